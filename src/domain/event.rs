@@ -1,0 +1,59 @@
+//! What consumers are told: one event for each change of a task's status, in the order of the log.
+
+use super::task::State;
+
+/// The kind of an event. Its name is the `type` of the event, in the log, the feed and the stream alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventType {
+    Submitted,
+    Processing,
+    Completed,
+    Failed,
+    Cancelled,
+    Conflict,
+    Unresolved,
+}
+
+impl EventType {
+    pub const ALL: [Self; 7] = [
+        Self::Submitted,
+        Self::Processing,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Conflict,
+        Self::Unresolved,
+    ];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Submitted => "task.submitted",
+            Self::Processing => "task.processing",
+            Self::Completed => "task.completed",
+            Self::Failed => "task.failed",
+            Self::Cancelled => "task.cancelled",
+            Self::Conflict => "task.conflict",
+            Self::Unresolved => "task.unresolved",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
+    /// The event that tells of `state`; `None` for states that only the submitting app hears of.
+    #[must_use]
+    pub const fn of(state: State) -> Option<Self> {
+        match state {
+            State::Submitting | State::SubmitUnknown | State::Rejected => None,
+            State::Pending => Some(Self::Submitted),
+            State::Processing => Some(Self::Processing),
+            State::Completed => Some(Self::Completed),
+            State::Failed => Some(Self::Failed),
+            State::Cancelled => Some(Self::Cancelled),
+            State::Unresolved => Some(Self::Unresolved),
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What it means: tasks, what EvoLink says about them, and what follows from it.
+//!
+//! No I/O, no async, no SQL, no axum. Everything here is a value or a pure function, so that the rules can be
+//! read, tested and simulated without a machine around them.
+
+pub mod event;
+pub mod generation;
+pub mod ids;
+pub mod json;
+pub mod observation;
+pub mod polling;
+pub mod task;
+pub mod timestamp;

@@ -1,0 +1,338 @@
+//! What EvoLink says about a task, parsed once: the same type whether it came by callback, as the answer of a submit
+//! or as the answer of a poll.
+//!
+//! Only `id` and `status` are required (EVOLINK.md); everything else is optional, and an unusable optional value
+//! is ignored, never an error (RELIABILITY rules B4 to B7).
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::ids::TaskId;
+use super::json::{Fields, JsonError};
+
+/// The longest `status` that is read, in characters.
+const STATUS_CHARS_MAX: usize = 64;
+
+/// Results beyond this many are counted, not fetched (rule B8).
+pub const RESULTS_MAX: usize = 64;
+
+/// EvoLink's word for how far a task is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    Pending,
+    Processing,
+    Completed,
+    Failed,
+    Cancelled,
+    /// A word that EvoLink has not documented. It never ends a task.
+    Unknown(Box<str>),
+}
+
+impl Status {
+    /// Exactly the spellings of rule B6; anything else is unknown.
+    fn parse(text: &str) -> Option<Self> {
+        let length = text.chars().count();
+        if !(1..=STATUS_CHARS_MAX).contains(&length) || text.chars().any(char::is_control) {
+            return None;
+        }
+        Some(match text {
+            "pending" | "queued" => Self::Pending,
+            "processing" | "running" => Self::Processing,
+            "completed" | "succeeded" | "success" => Self::Completed,
+            "failed" | "error" => Self::Failed,
+            "cancelled" | "canceled" => Self::Cancelled,
+            unknown => Self::Unknown(unknown.into()),
+        })
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Pending => "pending",
+            Self::Processing => "processing",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Unknown(text) => text,
+        }
+    }
+}
+
+/// The way by which an observation came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    Submit,
+    Callback,
+    Poll,
+    Replay,
+}
+
+impl Source {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Submit => "submit",
+            Self::Callback => "callback",
+            Self::Poll => "poll",
+            Self::Replay => "replay",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Submit, Self::Callback, Self::Poll, Self::Replay]
+            .into_iter()
+            .find(|source| source.as_str() == text)
+    }
+}
+
+/// Why a body says nothing about a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ObservationError {
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    #[error("no usable `id`: want a string of 1 to 128 of [A-Za-z0-9._-]")]
+    NoId,
+    #[error("no usable `status`: want a string of 1 to 64 characters without controls")]
+    NoStatus,
+}
+
+/// One statement of EvoLink about one task.
+#[derive(Clone)]
+pub struct Observation {
+    pub task_id: TaskId,
+    pub status: Status,
+    /// 0 to 100, if given and usable.
+    pub progress: Option<u8>,
+    /// Result URLs as given, not checked: whether one may be fetched is the archiver's question.
+    pub results: Vec<String>,
+    /// `task_info.estimated_time`, if given and usable.
+    pub estimated_time: Option<Duration>,
+    /// The body exactly as it came.
+    pub raw: Bytes,
+    fields: Fields,
+}
+
+impl Observation {
+    /// # Errors
+    /// `ObservationError` if `raw` is not a task body; the caller keeps the bytes.
+    pub fn parse(raw: Bytes) -> Result<Self, ObservationError> {
+        let mut fields = Fields::parse(&raw)?;
+        if !fields.contains("id")
+            && let Some(inner) = fields.object("data")
+            && (inner.contains("id") || inner.contains("task_id"))
+        {
+            fields = inner;
+        }
+        let id_key = if fields.contains("id") { "id" } else { "task_id" };
+        let task_id = fields.read::<String>(id_key).and_then(|text| TaskId::parse(&text));
+        let task_id = task_id.ok_or(ObservationError::NoId)?;
+        let status = fields.read::<String>("status").and_then(|text| Status::parse(&text));
+        let status = status.ok_or(ObservationError::NoStatus)?;
+        fields.set("id", &task_id);
+        fields.set("status", &status.as_str());
+        Ok(Self {
+            progress: fields.read::<u8>("progress").filter(|progress| *progress <= 100),
+            results: usable_results(&fields),
+            estimated_time: estimated_time(&fields),
+            task_id,
+            status,
+            raw,
+            fields,
+        })
+    }
+
+    /// The task object to show: EvoLink's members as they came, with `id` and `status` under their documented names
+    /// and spellings.
+    #[must_use]
+    pub fn into_fields(self) -> Fields {
+        self.fields
+    }
+
+    /// `error.message`, for people. `None` if there is none.
+    #[must_use]
+    pub fn error_message(&self) -> Option<String> {
+        let ErrorMember::Object { message } | ErrorMember::Text(message) = self.fields.read("error")?;
+        Some(message)
+    }
+
+    /// What two statements of the same outcome have in common: the result URLs without their query strings, whatever
+    /// their order (rule B7).
+    #[must_use]
+    pub fn results_digest(&self) -> ResultsDigest {
+        let mut urls: Vec<&str> = self.results.iter().map(|url| without_query(url)).collect();
+        urls.sort_unstable();
+        let mut hasher = Sha256::new();
+        for url in urls {
+            hasher.update(url.as_bytes());
+            hasher.update([0]);
+        }
+        ResultsDigest(hasher.finalize().into())
+    }
+}
+
+impl fmt::Debug for Observation {
+    /// Without the body: prompts and URLs stay out of logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observation")
+            .field("task_id", &self.task_id)
+            .field("status", &self.status)
+            .field("progress", &self.progress)
+            .finish_non_exhaustive()
+    }
+}
+
+/// SHA-256 over the result URLs of an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResultsDigest([u8; 32]);
+
+impl ResultsDigest {
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ErrorMember {
+    Object { message: String },
+    Text(String),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ResultsMember {
+    One(String),
+    Many(Vec<ResultMember>),
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ResultMember {
+    Url(String),
+    Object { url: String },
+    Unusable(serde::de::IgnoredAny),
+}
+
+fn usable_results(fields: &Fields) -> Vec<String> {
+    let urls = match fields.read("results") {
+        None => Vec::new(),
+        Some(ResultsMember::One(url)) => vec![url],
+        Some(ResultsMember::Many(members)) => members
+            .into_iter()
+            .filter_map(|member| match member {
+                ResultMember::Url(url) | ResultMember::Object { url } => Some(url),
+                ResultMember::Unusable(_) => None,
+            })
+            .collect(),
+    };
+    urls.into_iter().filter(|url| !url.is_empty()).collect()
+}
+
+fn estimated_time(fields: &Fields) -> Option<Duration> {
+    #[derive(Deserialize)]
+    struct TaskInfo {
+        estimated_time: f64,
+    }
+    let seconds = fields.read::<TaskInfo>("task_info")?.estimated_time;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+fn without_query(url: &str) -> &str {
+    url.split_once(['?', '#']).map_or(url, |(before, _)| before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Observation, ObservationError> {
+        Observation::parse(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    fn shown(text: &str) -> String {
+        serde_json::to_string(&parse(text).unwrap().into_fields()).unwrap()
+    }
+
+    #[test]
+    fn the_documented_pending_answer_is_read() {
+        let text = r#"{"created":1757165031,"id":"task-unified-1757165031-uyujaw3d","model":"z-image-turbo",
+            "object":"image.generation.task","progress":0,"status":"pending",
+            "task_info":{"can_cancel":true,"estimated_time":10},"type":"image",
+            "usage":{"billing_rule":"per_call","credits_reserved":0.026,"user_group":"default"}}"#;
+        let seen = parse(text).unwrap();
+        assert_eq!(seen.task_id.as_str(), "task-unified-1757165031-uyujaw3d");
+        assert_eq!((seen.status, seen.progress), (Status::Pending, Some(0)));
+        assert_eq!(seen.estimated_time, Some(Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn wrapped_and_renamed_bodies_are_shown_under_the_documented_names() {
+        assert_eq!(
+            shown(r#"{"data":{"task_id":"t","status":"canceled","x":0.10}}"#),
+            r#"{"task_id":"t","status":"cancelled","x":0.10,"id":"t"}"#
+        );
+        assert_eq!(parse(r#"{"data":{"id":"t","id":"u","status":"failed"}}"#).unwrap_err(), ObservationError::NoId);
+    }
+
+    #[test]
+    fn an_unusable_optional_value_is_ignored() {
+        for progress in ["\"50\"", "-1", "101", "18446744073709551616", "1.5", "null", "true", "[]"] {
+            let seen = parse(&format!(r#"{{"id":"t","status":"processing","progress":{progress}}}"#)).unwrap();
+            assert_eq!(seen.progress, None, "{progress}");
+        }
+        for results in ["null", "[]", "[\"\"]", "[null]", "{}", "7", "[[\"u\"]]"] {
+            let seen = parse(&format!(r#"{{"id":"t","status":"completed","results":{results}}}"#)).unwrap();
+            assert!(seen.results.is_empty(), "{results}");
+        }
+    }
+
+    #[test]
+    fn results_are_urls_objects_with_a_url_or_one_string() {
+        for results in ["\"https://h/a\"", "[\"https://h/a\"]", "[{\"url\":\"https://h/a\",\"x\":1}]"] {
+            let seen = parse(&format!(r#"{{"id":"t","status":"completed","results":{results}}}"#)).unwrap();
+            assert_eq!(seen.results, ["https://h/a"], "{results}");
+        }
+    }
+
+    #[test]
+    fn the_same_results_have_the_same_digest_whatever_their_signature_or_order() {
+        let digest = |results: &str| {
+            let body = format!(r#"{{"id":"t","status":"completed","results":{results}}}"#);
+            parse(&body).unwrap().results_digest()
+        };
+        assert_eq!(digest(r#"["https://h/a?sig=1","https://h/b"]"#), digest(r#"["https://h/b#x","https://h/a"]"#));
+        assert_ne!(digest(r#"["https://h/a"]"#), digest(r#"["https://h/b"]"#));
+        assert_ne!(digest(r#"["https://h/a"]"#), digest(r#"["https://h/a","https://h/a"]"#));
+    }
+
+    #[test]
+    fn id_and_status_are_required_and_bounded() {
+        for id in ["null", "7", "\"\"", "\"a b\"", "\"a\\u0000\"", "[]"] {
+            assert_eq!(parse(&format!(r#"{{"id":{id},"status":"failed"}}"#)).unwrap_err(), ObservationError::NoId);
+        }
+        for status in ["null", "7", "\"\"", "\"a\\u0000\"", "\"a\\n\""] {
+            let error = parse(&format!(r#"{{"id":"t","status":{status}}}"#)).unwrap_err();
+            assert_eq!(error, ObservationError::NoStatus);
+        }
+        assert_eq!(parse(r#"{"id":"t","status":"paused"}"#).unwrap().status, Status::Unknown("paused".into()));
+    }
+
+    #[test]
+    fn errors_may_be_objects_or_text() {
+        let message = |error: &str| parse(&format!(r#"{{"id":"t","status":"failed","error":{error}}}"#)).unwrap().error_message();
+        assert_eq!(message(r#"{"code":500,"message":"a\nb","type":"task_error"}"#).as_deref(), Some("a\nb"));
+        assert_eq!(message("\"text\"").as_deref(), Some("text"));
+        assert_eq!(message("null"), None);
+    }
+}

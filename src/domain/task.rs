@@ -1,0 +1,324 @@
+//! The states of a task, and the one pure function that moves between them: `Task::see`.
+//!
+//! The order and number of submit answer, callbacks and polls make no difference to where a task ends (promise 5):
+//! states only move forward, progress never falls, and the first outcome stays.
+
+use super::event::EventType;
+use super::ids::{SubmissionId, TaskId};
+use super::observation::{Observation, ResultsDigest, Source, Status};
+use super::polling::Pace;
+use super::timestamp::Timestamp;
+
+/// Polls that must say the same before EvoLink is believed that a completed task has no results, or that a task is gone.
+pub const SAME_POLLS_NEEDED: u8 = 3;
+
+/// Where a task is; finer than EvoLink's `status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// The intent is recorded; EvoLink has not answered yet.
+    Submitting,
+    /// EvoLink may have accepted and billed the submit, or not. Never sent again; a callback adopts the task id.
+    SubmitUnknown,
+    /// EvoLink refused the submit, or was never reached.
+    Rejected,
+    Pending,
+    Processing,
+    Completed,
+    Failed,
+    Cancelled,
+    /// We stopped asking. Not an outcome: a later one still counts.
+    Unresolved,
+}
+
+impl State {
+    pub const ALL: [Self; 9] = [
+        Self::Submitting,
+        Self::SubmitUnknown,
+        Self::Rejected,
+        Self::Pending,
+        Self::Processing,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Unresolved,
+    ];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Submitting => "submitting",
+            Self::SubmitUnknown => "submit_unknown",
+            Self::Rejected => "rejected",
+            Self::Pending => "pending",
+            Self::Processing => "processing",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Unresolved => "unresolved",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
+    /// Whether this is an outcome, which never changes.
+    #[must_use]
+    pub const fn is_outcome(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+
+    /// Whether EvoLink has been heard to know this task.
+    #[must_use]
+    pub const fn is_confirmed(self) -> bool {
+        !matches!(self, Self::Submitting | Self::SubmitUnknown | Self::Rejected)
+    }
+}
+
+/// What became of an observation; the `result` in the answer to a callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Something new, kept.
+    Recorded,
+    /// Nothing new.
+    Unchanged,
+    /// The recorded outcome once more.
+    Duplicate,
+    /// Another outcome than the recorded one, which stays.
+    Conflict,
+}
+
+impl Verdict {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Recorded => "recorded",
+            Self::Unchanged => "unchanged",
+            Self::Duplicate => "duplicate",
+            Self::Conflict => "conflict",
+        }
+    }
+}
+
+/// The part of a task that decides what an observation means for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    pub submission_id: SubmissionId,
+    /// Bound by the first observation that reaches this submission; never changes after.
+    pub task_id: Option<TaskId>,
+    pub state: State,
+    /// 0 to 100; never falls.
+    pub progress: u8,
+    pub submitted_at: Timestamp,
+    pub outcome_at: Option<Timestamp>,
+    /// The way by which the present state became known.
+    pub source: Option<Source>,
+    /// Of a completed task.
+    pub results_digest: Option<ResultsDigest>,
+    /// When to ask EvoLink next; `None` if there is nothing to ask.
+    pub next_poll_at: Option<Timestamp>,
+    pub polled_at: Option<Timestamp>,
+    pub polls: u32,
+    /// Polls running that said `completed` and named no result.
+    pub empty_polls: u8,
+    /// Polls running that were answered with "no such task".
+    pub missed_polls: u8,
+}
+
+/// What an observation did to a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub verdict: Verdict,
+    pub event: Option<EventType>,
+    /// Whether the observation's body is now the one to show for the task.
+    pub shown: bool,
+}
+
+/// What a status says once results and repetition are taken into account.
+enum Word {
+    Outcome(State),
+    Running(State),
+    /// Not to be acted on before EvoLink was asked.
+    Doubtful,
+}
+
+impl Task {
+    /// A task as it is before anything is known of it.
+    #[must_use]
+    pub const fn new(submission_id: SubmissionId, state: State, submitted_at: Timestamp) -> Self {
+        Self {
+            submission_id,
+            task_id: None,
+            state,
+            progress: 0,
+            submitted_at,
+            outcome_at: None,
+            source: None,
+            results_digest: None,
+            next_poll_at: None,
+            polled_at: None,
+            polls: 0,
+            empty_polls: 0,
+            missed_polls: 0,
+        }
+    }
+
+    /// Applies what EvoLink said at `now`. The caller has made sure that the observation is about this task: its id is
+    /// the bound one, or none is bound yet and this one is free.
+    pub fn see(&mut self, seen: &Observation, source: Source, now: Timestamp, pace: &Pace) -> Seen {
+        if self.task_id.is_none() {
+            self.task_id = Some(seen.task_id.clone());
+            self.next_poll_at = Some(pace.first_poll(now, seen.estimated_time));
+        }
+        if source == Source::Poll {
+            self.count_poll(seen, now, pace);
+        }
+        match self.word(seen) {
+            Word::Outcome(state) if self.state.is_outcome() => self.compare(state, seen),
+            Word::Outcome(state) => self.finish(state, seen, source, now),
+            Word::Running(_) | Word::Doubtful if self.state.is_outcome() => self.stay(),
+            Word::Running(state) => self.advance(state, seen, source),
+            Word::Doubtful => self.doubt(seen, source, now, pace),
+        }
+    }
+
+    /// EvoLink says, in answer to a poll, that it does not know the task (404, 410, `invalid_task_id`).
+    pub fn miss(&mut self, now: Timestamp, pace: &Pace) -> Option<EventType> {
+        self.asked(now, pace);
+        self.empty_polls = 0;
+        self.missed_polls = self.missed_polls.saturating_add(1);
+        if self.missed_polls < SAME_POLLS_NEEDED {
+            return None;
+        }
+        self.give_up()
+    }
+
+    /// A poll was not answered, or not usably.
+    pub fn asked_in_vain(&mut self, now: Timestamp, pace: &Pace) {
+        self.asked(now, pace);
+    }
+
+    /// Stops asking. Not an outcome; `None` if the task is no longer open.
+    pub fn give_up(&mut self) -> Option<EventType> {
+        if !matches!(self.state, State::Pending | State::Processing) {
+            return None;
+        }
+        self.state = State::Unresolved;
+        self.next_poll_at = None;
+        Some(EventType::Unresolved)
+    }
+
+    /// Something about this task wants EvoLink's own word, as soon as the pace allows.
+    pub fn ask_soon(&mut self, now: Timestamp, pace: &Pace) {
+        if self.task_id.is_some() && !self.state.is_outcome() {
+            let soonest = pace.soonest_poll(now, self.polled_at);
+            self.next_poll_at = Some(self.next_poll_at.map_or(soonest, |planned| planned.min(soonest)));
+        }
+    }
+
+    /// EvoLink's answer to the submit is not known, or is a refusal. Does nothing if a callback was quicker.
+    pub fn end_submit(&mut self, state: State) {
+        if self.state == State::Submitting {
+            self.state = state;
+        }
+    }
+
+    fn word(&self, seen: &Observation) -> Word {
+        match &seen.status {
+            Status::Pending => Word::Running(State::Pending),
+            Status::Processing => Word::Running(State::Processing),
+            Status::Failed => Word::Outcome(State::Failed),
+            Status::Cancelled => Word::Outcome(State::Cancelled),
+            Status::Completed if !seen.results.is_empty() => Word::Outcome(State::Completed),
+            Status::Completed if self.state == State::Completed => Word::Outcome(State::Completed),
+            Status::Completed if self.empty_polls >= SAME_POLLS_NEEDED => Word::Outcome(State::Completed),
+            Status::Completed | Status::Unknown(_) => Word::Doubtful,
+        }
+    }
+
+    /// Whether a second outcome is the first one again (rule B7).
+    fn compare(&self, state: State, seen: &Observation) -> Seen {
+        let same_results = seen.results.is_empty()
+            || state != State::Completed
+            || self.results_digest == Some(seen.results_digest());
+        if self.state == state && same_results {
+            Seen { verdict: Verdict::Duplicate, event: None, shown: false }
+        } else {
+            Seen { verdict: Verdict::Conflict, event: Some(EventType::Conflict), shown: false }
+        }
+    }
+
+    fn finish(&mut self, state: State, seen: &Observation, source: Source, now: Timestamp) -> Seen {
+        self.become_state(state, source);
+        self.outcome_at = Some(now);
+        self.next_poll_at = None;
+        self.progress = self.progress.max(seen.progress.unwrap_or(0));
+        self.results_digest = (state == State::Completed).then(|| seen.results_digest());
+        Seen { verdict: Verdict::Recorded, event: EventType::of(state), shown: true }
+    }
+
+    fn advance(&mut self, state: State, seen: &Observation, source: Source) -> Seen {
+        let moves = match (self.state, state) {
+            (State::Submitting | State::SubmitUnknown | State::Rejected, _) => true,
+            (State::Pending, State::Processing) => true,
+            (State::Pending | State::Processing | State::Unresolved, _) => false,
+            (State::Completed | State::Failed | State::Cancelled, _) => return self.stay(),
+        };
+        let progressed = seen.progress.is_some_and(|progress| progress > self.progress);
+        if moves {
+            self.become_state(state, source);
+        }
+        if progressed {
+            self.progress = seen.progress.unwrap_or(self.progress);
+        }
+        if !moves && !progressed {
+            return self.stay();
+        }
+        // Progress that came in the wrong order must not be shown as a step back.
+        let shown = seen.progress.is_none_or(|progress| progress >= self.progress);
+        Seen { verdict: Verdict::Recorded, event: moves.then(|| EventType::of(self.state)).flatten(), shown }
+    }
+
+    /// Keeps a statement that neither ends nor moves the task, and has EvoLink asked.
+    fn doubt(&mut self, seen: &Observation, source: Source, now: Timestamp, pace: &Pace) -> Seen {
+        let adopted = !self.state.is_confirmed();
+        if adopted {
+            self.become_state(State::Pending, source);
+        }
+        if source != Source::Poll {
+            self.ask_soon(now, pace);
+        }
+        let forward = seen.progress.is_none_or(|progress| progress >= self.progress);
+        let unknown = matches!(seen.status, Status::Unknown(_));
+        if unknown && forward {
+            self.progress = self.progress.max(seen.progress.unwrap_or(0));
+        }
+        let event = adopted.then_some(EventType::Submitted);
+        Seen { verdict: Verdict::Recorded, event, shown: unknown && forward }
+    }
+
+    const fn stay(&self) -> Seen {
+        Seen { verdict: Verdict::Unchanged, event: None, shown: false }
+    }
+
+    fn become_state(&mut self, state: State, source: Source) {
+        self.state = state;
+        self.source = Some(source);
+    }
+
+    fn count_poll(&mut self, seen: &Observation, now: Timestamp, pace: &Pace) {
+        self.asked(now, pace);
+        self.missed_polls = 0;
+        let empty = seen.status == Status::Completed && seen.results.is_empty();
+        self.empty_polls = if empty { self.empty_polls.saturating_add(1) } else { 0 };
+    }
+
+    fn asked(&mut self, now: Timestamp, pace: &Pace) {
+        self.polls = self.polls.saturating_add(1);
+        self.polled_at = Some(now);
+        if self.next_poll_at.is_some() {
+            self.next_poll_at = Some(pace.next_poll(now, self.polls));
+        }
+    }
+}
