@@ -20,7 +20,8 @@ impl TaskId {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        ((1..=Self::BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed)).then(|| Self(text.into()))
+        ((1..=Self::BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed))
+            .then(|| Self(text.into()))
     }
 
     #[must_use]
@@ -108,8 +109,17 @@ mod tests {
         let id = SubmissionId::new(now);
         assert_eq!(id.made_at(), now);
         assert_eq!(id.to_string().parse::<SubmissionId>().unwrap(), id);
-        assert!(id.to_string().to_uppercase().parse::<SubmissionId>().is_err());
-        assert!("0198f0a0-0000-4000-8000-000000000000".parse::<SubmissionId>().is_err());
+        assert!(
+            id.to_string()
+                .to_uppercase()
+                .parse::<SubmissionId>()
+                .is_err()
+        );
+        assert!(
+            "0198f0a0-0000-4000-8000-000000000000"
+                .parse::<SubmissionId>()
+                .is_err()
+        );
     }
 
     #[test]

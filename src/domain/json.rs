@@ -18,7 +18,18 @@ pub const DEPTH_MAX: usize = 100;
 
 /// Keys whose repetition would make two readers disagree about what was said.
 const READ_KEYS: [&str; 12] = [
-    "id", "task_id", "status", "progress", "results", "error", "data", "task_info", "model", "prompt", "size", "seed",
+    "id",
+    "task_id",
+    "status",
+    "progress",
+    "results",
+    "error",
+    "data",
+    "task_info",
+    "model",
+    "prompt",
+    "size",
+    "seed",
 ];
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -188,7 +199,11 @@ fn without_nul(text: &str) -> Cow<'_, str> {
         let (before, escape) = rest.split_at(at);
         shown.push_str(before);
         // An escape is two bytes, both ASCII, or six for `\u`; only the latter can make a NUL.
-        let (length, replaced) = if escape.starts_with("\\u0000") { (6, "\\ufffd") } else { (2, &escape[..2]) };
+        let (length, replaced) = if escape.starts_with("\\u0000") {
+            (6, "\\ufffd")
+        } else {
+            (2, &escape[..2])
+        };
         shown.push_str(replaced);
         rest = &escape[length..];
     }
@@ -212,12 +227,30 @@ mod tests {
 
     #[test]
     fn only_one_object_is_an_object() {
-        for bad in ["", " ", "null", "[]", "\"x\"", "{} {}", "{", "{\"a\":1,}", "{\"a\":01}", "{'a':1}", "{\"a\":\"\\x\"}"] {
-            assert!(matches!(parse(bad), Err(JsonError::NotAnObject { .. })), "{bad}");
+        for bad in [
+            "",
+            " ",
+            "null",
+            "[]",
+            "\"x\"",
+            "{} {}",
+            "{",
+            "{\"a\":1,}",
+            "{\"a\":01}",
+            "{'a':1}",
+            "{\"a\":\"\\x\"}",
+        ] {
+            assert!(
+                matches!(parse(bad), Err(JsonError::NotAnObject { .. })),
+                "{bad}"
+            );
         }
         assert!(parse(" {\"a\":1}\r\n").is_ok());
         assert!(Fields::parse(b"\xef\xbb\xbf{}").is_ok());
-        assert_eq!(Fields::parse(b"{\"x\":\"\xff\"}").unwrap_err(), JsonError::NotUtf8);
+        assert_eq!(
+            Fields::parse(b"{\"x\":\"\xff\"}").unwrap_err(),
+            JsonError::NotUtf8
+        );
     }
 
     #[test]
@@ -240,7 +273,11 @@ mod tests {
     fn escapes_must_make_characters() {
         assert!(parse(r#"{"x":"\ud83d\ude00"}"#).is_ok());
         assert!(parse(r#"{"x":"\\ud83d"}"#).is_ok());
-        for bad in [r#"{"x":"\ud83d"}"#, r#"{"x":"\ude00"}"#, r#"{"x":"\ud83d\u0041"}"#] {
+        for bad in [
+            r#"{"x":"\ud83d"}"#,
+            r#"{"x":"\ude00"}"#,
+            r#"{"x":"\ud83d\u0041"}"#,
+        ] {
             assert_eq!(parse(bad).unwrap_err(), JsonError::LoneSurrogate, "{bad}");
         }
     }

@@ -128,15 +128,25 @@ impl Observation {
         {
             fields = inner;
         }
-        let id_key = if fields.contains("id") { "id" } else { "task_id" };
-        let task_id = fields.read::<String>(id_key).and_then(|text| TaskId::parse(&text));
+        let id_key = if fields.contains("id") {
+            "id"
+        } else {
+            "task_id"
+        };
+        let task_id = fields
+            .read::<String>(id_key)
+            .and_then(|text| TaskId::parse(&text));
         let task_id = task_id.ok_or(ObservationError::NoId)?;
-        let status = fields.read::<String>("status").and_then(|text| Status::parse(&text));
+        let status = fields
+            .read::<String>("status")
+            .and_then(|text| Status::parse(&text));
         let status = status.ok_or(ObservationError::NoStatus)?;
         fields.set("id", &task_id);
         fields.set("status", &status.as_str());
         Ok(Self {
-            progress: fields.read::<u8>("progress").filter(|progress| *progress <= 100),
+            progress: fields
+                .read::<u8>("progress")
+                .filter(|progress| *progress <= 100),
             results: usable_results(&fields),
             estimated_time: estimated_time(&fields),
             task_id,
@@ -156,7 +166,8 @@ impl Observation {
     /// `error.message`, for people. `None` if there is none.
     #[must_use]
     pub fn error_message(&self) -> Option<String> {
-        let ErrorMember::Object { message } | ErrorMember::Text(message) = self.fields.read("error")?;
+        let (ErrorMember::Object { message } | ErrorMember::Text(message)) =
+            self.fields.read("error")?;
         Some(message)
     }
 
@@ -282,25 +293,50 @@ mod tests {
             shown(r#"{"data":{"task_id":"t","status":"canceled","x":0.10}}"#),
             r#"{"task_id":"t","status":"cancelled","x":0.10,"id":"t"}"#
         );
-        assert_eq!(parse(r#"{"data":{"id":"t","id":"u","status":"failed"}}"#).unwrap_err(), ObservationError::NoId);
+        assert_eq!(
+            parse(r#"{"data":{"id":"t","id":"u","status":"failed"}}"#).unwrap_err(),
+            ObservationError::NoId
+        );
     }
 
     #[test]
     fn an_unusable_optional_value_is_ignored() {
-        for progress in ["\"50\"", "-1", "101", "18446744073709551616", "1.5", "null", "true", "[]"] {
-            let seen = parse(&format!(r#"{{"id":"t","status":"processing","progress":{progress}}}"#)).unwrap();
+        for progress in [
+            "\"50\"",
+            "-1",
+            "101",
+            "18446744073709551616",
+            "1.5",
+            "null",
+            "true",
+            "[]",
+        ] {
+            let seen = parse(&format!(
+                r#"{{"id":"t","status":"processing","progress":{progress}}}"#
+            ))
+            .unwrap();
             assert_eq!(seen.progress, None, "{progress}");
         }
         for results in ["null", "[]", "[\"\"]", "[null]", "{}", "7", "[[\"u\"]]"] {
-            let seen = parse(&format!(r#"{{"id":"t","status":"completed","results":{results}}}"#)).unwrap();
+            let seen = parse(&format!(
+                r#"{{"id":"t","status":"completed","results":{results}}}"#
+            ))
+            .unwrap();
             assert!(seen.results.is_empty(), "{results}");
         }
     }
 
     #[test]
     fn results_are_urls_objects_with_a_url_or_one_string() {
-        for results in ["\"https://h/a\"", "[\"https://h/a\"]", "[{\"url\":\"https://h/a\",\"x\":1}]"] {
-            let seen = parse(&format!(r#"{{"id":"t","status":"completed","results":{results}}}"#)).unwrap();
+        for results in [
+            "\"https://h/a\"",
+            "[\"https://h/a\"]",
+            "[{\"url\":\"https://h/a\",\"x\":1}]",
+        ] {
+            let seen = parse(&format!(
+                r#"{{"id":"t","status":"completed","results":{results}}}"#
+            ))
+            .unwrap();
             assert_eq!(seen.results, ["https://h/a"], "{results}");
         }
     }
@@ -311,27 +347,48 @@ mod tests {
             let body = format!(r#"{{"id":"t","status":"completed","results":{results}}}"#);
             parse(&body).unwrap().results_digest()
         };
-        assert_eq!(digest(r#"["https://h/a?sig=1","https://h/b"]"#), digest(r#"["https://h/b#x","https://h/a"]"#));
+        assert_eq!(
+            digest(r#"["https://h/a?sig=1","https://h/b"]"#),
+            digest(r#"["https://h/b#x","https://h/a"]"#)
+        );
         assert_ne!(digest(r#"["https://h/a"]"#), digest(r#"["https://h/b"]"#));
-        assert_ne!(digest(r#"["https://h/a"]"#), digest(r#"["https://h/a","https://h/a"]"#));
+        assert_ne!(
+            digest(r#"["https://h/a"]"#),
+            digest(r#"["https://h/a","https://h/a"]"#)
+        );
     }
 
     #[test]
     fn id_and_status_are_required_and_bounded() {
         for id in ["null", "7", "\"\"", "\"a b\"", "\"a\\u0000\"", "[]"] {
-            assert_eq!(parse(&format!(r#"{{"id":{id},"status":"failed"}}"#)).unwrap_err(), ObservationError::NoId);
+            assert_eq!(
+                parse(&format!(r#"{{"id":{id},"status":"failed"}}"#)).unwrap_err(),
+                ObservationError::NoId
+            );
         }
         for status in ["null", "7", "\"\"", "\"a\\u0000\"", "\"a\\n\""] {
             let error = parse(&format!(r#"{{"id":"t","status":{status}}}"#)).unwrap_err();
             assert_eq!(error, ObservationError::NoStatus);
         }
-        assert_eq!(parse(r#"{"id":"t","status":"paused"}"#).unwrap().status, Status::Unknown("paused".into()));
+        assert_eq!(
+            parse(r#"{"id":"t","status":"paused"}"#).unwrap().status,
+            Status::Unknown("paused".into())
+        );
     }
 
     #[test]
     fn errors_may_be_objects_or_text() {
-        let message = |error: &str| parse(&format!(r#"{{"id":"t","status":"failed","error":{error}}}"#)).unwrap().error_message();
-        assert_eq!(message(r#"{"code":500,"message":"a\nb","type":"task_error"}"#).as_deref(), Some("a\nb"));
+        let message = |error: &str| {
+            parse(&format!(
+                r#"{{"id":"t","status":"failed","error":{error}}}"#
+            ))
+            .unwrap()
+            .error_message()
+        };
+        assert_eq!(
+            message(r#"{"code":500,"message":"a\nb","type":"task_error"}"#).as_deref(),
+            Some("a\nb")
+        );
         assert_eq!(message("\"text\"").as_deref(), Some("text"));
         assert_eq!(message("null"), None);
     }

@@ -27,7 +27,9 @@ impl Pace {
     /// The next poll of a task that was asked about `polls` times, the last time at `now`: the gap doubles.
     #[must_use]
     pub fn next_poll(&self, now: Timestamp, polls: u32) -> Timestamp {
-        let doubled = self.interval_min.saturating_mul(1 << polls.saturating_sub(1).min(16));
+        let doubled = self
+            .interval_min
+            .saturating_mul(1 << polls.saturating_sub(1).min(16));
         now.after(doubled.clamp(self.interval_min, GAP_MAX.max(self.interval_min)))
     }
 
@@ -51,7 +53,9 @@ mod tests {
     #[test]
     fn gaps_grow_from_the_minimum_to_the_maximum() {
         let now = Timestamp::from_millis(0);
-        let gaps: Vec<u64> = (1..=12).map(|polls| PACE.next_poll(now, polls).since(now).as_secs()).collect();
+        let gaps: Vec<u64> = (1..=12)
+            .map(|polls| PACE.next_poll(now, polls).since(now).as_secs())
+            .collect();
         assert_eq!(gaps, [3, 6, 12, 24, 48, 96, 192, 384, 600, 600, 600, 600]);
         assert_eq!(PACE.next_poll(now, u32::MAX).since(now).as_secs(), 600);
     }
@@ -59,14 +63,24 @@ mod tests {
     #[test]
     fn the_first_poll_waits_for_the_estimate_if_that_is_longer() {
         let now = Timestamp::from_millis(0);
-        let first = |seconds| PACE.first_poll(now, Some(Duration::from_secs(seconds))).since(now).as_secs();
-        assert_eq!((first(10), first(40), first(u64::MAX / 4)), (15, 40, 24 * 3600));
+        let first = |seconds| {
+            PACE.first_poll(now, Some(Duration::from_secs(seconds)))
+                .since(now)
+                .as_secs()
+        };
+        assert_eq!(
+            (first(10), first(40), first(u64::MAX / 4)),
+            (15, 40, 24 * 3600)
+        );
     }
 
     #[test]
     fn suspicion_never_polls_faster_than_the_minimum() {
         let now = Timestamp::from_millis(10_000);
         assert_eq!(PACE.soonest_poll(now, None), now);
-        assert_eq!(PACE.soonest_poll(now, Some(Timestamp::from_millis(9_000))), Timestamp::from_millis(12_000));
+        assert_eq!(
+            PACE.soonest_poll(now, Some(Timestamp::from_millis(9_000))),
+            Timestamp::from_millis(12_000)
+        );
     }
 }

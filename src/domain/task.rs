@@ -72,7 +72,10 @@ impl State {
     /// Whether EvoLink has been heard to know this task.
     #[must_use]
     pub const fn is_confirmed(self) -> bool {
-        !matches!(self, Self::Submitting | Self::SubmitUnknown | Self::Rejected)
+        !matches!(
+            self,
+            Self::Submitting | Self::SubmitUnknown | Self::Rejected
+        )
     }
 }
 
@@ -213,7 +216,10 @@ impl Task {
     pub fn ask_soon(&mut self, now: Timestamp, pace: &Pace) {
         if self.task_id.is_some() && !self.state.is_outcome() {
             let soonest = pace.soonest_poll(now, self.polled_at);
-            self.next_poll_at = Some(self.next_poll_at.map_or(soonest, |planned| planned.min(soonest)));
+            self.next_poll_at = Some(
+                self.next_poll_at
+                    .map_or(soonest, |planned| planned.min(soonest)),
+            );
         }
     }
 
@@ -232,7 +238,9 @@ impl Task {
             Status::Cancelled => Word::Outcome(State::Cancelled),
             Status::Completed if !seen.results.is_empty() => Word::Outcome(State::Completed),
             Status::Completed if self.state == State::Completed => Word::Outcome(State::Completed),
-            Status::Completed if self.empty_polls >= SAME_POLLS_NEEDED => Word::Outcome(State::Completed),
+            Status::Completed if self.empty_polls >= SAME_POLLS_NEEDED => {
+                Word::Outcome(State::Completed)
+            }
             Status::Completed | Status::Unknown(_) => Word::Doubtful,
         }
     }
@@ -243,9 +251,17 @@ impl Task {
             || state != State::Completed
             || self.results_digest == Some(seen.results_digest());
         if self.state == state && same_results {
-            Seen { verdict: Verdict::Duplicate, event: None, shown: false }
+            Seen {
+                verdict: Verdict::Duplicate,
+                event: None,
+                shown: false,
+            }
         } else {
-            Seen { verdict: Verdict::Conflict, event: Some(EventType::Conflict), shown: false }
+            Seen {
+                verdict: Verdict::Conflict,
+                event: Some(EventType::Conflict),
+                shown: false,
+            }
         }
     }
 
@@ -255,7 +271,11 @@ impl Task {
         self.next_poll_at = None;
         self.progress = self.progress.max(seen.progress.unwrap_or(0));
         self.results_digest = (state == State::Completed).then(|| seen.results_digest());
-        Seen { verdict: Verdict::Recorded, event: EventType::of(state), shown: true }
+        Seen {
+            verdict: Verdict::Recorded,
+            event: EventType::of(state),
+            shown: true,
+        }
     }
 
     fn advance(&mut self, state: State, seen: &Observation, source: Source) -> Seen {
@@ -265,7 +285,9 @@ impl Task {
             (State::Pending | State::Processing | State::Unresolved, _) => false,
             (State::Completed | State::Failed | State::Cancelled, _) => return self.stay(),
         };
-        let progressed = seen.progress.is_some_and(|progress| progress > self.progress);
+        let progressed = seen
+            .progress
+            .is_some_and(|progress| progress > self.progress);
         if moves {
             self.become_state(state, source);
         }
@@ -276,8 +298,14 @@ impl Task {
             return self.stay();
         }
         // Progress that came in the wrong order must not be shown as a step back.
-        let shown = seen.progress.is_none_or(|progress| progress >= self.progress);
-        Seen { verdict: Verdict::Recorded, event: moves.then(|| EventType::of(self.state)).flatten(), shown }
+        let shown = seen
+            .progress
+            .is_none_or(|progress| progress >= self.progress);
+        Seen {
+            verdict: Verdict::Recorded,
+            event: moves.then(|| EventType::of(self.state)).flatten(),
+            shown,
+        }
     }
 
     /// Keeps a statement that neither ends nor moves the task, and has EvoLink asked.
@@ -289,17 +317,27 @@ impl Task {
         if source != Source::Poll {
             self.ask_soon(now, pace);
         }
-        let forward = seen.progress.is_none_or(|progress| progress >= self.progress);
+        let forward = seen
+            .progress
+            .is_none_or(|progress| progress >= self.progress);
         let unknown = matches!(seen.status, Status::Unknown(_));
         if unknown && forward {
             self.progress = self.progress.max(seen.progress.unwrap_or(0));
         }
         let event = adopted.then_some(EventType::Submitted);
-        Seen { verdict: Verdict::Recorded, event, shown: unknown && forward }
+        Seen {
+            verdict: Verdict::Recorded,
+            event,
+            shown: unknown && forward,
+        }
     }
 
     const fn stay(&self) -> Seen {
-        Seen { verdict: Verdict::Unchanged, event: None, shown: false }
+        Seen {
+            verdict: Verdict::Unchanged,
+            event: None,
+            shown: false,
+        }
     }
 
     fn become_state(&mut self, state: State, source: Source) {
@@ -311,14 +349,18 @@ impl Task {
         self.asked(now, pace);
         self.missed_polls = 0;
         let empty = seen.status == Status::Completed && seen.results.is_empty();
-        self.empty_polls = if empty { self.empty_polls.saturating_add(1) } else { 0 };
+        self.empty_polls = if empty {
+            self.empty_polls.saturating_add(1)
+        } else {
+            0
+        };
     }
 
     fn asked(&mut self, now: Timestamp, pace: &Pace) {
         self.polls = self.polls.saturating_add(1);
         self.polled_at = Some(now);
-        if self.next_poll_at.is_some() {
-            self.next_poll_at = Some(pace.next_poll(now, self.polls));
-        }
+        // An unresolved task is asked about once for each suspicion, not for ever.
+        let goes_on = self.next_poll_at.is_some() && self.state != State::Unresolved;
+        self.next_poll_at = goes_on.then(|| pace.next_poll(now, self.polls));
     }
 }

@@ -74,7 +74,10 @@ mod tests {
             Timestamp::from_millis(1_757_165_031_007).to_string(),
             "2025-09-06T13:23:51.007Z"
         );
-        assert_eq!(Timestamp::from_millis(0).to_string(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(
+            Timestamp::from_millis(0).to_string(),
+            "1970-01-01T00:00:00.000Z"
+        );
     }
 
     #[test]

@@ -1,0 +1,1 @@
+//! What an app asks for: the request of EvoLink's z-image-turbo page, parsed and bounded.
