@@ -45,7 +45,8 @@ pub(super) async fn answer(
         request.extensions_mut().insert(ConnectInfo(peer));
         routed(router, request, limits.request_timeout).await
     };
-    let is_last = is_chunked
+    let is_last = fault.is_some()
+        || is_chunked
         || number >= limits.requests_per_connection_max
         || !is_read.load(Ordering::Relaxed)
         || matches!(

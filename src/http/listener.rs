@@ -143,10 +143,10 @@ impl Server {
         match shaken {
             Ok(Ok(stream)) => serve_connection(stream, peer, router, limits, &self.shutdown).await,
             Ok(Err(error)) => {
-                debug!(client.address = %peer, error = %error, "TLS handshake with {peer} failed: {error}")
+                debug!(client.address = %peer, error = %error, "TLS handshake with {peer} failed: {error}");
             }
             Err(_elapsed) => {
-                debug!(client.address = %peer, "TLS handshake with {peer} took too long")
+                debug!(client.address = %peer, "TLS handshake with {peer} took too long");
             }
         }
     }

@@ -85,7 +85,7 @@ impl TlsSource {
                 Ok(kept) if kept.covers(names) => return Ok(kept),
                 Ok(_) => info!("the self-signed certificate is for other names: making a new one"),
                 Err(error) => {
-                    warn!(error = %error, "the self-signed certificate is unusable, making a new one: {error}")
+                    warn!(error = %error, "the self-signed certificate is unusable, making a new one: {error}");
                 }
             }
         }
