@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 
 const SHORTEST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(60 * 60);
+const LONGEST: Duration = Duration::from_hours(1);
 
 /// How long to wait, between 1 s and 1 h. `date` is the `Date` of the same answer: a date is measured against the
 /// clock that made it, not against ours. `None` if the value is absent, unusable, or in the past.
