@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 pub const DEPTH_MAX: usize = 100;
 
 /// Keys whose repetition would make two readers disagree about what was said.
-const READ_KEYS: [&str; 12] = [
+const READ_KEYS: [&str; 14] = [
     "id",
     "task_id",
     "status",
@@ -30,6 +30,8 @@ const READ_KEYS: [&str; 12] = [
     "prompt",
     "size",
     "seed",
+    "nsfw_check",
+    "callback_url",
 ];
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

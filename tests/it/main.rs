@@ -4,3 +4,4 @@ mod listener;
 mod listener_framing;
 mod support;
 mod tls;
+//! One binary for all integration tests; one module per story.

@@ -1,0 +1,200 @@
+//! The members of a request, each with its bound. All read the text of the value as it came, so that nothing is
+//! converted on the way: `"12"`, `1.0` and `1e3` are not integers.
+
+use url::Url;
+
+use super::InvalidRequest;
+use crate::domain::json::Fields;
+
+const PROMPT_CHARS_MAX: usize = 2000;
+const RATIOS: [&str; 9] = [
+    "1:1", "2:3", "3:2", "3:4", "4:3", "9:16", "16:9", "1:2", "2:1",
+];
+const SIDE_PIXELS_MIN: u16 = 376;
+const SIDE_PIXELS_MAX: u16 = 1536;
+const SEED_MAX: u32 = 2_147_483_647;
+const CALLBACK_URL_CHARS_MAX: usize = 2048;
+
+/// How much of what was given a message repeats, in characters. A prompt is nobody else's business.
+const SHOWN_CHARS_MAX: usize = 64;
+
+/// The model that generates the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Model {
+    ZImageTurbo,
+}
+
+impl Model {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ZImageTurbo => "z-image-turbo",
+        }
+    }
+}
+
+/// 1 to 2000 characters (Unicode scalar values), not all white space, none of them NUL.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Prompt(Box<str>);
+
+impl Prompt {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Prompt {
+    /// Only its length: a prompt is personal data.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Prompt({} characters)", self.0.chars().count())
+    }
+}
+
+/// One of nine ratios, or `WxH` in pixels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Size(Box<str>);
+
+impl Size {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// 1 to 2147483647.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seed(u32);
+
+impl Seed {
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+pub(super) fn model(fields: &Fields) -> Result<Model, InvalidRequest> {
+    let model = Model::ZImageTurbo;
+    let given = fields.read::<String>("model");
+    (given.as_deref() == Some(model.as_str()))
+        .then_some(model)
+        .ok_or_else(|| refusal(fields, "model", &format!("must be \"{}\"", model.as_str())))
+}
+
+pub(super) fn prompt(fields: &Fields) -> Result<Prompt, InvalidRequest> {
+    let refuse = |bound: &str| refusal(fields, "prompt", bound);
+    let Some(prompt) = fields.read::<String>("prompt") else {
+        return Err(refuse("must be a string of 1 to 2000 characters"));
+    };
+    let chars = prompt.chars().count();
+    if chars > PROMPT_CHARS_MAX {
+        let message = format!(
+            "`prompt` must have at most {PROMPT_CHARS_MAX} characters (Unicode scalar values); got {chars}"
+        );
+        return Err(InvalidRequest {
+            param: Some("prompt".to_owned()),
+            message,
+        });
+    }
+    if prompt.chars().all(char::is_whitespace) {
+        return Err(refuse("must have a character that is not white space"));
+    }
+    if prompt.contains('\0') {
+        return Err(refuse("must not hold the character U+0000"));
+    }
+    Ok(Prompt(prompt.into()))
+}
+
+pub(super) fn size(fields: &Fields) -> Result<Option<Size>, InvalidRequest> {
+    if is_absent(fields, "size") {
+        return Ok(None);
+    }
+    let size = fields.read::<String>("size");
+    let usable = size.filter(|text| RATIOS.contains(&text.as_str()) || is_pixels(text));
+    usable.map(|text| Some(Size(text.into()))).ok_or_else(|| {
+        let ratios = RATIOS.join(", ");
+        let bound = format!(
+            "must be one of {ratios} or WxH with each side {SIDE_PIXELS_MIN} to {SIDE_PIXELS_MAX} pixels"
+        );
+        refusal(fields, "size", &bound)
+    })
+}
+
+pub(super) fn seed(fields: &Fields) -> Result<Option<Seed>, InvalidRequest> {
+    if is_absent(fields, "seed") {
+        return Ok(None);
+    }
+    let usable = fields
+        .text("seed")
+        .and_then(decimal::<u32>)
+        .filter(|seed| (1..=SEED_MAX).contains(seed));
+    usable.map(|seed| Some(Seed(seed))).ok_or_else(|| {
+        refusal(
+            fields,
+            "seed",
+            &format!("must be an integer from 1 to {SEED_MAX}"),
+        )
+    })
+}
+
+pub(super) fn nsfw_check(fields: &Fields) -> Result<Option<bool>, InvalidRequest> {
+    match fields.text("nsfw_check") {
+        None | Some("null") => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(_) => Err(refusal(fields, "nsfw_check", "must be true or false")),
+    }
+}
+
+pub(super) fn callback_url(fields: &Fields) -> Result<Option<String>, InvalidRequest> {
+    if is_absent(fields, "callback_url") {
+        return Ok(None);
+    }
+    let is_web = |url: Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+    let usable = fields.read::<String>("callback_url").filter(|text| {
+        text.chars().count() <= CALLBACK_URL_CHARS_MAX && Url::parse(text).is_ok_and(is_web)
+    });
+    usable.map(Some).ok_or_else(|| {
+        let bound =
+            format!("must be an http or https URL of at most {CALLBACK_URL_CHARS_MAX} characters");
+        refusal(fields, "callback_url", &bound)
+    })
+}
+
+/// `text` for a message: cut, and with everything escaped that could disturb a log or a terminal.
+pub(super) fn escaped(text: &str) -> String {
+    let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+    let cut = if shown.len() < text.len() { "…" } else { "" };
+    format!("{}{cut}", shown.escape_debug())
+}
+
+/// `null` counts as absent.
+fn is_absent(fields: &Fields, name: &str) -> bool {
+    matches!(fields.text(name), None | Some("null"))
+}
+
+fn is_pixels(text: &str) -> bool {
+    let is_side = |text| {
+        decimal::<u16>(text).is_some_and(|side| (SIDE_PIXELS_MIN..=SIDE_PIXELS_MAX).contains(&side))
+    };
+    text.split_once('x')
+        .is_some_and(|(width, height)| is_side(width) && is_side(height))
+}
+
+/// Decimal digits without sign or leading zero; `FromStr` alone would admit both.
+fn decimal<T: std::str::FromStr>(text: &str) -> Option<T> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    plain.then(|| text.parse().ok()).flatten()
+}
+
+fn refusal(fields: &Fields, name: &str, bound: &str) -> InvalidRequest {
+    let given = match (fields.read::<String>(name), fields.text(name)) {
+        (Some(text), _) => format!("got \"{}\"", escaped(&text)),
+        (None, None | Some("null")) => "it is missing".to_owned(),
+        (None, Some(text)) => format!("got {}", escaped(text)),
+    };
+    InvalidRequest {
+        param: Some(name.to_owned()),
+        message: format!("`{name}` {bound}; {given}"),
+    }
+}

@@ -1,0 +1,199 @@
+//! What an app asks for: the request of EvoLink's z-image-turbo page, parsed and bounded.
+//!
+//! Whatever passes `Generation::parse` is within EvoLink's documented bounds; whatever does not never leaves this
+//! machine (RELIABILITY rule B9). Nothing is converted, trimmed or cut on the way: EvoLink gets what the app sent.
+
+mod members;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use super::json::{Fields, JsonError};
+use members::escaped;
+pub use members::{Model, Prompt, Seed, Size};
+
+/// EvoLink's six; every other name is likely to be a typing error, and those cost money.
+const NAMES: [&str; 6] = [
+    "model",
+    "prompt",
+    "size",
+    "seed",
+    "nsfw_check",
+    "callback_url",
+];
+
+/// A request to generate an image, within EvoLink's bounds.
+#[derive(Clone, Debug)]
+pub struct Generation {
+    pub model: Model,
+    pub prompt: Prompt,
+    pub size: Option<Size>,
+    pub seed: Option<Seed>,
+    pub nsfw_check: Option<bool>,
+    /// The app's own address, for our delivery; EvoLink never sees it. Whether its host is allowed is not judged here.
+    pub callback_url: Option<String>,
+    /// Members that EvoLink has not documented, to be passed on as they came.
+    unknown: Fields,
+}
+
+/// Why a body is not a request. Safe to show to the app that sent it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct InvalidRequest {
+    /// The member at fault; `None` if it is the body as a whole.
+    pub param: Option<String>,
+    pub message: String,
+}
+
+impl Generation {
+    /// # Errors
+    /// `InvalidRequest` names the member, its bound, and what was given.
+    pub fn parse(body: &[u8], allow_unknown_fields: bool) -> Result<Self, InvalidRequest> {
+        let fields = Fields::parse(body)?;
+        if !allow_unknown_fields {
+            refuse_unknown(&fields)?;
+        }
+        let mut unknown = fields.clone();
+        for name in NAMES {
+            unknown.remove(name);
+        }
+        Ok(Self {
+            model: members::model(&fields)?,
+            prompt: members::prompt(&fields)?,
+            size: members::size(&fields)?,
+            seed: members::seed(&fields)?,
+            nsfw_check: members::nsfw_check(&fields)?,
+            callback_url: members::callback_url(&fields)?,
+            unknown,
+        })
+    }
+
+    /// The body for EvoLink, with our `callback_url` in it. What is absent is not sent.
+    #[must_use]
+    pub fn to_evolink<'a>(&'a self, callback_url: &'a str) -> EvolinkRequest<'a> {
+        self.request(Some(callback_url))
+    }
+
+    /// The same for two bodies that are equal as values: the order of keys, spaces and escapes make no difference.
+    /// Numbers are compared by their text.
+    ///
+    /// # Panics
+    /// If a request had no JSON form, which none lacks.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        let request = serde_json::value::to_raw_value(&self.request(self.callback_url.as_deref()));
+        let mut hasher = Sha256::new();
+        hash_value(&request.expect("a request has a JSON form"), &mut hasher);
+        Fingerprint(hasher.finalize().into())
+    }
+
+    fn request<'a>(&'a self, callback_url: Option<&'a str>) -> EvolinkRequest<'a> {
+        EvolinkRequest {
+            model: self.model.as_str(),
+            prompt: self.prompt.as_str(),
+            size: self.size.as_ref().map(Size::as_str),
+            seed: self.seed.map(Seed::get),
+            nsfw_check: self.nsfw_check,
+            callback_url,
+            unknown: &self.unknown,
+        }
+    }
+}
+
+/// The body of a submit as EvoLink documents it.
+#[derive(Debug, Serialize)]
+pub struct EvolinkRequest<'a> {
+    model: &'static str,
+    prompt: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nsfw_check: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback_url: Option<&'a str>,
+    #[serde(flatten)]
+    unknown: &'a Fields,
+}
+
+/// SHA-256 of a request; tells whether an `Idempotency-Key` came again with the same body (rule B10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<JsonError> for InvalidRequest {
+    fn from(error: JsonError) -> Self {
+        Self {
+            param: None,
+            message: error.to_string(),
+        }
+    }
+}
+
+fn refuse_unknown(fields: &Fields) -> Result<(), InvalidRequest> {
+    let Some(name) = fields.keys().find(|name| !NAMES.contains(name)) else {
+        return Ok(());
+    };
+    let name = escaped(name);
+    Err(InvalidRequest {
+        message: format!(
+            "`{name}` is not a field of this request; the fields are {}",
+            NAMES.join(", ")
+        ),
+        param: Some(name),
+    })
+}
+
+/// Feeds `value` to `hasher` in one spelling. The depth of `value` is bounded by `json::DEPTH_MAX`.
+fn hash_value(value: &RawValue, hasher: &mut Sha256) {
+    let text = value.get();
+    let known = "well-formed JSON, as it was read before";
+    match text.as_bytes().first() {
+        Some(b'{') => {
+            let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).expect(known);
+            hasher.update(b"{");
+            for (key, member) in members {
+                hash_string(&key, hasher);
+                hash_value(member, hasher);
+            }
+            hasher.update(b"}");
+        }
+        Some(b'[') => {
+            let elements: Vec<&RawValue> = serde_json::from_str(text).expect(known);
+            hasher.update(b"[");
+            for element in elements {
+                hash_value(element, hasher);
+            }
+            hasher.update(b"]");
+        }
+        Some(b'"') => hash_string(&serde_json::from_str::<String>(text).expect(known), hasher),
+        _ => {
+            hasher.update(text.as_bytes());
+            hasher.update(b",");
+        }
+    }
+}
+
+/// The length goes first, so that no two lists of strings are hashed alike.
+fn hash_string(text: &str, hasher: &mut Sha256) {
+    hasher.update(b"\"");
+    hasher.update(text.len().to_be_bytes());
+    hasher.update(text.as_bytes());
+}

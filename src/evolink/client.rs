@@ -1,0 +1,270 @@
+//! Our client of EvoLink's API: three calls, each bounded in time and size.
+//!
+//! A submit goes over a fresh connection, by a client that keeps none: a stale connection can then neither leave a
+//! submit in doubt, nor have it sent again beneath us (hyper-util resends only on reused connections). Redirects
+//! are never followed, proxies never used, cookies never kept.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName};
+use reqwest::header::{CONTENT_ENCODING, DATE, HeaderValue, RETRY_AFTER};
+use reqwest::{Certificate, Client, ClientBuilder, RequestBuilder, Response, redirect, retry};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
+use url::Url;
+
+use super::reply::{Answer, NoAnswer, PollReply, SubmitReply};
+use crate::domain::ids::{SubmissionId, TaskId};
+
+/// What we call ourselves.
+pub const USER_AGENT: &str = concat!("evolink-receiver/", env!("CARGO_PKG_VERSION"));
+
+/// EvoLink's answers are a few hundred bytes.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Making a connection may take this long, and never more than half of the whole, so that a slow connect is always told
+/// from a slow answer: after the one nothing was sent.
+const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(10);
+
+const STRUCK_OUT: &str = "[struck out]";
+
+/// Our client of EvoLink's API.
+pub struct EvolinkClient {
+    /// Ends in a slash.
+    base_url: Url,
+    api_key: SecretString,
+    submits: Client,
+    reads: Client,
+}
+
+impl EvolinkClient {
+    /// `timeout` bounds a whole call, from connecting to the last byte of the answer.
+    ///
+    /// # Errors
+    /// If the URL or the key cannot be used, or the system has no root certificates.
+    pub fn new(
+        base_url: Url,
+        api_key: SecretString,
+        timeout: Duration,
+        user_agent: &str,
+    ) -> anyhow::Result<Self> {
+        Self::with_roots(base_url, api_key, timeout, user_agent, Vec::new())
+    }
+
+    /// As `new`, and trusts `roots` besides those of the system.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn with_roots(
+        mut base_url: Url,
+        api_key: SecretString,
+        timeout: Duration,
+        user_agent: &str,
+        roots: Vec<Certificate>,
+    ) -> anyhow::Result<Self> {
+        ensure!(
+            matches!(base_url.scheme(), "http" | "https") && base_url.has_host(),
+            "EvoLink's base URL must be http or https"
+        );
+        ensure!(
+            base_url.username().is_empty() && base_url.password().is_none(),
+            "EvoLink's base URL must not hold a user name or password"
+        );
+        ensure!(
+            base_url.query().is_none() && base_url.fragment().is_none(),
+            "EvoLink's base URL must not hold a query or fragment"
+        );
+        ensure!(
+            !api_key.expose_secret().is_empty(),
+            "EvoLink's API key is empty"
+        );
+        if !base_url.path().ends_with('/') {
+            let path = format!("{}/", base_url.path());
+            base_url.set_path(&path);
+        }
+        let headers = default_headers(&api_key)?;
+        let builder =
+            || client_builder(&headers, timeout, user_agent).tls_certs_merge(roots.clone());
+        let no_client = "could not make a client for EvoLink";
+        Ok(Self {
+            submits: builder()
+                .pool_max_idle_per_host(0)
+                .build()
+                .context(no_client)?,
+            reads: builder().build().context(no_client)?,
+            base_url,
+            api_key,
+        })
+    }
+
+    /// Submits `body`, once.
+    pub async fn submit(
+        &self,
+        body: &(impl Serialize + Sync),
+        submission_id: SubmissionId,
+    ) -> SubmitReply {
+        let request = self
+            .submits
+            .post(self.url(&["v1", "images", "generations"]))
+            .header("idempotency-key", submission_id.to_string())
+            .json(body);
+        SubmitReply::of(self.answer(request).await)
+    }
+
+    /// Asks how far a task is.
+    pub async fn poll(&self, task_id: &TaskId) -> PollReply {
+        // As a path segment these would mean another resource.
+        if matches!(task_id.as_str(), "." | "..") {
+            return PollReply::Gone;
+        }
+        let url = self.url(&["v1", "tasks", task_id.as_str()]);
+        PollReply::of(self.answer(self.reads.get(url)).await)
+    }
+
+    /// EvoLink's answer to "how much is left", whatever it is.
+    ///
+    /// # Errors
+    /// `NoAnswer` if there is none, or none that is readable.
+    pub async fn credits(&self) -> Result<Answer, NoAnswer> {
+        self.answer(self.reads.get(self.url(&["v1", "credits"])))
+            .await
+    }
+
+    fn url(&self, segments: &[&str]) -> Url {
+        let mut url = self.base_url.clone();
+        url.path_segments_mut()
+            .expect("an http URL has a path")
+            .pop_if_empty()
+            .extend(segments);
+        url
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> Result<Answer, NoAnswer> {
+        let response = request
+            .send()
+            .await
+            .map_err(|error| self.no_answer(error, None))?;
+        let status = response.status().as_u16();
+        let header = |name: &HeaderName| {
+            let value = response.headers().get(name)?.to_str().ok()?;
+            Some(self.strike_out(value))
+        };
+        let request_id = header(&HeaderName::from_static("x-request-id"))
+            .or_else(|| header(&HeaderName::from_static("x-oneapi-request-id")));
+        let mut answer = Answer {
+            status,
+            body: Bytes::new(),
+            content_type: header(&CONTENT_TYPE),
+            retry_after: header(&RETRY_AFTER),
+            request_id,
+            date: header(&DATE),
+        };
+        answer.body = self.body(response).await?;
+        Ok(answer)
+    }
+
+    async fn body(&self, mut response: Response) -> Result<Bytes, NoAnswer> {
+        let status = Some(response.status().as_u16());
+        let unreadable = |reason: &str| NoAnswer::Unreadable {
+            reason: reason.to_owned(),
+            status,
+        };
+        if is_encoded(response.headers()) {
+            return Err(unreadable(
+                "the answer is compressed, which was not asked for",
+            ));
+        }
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| self.no_answer(error, status))?
+        {
+            if body.len() + chunk.len() > BODY_BYTES_MAX {
+                return Err(unreadable("the answer is larger than 1 MiB"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let key = self.api_key.expose_secret().as_bytes();
+        if body.windows(key.len()).any(|window| window == key) {
+            return Ok(self.strike_out(&String::from_utf8_lossy(&body)).into());
+        }
+        Ok(body.freeze())
+    }
+
+    fn strike_out(&self, text: &str) -> String {
+        text.replace(self.api_key.expose_secret(), STRUCK_OUT)
+    }
+
+    fn no_answer(&self, error: reqwest::Error, status: Option<u16>) -> NoAnswer {
+        let (is_connect, is_timeout) = (error.is_connect(), error.is_timeout());
+        let mut reason = if is_timeout {
+            "timed out: ".to_owned()
+        } else {
+            String::new()
+        };
+        reason.push_str(&self.strike_out(&causes(&error.without_url())));
+        if is_connect {
+            NoAnswer::Unreachable { reason }
+        } else {
+            NoAnswer::Unreadable { reason, status }
+        }
+    }
+}
+
+impl std::fmt::Debug for EvolinkClient {
+    /// Without the key.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EvolinkClient")
+            .field("base_url", &self.base_url.as_str())
+            .finish_non_exhaustive()
+    }
+}
+
+fn default_headers(api_key: &SecretString) -> anyhow::Result<HeaderMap> {
+    // The error of a bad header value does not repeat the value.
+    let mut bearer = HeaderValue::from_str(&format!("Bearer {}", api_key.expose_secret()))
+        .context("EvoLink's API key cannot be sent in a header")?;
+    bearer.set_sensitive(true);
+    let identity = HeaderValue::from_static("identity");
+    Ok(HeaderMap::from_iter([
+        (AUTHORIZATION, bearer),
+        (ACCEPT_ENCODING, identity),
+    ]))
+}
+
+fn client_builder(headers: &HeaderMap, timeout: Duration, user_agent: &str) -> ClientBuilder {
+    Client::builder()
+        .user_agent(user_agent)
+        .default_headers(headers.clone())
+        .timeout(timeout)
+        .connect_timeout(CONNECT_TIMEOUT_MAX.min(timeout / 2))
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .referer(false)
+        .no_proxy()
+        .http1_only()
+}
+
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
+    encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+/// What caused `error`, outermost first, in one line. At most eight causes are followed.
+fn causes(error: &reqwest::Error) -> String {
+    let mut texts = Vec::new();
+    let mut cause = error.source();
+    while let Some(error) = cause.filter(|_| texts.len() < 8) {
+        texts.push(error.to_string());
+        cause = error.source();
+    }
+    if texts.is_empty() {
+        error.to_string()
+    } else {
+        texts.join(": ")
+    }
+}

@@ -1,0 +1,14 @@
+//! EvoLink's wire format and our client of it.
+//!
+//! What an answer means for money is decided here, once: `SubmitReply` tells whether a submit was accepted, was
+//! not, or may have been (RELIABILITY rule B12). Nothing here sends a submit twice, or keeps our key in what it returns.
+
+mod client;
+mod envelope;
+mod reply;
+mod retry_after;
+
+pub use client::{EvolinkClient, USER_AGENT};
+pub use envelope::ErrorEnvelope;
+pub use reply::{Answer, NoAnswer, PollReply, SubmitReply};
+pub use retry_after::retry_after;
