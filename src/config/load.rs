@@ -85,12 +85,11 @@ fn naming_the_key(error: serde_path_to_error::Error<Cause>) -> ConfigError {
     let key = error.path().to_string();
     match innermost(error.into_inner()) {
         Cause::NotFound(missing) => {
-            let field = missing.rsplit('.').next().unwrap_or(&missing);
-            let is_named = key.ends_with(&format!(".{field}"));
-            let key = if is_named {
-                key
-            } else {
-                format!("{key}.{field}")
+            // The library writes its own version of the path before the field's name.
+            let field = missing.rsplit(['.', ']']).next().unwrap_or(&missing);
+            let key = match key.rsplit('.').next() {
+                Some(last) if last == field => key,
+                _ => format!("{key}.{field}"),
             };
             ConfigError::new(key, "missing")
         }

@@ -5,18 +5,21 @@
 //! secret when it is printed or serialised. After the start nobody reads the environment again.
 
 mod choices;
+mod findings;
+mod hosts;
 mod key_digest;
 mod load;
+mod relations;
 mod secret;
 mod sections;
 mod units;
-mod validate;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::choices::{OutcomeEvent, Scope, TlsMode};
+pub use self::findings::{Finding, Level};
 pub use self::key_digest::KeyDigest;
 pub use self::secret::read_secret_file;
 pub use self::sections::{
@@ -24,7 +27,6 @@ pub use self::sections::{
     Retention, StoreConfig, Tls,
 };
 pub use self::units::{ByteSize, Network};
-pub use self::validate::{Finding, Level};
 
 /// Everything that can be configured. The default is what `config.example.toml` shows.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -222,7 +222,7 @@ impl Default for Reconcile {
 #[serde(default, deny_unknown_fields)]
 pub struct Archive {
     pub enabled: bool,
-    #[serde(serialize_with = "units::without_password")]
+    #[serde(deserialize_with = "units::place")]
     pub url: String,
     pub allowed_hosts: Vec<String>,
     pub allow_networks: Vec<Network>,

@@ -218,6 +218,15 @@ pub(super) fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::
     Ok(url)
 }
 
+/// A URL that is kept as text, since a relative path in it (`file:data/results`) would not survive parsing.
+pub(super) fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.contains('@') {
+        return Err(de::Error::custom("must not hold a user or a password"));
+    }
+    Ok(text)
+}
+
 /// For URLs that are kept as text because a relative path in them would not survive parsing (`sqlite:data/x.db`).
 pub(super) fn password_struck_out(url: &str) -> String {
     match (url.split_once("://"), url.rfind('@')) {
