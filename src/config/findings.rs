@@ -1,5 +1,6 @@
 //! What there is to say about a configuration: errors, which stop the start, and warnings.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::units::duration;
@@ -21,6 +22,30 @@ pub struct Finding {
     /// The configuration key, or the part that was looked at.
     pub key: String,
     pub message: String,
+}
+
+impl Finding {
+    #[must_use]
+    pub fn ok(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            level: Level::Ok,
+            key: key.into(),
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let level = match self.level {
+            Level::Ok => "ok     ",
+            Level::Warning => "warning",
+            Level::Error => "error  ",
+        };
+        // ConfigError knows how to keep foreign text on one line.
+        let line = ConfigError::new(self.key.as_str(), self.message.as_str());
+        write!(f, "{level} {line}")
+    }
 }
 
 impl Config {

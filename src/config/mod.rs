@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use self::choices::{OutcomeEvent, Scope, TlsMode};
 pub use self::findings::{Finding, Level};
 pub use self::key_digest::KeyDigest;
+pub use self::relations::check_name;
 pub use self::secret::read_secret_file;
 pub use self::sections::{
     ApiKey, Archive, CallbackTokens, Endpoint, Evolink, Forward, Internal, Public, Reconcile,

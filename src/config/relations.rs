@@ -164,7 +164,7 @@ fn api_keys(found: &mut Found, api_keys: &[ApiKey]) {
     let mut digests = HashSet::new();
     for (n, api_key) in api_keys.iter().enumerate() {
         let key = |field: &str| format!("internal.api_keys[{n}].{field}");
-        name(found, key("name"), &api_key.name, &mut names);
+        unique_name(found, key("name"), &api_key.name, &mut names);
         found.error_unless(
             digests.insert(api_key.sha256.to_string()),
             key("sha256"),
@@ -178,21 +178,25 @@ fn api_keys(found: &mut Found, api_keys: &[ApiKey]) {
     }
 }
 
-/// Names stand in logs, metrics and queries, so they are short and plain, and mean one thing.
-fn name<'a>(found: &mut Found, key: String, name: &'a str, seen: &mut HashSet<&'a str>) {
+/// Names stand in logs, metrics and queries, so they are short and plain.
+///
+/// # Errors
+/// Says what a name may be.
+pub fn check_name(name: &str) -> Result<(), String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if !(1..=64).contains(&name.len()) || !name.bytes().all(is_plain) {
-        found.add(
-            Level::Error,
-            key,
-            "must be 1 to 64 letters, digits, '.', '_' or '-'",
-        );
+    if (1..=64).contains(&name.len()) && name.bytes().all(is_plain) {
+        Ok(())
+    } else {
+        Err("must be 1 to 64 letters, digits, '.', '_' or '-'".into())
+    }
+}
+
+fn unique_name<'a>(found: &mut Found, key: String, name: &'a str, seen: &mut HashSet<&'a str>) {
+    if let Err(message) = check_name(name) {
+        found.add(Level::Error, key, message);
     } else if !seen.insert(name) {
-        found.add(
-            Level::Error,
-            key,
-            format!("{name:?} is another entry's name too"),
-        );
+        let message = format!("{name:?} is another entry's name too");
+        found.add(Level::Error, key, message);
     }
 }
 
@@ -287,7 +291,7 @@ fn forward(found: &mut Found, forward: &Forward) {
     let mut names = HashSet::new();
     for (n, endpoint) in forward.endpoints.iter().enumerate() {
         let key = |field: &str| format!("forward.endpoints[{n}].{field}");
-        name(found, key("name"), &endpoint.name, &mut names);
+        unique_name(found, key("name"), &endpoint.name, &mut names);
         let is_http = ["http", "https"].contains(&endpoint.url.scheme());
         found.error_unless(is_http, key("url"), "must be http or https");
         let message = "must name at least one of task.completed, task.failed, task.cancelled";

@@ -7,7 +7,7 @@ use std::path::Path;
 use evolink_receiver::config::{Config, KeyDigest, Level, Network, Scope, TlsMode};
 use serde_json::Value;
 
-const EXAMPLE: &str = include_str!("../../config.example.toml");
+const EXAMPLE: &str = include_str!("../../../config.example.toml");
 const SHA256: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
 /// The least that a service starts with.
@@ -53,6 +53,20 @@ fn validated(config: &Config) -> String {
         .map_or_else(|error| error.to_string(), |()| "ok".into())
 }
 
+/// The minimal configuration with one value changed.
+fn minimal_but(key: &str, value: &str) -> Config {
+    let mut pairs = MINIMAL.to_vec();
+    pairs.retain(|(other, _)| *other != key);
+    pairs.push((key, value));
+    load_env(&pairs).expect(key)
+}
+
+/// The rows of a text table, `input => line`.
+fn table(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let rows = text.lines().filter(|row| !row.starts_with('#'));
+    rows.map(|row| row.split_once(" => ").expect(row))
+}
+
 /// `key = value` lines of the example, and its optional keys with the `#` taken off.
 fn example_with_optional_keys() -> String {
     let is_optional = |line: &str| {
@@ -76,7 +90,9 @@ fn keys(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
             }
         }
         Value::Array(entries) if entries.iter().any(Value::is_object) => {
-            entries.iter().for_each(|entry| keys(entry, prefix, found));
+            for entry in entries {
+                keys(entry, prefix, found);
+            }
         }
         _ => {
             found.insert(prefix.to_owned());
@@ -163,94 +179,9 @@ fn every_key_of_the_example_has_a_sentence() {
 
 #[test]
 fn wrong_values_are_refused_in_one_line_that_names_the_key() {
-    for (toml, line) in [
-        ("publik = 1", "publik: unknown key"),
-        ("[public]\nlissten = 'x'", "public.lissten: unknown key"),
-        ("[public.tls]\nmodus = 'x'", "public.tls.modus: unknown key"),
-        (
-            "[public.tls]\nmode = 'foo'",
-            "public.tls.mode: unknown variant \"foo\", expected files, acme, self-signed, off",
-        ),
-        (
-            "[public]\nlisten = 'here'",
-            "public.listen: invalid socket address syntax",
-        ),
-        (
-            "[public]\nbase_url = 'here'",
-            "public.base_url: not a URL: relative URL without a base",
-        ),
-        (
-            "[public]\nbase_url = 'https://u:p@hooks.acme.io'",
-            "public.base_url: must not hold a user or a password",
-        ),
-        (
-            "[public]\nbase_url = 'data:x'",
-            "public.base_url: must be a URL with a host",
-        ),
-        (
-            "[public]\nmax_body = '256KB'",
-            "public.max_body: \"256KB\" is not a size; write a whole number with B, KiB, MiB or GiB, as in \"256KiB\"",
-        ),
-        (
-            "[public]\nmax_body = 256",
-            "public.max_body: \"256\" is not a size; write a whole number with B, KiB, MiB or GiB, as in \"256KiB\"",
-        ),
-        (
-            "[public]\nmax_connections = 'many'",
-            "public.max_connections: invalid type: string \"many\", expected an integer",
-        ),
-        (
-            "[public]\nbody_timeout = 5",
-            "public.body_timeout: \"5\" is not a duration; write a number with its unit, as in \"250ms\", \"10s\", \"24h\" or \"90d\"",
-        ),
-        (
-            "[public]\nbody_timeout = '-5s'",
-            "public.body_timeout: \"-5s\" must not be negative",
-        ),
-        (
-            "[public]\nbody_timeout = '1mo'",
-            "public.body_timeout: \"1mo\" is not a duration; write a number with its unit, as in \"250ms\", \"10s\", \"24h\" or \"90d\"",
-        ),
-        (
-            "[internal]\napi_keys = 'x'",
-            "internal.api_keys: invalid type: string \"x\", expected a sequence",
-        ),
-        (
-            "[[internal.api_keys]]\nname = 'web'\nscopes = ['read']",
-            "internal.api_keys[0].sha256: missing",
-        ),
-        (
-            "[[internal.api_keys]]\nname = 'web'\nsha256 = 'evr_secret'\nscopes = ['read']",
-            "internal.api_keys[0].sha256: must be 64 hex digits, the SHA-256 of the key",
-        ),
-        (
-            "[evolink]\nallow_unknown_fields = 'perhaps'",
-            "evolink.allow_unknown_fields: invalid type: string \"perhaps\", expected a boolean",
-        ),
-        (
-            "[archive]\nallow_networks = ['10.0.0.0/33']",
-            "archive.allow_networks[0]: \"10.0.0.0/33\" is not a network; write CIDR, as in \"10.0.0.0/8\"",
-        ),
-        (
-            "[[forward.endpoints]]\nname = 'b'\nurl = 'http://b'\nsecret_file = 's'\nevents = ['task.done']",
-            "forward.endpoints[0].events[0]: unknown variant \"task.done\", expected task.completed, task.failed, task.cancelled",
-        ),
-        (
-            "[[forward.endpoints]]\nname = 'b'",
-            "forward.endpoints[0].url: missing",
-        ),
-        (
-            "[retention]\ntasks = 'ever'",
-            "retention.tasks: \"ever\" is not a duration; write a number with its unit, as in \"250ms\", \"10s\", \"24h\" or \"90d\"",
-        ),
-    ] {
+    for (toml, line) in table(include_str!("values.txt")) {
         assert_eq!(load_toml(toml).expect_err(toml), line, "{toml}");
     }
-    let toml =
-        format!("[[internal.api_keys]]\nname = 'web'\nsha256 = '{SHA256}'\nscopes = ['write']");
-    let line =
-        "internal.api_keys[0].scopes[0]: unknown variant \"write\", expected submit, read, admin";
-    assert_eq!(load_toml(&toml).expect_err(&toml), line);
 }
 
 #[test]
@@ -277,182 +208,16 @@ fn a_file_that_is_not_toml_is_refused_by_its_place_and_not_quoted() {
 
 #[test]
 fn relations_that_cannot_hold_are_refused_in_one_line_that_names_the_key() {
-    let long = format!("https://hooks.acme.io/{}", "x".repeat(1856));
-    let long_line = "public.base_url: must have at most 1877 characters, has 1878: EvoLink takes callback URLs of at most 2048";
-    for (key, value, line) in [
-        (
-            "public.base_url",
-            "http://hooks.acme.io",
-            "public.base_url: must be https, the only scheme that EvoLink calls; with a proxy in front, this is the proxy's address",
-        ),
-        (
-            "public.base_url",
-            "https://hooks.acme.io/?a=b",
-            "public.base_url: must not have a query or a fragment",
-        ),
-        (
-            "public.base_url",
-            "https://hooks.acme.io/#a",
-            "public.base_url: must not have a query or a fragment",
-        ),
-        (
-            "public.base_url",
-            "https://hooks.acme.io/{x}",
-            "public.base_url: the path must consist of segments of letters, digits, '-', '.', '_' and '~'",
-        ),
-        (
-            "public.base_url",
-            "https://hooks.acme.io/a//b",
-            "public.base_url: the path must consist of segments of letters, digits, '-', '.', '_' and '~'",
-        ),
-        ("public.base_url", &long, long_line),
-        (
-            "public.max_body",
-            "1023B",
-            "public.max_body: must be from 1KiB to 16MiB, is 1023B",
-        ),
-        (
-            "public.max_body",
-            "17MiB",
-            "public.max_body: must be from 1KiB to 16MiB, is 17MiB",
-        ),
-        (
-            "public.max_connections",
-            "0",
-            "public.max_connections: must be at least 1",
-        ),
-        (
-            "public.max_connections_per_address",
-            "0",
-            "public.max_connections_per_address: must be at least 1",
-        ),
-        (
-            "public.handshake_timeout",
-            "0s",
-            "public.handshake_timeout: must be more than 0",
-        ),
-        (
-            "public.header_timeout",
-            "0s",
-            "public.header_timeout: must be more than 0",
-        ),
-        (
-            "public.body_timeout",
-            "0s",
-            "public.body_timeout: must be more than 0",
-        ),
-        (
-            "public.request_timeout",
-            "0s",
-            "public.request_timeout: must be from 1ms to 9s, is 0s",
-        ),
-        (
-            "public.request_timeout",
-            "9001ms",
-            "public.request_timeout: must be from 1ms to 9s, is 9001ms",
-        ),
-        (
-            "public.drain_timeout",
-            "10s",
-            "public.drain_timeout: must be from 1ms to 9s, is 10s",
-        ),
-        (
-            "public.tls.mode",
-            "files",
-            "public.tls.cert_file: missing: public.tls.mode \"files\" needs it",
-        ),
-        (
-            "public.tls.mode",
-            "acme",
-            "public.tls.mode: \"acme\" is not in this version; use files, self-signed or off",
-        ),
-        (
-            "internal.listen",
-            "127.0.0.1:8443",
-            "internal.listen: must not be where public.listen is (0.0.0.0:8443)",
-        ),
-        (
-            "internal.listen",
-            "0.0.0.0:8080",
-            "internal.api_keys: missing: internal.listen 0.0.0.0:8080 is not loopback, so callers need keys; `evolink-receiver keys new` makes one",
-        ),
-        (
-            "internal.max_connections",
-            "0",
-            "internal.max_connections: must be at least 1",
-        ),
-        (
-            "evolink.base_url",
-            "http://api.evolink.ai",
-            "evolink.base_url: must be https, or http for a loopback host: our EvoLink key goes there",
-        ),
-        (
-            "evolink.base_url",
-            "https://api.evolink.ai/?a",
-            "evolink.base_url: must not have a query or a fragment",
-        ),
-        (
-            "evolink.api_key_file",
-            "key",
-            "evolink.api_key_file: is set together with evolink.api_key; keep one of them",
-        ),
-        (
-            "evolink.timeout",
-            "999ms",
-            "evolink.timeout: must be from 1s to 5m, is 999ms",
-        ),
-        (
-            "evolink.timeout",
-            "301s",
-            "evolink.timeout: must be from 1s to 5m, is 301s",
-        ),
-        (
-            "store.url",
-            "postgres://u:pw@db/x",
-            "store.url: this version has SQLite only, PostgreSQL comes with the next",
-        ),
-        (
-            "store.url",
-            "mysql://db/x",
-            "store.url: must be sqlite: and the path of a file, as in \"sqlite:data/receiver.db\"",
-        ),
-        (
-            "store.url",
-            "sqlite::memory:",
-            "store.url: must be sqlite: and the path of a file, as in \"sqlite:data/receiver.db\"",
-        ),
-        (
-            "reconcile.interval_min",
-            "999ms",
-            "reconcile.interval_min: must be at least 1s: EvoLink limits how often it is asked",
-        ),
-        (
-            "reconcile.first_poll_after",
-            "25h",
-            "reconcile.first_poll_after: must not exceed reconcile.give_up_after, else no task is ever asked after",
-        ),
-        (
-            "retention.tasks",
-            "23h",
-            "retention.tasks: must be at least 1d",
-        ),
-        (
-            "reconcile.give_up_after",
-            "91d",
-            "retention.tasks: must not be less than reconcile.give_up_after, else tasks are forgotten while they are waited for",
-        ),
-        (
-            "archive.url",
-            "http://x",
-            "archive.url: must be file: and a directory, or s3://bucket/prefix",
-        ),
-    ] {
-        let mut pairs = MINIMAL.to_vec();
-        pairs.retain(|(other, _)| *other != key);
-        pairs.push((key, value));
-        let config = load_env(&pairs).expect(key);
-        assert_eq!(validated(&config), line, "{key} = {value}");
+    for (key_value, line) in table(include_str!("relations.txt")) {
+        let (key, value) = key_value.split_once(" = ").expect(key_value);
+        assert_eq!(validated(&minimal_but(key, value)), line, "{key_value}");
     }
+    let with_path_of = |chars| format!("https://hooks.acme.io/{}", "x".repeat(chars));
+    let line = "public.base_url: must have at most 1877 characters, has 1878: EvoLink takes callback URLs of at most 2048";
+    let long = minimal_but("public.base_url", &with_path_of(1856));
+    assert_eq!(validated(&long), line);
+    let longest = minimal_but("public.base_url", &with_path_of(1855));
+    assert_eq!(validated(&longest), "ok");
 }
 
 #[test]
