@@ -6,3 +6,9 @@ pub mod store;
 
 pub mod http;
 pub mod evolink;
+
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod exit;
+pub mod telemetry;

@@ -5,3 +5,7 @@ mod listener_framing;
 mod support;
 mod tls;
 //! One binary for all integration tests; one module per story.
+//! One binary for all tests that look at the program from outside; one module a story.
+
+mod cli;
+mod config;
