@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use http::{StatusCode, header};
 use tokio::time::sleep;
 
@@ -19,6 +19,7 @@ use super::task::Task;
 use super::{error::ApiError, image};
 
 const SLOW_CHUNKS: u32 = 20;
+const FLUSH_TIME: Duration = Duration::from_millis(20);
 
 /// `/files/{id}/{name}`: the address that results carry.
 pub(super) async fn file(
@@ -109,7 +110,12 @@ fn slow(bytes: Bytes, duration: Duration) -> Body {
 pub(super) fn truncated(bytes: &Bytes) -> Response {
     let content_length = bytes.len();
     let half = bytes.slice(..content_length / 2);
-    let broken = io::Error::from(io::ErrorKind::ConnectionAborted);
-    let body = Body::from_stream(stream::iter([Ok(half), Err(broken)]));
+    let first = stream::iter([Ok(half)]);
+    // An error that comes at once would take the unsent half, and even the head, with it.
+    let then = stream::once(async {
+        sleep(FLUSH_TIME).await;
+        Err(io::Error::from(io::ErrorKind::ConnectionAborted))
+    });
+    let body = Body::from_stream(first.chain(then));
     ([(header::CONTENT_LENGTH, content_length)], body).into_response()
 }

@@ -1,0 +1,3 @@
+//! The tests through real sockets: one binary, one module a story.
+
+mod simulator;
