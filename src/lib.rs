@@ -12,3 +12,5 @@ pub mod commands;
 pub mod config;
 pub mod exit;
 pub mod telemetry;
+
+pub mod simulator;

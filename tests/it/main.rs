@@ -9,3 +9,6 @@ mod tls;
 
 mod cli;
 mod config;
+//! The tests through real sockets: one binary, one module a story.
+
+mod simulator;
