@@ -65,7 +65,7 @@ pub struct DemoArgs {
     #[arg(long)]
     pub json: bool,
     /// How many prompts to submit.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(4..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub tasks: u16,
     /// Keep database and certificate here, instead of in a directory that is removed at the end.
     #[arg(long, value_name = "DIR")]
@@ -159,7 +159,7 @@ pub struct TasksListArgs {
     #[arg(long)]
     pub status: Option<String>,
     /// Only tasks that were submitted with the API key of this name.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long = "client", value_name = "NAME")]
     pub client_name: Option<String>,
     /// Only tasks made after this time (RFC 3339).
     #[arg(long, value_name = "TIME")]
@@ -229,8 +229,8 @@ pub struct KeysNewArgs {
 
 #[derive(Debug, Args)]
 pub struct HealthcheckArgs {
-    /// Where the service's internal listener is; else it is read from the configuration.
-    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    /// Where the service's internal listener is; without it, where the configuration says.
+    #[arg(long, value_name = "URL")]
     pub url: Option<Url>,
     #[command(flatten)]
     pub config: ConfigArgs,

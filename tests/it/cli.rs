@@ -46,7 +46,7 @@ fn a_wrong_command_line_exits_with_64_and_says_so_on_stderr() {
         &["keys", "new", "--name", "web"],
         &["keys", "new", "--name", "web", "--scopes", "write"],
         &["keys", "new", "--name", "a b", "--scopes", "read"],
-        &["healthcheck", "--url", "http://x", "--config", "y"],
+        &["healthcheck", "--url", "here"],
         &["submit", "x", "--api-key", "a", "--api-key-file", "b"],
     ] {
         let output = run(args);
