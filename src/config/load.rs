@@ -28,6 +28,8 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let env: HashMap<String, String> = env.collect();
         let evolink_api_key = env.get(EVOLINK_API_KEY).cloned();
+        // `EVOLINK_RECEIVER_CONFIG=` (empty) names no file.
+        let path = path.filter(|path| !path.as_os_str().is_empty());
         let mut sources = config::Config::builder();
         if let Some(path) = path {
             sources = sources.add_source(File::from_str(&read(path)?, FileFormat::Toml));
