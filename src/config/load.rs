@@ -84,7 +84,11 @@ fn not_parsed(path: Option<&Path>, cause: &Cause) -> ConfigError {
 }
 
 fn naming_the_key(error: serde_path_to_error::Error<Cause>) -> ConfigError {
-    let key = error.path().to_string();
+    let key = match error.path().to_string() {
+        // The variable `EVOLINK_RECEIVER__` makes such a key.
+        empty if empty.is_empty() => "(empty name)".into(),
+        key => key,
+    };
     match innermost(error.into_inner()) {
         Cause::NotFound(missing) => {
             // The library writes its own version of the path before the field's name.
