@@ -11,8 +11,11 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::config::{ConfigError, Scope, read_secret_file};
-use crate::exit::Exit;
+use crate::config::{Scope, check_name, read_secret_file};
+use crate::exit::{CommandError, Exit};
+
+/// The internal listener's default, seen from the same machine.
+const SERVICE_URL: &str = "http://127.0.0.1:8080";
 
 /// Receives EvoLink's callbacks, keeps every task's outcome, and hands it to your apps.
 #[derive(Debug, Parser)]
@@ -52,7 +55,7 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct ConfigArgs {
     /// The configuration file; `EVOLINK_RECEIVER__SECTION__KEY` overrides what it says.
-    #[arg(long, value_name = "FILE", env = "EVOLINK_RECEIVER_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "EVOLINK_RECEIVER_CONFIG", value_parser = path)]
     pub config: Option<PathBuf>,
 }
 
@@ -65,7 +68,7 @@ pub struct DemoArgs {
     #[arg(long)]
     pub json: bool,
     /// How many prompts to submit.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(4..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub tasks: u16,
     /// Keep database and certificate here, instead of in a directory that is removed at the end.
     #[arg(long, value_name = "DIR")]
@@ -80,7 +83,8 @@ pub struct ClientArgs {
         long,
         value_name = "URL",
         env = "EVOLINK_RECEIVER_URL",
-        default_value = "http://127.0.0.1:8080"
+        default_value = SERVICE_URL,
+        value_parser = service_url
     )]
     pub url: Url,
     /// The API key; better by file or environment, since a command line is seen by everyone on the machine.
@@ -96,7 +100,7 @@ pub struct ClientArgs {
         long,
         value_name = "FILE",
         env = "EVOLINK_RECEIVER_API_KEY_FILE",
-        conflicts_with = "api_key"
+        value_parser = path
     )]
     pub api_key_file: Option<PathBuf>,
 }
@@ -105,13 +109,21 @@ impl ClientArgs {
     /// `None`: no key was given, which a service on loopback without keys is content with.
     ///
     /// # Errors
-    /// The key's file cannot be read or is empty.
-    pub fn read_api_key(&self) -> Result<Option<SecretString>, ConfigError> {
-        if let Some(path) = &self.api_key_file {
-            return read_secret_file("--api-key-file", path).map(Some);
+    /// Key and file are both given, or the file cannot be read or is empty.
+    pub fn read_api_key(&self) -> Result<Option<SecretString>, CommandError> {
+        let is_given = |key: &&SecretString| !key.expose_secret().is_empty();
+        let api_key = self.api_key.as_ref().filter(is_given);
+        let file = self.api_key_file.as_deref();
+        let file = file.filter(|file| !file.as_os_str().is_empty());
+        match (api_key, file) {
+            (Some(_), Some(_)) => Err(CommandError::new(
+                Exit::Usage,
+                "give --api-key or --api-key-file (or the environment variable of one), not both",
+            )),
+            (Some(api_key), None) => Ok(Some(api_key.clone())),
+            (None, Some(file)) => Ok(Some(read_secret_file("--api-key-file", file)?)),
+            (None, None) => Ok(None),
         }
-        let given = self.api_key.clone();
-        Ok(given.filter(|key| !key.expose_secret().is_empty()))
     }
 }
 
@@ -159,7 +171,7 @@ pub struct TasksListArgs {
     #[arg(long)]
     pub status: Option<String>,
     /// Only tasks that were submitted with the API key of this name.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long = "client", value_name = "NAME")]
     pub client_name: Option<String>,
     /// Only tasks made after this time (RFC 3339).
     #[arg(long, value_name = "TIME")]
@@ -229,8 +241,8 @@ pub struct KeysNewArgs {
 
 #[derive(Debug, Args)]
 pub struct HealthcheckArgs {
-    /// Where the service's internal listener is; else it is read from the configuration.
-    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    /// Where the service's internal listener is; without it, where the configuration says.
+    #[arg(long, value_name = "URL", value_parser = service_url)]
     pub url: Option<Url>,
     #[command(flatten)]
     pub config: ConfigArgs,
@@ -266,6 +278,23 @@ pub fn version() -> &'static str {
 }
 
 fn key_name(text: &str) -> Result<String, String> {
-    crate::config::check_name(text)?;
-    Ok(text.to_owned())
+    check_name(text).map(|()| text.to_owned())
+}
+
+// An environment variable that is set to nothing counts as absent, in the following two as everywhere.
+
+fn service_url(text: &str) -> Result<Url, String> {
+    let text = if text.is_empty() { SERVICE_URL } else { text };
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    if ["http", "https"].contains(&url.scheme()) && url.has_host() {
+        Ok(url)
+    } else {
+        Err("must be http:// or https://".into())
+    }
+}
+
+/// Unlike clap's own parser, lets an empty path pass; whoever reads it takes it for none.
+#[expect(clippy::unnecessary_wraps, reason = "clap wants a Result")]
+fn path(text: &str) -> Result<PathBuf, String> {
+    Ok(text.into())
 }

@@ -29,10 +29,10 @@ pub fn configuration(args: &ConfigArgs) -> (Option<Config>, Vec<Finding>) {
         }
     }
     if findings.iter().all(|finding| finding.level != Level::Error) {
-        let place = args.config.as_ref().map_or_else(
-            || "defaults and environment".into(),
-            |path| path.display().to_string(),
-        );
+        let place = match &args.config {
+            Some(path) if !path.as_os_str().is_empty() => path.display().to_string(),
+            _ => "defaults and environment".into(),
+        };
         findings.insert(
             0,
             Finding::ok("configuration", format!("{place}: all values can hold")),

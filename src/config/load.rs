@@ -28,6 +28,8 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let env: HashMap<String, String> = env.collect();
         let evolink_api_key = env.get(EVOLINK_API_KEY).cloned();
+        // `EVOLINK_RECEIVER_CONFIG=` (empty) names no file.
+        let path = path.filter(|path| !path.as_os_str().is_empty());
         let mut sources = config::Config::builder();
         if let Some(path) = path {
             sources = sources.add_source(File::from_str(&read(path)?, FileFormat::Toml));
@@ -82,7 +84,11 @@ fn not_parsed(path: Option<&Path>, cause: &Cause) -> ConfigError {
 }
 
 fn naming_the_key(error: serde_path_to_error::Error<Cause>) -> ConfigError {
-    let key = error.path().to_string();
+    let key = match error.path().to_string() {
+        // The variable `EVOLINK_RECEIVER__` makes such a key.
+        empty if empty.is_empty() => "(empty name)".into(),
+        key => key,
+    };
     match innermost(error.into_inner()) {
         Cause::NotFound(missing) => {
             // The library writes its own version of the path before the field's name.
@@ -97,18 +103,39 @@ fn naming_the_key(error: serde_path_to_error::Error<Cause>) -> ConfigError {
             unexpected,
             expected,
             ..
-        } => ConfigError::new(
-            key,
-            format!("invalid type: {unexpected}, expected {expected}"),
-        ),
+        } => ConfigError::new(key, wrong_type(&unexpected.to_string(), expected)),
         other => {
             let message = other.to_string();
             if message.starts_with("unknown field ") {
                 return ConfigError::new(key, "unknown key");
             }
+            let of_type = message.strip_prefix("invalid type: ");
+            let message = match of_type.and_then(|text| text.rsplit_once(", expected ")) {
+                Some((unexpected, expected)) => wrong_type(unexpected, expected),
+                None => message,
+            };
             ConfigError::new(key, message)
         }
     }
+}
+
+/// Says it in TOML's words, and without the text that was found: a secret in the wrong place must not show.
+fn wrong_type(unexpected: &str, expected: &str) -> String {
+    let found = match unexpected.split(' ').next() {
+        Some("string") => "a string",
+        Some("boolean") => "a boolean",
+        Some("sequence") => "a list",
+        Some("map") => "a table",
+        // The rest are numbers, which stand between backticks.
+        _ => unexpected.split('`').nth(1).unwrap_or(unexpected),
+    };
+    let expected = match expected {
+        "a sequence" => "a list",
+        structure if structure.starts_with("struct ") => "a table",
+        integer if integer.ends_with("integer") => "a whole number from 0 on",
+        other => other,
+    };
+    format!("must be {expected}, is {found}")
 }
 
 /// Takes off the layers that repeat the key.

@@ -9,6 +9,7 @@ mod findings;
 mod hosts;
 mod key_digest;
 mod load;
+mod names;
 mod relations;
 mod secret;
 mod sections;
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use self::choices::{OutcomeEvent, Scope, TlsMode};
 pub use self::findings::{Finding, Level};
 pub use self::key_digest::KeyDigest;
-pub use self::relations::check_name;
+pub use self::names::check_name;
 pub use self::secret::read_secret_file;
 pub use self::sections::{
     ApiKey, Archive, CallbackTokens, Endpoint, Evolink, Forward, Internal, Public, Reconcile,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::check_name;
 use super::findings::Found;
 use super::hosts::{self, Ports};
 use super::secret::API_KEY_MISSING;
@@ -175,19 +176,6 @@ fn api_keys(found: &mut Found, api_keys: &[ApiKey]) {
             key("scopes"),
             "must name at least one of submit, read, admin",
         );
-    }
-}
-
-/// Names stand in logs, metrics and queries, so they are short and plain.
-///
-/// # Errors
-/// Says what a name may be.
-pub fn check_name(name: &str) -> Result<(), String> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if (1..=64).contains(&name.len()) && name.bytes().all(is_plain) {
-        Ok(())
-    } else {
-        Err("must be 1 to 64 letters, digits, '.', '_' or '-'".into())
     }
 }
 

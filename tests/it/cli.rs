@@ -3,7 +3,11 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use clap::Parser as _;
+use evolink_receiver::cli::{self, Cli};
 use evolink_receiver::config::{Config, KeyDigest, Scope};
+use evolink_receiver::exit::Exit;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
 /// Runs the binary with nothing of our own environment but what is given.
@@ -46,8 +50,8 @@ fn a_wrong_command_line_exits_with_64_and_says_so_on_stderr() {
         &["keys", "new", "--name", "web"],
         &["keys", "new", "--name", "web", "--scopes", "write"],
         &["keys", "new", "--name", "a b", "--scopes", "read"],
-        &["healthcheck", "--url", "http://x", "--config", "y"],
-        &["submit", "x", "--api-key", "a", "--api-key-file", "b"],
+        &["healthcheck", "--url", "here"],
+        &["submit", "x", "--url", "ftp://x"],
     ] {
         let output = run(args);
         assert_eq!(code(&output), Some(64), "{args:?}: {}", stderr(&output));
@@ -56,6 +60,49 @@ fn a_wrong_command_line_exits_with_64_and_says_so_on_stderr() {
             "{args:?}"
         );
     }
+}
+
+#[test]
+fn an_environment_variable_that_is_set_to_nothing_counts_as_absent() {
+    let nothing = [
+        ("EVOLINK_RECEIVER_CONFIG", ""),
+        ("EVOLINK_RECEIVER_URL", ""),
+        ("EVOLINK_RECEIVER_API_KEY", ""),
+        ("EVOLINK_RECEIVER_API_KEY_FILE", ""),
+    ];
+    let check = run_env(&["check"], &nothing);
+    assert_eq!(stdout(&check), stdout(&run(&["check"])));
+    let list = run_env(&["tasks", "list"], &nothing);
+    assert_ne!(code(&list), Some(64), "{}", stderr(&list));
+}
+
+#[test]
+fn an_api_key_comes_from_one_place() {
+    let client = |args: &[&str]| {
+        let args = ["evolink-receiver", "submit", "a cat"].iter().chain(args);
+        match Cli::try_parse_from(args)
+            .expect("a good command line")
+            .command
+        {
+            cli::Command::Submit(args) => args.client.read_api_key(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("key");
+    std::fs::write(&path, "evr_file\n").expect("a file");
+    let path = path.to_str().expect("UTF-8");
+    let text = |key: Option<SecretString>| key.map(|key| key.expose_secret().to_owned());
+    assert_eq!(text(client(&[]).expect("none")), None);
+    let given = client(&["--api-key", "evr_given"]).expect("given");
+    assert_eq!(text(given).as_deref(), Some("evr_given"));
+    let read = client(&["--api-key-file", path]).expect("read");
+    assert_eq!(text(read).as_deref(), Some("evr_file"));
+    let both = client(&["--api-key", "a", "--api-key-file", path]).expect_err("both");
+    assert_eq!(both.exit, Exit::Usage);
+    let absent = client(&["--api-key-file", "/nowhere/key"]).expect_err("absent");
+    let start = "--api-key-file: could not read /nowhere/key: ";
+    assert!(absent.to_string().starts_with(start), "{absent}");
 }
 
 #[test]
