@@ -1,1 +1,409 @@
+//! The one file that knows everyone: builds all parts from a configuration, runs them, and ends them in order.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use crate::clock::Clock;
+use crate::config::{Config, Level, TlsMode};
+use crate::domain::callback_token::KeyRing;
+use crate::domain::polling::Pace;
+use crate::domain::timestamp::Timestamp;
+use crate::evolink::{EvolinkClient, USER_AGENT};
+use crate::exit::{CommandError, Exit};
+use crate::http::auth::Gate;
+use crate::http::internal::{self, InternalState};
+use crate::http::limits::Limits;
+use crate::http::listener;
+use crate::http::public::{self, PublicState};
+use crate::http::tls::TlsSource;
+use crate::key_ring;
+use crate::metrics::Metrics;
+use crate::store::recorder::{Recorder, RecorderWorker};
+use crate::store::{Store, StoreError};
+use crate::workers::reconciler::Reconciler;
+
+/// Certificates are looked at this often, whether or not somebody says that they changed.
+const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// After the listeners have drained, what submits are left get this long; EvoLink's answer to a slower one is lost, and
+/// its callback adopts the task.
+const SUBMITS_DRAIN: Duration = Duration::from_secs(1);
+
+/// A process that must be started anew does not keep its clients waiting.
+const FAILED_DRAIN: Duration = Duration::from_secs(1);
+
+/// For the recorder's last batch, and for closing the store.
+const WORKERS_DRAIN: Duration = Duration::from_secs(1);
+
+/// Beyond our own deadline, the listener cuts a request off.
+const REQUEST_GRACE: Duration = Duration::from_millis(500);
+
+/// A receiver that has its store, its certificate and its ports, and serves nobody yet.
+pub struct App {
+    config: Config,
+    clock: Clock,
+    store: Arc<Store>,
+    recorder: Recorder,
+    recorder_worker: RecorderWorker,
+    evolink: Arc<EvolinkClient>,
+    key_ring: Arc<KeyRing>,
+    metrics: Metrics,
+    tls: Option<Arc<TlsSource>>,
+    public: TcpListener,
+    internal: TcpListener,
+    reload: Arc<Notify>,
+}
+
+impl App {
+    /// Opens everything. Nothing is served before `run`.
+    ///
+    /// # Errors
+    /// What is wrong, with the exit code for it.
+    pub async fn build(config: Config, clock: Clock) -> Result<Self, CommandError> {
+        config.validate()?;
+        for finding in config
+            .findings()
+            .iter()
+            .filter(|finding| finding.level == Level::Warning)
+        {
+            warn!(key = finding.key, "{}", finding.message);
+        }
+        let key_ring = Arc::new(key_ring::load_or_create(&config.callback_tokens.key_file)?);
+        let tls = tls_source(&config)?;
+        let evolink = Arc::new(EvolinkClient::new(
+            config.evolink.base_url.clone(),
+            config.evolink.read_api_key()?,
+            config.evolink.timeout,
+            USER_AGENT,
+        )?);
+        let store = Arc::new(Store::open(&config.store.url).await?);
+        let metrics = Metrics::new();
+        let (recorder, recorder_worker) = Recorder::new(
+            Arc::clone(&store),
+            clock.clone(),
+            pace(&config),
+            metrics.clone(),
+        );
+        let public = bind("public.listen", config.public.listen).await?;
+        let internal = bind("internal.listen", config.internal.listen).await?;
+        let reload = Arc::new(Notify::new());
+        Ok(Self {
+            config,
+            clock,
+            store,
+            recorder,
+            recorder_worker,
+            evolink,
+            key_ring,
+            metrics,
+            tls,
+            public,
+            internal,
+            reload,
+        })
+    }
+
+    /// Where EvoLink is listened to.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn public_address(&self) -> std::io::Result<SocketAddr> {
+        self.public.local_addr()
+    }
+
+    /// Where apps and operators are listened to.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn internal_address(&self) -> std::io::Result<SocketAddr> {
+        self.internal.local_addr()
+    }
+
+    /// What callers must trust if the certificate is our own.
+    #[must_use]
+    pub fn certificate_pem(&self) -> Option<String> {
+        self.tls.as_ref().map(|tls| tls.certificate_pem())
+    }
+
+    #[must_use]
+    pub fn key_ring(&self) -> &KeyRing {
+        &self.key_ring
+    }
+
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// To be notified when the certificate files should be looked at now.
+    #[must_use]
+    pub fn reload(&self) -> Arc<Notify> {
+        Arc::clone(&self.reload)
+    }
+
+    /// Serves until `stop`, then drains: no new connections, requests under way are answered, what they brought is
+    /// recorded, the store is closed.
+    ///
+    /// # Errors
+    /// `TempFail` if the disk failed, `Unavailable` if a part ended by itself: the process should be started anew.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), CommandError> {
+        let parts = Parts::new(&stop);
+        let submits = TaskTracker::new();
+        let (recorder, store) = (self.recorder.clone(), Arc::clone(&self.store));
+        let drain = self.config.public.drain_timeout;
+        self.start(&parts, &submits);
+        info!("ready");
+        let ended = tokio::select! {
+            () = parts.stopping.cancelled() => Ok(()),
+            () = recorder.failed().cancelled() => Err(CommandError::new(Exit::TempFail, "the disk failed")),
+            () = parts.broken.cancelled() => Err(CommandError::new(Exit::Unavailable, "a part ended by itself")),
+        };
+        info!("stopping");
+        parts.stopping.cancel();
+        let drain = if ended.is_ok() {
+            drain + REQUEST_GRACE
+        } else {
+            FAILED_DRAIN
+        };
+        finish("the listeners", &parts.listeners, drain).await;
+        finish("submits", &submits, SUBMITS_DRAIN).await;
+        parts.recorder_stop.cancel();
+        finish("the workers", &parts.workers, WORKERS_DRAIN).await;
+        if timeout(WORKERS_DRAIN, store.close()).await.is_err() {
+            warn!("the store was not closed in time");
+        }
+        info!("stopped");
+        ended
+    }
+
+    /// Starts every part: what must not be lost first, then who brings it.
+    fn start(self, parts: &Parts, submits: &TaskTracker) {
+        let recording = self.recorder_worker.run(parts.recorder_stop.clone());
+        parts.run(
+            "the recorder",
+            &parts.workers,
+            &parts.recorder_stop,
+            recording,
+        );
+        let drain = self.config.public.drain_timeout;
+        let public = public::router(
+            &self.config.public.callback_path(),
+            PublicState {
+                recorder: self.recorder.clone(),
+                key_ring: Arc::clone(&self.key_ring),
+                token_lifetime: self.config.retention.tasks,
+                clock: self.clock.clone(),
+                metrics: self.metrics.clone(),
+                body_bytes_max: self.config.public.max_body.as_usize(),
+                body_timeout: self.config.public.body_timeout,
+                request_timeout: self.config.public.request_timeout,
+            },
+        );
+        let limits = public_limits(&self.config);
+        let serving = listener::serve(
+            self.public,
+            self.tls.clone(),
+            limits,
+            public,
+            parts.stopping.clone(),
+            drain,
+        );
+        parts.run(
+            "the public listener",
+            &parts.listeners,
+            &parts.stopping,
+            serving,
+        );
+        let internal = internal::router(
+            InternalState {
+                store: Arc::clone(&self.store),
+                recorder: self.recorder.clone(),
+                evolink: Arc::clone(&self.evolink),
+                key_ring: self.key_ring,
+                public: Arc::new(self.config.public.clone()),
+                clock: self.clock.clone(),
+                metrics: self.metrics.clone(),
+                submits: submits.clone(),
+                stopping: parts.stopping.clone(),
+                allow_unknown_fields: self.config.evolink.allow_unknown_fields,
+            },
+            &Gate::new(self.config.internal.api_keys.clone()),
+        );
+        let limits = Limits {
+            connections_max: self.config.internal.max_connections,
+            ..Limits::internal()
+        };
+        let serving = listener::serve(
+            self.internal,
+            None,
+            limits,
+            internal,
+            parts.stopping.clone(),
+            drain,
+        );
+        parts.run(
+            "the internal listener",
+            &parts.listeners,
+            &parts.stopping,
+            serving,
+        );
+        let reconciler = Reconciler {
+            store: self.store,
+            recorder: self.recorder,
+            evolink: self.evolink,
+            clock: self.clock,
+            metrics: self.metrics,
+            pace: pace(&self.config),
+            submit_timeout: self.config.evolink.timeout,
+            quiet_until: Timestamp::default(),
+        };
+        parts.run(
+            "the reconciler",
+            &parts.workers,
+            &parts.stopping,
+            reconciler.run(parts.stopping.clone()),
+        );
+        if let Some(tls) = self.tls {
+            let watching = tls.watch(CERTIFICATE_INTERVAL, self.reload, parts.stopping.clone());
+            parts.run(
+                "the certificate watch",
+                &parts.workers,
+                &parts.stopping,
+                watching,
+            );
+        }
+    }
+}
+
+/// What runs, and how it is told to end.
+struct Parts {
+    listeners: TaskTracker,
+    workers: TaskTracker,
+    /// No new work from here on.
+    stopping: CancellationToken,
+    /// Nobody brings anything to be recorded any more.
+    recorder_stop: CancellationToken,
+    /// A part ended though nobody told it to.
+    broken: CancellationToken,
+}
+
+impl Parts {
+    fn new(stop: &CancellationToken) -> Self {
+        Self {
+            listeners: TaskTracker::new(),
+            workers: TaskTracker::new(),
+            stopping: stop.child_token(),
+            recorder_stop: CancellationToken::new(),
+            broken: CancellationToken::new(),
+        }
+    }
+
+    /// A part that ends, or panics, before it was told to takes the whole process with it: half a receiver is worse than
+    /// one that is started anew.
+    fn run<F>(&self, name: &'static str, tracker: &TaskTracker, stop: &CancellationToken, part: F)
+    where
+        F: Future + Send + 'static,
+        F::Output: Send,
+    {
+        let stop = stop.clone();
+        let broken = self.broken.clone().drop_guard();
+        tracker.spawn(async move {
+            part.await;
+            if stop.is_cancelled() {
+                broken.disarm();
+            } else {
+                error!("{name} ended by itself");
+            }
+        });
+    }
+}
+
+async fn finish(name: &str, tracker: &TaskTracker, within: Duration) {
+    tracker.close();
+    if timeout(within, tracker.wait()).await.is_err() {
+        warn!("{name} did not end in time");
+    }
+}
+
+fn tls_source(config: &Config) -> Result<Option<Arc<TlsSource>>, CommandError> {
+    let tls = &config.public.tls;
+    let source = match tls.mode {
+        TlsMode::Off => return Ok(None),
+        TlsMode::Files => match (&tls.cert_file, &tls.key_file) {
+            (Some(cert), Some(key)) => TlsSource::from_files(cert, key),
+            _ => {
+                return Err(CommandError::new(
+                    Exit::Config,
+                    "public.tls: mode files wants cert_file and key_file",
+                ));
+            }
+        },
+        TlsMode::SelfSigned => {
+            let host = config.public.base_url.host_str().unwrap_or("localhost");
+            TlsSource::self_signed_in(
+                &tls.self_signed_dir,
+                &[host.trim_matches(['[', ']']).to_owned()],
+            )
+        }
+        TlsMode::Acme => {
+            return Err(CommandError::new(
+                Exit::Config,
+                "public.tls.mode: acme is not in this version",
+            ));
+        }
+    };
+    source
+        .map(|source| Some(Arc::new(source)))
+        .map_err(|error| CommandError::new(Exit::Config, format!("public.tls: {error}")))
+}
+
+fn pace(config: &Config) -> Pace {
+    Pace {
+        first_poll_after: config.reconcile.first_poll_after,
+        interval_min: config.reconcile.interval_min,
+        give_up_after: config.reconcile.give_up_after,
+    }
+}
+
+fn public_limits(config: &Config) -> Limits {
+    let public = &config.public;
+    Limits {
+        connections_max: public.max_connections,
+        connections_per_address_max: public.max_connections_per_address,
+        handshake_timeout: public.handshake_timeout,
+        head_timeout: public.header_timeout,
+        request_timeout: Some(public.request_timeout + REQUEST_GRACE),
+        ..Limits::public()
+    }
+}
+
+async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, CommandError> {
+    TcpListener::bind(address).await.map_err(|error| {
+        CommandError::new(
+            Exit::Unavailable,
+            format!("{key}: cannot listen on {address}: {error}"),
+        )
+    })
+}
+
+impl From<StoreError> for CommandError {
+    fn from(error: StoreError) -> Self {
+        let exit = match error {
+            StoreError::InUse { .. } | StoreError::Full | StoreError::DiskFailed(_) => {
+                Exit::TempFail
+            }
+            StoreError::Damaged(_) | StoreError::Corrupt { .. } => Exit::DataErr,
+            StoreError::SchemaTooNew(_) => Exit::Config,
+            _ => Exit::Unavailable,
+        };
+        Self::new(exit, format!("store: {error}"))
+    }
+}

@@ -31,6 +31,8 @@ pub enum Command {
     Serve(ConfigArgs),
     /// Show everything in one process: simulator, receiver, a few prompts, each with its own trouble.
     Demo(DemoArgs),
+    /// Run EvoLink's stand-in alone, so that an app can be tested without an account.
+    Simulate(crate::simulator::SimulateArgs),
     /// Validate configuration, secrets, database, certificate, storage and clock, without side effects.
     Check(ConfigArgs),
     /// Submit a prompt.

@@ -11,6 +11,7 @@ pub mod workers;
 pub mod clock;
 pub mod config;
 pub mod exit;
+pub mod key_ring;
 pub mod metrics;
 pub mod telemetry;
 

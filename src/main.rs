@@ -3,10 +3,12 @@
 use std::io::stdout;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use evolink_receiver::cli::{Cli, Command, KeysCommand};
-use evolink_receiver::commands::{check, keys};
+use evolink_receiver::commands::{check, keys, operate, serve};
 use evolink_receiver::exit::{CommandError, Exit};
 use evolink_receiver::telemetry::{self, LogTo};
+use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
     let cli = match Cli::from_process() {
@@ -27,22 +29,27 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), CommandError> {
+    let mut out = stdout().lock();
     match command {
+        Command::Serve(args) => wait(serve::serve(&args)),
+        Command::Simulate(args) => wait(serve::simulate(args)),
         Command::Check(args) => {
             let (_config, findings) = check::configuration(&args);
-            check::report(&findings, &mut stdout().lock())
+            check::report(&findings, &mut out)
         }
+        Command::CallbackUrl(args) => operate::callback_url(&args, &mut out),
         Command::Keys {
             command: KeysCommand::New(args),
-        } => keys::new(&args, &mut stdout().lock()),
-        Command::Serve(_)
-        | Command::Demo(_)
-        | Command::Submit(_)
-        | Command::Tasks { .. }
-        | Command::CallbackUrl(_)
-        | Command::Healthcheck(_) => Err(CommandError::new(
+        } => keys::new(&args, &mut out),
+        Command::Healthcheck(args) => wait(operate::healthcheck(&args)),
+        Command::Demo(_) | Command::Submit(_) | Command::Tasks { .. } => Err(CommandError::new(
             Exit::Unavailable,
             "this command is not in this build",
         )),
     }
+}
+
+fn wait(command: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
+    let runtime = Runtime::new().context("could not start the runtime")?;
+    runtime.block_on(command)
 }

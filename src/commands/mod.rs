@@ -2,6 +2,8 @@
 
 pub mod check;
 pub mod keys;
+pub mod operate;
+pub mod serve;
 
 use std::path::Path;
 

@@ -8,7 +8,7 @@ use super::instruction::parse_duration;
 use super::options::Options;
 use super::plan::{Fault, Faults};
 
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 pub struct SimulateArgs {
     /// Address to listen on, plain HTTP
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]

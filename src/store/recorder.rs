@@ -11,9 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::entry::{Entry, Receipt};
+use super::ledger::Ledger;
 use super::{Store, StoreError, batch};
 use crate::clock::Clock;
 use crate::domain::polling::Pace;
+use crate::metrics::Metrics;
 
 /// Entries that may wait. Whoever comes when it is full is told to come again, which EvoLink does.
 const QUEUE_ENTRIES: usize = 4096;
@@ -39,13 +41,19 @@ pub struct RecorderWorker {
     store: Arc<Store>,
     clock: Clock,
     pace: Pace,
+    metrics: Metrics,
     queue: mpsc::Receiver<Job>,
     failed: CancellationToken,
 }
 
 impl Recorder {
     #[must_use]
-    pub fn new(store: Arc<Store>, clock: Clock, pace: Pace) -> (Self, RecorderWorker) {
+    pub fn new(
+        store: Arc<Store>,
+        clock: Clock,
+        pace: Pace,
+        metrics: Metrics,
+    ) -> (Self, RecorderWorker) {
         let (sender, receiver) = mpsc::channel(QUEUE_ENTRIES);
         let failed = CancellationToken::new();
         let recorder = Self {
@@ -56,6 +64,7 @@ impl Recorder {
             store,
             clock,
             pace,
+            metrics,
             queue: receiver,
             failed,
         };
@@ -132,10 +141,21 @@ impl RecorderWorker {
         let mut transaction = self.store.write.begin_with("BEGIN IMMEDIATE").await?;
         let mut ledger =
             batch::load(&mut transaction, &entries, self.clock.now(), self.pace).await?;
-        let receipts = entries.iter().map(|entry| ledger.apply(entry)).collect();
+        let receipts: Vec<Receipt> = entries.iter().map(|entry| ledger.apply(entry)).collect();
         batch::write(&mut transaction, &mut ledger).await?;
         transaction.commit().await?;
+        self.count(&ledger, &receipts);
         Ok(receipts)
+    }
+
+    fn count(&self, ledger: &Ledger, receipts: &[Receipt]) {
+        for event in &ledger.events {
+            self.metrics.event_recorded(event.event_type, event.source);
+        }
+        let restored = |receipt: &&Receipt| matches!(receipt, Receipt::Seen { restored: true, .. });
+        for _ in receipts.iter().filter(restored) {
+            self.metrics.record_restored();
+        }
     }
 
     fn notice(&self, failure: Option<&StoreError>) {

@@ -1,0 +1,76 @@
+//! Commands of operators that work on a service's own files: `callback-url`, `healthcheck`.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use url::Url;
+
+use crate::cli::{CallbackUrlArgs, HealthcheckArgs};
+use crate::commands::load_config;
+use crate::domain::callback_token::{Label, Subject};
+use crate::exit::{CommandError, Exit};
+use crate::key_ring;
+
+/// A container's check is given a few seconds; a service that needs longer is not well.
+const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Prints a standing callback URL. The key ring must be there: one made here could not be the service's.
+///
+/// # Errors
+/// If the label or the key ring is unusable.
+pub fn callback_url(args: &CallbackUrlArgs, out: &mut impl Write) -> Result<(), CommandError> {
+    let label: Label = args
+        .label
+        .parse()
+        .map_err(|error| CommandError::new(Exit::Usage, format!("--label: {error}")))?;
+    let config = load_config(args.config.config.as_deref())?;
+    let ring = key_ring::load(&config.callback_tokens.key_file)?;
+    let token = ring.mint(&Subject::Standing(label));
+    writeln!(out, "{}", config.public.callback_url(&token)).context("could not print the URL")?;
+    Ok(())
+}
+
+/// Asks the service whether it is ready.
+///
+/// # Errors
+/// `Unavailable` if it is not.
+pub async fn healthcheck(args: &HealthcheckArgs) -> Result<(), CommandError> {
+    let base = match &args.url {
+        Some(url) => url.clone(),
+        None => loopback_url(load_config(args.config.config.as_deref())?.internal.listen)?,
+    };
+    let url = base.join("readyz").context("--url cannot be a base")?;
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(HEALTHCHECK_TIMEOUT)
+        .build();
+    let client = client.context("could not make an HTTP client")?;
+    let answer = client
+        .get(url)
+        .send()
+        .await
+        .map_err(|error| not_ready(&error.without_url().to_string()))?;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    let body = answer.text().await.unwrap_or_default();
+    Err(not_ready(&format!("{status} {body}")))
+}
+
+/// Where a service that listens on `address` is reached from its own machine.
+fn loopback_url(address: SocketAddr) -> Result<Url, CommandError> {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    let url = format!("http://{}/", SocketAddr::new(ip, address.port()));
+    Ok(Url::parse(&url).context("the internal listener's address makes no URL")?)
+}
+
+fn not_ready(reason: &str) -> CommandError {
+    CommandError::new(Exit::Unavailable, format!("not ready: {reason}"))
+}

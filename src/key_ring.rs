@@ -1,0 +1,110 @@
+//! The file of the callback key ring: read at start, made at the first one.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::config::ConfigError;
+use crate::domain::callback_token::KeyRing;
+
+/// The configuration key that names the file.
+const KEY: &str = "callback_tokens.key_file";
+
+/// The ring in `path`; a fresh one is written there if there is no such file.
+///
+/// # Errors
+/// If the file is no key ring, or cannot be read or made.
+pub fn load_or_create(path: &Path) -> Result<KeyRing, ConfigError> {
+    match fs::read_to_string(path) {
+        Ok(text) => parse(path, &text),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            create(path).map_err(|error| failed(path, &error))?;
+            load(path)
+        }
+        Err(error) => Err(failed(path, &error)),
+    }
+}
+
+/// The ring in `path`, which must be there.
+///
+/// # Errors
+/// As `load_or_create`.
+pub fn load(path: &Path) -> Result<KeyRing, ConfigError> {
+    let text = fs::read_to_string(path).map_err(|error| failed(path, &error))?;
+    parse(path, &text)
+}
+
+fn parse(path: &Path, text: &str) -> Result<KeyRing, ConfigError> {
+    KeyRing::parse(text)
+        .map_err(|error| ConfigError::new(KEY, format!("{}: {error}", path.display())))
+}
+
+/// Written beside its place and linked into it, so that the file is there whole or not at all, and a second process that
+/// starts at the same time does not replace the ring of the first.
+fn create(path: &Path) -> std::io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".{}.draft", std::process::id()));
+    let draft = PathBuf::from(draft);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)?;
+    file.write_all(
+        KeyRing::generate()
+            .map_err(|error| std::io::Error::other(error.to_string()))?
+            .as_bytes(),
+    )?;
+    file.sync_all()?;
+    let linked = match fs::hard_link(&draft, path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        linked => linked,
+    };
+    fs::remove_file(&draft)?;
+    linked?;
+    File::open(folder)?.sync_all()
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> ConfigError {
+    ConfigError::new(KEY, format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::callback_token::Subject;
+
+    #[test]
+    fn a_ring_is_made_once_and_kept_from_others() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys/ring");
+        let subject = Subject::Standing("shop".parse().unwrap());
+        let token = load_or_create(&path).unwrap().mint(&subject);
+        assert_eq!(load_or_create(&path).unwrap().mint(&subject), token);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_broken_ring_is_an_error_that_names_the_key_and_not_the_content() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ring");
+        fs::write(&path, "k1 5ec7e7").unwrap();
+        let error = load_or_create(&path).unwrap_err().to_string();
+        assert!(
+            error.starts_with("callback_tokens.key_file") && !error.contains("5ec7e7"),
+            "{error}"
+        );
+    }
+}
