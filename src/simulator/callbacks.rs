@@ -75,12 +75,14 @@ impl Sender<'_> {
     async fn report(&mut self) {
         let plan = &self.task.plan.callbacks;
         let url = &self.shared.public_url;
-        let body = self.task.terminal_body(self.task.plan.ending, url);
-        let payload = payload::shaped(&body, plan.form);
-        self.deliver_copies(&payload, 1 + plan.parallel_copies)
-            .await;
+        let payload = || {
+            let body = self.task.terminal_body(self.task.plan.ending, url);
+            payload::shaped(&body, plan.form)
+        };
+        let copies = 1 + plan.parallel_copies;
+        self.deliver_copies(&payload(), copies).await;
         for _ in 0..plan.repeats {
-            self.deliver(payload.clone()).await;
+            self.deliver(payload()).await;
         }
         if plan.reordered {
             let body = self.task.running_body("processing", 50);

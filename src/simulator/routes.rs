@@ -61,8 +61,14 @@ async fn submit(
             ([("idempotency-replayed", "true")], Json(answer)).into_response()
         }
         Ok(Accepted::New(task)) => {
-            let answer = task.submit_answer();
             let fault = task.plan.answer_fault;
+            let answer = match fault {
+                Some(AnswerFault::AlreadyEnded) => {
+                    shared.end_task(&task.id);
+                    task.terminal_body(task.plan.ending, &shared.public_url)
+                }
+                _ => task.submit_answer(),
+            };
             start(&shared, task).await;
             answer_with(fault, answer, &shared, reset).await
         }
@@ -114,7 +120,7 @@ async fn answer_with(
     reset: ConnectionReset,
 ) -> Response {
     match fault {
-        None => Json(answer).into_response(),
+        None | Some(AnswerFault::AlreadyEnded) => Json(answer).into_response(),
         Some(AnswerFault::Reset) => reset.now().await,
         Some(AnswerFault::Stall(duration)) => {
             tokio::select! {
@@ -123,15 +129,26 @@ async fn answer_with(
             }
             Json(answer).into_response()
         }
-        Some(AnswerFault::BadGateway) => {
-            let page = "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>";
-            (StatusCode::BAD_GATEWAY, Html(page)).into_response()
+        Some(AnswerFault::Status(status)) => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+            let page =
+                format!("<html><head><title>{status}</title></head><body>nginx</body></html>");
+            (status, Html(page)).into_response()
         }
         Some(AnswerFault::Html) => {
             Html("<!DOCTYPE html><html><body>Just a moment…</body></html>").into_response()
         }
         Some(AnswerFault::NoId) => {
             remove(&mut answer, &["id"]);
+            Json(answer).into_response()
+        }
+        Some(AnswerFault::NumberAsId) => {
+            answer["id"] = json!(1_757_165_031);
+            Json(answer).into_response()
+        }
+        Some(AnswerFault::UnknownStatus) => {
+            answer["status"] = json!("archived");
+            answer["unheard_of"] = json!({"nested": [1]});
             Json(answer).into_response()
         }
         Some(AnswerFault::Truncated) => {

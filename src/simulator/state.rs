@@ -141,12 +141,15 @@ impl Shared {
         }
     }
 
-    /// Ends the task and settles its price. Billing is confirmed before any callback is sent.
+    /// Ends the task and settles its price; the second time does nothing. Billing is confirmed before any callback is sent.
     pub(super) fn end_task(&self, id: &str) {
         let mut remembered = self.remembered();
         let Some(task) = remembered.tasks.get_mut(id) else {
             return;
         };
+        if task.ended.is_some() {
+            return;
+        }
         task.ended = Some(Instant::now());
         let (price_milli, is_charged) = (task.price_milli, task.plan.ending.is_charged());
         remembered.settle(price_milli, is_charged);

@@ -44,6 +44,8 @@ async fn refused(stage: &Stage, name: &str) -> bool {
         "no-quota" => (402, json!("insufficient_quota"), None),
         "no-access" => (403, json!("model_access_denied"), None),
         "error-500" => (500, json!("internal_error"), None),
+        "error-400" => (400, json!("invalid_request"), None),
+        "error-413" => (413, json!("request_too_large"), None),
         "unavailable" => (503, json!("service_unavailable"), None),
         _ => return false,
     };
@@ -73,9 +75,18 @@ async fn answered(stage: &Stage, name: &str) -> bool {
             stage.task("[sim:stall=400ms]").await;
             assert!(started.elapsed() >= Duration::from_millis(400));
         }
-        "bad-gateway" => {
-            let answer = stage.submit("[sim:bad-gateway]").await;
-            assert!(answer.status == 502 && answer.text.starts_with("<html>"));
+        "bad-gateway" | "gateway-timeout" | "request-timeout" | "accepted-500" => {
+            let answer = stage.submit(&format!("[sim:{name}]")).await;
+            let status = match name {
+                "bad-gateway" => 502,
+                "gateway-timeout" => 504,
+                "request-timeout" => 408,
+                _ => 500,
+            };
+            assert!(
+                answer.status == status && answer.text.starts_with("<html>"),
+                "{name}"
+            );
         }
         "garbage" => {
             let answer = stage.submit("[sim:garbage]").await;
@@ -87,6 +98,21 @@ async fn answered(stage: &Stage, name: &str) -> bool {
                 (&task["id"], &task["status"]),
                 (&json!(null), &json!("pending"))
             );
+        }
+        "number-id" => {
+            assert!(stage.submit("[sim:number-id]").await.json()["id"].is_number());
+        }
+        "answer-unknown-status" => {
+            let task = stage.submit("[sim:answer-unknown-status]").await.json();
+            assert_eq!(
+                (&task["status"], task.get("unheard_of").is_some()),
+                (&json!("archived"), true)
+            );
+        }
+        "answer-ended" => {
+            let task = stage.submit("[sim:answer-ended]").await.json();
+            assert_eq!(task["status"], "completed");
+            assert_eq!(task, stage.query(task["id"].as_str().unwrap()).await.json());
         }
         "truncated-answer" => {
             let request = stage.post(&stage.request("[sim:truncated-answer]"));
@@ -235,6 +261,21 @@ async fn other(stage: &Stage, name: &str) -> bool {
             assert_eq!(refused.code(), json!(402));
             let id = stage.task("[sim:query-500,integer-codes]").await;
             assert_eq!(stage.query(&id).await.code(), json!(500));
+        }
+        "signed-results" => {
+            let id = stage.task("[sim:signed-results,twice]").await;
+            let caught = stage.caught(2).await;
+            let mut urls: Vec<String> = caught
+                .iter()
+                .map(|callback| callback.json()["results"][0].to_string())
+                .collect();
+            urls.push(stage.query(&id).await.json()["results"][0].to_string());
+            let paths: Vec<&str> = urls
+                .iter()
+                .map(|url| url.split_once('?').unwrap().0)
+                .collect();
+            assert!(paths[0] == paths[1] && paths[1] == paths[2]);
+            assert!(urls[0] != urls[1] && urls[1] != urls[2]);
         }
         "query-faults" => {
             let id = stage.task("[sim:query-404,query-faults=1]").await;
