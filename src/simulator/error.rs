@@ -184,6 +184,10 @@ impl ApiError {
         }
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     fn body(&self) -> Value {
         let code = if self.integer_code {
             json!(self.status.as_u16())
