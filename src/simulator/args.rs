@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::instruction::parse_duration;
+use super::magic::magic_prompts;
 use super::options::Options;
 use super::plan::{Fault, Faults};
 
 #[derive(Debug, clap::Args)]
+#[derive(clap::Args)]
+#[command(after_long_help = misbehaviours())]
 pub struct SimulateArgs {
     /// Address to listen on, plain HTTP
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]
@@ -56,6 +59,15 @@ pub struct SimulateArgs {
     fault_seed: u64,
 }
 
+fn misbehaviours() -> String {
+    let lines = magic_prompts()
+        .iter()
+        .map(|(name, description)| format!("\n  {name:<24} {description}"));
+    String::from(
+        "Misbehaviours, for --fault and for prompts that hold [sim:NAME] or [sim:NAME=VALUE,NAME]:\n",
+    ) + &lines.collect::<String>()
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| format!("{text:?} is not a duration such as 250ms, 10s, 2m"))
 }
@@ -77,6 +89,41 @@ impl From<SimulateArgs> for Options {
             idempotency_keys: args.idempotency_keys,
             faults,
             ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        simulate: SimulateArgs,
+    }
+
+    #[test]
+    fn arguments_become_options() {
+        let arguments = "x --listen 127.0.0.1:9 --allow-private-callbacks --task-duration 250ms --fault twice=0.5";
+        let program = Program::try_parse_from(arguments.split(' ')).unwrap();
+        let options = Options::from(program.simulate);
+        assert_eq!(options.listen.port(), 9);
+        assert!(options.allow_private_callbacks && !options.idempotency_keys);
+        assert_eq!(options.task_duration, Duration::from_millis(250));
+        assert_eq!(options.result_ttl, Options::default().result_ttl);
+        for bad in ["x --fault twise=0.5", "x --task-duration 250"] {
+            assert!(Program::try_parse_from(bad.split(' ')).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_long_help_lists_every_misbehaviour() {
+        let help = Program::command().render_long_help().to_string();
+        for (name, _) in magic_prompts() {
+            assert!(help.contains(&format!("\n  {name} ")), "{name}");
         }
     }
 }

@@ -4,20 +4,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use futures_util::future::join_all;
 use http::header;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::addresses;
+use super::options::Options;
 use super::payload::{self, Payload};
+use super::plan::{Ending, When};
 use super::records::CallbackAttempt;
 use super::state::Shared;
 use super::task::Task;
-use super::{
-    now,
-    plan::{Ending, When},
-};
+use super::{addresses, now};
 
 /// `first_answer` is cancelled when the first attempt of the first callback has ended, or there will be none.
 pub(super) async fn live(shared: Arc<Shared>, task: Box<Task>, first_answer: CancellationToken) {
@@ -75,12 +74,14 @@ impl Sender<'_> {
     async fn report(&mut self) {
         let plan = &self.task.plan.callbacks;
         let url = &self.shared.public_url;
-        let body = self.task.terminal_body(self.task.plan.ending, url);
-        let payload = payload::shaped(&body, plan.form);
-        self.deliver_copies(&payload, 1 + plan.parallel_copies)
-            .await;
+        let payload = || {
+            let body = self.task.terminal_body(self.task.plan.ending, url);
+            payload::shaped(&body, plan.form)
+        };
+        let copies = 1 + plan.parallel_copies;
+        self.deliver_copies(&payload(), copies).await;
         for _ in 0..plan.repeats {
-            self.deliver(payload.clone()).await;
+            self.deliver(payload()).await;
         }
         if plan.reordered {
             let body = self.task.running_body("processing", 50);
@@ -111,7 +112,8 @@ impl Sender<'_> {
         let Some(url) = &self.task.generation.callback_url else {
             return;
         };
-        let waits = std::iter::once(Duration::ZERO).chain(self.shared.options.retry_delays.clone());
+        let waits =
+            std::iter::once(Duration::ZERO).chain(self.shared.options.retry_delays.iter().copied());
         for (attempt, wait) in (1..).zip(waits) {
             sleep(wait).await;
             let started = Instant::now();
@@ -168,9 +170,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-pub(super) fn client(options: &super::Options) -> anyhow::Result<reqwest::Client> {
-    use anyhow::Context;
-
+pub(super) fn client(options: &Options) -> anyhow::Result<reqwest::Client> {
     let mut pem = options.callback_ca_pem.clone().unwrap_or_default();
     if let Some(file) = &options.callback_ca_file {
         let bytes = std::fs::read(file)

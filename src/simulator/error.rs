@@ -124,6 +124,8 @@ impl ApiError {
                 "Token does not have access to this model",
             ),
             Refusal::Internal => Self::internal(),
+            Refusal::Invalid => Self::unreadable("The request was rejected"),
+            Refusal::TooLarge => Self::too_large(),
             Refusal::Unavailable => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "service_unavailable",
@@ -180,6 +182,10 @@ impl ApiError {
             integer_code,
             ..self
         }
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
     }
 
     fn body(&self) -> Value {

@@ -36,7 +36,8 @@ fn instructions(prompt: &str) -> impl Iterator<Item = &str> {
     prompt
         .split("[sim:")
         .skip(1)
-        .filter_map(|rest| rest.split_once(']').map(|(list, _)| list))
+        // Without its end it is no instruction at all, and the empty name is unknown.
+        .map(|rest| rest.split_once(']').map_or("", |(list, _)| list))
         .flat_map(|list| list.split(','))
 }
 
@@ -128,6 +129,7 @@ mod tests {
         for bad in [
             "[sim:lost-calback]",
             "[sim:]",
+            "[sim:fail",
             "[sim:fail=3]",
             "[sim:duration=5]",
             "[sim:duration=2s..1s]",

@@ -7,7 +7,8 @@
 //! | `GET /v1/tasks/{id}`, `GET /v1/credits` | the same |
 //! | `GET /files/{id}/0.webp` | the result: a real image of the requested size |
 //! | `GET /simulator/stats` | [`Stats`] as JSON, for other processes |
-//! | `GET /simulator/submits`, `…/tasks`, `…/callbacks` | `{"data": […]}` of [`SubmitSeen`], [`TaskSeen`], [`CallbackAttempt`], oldest first |
+//! | `GET /simulator/submits`, `…/tasks` | `{"data": […]}` of [`SubmitSeen`], [`TaskSeen`], oldest first |
+//! | `GET /simulator/queries`, `…/callbacks` | `{"data": […]}` of [`QuerySeen`], [`CallbackAttempt`] |
 //! | `GET /simulator/magic-prompts` | the misbehaviours that a prompt can ask for, as a Markdown table |
 //!
 //! The routes under `/simulator/` need no key and show callback URLs, tokens and all: this is a tool for tests.
@@ -41,7 +42,7 @@ pub use args::SimulateArgs;
 pub use magic::{magic_prompts, magic_prompts_markdown};
 pub use options::Options;
 pub use plan::{Fault, Faults};
-pub use records::{CallbackAttempt, Stats, SubmitSeen, TaskSeen};
+pub use records::{CallbackAttempt, QuerySeen, Stats, SubmitSeen, TaskSeen};
 
 /// A running simulator. Dropping it stops it; [`Simulator::shutdown`] also waits until nothing of it runs any more.
 pub struct Simulator {
@@ -105,6 +106,12 @@ impl Simulator {
         self.shared.tasks_seen()
     }
 
+    /// The queries of tasks, oldest first.
+    #[must_use]
+    pub fn queries(&self) -> Vec<QuerySeen> {
+        self.shared.remembered().queries.iter().cloned().collect()
+    }
+
     /// The attempts to deliver callbacks, in the order in which they ended.
     #[must_use]
     pub fn callback_attempts(&self) -> Vec<CallbackAttempt> {
@@ -132,6 +139,10 @@ pub async fn run_until(options: Options, cancel: CancellationToken) -> anyhow::R
 }
 
 /// The only clock reading of the simulator; durations are measured by Tokio's.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "EvoLink has a clock of its own, which the receiver's tests must not move"
+)]
 fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }

@@ -61,3 +61,18 @@ impl Default for Options {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_the_documented_numbers() {
+        let options = Options::default();
+        assert_eq!(options.callback_timeout, Duration::from_secs(10));
+        assert_eq!(options.retry_delays, [1, 2, 4].map(Duration::from_secs));
+        assert_eq!(options.result_ttl, Duration::from_hours(24));
+        assert_eq!((options.price_milli, options.estimated_time_s), (26, 10));
+        assert!(!options.allow_private_callbacks && !options.idempotency_keys);
+    }
+}

@@ -19,6 +19,8 @@ pub(super) struct Plan {
     pub answer_fault: Option<AnswerFault>,
     pub duration: Option<Duration>,
     pub ending: Ending,
+    /// Result URLs carry a signature that differs each time, as those of storage hosts do.
+    pub signed_results: bool,
     pub callbacks: CallbackPlan,
     pub query_fault: Option<u16>,
     pub query_faults_max: Option<u32>,
@@ -34,6 +36,8 @@ pub(super) enum Refusal {
     NoAccess,
     Internal,
     Unavailable,
+    Invalid,
+    TooLarge,
 }
 
 /// A submit accepted and charged, whose answer is lost or unreadable.
@@ -41,9 +45,14 @@ pub(super) enum Refusal {
 pub(super) enum AnswerFault {
     Reset,
     Stall(Duration),
-    BadGateway,
+    /// An error status, as from a proxy that lost its upstream.
+    Status(u16),
     Html,
     NoId,
+    NumberAsId,
+    UnknownStatus,
+    /// The task has ended by the time of the answer, and the answer says so.
+    AlreadyEnded,
     Truncated,
 }
 

@@ -51,6 +51,15 @@ pub struct TaskSeen {
     pub body: Value,
 }
 
+/// One query of a task.
+#[derive(Clone, Debug, Serialize)]
+pub struct QuerySeen {
+    pub at: jiff::Timestamp,
+    pub task_id: String,
+    /// The status it was answered with.
+    pub status: u16,
+}
+
 /// One attempt to deliver one callback.
 #[derive(Clone, Debug, Serialize)]
 pub struct CallbackAttempt {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::{ApiError, REQUEST_ID};
 use super::plan::{AnswerFault, When};
-use super::records::SubmitSeen;
+use super::records::{QuerySeen, SubmitSeen};
 use super::request::Generation;
 use super::server::ConnectionReset;
 use super::state::{Accepted, Shared};
@@ -32,6 +32,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/simulator/stats", get(stats))
         .route("/simulator/submits", get(submits))
         .route("/simulator/tasks", get(tasks))
+        .route("/simulator/queries", get(queries))
         .route("/simulator/callbacks", get(callback_attempts))
         .route(
             "/simulator/magic-prompts",
@@ -61,10 +62,16 @@ async fn submit(
             ([("idempotency-replayed", "true")], Json(answer)).into_response()
         }
         Ok(Accepted::New(task)) => {
-            let answer = task.submit_answer();
             let fault = task.plan.answer_fault;
+            let answer = match fault {
+                Some(AnswerFault::AlreadyEnded) => {
+                    shared.end_task(&task.id);
+                    task.terminal_body(task.plan.ending, &shared.public_url)
+                }
+                _ => task.submit_answer(),
+            };
             start(&shared, task).await;
-            answer_with(fault, answer, &shared, reset).await
+            answer_with(fault, answer, reset).await
         }
         Err(error) => error.into_response(),
     }
@@ -110,28 +117,35 @@ async fn start(shared: &Arc<Shared>, task: Box<Task>) {
 async fn answer_with(
     fault: Option<AnswerFault>,
     mut answer: Value,
-    shared: &Shared,
     reset: ConnectionReset,
 ) -> Response {
     match fault {
-        None => Json(answer).into_response(),
+        None | Some(AnswerFault::AlreadyEnded) => Json(answer).into_response(),
         Some(AnswerFault::Reset) => reset.now().await,
         Some(AnswerFault::Stall(duration)) => {
-            tokio::select! {
-                () = tokio::time::sleep(duration) => {}
-                () = shared.stop.cancelled() => {}
-            }
+            tokio::time::sleep(duration).await;
             Json(answer).into_response()
         }
-        Some(AnswerFault::BadGateway) => {
-            let page = "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>";
-            (StatusCode::BAD_GATEWAY, Html(page)).into_response()
+        Some(AnswerFault::Status(status)) => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+            let page =
+                format!("<html><head><title>{status}</title></head><body>nginx</body></html>");
+            (status, Html(page)).into_response()
         }
         Some(AnswerFault::Html) => {
             Html("<!DOCTYPE html><html><body>Just a moment…</body></html>").into_response()
         }
         Some(AnswerFault::NoId) => {
             remove(&mut answer, &["id"]);
+            Json(answer).into_response()
+        }
+        Some(AnswerFault::NumberAsId) => {
+            answer["id"] = json!(1_757_165_031);
+            Json(answer).into_response()
+        }
+        Some(AnswerFault::UnknownStatus) => {
+            answer["status"] = json!("archived");
+            answer["unheard_of"] = json!({"nested": [1]});
             Json(answer).into_response()
         }
         Some(AnswerFault::Truncated) => {
@@ -205,19 +219,33 @@ async fn query(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, ApiError> {
-    shared.remembered().stats.polls += 1;
-    authorize(&shared, &headers)?;
+    let at = now();
+    let answer = task_body(&shared, &id, &headers);
+    let status = answer
+        .as_ref()
+        .err()
+        .map_or(StatusCode::OK, ApiError::status);
+    shared.record_query(QuerySeen {
+        at,
+        task_id: id,
+        status: status.as_u16(),
+    });
+    answer.map(Json)
+}
+
+fn task_body(shared: &Shared, id: &str, headers: &HeaderMap) -> Result<Value, ApiError> {
+    authorize(shared, headers)?;
     if !id.starts_with("task-unified-") {
         return Err(ApiError::invalid_task_id());
     }
     shared
-        .with_task(&id, |task| {
+        .with_task(id, |task| {
             task.queries += 1;
             match task.query_fault() {
                 Some(status) => {
                     Err(ApiError::of_query(status).with_integer_code(task.plan.integer_codes))
                 }
-                None => Ok(Json(task.body(&shared.public_url))),
+                None => Ok(task.body(&shared.public_url)),
             }
         })
         .unwrap_or_else(|| Err(ApiError::of_query(404)))
@@ -243,6 +271,11 @@ async fn submits(State(shared): State<Arc<Shared>>) -> Json<Value> {
 
 async fn tasks(State(shared): State<Arc<Shared>>) -> Json<Value> {
     Json(json!({ "data": shared.tasks_seen() }))
+}
+
+async fn queries(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let queries = shared.remembered().queries.clone();
+    Json(json!({ "data": queries }))
 }
 
 async fn callback_attempts(State(shared): State<Arc<Shared>>) -> Json<Value> {

@@ -13,8 +13,9 @@ use tokio_util::task::TaskTracker;
 use super::error::ApiError;
 use super::options::Options;
 use super::plan::{Plan, Refusal};
-use super::records::{CallbackAttempt, Stats, SubmitSeen, TaskSeen};
+use super::records::{CallbackAttempt, QuerySeen, Stats, SubmitSeen, TaskSeen};
 use super::request::Generation;
+use super::server::CONNECTIONS_MAX;
 use super::task::{self, Task, credits};
 
 pub(super) struct Shared {
@@ -36,6 +37,7 @@ pub(super) struct Remembered {
     submits_of_prompt: HashMap<[u8; 32], u32>,
     replays: HashMap<String, Replay>,
     pub submits: VecDeque<SubmitSeen>,
+    pub queries: VecDeque<QuerySeen>,
     pub attempts: VecDeque<CallbackAttempt>,
     pub stats: Stats,
 }
@@ -108,7 +110,11 @@ impl Shared {
         if let Some(refusal) = plan.refusal {
             return Err(ApiError::refused(refusal).with_integer_code(plan.integer_codes));
         }
-        if remembered.stats.tasks_running >= self.options.tasks_max as u64 {
+        let tasks_max = self.options.tasks_max;
+        // Ended tasks count too while their callbacks wait; every worker is a task or a connection.
+        if remembered.stats.tasks_running >= tasks_max as u64
+            || self.workers.len() >= tasks_max + CONNECTIONS_MAX
+        {
             return Err(ApiError::refused(Refusal::Unavailable));
         }
         remembered.reserve(self.options.price_milli)?;
@@ -141,12 +147,16 @@ impl Shared {
         }
     }
 
-    /// Ends the task and settles its price. Billing is confirmed before any callback is sent.
+    /// Ends the task and settles its price, for billing is confirmed before any callback is sent. The second time
+    /// does nothing.
     pub(super) fn end_task(&self, id: &str) {
         let mut remembered = self.remembered();
         let Some(task) = remembered.tasks.get_mut(id) else {
             return;
         };
+        if task.ended.is_some() {
+            return;
+        }
         task.ended = Some(Instant::now());
         let (price_milli, is_charged) = (task.price_milli, task.plan.ending.is_charged());
         remembered.settle(price_milli, is_charged);
@@ -160,6 +170,12 @@ impl Shared {
         let mut remembered = self.remembered();
         remembered.stats.submits += 1;
         push_bounded(&mut remembered.submits, submit, self.options.log_max);
+    }
+
+    pub(super) fn record_query(&self, query: QuerySeen) {
+        let mut remembered = self.remembered();
+        remembered.stats.polls += 1;
+        push_bounded(&mut remembered.queries, query, self.options.log_max);
     }
 
     pub(super) fn record_attempt(&self, attempt: CallbackAttempt) {

@@ -126,7 +126,11 @@ impl Task {
     }
 
     fn result_url(&self, public_url: &str) -> String {
-        format!("{public_url}/files/{}/0.webp", self.id)
+        let url = format!("{public_url}/files/{}/0.webp", self.id);
+        if self.plan.signed_results {
+            return format!("{url}?signature={:016x}", fastrand::u64(..));
+        }
+        url
     }
 
     fn usage(&self) -> Value {

@@ -277,6 +277,9 @@ async fn another_process_reads_the_same_numbers() {
         stage.get("/simulator/callbacks").await.json()["data"][0]["status"],
         200
     );
+    stage.query(&id).await;
+    let queries = stage.get("/simulator/queries").await.json();
+    assert_eq!(queries["data"][0]["task_id"], id.as_str());
     let submits = stage.get("/simulator/submits").await;
     assert_eq!(submits.json()["data"][0]["body"]["prompt"], "a cat");
     assert!(!submits.text.contains("Bearer"));

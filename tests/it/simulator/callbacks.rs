@@ -145,3 +145,19 @@ async fn old_tasks_and_log_entries_are_forgotten() {
     }
     assert_eq!(stage.submit("one too many").await.status, 503);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_tasks_at_once_are_all_charged_and_all_reported() {
+    let stage = Stage::start().await;
+    let submits = (0..200).map(|n| stage.task(["a cat", "[sim:early-callback]"][n % 2]));
+    let mut ids = futures_util::future::join_all(submits).await;
+    let caught = stage.caught(200).await;
+    let mut reported: Vec<String> = caught
+        .iter()
+        .map(|callback| callback.json()["id"].as_str().unwrap().to_owned())
+        .collect();
+    ids.sort();
+    reported.sort();
+    assert_eq!(ids, reported);
+    assert_eq!(stage.simulator.stats().charges, 200);
+}

@@ -1,20 +1,20 @@
 //! The result files.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::{Catcher, Stage, eventually};
 
 /// The path of the first result of a finished task.
-pub async fn result_path(stage: &Stage, id: &str) -> String {
+async fn result_path(stage: &Stage, id: &str) -> String {
     eventually(|| stage.simulator.stats().tasks_running == 0).await;
     let task = stage.query(id).await.json();
     let url = url::Url::parse(task["results"][0].as_str().unwrap()).unwrap();
     url.path().to_owned()
 }
 
-pub async fn fetch(stage: &Stage, path: &str) -> reqwest::Result<(u16, String, Vec<u8>)> {
+async fn fetch(stage: &Stage, path: &str) -> reqwest::Result<(u16, String, Vec<u8>)> {
     let url = format!("{}{path}", stage.simulator.base_url());
     let response = stage.client.get(url).send().await?;
     let content_type = response.headers().get("content-type");
@@ -93,4 +93,43 @@ async fn a_result_exists_from_the_end_of_its_task_until_it_expires() {
             .0,
         404
     );
+}
+
+/// What the magic prompts about files do; false if `name` is not one of them.
+pub async fn fetched(stage: &Stage, name: &str) -> bool {
+    let prompt = match name {
+        "file-slow" => "[sim:file-slow=2s,file-faults=1]".to_owned(),
+        "file-faults" => "[sim:file-404,file-faults=1]".to_owned(),
+        _ if name.starts_with("file-") => format!("[sim:{name},file-faults=1]"),
+        _ => return false,
+    };
+    let id = stage.task(&prompt).await;
+    let path = result_path(stage, &id).await;
+    let started = Instant::now();
+    let first = fetch(stage, &path).await;
+    let first_took = started.elapsed();
+    let (status, content_type, bytes) = fetch(stage, &path).await.unwrap();
+    assert_eq!((status, content_type.as_str()), (200, "image/webp"));
+    match name {
+        "file-slow" => {
+            assert_eq!(first.unwrap().2, bytes);
+            assert!(first_took >= Duration::from_secs(2));
+        }
+        "file-403" => assert_eq!(first.unwrap().0, 403),
+        "file-404" | "file-faults" => assert_eq!(first.unwrap().0, 404),
+        "file-410" => assert_eq!(first.unwrap().0, 410),
+        "file-truncated" => assert!(first.is_err()),
+        "file-wrong-type" => {
+            let (status, content_type, body) = first.unwrap();
+            assert_eq!((status, content_type.as_str()), (200, "image/webp"));
+            assert!(body.starts_with(b"<!DOCTYPE html>"));
+        }
+        "file-redirect" => {
+            assert_eq!(first.unwrap().0, 307);
+            let stored = path.replace("/files/", "/storage/");
+            assert_eq!(fetch(stage, &stored).await.unwrap().2, bytes);
+        }
+        _ => return false,
+    }
+    true
 }

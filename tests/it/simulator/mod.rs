@@ -1,5 +1,10 @@
 //! The simulator plays EvoLink as its documents describe it, and misbehaves as its table of magic prompts says.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "clippy takes helpers of tests for production code"
+)]
+
 use std::time::Duration;
 
 use evolink_receiver::simulator::{Options, Simulator};
