@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use rustls::ServerConfig;
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -122,7 +122,7 @@ impl TlsSource {
         reload: Arc<Notify>,
         shutdown: CancellationToken,
     ) {
-        let mut ticks = interval(every);
+        let mut ticks = interval_at(Instant::now() + every, every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let is_asked_for = tokio::select! {

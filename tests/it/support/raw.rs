@@ -78,9 +78,9 @@ impl RawClient {
             .expect("the connection is open");
     }
 
-    /// For input that the server may refuse before it is all sent.
-    pub async fn send_if_open(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ = self.try_send(bytes.as_ref()).await;
+    /// For input that the server may refuse before it is all sent. False if it has been reset.
+    pub async fn send_if_open(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.try_send(bytes.as_ref()).await.is_ok()
     }
 
     async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
