@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use rustls::ServerConfig;
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -122,7 +122,7 @@ impl TlsSource {
         reload: Arc<Notify>,
         shutdown: CancellationToken,
     ) {
-        let mut ticks = interval(every);
+        let mut ticks = interval_at(Instant::now() + every, every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let is_asked_for = tokio::select! {
@@ -245,4 +245,44 @@ fn write_file(file: &Path, content: &[u8], mode: u32) -> Result<(), TlsError> {
         file: file.to_owned(),
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_pair_is_reported_once_and_not_before_it_stays() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let source = TlsSource::self_signed_in(dir.path(), &["localhost".into()]).expect("a pair");
+        let cert = dir.path().join("self-signed.crt");
+        let good = std::fs::read(&cert).expect("kept");
+        let reports = |is_asked_for| {
+            let log = tempfile::NamedTempFile::new().expect("a file");
+            let writer = Mutex::new(log.reopen().expect("the same file"));
+            let subscriber = tracing_subscriber::fmt()
+                .with_writer(writer)
+                .with_ansi(false)
+                .finish();
+            tracing::subscriber::with_default(subscriber, || source.look_and_report(is_asked_for));
+            let log = std::fs::read_to_string(log.path()).expect("a log");
+            log.matches("keeping the old certificate").count()
+        };
+
+        for (content, expected) in [
+            ("half a copy", [0, 1, 0, 0]),
+            ("another fault", [0, 1, 0, 0]),
+        ] {
+            std::fs::write(&cert, content).expect("written");
+            assert_eq!([false; 4].map(reports), expected, "{content}");
+        }
+        std::fs::write(&cert, "a third fault").expect("written");
+        assert_eq!(
+            [true, false, false].map(reports),
+            [1, 0, 0],
+            "at once when asked for"
+        );
+        std::fs::write(&cert, good).expect("written");
+        assert_eq!(reports(false), 0);
+    }
 }

@@ -6,13 +6,9 @@ use std::time::Duration;
 use evolink_receiver::http::limits::Limits;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::echo::{EchoServer, Transport};
+use crate::support::echo::{EchoServer, GATED, HALF_BODY, HELLO, Transport};
 use crate::support::raw::RawClient;
 
-const HELLO: &str = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
-const GATED: &str = "GET /gated HTTP/1.1\r\nHost: a\r\n\r\n";
-/// Declares more than it sends.
-const HALF_BODY: &str = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhello";
 /// Longer than any shortened limit, shorter than any that is not.
 const SOON: Duration = Duration::from_secs(30);
 
@@ -79,13 +75,20 @@ async fn a_body_that_trickles_in_is_answered_408_at_its_deadline() {
         client
             .send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 200\r\n\r\n")
             .await;
-        let start = Instant::now();
-        for _ in 0..30 {
+        let mut answer = None;
+        for _ in 0..180 {
             client.send_if_open("x").await;
-            sleep(Duration::from_millis(50)).await;
+            let pause = Duration::from_millis(50);
+            answer = timeout(pause, client.try_read_response())
+                .await
+                .ok()
+                .flatten();
+            if answer.is_some() {
+                break;
+            }
         }
-        assert_eq!(client.read_response().await.status, 408, "{transport:?}");
-        assert_between(start.elapsed(), body_time_max, "trickling body");
+        let answer = answer.expect("an answer while bytes still come");
+        assert_eq!(answer.status, 408, "{transport:?}");
         assert!(client.is_closed_within(SOON).await);
     }
 }
@@ -125,11 +128,7 @@ async fn an_idle_connection_is_closed_before_and_after_a_request() {
         assert_eq!(used.read_response().await.status, 200);
         let start = Instant::now();
         assert!(used.is_closed_within(SOON).await);
-        assert_between(
-            start.elapsed(),
-            head_timeout - Duration::from_millis(100),
-            "idle connection",
-        );
+        assert_between(start.elapsed(), head_timeout / 2, "idle connection");
     }
 }
 
@@ -161,11 +160,7 @@ async fn a_handshake_that_stalls_is_cut_off_at_its_deadline() {
         let mut client = RawClient::connect_plain(server.address).await;
         client.send(bytes).await;
         let taken = client.time_until_closed().await;
-        assert_between(
-            taken,
-            handshake_timeout - Duration::from_millis(100),
-            "stalled handshake",
-        );
+        assert_between(taken, handshake_timeout / 2, "stalled handshake");
     }
 }
 
@@ -260,46 +255,12 @@ async fn handlers_learn_the_peer_address() {
 }
 
 #[tokio::test]
-async fn a_connection_over_a_cap_is_closed_at_once_and_room_comes_back() {
-    for change in [
-        (|limits: &mut Limits| limits.connections_max = 2) as fn(&mut Limits),
-        |limits| limits.connections_per_address_max = 2,
-    ] {
-        let server = EchoServer::start(Transport::Plain, limits(change)).await;
-        let mut first = server.connect().await;
-        let mut second = server.connect().await;
-        for client in [&mut first, &mut second] {
-            client.send(HELLO).await;
-            assert_eq!(client.read_response().await.status, 200);
-        }
-        let mut third = server.connect().await;
-        assert!(
-            third.time_until_closed().await < Duration::from_secs(4),
-            "before any timeout"
-        );
-
-        drop(first);
-        let mut served = None;
-        for _ in 0..500 {
-            let mut client = server.connect().await;
-            client.send_if_open(HELLO).await;
-            served = client.try_read_response().await;
-            if served.is_some() {
-                break;
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-        assert_eq!(served.expect("room came back").status, 200);
-    }
-}
-
-#[tokio::test]
 async fn a_client_that_does_not_read_is_dropped() {
     let server = EchoServer::start_with(
         Transport::Plain,
         limits(|limits| limits.write_timeout = Duration::from_millis(300)),
         Duration::from_secs(5),
-        Duration::from_secs(60),
+        Duration::from_mins(1),
     )
     .await;
     let mut client = server.connect().await;
@@ -316,138 +277,41 @@ async fn a_client_that_does_not_read_is_dropped() {
 
 #[tokio::test]
 async fn an_answer_to_a_client_that_still_sends_is_not_lost_to_a_reset() {
-    for transport in BOTH {
-        let server = EchoServer::start(transport, Limits::public()).await;
-        for _ in 0..20 {
-            let mut client = server.connect().await;
-            client
-                .send("POST /none HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\n")
-                .await;
-            for _ in 0..4 {
-                client.send_if_open(vec![b'x'; 100_000]).await;
-            }
-            assert_eq!(client.read_response().await.status, 404, "{transport:?}");
+    for transport in [Transport::Plain, Transport::Tls] {
+        let patient = limits(|limits| limits.linger_timeout = SOON);
+        let server = EchoServer::start(transport, patient).await;
+        let mut client = server.connect().await;
+        client
+            .send("POST /none HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\n")
+            .await;
+        for _ in 0..4 {
+            // The answer is on its way by now; a reset would make the next `send` panic.
+            sleep(Duration::from_millis(50)).await;
+            client.send(vec![b'x'; 100_000]).await;
         }
+        assert_eq!(client.read_response().await.status, 404, "{transport:?}");
     }
 }
 
 #[tokio::test]
-async fn the_drain_answers_what_is_in_flight_and_closes_the_rest() {
-    for transport in BOTH {
-        let drain = Duration::from_secs(60);
-        let server =
-            EchoServer::start_with(transport, Limits::public(), Duration::from_secs(5), drain)
-                .await;
-        let mut in_flight = server.connect().await;
-        in_flight.send(GATED).await;
-        let mut mid_body = server.connect().await;
-        mid_body.send(HALF_BODY).await;
-        server.wait_until_reached(2).await;
-        let mut used = server.connect().await;
-        used.send(HELLO).await;
-        assert_eq!(used.read_response().await.status, 200);
-        let mut fresh = server.connect().await;
-        // Would be closed by its own deadline after 5 s, but must not hold up the drain so long.
-        let mut half_a_head = server.connect().await;
-        half_a_head.send("GET /hello HTT").await;
-        let mut half_a_handshake = RawClient::connect_plain(server.address).await;
-        half_a_handshake.send(b"\x16\x03\x01".as_slice()).await;
-        sleep(Duration::from_millis(50)).await;
-
-        let start = Instant::now();
-        server.shutdown.cancel();
-        for idle in [&mut used, &mut fresh] {
-            assert!(idle.is_closed_within(SOON).await, "{transport:?}");
-        }
-        for slow in [&mut half_a_head, &mut half_a_handshake] {
-            slow.time_until_closed().await;
-        }
-        assert!(
-            start.elapsed() < Duration::from_secs(4),
-            "{transport:?}: took {:?}",
-            start.elapsed()
-        );
-        mid_body.send("body").await;
-        assert_eq!(mid_body.read_response().await.text(), "hellobody");
-        assert!(
-            !server.served.is_finished(),
-            "one request is still in flight"
-        );
-        server.handlers.gate.add_permits(1);
-        let answer = in_flight.read_response().await;
-        assert_eq!((answer.text(), answer.announces_close()), ("at last", true));
-        timeout(SOON, server.served)
-            .await
-            .expect("drained")
-            .expect("no panic")
-            .expect("no error");
-        assert!(
-            tokio::net::TcpStream::connect(server.address)
-                .await
-                .is_err(),
-            "nobody listens"
-        );
-    }
-}
-
-#[tokio::test]
-async fn the_drain_aborts_what_is_not_done_at_its_deadline() {
-    let drain = Duration::from_millis(300);
-    let server = EchoServer::start_with(
-        Transport::Tls,
-        Limits::internal(),
-        Duration::from_secs(60),
-        drain,
+async fn a_client_that_never_stops_sending_is_closed_on_all_the_same() {
+    let linger_timeout = Duration::from_millis(300);
+    let server = EchoServer::start(
+        Transport::Plain,
+        limits(|limits| limits.linger_timeout = linger_timeout),
     )
     .await;
     let mut client = server.connect().await;
-    client.send(GATED).await;
-    server.wait_until_reached(1).await;
-    let start = Instant::now();
-    server.shutdown.cancel();
-    timeout(SOON, server.served)
-        .await
-        .expect("ended")
-        .expect("no panic")
-        .expect("no error");
-    assert_between(start.elapsed(), drain, "drain");
-    assert!(client.is_closed_within(SOON).await);
-}
-
-/// RELIABILITY T5, with the default caps: all from one address, as behind a proxy.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_good_request_is_answered_beside_a_thousand_bad_connections_which_all_end() {
-    let (body_time_max, drain) = (Duration::from_secs(3), Duration::from_secs(5));
-    let server =
-        EchoServer::start_with(Transport::Plain, Limits::public(), body_time_max, drain).await;
-    let mut bad = Vec::new();
-    for number in 0..1000 {
-        let mut client = server.connect().await;
-        if number % 2 == 0 {
-            client.send(HALF_BODY).await;
+    client
+        .send("POST /none HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\n")
+        .await;
+    let mut is_open = true;
+    for _ in 0..150 {
+        is_open = client.send_if_open("x").await;
+        if !is_open {
+            break;
         }
-        bad.push(client);
+        sleep(Duration::from_millis(100)).await;
     }
-    let start = Instant::now();
-    let mut good = server.connect().await;
-    for _ in 0..50 {
-        good.send(HELLO).await;
-        assert_eq!(good.read_response().await.status, 200);
-    }
-    assert!(
-        start.elapsed() < Duration::from_secs(20),
-        "50 requests took {:?}",
-        start.elapsed()
-    );
-    for mut client in bad {
-        client.time_until_closed().await;
-    }
-    assert!(
-        start.elapsed() < Duration::from_secs(60),
-        "the bad ones took {:?}",
-        start.elapsed()
-    );
-    let mut good = server.connect().await;
-    good.send(HELLO).await;
-    assert_eq!(good.read_response().await.status, 200);
+    assert!(!is_open, "the server still reads after 15 s");
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use evolink_receiver::http::limits::Limits;
 
-use crate::support::echo::{BODY_BYTES_MAX, EchoServer, Transport};
+use crate::support::echo::{BODY_BYTES_MAX, EchoServer, HELLO, Transport};
 
 /// Sent behind every row. A connection that must close does not answer it; one that stays open does.
-const NEXT: &str = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
+const NEXT: &str = HELLO;
 
 #[derive(Clone, Copy)]
 struct Row {

@@ -3,7 +3,10 @@
 mod cli;
 mod config;
 mod listener;
+mod listener_caps;
+mod listener_drain;
 mod listener_framing;
 mod simulator;
 mod support;
 mod tls;
+mod tls_reload;

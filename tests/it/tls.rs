@@ -1,1 +1,306 @@
+//! Certificates: which are accepted, and what a handshake offers (I43).
 
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evolink_receiver::http::limits::Limits;
+use evolink_receiver::http::tls::TlsSource;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ProtocolVersion};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use crate::support::certificates::{Files, Pem, serve_tls};
+use crate::support::echo::{EchoServer, Transport};
+use crate::support::raw::{RawClient, client_config, client_config_for};
+
+#[test]
+fn a_bad_pair_is_refused_with_one_line_that_names_the_file() {
+    let (good, other) = (Pem::good(), Pem::good());
+    let half = |text: &str| text[..text.len() / 2].to_owned();
+    let cases = [
+        (
+            Pem {
+                cert: String::new(),
+                key: good.key.clone(),
+            },
+            "tls.crt holds no certificate in PEM form",
+        ),
+        (
+            Pem {
+                cert: "hello".into(),
+                key: good.key.clone(),
+            },
+            "tls.crt holds no certificate in PEM form",
+        ),
+        (
+            Pem {
+                cert: half(&good.cert),
+                key: good.key.clone(),
+            },
+            "tls.crt holds a certificate that cannot be used",
+        ),
+        (
+            Pem {
+                cert: not_a_certificate(),
+                key: good.key.clone(),
+            },
+            "tls.crt holds a certificate that cannot be used",
+        ),
+        (
+            Pem {
+                cert: good.key.clone(),
+                key: good.cert.clone(),
+            },
+            "tls.crt holds no certificate in PEM form",
+        ),
+        (
+            Pem {
+                cert: good.cert.clone(),
+                key: String::new(),
+            },
+            "tls.key holds no private key in PEM form",
+        ),
+        (
+            Pem {
+                cert: good.cert.clone(),
+                key: half(&good.key),
+            },
+            "tls.key holds a private key that cannot be used",
+        ),
+        (
+            Pem {
+                cert: good.cert.clone(),
+                key: other.key.clone(),
+            },
+            "tls.key does not belong to the first certificate in",
+        ),
+        (
+            Pem {
+                cert: other.cert.clone() + &good.cert,
+                key: good.key.clone(),
+            },
+            "does not belong to the first certificate",
+        ),
+        (
+            Pem::valid(2020, 2021),
+            "tls.crt expired at 2021-01-01T00:00:00Z",
+        ),
+        (
+            Pem::valid(2090, 2099),
+            "tls.crt is not valid before 2090-01-01T00:00:00Z",
+        ),
+    ];
+    for (pem, expected) in cases {
+        let error = Files::with(&pem)
+            .source()
+            .err()
+            .expect(expected)
+            .to_string();
+        assert!(
+            error.contains(expected),
+            "{error:?} should contain {expected:?}"
+        );
+        assert!(!error.contains('\n'), "{error:?} is one line");
+        let quoted = pem.key.lines().skip(1).any(|line| error.contains(line));
+        assert!(!quoted, "{error:?} quotes the key");
+    }
+    let files = Files::with(&good);
+    fs::remove_file(&files.key).expect("removed");
+    let error = files.source().err().expect("no key file").to_string();
+    assert!(
+        error.starts_with("could not read ") && error.contains("tls.key"),
+        "{error:?}"
+    );
+}
+
+fn not_a_certificate() -> String {
+    "-----BEGIN CERTIFICATE-----\naGVsbG8gd29ybGQ=\n-----END CERTIFICATE-----\n".to_owned()
+}
+
+#[tokio::test]
+async fn a_chain_is_served_whole_and_its_expiry_is_known() {
+    let (good, other) = (Pem::good(), Pem::good());
+    let files = Files::with(&Pem {
+        cert: good.cert.clone() + &other.cert,
+        key: good.key.clone(),
+    });
+    let source = Arc::new(files.source().expect("a good pair"));
+    assert_eq!(source.not_after().to_string(), "2099-01-01T00:00:00Z");
+    assert!(source.certificate_pem().starts_with(&good.cert));
+    let server = serve_tls(&source).await;
+    let (tls, _) = handshake(&server, client_config(&good.cert))
+        .await
+        .expect("a handshake");
+    assert_eq!(tls.peer_certificates().expect("sent").len(), 2);
+}
+
+async fn handshake(
+    server: &EchoServer,
+    config: ClientConfig,
+) -> std::io::Result<(rustls::ClientConnection, TcpStream)> {
+    let tcp = TcpStream::connect(server.address).await?;
+    let name = ServerName::try_from("localhost").expect("a name");
+    let (tcp, tls) = TlsConnector::from(Arc::new(config))
+        .connect(name, tcp)
+        .await?
+        .into_inner();
+    Ok((tls, tcp))
+}
+
+#[tokio::test]
+async fn only_http_1_1_is_offered_over_tls_1_2_and_1_3() {
+    let server = EchoServer::start(Transport::Tls, Limits::public()).await;
+    let pem = server.tls.as_ref().expect("TLS").certificate_pem();
+    for (version, expected) in [
+        (&rustls::version::TLS12, ProtocolVersion::TLSv1_2),
+        (&rustls::version::TLS13, ProtocolVersion::TLSv1_3),
+    ] {
+        let mut config = client_config_for(&pem, &[version]);
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let (tls, _tcp) = handshake(&server, config).await.expect("a handshake");
+        assert_eq!(tls.protocol_version(), Some(expected));
+        assert_eq!(tls.alpn_protocol(), Some(b"http/1.1".as_slice()));
+    }
+    let mut config = client_config(&pem);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    assert!(
+        handshake(&server, config).await.is_err(),
+        "h2 alone is refused"
+    );
+}
+
+/// OpenSSL's client, since rustls cannot even ask for these.
+#[tokio::test]
+async fn tls_1_1_and_early_data_are_refused() {
+    let server = EchoServer::start(Transport::Tls, Limits::public()).await;
+    let dir = TempDir::new().expect("a folder");
+    let (session, request) = (dir.path().join("session"), dir.path().join("request"));
+    fs::write(
+        &request,
+        "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    )
+    .expect("written");
+    let text = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
+
+    let weak = ["-cipher", "DEFAULT@SECLEVEL=0"];
+    let output = s_client(&server, &request, &[&["-tls1_2"], &weak[..]].concat()).await;
+    assert!(
+        output.contains("hello 127.0.0.1"),
+        "the same with TLS 1.2 works: {output}"
+    );
+    let output = s_client(&server, &request, &[&["-tls1_1"], &weak[..]].concat()).await;
+    assert!(
+        output.contains("SSL alert number") && output.contains("Cipher is (NONE)"),
+        "{output}"
+    );
+
+    let output = s_client(
+        &server,
+        &request,
+        &["-tls1_3", "-sess_out", &text(&session)],
+    )
+    .await;
+    assert!(
+        output.contains("hello 127.0.0.1") && output.contains("Max Early Data: 0"),
+        "{output}"
+    );
+    let early = [
+        "-tls1_3",
+        "-sess_in",
+        &text(&session),
+        "-early_data",
+        &text(&request),
+    ];
+    let output = s_client(&server, &request, &early).await;
+    assert!(
+        output.contains("Reused, TLSv1.3") && !output.contains("Early data was accepted"),
+        "{output}"
+    );
+    assert_eq!(server.reached(), 3);
+}
+
+async fn s_client(server: &EchoServer, request: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new("openssl");
+    command.args([
+        "s_client",
+        "-ign_eof",
+        "-servername",
+        "localhost",
+        "-connect",
+        &server.address.to_string(),
+    ]);
+    command
+        .args(arguments)
+        .stdin(File::open(request).expect("a request"));
+    // It ends by itself, when the server closes behind the answer.
+    let run = tokio::task::spawn_blocking(move || command.output());
+    let output = timeout(Duration::from_mins(1), run)
+        .await
+        .expect("openssl ends")
+        .expect("no panic")
+        .expect("it runs");
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_names_what_it_was_asked_for() {
+    let source = Arc::new(
+        TlsSource::self_signed(&["localhost".into(), "127.0.0.1".into()]).expect("a certificate"),
+    );
+    let server = serve_tls(&source).await;
+    let pem = source.certificate_pem();
+    for name in ["localhost", "127.0.0.1"] {
+        RawClient::connect_tls(server.address, &pem, name).await;
+    }
+    let refused =
+        RawClient::try_connect_tls(server.address, client_config(&pem), "other.example").await;
+    assert!(refused.is_err());
+    assert!(TlsSource::self_signed(&["not a näme".into()]).is_err());
+}
+
+#[test]
+fn a_kept_self_signed_pair_is_reused_until_it_is_unusable_or_for_other_names() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = TempDir::new().expect("a folder");
+    let names = ["localhost".to_owned(), "::1".to_owned()];
+    let make =
+        |names: &[String]| TlsSource::self_signed_in(dir.path(), names).expect("a certificate");
+    let first = make(&names).certificate_pem();
+    let (cert, key) = (
+        dir.path().join("self-signed.crt"),
+        dir.path().join("self-signed.key"),
+    );
+    assert_eq!(
+        fs::metadata(&key).expect("kept").permissions().mode() & 0o777,
+        0o600
+    );
+    assert_eq!(fs::read_to_string(&cert).expect("kept"), first);
+    assert_eq!(make(&names).certificate_pem(), first);
+    assert_eq!(
+        make(&names[..1]).certificate_pem(),
+        first,
+        "it covers fewer names too"
+    );
+
+    let second = make(&["hooks.example.com".to_owned()]).certificate_pem();
+    assert_ne!(second, first);
+    fs::write(&key, "damaged").expect("written");
+    let names = ["hooks.example.com".to_owned()];
+    let third = make(&names).certificate_pem();
+    assert_ne!(third, second);
+    let old = Pem::valid(2020, 2021);
+    fs::write(&cert, old.cert).expect("written");
+    fs::write(&key, old.key).expect("written");
+    assert_ne!(make(&names).certificate_pem(), third);
+    assert_eq!(
+        fs::read_dir(dir.path()).expect("a folder").count(),
+        2,
+        "nothing is left behind"
+    );
+}

@@ -22,6 +22,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::raw::RawClient;
 
+pub const HELLO: &str = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
+pub const GATED: &str = "GET /gated HTTP/1.1\r\nHost: a\r\n\r\n";
+/// Declares more than it sends.
+pub const HALF_BODY: &str = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhello";
+
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
 
 pub struct EchoServer {

@@ -9,14 +9,14 @@ use std::time::Duration;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 /// Far above any deadline under test: reaching it means that an answer will never come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One connection.
 pub struct RawClient {
@@ -78,9 +78,9 @@ impl RawClient {
             .expect("the connection is open");
     }
 
-    /// For input that the server may refuse before it is all sent.
-    pub async fn send_if_open(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ = self.try_send(bytes.as_ref()).await;
+    /// For input that the server may refuse before it is all sent. False if it has been reset.
+    pub async fn send_if_open(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.try_send(bytes.as_ref()).await.is_ok()
     }
 
     async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
@@ -103,19 +103,6 @@ impl RawClient {
         self.try_read_response()
             .await
             .expect("an answer before the connection closes")
-    }
-
-    /// The answer to a `HEAD`: it has no body, whatever its Content-Length says.
-    pub async fn read_response_to_head(&mut self) -> RawResponse {
-        let (status, headers) = self
-            .try_read_head()
-            .await
-            .expect("an answer before the connection closes");
-        RawResponse {
-            status,
-            headers,
-            body: Vec::new(),
-        }
     }
 
     /// `None` if the server closed the connection instead of answering.
@@ -168,7 +155,9 @@ impl RawClient {
     /// How long the server takes to close, discarding what it sends.
     pub async fn time_until_closed(&mut self) -> Duration {
         let start = Instant::now();
-        while self.fill().await {}
+        while self.fill().await {
+            self.buffer.clear();
+        }
         start.elapsed()
     }
 
@@ -249,15 +238,13 @@ impl RawClient {
 
     /// Reads once more. False at the end of the connection, be it a close or a reset.
     async fn fill(&mut self) -> bool {
-        let mut read = [0; 16 * 1024];
-        match timeout(PATIENCE, self.stream.read(&mut read))
+        self.buffer.reserve(16 * 1024);
+        let read = self.stream.read_buf(&mut self.buffer);
+        match timeout(PATIENCE, read)
             .await
             .expect("the server answers or closes")
         {
-            Ok(length) => {
-                self.buffer.extend_from_slice(&read[..length]);
-                length > 0
-            }
+            Ok(length) => length > 0,
             Err(error) => {
                 use ErrorKind::{
                     BrokenPipe, ConnectionAborted, ConnectionReset, InvalidData, UnexpectedEof,
@@ -306,6 +293,13 @@ impl RawResponse {
 
 /// A TLS client that trusts `roots_pem` alone and offers no ALPN, like EvoLink's callback client for all we know.
 pub fn client_config(roots_pem: &str) -> ClientConfig {
+    client_config_for(roots_pem, rustls::DEFAULT_VERSIONS)
+}
+
+pub fn client_config_for(
+    roots_pem: &str,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     for root in CertificateDer::pem_slice_iter(roots_pem.as_bytes()) {
         roots
@@ -313,8 +307,8 @@ pub fn client_config(roots_pem: &str) -> ClientConfig {
             .expect("a usable root");
     }
     ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("the provider has the default versions")
+        .with_protocol_versions(versions)
+        .expect("the provider has these versions")
         .with_root_certificates(roots)
         .with_no_client_auth()
 }
