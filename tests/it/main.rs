@@ -1,1 +1,4 @@
 //! One binary for all integration tests; one module per story.
+
+mod domain;
+mod evolink;
