@@ -278,4 +278,40 @@ proptest! {
         run(&mut task, &steps, |_, _, _, _| {});
         prop_assert_eq!(task.state == State::Completed, polls >= 3);
     }
+
+    /// I12 for what people see: neither status nor progress of the body to show goes back.
+    #[test]
+    fn what_is_shown_never_goes_back(steps in prop::collection::vec(running(), 1..12), given_up in any::<bool>()) {
+        let (mut task, mut shown_processing, mut shown_progress) = (fresh(), false, 0);
+        for step in &steps {
+            let Step::See { status, progress, source, .. } = step else { unreachable!("only statements") };
+            let progress_member = progress.map_or(String::new(), |value| format!(r#","progress":{value}"#));
+            let seen = task.see(&observation(status, &progress_member), *source, START, &PACE);
+            if seen.shown {
+                prop_assert!(!(shown_processing && matches!(*status, "pending" | "queued")), "{:?}", steps);
+                prop_assert!(progress.is_none_or(|value| value >= shown_progress), "{:?}", steps);
+                shown_processing |= *status == "processing";
+                shown_progress = progress.unwrap_or(shown_progress);
+            }
+            if given_up {
+                task.give_up();
+            }
+        }
+    }
+
+    /// B6 for a task that we had stopped asking about: one empty completion has EvoLink asked until it is believed.
+    #[test]
+    fn an_unresolved_task_is_asked_until_an_empty_completion_is_believed(source in source()) {
+        let mut task = fresh();
+        task.see(&observation("processing", ""), Source::Submit, START, &PACE);
+        task.give_up();
+        let mut now = START;
+        task.see(&observation("completed", ""), source, now, &PACE);
+        for _ in 0..3 {
+            let Some(next) = task.next_poll_at else { break };
+            now = next;
+            task.see(&observation("completed", ""), Source::Poll, now, &PACE);
+        }
+        prop_assert_eq!((task.state, task.next_poll_at), (State::Completed, None));
+    }
 }
