@@ -1,6 +1,7 @@
 //! The state machine of a task, as a whole: its table, and what holds for it whatever EvoLink says in whatever order.
 
 mod order;
+mod steps;
 mod table;
 
 use std::time::Duration;

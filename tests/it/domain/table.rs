@@ -1,6 +1,7 @@
 //! Every state × every kind of observation × every source, as one table to be read and reviewed.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use evolink_receiver::domain::ids::{SubmissionId, TaskId};
 use evolink_receiver::domain::observation::{Observation, Source};
@@ -67,7 +68,7 @@ fn cases() -> Vec<Case> {
 
 /// A task in `state`, as it would be there; one that is under way is at 30.
 fn task_in(state: State) -> Task {
-    let submitted_at = NOW.before(std::time::Duration::from_secs(20));
+    let submitted_at = NOW.before(Duration::from_secs(20));
     let mut task = Task::new(SubmissionId::new(submitted_at), state, submitted_at);
     if state.is_confirmed() {
         task.task_id = TaskId::parse("t");
@@ -75,13 +76,17 @@ fn task_in(state: State) -> Task {
     }
     match state {
         State::Pending | State::Processing => {
-            task.next_poll_at = Some(NOW.after(std::time::Duration::from_secs(40)));
+            task.next_poll_at = Some(NOW.after(Duration::from_secs(40)));
         }
         State::Completed => {
             task.results_digest = Some(observation("completed", RESULTS).results_digest());
         }
-        State::Submitting | State::SubmitUnknown | State::Rejected => {}
-        State::Failed | State::Cancelled | State::Unresolved => {}
+        State::Submitting
+        | State::SubmitUnknown
+        | State::Rejected
+        | State::Failed
+        | State::Cancelled
+        | State::Unresolved => {}
     }
     if matches!(state, State::Processing | State::Unresolved) {
         task.progress = 30;

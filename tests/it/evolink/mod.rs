@@ -23,7 +23,7 @@ const PENDING: &str = r#"{"created":1757165031,"id":"task-unified-1757165031-uyu
     "type":"image","usage":{"billing_rule":"per_call","credits_reserved":0.026,"user_group":"default"}}"#;
 
 /// Longer than any of these tests takes, however busy the machine is.
-const PATIENT: Duration = Duration::from_secs(60);
+const PATIENT: Duration = Duration::from_mins(1);
 
 fn client(base_url: &str) -> EvolinkClient {
     client_with_timeout(base_url, PATIENT)

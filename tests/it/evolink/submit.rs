@@ -198,7 +198,7 @@ async fn e6_a_stall_is_unknown_once_the_time_is_up() {
     for (reply, posts) in join_all(replies).await {
         match reply {
             SubmitReply::Unknown { reason, .. } => {
-                assert!(reason.contains("timed out"), "{reason}")
+                assert!(reason.contains("timed out"), "{reason}");
             }
             other => panic!("{other:?}"),
         }

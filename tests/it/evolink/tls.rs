@@ -51,13 +51,13 @@ fn acceptor(certificate: CertificateDer<'static>, key: &KeyPair) -> TlsAcceptor 
     TlsAcceptor::from(Arc::new(config))
 }
 
-fn client(url: &str, timeout: Duration, roots: Vec<reqwest::Certificate>) -> EvolinkClient {
+fn client(url: &str, timeout: Duration, roots: &[reqwest::Certificate]) -> EvolinkClient {
     let url = Url::parse(url).unwrap();
     EvolinkClient::with_roots(url, SecretString::from(KEY), timeout, USER_AGENT, roots).unwrap()
 }
 
 /// The reply to a submit to a server behind `tls`, and how many requests that server saw.
-async fn submit_over(tls: TlsAcceptor, roots: Vec<reqwest::Certificate>) -> (SubmitReply, usize) {
+async fn submit_over(tls: TlsAcceptor, roots: &[reqwest::Certificate]) -> (SubmitReply, usize) {
     let server = RawServer::start_with(http(200, &[], PENDING), End::Close, Some(tls)).await;
     let reply = submit(&client(&server.url, PATIENT, roots)).await;
     (reply, server.requests().len())
@@ -75,7 +75,7 @@ fn reason((reply, requests): (SubmitReply, usize)) -> String {
 async fn a_certificate_in_order_is_accepted() {
     let authority = Authority::new("the authority");
     let tls = authority.acceptor(&CertificateParams::new(["127.0.0.1".to_owned()]).unwrap());
-    let (reply, requests) = submit_over(tls, vec![authority.root()]).await;
+    let (reply, requests) = submit_over(tls, &[authority.root()]).await;
     assert!(matches!(reply, SubmitReply::Accepted(_)), "{reply:?}");
     assert_eq!(requests, 1);
 }
@@ -104,7 +104,7 @@ async fn a_certificate_that_is_not_in_order_means_unreachable_and_says_why() {
         (authority.acceptor(&future), "not valid yet"),
     ];
     for (tls, expected) in cases {
-        let reason = reason(submit_over(tls, vec![authority.root()]).await);
+        let reason = reason(submit_over(tls, &[authority.root()]).await);
         assert!(reason.contains(expected), "want {expected}: {reason}");
     }
 }
@@ -113,7 +113,7 @@ async fn a_certificate_that_is_not_in_order_means_unreachable_and_says_why() {
 async fn a_server_that_never_finishes_the_handshake_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
-    let silent = submit(&client(&url, Duration::from_secs(2), Vec::new())).await;
+    let silent = submit(&client(&url, Duration::from_secs(2), &[])).await;
     let reason = reason((silent, 0));
     assert!(reason.contains("timed out"), "{reason}");
 }
@@ -126,7 +126,7 @@ async fn a_server_that_speaks_no_tls_is_unreachable() {
     let closing = format!("https://{}", listener.local_addr().unwrap());
     let closer = tokio::spawn(async move { drop(listener.accept().await) });
     for url in [url, closing] {
-        let reply = submit(&client(&url, Duration::from_secs(4), Vec::new())).await;
+        let reply = submit(&client(&url, Duration::from_secs(4), &[])).await;
         reason((reply, server.requests().len()));
     }
     closer.await.unwrap();
@@ -138,7 +138,7 @@ async fn a_reset_after_the_handshake_and_the_request_is_unknown() {
     let tls = authority.acceptor(&CertificateParams::new(["127.0.0.1".to_owned()]).unwrap());
     for end in [End::Reset, End::Close] {
         let server = RawServer::start_with(Vec::new(), end, Some(tls.clone())).await;
-        let reply = submit(&client(&server.url, PATIENT, vec![authority.root()])).await;
+        let reply = submit(&client(&server.url, PATIENT, &[authority.root()])).await;
         assert!(matches!(reply, SubmitReply::Unknown { .. }), "{reply:?}");
         assert_eq!(server.requests().len(), 1);
     }
