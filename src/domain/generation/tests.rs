@@ -214,6 +214,9 @@ fn table_n_the_apps_own_callback_url_is_kept_from_evolink() {
         "\"/hook\"",
         "\"ftp://h/\"",
         "\"mailto:a@h\"",
+        "\" https://h/\"",
+        "\"https://h/\\n\"",
+        "\"https:\\\\\\\\h/\"",
         &long,
     ] {
         assert_refused(&body("callback_url", value), "callback_url");
@@ -324,4 +327,15 @@ fn bodies_are_compared_as_values() {
     for text in other {
         assert_ne!(print(text), print(first), "{text}");
     }
+}
+
+#[test]
+fn the_deepest_body_that_is_read_has_a_fingerprint() {
+    let nested = |depth: usize| {
+        let (open, close) = (r#"[{"k":"#.repeat(depth), "}]".repeat(depth));
+        body("x", &format!("{open}1{close}"))
+    };
+    let deepest = Generation::parse(nested(49).as_bytes(), true).unwrap();
+    let other = Generation::parse(nested(48).as_bytes(), true).unwrap();
+    assert_ne!(deepest.fingerprint(), other.fingerprint());
 }
