@@ -3,6 +3,7 @@
 //! No I/O, no async, no SQL, no axum. Everything here is a value or a pure function, so that the rules can be
 //! read, tested and simulated without a machine around them.
 
+pub mod callback_token;
 pub mod event;
 pub mod generation;
 pub mod ids;

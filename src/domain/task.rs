@@ -134,8 +134,21 @@ pub struct Task {
 pub struct Seen {
     pub verdict: Verdict,
     pub event: Option<EventType>,
+    /// Whether state or progress moved: kept however much was kept before.
+    pub moved: bool,
     /// Whether the observation's body is now the one to show for the task.
     pub shown: bool,
+}
+
+impl Seen {
+    const fn unmoved(verdict: Verdict) -> Self {
+        Self {
+            verdict,
+            event: None,
+            moved: false,
+            shown: false,
+        }
+    }
 }
 
 /// What a status says once results and repetition are taken into account.
@@ -180,7 +193,9 @@ impl Task {
         match self.word(seen) {
             Word::Outcome(state) if self.state.is_outcome() => self.compare(state, seen),
             Word::Outcome(state) => self.finish(state, seen, source, now),
-            Word::Running(_) | Word::Doubtful if self.state.is_outcome() => self.stay(),
+            Word::Running(_) | Word::Doubtful if self.state.is_outcome() => {
+                Seen::unmoved(Verdict::Unchanged)
+            }
             Word::Running(state) => self.advance(state, seen, source),
             Word::Doubtful => self.doubt(seen, source, now, pace),
         }
@@ -251,17 +266,11 @@ impl Task {
             || state != State::Completed
             || self.results_digest == Some(seen.results_digest());
         if self.state == state && same_results {
-            Seen {
-                verdict: Verdict::Duplicate,
-                event: None,
-                shown: false,
-            }
-        } else {
-            Seen {
-                verdict: Verdict::Conflict,
-                event: Some(EventType::Conflict),
-                shown: false,
-            }
+            return Seen::unmoved(Verdict::Duplicate);
+        }
+        Seen {
+            event: Some(EventType::Conflict),
+            ..Seen::unmoved(Verdict::Conflict)
         }
     }
 
@@ -274,6 +283,7 @@ impl Task {
         Seen {
             verdict: Verdict::Recorded,
             event: EventType::of(state),
+            moved: true,
             shown: true,
         }
     }
@@ -283,7 +293,9 @@ impl Task {
             (State::Submitting | State::SubmitUnknown | State::Rejected, _) => true,
             (State::Pending, State::Processing) => true,
             (State::Pending | State::Processing | State::Unresolved, _) => false,
-            (State::Completed | State::Failed | State::Cancelled, _) => return self.stay(),
+            (State::Completed | State::Failed | State::Cancelled, _) => {
+                return Seen::unmoved(Verdict::Unchanged);
+            }
         };
         let progressed = seen
             .progress
@@ -295,7 +307,7 @@ impl Task {
             self.progress = seen.progress.unwrap_or(self.progress);
         }
         if !moves && !progressed {
-            return self.stay();
+            return Seen::unmoved(Verdict::Unchanged);
         }
         // What came in the wrong order must not be shown as a step back, neither in progress nor in status.
         let behind = state == State::Pending && self.state != State::Pending;
@@ -306,6 +318,7 @@ impl Task {
         Seen {
             verdict: Verdict::Recorded,
             event: moves.then(|| EventType::of(self.state)).flatten(),
+            moved: true,
             shown,
         }
     }
@@ -326,22 +339,18 @@ impl Task {
             .progress
             .is_none_or(|progress| progress >= self.progress);
         let unknown = matches!(seen.status, Status::Unknown(_));
-        if unknown && forward {
-            self.progress = self.progress.max(seen.progress.unwrap_or(0));
+        let progressed = unknown
+            && seen
+                .progress
+                .is_some_and(|progress| progress > self.progress);
+        if progressed {
+            self.progress = seen.progress.unwrap_or(self.progress);
         }
-        let event = adopted.then_some(EventType::Submitted);
         Seen {
             verdict: Verdict::Recorded,
-            event,
+            event: adopted.then_some(EventType::Submitted),
+            moved: adopted || progressed,
             shown: unknown && forward,
-        }
-    }
-
-    const fn stay(&self) -> Seen {
-        Seen {
-            verdict: Verdict::Unchanged,
-            event: None,
-            shown: false,
         }
     }
 

@@ -1,5 +1,11 @@
-//! One binary for all integration tests; one module per story.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+//! Tests from outside: one binary, one module for each story.
 
+mod cli;
+mod config;
 mod domain;
 mod evolink;
+mod listener;
+mod listener_framing;
+mod simulator;
+mod support;
+mod tls;

@@ -79,6 +79,12 @@ impl Generation {
         self.request(Some(callback_url))
     }
 
+    /// The body without any callback URL, to be kept: a callback URL is a secret.
+    #[must_use]
+    pub fn to_record(&self) -> EvolinkRequest<'_> {
+        self.request(None)
+    }
+
     /// The same for two bodies that are equal as values: the order of keys, spaces and escapes make no difference.
     /// Numbers are compared by their text.
     ///
@@ -133,8 +139,8 @@ impl Fingerprint {
     }
 
     #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+    pub const fn to_bytes(self) -> [u8; 32] {
+        self.0
     }
 }
 

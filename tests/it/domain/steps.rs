@@ -37,8 +37,11 @@ impl Step {
             } => {
                 let progress =
                     progress.map_or(String::new(), |value| format!(r#","progress":{value}"#));
+                let before = (task.state, task.progress);
                 let seen = observation(status, &format!("{progress}{results}"));
                 let seen = task.see(&seen, *source, now, &PACE);
+                let moved = before != (task.state, task.progress);
+                assert_eq!(seen.moved, moved, "{self:?} on {task:?}");
                 return (Some(seen.verdict), seen.event);
             }
             // EvoLink is polled only about a task whose id is known.

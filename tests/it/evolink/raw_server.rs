@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 const REQUEST_BYTES_MAX: usize = 256 * 1024;
@@ -23,7 +23,8 @@ pub struct RawServer {
     pub url: String,
     requests: Arc<Mutex<Vec<String>>>,
     connections: Arc<AtomicUsize>,
-    worker: JoinHandle<()>,
+    /// Ends with the server, and its connections with it.
+    _worker: JoinSet<()>,
 }
 
 impl RawServer {
@@ -38,11 +39,13 @@ impl RawServer {
         let requests = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::new(AtomicUsize::new(0));
         let (log, count) = (Arc::clone(&requests), Arc::clone(&connections));
-        let worker = tokio::spawn(async move {
+        let mut worker = JoinSet::new();
+        worker.spawn(async move {
+            let mut open = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::Relaxed);
                 let (bytes, log, tls) = (bytes.clone(), Arc::clone(&log), tls.clone());
-                tokio::spawn(async move {
+                open.spawn(async move {
                     if matches!(end, End::Reset) {
                         stream.set_zero_linger().unwrap();
                     }
@@ -55,7 +58,7 @@ impl RawServer {
             url,
             requests,
             connections,
-            worker,
+            _worker: worker,
         }
     }
 
@@ -66,12 +69,6 @@ impl RawServer {
 
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for RawServer {
-    fn drop(&mut self) {
-        self.worker.abort();
     }
 }
 

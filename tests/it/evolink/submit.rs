@@ -192,7 +192,7 @@ async fn e6_a_stall_is_unknown_once_the_time_is_up() {
     ];
     let replies = stalls.map(|bytes| async {
         let server = RawServer::start(bytes.to_vec(), End::Open).await;
-        let client = client_with_timeout(&server.url, Duration::from_secs(4));
+        let client = client_with_timeout(&server.url, Duration::from_secs(6));
         (submit(&client).await, server.requests().len())
     });
     for (reply, posts) in join_all(replies).await {

@@ -11,6 +11,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use url::Url;
 
@@ -113,7 +114,7 @@ async fn a_certificate_that_is_not_in_order_means_unreachable_and_says_why() {
 async fn a_server_that_never_finishes_the_handshake_is_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
-    let silent = submit(&client(&url, Duration::from_secs(2), &[])).await;
+    let silent = submit(&client(&url, Duration::from_secs(6), &[])).await;
     let reason = reason((silent, 0));
     assert!(reason.contains("timed out"), "{reason}");
 }
@@ -124,12 +125,13 @@ async fn a_server_that_speaks_no_tls_is_unreachable() {
     let url = server.url.replace("http:", "https:");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let closing = format!("https://{}", listener.local_addr().unwrap());
-    let closer = tokio::spawn(async move { drop(listener.accept().await) });
+    let mut closer = JoinSet::new();
+    closer.spawn(async move { drop(listener.accept().await) });
     for url in [url, closing] {
-        let reply = submit(&client(&url, Duration::from_secs(4), &[])).await;
+        let reply = submit(&client(&url, Duration::from_secs(6), &[])).await;
         reason((reply, server.requests().len()));
     }
-    closer.await.unwrap();
+    closer.join_next().await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -1,0 +1,97 @@
+-- Tasks, what EvoLink said about them, and what consumers are told. Times are Unix milliseconds.
+
+CREATE TABLE task (
+    seq              INTEGER PRIMARY KEY,
+    submission_id    TEXT    NOT NULL UNIQUE CHECK (length(submission_id) = 36),
+    task_id          TEXT    UNIQUE CHECK (length(task_id) BETWEEN 1 AND 128),
+    -- submit: through our API; standing: by a standing callback URL; restored: from a callback whose record was gone.
+    origin           TEXT    NOT NULL CHECK (origin IN ('submit', 'standing', 'restored')),
+    -- The API key's name, or the label of the standing URL.
+    client           TEXT,
+    -- What was asked of EvoLink, without the callback URL.
+    request          BLOB,
+    state            TEXT    NOT NULL CHECK (state IN ('submitting', 'submit_unknown', 'rejected', 'pending',
+                                 'processing', 'completed', 'failed', 'cancelled', 'unresolved')),
+    progress         INTEGER NOT NULL CHECK (progress BETWEEN 0 AND 100),
+    source           TEXT    CHECK (source IN ('submit', 'callback', 'poll', 'replay')),
+    -- SHA-256 over the result URLs of a completed task.
+    results_digest   BLOB    CHECK (length(results_digest) = 32),
+    -- EvoLink's refusal of the submit.
+    refusal          BLOB,
+    -- How many observations are kept, and which one's body is shown.
+    observations     INTEGER NOT NULL CHECK (observations BETWEEN 0 AND 1023),
+    shown            INTEGER CHECK (shown BETWEEN 0 AND 1023),
+    submitted_at     INTEGER NOT NULL,
+    outcome_at       INTEGER,
+    next_poll_at     INTEGER,
+    polled_at        INTEGER,
+    polls            INTEGER NOT NULL,
+    empty_polls      INTEGER NOT NULL,
+    missed_polls     INTEGER NOT NULL,
+    CHECK ((state IN ('completed', 'failed', 'cancelled')) = (outcome_at IS NOT NULL)),
+    CHECK (state IN ('submitting', 'submit_unknown', 'rejected') OR task_id IS NOT NULL),
+    CHECK (outcome_at IS NULL OR next_poll_at IS NULL)
+) STRICT;
+
+CREATE INDEX task_due ON task (next_poll_at) WHERE next_poll_at IS NOT NULL;
+CREATE INDEX task_unanswered ON task (submitted_at) WHERE state = 'submitting';
+
+CREATE TRIGGER task_outcome_never_changes BEFORE UPDATE ON task
+WHEN OLD.outcome_at IS NOT NULL AND (NEW.state IS NOT OLD.state OR NEW.outcome_at IS NOT OLD.outcome_at
+    OR NEW.results_digest IS NOT OLD.results_digest OR NEW.shown IS NOT OLD.shown)
+BEGIN
+    SELECT RAISE(ABORT, 'an outcome never changes');
+END;
+
+CREATE TRIGGER task_binding_never_changes BEFORE UPDATE ON task
+WHEN OLD.task_id IS NOT NULL AND NEW.task_id IS NOT OLD.task_id
+BEGIN
+    SELECT RAISE(ABORT, 'a bound task id never changes');
+END;
+
+CREATE TABLE observation (
+    -- task.seq * 1024 + n, n counting the task's observations from 0: the rows of one task lie together and need no
+    -- index of their own.
+    id               INTEGER PRIMARY KEY,
+    source           TEXT    NOT NULL CHECK (source IN ('submit', 'callback', 'poll', 'replay')),
+    result           TEXT    NOT NULL CHECK (result IN ('recorded', 'unchanged', 'duplicate', 'conflict')),
+    at               INTEGER NOT NULL,
+    body             BLOB    NOT NULL
+) STRICT;
+
+CREATE TABLE event (
+    -- AUTOINCREMENT: a number is never given twice, not even after the newest event was deleted.
+    seq              INTEGER PRIMARY KEY AUTOINCREMENT,
+    task_seq         INTEGER NOT NULL,
+    type             TEXT    NOT NULL,
+    source           TEXT,
+    -- The observation that it tells of; NULL if it tells of our giving up.
+    observation      INTEGER,
+    at               INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX event_of_task ON event (task_seq);
+
+-- Callbacks that could not be applied, with their bytes.
+CREATE TABLE quarantine (
+    id               INTEGER PRIMARY KEY,
+    -- The submission id, or `~` and the label of a standing URL.
+    subject          TEXT    NOT NULL,
+    reason           TEXT    NOT NULL,
+    task_id          TEXT,
+    headers          TEXT    NOT NULL,
+    body             BLOB    NOT NULL,
+    body_digest      BLOB    NOT NULL CHECK (length(body_digest) = 32),
+    repeats          INTEGER NOT NULL,
+    first_at         INTEGER NOT NULL,
+    last_at          INTEGER NOT NULL,
+    UNIQUE (subject, body_digest)
+) STRICT;
+
+CREATE TABLE idempotency (
+    -- API key name, `/`, Idempotency-Key.
+    name             TEXT    PRIMARY KEY,
+    fingerprint      BLOB    NOT NULL CHECK (length(fingerprint) = 32),
+    submission_id    TEXT    NOT NULL,
+    made_at          INTEGER NOT NULL
+) STRICT;

@@ -1,0 +1,69 @@
+//! `check`: what is wrong with a service's configuration and surroundings, one line a finding, without side effects.
+
+use std::io::Write;
+
+use anyhow::Context as _;
+
+use crate::cli::ConfigArgs;
+use crate::commands::environment;
+use crate::config::{Config, ConfigError, Finding, Level, read_secret_file};
+use crate::exit::{CommandError, Exit};
+
+/// The configuration's part. `None`: it could not even be read, and the one finding says why.
+#[must_use]
+pub fn configuration(args: &ConfigArgs) -> (Option<Config>, Vec<Finding>) {
+    let config = match Config::load(args.config.as_deref(), environment()) {
+        Ok(config) => config,
+        Err(error) => return (None, vec![failed(error)]),
+    };
+    let mut findings = config.findings();
+    let is_key_configured =
+        config.evolink.api_key.is_some() || config.evolink.api_key_file.is_some();
+    if is_key_configured && let Err(error) = config.evolink.read_api_key() {
+        findings.push(failed(error));
+    }
+    for (n, endpoint) in config.forward.endpoints.iter().enumerate() {
+        let key = format!("forward.endpoints[{n}].secret_file");
+        if let Err(error) = read_secret_file(&key, &endpoint.secret_file) {
+            findings.push(failed(error));
+        }
+    }
+    if findings.iter().all(|finding| finding.level != Level::Error) {
+        let place = match &args.config {
+            Some(path) if !path.as_os_str().is_empty() => path.display().to_string(),
+            _ => "defaults and environment".into(),
+        };
+        findings.insert(
+            0,
+            Finding::ok("configuration", format!("{place}: all values can hold")),
+        );
+    }
+    (Some(config), findings)
+}
+
+/// Prints the findings, and makes of them how the process ends.
+///
+/// # Errors
+/// Exit code 78 if any finding is an error.
+pub fn report(findings: &[Finding], out: &mut impl Write) -> Result<(), CommandError> {
+    for finding in findings {
+        writeln!(out, "{finding}").context("could not write the findings")?;
+    }
+    match findings
+        .iter()
+        .filter(|finding| finding.level == Level::Error)
+        .count()
+    {
+        0 => Ok(()),
+        1 => Err(CommandError::new(Exit::Config, "1 error")),
+        errors => Err(CommandError::new(Exit::Config, format!("{errors} errors"))),
+    }
+}
+
+fn failed(error: ConfigError) -> Finding {
+    Finding {
+        level: Level::Error,
+        key: error.key,
+        message: error.message,
+    }
+}

@@ -1,0 +1,89 @@
+//! Keys with a closed set of values. The text form is the same in TOML, environment, command line and output.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Defines an enum whose variants have one spelling each, with the conversions both ways.
+macro_rules! choice {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "&'static str")]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+
+        impl $name {
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                let known = Self::ALL.iter().copied().find(|choice| choice.as_str() == text);
+                known.ok_or_else(|| {
+                    let expected = Self::ALL.iter().map(|choice| choice.as_str()).collect::<Vec<_>>();
+                    format!("unknown variant {text:?}, expected {}", expected.join(", "))
+                })
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for &'static str {
+            fn from(choice: $name) -> Self {
+                choice.as_str()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+choice! {
+    /// Where the public listener's certificate comes from.
+    TlsMode {
+        /// From `cert_file` and `key_file`, read again when they change.
+        Files = "files",
+        /// From an ACME authority. Not in this version.
+        Acme = "acme",
+        /// Made by ourselves, for trials: EvoLink would not trust it.
+        SelfSigned = "self-signed",
+        /// No TLS: a proxy in front ends it.
+        Off = "off",
+    }
+}
+
+choice! {
+    /// What the holder of an API key may do.
+    Scope {
+        Submit = "submit",
+        Read = "read",
+        Admin = "admin",
+    }
+}
+
+choice! {
+    /// The events that an endpoint can ask for.
+    OutcomeEvent {
+        Completed = "task.completed",
+        Failed = "task.failed",
+        Cancelled = "task.cancelled",
+    }
+}

@@ -1,0 +1,66 @@
+//! Secrets that are kept in files of their own.
+
+use std::path::Path;
+
+use secrecy::SecretString;
+use serde::{Serialize, Serializer};
+
+use super::{ConfigError, Evolink};
+
+/// Longer files are no secret of ours: a path that points to a log or a device is refused, not read whole.
+const SECRET_FILE_BYTES_MAX: u64 = 64 * 1024;
+
+pub(super) const API_KEY_MISSING: &str =
+    "missing: set it, or evolink.api_key, or the environment variable EVOLINK_API_KEY";
+
+/// Reads the secret that `key` names the file of. One newline at the end is an editor's, and is cut off.
+///
+/// # Errors
+/// Names the key and the file, never the content: unreadable, too long, not UTF-8, or empty.
+pub fn read_secret_file(key: &str, path: &Path) -> Result<SecretString, ConfigError> {
+    use std::io::Read as _;
+
+    let refuse = |why: &dyn std::fmt::Display| {
+        ConfigError::new(key, format!("could not read {}: {why}", path.display()))
+    };
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(|error| refuse(&error))?;
+    file.take(SECRET_FILE_BYTES_MAX + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| refuse(&error))?;
+    if text.len() as u64 > SECRET_FILE_BYTES_MAX {
+        return Err(refuse(&"it is longer than 64 KiB"));
+    }
+    let secret = text.strip_suffix('\n').unwrap_or(&text);
+    let secret = secret.strip_suffix('\r').unwrap_or(secret);
+    if secret.trim().is_empty() {
+        return Err(ConfigError::new(
+            key,
+            format!("{} is empty", path.display()),
+        ));
+    }
+    Ok(secret.into())
+}
+
+/// Serialises that there is a secret, not the secret.
+#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
+pub(super) fn redacted<S: Serializer>(
+    secret: &Option<SecretString>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(|_| "[redacted]").serialize(serializer)
+}
+
+impl Evolink {
+    /// EvoLink's API key, from wherever it is kept.
+    ///
+    /// # Errors
+    /// Names the key, and the file if there is one.
+    pub fn read_api_key(&self) -> Result<SecretString, ConfigError> {
+        match (&self.api_key, &self.api_key_file) {
+            (Some(api_key), _) => Ok(api_key.clone()),
+            (None, Some(path)) => read_secret_file("evolink.api_key_file", path),
+            (None, None) => Err(ConfigError::new("evolink.api_key_file", API_KEY_MISSING)),
+        }
+    }
+}

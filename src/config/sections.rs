@@ -1,0 +1,284 @@
+//! The sections and their defaults. `config.example.toml` says what each key means; here stands only why.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::choices::{OutcomeEvent, Scope, TlsMode};
+use super::key_digest::KeyDigest;
+use super::secret;
+use super::units::{self, ByteSize, Network, duration};
+
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+
+/// What EvoLink reaches.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Public {
+    pub listen: SocketAddr,
+    #[serde(deserialize_with = "units::url")]
+    pub base_url: Url,
+    pub max_body: ByteSize,
+    pub max_connections: usize,
+    pub max_connections_per_address: usize,
+    #[serde(with = "duration")]
+    pub handshake_timeout: Duration,
+    #[serde(with = "duration")]
+    pub header_timeout: Duration,
+    #[serde(with = "duration")]
+    pub body_timeout: Duration,
+    #[serde(with = "duration")]
+    pub request_timeout: Duration,
+    #[serde(with = "duration")]
+    pub drain_timeout: Duration,
+    pub tls: Tls,
+}
+
+impl Default for Public {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8443)),
+            base_url: Url::parse("https://hooks.example.com").expect("a literal URL"),
+            max_body: ByteSize::kib(256),
+            // Room for 500 slow clients of each kind (handshake, head, body) beside the good ones. A slow
+            // connection holds some 40 KiB of TLS and read buffers, so the worst case is about 80 MiB.
+            max_connections: 2048,
+            // Generous, since a proxy in front is one address; yet no address alone can take every place.
+            max_connections_per_address: 1536,
+            handshake_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(5),
+            body_timeout: Duration::from_secs(5),
+            // EvoLink hangs up at 10 s: a 503 that it still hears makes it try again.
+            request_timeout: Duration::from_secs(8),
+            // The longest request, and then 2 s for the store, make the promised 10 s from SIGTERM to exit.
+            drain_timeout: Duration::from_secs(8),
+            tls: Tls::default(),
+        }
+    }
+}
+
+impl Public {
+    /// The path under which the public listener serves callbacks: the path of `base_url`, then `/callbacks/`.
+    #[must_use]
+    pub fn callback_path(&self) -> String {
+        format!("{}/callbacks/", self.base_url.path().trim_end_matches('/'))
+    }
+
+    /// What EvoLink is told to call.
+    #[must_use]
+    pub fn callback_url(&self, token: &str) -> String {
+        let base_url = self.base_url.as_str().trim_end_matches('/');
+        format!("{base_url}/callbacks/{token}")
+    }
+}
+
+/// The public listener's certificate.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    pub mode: TlsMode,
+    /// Required if mode is `files`.
+    pub cert_file: Option<PathBuf>,
+    /// Required if mode is `files`.
+    pub key_file: Option<PathBuf>,
+    pub self_signed_dir: PathBuf,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            mode: TlsMode::Files,
+            cert_file: None,
+            key_file: None,
+            self_signed_dir: "data".into(),
+        }
+    }
+}
+
+/// What apps and operators reach.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Internal {
+    pub listen: SocketAddr,
+    pub max_connections: usize,
+    /// Empty is allowed on loopback only.
+    pub api_keys: Vec<ApiKey>,
+}
+
+impl Default for Internal {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            // Each waiting query and each stream holds one; fewer than the public side, which must win.
+            max_connections: 1024,
+            api_keys: Vec::new(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiKey {
+    pub name: String,
+    pub sha256: KeyDigest,
+    pub scopes: Vec<Scope>,
+}
+
+/// EvoLink itself, and our account there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Evolink {
+    #[serde(deserialize_with = "units::url")]
+    pub base_url: Url,
+    /// Ask [`Evolink::read_api_key`] instead: the key may be in a file.
+    #[serde(serialize_with = "secret::redacted")]
+    pub api_key: Option<SecretString>,
+    pub api_key_file: Option<PathBuf>,
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+    pub allow_unknown_fields: bool,
+}
+
+impl Default for Evolink {
+    fn default() -> Self {
+        Self {
+            base_url: Url::parse("https://api.evolink.ai").expect("a literal URL"),
+            api_key: None,
+            api_key_file: None,
+            timeout: Duration::from_secs(30),
+            allow_unknown_fields: false,
+        }
+    }
+}
+
+/// Where tasks are kept.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreConfig {
+    #[serde(serialize_with = "units::without_password")]
+    pub url: String,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            url: "sqlite:data/receiver.db".into(),
+        }
+    }
+}
+
+impl fmt::Debug for StoreConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = units::password_struck_out(&self.url);
+        f.debug_struct("StoreConfig").field("url", &url).finish()
+    }
+}
+
+/// The key ring that callback tokens are made with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CallbackTokens {
+    pub key_file: PathBuf,
+}
+
+impl Default for CallbackTokens {
+    fn default() -> Self {
+        Self {
+            key_file: "data/callback_tokens.key".into(),
+        }
+    }
+}
+
+/// How overdue tasks are asked after.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reconcile {
+    #[serde(with = "duration")]
+    pub first_poll_after: Duration,
+    #[serde(with = "duration")]
+    pub interval_min: Duration,
+    #[serde(with = "duration")]
+    pub give_up_after: Duration,
+}
+
+impl Default for Reconcile {
+    fn default() -> Self {
+        Self {
+            first_poll_after: Duration::from_secs(15),
+            interval_min: Duration::from_secs(3),
+            give_up_after: 24 * HOUR,
+        }
+    }
+}
+
+/// Where result files are kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Archive {
+    pub enabled: bool,
+    #[serde(deserialize_with = "units::place")]
+    pub url: String,
+    pub allowed_hosts: Vec<String>,
+    pub allow_networks: Vec<Network>,
+}
+
+impl Default for Archive {
+    fn default() -> Self {
+        let hosts = ["files.evolink.ai", "media.evolink.ai", "cdn.evolink.ai"];
+        Self {
+            enabled: true,
+            url: "file:data/results".into(),
+            allowed_hosts: hosts.map(String::from).to_vec(),
+            allow_networks: Vec::new(),
+        }
+    }
+}
+
+/// Where outcomes are delivered to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Forward {
+    pub secret_file: PathBuf,
+    pub allowed_hosts: Vec<String>,
+    pub endpoints: Vec<Endpoint>,
+}
+
+impl Default for Forward {
+    fn default() -> Self {
+        Self {
+            secret_file: "data/forward.whsec".into(),
+            allowed_hosts: Vec::new(),
+            endpoints: Vec::new(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    pub name: String,
+    #[serde(deserialize_with = "units::url")]
+    pub url: Url,
+    pub secret_file: PathBuf,
+    pub events: Vec<OutcomeEvent>,
+}
+
+/// How long records are kept, and callback tokens with them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    #[serde(with = "duration")]
+    pub tasks: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { tasks: 90 * DAY }
+    }
+}

@@ -1,0 +1,242 @@
+//! Values with units: durations and sizes as text with a unit, networks as CIDR, URLs.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use url::Url;
+
+/// A number of bytes, written `"256KiB"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ByteSize(u64);
+
+/// Powers of two only: of `KB` nobody knows whether it means 1000 or 1024.
+const SIZE_UNITS: [(&str, u64); 4] = [
+    ("GiB", 1024 * 1024 * 1024),
+    ("MiB", 1024 * 1024),
+    ("KiB", 1024),
+    ("B", 1),
+];
+
+impl ByteSize {
+    #[must_use]
+    pub const fn bytes(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
+    #[must_use]
+    pub const fn kib(kib: u64) -> Self {
+        Self(kib * 1024)
+    }
+
+    #[must_use]
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+
+    /// For lengths in memory. A size beyond the address space counts as the largest there is.
+    #[must_use]
+    pub fn as_usize(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let split_at = text.find(|character: char| !character.is_ascii_digit());
+        let (number, unit) = text.split_at(split_at.unwrap_or(text.len()));
+        let unit = unit.trim_start();
+        let known = SIZE_UNITS.iter().find(|(name, _)| *name == unit);
+        let bytes = match (number.parse::<u64>(), known) {
+            (Ok(number), Some((_, factor))) => number.checked_mul(*factor),
+            _ => None,
+        };
+        bytes.map(Self).ok_or_else(|| {
+            format!("{text:?} is not a size; write a whole number with B, KiB, MiB or GiB, as in \"256KiB\"")
+        })
+    }
+}
+
+impl TryFrom<String> for ByteSize {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<ByteSize> for String {
+    fn from(size: ByteSize) -> Self {
+        size.to_string()
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exact = SIZE_UNITS
+            .iter()
+            .find(|(_, factor)| self.0.is_multiple_of(*factor));
+        let (name, factor) = exact.expect("every number is a whole number of bytes");
+        write!(f, "{}{name}", self.0 / factor)
+    }
+}
+
+/// Durations as text, for `#[serde(with = "duration")]`: `"250ms"`, `"10s"`, `"24h"`, `"90d"`. A day has 24 hours.
+pub(super) mod duration {
+    use std::time::Duration;
+
+    use jiff::{Span, SpanRelativeTo};
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    const UNITS: [(&str, u128); 7] = [
+        ("d", 86_400_000_000_000),
+        ("h", 3_600_000_000_000),
+        ("m", 60_000_000_000),
+        ("s", 1_000_000_000),
+        ("ms", 1_000_000),
+        ("us", 1_000),
+        ("ns", 1),
+    ];
+
+    pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&text(*value))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse(&text).map_err(de::Error::custom)
+    }
+
+    /// The shortest exact text.
+    pub fn text(value: Duration) -> String {
+        let nanos = value.as_nanos();
+        if nanos == 0 {
+            return "0s".into();
+        }
+        let exact = UNITS
+            .iter()
+            .find(|(_, factor)| nanos.is_multiple_of(*factor));
+        let (name, factor) = exact.expect("every duration is a whole number of nanoseconds");
+        format!("{}{name}", nanos / factor)
+    }
+
+    pub fn parse(text: &str) -> Result<Duration, String> {
+        let refuse = || {
+            format!(
+                "{text:?} is not a duration; write a number with its unit, as in \"250ms\", \"10s\", \"24h\" or \"90d\""
+            )
+        };
+        let span: Span = text.trim().parse().map_err(|_| refuse())?;
+        let signed = span
+            .to_duration(SpanRelativeTo::days_are_24_hours())
+            .map_err(|_| refuse())?;
+        Duration::try_from(signed).map_err(|_| format!("{text:?} must not be negative"))
+    }
+}
+
+/// A range of addresses, written as CIDR: `"10.0.0.0/8"`, or one address alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Network {
+    address: IpAddr,
+    prefix_bits: u8,
+}
+
+impl Network {
+    /// An IPv4 address mapped into IPv6 counts as the IPv4 address that it is.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let differing = network.to_bits() ^ address.to_bits();
+                differing.leading_zeros() >= u32::from(self.prefix_bits)
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let differing = network.to_bits() ^ address.to_bits();
+                differing.leading_zeros() >= u32::from(self.prefix_bits)
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refuse = || format!("{text:?} is not a network; write CIDR, as in \"10.0.0.0/8\"");
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| refuse())?;
+        let bits_max = if address.is_ipv4() { 32 } else { 128 };
+        let prefix_bits = match prefix {
+            Some(prefix) => prefix.parse().map_err(|_| refuse())?,
+            None => bits_max,
+        };
+        if prefix_bits > bits_max {
+            return Err(refuse());
+        }
+        Ok(Self {
+            address,
+            prefix_bits,
+        })
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        format!("{}/{}", network.address, network.prefix_bits)
+    }
+}
+
+/// A URL with a host and without user or password: what a `Config` holds of this kind can be logged.
+pub(super) fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    // The text is not repeated: it may hold a password.
+    let url =
+        Url::parse(&text).map_err(|error| de::Error::custom(format!("not a URL: {error}")))?;
+    if !url.has_host() {
+        return Err(de::Error::custom("must be a URL with a host"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(de::Error::custom("must not hold a user or a password"));
+    }
+    Ok(url)
+}
+
+/// A URL that is kept as text, since a relative path in it (`file:data/results`) would not survive parsing.
+pub(super) fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.contains('@') {
+        return Err(de::Error::custom("must not hold a user or a password"));
+    }
+    Ok(text)
+}
+
+/// For URLs that are kept as text because a relative path in them would not survive parsing (`sqlite:data/x.db`).
+pub(super) fn password_struck_out(url: &str) -> String {
+    match (url.split_once("://"), url.rfind('@')) {
+        (Some((scheme, _)), Some(at)) if at >= scheme.len() + 3 => {
+            format!("{scheme}://[redacted]{}", &url[at..])
+        }
+        _ => url.to_owned(),
+    }
+}
+
+pub(super) fn without_password<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&password_struck_out(url))
+}

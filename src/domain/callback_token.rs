@@ -1,0 +1,284 @@
+//! Callback tokens: the secret in a callback URL, which proves that the URL came from us, and for what.
+//!
+//! A token is `{key id}.{submission id}.{mac}`, or `{key id}.~{label}.{mac}` in a standing URL. It is made from the key
+//! ring and never stored; to check one takes no look-up, so a flood of guesses costs no disk.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+use super::ids::SubmissionId;
+use super::timestamp::Timestamp;
+
+/// Says what the mac is for, so that a key that is used elsewhere too cannot be made to sign tokens.
+const PURPOSE: &[u8] = b"evolink-receiver callback token v1\0";
+
+/// What a callback token vouches for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    Submission(SubmissionId),
+    /// Any task that an app submits to EvoLink itself, taken in under this label.
+    Standing(Label),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Submission(id) => write!(f, "{id}"),
+            Self::Standing(label) => write!(f, "~{label}"),
+        }
+    }
+}
+
+/// The label of a standing callback URL: 1 to 64 of `[A-Za-z0-9_-]`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Label(Box<str>);
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Not a label.
+#[derive(Debug, thiserror::Error)]
+#[error("a label is 1 to 64 of [A-Za-z0-9_-]")]
+pub struct InvalidLabel;
+
+impl FromStr for Label {
+    type Err = InvalidLabel;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        let valid = (1..=64).contains(&text.len()) && text.bytes().all(allowed);
+        valid.then(|| Self(text.into())).ok_or(InvalidLabel)
+    }
+}
+
+/// The keys that make and check tokens. The first one makes; all check, so that tokens in flight outlive a rotation.
+#[derive(Clone)]
+pub struct KeyRing {
+    first: Key,
+    others: Vec<Key>,
+}
+
+#[derive(Clone)]
+struct Key {
+    id: Box<str>,
+    secret: [u8; 32],
+}
+
+/// What is wrong with a key ring. Never holds a key.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyRingError {
+    #[error(
+        "line {0}: want a key id of 1 to 16 of [A-Za-z0-9], a space, and 64 hexadecimal digits"
+    )]
+    BadLine(usize),
+    #[error("line {0}: the key id is there twice")]
+    DuplicateId(usize),
+    #[error("holds no key")]
+    Empty,
+}
+
+impl KeyRing {
+    /// Reads a ring: one `id hex` a line, blank lines and lines with `#` aside.
+    ///
+    /// # Errors
+    /// `KeyRingError` with the number of the line.
+    pub fn parse(text: &str) -> Result<Self, KeyRingError> {
+        let mut keys: Vec<Key> = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let key = Key::parse(line).ok_or(KeyRingError::BadLine(index + 1))?;
+            if keys.iter().any(|other| other.id == key.id) {
+                return Err(KeyRingError::DuplicateId(index + 1));
+            }
+            keys.push(key);
+        }
+        let mut keys = keys.into_iter();
+        let first = keys.next().ok_or(KeyRingError::Empty)?;
+        Ok(Self {
+            first,
+            others: keys.collect(),
+        })
+    }
+
+    /// The text of a ring with one fresh key.
+    ///
+    /// # Errors
+    /// If the operating system has no randomness to give.
+    pub fn generate() -> Result<String, getrandom::Error> {
+        use fmt::Write as _;
+        let mut bytes = [0; 36];
+        getrandom::fill(&mut bytes)?;
+        let mut hex = String::with_capacity(72);
+        for byte in bytes {
+            write!(hex, "{byte:02x}").expect("a String takes any text");
+        }
+        let (id, secret) = hex.split_at(8);
+        Ok(format!("{id} {secret}\n"))
+    }
+
+    /// The token for `subject`, by the first key.
+    #[must_use]
+    pub fn mint(&self, subject: &Subject) -> String {
+        self.first.token(&subject.to_string())
+    }
+
+    /// What `token` vouches for, if it is one of ours, spelt as we spell it, and not older than `lifetime`.
+    /// Standing tokens do not age.
+    #[must_use]
+    pub fn verify(&self, token: &str, now: Timestamp, lifetime: Duration) -> Option<Subject> {
+        let (key_id, rest) = token.split_once('.')?;
+        let (subject, _) = rest.split_once('.')?;
+        let key = std::iter::once(&self.first)
+            .chain(&self.others)
+            .find(|key| &*key.id == key_id)?;
+        if !bool::from(key.token(subject).as_bytes().ct_eq(token.as_bytes())) {
+            return None;
+        }
+        match subject.strip_prefix('~') {
+            Some(label) => Some(Subject::Standing(label.parse().ok()?)),
+            None => {
+                let id: SubmissionId = subject.parse().ok()?;
+                (now.since(id.made_at()) < lifetime).then_some(Subject::Submission(id))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ids = std::iter::once(&self.first)
+            .chain(&self.others)
+            .map(|key| &key.id);
+        f.debug_list().entries(ids).finish()
+    }
+}
+
+impl Key {
+    fn parse(line: &str) -> Option<Self> {
+        let (id, hex) = line.split_once(' ')?;
+        let hex = hex.trim_start();
+        let id_is_good =
+            (1..=16).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if !id_is_good || hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let mut secret = [0; 32];
+        for (index, byte) in secret.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&hex[index * 2..index * 2 + 2], 16).ok()?;
+        }
+        Some(Self {
+            id: id.into(),
+            secret,
+        })
+    }
+
+    fn token(&self, subject: &str) -> String {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.secret).expect("HMAC takes keys of any length");
+        mac.update(PURPOSE);
+        mac.update(subject.as_bytes());
+        let mac = BASE64_URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
+        format!("{}.{subject}.{mac}", self.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    fn ring() -> KeyRing {
+        KeyRing::parse(&format!(
+            "k1 {}\nold {}\n",
+            "ab".repeat(32),
+            "cd".repeat(32)
+        ))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_token_vouches_for_its_subject_until_it_is_too_old() {
+        let made = Timestamp::from_millis(1_757_165_031_000);
+        let subject = Subject::Submission(SubmissionId::new(made));
+        let token = ring().mint(&subject);
+        assert_eq!(ring().verify(&token, made, DAY), Some(subject.clone()));
+        assert_eq!(
+            ring().verify(&token, made.after(DAY - Duration::from_millis(1)), DAY),
+            Some(subject)
+        );
+        assert_eq!(ring().verify(&token, made.after(DAY), DAY), None);
+    }
+
+    #[test]
+    fn a_standing_token_does_not_age_and_outlives_a_rotation() {
+        let old = KeyRing::parse(&format!("old {}", "cd".repeat(32))).unwrap();
+        let subject = Subject::Standing("shop".parse().unwrap());
+        let token = old.mint(&subject);
+        assert_eq!(
+            ring().verify(&token, Timestamp::from_millis(i64::MAX), DAY),
+            Some(subject)
+        );
+        let without = KeyRing::parse(&format!("k1 {}", "ab".repeat(32))).unwrap();
+        assert_eq!(without.verify(&token, Timestamp::from_millis(0), DAY), None);
+    }
+
+    #[test]
+    fn any_changed_character_makes_a_token_worthless() {
+        let made = Timestamp::from_millis(1_757_165_031_000);
+        let token = ring().mint(&Subject::Submission(SubmissionId::new(made)));
+        for at in 0..token.len() {
+            for replacement in ["0", "a", "A", "_", "."] {
+                let mut other = token.clone();
+                other.replace_range(at..=at, replacement);
+                if other != token {
+                    assert_eq!(ring().verify(&other, made, DAY), None, "{other}");
+                }
+            }
+        }
+        for other in [
+            format!("{token}A"),
+            token[..token.len() - 1].to_owned(),
+            String::new(),
+            "..".into(),
+        ] {
+            assert_eq!(ring().verify(&other, made, DAY), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_ring_is_read_line_by_line() {
+        let key = "ab".repeat(32);
+        assert!(KeyRing::parse(&KeyRing::generate().unwrap()).is_ok());
+        assert_eq!(
+            KeyRing::parse("\n# none\n").unwrap_err(),
+            KeyRingError::Empty
+        );
+        assert_eq!(
+            KeyRing::parse("k1 abcd").unwrap_err(),
+            KeyRingError::BadLine(1)
+        );
+        assert_eq!(
+            KeyRing::parse(&format!("k.1 {key}")).unwrap_err(),
+            KeyRingError::BadLine(1)
+        );
+        assert_eq!(
+            KeyRing::parse(&format!("k {key}\nk {key}")).unwrap_err(),
+            KeyRingError::DuplicateId(2)
+        );
+        assert_eq!(format!("{:?}", ring()), r#"["k1", "old"]"#);
+    }
+}

@@ -1,0 +1,78 @@
+//! How the process ends: exit codes after sysexits, and the error that carries one.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use crate::config::ConfigError;
+
+/// Supervisors and scripts tell by it whether trying again can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    Ok = 0,
+    /// The command line is wrong.
+    Usage = 64,
+    /// Data is damaged: a database, a key ring, a token.
+    DataErr = 65,
+    /// Something that is needed cannot be reached, or an internal fault.
+    Unavailable = 69,
+    /// Try again later: the database is in use.
+    TempFail = 75,
+    /// The configuration is wrong.
+    Config = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command failed: one line for people, an exit code for programs.
+#[derive(Debug)]
+pub struct CommandError {
+    pub exit: Exit,
+    pub message: String,
+}
+
+impl CommandError {
+    #[must_use]
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // One line, whatever a cause had to say.
+        let lines = self.message.lines().map(str::trim);
+        let mut lines = lines.filter(|line| !line.is_empty());
+        f.write_str(lines.next().unwrap_or("failed"))?;
+        lines.try_for_each(|line| write!(f, ": {line}"))
+    }
+}
+
+impl std::error::Error for CommandError {}
+
+impl From<ConfigError> for CommandError {
+    fn from(error: ConfigError) -> Self {
+        Self::new(Exit::Config, error.to_string())
+    }
+}
+
+impl From<anyhow::Error> for CommandError {
+    /// An error that knows its exit code keeps it, however much context was added; any other is `Unavailable`.
+    fn from(error: anyhow::Error) -> Self {
+        let exit = if error.is::<ConfigError>() {
+            Exit::Config
+        } else {
+            let known = error.downcast_ref::<Self>();
+            known.map_or(Exit::Unavailable, |known| known.exit)
+        };
+        // `{:#}` is the whole chain of causes on one line.
+        Self::new(exit, format!("{error:#}"))
+    }
+}

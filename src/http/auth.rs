@@ -1,0 +1,145 @@
+//! Who may ask what of the internal API: API keys with scopes, or, without any keys, only programs on this machine.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderMap, header};
+
+use super::error::ApiError;
+use crate::config::{ApiKey, KeyDigest, Scope};
+
+/// The keys that are let in. Empty means that the listener is on loopback and lets in whoever is on this machine.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    keys: Arc<[ApiKey]>,
+}
+
+/// Who was let in: the name of the API key, if keys are used.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub name: Option<String>,
+}
+
+/// A gate, and the scope that a group of routes asks for.
+#[derive(Clone, Debug)]
+pub struct ScopedGate {
+    gate: Gate,
+    scope: Scope,
+}
+
+impl Gate {
+    pub fn new(keys: Vec<ApiKey>) -> Self {
+        Self { keys: keys.into() }
+    }
+
+    pub fn for_scope(&self, scope: Scope) -> ScopedGate {
+        ScopedGate {
+            gate: self.clone(),
+            scope,
+        }
+    }
+
+    fn admit(&self, headers: &HeaderMap, scope: Scope) -> Result<Caller, ApiError> {
+        if self.keys.is_empty() {
+            // A page in a browser on this machine can reach us under a name of its own, but cannot choose the Host.
+            return if has_loopback_host(headers) {
+                Ok(Caller { name: None })
+            } else {
+                Err(ApiError::foreign_host())
+            };
+        }
+        let digest = KeyDigest::of(bearer(headers).ok_or_else(ApiError::unauthorized)?);
+        // Every key is compared, in constant time each: how long it takes tells nothing.
+        let known = self
+            .keys
+            .iter()
+            .filter(|key| key.sha256.matches(&digest))
+            .last();
+        let key = known.ok_or_else(ApiError::unauthorized)?;
+        if !key.scopes.contains(&scope) {
+            return Err(ApiError::missing_scope(scope.as_str()));
+        }
+        Ok(Caller {
+            name: Some(key.name.clone()),
+        })
+    }
+}
+
+/// Lets a request through with its `Caller`, or answers 401 or 403, before the handler knows what is asked for.
+pub async fn require(
+    State(scoped): State<ScopedGate>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let caller = scoped.gate.admit(request.headers(), scoped.scope)?;
+    request.extensions_mut().insert(caller);
+    Ok(next.run(request).await)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (value, None) = (values.next()?, values.next()) else {
+        return None;
+    };
+    let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then_some(key.trim_start())
+}
+
+fn has_loopback_host(headers: &HeaderMap) -> bool {
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    let name = match host.strip_prefix('[') {
+        Some(literal) => literal.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name.eq_ignore_ascii_case("localhost")
+        || name
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: header::HeaderName, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(name, value.parse().unwrap())])
+    }
+
+    #[test]
+    fn only_loopback_hosts_count_as_this_machine() {
+        for host in [
+            "localhost",
+            "LOCALHOST:8080",
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "[::1]",
+        ] {
+            assert!(has_loopback_host(&headers(header::HOST, host)), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example:80",
+            "10.0.0.1",
+            "[::2]",
+        ] {
+            assert!(!has_loopback_host(&headers(header::HOST, host)), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_a_bearer_token() {
+        let key = |value: &str| bearer(&headers(header::AUTHORIZATION, value)).map(str::to_owned);
+        assert_eq!(key("Bearer k"), Some("k".to_owned()));
+        assert_eq!(key("bearer k"), Some("k".to_owned()));
+        assert_eq!((key("Basic k"), key("k"), key("")), (None, None, None));
+    }
+}

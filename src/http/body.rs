@@ -1,0 +1,61 @@
+//! Reading a request body within bounds of size and time. Extractors call this; nothing else in the program reads a
+//! request body, so no body is ever buffered without a limit.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use http::{HeaderMap, header};
+use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
+
+/// Why a body did not arrive. After any of these the listener closes the connection behind the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum BodyError {
+    /// 413.
+    #[error("the body is larger than allowed")]
+    TooLarge,
+    /// 408.
+    #[error("the body did not arrive in time")]
+    TooSlow,
+    /// 400: cut off, or its chunks are malformed.
+    #[error("the body is incomplete or malformed")]
+    Broken,
+}
+
+/// The body length that the client declared; `None` for a chunked body and for none at all. Judge it before
+/// `read_body`: an over-long body is then refused before it is sent.
+pub fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    // hyper has refused anything that is not a plain number, or not the same one each time.
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
+
+/// The whole body, if it is at most `bytes_max` long and complete within `time_max` from now, however it trickles.
+pub async fn read_body(
+    body: Body,
+    bytes_max: usize,
+    time_max: Duration,
+) -> Result<Bytes, BodyError> {
+    let deadline = Instant::now() + time_max;
+    let mut chunks = body.into_data_stream();
+    let mut read = BytesMut::new();
+    loop {
+        let next = timeout_at(deadline, chunks.next())
+            .await
+            .map_err(|_| BodyError::TooSlow)?;
+        let Some(chunk) = next else {
+            return Ok(read.freeze());
+        };
+        let chunk = chunk.map_err(|_| BodyError::Broken)?;
+        if read.len() + chunk.len() > bytes_max {
+            return Err(BodyError::TooLarge);
+        }
+        read.extend_from_slice(&chunk);
+    }
+}

@@ -1,0 +1,134 @@
+//! A byte stream on which neither end of a connection can be held up for ever: a write that is stuck fails after a while,
+//! and closing first discards what the peer still sends, within bounds, so that our last answer is not lost to a reset.
+//! hyper bounds the reading side.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+use super::connection::Progress;
+use super::limits::Limits;
+
+/// More than a client can have on its way by mistake: one over-long callback, or the heads of a hundred.
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
+
+pub(super) struct BoundedIo<S> {
+    stream: S,
+    progress: Arc<Progress>,
+    write_timeout: Duration,
+    linger_timeout: Duration,
+    /// Set while a write is stuck.
+    write_deadline: Option<Pin<Box<Sleep>>>,
+    /// Set once our side is closed.
+    linger_deadline: Option<Pin<Box<Sleep>>>,
+    lingered_bytes: usize,
+}
+
+impl<S> BoundedIo<S> {
+    pub(super) fn new(stream: S, progress: Arc<Progress>, limits: &Limits) -> Self {
+        Self {
+            stream,
+            progress,
+            write_timeout: limits.write_timeout,
+            linger_timeout: limits.linger_timeout,
+            write_deadline: None,
+            linger_deadline: None,
+            lingered_bytes: 0,
+        }
+    }
+
+    /// Passes `outcome` of a write on, unless it has been pending for too long.
+    fn bound<T>(
+        &mut self,
+        outcome: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if outcome.is_ready() {
+            self.write_deadline = None;
+            self.progress.set_write_stuck(false);
+            return outcome;
+        }
+        self.progress.set_write_stuck(true);
+        let timeout = self.write_timeout;
+        let deadline = self
+            .write_deadline
+            .get_or_insert_with(|| Box::pin(sleep(timeout)));
+        ready!(deadline.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> BoundedIo<S> {
+    /// Reads and forgets until the peer closes, or has had its time.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let timeout = self.linger_timeout;
+        let deadline = self
+            .linger_deadline
+            .get_or_insert_with(|| Box::pin(sleep(timeout)));
+        if deadline.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let mut scratch = [0; 4096];
+        while self.lingered_bytes < LINGER_BYTES_MAX {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                break;
+            }
+            self.lingered_bytes += buffer.filled().len();
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for BoundedIo<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for BoundedIo<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.bound(outcome, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.bound(outcome, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = Pin::new(&mut self.stream).poll_flush(cx);
+        self.bound(outcome, cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.linger_deadline.is_none() {
+            let outcome = Pin::new(&mut self.stream).poll_shutdown(cx);
+            ready!(self.bound(outcome, cx))?;
+        }
+        self.poll_linger(cx).map(Ok)
+    }
+}

@@ -1,0 +1,111 @@
+//! One connection from the end of its handshake to its close: hyper with every limit set, and an orderly end. Called by
+//! `listener` for each accepted socket.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::bounded_io::BoundedIo;
+use super::framing;
+use super::limits::Limits;
+
+/// On shutdown, a connection without a request gets this long to finish the head it may have begun.
+const HEAD_GRACE: Duration = Duration::from_millis(500);
+
+/// How far a connection has come; shared by its byte stream, its requests and its end.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    requests: AtomicUsize,
+    in_request: AtomicBool,
+    write_stuck: AtomicBool,
+}
+
+/// Marks the connection as busy until the answer, its body included, has been handed to hyper.
+#[derive(Debug)]
+pub(super) struct InRequest(Arc<Progress>);
+
+impl Progress {
+    /// The guard, and which request of the connection this is, from 1.
+    pub(super) fn begin_request(self: &Arc<Self>) -> (InRequest, usize) {
+        self.in_request.store(true, Ordering::Relaxed);
+        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        (InRequest(Arc::clone(self)), number)
+    }
+
+    pub(super) fn set_write_stuck(&self, stuck: bool) {
+        self.write_stuck.store(stuck, Ordering::Relaxed);
+    }
+
+    fn is_busy(&self) -> bool {
+        self.in_request.load(Ordering::Relaxed) || self.write_stuck.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for InRequest {
+    fn drop(&mut self) {
+        self.0.in_request.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Answers requests from `stream` until either side is done. After `shutdown` the request at hand is still answered;
+/// how long that may take is the caller's decision, who may drop this future at any time.
+pub(super) async fn serve_connection<S>(
+    stream: S,
+    peer: SocketAddr,
+    router: Router,
+    limits: &Limits,
+    shutdown: &CancellationToken,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let progress = Arc::new(Progress::default());
+    let stream = TokioIo::new(BoundedIo::new(stream, Arc::clone(&progress), limits));
+    let service =
+        service_fn(|request| framing::answer(request, peer, router.clone(), limits, &progress));
+    let mut connection = pin!(http1_builder(limits).serve_connection(stream, service));
+
+    tokio::select! {
+        end = connection.as_mut() => return log_end(peer, end),
+        () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    tokio::select! {
+        end = connection.as_mut() => return log_end(peer, end),
+        () = sleep(HEAD_GRACE) => {}
+    }
+    // What is left is a request that is being answered, or a head that trickles in; the latter must not hold up the end.
+    if progress.is_busy() {
+        log_end(peer, connection.await);
+    }
+}
+
+fn http1_builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        // Without a timer, hyper's timeouts do nothing.
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        // A client that closes its sending side after the request still wants the answer.
+        .half_close(true)
+        .max_headers(limits.head_lines_max)
+        .max_header_size(limits.head_bytes_max)
+        .max_buf_size(limits.head_bytes_max);
+    builder
+}
+
+fn log_end(peer: SocketAddr, end: hyper::Result<()>) {
+    if let Err(error) = end {
+        // Timeouts, resets and malformed heads: the internet's business, not ours.
+        debug!(client.address = %peer, error = %error, "connection of {peer} ended early: {error}");
+    }
+}

@@ -1,0 +1,294 @@
+//! Errors of the internal API, in EvoLink's envelope: clients of its API already parse it.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
+use tracing::error;
+
+use super::body::BodyError;
+use super::extract::status_of;
+use crate::domain::generation::InvalidRequest;
+use crate::domain::ids::SubmissionId;
+use crate::store::StoreError;
+
+/// The header that names a submission in every answer about one.
+pub static SUBMISSION_ID: HeaderName = HeaderName::from_static("x-submission-id");
+
+/// What a client of the internal API is told instead of what it asked for. Causes inside are logged, never told.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    body: Envelope,
+    retry_after_seconds: Option<u32>,
+}
+
+#[derive(Debug, Serialize)]
+struct Envelope {
+    error: ErrorBody,
+}
+
+#[derive(Debug, Serialize)]
+struct ErrorBody {
+    code: &'static str,
+    message: String,
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    param: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    submission_id: Option<SubmissionId>,
+}
+
+impl ApiError {
+    fn new(
+        status: StatusCode,
+        code: &'static str,
+        kind: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        let error = ErrorBody {
+            code,
+            message: message.into(),
+            r#type: kind,
+            param: None,
+            submission_id: None,
+        };
+        Self {
+            status,
+            body: Envelope { error },
+            retry_after_seconds: None,
+        }
+    }
+
+    /// 400 with the parameter at fault.
+    pub fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
+        let mut error = Self::malformed(message);
+        error.body.error.param = Some(param.into());
+        error
+    }
+
+    /// 400 where no single parameter is at fault.
+    pub fn malformed(message: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_request",
+            "invalid_request_error",
+            message,
+        )
+    }
+
+    pub fn invalid_task_id() -> Self {
+        let message = "a task id is 1 to 128 of [A-Za-z0-9._-]";
+        let mut error = Self::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_task_id",
+            "invalid_request_error",
+            message,
+        );
+        error.body.error.param = Some("task_id".to_owned());
+        error
+    }
+
+    pub fn unauthorized() -> Self {
+        let message = "want `Authorization: Bearer KEY` with an API key of this receiver";
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "authentication_error",
+            message,
+        )
+    }
+
+    pub fn missing_scope(scope: &'static str) -> Self {
+        let message = format!("this API key lacks the scope `{scope}`");
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "permission_denied",
+            "permission_error",
+            message,
+        )
+    }
+
+    pub fn foreign_host() -> Self {
+        let message = "without API keys only requests to a loopback host are answered";
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "permission_denied",
+            "permission_error",
+            message,
+        )
+    }
+
+    pub fn task_not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "task_not_found",
+            "invalid_request_error",
+            "no such task",
+        )
+    }
+
+    pub fn no_route() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "invalid_request_error",
+            "no such route",
+        )
+    }
+
+    pub fn wrong_method() -> Self {
+        let message = "this route does not take this method";
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "invalid_request_error",
+            message,
+        )
+    }
+
+    pub fn unsupported_media_type(message: &'static str) -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "invalid_request_error",
+            message,
+        )
+    }
+
+    pub fn body(error: BodyError, bytes_max: usize) -> Self {
+        let message = match error {
+            BodyError::TooLarge => format!("the body is larger than {bytes_max} bytes"),
+            BodyError::TooSlow | BodyError::Broken => error.to_string(),
+        };
+        let code = match error {
+            BodyError::TooLarge => "request_too_large",
+            BodyError::TooSlow => "request_timeout",
+            BodyError::Broken => "invalid_request",
+        };
+        Self::new(status_of(error), code, "invalid_request_error", message)
+    }
+
+    /// EvoLink was not reached: nothing was sent, so nothing is charged.
+    pub fn evolink_unreachable() -> Self {
+        let message = "EvoLink could not be reached; nothing was sent to it";
+        let mut error = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "evolink_unreachable",
+            "api_error",
+            message,
+        );
+        error.retry_after_seconds = Some(5);
+        error
+    }
+
+    /// EvoLink was asked and gave no usable answer to a question without consequences.
+    pub fn evolink_unreadable() -> Self {
+        let message = "EvoLink gave no usable answer";
+        Self::new(
+            StatusCode::BAD_GATEWAY,
+            "evolink_unreadable",
+            "api_error",
+            message,
+        )
+    }
+
+    /// EvoLink may have accepted and charged the submit. It is not sent again by us, and should not be by the app.
+    pub fn submit_outcome_unknown(submission_id: SubmissionId) -> Self {
+        let message = "EvoLink may or may not have accepted this submit; it is not sent again. \
+            If it was accepted, the task appears under submission_id once EvoLink calls back";
+        let mut error = Self::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "submit_outcome_unknown",
+            "api_error",
+            message,
+        );
+        error.body.error.submission_id = Some(submission_id);
+        error
+    }
+
+    pub fn idempotency_conflict() -> Self {
+        let message = "this Idempotency-Key was used with another body";
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Self::new(
+            status,
+            "idempotency_conflict",
+            "invalid_request_error",
+            message,
+        )
+    }
+
+    pub fn idempotency_in_flight() -> Self {
+        let message = "the first request with this Idempotency-Key is still under way";
+        let status = StatusCode::CONFLICT;
+        let mut error = Self::new(
+            status,
+            "idempotency_in_flight",
+            "invalid_request_error",
+            message,
+        );
+        error.retry_after_seconds = Some(5);
+        error
+    }
+
+    pub fn unavailable() -> Self {
+        let message = "the store cannot take this now; nothing was sent to EvoLink";
+        let mut error = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "service_unavailable",
+            "api_error",
+            message,
+        );
+        error.retry_after_seconds = Some(1);
+        error
+    }
+
+    fn internal() -> Self {
+        let message =
+            "something is wrong here; the log says what, under this request's X-Request-Id";
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal_error",
+            "api_error",
+            message,
+        )
+    }
+}
+
+impl From<InvalidRequest> for ApiError {
+    fn from(invalid: InvalidRequest) -> Self {
+        match invalid.param {
+            Some(param) => Self::invalid(param, invalid.message),
+            None => Self::malformed(invalid.message),
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(store_error: StoreError) -> Self {
+        error!(error = %store_error, "the store failed a request");
+        match store_error {
+            StoreError::Corrupt { .. } => Self::internal(),
+            _ => Self::unavailable(),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let submission_id = self.body.error.submission_id;
+        let mut response = (self.status, Json(self.body)).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(value) = submission_id.and_then(|id| HeaderValue::try_from(id.to_string()).ok())
+        {
+            headers.insert(SUBMISSION_ID.clone(), value);
+        }
+        response
+    }
+}

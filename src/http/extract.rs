@@ -1,0 +1,134 @@
+//! What a callback must pass before a handler can hold it (RELIABILITY rule B1): its token first, by itself, before
+//! the body is read and without a look at the store; then encoding, length, arrival, form.
+
+use axum::extract::{FromRequest, RawPathParams, Request};
+use axum::response::{IntoResponse, Response};
+use axum::{RequestExt, body::Body};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use tokio::time::Instant;
+
+use super::body::{BodyError, declared_length, read_body};
+use super::callbacks::{Counted, deadline};
+use super::public::PublicState;
+use crate::domain::callback_token::Subject;
+use crate::domain::observation::Observation;
+use crate::metrics::CallbackEnd;
+
+/// A callback whose URL came from us, whole and parsed. Only the extractor makes one.
+#[derive(Debug)]
+pub struct VerifiedCallback {
+    pub(super) subject: Subject,
+    pub(super) headers: HeaderMap,
+    pub(super) content: CallbackContent,
+    pub(super) deadline: Instant,
+    pub(super) counted: Counted,
+}
+
+#[derive(Debug)]
+pub(super) enum CallbackContent {
+    Observation(Observation),
+    /// Not a task body. Kept all the same: it came from somebody who holds one of our URLs.
+    Unreadable {
+        body: Bytes,
+        reason: String,
+    },
+}
+
+/// Why a callback is refused without a trace in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallbackRejection {
+    /// No valid token. The same answer as for a path that does not exist.
+    NotFound,
+    UnsupportedEncoding,
+    Body(BodyError),
+}
+
+impl FromRequest<PublicState> for VerifiedCallback {
+    type Rejection = CallbackRejection;
+
+    async fn from_request(
+        mut request: Request,
+        state: &PublicState,
+    ) -> Result<Self, CallbackRejection> {
+        let deadline = deadline(state);
+        let subject = subject(&mut request, state)
+            .await
+            .ok_or(CallbackRejection::NotFound)?;
+        let mut counted = Counted::begin(&state.metrics);
+        let (parts, body) = request.into_parts();
+        match read(&parts.headers, body, state).await {
+            Ok(content) => Ok(Self {
+                subject,
+                headers: parts.headers,
+                content,
+                deadline,
+                counted,
+            }),
+            Err(rejection) => {
+                counted.end(CallbackEnd::Refused);
+                Err(rejection)
+            }
+        }
+    }
+}
+
+/// What the token in the path vouches for. It is compared as it stands in the request line, never decoded.
+async fn subject(request: &mut Request, state: &PublicState) -> Option<Subject> {
+    let params: RawPathParams = request.extract_parts().await.ok()?;
+    let (_, token) = params.iter().find(|(name, _)| *name == "token")?;
+    state
+        .key_ring
+        .verify(token, state.clock.now(), state.token_lifetime)
+}
+
+async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    state: &PublicState,
+) -> Result<CallbackContent, CallbackRejection> {
+    if !is_identity(headers) {
+        return Err(CallbackRejection::UnsupportedEncoding);
+    }
+    let bytes_max = state.body_bytes_max;
+    if declared_length(headers).is_some_and(|length| length > bytes_max as u64) {
+        return Err(CallbackRejection::Body(BodyError::TooLarge));
+    }
+    let raw = read_body(body, bytes_max, state.body_timeout)
+        .await
+        .map_err(CallbackRejection::Body)?;
+    Ok(match Observation::parse(raw.clone()) {
+        Ok(observation) => CallbackContent::Observation(observation),
+        Err(error) => CallbackContent::Unreadable {
+            body: raw,
+            reason: error.to_string(),
+        },
+    })
+}
+
+/// Whether the body is as it stands: nothing is ever decompressed, so no small body can become a large one.
+pub(super) fn is_identity(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+impl IntoResponse for CallbackRejection {
+    fn into_response(self) -> Response {
+        let status = match self {
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Body(error) => status_of(error),
+        };
+        status.into_response()
+    }
+}
+
+pub(super) const fn status_of(error: BodyError) -> StatusCode {
+    match error {
+        BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        BodyError::TooSlow => StatusCode::REQUEST_TIMEOUT,
+        BodyError::Broken => StatusCode::BAD_REQUEST,
+    }
+}

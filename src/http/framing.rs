@@ -1,0 +1,183 @@
+//! Between hyper and the router: refuses requests whose framing two readers could cut differently (RELIABILITY B2), and
+//! decides which answer is the last on its connection. Invariant: a request body that was not read to its end is never
+//! followed by another request.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING};
+use http::{HeaderMap, Request, StatusCode, Version};
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use tower::ServiceExt;
+
+use super::connection::{InRequest, Progress};
+use super::limits::Limits;
+
+/// One request's answer: ours if its framing is bad or time is up, else the router's.
+pub(super) async fn answer(
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    router: Router,
+    limits: &Limits,
+    progress: &Arc<Progress>,
+) -> Result<Response, Infallible> {
+    let (in_request, number) = progress.begin_request();
+    let fault = find_fault(request.version(), request.headers());
+    // hyper hides a Content-Length beside chunked from us. One reading, one answer, and nobody can smuggle a second request.
+    let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
+    let is_read = Arc::new(AtomicBool::new(request.body().is_end_stream()));
+
+    let mut response = if let Some(fault) = fault {
+        error_response(StatusCode::BAD_REQUEST, "invalid_request", fault)
+    } else {
+        let is_read = Arc::clone(&is_read);
+        let mut request = request.map(|incoming| Body::new(ObservedBody { incoming, is_read }));
+        request.extensions_mut().insert(ConnectInfo(peer));
+        routed(router, request, limits.request_timeout).await
+    };
+    let is_last = fault.is_some()
+        || is_chunked
+        || number >= limits.requests_per_connection_max
+        || !is_read.load(Ordering::Relaxed)
+        || matches!(
+            response.status(),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE
+        );
+    if is_last {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response.map(|body| {
+        Body::new(GuardedBody {
+            body,
+            _in_request: in_request,
+        })
+    }))
+}
+
+async fn routed(router: Router, request: Request<Body>, time_max: Option<Duration>) -> Response {
+    let answering = router.oneshot(request);
+    let Some(time_max) = time_max else {
+        return unfailing(answering.await);
+    };
+    match tokio::time::timeout(time_max, answering).await {
+        Ok(answered) => unfailing(answered),
+        Err(_elapsed) => {
+            let message = "The request could not be completed in time.";
+            let mut response = error_response(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "service_unavailable",
+                message,
+            );
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            response
+        }
+    }
+}
+
+fn unfailing(answered: Result<Response, Infallible>) -> Response {
+    match answered {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// What is wrong with the framing, as the client is told. hyper has refused the rest of what B2 forbids.
+fn find_fault(version: Version, headers: &HeaderMap) -> Option<&'static str> {
+    match headers.get_all(HOST).iter().count() {
+        1 => {}
+        0 if version == Version::HTTP_10 => {}
+        _ => return Some("The request must have exactly one Host header."),
+    }
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => None,
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => None,
+        _ => Some("The only supported Transfer-Encoding is chunked."),
+    }
+}
+
+/// EvoLink's error envelope. `message` needs no escaping.
+fn error_response(status: StatusCode, code: &str, message: &str) -> Response {
+    let kind = if status.is_client_error() {
+        "invalid_request_error"
+    } else {
+        "service_unavailable_error"
+    };
+    let body = format!(r#"{{"error":{{"code":"{code}","message":"{message}","type":"{kind}"}}}}"#);
+    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// A request body that tells whether it was read to its end.
+struct ObservedBody {
+    incoming: Incoming,
+    is_read: Arc<AtomicBool>,
+}
+
+impl HttpBody for ObservedBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        let is_end = match &frame {
+            None => true,
+            Some(Ok(_)) => self.incoming.is_end_stream(),
+            Some(Err(_)) => false,
+        };
+        if is_end {
+            self.is_read.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+/// A response body that keeps its connection busy until it has been handed over.
+struct GuardedBody {
+    body: Body,
+    _in_request: InRequest,
+}
+
+impl HttpBody for GuardedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,83 @@
+//! The internal API on one screen: what apps and operators reach, and what each request passes on its way in.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{get, post};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::trace::{DefaultOnFailure, DefaultOnResponse, TraceLayer};
+use tracing::{Level, Span, info_span};
+
+use super::auth::{self, Gate};
+use super::{credits, health, request_id, submit, tasks};
+use crate::clock::Clock;
+use crate::config::{Public, Scope};
+use crate::domain::callback_token::KeyRing;
+use crate::evolink::EvolinkClient;
+use crate::metrics::Metrics;
+use crate::store::Store;
+use crate::store::recorder::Recorder;
+
+/// What the handlers of the internal API share.
+#[derive(Clone, Debug)]
+pub struct InternalState {
+    pub store: Arc<Store>,
+    pub recorder: Recorder,
+    pub evolink: Arc<EvolinkClient>,
+    pub key_ring: Arc<KeyRing>,
+    /// Knows what a callback URL looks like.
+    pub public: Arc<Public>,
+    pub clock: Clock,
+    pub metrics: Metrics,
+    /// Submits run here, not in their request: a client that hangs up must not leave one half recorded.
+    pub submits: TaskTracker,
+    /// Cancelled when the process is to stop: no new submits from then on.
+    pub stopping: CancellationToken,
+    pub allow_unknown_fields: bool,
+}
+
+pub fn router(state: InternalState, gate: &Gate) -> Router {
+    let needs = |scope| from_fn_with_state(gate.for_scope(scope), auth::require);
+    let submits = Router::new()
+        .route("/v1/images/generations", post(submit::create))
+        .route_layer(needs(Scope::Submit));
+    let reads = Router::new()
+        .route("/v1/tasks", get(tasks::list))
+        .route("/v1/tasks/{id}", get(tasks::show))
+        .route("/v1/tasks/{id}/events", get(tasks::history))
+        .route("/v1/credits", get(credits::show))
+        .route_layer(needs(Scope::Read));
+    let open = Router::new()
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics));
+    Router::new()
+        .merge(submits)
+        .merge(reads)
+        .merge(open)
+        .fallback(tasks::no_route)
+        .method_not_allowed_fallback(tasks::wrong_method)
+        .with_state(state)
+        .layer(CatchPanicLayer::new())
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(span)
+                .on_response(DefaultOnResponse::new().level(Level::INFO))
+                .on_failure(DefaultOnFailure::new().level(Level::WARN)),
+        )
+        .layer(from_fn(request_id::set))
+}
+
+/// Carries the route's template, never the path as it came.
+fn span(request: &Request) -> Span {
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("none", MatchedPath::as_str);
+    let request_id = request_id::of(request);
+    info_span!("request", method = %request.method(), route, request_id)
+}

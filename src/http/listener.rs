@@ -1,0 +1,172 @@
+//! The serve loop of both listeners: accepts within the caps, shakes hands within the time, and drains on shutdown. It
+//! ends only when it is told to: no error of a client or of the system's descriptor table stops it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+use super::admission::{Admission, Seat};
+use super::connection::serve_connection;
+use super::limits::Limits;
+use super::tls::TlsSource;
+
+/// Long enough not to spin while descriptors are short, short enough not to be noticed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The same trouble is logged once in this time.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
+struct Server {
+    tls: Option<Arc<TlsSource>>,
+    limits: Limits,
+    router: Router,
+    shutdown: CancellationToken,
+    /// Cancelled when the drain's time is up; connections then drop what they do.
+    abort: CancellationToken,
+}
+
+/// Serves `router` on `listener` until `shutdown`; then accepts no more, lets requests finish for at most `drain`, and
+/// returns when every connection is closed. Dropping this future aborts its connections.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<TlsSource>>,
+    limits: Limits,
+    router: Router,
+    shutdown: CancellationToken,
+    drain: Duration,
+) -> anyhow::Result<()> {
+    let address = listener
+        .local_addr()
+        .context("could not read the listener's own address")?;
+    let abort = CancellationToken::new();
+    let _abort_if_dropped = abort.clone().drop_guard();
+    let connections = TaskTracker::new();
+    let server = Arc::new(Server {
+        tls,
+        limits,
+        router,
+        shutdown,
+        abort: abort.clone(),
+    });
+
+    accept_until_shutdown(&listener, &server, &connections).await;
+    // Before the drain: whoever waits in the backlog is better off elsewhere.
+    drop(listener);
+    connections.close();
+    if timeout(drain, connections.wait()).await.is_err() {
+        let unfinished = connections.len();
+        warn!(
+            connections = unfinished,
+            "aborting {unfinished} connections of {address} that did not finish in time"
+        );
+        abort.cancel();
+        connections.wait().await;
+    }
+    info!("listener {address} is closed");
+    Ok(())
+}
+
+async fn accept_until_shutdown(
+    listener: &TcpListener,
+    server: &Arc<Server>,
+    connections: &TaskTracker,
+) {
+    let admission = Admission::new(&server.limits);
+    let mut admission_trouble = Throttle::default();
+    let mut accept_trouble = Throttle::default();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = server.shutdown.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                if let Some(seat) = admission.try_admit(peer.ip()) {
+                    connections.spawn(Arc::clone(server).serve_stream(stream, peer, seat));
+                } else if let Some(times) = admission_trouble.pass() {
+                    warn!(client.address = %peer, times, "too many connections: closed one of {peer}");
+                }
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                if let Some(times) = accept_trouble.pass() {
+                    warn!(error = %error, times, "could not accept a connection: {error}");
+                }
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// A client that was gone before it was accepted. Everything else (no descriptors, no memory) concerns all.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
+}
+
+impl Server {
+    async fn serve_stream(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, seat: Seat) {
+        // Fails only for a connection that is gone already, which the next read will show.
+        let _ = stream.set_nodelay(true);
+        tokio::select! {
+            () = self.abort.cancelled() => {}
+            () = self.serve_admitted(stream, peer) => {}
+        }
+        drop(seat);
+    }
+
+    async fn serve_admitted(&self, stream: TcpStream, peer: SocketAddr) {
+        let (router, limits) = (self.router.clone(), &self.limits);
+        let Some(tls) = &self.tls else {
+            return serve_connection(stream, peer, router, limits, &self.shutdown).await;
+        };
+        let handshake = TlsAcceptor::from(tls.server_config()).accept(stream);
+        let shaken = tokio::select! {
+            // Nothing has been asked yet, so nothing is lost.
+            () = self.shutdown.cancelled() => return,
+            shaken = timeout(limits.handshake_timeout, handshake) => shaken,
+        };
+        match shaken {
+            Ok(Ok(stream)) => serve_connection(stream, peer, router, limits, &self.shutdown).await,
+            Ok(Err(error)) => {
+                debug!(client.address = %peer, error = %error, "TLS handshake with {peer} failed: {error}");
+            }
+            Err(_elapsed) => {
+                debug!(client.address = %peer, "TLS handshake with {peer} took too long");
+            }
+        }
+    }
+}
+
+/// Lets one warning through per interval, with the number of times it stands for.
+#[derive(Default)]
+struct Throttle {
+    last: Option<Instant>,
+    times: u64,
+}
+
+impl Throttle {
+    fn pass(&mut self) -> Option<u64> {
+        self.times += 1;
+        let now = Instant::now();
+        if self.last.is_some_and(|last| now - last < WARNING_INTERVAL) {
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.times))
+    }
+}

@@ -1,0 +1,31 @@
+//! How it comes in: the serve loop with its limits, certificates, and the handlers of both listeners. Arrows point from
+//! here to `store`, `evolink` and `domain`; `http` and `workers` do not know each other.
+
+// What EvoLink reaches.
+mod callbacks;
+mod extract;
+pub mod public;
+
+// What apps and operators reach.
+pub mod auth;
+mod credits;
+mod error;
+mod health;
+pub mod internal;
+mod passed_on;
+mod request_id;
+mod submission;
+mod submit;
+mod task_object;
+mod tasks;
+
+// What both stand on.
+mod admission;
+pub mod body;
+mod bounded_io;
+mod certificate;
+mod connection;
+mod framing;
+pub mod limits;
+pub mod listener;
+pub mod tls;

@@ -1,0 +1,251 @@
+//! One submit, from the intent to the answer. The intent is on the disk before EvoLink is called, every reply of EvoLink
+//! is recorded as what it is, and a second paid call is never made: whatever is not known to be refused is unknown.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use tokio::time::{Instant, sleep};
+use tracing::{error, info, warn};
+
+use super::error::ApiError;
+use super::internal::InternalState;
+use super::task_object;
+use crate::domain::callback_token::Subject;
+use crate::domain::generation::Generation;
+use crate::domain::ids::SubmissionId;
+use crate::domain::json::Fields;
+use crate::domain::observation::{Observation, Source};
+use crate::domain::task::State;
+use crate::evolink::{Answer, SubmitReply};
+use crate::metrics::SubmitEnd;
+use crate::store::StoreError;
+use crate::store::entry::{Entry, Idempotency, Intent, Receipt, SubmitEnded};
+use crate::store::reads::{TaskName, TaskView};
+
+/// How long a second request with the same `Idempotency-Key` waits for the first.
+const REPLAY_WAIT: Duration = Duration::from_secs(5);
+const REPLAY_LOOK: Duration = Duration::from_millis(50);
+
+/// EvoLink's answer is worth some patience with our own store: without it only a callback can tell of the task.
+const RECORD_TRIES: u32 = 5;
+const RECORD_PAUSE: Duration = Duration::from_millis(200);
+
+/// A submit that is well formed.
+#[derive(Debug)]
+pub struct Submission {
+    pub generation: Generation,
+    pub client: Option<String>,
+    pub idempotency: Option<Idempotency>,
+}
+
+/// A submit that ended in an answer of EvoLink.
+#[derive(Debug)]
+pub enum Submitted {
+    Accepted {
+        task: Fields,
+        submission_id: SubmissionId,
+        replayed: bool,
+    },
+    Refused {
+        answer: Answer,
+        submission_id: SubmissionId,
+    },
+}
+
+impl Submission {
+    pub async fn run(self, state: &InternalState) -> Result<Submitted, ApiError> {
+        if state.stopping.is_cancelled() {
+            return Err(ApiError::unavailable());
+        }
+        let deadline = Instant::now() + REPLAY_WAIT;
+        loop {
+            let submission_id = SubmissionId::new(state.clock.now());
+            match self.intend(state, submission_id).await? {
+                Receipt::Clash => return Err(ApiError::idempotency_conflict()),
+                Receipt::Replay(first) => {
+                    if let Some(submitted) = replay(state, first, deadline).await? {
+                        state.metrics.submit_ended(SubmitEnd::Replayed);
+                        return Ok(submitted);
+                    }
+                    // The first was refused and has freed the key: this is a new try.
+                    if Instant::now() >= deadline {
+                        return Err(ApiError::idempotency_in_flight());
+                    }
+                }
+                _ => return self.submit(state, submission_id).await,
+            }
+        }
+    }
+
+    async fn intend(
+        &self,
+        state: &InternalState,
+        submission_id: SubmissionId,
+    ) -> Result<Receipt, StoreError> {
+        let request =
+            serde_json::to_vec(&self.generation.to_record()).expect("a request has a JSON form");
+        let intent = Intent {
+            submission_id,
+            client: self.client.clone(),
+            request: Bytes::from(request),
+            idempotency: self.idempotency.clone(),
+        };
+        state.recorder.record(Entry::Intent(intent)).await
+    }
+
+    async fn submit(&self, state: &InternalState, id: SubmissionId) -> Result<Submitted, ApiError> {
+        let token = state.key_ring.mint(&Subject::Submission(id));
+        let callback_url = state.public.callback_url(&token);
+        match state
+            .evolink
+            .submit(&self.generation.to_evolink(&callback_url), id)
+            .await
+        {
+            SubmitReply::Accepted(seen) => accepted(state, id, seen).await,
+            SubmitReply::Refused(answer) => {
+                info!(submission.id = %id, status = answer.status, "EvoLink refused the submit");
+                state.metrics.submit_ended(SubmitEnd::Refused);
+                self.free(state, id, Some(answer.body.clone())).await;
+                Ok(Submitted::Refused {
+                    answer,
+                    submission_id: id,
+                })
+            }
+            SubmitReply::Unreachable { reason } => {
+                warn!(submission.id = %id, reason, "EvoLink was not reached; nothing was sent");
+                state.metrics.submit_ended(SubmitEnd::Unreachable);
+                self.free(state, id, None).await;
+                Err(ApiError::evolink_unreachable())
+            }
+            SubmitReply::Unknown { reason, .. } => Err(unknown(state, id, &reason).await),
+        }
+    }
+
+    /// Records that nothing was accepted, which lets the app try again under the same key.
+    async fn free(
+        &self,
+        state: &InternalState,
+        submission_id: SubmissionId,
+        answer: Option<Bytes>,
+    ) {
+        let ended = SubmitEnded::Refused {
+            answer,
+            idempotency: self.idempotency.clone(),
+        };
+        let entry = Entry::SubmitEnded {
+            submission_id,
+            ended,
+        };
+        if let Err(error) = record_patiently(state, entry).await {
+            error!(submission.id = %submission_id, error = %error, "could not record a refusal");
+        }
+    }
+}
+
+async fn accepted(
+    state: &InternalState,
+    id: SubmissionId,
+    seen: Observation,
+) -> Result<Submitted, ApiError> {
+    let entry = Entry::Observed {
+        subject: Subject::Submission(id),
+        observation: seen,
+        source: Source::Submit,
+        headers: HeaderMap::new(),
+    };
+    match record_patiently(state, entry).await {
+        Ok(Receipt::Seen { .. }) => {
+            state.metrics.submit_ended(SubmitEnd::Accepted);
+            let view = state.store.find_task(&TaskName::Submission(id)).await;
+            match view {
+                Ok(Some(view)) => Ok(accepted_as(id, task_object::of_view(&view), false)),
+                _ => Err(ApiError::submit_outcome_unknown(id)),
+            }
+        }
+        Ok(_) => Err(unknown(state, id, "the task id is another submission's").await),
+        Err(error) => {
+            error!(submission.id = %id, error = %error, "could not record an accepted submit; its callback can");
+            Err(ApiError::submit_outcome_unknown(id))
+        }
+    }
+}
+
+async fn unknown(state: &InternalState, id: SubmissionId, reason: &str) -> ApiError {
+    warn!(submission.id = %id, reason, "whether EvoLink accepted the submit is unknown; it is not sent again");
+    state.metrics.submit_ended(SubmitEnd::Unknown);
+    let entry = Entry::SubmitEnded {
+        submission_id: id,
+        ended: SubmitEnded::Unknown,
+    };
+    if let Err(error) = record_patiently(state, entry).await {
+        error!(submission.id = %id, error = %error, "could not record a submit of unknown outcome");
+    }
+    ApiError::submit_outcome_unknown(id)
+}
+
+/// The answer that the first request with this key was given; `None` if it was refused, which frees the key.
+async fn replay(
+    state: &InternalState,
+    first: SubmissionId,
+    deadline: Instant,
+) -> Result<Option<Submitted>, ApiError> {
+    loop {
+        let view = state.store.find_task(&TaskName::Submission(first)).await?;
+        let Some(view) = view else { return Ok(None) };
+        match view.record.task.state {
+            State::Rejected => return Ok(None),
+            State::SubmitUnknown => return Err(ApiError::submit_outcome_unknown(first)),
+            State::Submitting if Instant::now() < deadline => sleep(REPLAY_LOOK).await,
+            State::Submitting => return Err(ApiError::idempotency_in_flight()),
+            _ => {
+                return Ok(Some(accepted_as(
+                    first,
+                    first_answer(state, &view).await?,
+                    true,
+                )));
+            }
+        }
+    }
+}
+
+/// What EvoLink answered to the submit; if it never did and a callback told of the task instead, the task as it is.
+async fn first_answer(state: &InternalState, view: &TaskView) -> Result<Fields, ApiError> {
+    let body = match view.record.seq {
+        Some(seq) => state.store.find_submit_answer(seq).await?,
+        None => None,
+    };
+    Ok(match body {
+        Some(body) => {
+            let at = view
+                .record
+                .task
+                .outcome_at
+                .unwrap_or(view.record.task.submitted_at);
+            task_object::as_told_by(&view.record, &body, Source::Submit, at)
+        }
+        None => task_object::of_view(view),
+    })
+}
+
+fn accepted_as(submission_id: SubmissionId, task: Fields, replayed: bool) -> Submitted {
+    Submitted::Accepted {
+        task,
+        submission_id,
+        replayed,
+    }
+}
+
+async fn record_patiently(state: &InternalState, entry: Entry) -> Result<Receipt, StoreError> {
+    let mut tries = 1;
+    loop {
+        match state.recorder.record(entry.clone()).await {
+            Err(error) if tries < RECORD_TRIES && !error.is_fatal() => {
+                warn!(error = %error, "the answer to a submit was not recorded; once more");
+                tries += 1;
+                sleep(RECORD_PAUSE).await;
+            }
+            ended => return ended,
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! `POST /v1/images/generations`: an app asks for an image. What it sent is judged here; `submission` does the rest.
+
+use axum::Extension;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+use super::auth::Caller;
+use super::body::{BodyError, declared_length, read_body};
+use super::error::{ApiError, SUBMISSION_ID};
+use super::extract::is_identity;
+use super::internal::InternalState;
+use super::passed_on::pass_on;
+use super::submission::{Submission, Submitted};
+use crate::domain::generation::Generation;
+use crate::metrics::SubmitEnd;
+use crate::store::entry::Idempotency;
+
+/// EvoLink's six fields at their longest are under 30 KiB, however they are escaped.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// A body of this size that takes longer is not on its way.
+const BODY_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(10);
+
+static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+static IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+pub async fn create(
+    State(state): State<InternalState>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let submission = match judge(&state, caller, request).await {
+        Ok(submission) => submission,
+        Err(error) => {
+            state.metrics.submit_ended(SubmitEnd::Invalid);
+            return Err(error);
+        }
+    };
+    // To its end on a worker of its own: a client that hangs up must not leave a submit half recorded.
+    let submits = state.submits.clone();
+    let running = submits.spawn(async move { submission.run(&state).await });
+    let submitted = running.await.map_err(|_| ApiError::unavailable())??;
+    Ok(answer(submitted))
+}
+
+/// What is wrong with the request, in the order of rule B9; 401 and 403 were before.
+async fn judge(
+    state: &InternalState,
+    caller: Caller,
+    request: Request,
+) -> Result<Submission, ApiError> {
+    let (parts, body) = request.into_parts();
+    check_media_type(&parts.headers)?;
+    let body = read(&parts.headers, body).await?;
+    let generation = Generation::parse(&body, state.allow_unknown_fields)?;
+    if generation.callback_url.is_some() {
+        let message = "`callback_url`: no host is allowed here; ask for the task instead";
+        return Err(ApiError::invalid("callback_url", message));
+    }
+    let idempotency = idempotency_key(&parts.headers)?.map(|key| Idempotency {
+        name: format!("{}/{key}", caller.name.as_deref().unwrap_or_default()),
+        fingerprint: generation.fingerprint().to_bytes(),
+    });
+    Ok(Submission {
+        generation,
+        client: caller.name,
+        idempotency,
+    })
+}
+
+async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+    if declared_length(headers).is_some_and(|length| length > BODY_BYTES_MAX as u64) {
+        return Err(ApiError::body(BodyError::TooLarge, BODY_BYTES_MAX));
+    }
+    let read = read_body(body, BODY_BYTES_MAX, BODY_TIME_MAX).await;
+    read.map_err(|error| ApiError::body(error, BODY_BYTES_MAX))
+}
+
+fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    if !is_identity(headers) {
+        return Err(ApiError::unsupported_media_type(
+            "no Content-Encoding is supported",
+        ));
+    }
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let is_json = match (
+        values.next().and_then(|value| value.to_str().ok()),
+        values.next(),
+    ) {
+        (Some(value), None) => is_json(value),
+        _ => false,
+    };
+    let wanted = "Content-Type must be application/json, in UTF-8";
+    is_json
+        .then_some(())
+        .ok_or_else(|| ApiError::unsupported_media_type(wanted))
+}
+
+/// `application/json` or `…+json`, with no other charset than UTF-8.
+fn is_json(content_type: &str) -> bool {
+    let mut parts = content_type.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let suffixed = essence
+        .split_once('/')
+        .is_some_and(|(_, subtype)| subtype.ends_with("+json"));
+    let charset_is_utf8 = |parameter: &str| match parameter.split_once('=') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+            let value = value.trim().trim_matches('"');
+            value.eq_ignore_ascii_case("utf-8") || value.eq_ignore_ascii_case("utf8")
+        }
+        _ => true,
+    };
+    (essence == "application/json" || suffixed) && parts.all(charset_is_utf8)
+}
+
+/// One header of 16 to 96 of `[A-Za-z0-9._-]` (rule B10).
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let mut values = headers.get_all(&IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let key = value
+        .to_str()
+        .ok()
+        .filter(|key| (16..=96).contains(&key.len()) && key.bytes().all(allowed));
+    match (key, values.next()) {
+        (Some(key), None) => Ok(Some(key)),
+        _ => {
+            let message = "`Idempotency-Key` must be one header of 16 to 96 of [A-Za-z0-9._-]";
+            Err(ApiError::invalid("Idempotency-Key", message))
+        }
+    }
+}
+
+fn answer(submitted: Submitted) -> Response {
+    let (mut response, submission_id) = match submitted {
+        Submitted::Accepted {
+            task,
+            submission_id,
+            replayed,
+        } => {
+            let mut response = (StatusCode::OK, Json(&task)).into_response();
+            let location = format!(
+                "/v1/tasks/{}",
+                task.read::<String>("id").unwrap_or_default()
+            );
+            set(&mut response, header::LOCATION, location);
+            if replayed {
+                set(
+                    &mut response,
+                    IDEMPOTENCY_REPLAYED.clone(),
+                    "true".to_owned(),
+                );
+            }
+            (response, submission_id)
+        }
+        Submitted::Refused {
+            answer,
+            submission_id,
+        } => (pass_on(answer), submission_id),
+    };
+    set(
+        &mut response,
+        SUBMISSION_ID.clone(),
+        submission_id.to_string(),
+    );
+    response
+}
+
+fn set(response: &mut Response, name: HeaderName, value: String) {
+    if let Ok(value) = HeaderValue::try_from(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_told_by_its_media_type() {
+        for yes in [
+            "application/json",
+            "APPLICATION/JSON; charset=UTF-8",
+            "application/vnd.x+json",
+            "application/json;charset=\"utf-8\"; x=y",
+        ] {
+            assert!(is_json(yes), "{yes}");
+        }
+        for no in [
+            "",
+            "text/plain",
+            "application/json; charset=utf-16",
+            "application/jsonx",
+            "json",
+        ] {
+            assert!(!is_json(no), "{no}");
+        }
+    }
+}

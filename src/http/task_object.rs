@@ -1,0 +1,156 @@
+//! The task object: EvoLink's JSON as last received, unknown members included, plus one member of ours, `receiver`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::domain::ids::SubmissionId;
+use crate::domain::json::Fields;
+use crate::domain::observation::{Observation, RESULTS_MAX, Source, Status};
+use crate::domain::task::State;
+use crate::domain::timestamp::Timestamp;
+use crate::evolink::ErrorEnvelope;
+use crate::store::reads::TaskView;
+use crate::store::record::Record;
+
+/// How long EvoLink keeps a result (the z-image-turbo page).
+const RESULTS_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// What we say of a task beside what EvoLink says.
+#[derive(Debug, Serialize)]
+struct Receiver<'a> {
+    submission_id: SubmissionId,
+    state: &'static str,
+    source: Option<&'static str>,
+    submitted_at: Timestamp,
+    outcome_at: Option<Timestamp>,
+    client: Option<&'a str>,
+    results: Vec<ResultObject>,
+    /// Results past the 64th, which are not fetched.
+    #[serde(skip_serializing_if = "is_zero")]
+    results_left_out: usize,
+}
+
+/// A result file. `url` is where the archived copy is; there is none while nothing is archived.
+#[derive(Debug, Serialize)]
+struct ResultObject {
+    url: Option<String>,
+    origin_url: String,
+    sha256: Option<String>,
+    bytes: Option<u64>,
+    content_type: Option<String>,
+    archived_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+/// A task as it is now.
+pub fn of_view(view: &TaskView) -> Fields {
+    let task = &view.record.task;
+    build(
+        &view.record,
+        view.body.as_ref(),
+        task.state,
+        task.source,
+        task.outcome_at,
+    )
+}
+
+/// A task as it was when `body` told of it.
+pub fn as_told_by(record: &Record, body: &Bytes, source: Source, at: Timestamp) -> Fields {
+    let state = match Observation::parse(body.clone()).map(|seen| seen.status) {
+        Ok(Status::Processing) => State::Processing,
+        Ok(Status::Completed) => State::Completed,
+        Ok(Status::Failed) => State::Failed,
+        Ok(Status::Cancelled) => State::Cancelled,
+        Ok(Status::Pending | Status::Unknown(_)) | Err(_) => State::Pending,
+    };
+    build(
+        record,
+        Some(body),
+        state,
+        Some(source),
+        state.is_outcome().then_some(at),
+    )
+}
+
+fn build(
+    record: &Record,
+    body: Option<&Bytes>,
+    state: State,
+    source: Option<Source>,
+    outcome_at: Option<Timestamp>,
+) -> Fields {
+    let seen = body.and_then(|body| Observation::parse(body.clone()).ok());
+    let urls = seen
+        .as_ref()
+        .map(|seen| seen.results.clone())
+        .unwrap_or_default();
+    let receiver = Receiver {
+        submission_id: record.task.submission_id,
+        state: state.as_str(),
+        source: source.map(Source::as_str),
+        submitted_at: record.task.submitted_at,
+        outcome_at,
+        client: record.client.as_deref(),
+        results_left_out: urls.len().saturating_sub(RESULTS_MAX),
+        results: urls
+            .into_iter()
+            .take(RESULTS_MAX)
+            .map(|url| result(url, outcome_at))
+            .collect(),
+    };
+    let mut fields = seen.map_or_else(|| unconfirmed(record), Observation::into_fields);
+    fields.remove("receiver");
+    fields.set("receiver", &receiver);
+    fields
+}
+
+fn result(origin_url: String, outcome_at: Option<Timestamp>) -> ResultObject {
+    ResultObject {
+        url: None,
+        origin_url,
+        sha256: None,
+        bytes: None,
+        content_type: None,
+        archived_at: None,
+        expires_at: outcome_at.map(|at| at.after(RESULTS_KEPT)),
+    }
+}
+
+/// What to show of a record that EvoLink has not confirmed: what its first answer would look like, under our own id.
+fn unconfirmed(record: &Record) -> Fields {
+    let request = record
+        .request
+        .as_deref()
+        .and_then(|request| Fields::parse(request).ok())
+        .unwrap_or_default();
+    let rejected = record.task.state == State::Rejected;
+    let mut fields = Fields::default();
+    fields.set("created", &record.task.submitted_at.as_seconds());
+    fields.set("id", &record.task.submission_id);
+    fields.set("model", &request.read::<String>("model"));
+    fields.set("object", &"image.generation.task");
+    fields.set("progress", &0);
+    fields.set("status", if rejected { &"failed" } else { &"pending" });
+    fields.set("type", &"image");
+    if rejected {
+        let refusal = record.refusal.as_deref().and_then(ErrorEnvelope::parse);
+        let (code, message) = refusal.map_or((None, None), |error| (error.code, error.message));
+        fields.set(
+            "error",
+            &json!({
+                "code": code.unwrap_or_else(|| "evolink_unreachable".to_owned()),
+                "message": message.unwrap_or_else(|| "EvoLink did not accept this submit".to_owned()),
+                "type": "task_error",
+            }),
+        );
+    }
+    fields
+}

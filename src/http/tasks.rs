@@ -1,0 +1,216 @@
+//! Questions about tasks: one, many, and how one came to be what it is.
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, State};
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::json;
+use std::borrow::Cow;
+
+use super::error::ApiError;
+use super::internal::InternalState;
+use super::task_object;
+use crate::domain::ids::{SubmissionId, TaskId};
+use crate::domain::json::Fields;
+use crate::domain::observation::{Observation, Source};
+use crate::domain::task::State as TaskState;
+use crate::domain::timestamp::Timestamp;
+use crate::store::reads::{HistoryItem, HistoryKind, TaskFilter, TaskName, TaskView};
+use crate::store::record::Record;
+
+/// Tasks on a page if nothing is said; and at most.
+const LIMIT_DEFAULT: u32 = 50;
+const LIMIT_MAX: u32 = 200;
+
+/// A page of tasks, newest first.
+#[derive(Debug, Serialize)]
+pub struct TaskPage {
+    data: Vec<Fields>,
+    /// To be given as `cursor` for the page after.
+    next: Option<String>,
+}
+
+pub async fn show(
+    State(state): State<InternalState>,
+    id: Result<Path<String>, axum::extract::rejection::PathRejection>,
+) -> Result<Json<Fields>, ApiError> {
+    let view = find(&state, id.ok()).await?;
+    Ok(Json(task_object::of_view(&view)))
+}
+
+pub async fn list(
+    State(state): State<InternalState>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<TaskPage>, ApiError> {
+    let (filter, limit) = parse_list_query(query.as_deref().unwrap_or_default())?;
+    // One more than is shown tells whether there is a page after.
+    let mut views = state.store.list_tasks(&filter, limit + 1).await?;
+    let more = views.len() > limit as usize;
+    views.truncate(limit as usize);
+    let last = views
+        .last()
+        .and_then(|view| view.record.seq)
+        .filter(|_| more);
+    Ok(Json(TaskPage {
+        data: views.iter().map(task_object::of_view).collect(),
+        next: last.map(|seq| seq.to_string()),
+    }))
+}
+
+pub async fn history(
+    State(state): State<InternalState>,
+    id: Result<Path<String>, axum::extract::rejection::PathRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let view = find(&state, id.ok()).await?;
+    let items = match view.record.seq {
+        Some(seq) => state.store.list_history(seq).await?,
+        None => Vec::new(),
+    };
+    let data: Vec<Value> = items.iter().map(|item| shown(&view.record, item)).collect();
+    Ok(Json(json!({ "data": data })))
+}
+
+pub async fn no_route() -> ApiError {
+    ApiError::no_route()
+}
+
+pub async fn wrong_method() -> (StatusCode, ApiError) {
+    (StatusCode::METHOD_NOT_ALLOWED, ApiError::wrong_method())
+}
+
+async fn find(state: &InternalState, id: Option<Path<String>>) -> Result<TaskView, ApiError> {
+    let Path(id) = id.ok_or_else(ApiError::invalid_task_id)?;
+    let name = parse_name(&id).ok_or_else(ApiError::invalid_task_id)?;
+    state
+        .store
+        .find_task(&name)
+        .await?
+        .ok_or_else(ApiError::task_not_found)
+}
+
+fn parse_name(text: &str) -> Option<TaskName> {
+    let submission = text.parse::<SubmissionId>().ok().map(TaskName::Submission);
+    submission.or_else(|| TaskId::parse(text).map(TaskName::Task))
+}
+
+fn shown(record: &Record, item: &HistoryItem) -> Value {
+    let submission_id = record.task.submission_id;
+    let task_id = &record.task.task_id;
+    match &item.kind {
+        HistoryKind::Event {
+            seq,
+            event_type,
+            source,
+            body,
+        } => json!({
+            "seq": seq,
+            "type": event_type.as_str(),
+            "at": item.at,
+            "submission_id": submission_id,
+            "task_id": task_id,
+            "source": source.map(Source::as_str),
+            "task": body.as_ref().map(|body| {
+                task_object::as_told_by(record, body, source.unwrap_or(Source::Callback), item.at)
+            }),
+        }),
+        HistoryKind::Observation {
+            number,
+            source,
+            result,
+            body,
+        } => json!({
+            "type": "observation",
+            "n": number,
+            "at": item.at,
+            "submission_id": submission_id,
+            "task_id": task_id,
+            "source": source.as_str(),
+            "result": result,
+            "body": Observation::parse(body.clone()).ok().map(Observation::into_fields),
+        }),
+    }
+}
+
+fn parse_list_query(query: &str) -> Result<(TaskFilter, u32), ApiError> {
+    let mut filter = TaskFilter::default();
+    let mut limit = LIMIT_DEFAULT;
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        match name.as_ref() {
+            "status" => filter.state = Some(parse_state(&value)?),
+            "client" => filter.client = Some(value.into_owned()),
+            "created_after" => filter.created_after = Some(parse_time(&value)?),
+            "limit" => limit = parse_limit(&value)?,
+            "cursor" => filter.before_seq = Some(parse_cursor(&value)?),
+            other => return Err(unknown_parameter(other)),
+        }
+    }
+    Ok((filter, limit))
+}
+
+fn parse_state(text: &str) -> Result<TaskState, ApiError> {
+    TaskState::parse(text).ok_or_else(|| {
+        let known: Vec<&str> = TaskState::ALL.iter().map(|state| state.as_str()).collect();
+        ApiError::invalid(
+            "status",
+            format!("`status` must be one of {}", known.join(", ")),
+        )
+    })
+}
+
+/// RFC 3339, or Unix seconds as in EvoLink's `created`.
+fn parse_time(text: &str) -> Result<Timestamp, ApiError> {
+    let seconds = text
+        .parse::<i64>()
+        .ok()
+        .and_then(|seconds| seconds.checked_mul(1000));
+    let rfc3339 = || {
+        text.parse::<jiff::Timestamp>()
+            .ok()
+            .map(jiff::Timestamp::as_millisecond)
+    };
+    seconds
+        .or_else(rfc3339)
+        .map(Timestamp::from_millis)
+        .ok_or_else(|| {
+            ApiError::invalid(
+                "created_after",
+                "`created_after` must be an RFC 3339 time or Unix seconds",
+            )
+        })
+}
+
+fn parse_limit(text: &str) -> Result<u32, ApiError> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let limit = if digits {
+        text.parse().unwrap_or(LIMIT_MAX)
+    } else {
+        0
+    };
+    match limit {
+        0 => Err(ApiError::invalid(
+            "limit",
+            "`limit` must be a whole number from 1 to 200",
+        )),
+        limit => Ok(limit.min(LIMIT_MAX)),
+    }
+}
+
+fn parse_cursor(text: &str) -> Result<i64, ApiError> {
+    let cursor = text.parse().ok().filter(|seq| *seq > 0);
+    cursor.ok_or_else(|| {
+        ApiError::invalid("cursor", "`cursor` must be the `next` of the page before")
+    })
+}
+
+fn unknown_parameter(name: &str) -> ApiError {
+    let name: Cow<'_, str> = name
+        .chars()
+        .filter(|character| !character.is_control())
+        .take(64)
+        .collect();
+    ApiError::invalid(
+        name.clone(),
+        format!("unknown parameter `{name}`: want status, client, created_after, limit, cursor"),
+    )
+}

@@ -1,0 +1,248 @@
+//! Where the listener's certificate comes from, and how it is replaced while connections go on. Invariant: whatever happens
+//! to the files, the pair in use is one that passed every check; a handshake never sees a half-replaced pair.
+//! `app` builds the source and runs `watch`; `check` uses the same constructor.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use rustls::ServerConfig;
+use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+pub use super::certificate::TlsError;
+use super::certificate::{Identity, PemPair};
+
+/// The certificate that new handshakes get.
+pub struct TlsSource {
+    current: ArcSwap<Current>,
+    /// `None` for a pair that lives in memory only.
+    files: Option<Files>,
+    /// The content that was refused last, so that each one is reported once.
+    refused: Mutex<Option<Refused>>,
+}
+
+/// What a reload found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reloaded {
+    Unchanged,
+    Replaced,
+}
+
+struct Current {
+    identity: Identity,
+    fingerprint: Fingerprint,
+}
+
+struct Files {
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+struct Refused {
+    fingerprint: Fingerprint,
+    is_reported: bool,
+}
+
+/// Of the contents of both files, or of the error that reading them gave.
+type Fingerprint = [u8; 32];
+
+impl TlsSource {
+    /// Mode `files`. The certificate file holds the chain, leaf first.
+    pub fn from_files(cert_file: &Path, key_file: &Path) -> Result<Self, TlsError> {
+        let pair = PemPair::read(cert_file, key_file)?;
+        let files = Files {
+            cert: cert_file.to_owned(),
+            key: key_file.to_owned(),
+        };
+        Self::from_pair(&pair, Some(files))
+    }
+
+    /// Mode `self-signed`, kept nowhere: for demos and tests. Names are DNS names or IP addresses.
+    pub fn self_signed(names: &[String]) -> Result<Self, TlsError> {
+        let (cert, key) = (
+            Path::new("the self-signed certificate"),
+            Path::new("the self-signed key"),
+        );
+        Self::from_pair(
+            &PemPair::self_signed(names, cert, key, Timestamp::now())?,
+            None,
+        )
+    }
+
+    /// Mode `self-signed`, kept as `self-signed.crt` and `self-signed.key` in `dir`, so that whoever trusts the certificate
+    /// can go on doing so. A pair that is absent, expired, damaged or for other names is made anew.
+    pub fn self_signed_in(dir: &Path, names: &[String]) -> Result<Self, TlsError> {
+        let (cert, key) = (dir.join("self-signed.crt"), dir.join("self-signed.key"));
+        if cert.exists() && key.exists() {
+            match Self::from_files(&cert, &key) {
+                Ok(kept) if kept.covers(names) => return Ok(kept),
+                Ok(_) => info!("the self-signed certificate is for other names: making a new one"),
+                Err(error) => {
+                    warn!(error = %error, "the self-signed certificate is unusable, making a new one: {error}");
+                }
+            }
+        }
+        let pair = PemPair::self_signed(names, &cert, &key, Timestamp::now())?;
+        write_file(&key, &pair.key_pem, 0o600)?;
+        write_file(&cert, &pair.cert_pem, 0o644)?;
+        Self::from_pair(&pair, Some(Files { cert, key }))
+    }
+
+    /// For one handshake. A later one may get another.
+    pub fn server_config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current.load().identity.server_config)
+    }
+
+    /// The chain in use, for clients that are to trust a self-signed certificate.
+    pub fn certificate_pem(&self) -> String {
+        self.current.load().identity.certificate_pem.clone()
+    }
+
+    /// When the certificate in use expires.
+    pub fn not_after(&self) -> Timestamp {
+        self.current.load().identity.not_after
+    }
+
+    /// Looks at the files now. On an error the pair in use stays. Reads files: not for async code.
+    pub fn reload(&self) -> Result<Reloaded, TlsError> {
+        self.look().map_err(|(_fingerprint, error)| error)
+    }
+
+    /// Reloads every `every`, and at once when `reload` is notified, until `shutdown`. Logs what it finds.
+    pub async fn watch(
+        self: Arc<Self>,
+        every: Duration,
+        reload: Arc<Notify>,
+        shutdown: CancellationToken,
+    ) {
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let is_asked_for = tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = reload.notified() => true,
+                _ = ticks.tick() => false,
+            };
+            let source = Arc::clone(&self);
+            let looked =
+                tokio::task::spawn_blocking(move || source.look_and_report(is_asked_for)).await;
+            if let Err(error) = looked {
+                error!(error = %error, "looking for a new certificate failed: {error}");
+            }
+        }
+    }
+
+    fn from_pair(pair: &PemPair, files: Option<Files>) -> Result<Self, TlsError> {
+        let current = Current {
+            identity: pair.check(Timestamp::now())?,
+            fingerprint: fingerprint(&Ok(pair)),
+        };
+        Ok(Self {
+            current: ArcSwap::from_pointee(current),
+            files,
+            refused: Mutex::default(),
+        })
+    }
+
+    fn covers(&self, names: &[String]) -> bool {
+        let current = self.current.load();
+        names
+            .iter()
+            .all(|name| current.identity.names.contains(name))
+    }
+
+    fn look(&self) -> Result<Reloaded, (Fingerprint, TlsError)> {
+        let Some(files) = &self.files else {
+            return Ok(Reloaded::Unchanged);
+        };
+        let read = PemPair::read(&files.cert, &files.key);
+        let fingerprint = fingerprint(&read.as_ref());
+        if fingerprint == self.current.load().fingerprint {
+            return Ok(Reloaded::Unchanged);
+        }
+        // Judged at every look, for a pair may be refused today because it is valid from tomorrow.
+        let checked = read.and_then(|pair| pair.check(Timestamp::now()));
+        let identity = checked.map_err(|error| (fingerprint, error))?;
+        self.current.store(Arc::new(Current {
+            identity,
+            fingerprint,
+        }));
+        Ok(Reloaded::Replaced)
+    }
+
+    fn look_and_report(&self, is_asked_for: bool) {
+        let looked = self.look();
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        match looked {
+            Ok(found) => {
+                *refused = None;
+                if found == Reloaded::Replaced {
+                    let not_after = self.not_after();
+                    info!(tls.not_after = %not_after, "serving a new certificate, valid until {not_after}");
+                } else if is_asked_for {
+                    info!("the certificate is unchanged");
+                }
+            }
+            Err((fingerprint, error)) => {
+                // One look may fall between the replacement of one file and that of the other: only what stays is a fault.
+                let (is_seen, is_reported) = match &*refused {
+                    Some(last) if last.fingerprint == fingerprint => (true, last.is_reported),
+                    _ => (false, false),
+                };
+                let report = !is_reported && (is_seen || is_asked_for);
+                if report {
+                    error!(error = %error, "keeping the old certificate: {error}");
+                }
+                *refused = Some(Refused {
+                    fingerprint,
+                    is_reported: is_reported || report,
+                });
+            }
+        }
+    }
+}
+
+fn fingerprint(read: &Result<&PemPair, &TlsError>) -> Fingerprint {
+    let mut hash = Sha256::new();
+    match read {
+        Ok(pair) => {
+            hash.update(pair.cert_pem.len().to_le_bytes());
+            hash.update(&pair.cert_pem);
+            hash.update(&pair.key_pem);
+        }
+        Err(error) => hash.update(error.to_string()),
+    }
+    hash.finalize().into()
+}
+
+/// Written whole or not at all.
+fn write_file(file: &Path, content: &[u8], mode: u32) -> Result<(), TlsError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let temporary = file.with_added_extension("new");
+    let write = || {
+        // Its mode counts only when it is created.
+        match std::fs::remove_file(&temporary) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut opened = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&temporary)?;
+        opened.write_all(content)?;
+        opened.sync_all()?;
+        std::fs::rename(&temporary, file)
+    };
+    write().map_err(|source| TlsError::Write {
+        file: file.to_owned(),
+        source,
+    })
+}

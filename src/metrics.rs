@@ -1,0 +1,208 @@
+//! What is counted, for `/metrics` in Prometheus' text format. Labels come from closed sets, so that nobody outside can
+//! make the series grow.
+//!
+//! The counters balance at any scrape: callbacks received = recorded + unchanged + duplicate + conflict + quarantined +
+//! refused + aborted + those under way.
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+use crate::domain::event::EventType;
+use crate::domain::observation::Source;
+use crate::domain::task::Verdict;
+
+/// All counters of one process. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    received: Counter,
+    callbacks: Family<ResultLabel, Counter>,
+    outcomes: Family<OutcomeLabels, Counter>,
+    restored: Counter,
+    submits: Family<ResultLabel, Counter>,
+    polls: Family<ResultLabel, Counter>,
+}
+
+/// How a callback ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CallbackEnd {
+    Seen(Verdict),
+    Quarantined,
+    /// Answered with an error, nothing written.
+    Refused,
+    /// The client went away before it was answered.
+    Aborted,
+}
+
+/// How a submit ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SubmitEnd {
+    Accepted,
+    Refused,
+    Unreachable,
+    Unknown,
+    Replayed,
+    Invalid,
+}
+
+/// How a poll ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PollEnd {
+    Seen,
+    Gone,
+    Throttled,
+    Failed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: Name,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    r#type: Name,
+    source: Name,
+}
+
+/// A label value: always one of our own words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Name(&'static str);
+
+impl EncodeLabelValue for Name {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
+        EncodeLabelValue::encode(&self.0, encoder)
+    }
+}
+
+impl Metrics {
+    #[must_use]
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Arc::default(),
+            received: Counter::default(),
+            callbacks: Family::default(),
+            outcomes: Family::default(),
+            restored: Counter::default(),
+            submits: Family::default(),
+            polls: Family::default(),
+        };
+        let mut registry = Registry::with_prefix("evolink_receiver");
+        registry.register(
+            "callbacks_received",
+            "Callbacks that began",
+            metrics.received.clone(),
+        );
+        registry.register(
+            "callbacks",
+            "Callbacks by how they ended",
+            metrics.callbacks.clone(),
+        );
+        registry.register(
+            "outcomes",
+            "Outcomes recorded, by what found them first",
+            metrics.outcomes.clone(),
+        );
+        registry.register(
+            "restored",
+            "Records made anew or revived by a callback",
+            metrics.restored.clone(),
+        );
+        registry.register(
+            "submits",
+            "Submits by how they ended",
+            metrics.submits.clone(),
+        );
+        registry.register(
+            "polls",
+            "Questions to EvoLink about a task, by answer",
+            metrics.polls.clone(),
+        );
+        metrics.registry = Arc::new(registry);
+        metrics
+    }
+
+    pub fn callback_received(&self) {
+        self.received.inc();
+    }
+
+    pub fn callback_ended(&self, end: CallbackEnd) {
+        let result = match end {
+            CallbackEnd::Seen(verdict) => verdict.as_str(),
+            CallbackEnd::Quarantined => "quarantined",
+            CallbackEnd::Refused => "refused",
+            CallbackEnd::Aborted => "aborted",
+        };
+        count(&self.callbacks, result);
+    }
+
+    pub fn event_recorded(&self, event_type: EventType, source: Option<Source>) {
+        if matches!(
+            event_type,
+            EventType::Completed | EventType::Failed | EventType::Cancelled
+        ) {
+            let labels = OutcomeLabels {
+                r#type: Name(event_type.as_str()),
+                source: Name(source.map_or("none", Source::as_str)),
+            };
+            self.outcomes.get_or_create(&labels).inc();
+        }
+    }
+
+    pub fn record_restored(&self) {
+        self.restored.inc();
+    }
+
+    pub fn submit_ended(&self, end: SubmitEnd) {
+        count(
+            &self.submits,
+            match end {
+                SubmitEnd::Accepted => "accepted",
+                SubmitEnd::Refused => "refused",
+                SubmitEnd::Unreachable => "unreachable",
+                SubmitEnd::Unknown => "unknown",
+                SubmitEnd::Replayed => "replayed",
+                SubmitEnd::Invalid => "invalid",
+            },
+        );
+    }
+
+    pub fn poll_ended(&self, end: PollEnd) {
+        count(
+            &self.polls,
+            match end {
+                PollEnd::Seen => "seen",
+                PollEnd::Gone => "gone",
+                PollEnd::Throttled => "throttled",
+                PollEnd::Failed => "failed",
+            },
+        );
+    }
+
+    /// Everything in the text format of OpenMetrics.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("a String takes any text");
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn count(family: &Family<ResultLabel, Counter>, result: &'static str) {
+    family
+        .get_or_create(&ResultLabel {
+            result: Name(result),
+        })
+        .inc();
+}

@@ -1,0 +1,82 @@
+//! The arguments of `simulate`, and the options they come to.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::instruction::parse_duration;
+use super::options::Options;
+use super::plan::{Fault, Faults};
+
+#[derive(clap::Args)]
+pub struct SimulateArgs {
+    /// Address to listen on, plain HTTP
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]
+    listen: SocketAddr,
+
+    /// How the simulator is reached from outside, for the URLs of results
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+
+    /// The only accepted bearer token [default: any]
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "SIMULATOR_API_KEY",
+        hide_env_values = true
+    )]
+    api_key: Option<String>,
+
+    /// Send callbacks to internal addresses too, which EvoLink refuses
+    #[arg(long)]
+    allow_private_callbacks: bool,
+
+    /// PEM certificates that callbacks trust beside the system's
+    #[arg(long, value_name = "FILE")]
+    callback_ca_file: Option<PathBuf>,
+
+    /// How long a task takes
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
+    task_duration: Duration,
+
+    /// How long a result file can be fetched
+    #[arg(long, value_name = "DURATION", default_value = "1440m", value_parser = duration)]
+    result_ttl: Duration,
+
+    /// Honour Idempotency-Key, which EvoLink does not document
+    #[arg(long)]
+    idempotency_keys: bool,
+
+    /// A misbehaviour of all tasks, named as the magic prompts are; may be repeated
+    #[arg(long = "fault", value_name = "NAME=PROBABILITY")]
+    faults: Vec<Fault>,
+
+    /// Seed of the faults: the same seed, the same misbehaviour
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    fault_seed: u64,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| format!("{text:?} is not a duration such as 250ms, 10s, 2m"))
+}
+
+impl From<SimulateArgs> for Options {
+    fn from(args: SimulateArgs) -> Self {
+        let mut faults = Faults::seeded(args.fault_seed);
+        for fault in args.faults {
+            faults.push(fault);
+        }
+        Self {
+            listen: args.listen,
+            public_url: args.public_url,
+            api_key: args.api_key,
+            allow_private_callbacks: args.allow_private_callbacks,
+            callback_ca_file: args.callback_ca_file,
+            task_duration: args.task_duration,
+            result_ttl: args.result_ttl,
+            idempotency_keys: args.idempotency_keys,
+            faults,
+            ..Self::default()
+        }
+    }
+}

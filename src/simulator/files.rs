@@ -1,0 +1,121 @@
+//! The result files: made when they are fetched, valid for a day after their task ended, and slow, gone, broken off
+//! or of the wrong type when the plan says so.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use futures_util::{StreamExt, stream};
+use http::{StatusCode, header};
+use tokio::time::sleep;
+
+use super::plan::FileFault;
+use super::state::Shared;
+use super::task::Task;
+use super::{error::ApiError, image};
+
+const SLOW_CHUNKS: u32 = 20;
+const FLUSH_TIME: Duration = Duration::from_millis(20);
+
+/// `/files/{id}/{name}`: the address that results carry.
+pub(super) async fn file(
+    State(shared): State<Arc<Shared>>,
+    Path((id, name)): Path<(String, String)>,
+) -> Response {
+    shared.remembered().stats.file_fetches += 1;
+    let seen = shared.with_task(&id, |task| {
+        task.file_fetches += 1;
+        (task.clone(), task.file_fault())
+    });
+    let Some((task, fault)) = seen else {
+        return ApiError::not_found().into_response();
+    };
+    if let Some(FileFault::Redirect) = fault {
+        return Redirect::temporary(&format!("{}/storage/{id}/{name}", shared.public_url))
+            .into_response();
+    }
+    serve(&shared, task, &name, fault).await
+}
+
+/// `/storage/{id}/{name}`: where a redirect leads.
+pub(super) async fn stored_file(
+    State(shared): State<Arc<Shared>>,
+    Path((id, name)): Path<(String, String)>,
+) -> Response {
+    match shared.with_task(&id, |task| task.clone()) {
+        Some(task) => serve(&shared, task, &name, None).await,
+        None => ApiError::not_found().into_response(),
+    }
+}
+
+async fn serve(shared: &Shared, task: Task, name: &str, fault: Option<FileFault>) -> Response {
+    let is_valid = task
+        .ended
+        .is_some_and(|ended| ended.elapsed() <= shared.options.result_ttl);
+    if !is_valid || name != "0.webp" || !task.plan.ending.is_charged() {
+        return ApiError::not_found().into_response();
+    }
+    if let Some(FileFault::Status(status)) = fault {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::NOT_FOUND);
+        return (status, "<Error><Code>AccessDenied</Code></Error>").into_response();
+    }
+    let Some(bytes) = image_of(shared, task).await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let body = match fault {
+        Some(FileFault::Slow(duration)) => slow(bytes, duration),
+        Some(FileFault::Truncated) => return ([WEBP], truncated(&bytes)).into_response(),
+        Some(FileFault::WrongType) => Body::from("<!DOCTYPE html><html>not an image</html>"),
+        Some(FileFault::Status(_) | FileFault::Redirect) | None => Body::from(bytes),
+    };
+    ([WEBP], body).into_response()
+}
+
+const WEBP: (header::HeaderName, &str) = (header::CONTENT_TYPE, "image/webp");
+
+/// Encoding a megapixel takes long enough to be kept off the async threads.
+async fn image_of(shared: &Shared, task: Task) -> Option<Bytes> {
+    let encode = move || {
+        let Task {
+            generation, seed, ..
+        } = task;
+        image::webp(
+            &generation.prompt,
+            seed,
+            generation.width,
+            generation.height,
+        )
+    };
+    let encoded = shared.workers.spawn_blocking(encode).await;
+    encoded.ok()?.ok().map(Bytes::from)
+}
+
+fn slow(bytes: Bytes, duration: Duration) -> Body {
+    let chunk_bytes = bytes.len().div_ceil(SLOW_CHUNKS as usize).max(1);
+    Body::from_stream(stream::unfold(bytes, move |mut rest| async move {
+        if rest.is_empty() {
+            return None;
+        }
+        sleep(duration / SLOW_CHUNKS).await;
+        let chunk = rest.split_to(chunk_bytes.min(rest.len()));
+        Some((Ok::<_, Infallible>(chunk), rest))
+    }))
+}
+
+/// Promises all bytes, sends half of them, and closes the connection.
+pub(super) fn truncated(bytes: &Bytes) -> Response {
+    let content_length = bytes.len();
+    let half = bytes.slice(..content_length / 2);
+    let first = stream::iter([Ok(half)]);
+    // An error that comes at once would take the unsent half, and even the head, with it.
+    let then = stream::once(async {
+        sleep(FLUSH_TIME).await;
+        Err(io::Error::from(io::ErrorKind::ConnectionAborted))
+    });
+    let body = Body::from_stream(first.chain(then));
+    ([(header::CONTENT_LENGTH, content_length)], body).into_response()
+}

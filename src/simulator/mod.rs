@@ -1,0 +1,137 @@
+//! The stand-in for EvoLink, built from its documentation: nobody has a test account there. It shares nothing with
+//! the receiver but that documentation; if both shared a bug, no test would see it.
+//!
+//! | route | does |
+//! | --- | --- |
+//! | `POST /v1/images/generations` | accepts a task as EvoLink documents it |
+//! | `GET /v1/tasks/{id}`, `GET /v1/credits` | the same |
+//! | `GET /files/{id}/0.webp` | the result: a real image of the requested size |
+//! | `GET /simulator/stats` | [`Stats`] as JSON, for other processes |
+//! | `GET /simulator/submits`, `…/tasks`, `…/callbacks` | `{"data": […]}` of [`SubmitSeen`], [`TaskSeen`], [`CallbackAttempt`], oldest first |
+//! | `GET /simulator/magic-prompts` | the misbehaviours that a prompt can ask for, as a Markdown table |
+//!
+//! The routes under `/simulator/` need no key and show callback URLs, tokens and all: this is a tool for tests.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+mod addresses;
+mod args;
+mod callbacks;
+mod error;
+mod files;
+mod image;
+mod instruction;
+mod magic;
+mod options;
+mod payload;
+mod plan;
+mod records;
+mod request;
+mod routes;
+mod server;
+mod state;
+mod task;
+
+pub use args::SimulateArgs;
+pub use magic::{magic_prompts, magic_prompts_markdown};
+pub use options::Options;
+pub use plan::{Fault, Faults};
+pub use records::{CallbackAttempt, Stats, SubmitSeen, TaskSeen};
+
+/// A running simulator. Dropping it stops it; [`Simulator::shutdown`] also waits until nothing of it runs any more.
+pub struct Simulator {
+    addr: SocketAddr,
+    shared: Arc<state::Shared>,
+    _stop_on_drop: DropGuard,
+}
+
+impl Simulator {
+    /// # Errors
+    /// When the address cannot be bound or a certificate file cannot be read.
+    pub async fn start(options: Options) -> anyhow::Result<Self> {
+        let client = callbacks::client(&options)?;
+        let listener = TcpListener::bind(options.listen)
+            .await
+            .with_context(|| format!("could not listen on {}", options.listen))?;
+        let addr = listener.local_addr()?;
+        let public_url = match &options.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{addr}"),
+        };
+        let shared = Arc::new(state::Shared::new(options, public_url, client));
+        let stop = shared.stop.clone();
+        let router = routes::router(Arc::clone(&shared));
+        let workers = shared.workers.clone();
+        shared
+            .workers
+            .spawn(server::serve(listener, router, stop.clone(), workers));
+        Ok(Self {
+            addr,
+            shared,
+            _stop_on_drop: stop.drop_guard(),
+        })
+    }
+
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What a client takes for EvoLink's base URL, without a slash at its end.
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared.remembered().stats
+    }
+
+    /// The submits seen, oldest first.
+    #[must_use]
+    pub fn submits(&self) -> Vec<SubmitSeen> {
+        self.shared.remembered().submits.iter().cloned().collect()
+    }
+
+    /// The accepted tasks, oldest first.
+    #[must_use]
+    pub fn tasks(&self) -> Vec<TaskSeen> {
+        self.shared.tasks_seen()
+    }
+
+    /// The attempts to deliver callbacks, in the order in which they ended.
+    #[must_use]
+    pub fn callback_attempts(&self) -> Vec<CallbackAttempt> {
+        self.shared.remembered().attempts.iter().cloned().collect()
+    }
+
+    /// Stops accepting, gives up unsent callbacks, and waits until every future of the simulator has ended.
+    pub async fn shutdown(self) {
+        self.shared.stop.cancel();
+        self.shared.workers.close();
+        self.shared.workers.wait().await;
+    }
+}
+
+/// Runs a simulator until it is cancelled: the body of `simulate`.
+///
+/// # Errors
+/// As [`Simulator::start`].
+pub async fn run_until(options: Options, cancel: CancellationToken) -> anyhow::Result<()> {
+    let simulator = Simulator::start(options).await?;
+    tracing::info!(addr = %simulator.addr(), "simulator listens on {}", simulator.base_url());
+    cancel.cancelled().await;
+    simulator.shutdown().await;
+    Ok(())
+}
+
+/// The only clock reading of the simulator; durations are measured by Tokio's.
+fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}

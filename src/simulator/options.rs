@@ -1,0 +1,63 @@
+//! How a simulator is set up. The defaults are EvoLink's documented numbers, but for a task that ends after two
+//! seconds so that nobody has to wait.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::plan::Faults;
+
+#[derive(Clone)]
+pub struct Options {
+    pub listen: SocketAddr,
+    /// How the simulator is reached from outside, for the URLs of results; `None` is `http://` and the bound address.
+    pub public_url: Option<String>,
+    /// `None`: any non-empty bearer token is accepted.
+    pub api_key: Option<String>,
+    pub allow_private_callbacks: bool,
+    /// PEM file of certificates that callbacks trust beside the system's, such as a receiver's self-signed one.
+    pub callback_ca_file: Option<PathBuf>,
+    /// The same as bytes.
+    pub callback_ca_pem: Option<Vec<u8>>,
+    pub task_duration: Duration,
+    /// `task_info.estimated_time` of every task, in seconds.
+    pub estimated_time_s: u32,
+    pub callback_timeout: Duration,
+    /// Waits before the second, third … attempt of a callback.
+    pub retry_delays: Vec<Duration>,
+    pub result_ttl: Duration,
+    /// Credits are counted in thousandths.
+    pub credits_milli: u64,
+    pub price_milli: u64,
+    /// Whether `Idempotency-Key` means anything. Off, because EvoLink does not document it.
+    pub idempotency_keys: bool,
+    /// The oldest tasks are forgotten beyond this, and no more than this many run at once.
+    pub tasks_max: usize,
+    /// The same for the logs of submits and callback attempts.
+    pub log_max: usize,
+    pub faults: Faults,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            public_url: None,
+            api_key: None,
+            allow_private_callbacks: false,
+            callback_ca_file: None,
+            callback_ca_pem: None,
+            task_duration: Duration::from_secs(2),
+            estimated_time_s: 10,
+            callback_timeout: Duration::from_secs(10),
+            retry_delays: [1, 2, 4].map(Duration::from_secs).to_vec(),
+            result_ttl: Duration::from_hours(24),
+            credits_milli: 100_000_000,
+            price_milli: 26,
+            idempotency_keys: false,
+            tasks_max: 100_000,
+            log_max: 100_000,
+            faults: Faults::default(),
+        }
+    }
+}

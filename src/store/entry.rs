@@ -1,0 +1,98 @@
+//! What is handed to the recorder, and what comes back once it is on the disk.
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use crate::domain::callback_token::Subject;
+use crate::domain::ids::SubmissionId;
+use crate::domain::observation::{Observation, Source};
+use crate::domain::task::Verdict;
+
+/// One thing to be recorded.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// An app wants a generation: recorded before EvoLink is called.
+    Intent(Intent),
+    /// EvoLink said something about a task.
+    Observed {
+        subject: Subject,
+        observation: Observation,
+        source: Source,
+        headers: HeaderMap,
+    },
+    /// EvoLink, or somebody with a valid callback URL, said something that is not a task body.
+    Unreadable {
+        subject: Subject,
+        source: Source,
+        body: Bytes,
+        reason: String,
+        headers: HeaderMap,
+    },
+    /// The submit ended without an observation.
+    SubmitEnded {
+        submission_id: SubmissionId,
+        ended: SubmitEnded,
+    },
+    /// A poll ended without an observation.
+    PollEnded {
+        submission_id: SubmissionId,
+        ended: PollEnded,
+    },
+    /// The task is older than we are willing to ask about.
+    GaveUp { submission_id: SubmissionId },
+}
+
+#[derive(Clone, Debug)]
+pub struct Intent {
+    pub submission_id: SubmissionId,
+    /// The name of the API key that submits.
+    pub client: Option<String>,
+    /// The request as it goes to EvoLink, without the callback URL.
+    pub request: Bytes,
+    pub idempotency: Option<Idempotency>,
+}
+
+/// An app's `Idempotency-Key`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// API key name, `/`, `Idempotency-Key`.
+    pub name: String,
+    /// SHA-256 of the request, whatever its key order and spaces.
+    pub fingerprint: [u8; 32],
+}
+
+#[derive(Clone, Debug)]
+pub enum SubmitEnded {
+    /// Known not to have been accepted. With EvoLink's answer, if there was one. Frees the idempotency key.
+    Refused {
+        answer: Option<Bytes>,
+        idempotency: Option<Idempotency>,
+    },
+    /// Accepted and billed, or not: nobody knows.
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum PollEnded {
+    /// EvoLink knows no such task.
+    Gone,
+    /// No usable answer.
+    Failed,
+}
+
+/// What became of an entry. Whoever holds one may rely on it after a power cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    /// Of an intent.
+    Fresh,
+    /// The same request under the same `Idempotency-Key` was recorded before, as this.
+    Replay(SubmissionId),
+    /// Another request was recorded under the same `Idempotency-Key`.
+    Clash,
+    /// Of an observation.
+    Seen { verdict: Verdict, restored: bool },
+    /// The observation is about another task than its subject's: kept in quarantine.
+    Mismatch,
+    /// Of everything else.
+    Done,
+}

@@ -1,0 +1,234 @@
+//! One row of the `task` table: the domain's task, and what only the store and its readers want to know of it.
+
+use bytes::Bytes;
+use sqlx::FromRow;
+
+use super::StoreError;
+use super::rows::Value;
+use crate::domain::ids::TaskId;
+use crate::domain::observation::{ResultsDigest, Source};
+use crate::domain::task::{State, Task};
+use crate::domain::timestamp::Timestamp;
+
+/// How a record came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Submitted through our API.
+    Submit,
+    /// Taken in by a standing callback URL.
+    Standing,
+    /// Made anew from a callback whose record was gone.
+    Restored,
+}
+
+impl Origin {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Submit => "submit",
+            Self::Standing => "standing",
+            Self::Restored => "restored",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Submit, Self::Standing, Self::Restored]
+            .into_iter()
+            .find(|origin| origin.as_str() == text)
+    }
+}
+
+/// A task as it is stored.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Given by the database; `None` until the record is there.
+    pub seq: Option<i64>,
+    pub task: Task,
+    pub origin: Origin,
+    /// The API key's name, or the label of the standing URL.
+    pub client: Option<String>,
+    /// What was asked of EvoLink, without the callback URL.
+    pub request: Option<Bytes>,
+    /// EvoLink's refusal of the submit, as it came.
+    pub refusal: Option<Bytes>,
+    /// How many observations are kept.
+    pub observations: u16,
+    /// The number of the observation whose body is shown for the task.
+    pub shown: Option<u16>,
+}
+
+/// Observations of one task lie side by side in the table: `seq * 1024 + n`.
+pub const OBSERVATIONS_PER_TASK: i64 = 1024;
+
+/// What is written and read of a record, in this order.
+macro_rules! record_columns {
+    () => {
+        "submission_id, task_id, origin, client, request, state, progress, source, results_digest, refusal, \
+         observations, shown, submitted_at, outcome_at, next_poll_at, polled_at, polls, empty_polls, missed_polls"
+    };
+}
+pub(super) use record_columns;
+
+/// How many `record_columns` there are.
+pub const COLUMN_COUNT: usize = 19;
+
+impl Record {
+    #[must_use]
+    pub const fn new(task: Task, origin: Origin, client: Option<String>) -> Self {
+        Self {
+            seq: None,
+            task,
+            origin,
+            client,
+            request: None,
+            refusal: None,
+            observations: 0,
+            shown: None,
+        }
+    }
+
+    /// The values of `record_columns`; `submission_id` is the text of the record's own id.
+    pub(super) fn values<'a>(&'a self, submission_id: &'a str) -> [Value<'a>; COLUMN_COUNT] {
+        let task = &self.task;
+        [
+            submission_id.into(),
+            task.task_id.as_ref().map(TaskId::as_str).into(),
+            self.origin.as_str().into(),
+            self.client.as_deref().into(),
+            self.request.as_deref().into(),
+            task.state.as_str().into(),
+            i64::from(task.progress).into(),
+            task.source.map(Source::as_str).into(),
+            task.results_digest
+                .as_ref()
+                .map(ResultsDigest::as_bytes)
+                .into(),
+            self.refusal.as_deref().into(),
+            i64::from(self.observations).into(),
+            self.shown.map(i64::from).into(),
+            task.submitted_at.as_millis().into(),
+            task.outcome_at.map(Timestamp::as_millis).into(),
+            task.next_poll_at.map(Timestamp::as_millis).into(),
+            task.polled_at.map(Timestamp::as_millis).into(),
+            i64::from(task.polls).into(),
+            i64::from(task.empty_polls).into(),
+            i64::from(task.missed_polls).into(),
+        ]
+    }
+}
+
+impl Record {
+    /// What may change of a record, after its `seq`.
+    pub(super) fn changed_values(&self, seq: i64) -> [Value<'_>; 15] {
+        let task = &self.task;
+        [
+            seq.into(),
+            task.task_id.as_ref().map(TaskId::as_str).into(),
+            task.state.as_str().into(),
+            i64::from(task.progress).into(),
+            task.source.map(Source::as_str).into(),
+            task.results_digest
+                .as_ref()
+                .map(ResultsDigest::as_bytes)
+                .into(),
+            self.refusal.as_deref().into(),
+            i64::from(self.observations).into(),
+            self.shown.map(i64::from).into(),
+            task.outcome_at.map(Timestamp::as_millis).into(),
+            task.next_poll_at.map(Timestamp::as_millis).into(),
+            task.polled_at.map(Timestamp::as_millis).into(),
+            i64::from(task.polls).into(),
+            i64::from(task.empty_polls).into(),
+            i64::from(task.missed_polls).into(),
+        ]
+    }
+}
+
+/// A record as the database gives it.
+#[derive(Debug, FromRow)]
+pub struct RecordRow {
+    pub seq: i64,
+    pub submission_id: String,
+    pub task_id: Option<String>,
+    pub origin: String,
+    pub client: Option<String>,
+    pub request: Option<Vec<u8>>,
+    pub state: String,
+    pub progress: i64,
+    pub source: Option<String>,
+    pub results_digest: Option<Vec<u8>>,
+    pub refusal: Option<Vec<u8>>,
+    pub observations: i64,
+    pub shown: Option<i64>,
+    pub submitted_at: i64,
+    pub outcome_at: Option<i64>,
+    pub next_poll_at: Option<i64>,
+    pub polled_at: Option<i64>,
+    pub polls: i64,
+    pub empty_polls: i64,
+    pub missed_polls: i64,
+}
+
+impl TryFrom<RecordRow> for Record {
+    type Error = StoreError;
+
+    fn try_from(row: RecordRow) -> Result<Self, StoreError> {
+        let id = row.seq;
+        let corrupt = |column| {
+            move || StoreError::Corrupt {
+                table: "task",
+                id,
+                column,
+            }
+        };
+        let task = Task {
+            submission_id: row
+                .submission_id
+                .parse()
+                .map_err(|_| corrupt("submission_id")())?,
+            task_id: parse_all(row.task_id, |text| TaskId::parse(&text))
+                .ok_or_else(corrupt("task_id"))?,
+            state: State::parse(&row.state).ok_or_else(corrupt("state"))?,
+            progress: narrow(row.progress).ok_or_else(corrupt("progress"))?,
+            submitted_at: Timestamp::from_millis(row.submitted_at),
+            outcome_at: row.outcome_at.map(Timestamp::from_millis),
+            source: parse_all(row.source, |text| Source::parse(&text))
+                .ok_or_else(corrupt("source"))?,
+            results_digest: parse_all(row.results_digest, |bytes| {
+                ResultsDigest::from_bytes(&bytes)
+            })
+            .ok_or_else(corrupt("results_digest"))?,
+            next_poll_at: row.next_poll_at.map(Timestamp::from_millis),
+            polled_at: row.polled_at.map(Timestamp::from_millis),
+            polls: narrow(row.polls).ok_or_else(corrupt("polls"))?,
+            empty_polls: narrow(row.empty_polls).ok_or_else(corrupt("empty_polls"))?,
+            missed_polls: narrow(row.missed_polls).ok_or_else(corrupt("missed_polls"))?,
+        };
+        Ok(Self {
+            seq: Some(id),
+            task,
+            origin: Origin::parse(&row.origin).ok_or_else(corrupt("origin"))?,
+            client: row.client,
+            request: row.request.map(Bytes::from),
+            refusal: row.refusal.map(Bytes::from),
+            observations: narrow(row.observations).ok_or_else(corrupt("observations"))?,
+            shown: parse_all(row.shown, narrow).ok_or_else(corrupt("shown"))?,
+        })
+    }
+}
+
+fn narrow<T: TryFrom<i64>>(value: i64) -> Option<T> {
+    T::try_from(value).ok()
+}
+
+/// `Some(None)` if there is nothing to parse, `None` if it cannot be parsed.
+#[expect(
+    clippy::option_option,
+    reason = "the outer is whether it parses, the inner whether it is there"
+)]
+fn parse_all<T, U>(value: Option<T>, parse: impl FnOnce(T) -> Option<U>) -> Option<Option<U>> {
+    match value {
+        None => Some(None),
+        Some(value) => parse(value).map(Some),
+    }
+}

@@ -1,0 +1,158 @@
+//! The one writer of what happens to tasks.
+//!
+//! Callers queue entries and wait. The recorder takes whatever has queued up, puts it into one transaction, commits, and
+//! only then answers: one wait for the disk acknowledges many callbacks. It owns the transaction, not the request, so a
+//! client that hangs up cannot cut one in half (RELIABILITY F1, F2).
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use super::entry::{Entry, Receipt};
+use super::{Store, StoreError, batch};
+use crate::clock::Clock;
+use crate::domain::polling::Pace;
+
+/// Entries that may wait. Whoever comes when it is full is told to come again, which EvoLink does.
+const QUEUE_ENTRIES: usize = 4096;
+
+/// Entries in one transaction. While one commits, the next gathers by itself.
+const BATCH_ENTRIES_MAX: usize = 512;
+
+/// The way to the recorder. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    queue: mpsc::Sender<Job>,
+    failed: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Job {
+    entry: Entry,
+    reply: oneshot::Sender<Result<Receipt, StoreError>>,
+}
+
+/// What the recorder needs to run; `run` it on a worker of its own.
+pub struct RecorderWorker {
+    store: Arc<Store>,
+    clock: Clock,
+    pace: Pace,
+    queue: mpsc::Receiver<Job>,
+    failed: CancellationToken,
+}
+
+impl Recorder {
+    #[must_use]
+    pub fn new(store: Arc<Store>, clock: Clock, pace: Pace) -> (Self, RecorderWorker) {
+        let (sender, receiver) = mpsc::channel(QUEUE_ENTRIES);
+        let failed = CancellationToken::new();
+        let recorder = Self {
+            queue: sender,
+            failed: failed.clone(),
+        };
+        let worker = RecorderWorker {
+            store,
+            clock,
+            pace,
+            queue: receiver,
+            failed,
+        };
+        (recorder, worker)
+    }
+
+    /// Records `entry`; when this returns a receipt, it is on the disk. To drop the future does not undo it.
+    ///
+    /// # Errors
+    /// `Overloaded` at once if the queue is full; otherwise what kept it from being written. After an error it may have
+    /// been written all the same: every entry may be recorded again.
+    pub async fn record(&self, entry: Entry) -> Result<Receipt, StoreError> {
+        let (reply, receipt) = oneshot::channel();
+        self.queue
+            .try_send(Job { entry, reply })
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
+                mpsc::error::TrySendError::Closed(_) => StoreError::Stopped,
+            })?;
+        receipt.await.unwrap_or(Err(StoreError::Stopped))
+    }
+
+    /// Cancelled once the disk has failed: nothing is recorded any more, and the process must open the store anew.
+    #[must_use]
+    pub const fn failed(&self) -> &CancellationToken {
+        &self.failed
+    }
+}
+
+impl RecorderWorker {
+    /// Runs until `stop`, then records what is queued and ends.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut jobs = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                received = self.queue.recv_many(&mut jobs, BATCH_ENTRIES_MAX) => {
+                    if received == 0 {
+                        return;
+                    }
+                    self.record_all(std::mem::take(&mut jobs)).await;
+                }
+                () = stop.cancelled(), if !self.queue.is_closed() => self.queue.close(),
+            }
+        }
+    }
+
+    async fn record_all(&self, jobs: Vec<Job>) {
+        match self.commit(&jobs).await {
+            Ok(receipts) => answer(jobs, receipts.into_iter().map(Ok)),
+            Err(error) if error.may_be_one_entry() && jobs.len() > 1 => {
+                warn!(error = %error, entries = jobs.len(), "a batch was refused: recording its entries one by one");
+                for job in jobs {
+                    let receipt = self.commit(std::slice::from_ref(&job)).await;
+                    let receipt =
+                        receipt.and_then(|mut receipts| receipts.pop().ok_or(StoreError::Stopped));
+                    self.notice(receipt.as_ref().err());
+                    answer(vec![job], std::iter::once(receipt));
+                }
+            }
+            Err(error) => {
+                self.notice(Some(&error));
+                let errors = std::iter::repeat_n(error, jobs.len()).map(Err);
+                answer(jobs, errors);
+            }
+        }
+    }
+
+    async fn commit(&self, jobs: &[Job]) -> Result<Vec<Receipt>, StoreError> {
+        if self.failed.is_cancelled() {
+            return Err(StoreError::Stopped);
+        }
+        let entries: Vec<&Entry> = jobs.iter().map(|job| &job.entry).collect();
+        let mut transaction = self.store.write.begin_with("BEGIN IMMEDIATE").await?;
+        let mut ledger =
+            batch::load(&mut transaction, &entries, self.clock.now(), self.pace).await?;
+        let receipts = entries.iter().map(|entry| ledger.apply(entry)).collect();
+        batch::write(&mut transaction, &mut ledger).await?;
+        transaction.commit().await?;
+        Ok(receipts)
+    }
+
+    fn notice(&self, failure: Option<&StoreError>) {
+        match failure {
+            Some(failure) if failure.is_fatal() => {
+                self.failed.cancel();
+                error!(error = %failure, "the disk failed: nothing is recorded until this process was started anew");
+            }
+            Some(failure) => error!(error = %failure, "could not record"),
+            None => {}
+        }
+    }
+}
+
+/// A caller that has gone away gets no answer, and what it brought is recorded all the same.
+fn answer(jobs: Vec<Job>, receipts: impl Iterator<Item = Result<Receipt, StoreError>>) {
+    for (job, receipt) in jobs.into_iter().zip(receipts) {
+        let _ = job.reply.send(receipt);
+    }
+}

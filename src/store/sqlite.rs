@@ -1,0 +1,201 @@
+//! Opening a SQLite store: the lock against a second process, the pragmas that make a commit durable, the schema.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::migrate::MigrateError;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Executor, SqlitePool};
+
+use super::{Store, StoreError};
+
+/// SQLite from 3.7.0 to 3.51.2 can corrupt a write-ahead log when two connections write and checkpoint at once.
+const VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
+
+/// More readers than this only take time from the writer (measured: four and sixteen readers cost it a third).
+const READERS: u32 = 3;
+
+/// No query of ours waits this long; it bounds a reader that meets a checkpoint.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// In KiB, negative as SQLite wants it.
+const CACHE_SIZE_KIB: &str = "-16000";
+
+impl Store {
+    /// Opens `url` (`sqlite:PATH`), makes it if it is not there, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// `InUse` if another process has it, `CannotOpen`, `Damaged`, `SchemaTooNew`.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let options = connect_options(url)?;
+        let path = options.get_filename().to_owned();
+        let folder = folder_of(&path);
+        std::fs::create_dir_all(&folder).map_err(|error| cannot_open(&path, &error))?;
+        let lock = lock(&path)?;
+        let write = writer(options.clone())
+            .await
+            .map_err(|error| cannot_open_database(&path, error))?;
+        sqlx::migrate!("migrations/sqlite")
+            .run(&write)
+            .await
+            .map_err(migration_error)?;
+        // The file's name must survive a power cut as surely as its content.
+        sync_folder(&folder).map_err(|error| cannot_open(&path, &error))?;
+        let read = readers(options).await?;
+        Ok(Self {
+            write,
+            read,
+            _lock: lock,
+        })
+    }
+}
+
+/// Where the database of `url` lies.
+///
+/// # Errors
+/// `CannotOpen` if `url` is not one that SQLite understands.
+pub(super) fn connect_options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
+    let options = SqliteConnectOptions::from_str(url).map_err(|error| StoreError::CannotOpen {
+        path: url.to_owned(),
+        reason: error.to_string(),
+    })?;
+    Ok(options
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT)
+        .foreign_keys(true)
+        .pragma("cache_size", CACHE_SIZE_KIB))
+}
+
+async fn writer(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+    SqlitePoolOptions::new()
+        .max_connections(1)
+        .min_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .after_connect(|connection, _| Box::pin(assert_durable(connection)))
+        .connect_with(options.create_if_missing(true))
+        .await
+}
+
+async fn readers(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+    SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .acquire_timeout(BUSY_TIMEOUT)
+        .connect_with(options.read_only(true).pragma("query_only", "on"))
+        .await
+}
+
+/// A commit that does not wait for the disk is a lie to EvoLink: refuses a connection that would tell one.
+async fn assert_durable(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let version: String = sqlx::query_scalar("SELECT sqlite_version()")
+        .fetch_one(&mut *connection)
+        .await?;
+    if parse_version(&version).is_none_or(|version| version < VERSION_MIN) {
+        return Err(unusable(format!(
+            "SQLite {version} is older than 3.51.3, which repaired the WAL-reset bug"
+        )));
+    }
+    let journal: String = sqlx::query_scalar("PRAGMA journal_mode")
+        .fetch_one(&mut *connection)
+        .await?;
+    let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous")
+        .fetch_one(&mut *connection)
+        .await?;
+    if (journal.as_str(), synchronous) != ("wal", 2) {
+        return Err(unusable(format!(
+            "journal_mode={journal} synchronous={synchronous}, want wal and 2 (FULL)"
+        )));
+    }
+    connection
+        .execute("PRAGMA journal_size_limit = 67108864")
+        .await?;
+    Ok(())
+}
+
+fn unusable(reason: String) -> sqlx::Error {
+    sqlx::Error::Configuration(reason.into())
+}
+
+fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
+    let mut parts = text.split('.').map(|part| part.parse().ok());
+    Some((parts.next()??, parts.next()??, parts.next()??))
+}
+
+/// Takes the lock that keeps a second process off this store; the system lets go of it when the process ends, however.
+fn lock(database: &Path) -> Result<File, StoreError> {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|error| cannot_open(&path, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
+            path: database.display().to_string(),
+        }),
+        Err(TryLockError::Error(error)) => Err(cannot_open(&path, &error)),
+    }
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn cannot_open(path: &Path, error: &std::io::Error) -> StoreError {
+    StoreError::CannotOpen {
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    }
+}
+
+fn cannot_open_database(path: &Path, error: sqlx::Error) -> StoreError {
+    match StoreError::from(error) {
+        StoreError::Sql(error) => StoreError::CannotOpen {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        },
+        other => other,
+    }
+}
+
+fn migration_error(error: MigrateError) -> StoreError {
+    match error {
+        MigrateError::VersionMissing(version) => {
+            StoreError::SchemaTooNew(format!("migration {version}"))
+        }
+        MigrateError::VersionMismatch(version) => StoreError::Damaged(format!(
+            "migration {version} is not the one that was applied"
+        )),
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
+        other => sqlx::Error::Migrate(Box::new(other)).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert!(parse_version("3.51.3").unwrap() >= VERSION_MIN);
+        assert!(parse_version("3.100.0").unwrap() >= VERSION_MIN);
+        assert!(parse_version("3.9.9").unwrap() < VERSION_MIN);
+        assert_eq!(parse_version("3.x"), None);
+    }
+}

@@ -1,0 +1,238 @@
+//! What can be seen from outside of the running process: log lines, and the one line of a failed command.
+//!
+//! `serve` logs to stdout, where containers look for logs. Every other command logs to stderr, because its stdout is
+//! its result and may be read by a program. On a terminal a line is text for people, else it is JSON.
+
+use std::fmt::{self, Write as _};
+use std::io::{IsTerminal, Write as _, stderr, stdout};
+use std::panic::PanicHookInfo;
+
+use tracing::subscriber::SetGlobalDefaultError;
+use tracing::{Subscriber, error};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::{EnvFilter, fmt as subscriber_fmt};
+
+use crate::exit::CommandError;
+
+/// Where log lines go, and how much is logged if `RUST_LOG` does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogTo {
+    /// From `info` on: the log is what a service has to say.
+    Stdout,
+    /// From `warn` on: a person is waiting for the result.
+    Stderr,
+}
+
+/// Starts logging, panics included. To be called once, first thing in the process; a second call changes nothing.
+pub fn init(log_to: LogTo) {
+    let filter = filter(log_to);
+    // A log line that cannot be written is lost. Saying so on a closed stderr would end the process.
+    let set = match log_to {
+        LogTo::Stdout => set_subscriber(filter, stdout, stdout().is_terminal()),
+        LogTo::Stderr => set_subscriber(filter, stderr, stderr().is_terminal()),
+    };
+    if set.is_ok() {
+        std::panic::set_hook(Box::new(log_panic));
+    }
+}
+
+/// The line on stderr that a failed command ends with.
+pub fn complain(error: &CommandError) {
+    let _ = writeln!(stderr(), "evolink-receiver: {error}");
+}
+
+fn filter(log_to: LogTo) -> EnvFilter {
+    let default = match log_to {
+        LogTo::Stdout => "info",
+        LogTo::Stderr => "warn",
+    };
+    let wanted = std::env::var("RUST_LOG").unwrap_or_default();
+    if wanted.is_empty() {
+        return EnvFilter::new(default);
+    }
+    EnvFilter::try_new(&wanted).unwrap_or_else(|error| {
+        let _ = writeln!(stderr(), "evolink-receiver: RUST_LOG is ignored: {error}");
+        EnvFilter::new(default)
+    })
+}
+
+fn set_subscriber<W>(
+    filter: EnvFilter,
+    writer: W,
+    is_terminal: bool,
+) -> Result<(), SetGlobalDefaultError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let subscriber: Box<dyn Subscriber + Send + Sync> = if is_terminal {
+        let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let builder = subscriber_fmt().with_env_filter(filter).with_writer(writer);
+        let builder = builder.log_internal_errors(false).with_ansi(!is_plain);
+        Box::new(builder.with_target(false).finish())
+    } else {
+        Box::new(json_lines(filter, writer))
+    };
+    tracing::subscriber::set_global_default(subscriber)
+}
+
+/// One object a line: the event's fields at the top, and those of the innermost span under `span`.
+fn json_lines<W>(filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let builder = subscriber_fmt().with_env_filter(filter).with_writer(writer);
+    let builder = builder.log_internal_errors(false).json();
+    builder
+        .flatten_event(true)
+        .with_current_span(true)
+        .with_span_list(false)
+        .finish()
+}
+
+/// One event, and only of what stands in the source: a formatted message may hold what the program was working on.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let message = panic
+        .payload()
+        .downcast_ref::<&'static str>()
+        .copied()
+        .unwrap_or("(a formatted message, withheld)");
+    let location = panic
+        .location()
+        .map_or_else(String::new, ToString::to_string);
+    let thread = std::thread::current();
+    error!(
+        panic.location = location,
+        panic.thread = thread.name().unwrap_or("unnamed"),
+        "panicked: {message}"
+    );
+}
+
+/// Text that someone else chose, for a log line or a terminal: at most 256 characters, and nothing in it can start a
+/// new line, move the cursor, or make the reader see another order of characters than there is.
+#[derive(Debug, Clone, Copy)]
+pub struct Untrusted<'a>(pub &'a str);
+
+const UNTRUSTED_CHARS_MAX: usize = 256;
+
+impl fmt::Display for Untrusted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut characters = self.0.chars();
+        for character in characters.by_ref().take(UNTRUSTED_CHARS_MAX) {
+            if is_misleading(character) {
+                write!(f, "{}", character.escape_default())?;
+            } else {
+                f.write_char(character)?;
+            }
+        }
+        if characters.next().is_some() {
+            f.write_char('…')?;
+        }
+        Ok(())
+    }
+}
+
+/// Controls, line and paragraph separators, and what changes the direction of text.
+fn is_misleading(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::Value;
+    use tracing::{info, info_span};
+    use tracing_subscriber::EnvFilter;
+
+    use super::{Untrusted, json_lines, log_panic};
+
+    #[derive(Clone, Default)]
+    struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("not poisoned").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(log: impl FnOnce()) -> Vec<Value> {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let subscriber = json_lines(EnvFilter::new("info"), move || writer.clone());
+        tracing::subscriber::with_default(subscriber, log);
+        let bytes = captured.0.lock().expect("not poisoned").clone();
+        let text = String::from_utf8(bytes).expect("UTF-8");
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect(line))
+            .collect()
+    }
+
+    #[test]
+    fn untrusted_text_cannot_forge_a_line() {
+        let forged = "a\r\nERROR b\u{1b}[31m\u{202e}c\u{2066}d\u{2028}e\u{9b}f\0";
+        let shown = Untrusted(forged).to_string();
+        assert_eq!(
+            shown,
+            r"a\r\nERROR b\u{1b}[31m\u{202e}c\u{2066}d\u{2028}e\u{9b}f\u{0}"
+        );
+        assert_eq!(Untrusted("grün 🐈 \"x\"").to_string(), "grün 🐈 \"x\"");
+    }
+
+    #[test]
+    fn untrusted_text_is_cut_at_256_characters() {
+        let exact = "ü".repeat(256);
+        assert_eq!(Untrusted(&exact).to_string(), exact);
+        let longer = format!("{exact}x");
+        assert_eq!(Untrusted(&longer).to_string(), format!("{exact}…"));
+    }
+
+    #[test]
+    fn a_log_line_is_one_json_object_with_its_span() {
+        let lines = logged(|| {
+            let span = info_span!("callback", request.id = "r1");
+            let _entered = span.enter();
+            let odd = Untrusted("x\n{\"level\":\"ERROR\"}");
+            info!(task.id = %odd, "recorded {odd}");
+        });
+        assert_eq!(lines.len(), 1);
+        assert_eq!(lines[0]["level"], "INFO");
+        assert_eq!(lines[0]["message"], "recorded x\\n{\"level\":\"ERROR\"}");
+        assert_eq!(lines[0]["span"]["request.id"], "r1");
+    }
+
+    #[test]
+    fn a_panic_is_one_event_without_its_formatted_message() {
+        let lines = logged(|| {
+            let before = std::panic::take_hook();
+            std::panic::set_hook(Box::new(log_panic));
+            let secret = String::from("sk-secret");
+            for formatted in [true, false] {
+                let panicked = std::panic::catch_unwind(|| {
+                    assert!(!formatted, "could not use {secret}");
+                    panic!("an invariant");
+                });
+                assert!(panicked.is_err());
+            }
+            std::panic::set_hook(before);
+        });
+        let messages: Vec<&Value> = lines.iter().map(|line| &line["message"]).collect();
+        assert_eq!(
+            messages,
+            [
+                "panicked: (a formatted message, withheld)",
+                "panicked: an invariant"
+            ]
+        );
+        let location = lines[0]["panic.location"].as_str().expect("a location");
+        assert!(location.starts_with("src/telemetry.rs:"), "{location}");
+    }
+}

@@ -1,0 +1,194 @@
+//! Finds what no callback told: asks EvoLink about overdue tasks, and ends submits that were cut off in the middle.
+//! Answers take the recorder's path, like any observation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use http::HeaderMap;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::{Progress, pause, rest};
+use crate::clock::Clock;
+use crate::domain::callback_token::Subject;
+use crate::domain::observation::Source;
+use crate::domain::polling::Pace;
+use crate::domain::timestamp::Timestamp;
+use crate::evolink::{EvolinkClient, PollReply};
+use crate::metrics::{Metrics, PollEnd};
+use crate::store::entry::{Entry, PollEnded, SubmitEnded};
+use crate::store::reads::DueTask;
+use crate::store::recorder::Recorder;
+use crate::store::{Store, StoreError};
+
+/// How long an idle reconciler rests.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long it rests after the store failed it.
+const BACK_OFF: Duration = Duration::from_secs(5);
+
+/// Tasks in one tick.
+const BATCH: u32 = 32;
+
+/// Questions under way at once.
+const POLLS_AT_ONCE: usize = 4;
+
+/// How long EvoLink is left in peace after a 429 that does not say.
+const THROTTLE_PAUSE: Duration = Duration::from_secs(10);
+
+/// Time beyond EvoLink's own timeout in which a submit must have been recorded, or was cut off.
+const SUBMIT_GRACE: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub struct Reconciler {
+    pub store: Arc<Store>,
+    pub recorder: Recorder,
+    pub evolink: Arc<EvolinkClient>,
+    pub clock: Clock,
+    pub metrics: Metrics,
+    pub pace: Pace,
+    /// `evolink.timeout`.
+    pub submit_timeout: Duration,
+    /// Set by a 429: EvoLink is not asked before.
+    pub quiet_until: Timestamp,
+}
+
+impl Reconciler {
+    /// Ticks until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            match stop.run_until_cancelled(self.tick()).await {
+                Some(Ok(Progress::More)) | None => {}
+                Some(Ok(Progress::Idle)) => rest(pause(INTERVAL), &stop).await,
+                Some(Err(error)) => {
+                    error!(error = %error, "the reconciler could not look for work");
+                    rest(pause(BACK_OFF), &stop).await;
+                }
+            }
+        }
+    }
+
+    /// # Errors
+    /// If the store cannot be read. What could not be recorded is logged, and found again by the next tick.
+    pub async fn tick(&mut self) -> Result<Progress, StoreError> {
+        self.end_unanswered().await?;
+        let now = self.clock.now();
+        if now < self.quiet_until {
+            return Ok(Progress::Idle);
+        }
+        let due = self.store.list_due(now, BATCH).await?;
+        let found = due.len();
+        let throttled: Vec<Option<Duration>> = stream::iter(due)
+            .map(|task| self.ask(task))
+            .buffer_unordered(POLLS_AT_ONCE)
+            .collect()
+            .await;
+        if let Some(pause) = throttled.into_iter().flatten().max() {
+            self.quiet_until = self.clock.now().after(pause);
+            warn!(pause_ms = pause.as_millis(), "EvoLink throttles our polls");
+        }
+        Ok(if found == BATCH as usize {
+            Progress::More
+        } else {
+            Progress::Idle
+        })
+    }
+
+    /// Submits that nobody will finish: their process ended between the intent and the answer.
+    async fn end_unanswered(&self) -> Result<(), StoreError> {
+        let before = self.clock.now().before(self.submit_timeout + SUBMIT_GRACE);
+        for submission_id in self.store.list_unanswered(before, BATCH).await? {
+            warn!(submission.id = %submission_id, "a submit was cut off: whether EvoLink accepted it is unknown");
+            self.record(Entry::SubmitEnded {
+                submission_id,
+                ended: SubmitEnded::Unknown,
+            })
+            .await;
+        }
+        Ok(())
+    }
+
+    /// Asks about one task. `Some` if EvoLink wants to be left in peace for so long.
+    async fn ask(&self, due: DueTask) -> Option<Duration> {
+        let DueTask {
+            submission_id,
+            task_id,
+            submitted_at,
+        } = due;
+        if self.clock.now().since(submitted_at) >= self.pace.give_up_after {
+            warn!(task.id = %task_id, "no outcome in time: the task is unresolved");
+            self.record(Entry::GaveUp { submission_id }).await;
+            return None;
+        }
+        let subject = Subject::Submission(submission_id);
+        let source = Source::Poll;
+        let headers = HeaderMap::new();
+        let (end, entry, pause) = match self.evolink.poll(&task_id).await {
+            PollReply::Seen(observation) => {
+                info!(task.id = %task_id, status = observation.status.as_str(), "EvoLink was asked about a task");
+                (
+                    PollEnd::Seen,
+                    Entry::Observed {
+                        subject,
+                        observation,
+                        source,
+                        headers,
+                    },
+                    None,
+                )
+            }
+            PollReply::Gone => (
+                PollEnd::Gone,
+                Entry::PollEnded {
+                    submission_id,
+                    ended: PollEnded::Gone,
+                },
+                None,
+            ),
+            PollReply::Throttled { retry_after } => {
+                let pause = retry_after.unwrap_or(THROTTLE_PAUSE);
+                (
+                    PollEnd::Throttled,
+                    Entry::PollEnded {
+                        submission_id,
+                        ended: PollEnded::Failed,
+                    },
+                    Some(pause),
+                )
+            }
+            PollReply::Failed { reason } => {
+                warn!(task.id = %task_id, reason, "EvoLink could not be asked about a task");
+                (
+                    PollEnd::Failed,
+                    Entry::PollEnded {
+                        submission_id,
+                        ended: PollEnded::Failed,
+                    },
+                    None,
+                )
+            }
+            PollReply::Unreadable { body, reason } => (
+                PollEnd::Failed,
+                Entry::Unreadable {
+                    subject,
+                    source,
+                    body,
+                    reason,
+                    headers,
+                },
+                None,
+            ),
+        };
+        self.metrics.poll_ended(end);
+        self.record(entry).await;
+        pause
+    }
+
+    async fn record(&self, entry: Entry) {
+        if let Err(error) = self.recorder.record(entry).await {
+            error!(error = %error, "could not record what the reconciler found");
+        }
+    }
+}

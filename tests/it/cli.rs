@@ -1,0 +1,227 @@
+//! The binary: exit codes, what goes to which stream, and that a new key is let in by its configuration lines.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use clap::Parser as _;
+use evolink_receiver::cli::{self, Cli};
+use evolink_receiver::config::{Config, KeyDigest, Scope};
+use evolink_receiver::exit::Exit;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::Value;
+
+/// Runs the binary with nothing of our own environment but what is given.
+fn run_env(args: &[&str], env: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evolink-receiver"));
+    command.args(args).env_clear().envs(env.iter().copied());
+    command.output().expect("the binary runs")
+}
+
+fn run(args: &[&str]) -> Output {
+    run_env(args, &[])
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).expect("UTF-8")
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).expect("UTF-8")
+}
+
+fn code(output: &Output) -> Option<i32> {
+    output.status.code()
+}
+
+#[test]
+fn a_wrong_command_line_exits_with_64_and_says_so_on_stderr() {
+    for args in [
+        &[][..],
+        &["serv"],
+        &["serve", "--confg", "x"],
+        &["tasks"],
+        &["tasks", "show"],
+        &["tasks", "list", "--limit", "0"],
+        &["tasks", "list", "--created-after", "yesterday"],
+        &["submit"],
+        &["submit", "a cat", "--url", "here"],
+        &["demo", "--tasks", "0"],
+        &["callback-url"],
+        &["keys", "new", "--name", "web"],
+        &["keys", "new", "--name", "web", "--scopes", "write"],
+        &["keys", "new", "--name", "a b", "--scopes", "read"],
+        &["healthcheck", "--url", "here"],
+        &["submit", "x", "--url", "ftp://x"],
+    ] {
+        let output = run(args);
+        assert_eq!(code(&output), Some(64), "{args:?}: {}", stderr(&output));
+        assert!(
+            !stderr(&output).is_empty() && stdout(&output).is_empty(),
+            "{args:?}"
+        );
+    }
+}
+
+#[test]
+fn an_environment_variable_that_is_set_to_nothing_counts_as_absent() {
+    let nothing = [
+        ("EVOLINK_RECEIVER_CONFIG", ""),
+        ("EVOLINK_RECEIVER_URL", ""),
+        ("EVOLINK_RECEIVER_API_KEY", ""),
+        ("EVOLINK_RECEIVER_API_KEY_FILE", ""),
+    ];
+    let check = run_env(&["check"], &nothing);
+    assert_eq!(stdout(&check), stdout(&run(&["check"])));
+    let list = run_env(&["tasks", "list"], &nothing);
+    assert_ne!(code(&list), Some(64), "{}", stderr(&list));
+}
+
+#[test]
+fn an_api_key_comes_from_one_place() {
+    let client = |args: &[&str]| {
+        let args = ["evolink-receiver", "submit", "a cat"].iter().chain(args);
+        match Cli::try_parse_from(args)
+            .expect("a good command line")
+            .command
+        {
+            cli::Command::Submit(args) => args.client.read_api_key(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("key");
+    std::fs::write(&path, "evr_file\n").expect("a file");
+    let path = path.to_str().expect("UTF-8");
+    let text = |key: Option<SecretString>| key.map(|key| key.expose_secret().to_owned());
+    assert_eq!(text(client(&[]).expect("none")), None);
+    let given = client(&["--api-key", "evr_given"]).expect("given");
+    assert_eq!(text(given).as_deref(), Some("evr_given"));
+    let read = client(&["--api-key-file", path]).expect("read");
+    assert_eq!(text(read).as_deref(), Some("evr_file"));
+    let both = client(&["--api-key", "a", "--api-key-file", path]).expect_err("both");
+    assert_eq!(both.exit, Exit::Usage);
+    let absent = client(&["--api-key-file", "/nowhere/key"]).expect_err("absent");
+    let start = "--api-key-file: could not read /nowhere/key: ";
+    assert!(absent.to_string().starts_with(start), "{absent}");
+}
+
+#[test]
+fn help_and_version_exit_with_0() {
+    for args in [
+        &["--help"][..],
+        &["help"],
+        &["tasks", "--help"],
+        &["keys", "new", "--help"],
+    ] {
+        let output = run(args);
+        assert_eq!(code(&output), Some(0), "{args:?}");
+        assert!(stdout(&output).contains("Usage:"), "{args:?}");
+    }
+    let output = run(&["--version"]);
+    assert_eq!(code(&output), Some(0));
+    let start = format!("evolink-receiver {} (", env!("CARGO_PKG_VERSION"));
+    assert!(stdout(&output).starts_with(&start), "{}", stdout(&output));
+}
+
+#[test]
+fn help_does_not_show_the_api_key_of_the_environment() {
+    let output = run_env(
+        &["submit", "--help"],
+        &[("EVOLINK_RECEIVER_API_KEY", "evr_secret")],
+    );
+    assert!(stdout(&output).contains("EVOLINK_RECEIVER_API_KEY"));
+    assert!(!stdout(&output).contains("evr_secret"));
+}
+
+#[test]
+fn a_new_key_is_let_in_by_its_configuration_lines() {
+    let output = run(&[
+        "keys",
+        "new",
+        "--name",
+        "web",
+        "--scopes",
+        "submit,read,submit",
+    ]);
+    assert_eq!(code(&output), Some(0), "{}", stderr(&output));
+    let key = stdout(&output)
+        .split_whitespace()
+        .find(|word| word.starts_with("evr_"))
+        .expect("the key is printed");
+    assert_eq!(key.len(), "evr_".len() + 43, "32 bytes in base64url");
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("receiver.toml");
+    std::fs::write(&path, stdout(&output)).expect("a file");
+    let config = Config::load(Some(&path), std::iter::empty()).expect("the lines are TOML");
+    let api_key = &config.internal.api_keys[0];
+    assert_eq!(api_key.name, "web");
+    assert!(api_key.sha256.matches(&KeyDigest::of(key)));
+    assert_eq!(api_key.scopes, [Scope::Submit, Scope::Read]);
+}
+
+#[test]
+fn a_new_key_as_json_is_one_object_and_another_each_time() {
+    let one = || {
+        let output = run(&[
+            "keys", "new", "--name", "ops", "--scopes", "admin", "--json",
+        ]);
+        assert_eq!(stdout(&output).lines().count(), 1);
+        serde_json::from_str::<Value>(stdout(&output)).expect("JSON")
+    };
+    let (first, second) = (one(), one());
+    let key = first["key"].as_str().expect("text");
+    assert_eq!(first["sha256"], KeyDigest::of(key).to_string());
+    assert_eq!(first["scopes"], serde_json::json!(["admin"]));
+    assert_ne!(first["key"], second["key"]);
+}
+
+#[test]
+fn check_lists_every_error_and_exits_with_78() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("receiver.toml");
+    std::fs::write(&path, "[public]\nbase_url = 'http://hooks.acme.io'\n").expect("a file");
+    let output = check(&path, &[]);
+    assert_eq!(code(&output), Some(78));
+    let expected = [
+        "error   public.base_url: must be https, the only scheme that EvoLink calls; with a proxy in front, this is the proxy's address",
+        "error   public.tls.cert_file: missing: public.tls.mode \"files\" needs it",
+        "error   public.tls.key_file: missing: public.tls.mode \"files\" needs it",
+        "error   evolink.api_key_file: missing: set it, or evolink.api_key, or the environment variable EVOLINK_API_KEY",
+    ];
+    assert_eq!(stdout(&output).lines().collect::<Vec<_>>(), expected);
+    assert_eq!(stderr(&output), "evolink-receiver: 4 errors\n");
+}
+
+#[test]
+fn check_of_a_good_file_exits_with_0_and_shows_no_secret() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("receiver.toml");
+    let toml = "[public]\nbase_url = 'https://hooks.acme.io'\n[public.tls]\nmode = 'off'\n";
+    std::fs::write(&path, toml).expect("a file");
+    let output = check(&path, &[("EVOLINK_API_KEY", "sk-secret")]);
+    assert_eq!(code(&output), Some(0), "{}", stdout(&output));
+    let line = format!(
+        "ok      configuration: {}: all values can hold\n",
+        path.display()
+    );
+    assert_eq!(stdout(&output), line);
+    let gone = check(
+        &path,
+        &[("EVOLINK_RECEIVER__EVOLINK__API_KEY_FILE", "/nowhere/key")],
+    );
+    assert_eq!(code(&gone), Some(78));
+    let start = "error   evolink.api_key_file: could not read /nowhere/key: ";
+    assert!(stdout(&gone).starts_with(start), "{}", stdout(&gone));
+}
+
+#[test]
+fn check_of_a_file_that_cannot_be_read_exits_with_78() {
+    let output = check(Path::new("/nowhere/receiver.toml"), &[]);
+    assert_eq!(code(&output), Some(78));
+    let start = "error   /nowhere/receiver.toml: could not read: ";
+    assert!(stdout(&output).starts_with(start), "{}", stdout(&output));
+}
+
+fn check(path: &Path, env: &[(&str, &str)]) -> Output {
+    run_env(&["check", "--config", path.to_str().expect("UTF-8")], env)
+}

@@ -1,0 +1,154 @@
+//! What is refused, in exactly which line, and what is only warned of.
+
+use std::path::Path;
+
+use evolink_receiver::config::{Config, Level};
+
+use super::{
+    MINIMAL, SHA256, env_name, load_env, load_toml, load_toml_env, minimal_but, table, validated,
+};
+
+#[test]
+fn wrong_values_are_refused_in_one_line_that_names_the_key() {
+    for (toml, line) in table(include_str!("values.txt")) {
+        assert_eq!(load_toml(toml).expect_err(toml), line, "{toml}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_toml_is_refused_by_its_place_and_not_quoted() {
+    let line = load_toml("[evolink]\napi_key = \"sk-secret\nx = 1").expect_err("not TOML");
+    assert!(
+        line.starts_with("receiver.toml: TOML parse error at line 2, column "),
+        "{line}"
+    );
+    assert!(
+        !line.contains("sk-secret") && !line.contains('\n'),
+        "{line}"
+    );
+    let absent = Config::load(
+        Some(Path::new("/nowhere/receiver.toml")),
+        std::iter::empty(),
+    );
+    let line = absent.expect_err("no such file").to_string();
+    assert!(
+        line.starts_with("/nowhere/receiver.toml: could not read: "),
+        "{line}"
+    );
+}
+
+#[test]
+fn relations_that_cannot_hold_are_refused_in_one_line_that_names_the_key() {
+    for (key_value, line) in table(include_str!("relations.txt")) {
+        let (key, value) = key_value.split_once(" = ").expect(key_value);
+        assert_eq!(validated(&minimal_but(key, value)), line, "{key_value}");
+    }
+    let with_path_of = |chars| format!("https://hooks.acme.io/{}", "x".repeat(chars));
+    let line = "public.base_url: must have at most 1877 characters, has 1878: EvoLink takes callback URLs of at most 2048";
+    let long = minimal_but("public.base_url", &with_path_of(1856));
+    assert_eq!(validated(&long), line);
+    let longest = minimal_but("public.base_url", &with_path_of(1855));
+    assert_eq!(validated(&longest), "ok");
+}
+
+#[test]
+fn relations_in_lists_are_refused_by_the_entry_s_number() {
+    let api_key = |name: &str, sha256: &str, scopes: &str| {
+        format!("[[internal.api_keys]]\nname = '{name}'\nsha256 = '{sha256}'\nscopes = {scopes}\n")
+    };
+    let endpoint = |name: &str, url: &str, events: &str| {
+        format!(
+            "[[forward.endpoints]]\nname = '{name}'\nurl = '{url}'\nsecret_file = 's'\nevents = {events}\n"
+        )
+    };
+    let other = SHA256.replace('9', "8");
+    let web = api_key("web", SHA256, "['read']");
+    let done = "['task.completed']";
+    for (toml, line) in [
+        (
+            api_key("a b", SHA256, "['read']"),
+            "internal.api_keys[0].name: must be 1 to 64 letters, digits, '.', '_' or '-'",
+        ),
+        (
+            api_key("", SHA256, "['read']"),
+            "internal.api_keys[0].name: must be 1 to 64 letters, digits, '.', '_' or '-'",
+        ),
+        (
+            format!("{web}{}", api_key("web", &other, "['read']")),
+            "internal.api_keys[1].name: \"web\" is another entry's name too",
+        ),
+        (
+            format!("{web}{}", api_key("app", SHA256, "['read']")),
+            "internal.api_keys[1].sha256: is another entry's too; every key needs one entry",
+        ),
+        (
+            api_key("web", SHA256, "[]"),
+            "internal.api_keys[0].scopes: must name at least one of submit, read, admin",
+        ),
+        (
+            endpoint("b", "ftp://b", done),
+            "forward.endpoints[0].url: must be http or https",
+        ),
+        (
+            endpoint("b", "http://b", "[]"),
+            "forward.endpoints[0].events: must name at least one of task.completed, task.failed, task.cancelled",
+        ),
+        (
+            endpoint("b", "http://b", done).repeat(2),
+            "forward.endpoints[1].name: \"b\" is another entry's name too",
+        ),
+        (
+            "[archive]\nallowed_hosts = ['https://x.io']".into(),
+            "archive.allowed_hosts[0]: \"https://x.io\" is not a host or *.domain, without scheme, port or path",
+        ),
+        (
+            "[forward]\nallowed_hosts = ['x.io:0']".into(),
+            "forward.allowed_hosts[0]: \"x.io:0\" is not a host, *.domain, or either with :port",
+        ),
+    ] {
+        let minimal = MINIMAL.map(|(key, value)| (env_name(key), value));
+        let env = minimal
+            .each_ref()
+            .map(|(name, value)| (name.as_str(), *value));
+        let config = load_toml_env(&toml, &env).expect(&toml);
+        assert_eq!(validated(&config), line, "{toml}");
+    }
+}
+
+#[test]
+fn the_minimal_configuration_is_valid_and_odd_things_are_warnings() {
+    let config = load_env(&MINIMAL).expect("minimal");
+    assert_eq!(validated(&config), "ok");
+    for (key, value, warned) in [
+        ("public.base_url", "https://10.0.0.1/x", "public.base_url"),
+        (
+            "public.base_url",
+            "https://localhost:8443",
+            "public.base_url",
+        ),
+        ("public.tls.mode", "self-signed", "public.tls.mode"),
+        ("public.drain_timeout", "1s", "public.drain_timeout"),
+    ] {
+        let mut pairs = MINIMAL.to_vec();
+        pairs.push(("public.base_url", "https://hooks.acme.io"));
+        pairs.retain(|(other, _)| *other != key);
+        pairs.push((key, value));
+        let config = load_env(&pairs).expect(key);
+        assert_eq!(validated(&config), "ok", "{key}");
+        let findings = config.findings();
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert_eq!(
+            (findings[0].level, findings[0].key.as_str()),
+            (Level::Warning, warned)
+        );
+    }
+    let mut config = load_env(&MINIMAL).expect("minimal");
+    config
+        .forward
+        .allowed_hosts
+        .push("*.svc.cluster.local:8000".into());
+    let warned = config.findings().into_iter().any(|finding| {
+        finding.key == "forward.allowed_hosts" && finding.message.starts_with("has no effect yet")
+    });
+    assert!(warned);
+}

@@ -1,0 +1,453 @@
+//! The serve loop's limits in time and number, and how it ends. Limits are shortened where a row would otherwise wait for
+//! seconds; upper bounds on times are far above them, for slow machines.
+
+use std::time::Duration;
+
+use evolink_receiver::http::limits::Limits;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::support::echo::{EchoServer, Transport};
+use crate::support::raw::RawClient;
+
+const HELLO: &str = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
+const GATED: &str = "GET /gated HTTP/1.1\r\nHost: a\r\n\r\n";
+/// Declares more than it sends.
+const HALF_BODY: &str = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhello";
+/// Longer than any shortened limit, shorter than any that is not.
+const SOON: Duration = Duration::from_secs(30);
+
+const BOTH: [Transport; 2] = [Transport::Plain, Transport::Tls];
+
+/// All times so short that a test can wait for them, apart from `change`.
+fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
+    let mut limits = Limits::public();
+    change(&mut limits);
+    limits
+}
+
+fn assert_between(taken: Duration, at_least: Duration, context: &str) {
+    assert!(
+        taken >= at_least,
+        "{context}: closed after {taken:?}, before its time"
+    );
+    assert!(taken < SOON, "{context}: closed after {taken:?} only");
+}
+
+/// Sends one byte of `bytes` every 100 ms until the server closes or all are sent, then waits for the close.
+async fn trickle(client: &mut RawClient, bytes: &str) -> Duration {
+    let start = Instant::now();
+    for byte in bytes.bytes() {
+        client.send_if_open([byte]).await;
+        if timeout(Duration::from_millis(100), client.time_until_closed())
+            .await
+            .is_ok()
+        {
+            return start.elapsed();
+        }
+    }
+    client.time_until_closed().await;
+    start.elapsed()
+}
+
+#[tokio::test]
+async fn a_head_that_trickles_in_is_cut_off_at_its_deadline() {
+    for transport in BOTH {
+        let head_timeout = Duration::from_millis(600);
+        let server = EchoServer::start(
+            transport,
+            limits(|limits| limits.head_timeout = head_timeout),
+        )
+        .await;
+        let mut client = server.connect().await;
+        let long_head = format!("GET /hello HTTP/1.1\r\nHost: a\r\nX-A: {}", "b".repeat(200));
+        let taken = trickle(&mut client, &long_head).await;
+        assert!(
+            taken < Duration::from_secs(15),
+            "each byte must not extend the deadline: {taken:?}"
+        );
+        assert_eq!(server.reached(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_in_is_answered_408_at_its_deadline() {
+    for transport in BOTH {
+        let (body_time_max, drain) = (Duration::from_millis(600), Duration::from_secs(5));
+        let server =
+            EchoServer::start_with(transport, Limits::public(), body_time_max, drain).await;
+        let mut client = server.connect().await;
+        client
+            .send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 200\r\n\r\n")
+            .await;
+        let start = Instant::now();
+        for _ in 0..30 {
+            client.send_if_open("x").await;
+            sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(client.read_response().await.status, 408, "{transport:?}");
+        assert_between(start.elapsed(), body_time_max, "trickling body");
+        assert!(client.is_closed_within(SOON).await);
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_stops_is_answered_408_and_so_is_one_that_never_follows_its_100() {
+    let (body_time_max, drain) = (Duration::from_millis(300), Duration::from_secs(5));
+    let server =
+        EchoServer::start_with(Transport::Tls, Limits::public(), body_time_max, drain).await;
+    let mut client = server.connect().await;
+    client.send(HALF_BODY).await;
+    assert_eq!(client.read_response().await.status, 408);
+    assert!(client.is_closed_within(SOON).await);
+
+    let mut client = server.connect().await;
+    client
+        .send("POST /echo HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n")
+        .await;
+    assert_eq!(client.read_response().await.status, 100);
+    assert_eq!(client.read_response().await.status, 408);
+    assert!(client.is_closed_within(SOON).await);
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_before_and_after_a_request() {
+    for transport in BOTH {
+        let head_timeout = Duration::from_millis(400);
+        let server = EchoServer::start(
+            transport,
+            limits(|limits| limits.head_timeout = head_timeout),
+        )
+        .await;
+        let mut fresh = server.connect().await;
+        assert!(fresh.is_closed_within(SOON).await);
+        let mut used = server.connect().await;
+        used.send(HELLO).await;
+        assert_eq!(used.read_response().await.status, 200);
+        let start = Instant::now();
+        assert!(used.is_closed_within(SOON).await);
+        assert_between(
+            start.elapsed(),
+            head_timeout - Duration::from_millis(100),
+            "idle connection",
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_defaults_are_those_that_are_promised() {
+    let limits = Limits::default();
+    assert_eq!(limits.handshake_timeout, Duration::from_secs(10));
+    assert_eq!(limits.head_timeout, Duration::from_secs(5));
+    assert_eq!(limits.request_timeout, Some(Duration::from_secs(8)));
+    assert_eq!(limits.requests_per_connection_max, 100);
+    assert_eq!(Limits::internal().request_timeout, None);
+    assert_eq!(Limits::internal().head_timeout, Duration::from_secs(15));
+}
+
+#[tokio::test]
+async fn a_handshake_that_stalls_is_cut_off_at_its_deadline() {
+    let handshake_timeout = Duration::from_millis(400);
+    let server = EchoServer::start(
+        Transport::Tls,
+        limits(|limits| limits.handshake_timeout = handshake_timeout),
+    )
+    .await;
+    // Nothing; the head of a TLS record; a record that is not complete.
+    for bytes in [
+        b"".as_slice(),
+        b"\x16\x03\x01",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ] {
+        let mut client = RawClient::connect_plain(server.address).await;
+        client.send(bytes).await;
+        let taken = client.time_until_closed().await;
+        assert_between(
+            taken,
+            handshake_timeout - Duration::from_millis(100),
+            "stalled handshake",
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_wrong_protocol_is_closed_at_once() {
+    let plain = EchoServer::start(Transport::Plain, Limits::public()).await;
+    let mut client = RawClient::connect_plain(plain.address).await;
+    client
+        .send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello".as_slice())
+        .await;
+    let statuses: Vec<u16> = client
+        .read_responses_until_closed()
+        .await
+        .iter()
+        .map(|r| r.status)
+        .collect();
+    assert!(statuses.is_empty() || statuses == [400], "{statuses:?}");
+
+    let mut client = RawClient::connect_plain(plain.address).await;
+    client
+        .send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .await;
+    let statuses: Vec<u16> = client
+        .read_responses_until_closed()
+        .await
+        .iter()
+        .map(|r| r.status)
+        .collect();
+    assert!(statuses.is_empty() || statuses == [400], "{statuses:?}");
+
+    let tls = EchoServer::start(Transport::Tls, Limits::public()).await;
+    let mut client = RawClient::connect_plain(tls.address).await;
+    client.send(HELLO).await;
+    assert!(
+        client.time_until_closed().await < Duration::from_secs(9),
+        "before the handshake timeout"
+    );
+    assert_eq!(plain.reached() + tls.reached(), 0);
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_answered_503_with_retry_after() {
+    let server = EchoServer::start(
+        Transport::Plain,
+        limits(|limits| limits.request_timeout = Some(Duration::from_millis(300))),
+    )
+    .await;
+    let mut client = server.connect().await;
+    client.send(GATED).await;
+    let response = client.read_response().await;
+    assert_eq!(
+        (response.status, response.header("retry-after")),
+        (503, Some("1"))
+    );
+    client.send(HELLO).await;
+    assert_eq!(
+        client.read_response().await.status,
+        200,
+        "the request was read whole, so the connection goes on"
+    );
+
+    client.send(HALF_BODY).await;
+    assert_eq!(client.read_response().await.status, 503);
+    assert!(client.is_closed_within(SOON).await);
+}
+
+#[tokio::test]
+async fn the_last_request_of_a_connection_is_announced() {
+    let server = EchoServer::start(Transport::Tls, Limits::public()).await;
+    let mut client = server.connect().await;
+    // Pipelined in two halves: the 101st is sent, and never answered.
+    for number in 1..=100 {
+        client.send(HELLO).await;
+        let response = client.read_response().await;
+        assert_eq!(
+            (response.status, response.announces_close()),
+            (200, number == 100),
+            "request {number}"
+        );
+    }
+    client.send_if_open(HELLO).await;
+    assert!(client.is_closed_within(SOON).await);
+    assert_eq!(server.reached(), 100);
+}
+
+#[tokio::test]
+async fn handlers_learn_the_peer_address() {
+    let server = EchoServer::start(Transport::Plain, Limits::public()).await;
+    let mut client = server.connect().await;
+    client.send(HELLO).await;
+    assert_eq!(client.read_response().await.text(), "hello 127.0.0.1");
+}
+
+#[tokio::test]
+async fn a_connection_over_a_cap_is_closed_at_once_and_room_comes_back() {
+    for change in [
+        (|limits: &mut Limits| limits.connections_max = 2) as fn(&mut Limits),
+        |limits| limits.connections_per_address_max = 2,
+    ] {
+        let server = EchoServer::start(Transport::Plain, limits(change)).await;
+        let mut first = server.connect().await;
+        let mut second = server.connect().await;
+        for client in [&mut first, &mut second] {
+            client.send(HELLO).await;
+            assert_eq!(client.read_response().await.status, 200);
+        }
+        let mut third = server.connect().await;
+        assert!(
+            third.time_until_closed().await < Duration::from_secs(4),
+            "before any timeout"
+        );
+
+        drop(first);
+        let mut served = None;
+        for _ in 0..500 {
+            let mut client = server.connect().await;
+            client.send_if_open(HELLO).await;
+            served = client.try_read_response().await;
+            if served.is_some() {
+                break;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(served.expect("room came back").status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_dropped() {
+    let server = EchoServer::start_with(
+        Transport::Plain,
+        limits(|limits| limits.write_timeout = Duration::from_millis(300)),
+        Duration::from_secs(5),
+        Duration::from_secs(60),
+    )
+    .await;
+    let mut client = server.connect().await;
+    client.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    sleep(Duration::from_millis(100)).await;
+    server.shutdown.cancel();
+    // The answer does not fit the buffers: were the stuck write not bounded, the drain would wait for it.
+    timeout(SOON, server.served)
+        .await
+        .expect("the stuck write ended")
+        .expect("no panic")
+        .expect("no error");
+}
+
+#[tokio::test]
+async fn an_answer_to_a_client_that_still_sends_is_not_lost_to_a_reset() {
+    for transport in BOTH {
+        let server = EchoServer::start(transport, Limits::public()).await;
+        for _ in 0..20 {
+            let mut client = server.connect().await;
+            client
+                .send("POST /none HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\n")
+                .await;
+            for _ in 0..4 {
+                client.send_if_open(vec![b'x'; 100_000]).await;
+            }
+            assert_eq!(client.read_response().await.status, 404, "{transport:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_drain_answers_what_is_in_flight_and_closes_the_rest() {
+    for transport in BOTH {
+        let drain = Duration::from_secs(60);
+        let server =
+            EchoServer::start_with(transport, Limits::public(), Duration::from_secs(5), drain)
+                .await;
+        let mut in_flight = server.connect().await;
+        in_flight.send(GATED).await;
+        let mut mid_body = server.connect().await;
+        mid_body.send(HALF_BODY).await;
+        server.wait_until_reached(2).await;
+        let mut used = server.connect().await;
+        used.send(HELLO).await;
+        assert_eq!(used.read_response().await.status, 200);
+        let mut fresh = server.connect().await;
+        // Would be closed by its own deadline after 5 s, but must not hold up the drain so long.
+        let mut half_a_head = server.connect().await;
+        half_a_head.send("GET /hello HTT").await;
+        let mut half_a_handshake = RawClient::connect_plain(server.address).await;
+        half_a_handshake.send(b"\x16\x03\x01".as_slice()).await;
+        sleep(Duration::from_millis(50)).await;
+
+        let start = Instant::now();
+        server.shutdown.cancel();
+        for idle in [&mut used, &mut fresh] {
+            assert!(idle.is_closed_within(SOON).await, "{transport:?}");
+        }
+        for slow in [&mut half_a_head, &mut half_a_handshake] {
+            slow.time_until_closed().await;
+        }
+        assert!(
+            start.elapsed() < Duration::from_secs(4),
+            "{transport:?}: took {:?}",
+            start.elapsed()
+        );
+        mid_body.send("body").await;
+        assert_eq!(mid_body.read_response().await.text(), "hellobody");
+        assert!(
+            !server.served.is_finished(),
+            "one request is still in flight"
+        );
+        server.handlers.gate.add_permits(1);
+        let answer = in_flight.read_response().await;
+        assert_eq!((answer.text(), answer.announces_close()), ("at last", true));
+        timeout(SOON, server.served)
+            .await
+            .expect("drained")
+            .expect("no panic")
+            .expect("no error");
+        assert!(
+            tokio::net::TcpStream::connect(server.address)
+                .await
+                .is_err(),
+            "nobody listens"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_drain_aborts_what_is_not_done_at_its_deadline() {
+    let drain = Duration::from_millis(300);
+    let server = EchoServer::start_with(
+        Transport::Tls,
+        Limits::internal(),
+        Duration::from_secs(60),
+        drain,
+    )
+    .await;
+    let mut client = server.connect().await;
+    client.send(GATED).await;
+    server.wait_until_reached(1).await;
+    let start = Instant::now();
+    server.shutdown.cancel();
+    timeout(SOON, server.served)
+        .await
+        .expect("ended")
+        .expect("no panic")
+        .expect("no error");
+    assert_between(start.elapsed(), drain, "drain");
+    assert!(client.is_closed_within(SOON).await);
+}
+
+/// RELIABILITY T5, with the default caps: all from one address, as behind a proxy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_good_request_is_answered_beside_a_thousand_bad_connections_which_all_end() {
+    let (body_time_max, drain) = (Duration::from_secs(3), Duration::from_secs(5));
+    let server =
+        EchoServer::start_with(Transport::Plain, Limits::public(), body_time_max, drain).await;
+    let mut bad = Vec::new();
+    for number in 0..1000 {
+        let mut client = server.connect().await;
+        if number % 2 == 0 {
+            client.send(HALF_BODY).await;
+        }
+        bad.push(client);
+    }
+    let start = Instant::now();
+    let mut good = server.connect().await;
+    for _ in 0..50 {
+        good.send(HELLO).await;
+        assert_eq!(good.read_response().await.status, 200);
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(20),
+        "50 requests took {:?}",
+        start.elapsed()
+    );
+    for mut client in bad {
+        client.time_until_closed().await;
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(60),
+        "the bad ones took {:?}",
+        start.elapsed()
+    );
+    let mut good = server.connect().await;
+    good.send(HELLO).await;
+    assert_eq!(good.read_response().await.status, 200);
+}

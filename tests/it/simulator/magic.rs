@@ -1,0 +1,247 @@
+//! Every magic prompt does what its row says. The table of the program is walked, so a row without a test fails.
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use evolink_receiver::simulator::magic_prompts;
+use serde_json::json;
+
+use super::files::{fetch, result_path};
+use super::{Stage, eventually, magic_callbacks};
+
+#[tokio::test]
+async fn every_magic_prompt_does_what_its_row_says() {
+    for (name, _) in magic_prompts() {
+        eprintln!("{name}"); // Says which one failed.
+        let stage = Stage::start().await;
+        let is_tested = refused(&stage, name).await
+            || answered(&stage, name).await
+            || ended(&stage, name).await
+            || queried(&stage, name).await
+            || fetched(&stage, name).await
+            || magic_callbacks::counted(&stage, name).await
+            || magic_callbacks::formed(&stage, name).await
+            || other(&stage, name).await;
+        assert!(is_tested, "no test for [sim:{name}]");
+        stage.simulator.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_instruction_is_refused() {
+    let stage = Stage::start().await;
+    let answer = stage.submit("a cat [sim:lost-calback]").await;
+    assert_eq!(
+        (answer.status, &answer.json()["error"]["param"]),
+        (400, &json!("prompt"))
+    );
+}
+
+async fn refused(stage: &Stage, name: &str) -> bool {
+    let (status, code, retry_after) = match name {
+        "rate-limited" => (429, json!("rate_limit_exceeded"), Some("1")),
+        "rate-limited-bare" => (429, json!("rate_limit_exceeded"), None),
+        "no-quota" => (402, json!("insufficient_quota"), None),
+        "no-access" => (403, json!("model_access_denied"), None),
+        "error-500" => (500, json!("internal_error"), None),
+        "unavailable" => (503, json!("service_unavailable"), None),
+        _ => return false,
+    };
+    let prompt = format!("[sim:{name},refusals=2]");
+    for _ in 0..2 {
+        let answer = stage.submit(&prompt).await;
+        assert_eq!((answer.status, answer.code()), (status, code.clone()));
+        assert_eq!(answer.header("retry-after"), retry_after);
+    }
+    assert_eq!(stage.simulator.stats().charges, 0);
+    stage.task(&prompt).await;
+    true
+}
+
+async fn answered(stage: &Stage, name: &str) -> bool {
+    match name {
+        "reset" => {
+            let error = stage
+                .post(&stage.request("[sim:reset]"))
+                .send()
+                .await
+                .unwrap_err();
+            assert!(is_reset(&error), "{error:?}");
+        }
+        "stall" => {
+            let started = Instant::now();
+            stage.task("[sim:stall=400ms]").await;
+            assert!(started.elapsed() >= Duration::from_millis(400));
+        }
+        "bad-gateway" => {
+            let answer = stage.submit("[sim:bad-gateway]").await;
+            assert!(answer.status == 502 && answer.text.starts_with("<html>"));
+        }
+        "garbage" => {
+            let answer = stage.submit("[sim:garbage]").await;
+            assert!(answer.status == 200 && answer.text.starts_with("<!DOCTYPE html>"));
+        }
+        "no-id" => {
+            let task = stage.submit("[sim:no-id]").await.json();
+            assert_eq!(
+                (&task["id"], &task["status"]),
+                (&json!(null), &json!("pending"))
+            );
+        }
+        "truncated-answer" => {
+            let request = stage.post(&stage.request("[sim:truncated-answer]"));
+            let response = request.send().await.unwrap();
+            assert_eq!(response.status(), 200);
+            assert!(response.bytes().await.is_err());
+        }
+        _ => return false,
+    }
+    // Accepted and charged all the same, and its callback tells.
+    assert_eq!(stage.simulator.stats().charges, 1);
+    assert_eq!(
+        stage.caught(1).await[0].json()["id"],
+        stage.simulator.tasks()[0].id
+    );
+    true
+}
+
+fn is_reset(error: &(dyn Error + 'static)) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionReset)
+        || error.source().is_some_and(is_reset)
+}
+
+async fn ended(stage: &Stage, name: &str) -> bool {
+    let (status, code) = match name {
+        "fail" => ("failed", json!("service_error")),
+        "content-policy" => ("failed", json!("content_policy_violation")),
+        "fail-bare" => ("failed", json!(null)),
+        "cancelled" | "canceled" => (name, json!(null)),
+        "no-results" => ("completed", json!(null)),
+        "never-ends" => {
+            let id = stage.task("[sim:never-ends]").await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let task = stage.query(&id).await.json();
+            assert_eq!(
+                (&task["status"], &task["progress"]),
+                (&json!("processing"), &json!(99))
+            );
+            assert!(stage.catcher.caught().is_empty());
+            return true;
+        }
+        _ => return false,
+    };
+    let id = stage.task(&format!("[sim:{name}]")).await;
+    let callback = stage.caught(1).await[0].json();
+    assert_eq!(callback, stage.query(&id).await.json());
+    assert_eq!(
+        (&callback["status"], &callback["error"]["code"]),
+        (&json!(status), &code)
+    );
+    assert_eq!(callback.get("results"), None);
+    let is_documented_failure = name == "content-policy";
+    assert_eq!(callback.get("created").is_none(), is_documented_failure);
+    assert_eq!(callback.get("type").is_none(), is_documented_failure);
+    let message = callback["error"]["message"].as_str().unwrap_or_default();
+    assert_eq!(message.contains('\n'), is_documented_failure);
+    assert_eq!(
+        stage.simulator.stats().refunds,
+        u64::from(name != "no-results")
+    );
+    true
+}
+
+async fn queried(stage: &Stage, name: &str) -> bool {
+    let (status, code) = match name {
+        "query-403" => (403, "permission_denied"),
+        "query-404" => (404, "task_not_found"),
+        "query-410" => (410, "task_not_found"),
+        "query-429" => (429, "rate_limit_exceeded"),
+        "query-500" => (500, "internal_error"),
+        _ => return false,
+    };
+    let id = stage.task(&format!("[sim:{name},query-faults=2]")).await;
+    for _ in 0..2 {
+        let answer = stage.query(&id).await;
+        assert_eq!((answer.status, answer.code()), (status, json!(code)));
+        assert_eq!(answer.header("retry-after").is_some(), status == 429);
+    }
+    assert_eq!(stage.query(&id).await.status, 200);
+    assert_eq!(stage.simulator.stats().polls, 3);
+    true
+}
+
+async fn fetched(stage: &Stage, name: &str) -> bool {
+    let prompt = match name {
+        "file-slow" => "[sim:file-slow=400ms,file-faults=1]".to_owned(),
+        _ if name.starts_with("file-") => format!("[sim:{name},file-faults=1]"),
+        _ => return false,
+    };
+    let id = stage.task(&prompt).await;
+    let path = result_path(stage, &id).await;
+    let started = Instant::now();
+    let first = fetch(stage, &path).await;
+    let first_took = started.elapsed();
+    let (status, content_type, bytes) = fetch(stage, &path).await.unwrap();
+    assert_eq!((status, content_type.as_str()), (200, "image/webp"));
+    match name {
+        "file-slow" => {
+            assert_eq!(first.unwrap().2, bytes);
+            assert!(first_took >= Duration::from_millis(400));
+        }
+        "file-403" => assert_eq!(first.unwrap().0, 403),
+        "file-404" => assert_eq!(first.unwrap().0, 404),
+        "file-410" => assert_eq!(first.unwrap().0, 410),
+        "file-truncated" => assert!(first.is_err()),
+        "file-wrong-type" => {
+            let (status, content_type, body) = first.unwrap();
+            assert_eq!((status, content_type.as_str()), (200, "image/webp"));
+            assert!(body.starts_with(b"<!DOCTYPE html>"));
+        }
+        "file-redirect" => {
+            assert_eq!(first.unwrap().0, 307);
+            let stored = path.replace("/files/", "/storage/");
+            assert_eq!(fetch(stage, &stored).await.unwrap().2, bytes);
+        }
+        "file-faults" => assert_eq!(first.unwrap().2, bytes),
+        _ => return false,
+    }
+    true
+}
+
+async fn other(stage: &Stage, name: &str) -> bool {
+    match name {
+        "well-behaved" => {
+            let id = stage
+                .task("[sim:fail,lost-callback,query-404,well-behaved]")
+                .await;
+            assert_eq!(stage.caught(1).await[0].json()["status"], "completed");
+            assert_eq!(stage.query(&id).await.status, 200);
+        }
+        "duration" => {
+            let started = Instant::now();
+            stage.task("[sim:duration=300ms]").await;
+            eventually(|| stage.simulator.stats().tasks_running == 0).await;
+            assert!(started.elapsed() >= Duration::from_millis(300));
+        }
+        "refusals" => {
+            assert_eq!(stage.submit("[sim:no-quota,refusals=1]").await.status, 402);
+            assert_eq!(stage.submit("[sim:no-quota,refusals=1]").await.status, 200);
+            assert_eq!(stage.submit("[sim:no-quota]").await.status, 402);
+            assert_eq!(stage.submit("[sim:no-quota]").await.status, 402);
+        }
+        "integer-codes" => {
+            let refused = stage.submit("[sim:no-quota,integer-codes]").await;
+            assert_eq!(refused.code(), json!(402));
+            let id = stage.task("[sim:query-500,integer-codes]").await;
+            assert_eq!(stage.query(&id).await.code(), json!(500));
+        }
+        "query-faults" => {
+            let id = stage.task("[sim:query-404,query-faults=1]").await;
+            assert_eq!(stage.query(&id).await.status, 404);
+            assert_eq!(stage.query(&id).await.status, 200);
+        }
+        _ => return false,
+    }
+    true
+}

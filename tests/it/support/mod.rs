@@ -1,0 +1,4 @@
+//! What the stories share.
+
+pub mod echo;
+pub mod raw;
