@@ -34,6 +34,8 @@ const READ_KEYS: [&str; 14] = [
     "callback_url",
 ];
 
+const REPEATED_KEY: &str = "a key that is read occurs twice";
+
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Why bytes are not one usable JSON object. The texts are shown to whoever sent them and hold nothing of theirs.
@@ -43,6 +45,8 @@ pub enum JsonError {
     NotUtf8,
     #[error("the body is not one JSON object (line {line}, column {column})")]
     NotAnObject { line: usize, column: usize },
+    #[error("the body has a key twice that is read once (line {line}, column {column})")]
+    RepeatedKey { line: usize, column: usize },
     #[error("a \\u escape does not make a Unicode character")]
     LoneSurrogate,
     #[error("nested more than {DEPTH_MAX} deep")]
@@ -59,10 +63,7 @@ impl Fields {
     pub fn parse(bytes: &[u8]) -> Result<Self, JsonError> {
         let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
         let text = std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?;
-        let fields = serde_json::from_str(text).map_err(|error| JsonError::NotAnObject {
-            line: error.line(),
-            column: error.column(),
-        })?;
+        let fields = serde_json::from_str(text).map_err(|error| json_error(&error))?;
         check_depth_and_escapes(text)?;
         Ok(fields)
     }
@@ -127,7 +128,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
         let mut fields = IndexMap::new();
         while let Some((key, value)) = members.next_entry::<String, Box<RawValue>>()? {
             if READ_KEYS.contains(&key.as_str()) && fields.contains_key(&key) {
-                return Err(de::Error::custom("a key that is read occurs twice"));
+                return Err(de::Error::custom(REPEATED_KEY));
             }
             fields.insert(key, value);
         }
@@ -149,6 +150,14 @@ impl Serialize for Fields {
         }
         map.end()
     }
+}
+
+fn json_error(error: &serde_json::Error) -> JsonError {
+    let (line, column) = (error.line(), error.column());
+    if error.is_data() && error.to_string().starts_with(REPEATED_KEY) {
+        return JsonError::RepeatedKey { line, column };
+    }
+    JsonError::NotAnObject { line, column }
 }
 
 /// Checks what `RawValue` leaves unchecked. `text` is known to be well-formed JSON.
@@ -257,7 +266,8 @@ mod tests {
 
     #[test]
     fn a_repeated_key_is_refused_only_if_it_is_read() {
-        assert!(parse(r#"{"id":"a","id":"b"}"#).is_err());
+        let repeated = parse(r#"{"id":"a","id":"b"}"#).unwrap_err();
+        assert!(matches!(repeated, JsonError::RepeatedKey { .. }));
         assert_eq!(parse(r#"{"x":1,"x":2}"#).unwrap().text("x"), Some("2"));
     }
 

@@ -309,10 +309,12 @@ impl Task {
         if !moves && !progressed {
             return Seen::unmoved(Verdict::Unchanged);
         }
-        // Progress that came in the wrong order must not be shown as a step back.
-        let shown = seen
-            .progress
-            .is_none_or(|progress| progress >= self.progress);
+        // What came in the wrong order must not be shown as a step back, neither in progress nor in status.
+        let behind = state == State::Pending && self.state != State::Pending;
+        let shown = !behind
+            && seen
+                .progress
+                .is_none_or(|progress| progress >= self.progress);
         Seen {
             verdict: Verdict::Recorded,
             event: moves.then(|| EventType::of(self.state)).flatten(),
@@ -329,6 +331,9 @@ impl Task {
         }
         if source != Source::Poll {
             self.ask_soon(now, pace);
+        } else if self.empty_polls > 0 {
+            // Also for an unresolved task: it takes so many polls to believe this one.
+            self.next_poll_at = Some(pace.next_poll(now, self.polls));
         }
         let forward = seen
             .progress

@@ -51,7 +51,7 @@ impl EvolinkClient {
         timeout: Duration,
         user_agent: &str,
     ) -> anyhow::Result<Self> {
-        Self::with_roots(base_url, api_key, timeout, user_agent, Vec::new())
+        Self::with_roots(base_url, api_key, timeout, user_agent, &[])
     }
 
     /// As `new`, and trusts `roots` besides those of the system.
@@ -63,7 +63,7 @@ impl EvolinkClient {
         api_key: SecretString,
         timeout: Duration,
         user_agent: &str,
-        roots: Vec<Certificate>,
+        roots: &[Certificate],
     ) -> anyhow::Result<Self> {
         ensure!(
             matches!(base_url.scheme(), "http" | "https") && base_url.has_host(),
@@ -87,7 +87,7 @@ impl EvolinkClient {
         }
         let headers = default_headers(&api_key)?;
         let builder =
-            || client_builder(&headers, timeout, user_agent).tls_certs_merge(roots.clone());
+            || client_builder(&headers, timeout, user_agent).tls_certs_merge(roots.iter().cloned());
         let no_client = "could not make a client for EvoLink";
         Ok(Self {
             submits: builder()

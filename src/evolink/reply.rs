@@ -51,7 +51,6 @@ pub enum SubmitReply {
 }
 
 /// What became of a poll.
-#[derive(Debug)]
 pub enum PollReply {
     /// Perhaps about another task than the one asked about; the recorder judges that.
     Seen(Observation),
@@ -141,5 +140,18 @@ impl fmt::Debug for Answer {
             .field("body_bytes", &self.body.len())
             .field("request_id", &self.request_id)
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PollReply {
+    /// Without bodies, as above.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Seen(seen) => f.debug_tuple("Seen").field(seen).finish(),
+            Self::Gone => f.write_str("Gone"),
+            Self::Throttled { retry_after } => write!(f, "Throttled({retry_after:?})"),
+            Self::Failed { reason } => write!(f, "Failed({reason:?})"),
+            Self::Unreadable { reason, .. } => write!(f, "Unreadable({reason:?})"),
+        }
     }
 }

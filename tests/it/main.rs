@@ -2,6 +2,8 @@
 
 mod cli;
 mod config;
+mod domain;
+mod evolink;
 mod listener;
 mod listener_caps;
 mod listener_drain;

@@ -151,9 +151,15 @@ pub(super) fn callback_url(fields: &Fields) -> Result<Option<String>, InvalidReq
         return Ok(None);
     }
     let is_web = |url: Url| matches!(url.scheme(), "http" | "https") && url.has_host();
-    let usable = fields.read::<String>("callback_url").filter(|text| {
-        text.chars().count() <= CALLBACK_URL_CHARS_MAX && Url::parse(text).is_ok_and(is_web)
-    });
+    // The parser of URLs would forgive spaces and line ends.
+    let is_plain = |text: &String| {
+        text.chars().count() <= CALLBACK_URL_CHARS_MAX
+            && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\')
+    };
+    let usable = fields
+        .read::<String>("callback_url")
+        .filter(is_plain)
+        .filter(|text| Url::parse(text).is_ok_and(is_web));
     usable.map(Some).ok_or_else(|| {
         let bound =
             format!("must be an http or https URL of at most {CALLBACK_URL_CHARS_MAX} characters");

@@ -3,17 +3,15 @@
 //! Whatever passes `Generation::parse` is within EvoLink's documented bounds; whatever does not never leaves this
 //! machine (RELIABILITY rule B9). Nothing is converted, trimmed or cut on the way: EvoLink gets what the app sent.
 
+mod fingerprint;
 mod members;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
-use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
 use super::json::{Fields, JsonError};
+pub use fingerprint::Fingerprint;
 use members::escaped;
 pub use members::{Model, Prompt, Seed, Size};
 
@@ -92,10 +90,10 @@ impl Generation {
     /// If a request had no JSON form, which none lacks.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        let request = serde_json::value::to_raw_value(&self.request(self.callback_url.as_deref()));
-        let mut hasher = Sha256::new();
-        hash_value(&request.expect("a request has a JSON form"), &mut hasher);
-        Fingerprint(hasher.finalize().into())
+        let request = self.request(self.callback_url.as_deref());
+        Fingerprint::of(
+            &serde_json::value::to_raw_value(&request).expect("a request has a JSON form"),
+        )
     }
 
     fn request<'a>(&'a self, callback_url: Option<&'a str>) -> EvolinkRequest<'a> {
@@ -111,8 +109,8 @@ impl Generation {
     }
 }
 
-/// The body of a submit as EvoLink documents it.
-#[derive(Debug, Serialize)]
+/// The body of a submit as EvoLink documents it. Not to be printed: it holds the prompt, and our callback URL is a secret.
+#[derive(Serialize)]
 pub struct EvolinkRequest<'a> {
     model: &'static str,
     prompt: &'a str,
@@ -126,22 +124,6 @@ pub struct EvolinkRequest<'a> {
     callback_url: Option<&'a str>,
     #[serde(flatten)]
     unknown: &'a Fields,
-}
-
-/// SHA-256 of a request; tells whether an `Idempotency-Key` came again with the same body (rule B10).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fingerprint([u8; 32]);
-
-impl Fingerprint {
-    #[must_use]
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self)
-    }
-
-    #[must_use]
-    pub const fn to_bytes(self) -> [u8; 32] {
-        self.0
-    }
 }
 
 impl From<JsonError> for InvalidRequest {
@@ -165,41 +147,4 @@ fn refuse_unknown(fields: &Fields) -> Result<(), InvalidRequest> {
         ),
         param: Some(name),
     })
-}
-
-/// Feeds `value` to `hasher` in one spelling. The depth of `value` is bounded by `json::DEPTH_MAX`.
-fn hash_value(value: &RawValue, hasher: &mut Sha256) {
-    let text = value.get();
-    let known = "well-formed JSON, as it was read before";
-    match text.as_bytes().first() {
-        Some(b'{') => {
-            let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).expect(known);
-            hasher.update(b"{");
-            for (key, member) in members {
-                hash_string(&key, hasher);
-                hash_value(member, hasher);
-            }
-            hasher.update(b"}");
-        }
-        Some(b'[') => {
-            let elements: Vec<&RawValue> = serde_json::from_str(text).expect(known);
-            hasher.update(b"[");
-            for element in elements {
-                hash_value(element, hasher);
-            }
-            hasher.update(b"]");
-        }
-        Some(b'"') => hash_string(&serde_json::from_str::<String>(text).expect(known), hasher),
-        _ => {
-            hasher.update(text.as_bytes());
-            hasher.update(b",");
-        }
-    }
-}
-
-/// The length goes first, so that no two lists of strings are hashed alike.
-fn hash_string(text: &str, hasher: &mut Sha256) {
-    hasher.update(b"\"");
-    hasher.update(text.len().to_be_bytes());
-    hasher.update(text.as_bytes());
 }

@@ -214,6 +214,9 @@ fn table_n_the_apps_own_callback_url_is_kept_from_evolink() {
         "\"/hook\"",
         "\"ftp://h/\"",
         "\"mailto:a@h\"",
+        "\" https://h/\"",
+        "\"https://h/\\n\"",
+        "\"https:\\\\\\\\h/\"",
         &long,
     ] {
         assert_refused(&body("callback_url", value), "callback_url");
@@ -294,34 +297,4 @@ fn a_message_repeats_little_of_what_was_given_and_nothing_that_disturbs_a_termin
 fn a_prompt_is_not_in_what_is_printed_for_debugging() {
     let generation = parse(&body("prompt", "\"a secret wish\"")).unwrap();
     assert!(!format!("{generation:?}").contains("wish"));
-}
-
-#[test]
-fn bodies_are_compared_as_values() {
-    let print = |text: &str| {
-        Generation::parse(text.as_bytes(), true)
-            .unwrap()
-            .fingerprint()
-    };
-    let first = r#"{"model":"z-image-turbo","prompt":"aé","seed":7,"x":{"a":1,"b":["c","d"]}}"#;
-    let same = [
-        "{ \"x\": {\"b\":[\"c\" , \"d\"],\"a\":1},\n\"seed\":7,\"prompt\":\"a\\u00e9\",\"model\":\"z-image-turbo\" }",
-        r#"{"model":"z-image-turbo","prompt":"aé","seed":7,"size":null,"x":{"a":1,"b":["c","d"]}}"#,
-    ];
-    for text in same {
-        assert_eq!(print(text), print(first), "{text}");
-    }
-    let other = [
-        r#"{"model":"z-image-turbo","prompt":"ae","seed":7,"x":{"a":1,"b":["c","d"]}}"#,
-        r#"{"model":"z-image-turbo","prompt":"aé","x":{"a":1,"b":["c","d"]}}"#,
-        r#"{"model":"z-image-turbo","prompt":"aé","seed":7,"x":{"a":1,"b":["d","c"]}}"#,
-        r#"{"model":"z-image-turbo","prompt":"aé","seed":7,"x":{"a":"1","b":["c","d"]}}"#,
-        r#"{"model":"z-image-turbo","prompt":"aé","seed":7,"x":{"a":1,"b":["cd"]}}"#,
-        r#"{"model":"z-image-turbo","prompt":"aé","seed":7,"x":{"a":1,"b":[["c"],"d"]}}"#,
-        r#"{"model":"z-image-turbo","prompt":"aé","seed":7,"callback_url":"https://h/","x":{"a":1,"b":["c","d"]}}"#,
-        r#"{"model":"z-image-turbo","prompt":"aé","seed":7,"nsfw_check":false,"x":{"a":1,"b":["c","d"]}}"#,
-    ];
-    for text in other {
-        assert_ne!(print(text), print(first), "{text}");
-    }
 }

@@ -1,0 +1,111 @@
+//! What two bodies have in common that are equal as values: one hash over one spelling.
+
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+/// SHA-256 of a request; tells whether an `Idempotency-Key` came again with the same body (rule B10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    pub(super) fn of(request: &RawValue) -> Self {
+        let mut hasher = Sha256::new();
+        hash_value(request, &mut hasher);
+        Self(hasher.finalize().into())
+    }
+
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 32] {
+        self.0
+    }
+}
+
+/// Feeds `value` to `hasher` in one spelling. The depth of `value` is bounded by `json::DEPTH_MAX`.
+fn hash_value(value: &RawValue, hasher: &mut Sha256) {
+    let text = value.get();
+    let known = "well-formed JSON, as it was read before";
+    match text.as_bytes().first() {
+        Some(b'{') => {
+            let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).expect(known);
+            hasher.update(b"{");
+            for (key, member) in members {
+                hash_string(&key, hasher);
+                hash_value(member, hasher);
+            }
+            hasher.update(b"}");
+        }
+        Some(b'[') => {
+            let elements: Vec<&RawValue> = serde_json::from_str(text).expect(known);
+            hasher.update(b"[");
+            for element in elements {
+                hash_value(element, hasher);
+            }
+            hasher.update(b"]");
+        }
+        Some(b'"') => hash_string(&serde_json::from_str::<String>(text).expect(known), hasher),
+        _ => {
+            hasher.update(text.as_bytes());
+            hasher.update(b",");
+        }
+    }
+}
+
+/// The length goes first, so that no two lists of strings are hashed alike.
+fn hash_string(text: &str, hasher: &mut Sha256) {
+    hasher.update(b"\"");
+    hasher.update(text.len().to_be_bytes());
+    hasher.update(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::generation::Generation;
+
+    #[test]
+    fn bodies_are_compared_as_values() {
+        let print = |text: &str| {
+            Generation::parse(text.as_bytes(), true)
+                .unwrap()
+                .fingerprint()
+        };
+        let first = r#"{"model":"z-image-turbo","prompt":"aé","seed":7,"x":{"a":1,"b":["c","d"]}}"#;
+        let same = [
+            "{ \"x\": {\"b\":[\"c\" , \"d\"],\"a\":1},\n\"seed\":7,\"prompt\":\"a\\u00e9\",\"model\":\"z-image-turbo\" }",
+            r#"{"model":"z-image-turbo","prompt":"aé","seed":7,"size":null,"x":{"a":1,"b":["c","d"]}}"#,
+        ];
+        for text in same {
+            assert_eq!(print(text), print(first), "{text}");
+        }
+        let other = [
+            r#"{"model":"z-image-turbo","prompt":"ae","seed":7,"x":{"a":1,"b":["c","d"]}}"#,
+            r#"{"model":"z-image-turbo","prompt":"aé","x":{"a":1,"b":["c","d"]}}"#,
+            r#"{"model":"z-image-turbo","prompt":"aé","seed":7,"x":{"a":1,"b":["d","c"]}}"#,
+            r#"{"model":"z-image-turbo","prompt":"aé","seed":7,"x":{"a":"1","b":["c","d"]}}"#,
+            r#"{"model":"z-image-turbo","prompt":"aé","seed":7,"x":{"a":1,"b":["cd"]}}"#,
+            r#"{"model":"z-image-turbo","prompt":"aé","seed":7,"x":{"a":1,"b":[["c"],"d"]}}"#,
+            r#"{"model":"z-image-turbo","prompt":"aé","seed":7,"callback_url":"https://h/","x":{"a":1,"b":["c","d"]}}"#,
+            r#"{"model":"z-image-turbo","prompt":"aé","seed":7,"nsfw_check":false,"x":{"a":1,"b":["c","d"]}}"#,
+        ];
+        for text in other {
+            assert_ne!(print(text), print(first), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_deepest_body_that_is_read_has_a_fingerprint() {
+        let nested = |depth: usize| {
+            let (open, close) = (r#"[{"k":"#.repeat(depth), "}]".repeat(depth));
+            format!(r#"{{"model":"z-image-turbo","prompt":"p","x":{open}1{close}}}"#)
+        };
+        let deepest = Generation::parse(nested(49).as_bytes(), true).unwrap();
+        let other = Generation::parse(nested(48).as_bytes(), true).unwrap();
+        assert_ne!(deepest.fingerprint(), other.fingerprint());
+    }
+}

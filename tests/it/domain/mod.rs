@@ -1,0 +1,23 @@
+//! The state machine of a task, as a whole: its table, and what holds for it whatever EvoLink says in whatever order.
+
+mod order;
+mod steps;
+mod table;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use evolink_receiver::domain::observation::Observation;
+use evolink_receiver::domain::polling::Pace;
+
+const PACE: Pace = Pace {
+    first_poll_after: Duration::from_secs(15),
+    interval_min: Duration::from_secs(3),
+    give_up_after: Duration::from_hours(24),
+};
+
+/// What EvoLink says of task `t`: `status`, and `more` members as JSON text.
+fn observation(status: &str, more: &str) -> Observation {
+    let body = format!(r#"{{"id":"t","status":"{status}"{more}}}"#);
+    Observation::parse(Bytes::from(body)).unwrap()
+}

@@ -1,0 +1,208 @@
+//! Properties of the state machine over observations that are reordered, repeated and in conflict, with time passing
+//! and polls failing in between.
+
+use std::time::Duration;
+
+use evolink_receiver::domain::event::EventType;
+use evolink_receiver::domain::ids::SubmissionId;
+use evolink_receiver::domain::observation::Source;
+use evolink_receiver::domain::task::{State, Task, Verdict};
+use proptest::prelude::*;
+
+use super::steps::{NONE, ONE, OTHER, START, Step, anything, running, see, silence, source};
+use super::{PACE, observation};
+
+fn fresh() -> Task {
+    Task::new(SubmissionId::new(START), State::Submitting, START)
+}
+
+/// Applies `steps` two seconds apart; `check` sees the task before and after each.
+fn run(
+    task: &mut Task,
+    steps: &[Step],
+    mut check: impl FnMut(&Task, &Task, Option<Verdict>, Option<EventType>),
+) {
+    let mut now = START;
+    for step in steps {
+        now = now.after(Duration::from_secs(2));
+        let before = task.clone();
+        let (verdict, event) = step.apply(task, now);
+        check(&before, task, verdict, event);
+    }
+}
+
+fn rank(state: State) -> u8 {
+    match state {
+        State::Submitting => 0,
+        State::SubmitUnknown | State::Rejected => 1,
+        State::Pending => 2,
+        State::Processing => 3,
+        State::Unresolved => 4,
+        State::Completed | State::Failed | State::Cancelled => 5,
+    }
+}
+
+fn is_outcome(event: EventType) -> bool {
+    matches!(
+        event,
+        EventType::Completed | EventType::Failed | EventType::Cancelled
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// I11, I12: an outcome never changes; states and progress only move forward; the task id is bound once.
+    #[test]
+    fn nothing_ever_goes_back(steps in anything()) {
+        run(&mut fresh(), &steps, |before, after, verdict, _| {
+            assert!(rank(before.state) <= rank(after.state), "{before:?} {after:?}");
+            assert!(before.progress <= after.progress);
+            assert!(before.task_id.is_none() || before.task_id == after.task_id);
+            if before.state.is_outcome() {
+                let kept = |task: &Task| (task.state, task.outcome_at, task.source, task.results_digest, task.progress);
+                assert_eq!(kept(before), kept(after));
+                assert_ne!(verdict, Some(Verdict::Recorded));
+                assert_eq!(after.next_poll_at, None);
+            }
+        });
+    }
+
+    /// Promise 2: one event for an outcome, when it happens and never again; each state is announced once.
+    #[test]
+    fn an_outcome_is_announced_once(steps in anything()) {
+        let mut announced = Vec::new();
+        let mut task = fresh();
+        run(&mut task, &steps, |before, after, verdict, event| {
+            let ended = !before.state.is_outcome() && after.state.is_outcome();
+            assert_eq!(event.is_some_and(is_outcome), ended);
+            assert_eq!(verdict == Some(Verdict::Conflict), event == Some(EventType::Conflict));
+            if before.state != after.state {
+                assert_eq!(event, EventType::of(after.state));
+            }
+            announced.extend(event.filter(|event| *event != EventType::Conflict));
+        });
+        prop_assert_eq!(announced.iter().filter(|event| is_outcome(**event)).count(), usize::from(task.state.is_outcome()));
+        announced.sort_by_key(|event| event.as_str());
+        let all = announced.len();
+        announced.dedup();
+        prop_assert_eq!(announced.len(), all);
+    }
+
+    /// I16: with one outcome among them, the order and number of statements makes no difference to where a task ends.
+    #[test]
+    fn the_order_makes_no_difference_to_the_outcome(
+        (steps, shuffled) in
+            (prop::sample::select(vec![("completed", ONE), ("completed", OTHER), ("failed", NONE), ("cancelled", NONE)]))
+            .prop_flat_map(|(status, results)| (
+                prop::collection::vec(see(status, results), 1..4),
+                prop::collection::vec(prop_oneof![running(), silence()], 0..8),
+            ))
+            .prop_map(|(outcomes, others)| [outcomes, others].concat())
+            .prop_flat_map(|steps| (Just(steps.clone()), Just(steps).prop_shuffle()))
+    ) {
+        let end = |steps: &[Step]| {
+            let (mut task, mut conflicts) = (fresh(), 0);
+            run(&mut task, steps, |_, _, verdict, _| conflicts += usize::from(verdict == Some(Verdict::Conflict)));
+            (task.state, task.results_digest, task.task_id, conflicts)
+        };
+        let ended = end(&steps);
+        prop_assert!(ended.0.is_outcome());
+        prop_assert_eq!(ended.3, 0);
+        prop_assert_eq!(ended, end(&shuffled));
+    }
+
+    /// I16 for a task that has not ended: neither state nor progress depends on the order.
+    #[test]
+    fn the_order_makes_no_difference_to_a_task_under_way(
+        (steps, shuffled) in prop::collection::vec(running(), 1..8)
+            .prop_flat_map(|steps| (Just(steps.clone()), Just(steps).prop_shuffle()))
+    ) {
+        let end = |steps: &[Step]| {
+            let mut task = fresh();
+            run(&mut task, steps, |_, _, _, _| {});
+            (task.state, task.progress)
+        };
+        prop_assert_eq!(end(&steps), end(&shuffled));
+    }
+
+    /// I17: time alone never invents an outcome, and an outcome that comes late is recorded and announced as usual.
+    #[test]
+    fn silence_is_never_an_outcome(
+        begun in prop::collection::vec(running(), 0..3),
+        quiet in prop::collection::vec(silence(), 0..16),
+        late in see("completed", ONE),
+    ) {
+        let mut task = fresh();
+        let steps = [begun, quiet].concat();
+        let mut unresolved = 0;
+        run(&mut task, &steps, |_, after, _, event| {
+            assert!(!after.state.is_outcome() && !event.is_some_and(is_outcome));
+            unresolved += usize::from(event == Some(EventType::Unresolved));
+        });
+        prop_assert!(unresolved <= 1);
+        let (verdict, event) = late.apply(&mut task, START.after(Duration::from_hours(48)));
+        prop_assert_eq!((verdict, event), (Some(Verdict::Recorded), Some(EventType::Completed)));
+        prop_assert_eq!(task.state, State::Completed);
+    }
+
+    /// I15: a task under way is always due for a poll, and no poll comes sooner than the pace allows.
+    #[test]
+    fn a_task_under_way_is_always_to_be_polled_but_never_too_soon(steps in anything()) {
+        run(&mut fresh(), &steps, |_, task, _, _| {
+            if matches!(task.state, State::Pending | State::Processing) {
+                assert!(task.next_poll_at.is_some(), "{task:?}");
+            }
+            if let (Some(next), Some(last)) = (task.next_poll_at, task.polled_at) {
+                assert!(next >= last.after(PACE.interval_min), "{task:?}");
+            }
+        });
+    }
+
+    /// B6: without results, `completed` is believed at the third poll running, and not by any number of callbacks.
+    #[test]
+    fn an_empty_completion_needs_three_polls(callbacks in 0..8_usize, polls in 0..6_u8) {
+        let empty = |source| Step::See { status: "completed", progress: None, results: NONE, source };
+        let mut task = fresh();
+        let mut steps = vec![empty(Source::Callback); callbacks];
+        steps.extend((0..polls).map(|_| empty(Source::Poll)));
+        run(&mut task, &steps, |_, _, _, _| {});
+        prop_assert_eq!(task.state == State::Completed, polls >= 3);
+    }
+
+    /// I12 for what people see: neither status nor progress of the body to show goes back.
+    #[test]
+    fn what_is_shown_never_goes_back(steps in prop::collection::vec(running(), 1..12), given_up in any::<bool>()) {
+        let (mut task, mut shown_processing, mut shown_progress) = (fresh(), false, 0);
+        for step in &steps {
+            let Step::See { status, progress, source, .. } = step else { unreachable!("only statements") };
+            let progress_member = progress.map_or(String::new(), |value| format!(r#","progress":{value}"#));
+            let seen = task.see(&observation(status, &progress_member), *source, START, &PACE);
+            if seen.shown {
+                prop_assert!(!(shown_processing && matches!(*status, "pending" | "queued")), "{:?}", steps);
+                prop_assert!(progress.is_none_or(|value| value >= shown_progress), "{:?}", steps);
+                shown_processing |= *status == "processing";
+                shown_progress = progress.unwrap_or(shown_progress);
+            }
+            if given_up {
+                task.give_up();
+            }
+        }
+    }
+
+    /// B6 for a task that we had stopped asking about: one empty completion has EvoLink asked until it is believed.
+    #[test]
+    fn an_unresolved_task_is_asked_until_an_empty_completion_is_believed(source in source()) {
+        let mut task = fresh();
+        task.see(&observation("processing", ""), Source::Submit, START, &PACE);
+        task.give_up();
+        let mut now = START;
+        task.see(&observation("completed", ""), source, now, &PACE);
+        for _ in 0..3 {
+            let Some(next) = task.next_poll_at else { break };
+            now = next;
+            task.see(&observation("completed", ""), Source::Poll, now, &PACE);
+        }
+        prop_assert_eq!((task.state, task.next_poll_at), (State::Completed, None));
+    }
+}

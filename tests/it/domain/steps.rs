@@ -1,0 +1,121 @@
+//! The things that may happen to a task, and how to make up any number of them.
+
+use evolink_receiver::domain::event::EventType;
+use evolink_receiver::domain::observation::Source;
+use evolink_receiver::domain::task::{State, Task, Verdict};
+use evolink_receiver::domain::timestamp::Timestamp;
+use proptest::prelude::*;
+
+use super::{PACE, observation};
+
+pub const START: Timestamp = Timestamp::from_millis(1_757_165_031_007);
+
+/// One thing that happens to a task.
+#[derive(Clone, Debug)]
+pub enum Step {
+    See {
+        status: &'static str,
+        progress: Option<u8>,
+        results: &'static str,
+        source: Source,
+    },
+    Miss,
+    AskInVain,
+    AskSoon,
+    GiveUp,
+    EndSubmit(State),
+}
+
+impl Step {
+    pub fn apply(&self, task: &mut Task, now: Timestamp) -> (Option<Verdict>, Option<EventType>) {
+        match self {
+            Self::See {
+                status,
+                progress,
+                results,
+                source,
+            } => {
+                let progress =
+                    progress.map_or(String::new(), |value| format!(r#","progress":{value}"#));
+                let before = (task.state, task.progress);
+                let seen = observation(status, &format!("{progress}{results}"));
+                let seen = task.see(&seen, *source, now, &PACE);
+                let moved = before != (task.state, task.progress);
+                assert_eq!(seen.moved, moved, "{self:?} on {task:?}");
+                return (Some(seen.verdict), seen.event);
+            }
+            // EvoLink is polled only about a task whose id is known.
+            Self::Miss if task.task_id.is_some() => return (None, task.miss(now, &PACE)),
+            Self::AskInVain if task.task_id.is_some() => task.asked_in_vain(now, &PACE),
+            Self::GiveUp => return (None, task.give_up()),
+            Self::EndSubmit(state) => task.end_submit(*state),
+            Self::AskSoon => task.ask_soon(now, &PACE),
+            Self::Miss | Self::AskInVain => {}
+        }
+        (None, None)
+    }
+}
+
+pub const ONE: &str = r#","results":["https://h/a"]"#;
+pub const OTHER: &str = r#","results":["https://h/b"]"#;
+pub const NONE: &str = "";
+
+pub fn source() -> impl Strategy<Value = Source> {
+    prop::sample::select(vec![
+        Source::Submit,
+        Source::Callback,
+        Source::Poll,
+        Source::Replay,
+    ])
+}
+
+pub fn progress() -> impl Strategy<Value = Option<u8>> {
+    prop::option::of(0..=100_u8)
+}
+
+pub fn see(status: &'static str, results: &'static str) -> impl Strategy<Value = Step> {
+    (progress(), source()).prop_map(move |(progress, source)| Step::See {
+        status,
+        progress,
+        results,
+        source,
+    })
+}
+
+pub fn running() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        see("pending", NONE),
+        see("processing", NONE),
+        see("paused", NONE),
+        see("queued", NONE)
+    ]
+}
+
+pub fn outcome() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        see("completed", ONE),
+        see("completed", OTHER),
+        see("completed", NONE),
+        see("failed", NONE),
+        see("cancelled", NONE),
+    ]
+}
+
+/// What happens although EvoLink says nothing.
+pub fn silence() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        Just(Step::Miss),
+        Just(Step::AskInVain),
+        Just(Step::AskSoon),
+        Just(Step::GiveUp),
+        Just(Step::EndSubmit(State::SubmitUnknown)),
+        Just(Step::EndSubmit(State::Rejected)),
+    ]
+}
+
+pub fn anything() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(
+        prop_oneof![3 => running(), 3 => outcome(), 2 => silence()],
+        0..24,
+    )
+}

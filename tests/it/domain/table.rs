@@ -1,0 +1,146 @@
+//! Every state × every kind of observation × every source, as one table to be read and reviewed.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use evolink_receiver::domain::ids::{SubmissionId, TaskId};
+use evolink_receiver::domain::observation::{Observation, Source};
+use evolink_receiver::domain::task::{State, Task};
+use evolink_receiver::domain::timestamp::Timestamp;
+
+use super::{PACE, observation};
+
+const SOURCES: [Source; 4] = [
+    Source::Submit,
+    Source::Callback,
+    Source::Poll,
+    Source::Replay,
+];
+const NOW: Timestamp = Timestamp::from_millis(1_757_165_031_007);
+const RESULTS: &str = r#","results":["https://h/a"]"#;
+
+/// An observation, and how many empty polls came before it.
+struct Case {
+    name: &'static str,
+    observation: Observation,
+    empty_polls: u8,
+    sources: &'static [Source],
+}
+
+fn cases() -> Vec<Case> {
+    let case = |name, status, more| Case {
+        name,
+        observation: observation(status, more),
+        empty_polls: 0,
+        sources: &SOURCES,
+    };
+    let third_poll = Case {
+        name: "completed, empty, third poll",
+        observation: observation("completed", ""),
+        empty_polls: 2,
+        sources: &[Source::Poll],
+    };
+    vec![
+        case("pending", "pending", ""),
+        case("pending 50", "pending", r#","progress":50"#),
+        case("processing", "processing", ""),
+        case("processing 20", "processing", r#","progress":20"#),
+        case("processing 50", "processing", r#","progress":50"#),
+        case("unknown word", "paused", ""),
+        case("unknown word 50", "paused", r#","progress":50"#),
+        case("completed", "completed", RESULTS),
+        case(
+            "completed, signed anew",
+            "completed",
+            r#","results":["https://h/a?sig=2"]"#,
+        ),
+        case(
+            "completed, other results",
+            "completed",
+            r#","results":["https://h/b"]"#,
+        ),
+        case("completed, empty", "completed", ""),
+        third_poll,
+        case("failed", "failed", ""),
+        case("cancelled", "cancelled", ""),
+    ]
+}
+
+/// A task in `state`, as it would be there; one that is under way is at 30.
+fn task_in(state: State) -> Task {
+    let submitted_at = NOW.before(Duration::from_secs(20));
+    let mut task = Task::new(SubmissionId::new(submitted_at), state, submitted_at);
+    if state.is_confirmed() {
+        task.task_id = TaskId::parse("t");
+        task.source = Some(Source::Submit);
+    }
+    match state {
+        State::Pending | State::Processing => {
+            task.next_poll_at = Some(NOW.after(Duration::from_secs(40)));
+        }
+        State::Completed => {
+            task.results_digest = Some(observation("completed", RESULTS).results_digest());
+        }
+        State::Submitting
+        | State::SubmitUnknown
+        | State::Rejected
+        | State::Failed
+        | State::Cancelled
+        | State::Unresolved => {}
+    }
+    if matches!(state, State::Processing | State::Unresolved) {
+        task.progress = 30;
+    }
+    task.outcome_at = state.is_outcome().then_some(submitted_at);
+    task
+}
+
+/// What `case` by `source` makes of a task in `state`, in one line.
+fn effect(state: State, case: &Case, source: Source) -> String {
+    let mut task = task_in(state);
+    task.empty_polls = case.empty_polls;
+    let seen = task.see(&case.observation, source, NOW, &PACE);
+    let verdict = seen.verdict.as_str();
+    let event = seen.event.map_or("-", |event| event.as_str());
+    let shown = if seen.shown { "shown" } else { "-" };
+    let poll = task.next_poll_at.map_or("no poll".to_owned(), |at| {
+        format!("poll in {} s", at.since(NOW).as_secs())
+    });
+    let state = task.state.as_str();
+    format!(
+        "{verdict:9} | {state:10} {:3} | {event:15} | {shown:5} | {poll}",
+        task.progress
+    )
+}
+
+fn rows(state: State, case: &Case) -> Vec<(String, Vec<&'static str>)> {
+    let mut rows: Vec<(String, Vec<&str>)> = Vec::new();
+    for source in case.sources {
+        let effect = effect(state, case, *source);
+        match rows.iter_mut().find(|(other, _)| *other == effect) {
+            Some((_, sources)) => sources.push(source.as_str()),
+            None => rows.push((effect, vec![source.as_str()])),
+        }
+    }
+    rows
+}
+
+#[test]
+fn the_whole_table() {
+    let mut table = String::new();
+    for state in State::ALL {
+        for case in cases() {
+            for (effect, sources) in rows(state, &case) {
+                let sources = if sources.len() == SOURCES.len() {
+                    "any".to_owned()
+                } else {
+                    sources.join(" ")
+                };
+                let (state, name) = (state.as_str(), case.name);
+                writeln!(table, "{state:14} | {name:28} | {sources:22} | {effect}").unwrap();
+            }
+        }
+        table.push('\n');
+    }
+    insta::assert_snapshot!(table);
+}

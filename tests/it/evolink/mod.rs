@@ -1,0 +1,54 @@
+//! Our client against an EvoLink that may do anything: accept, refuse, reset, stall, lie, or speak garbage.
+
+mod misbehaviour;
+mod raw_server;
+mod reads;
+mod requests;
+mod submit;
+mod tls;
+
+use std::time::Duration;
+
+use evolink_receiver::domain::ids::SubmissionId;
+use evolink_receiver::domain::timestamp::Timestamp;
+use evolink_receiver::evolink::{EvolinkClient, SubmitReply, USER_AGENT};
+use secrecy::SecretString;
+use serde_json::json;
+use url::Url;
+
+const KEY: &str = "sk-evolink-4f1d0c7a2b9e";
+
+const PENDING: &str = r#"{"created":1757165031,"id":"task-unified-1757165031-uyujaw3d","model":"z-image-turbo",
+    "object":"image.generation.task","progress":0,"status":"pending","task_info":{"can_cancel":true,"estimated_time":10},
+    "type":"image","usage":{"billing_rule":"per_call","credits_reserved":0.026,"user_group":"default"}}"#;
+
+/// Longer than any of these tests takes, however busy the machine is.
+const PATIENT: Duration = Duration::from_mins(1);
+
+fn client(base_url: &str) -> EvolinkClient {
+    client_with_timeout(base_url, PATIENT)
+}
+
+fn client_with_timeout(base_url: &str, timeout: Duration) -> EvolinkClient {
+    let url = Url::parse(base_url).unwrap();
+    EvolinkClient::new(url, SecretString::from(KEY), timeout, USER_AGENT).unwrap()
+}
+
+async fn submit(client: &EvolinkClient) -> SubmitReply {
+    let body = json!({"model": "z-image-turbo", "prompt": "a cute cat"});
+    let submission_id = SubmissionId::new(Timestamp::from_millis(1_757_165_031_007));
+    client.submit(&body, submission_id).await
+}
+
+/// An HTTP answer, byte for byte.
+fn http(status: u16, headers: &[&str], body: &str) -> Vec<u8> {
+    let mut answer = format!(
+        "HTTP/1.1 {status} Whatever\r\ncontent-length: {}\r\n",
+        body.len()
+    );
+    for header in headers {
+        answer.push_str(header);
+        answer.push_str("\r\n");
+    }
+    format!("{answer}\r\n{body}").into_bytes()
+}

@@ -1,0 +1,135 @@
+//! A server that reads a whole request, then sends exactly the bytes it was given, and ends as it was told.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+const REQUEST_BYTES_MAX: usize = 256 * 1024;
+
+/// What becomes of the connection once the bytes are sent.
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    Close,
+    Reset,
+    /// Stays, and answers further requests likewise: a keep-alive, or, if too few bytes were sent, a stall.
+    Open,
+}
+
+pub struct RawServer {
+    pub url: String,
+    requests: Arc<Mutex<Vec<String>>>,
+    connections: Arc<AtomicUsize>,
+    /// Ends with the server, and its connections with it.
+    _worker: JoinSet<()>,
+}
+
+impl RawServer {
+    pub async fn start(bytes: Vec<u8>, end: End) -> Self {
+        Self::start_with(bytes, end, None).await
+    }
+
+    pub async fn start_with(bytes: Vec<u8>, end: End, tls: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (log, count) = (Arc::clone(&requests), Arc::clone(&connections));
+        let mut worker = JoinSet::new();
+        worker.spawn(async move {
+            let mut open = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::Relaxed);
+                let (bytes, log, tls) = (bytes.clone(), Arc::clone(&log), tls.clone());
+                open.spawn(async move {
+                    if matches!(end, End::Reset) {
+                        stream.set_zero_linger().unwrap();
+                    }
+                    serve(stream, tls, &bytes, end, &log).await;
+                });
+            }
+        });
+        let url = format!("{scheme}://{address}");
+        Self {
+            url,
+            requests,
+            connections,
+            _worker: worker,
+        }
+    }
+
+    /// The whole requests that came, head and body.
+    pub fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    bytes: &[u8],
+    end: End,
+    log: &Mutex<Vec<String>>,
+) {
+    match tls {
+        None => answer_all(stream, bytes, end, log).await,
+        Some(tls) => {
+            if let Ok(stream) = tls.accept(stream).await {
+                answer_all(stream, bytes, end, log).await;
+            }
+        }
+    }
+}
+
+async fn answer_all(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    bytes: &[u8],
+    end: End,
+    log: &Mutex<Vec<String>>,
+) {
+    while let Some(request) = read_request(&mut stream).await {
+        log.lock().unwrap().push(request);
+        // The client may have had enough, and closed.
+        let _ = stream.write_all(bytes).await;
+        let _ = stream.flush().await;
+        match end {
+            End::Open => {}
+            End::Reset => return,
+            End::Close => {
+                let _ = stream.shutdown().await;
+                return;
+            }
+        }
+    }
+}
+
+/// One whole request; `None` at the end of the connection.
+async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
+    let mut read = Vec::new();
+    while read.len() < REQUEST_BYTES_MAX {
+        let text = String::from_utf8_lossy(&read);
+        if let Some((head, body)) = text.split_once("\r\n\r\n")
+            && body.len() >= content_length(head)
+        {
+            return Some(text.into_owned());
+        }
+        if stream.read_buf(&mut read).await.ok()? == 0 {
+            return None;
+        }
+    }
+    None
+}
+
+fn content_length(head: &str) -> usize {
+    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+    let length = lines.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    length.map_or(0, |(_, value)| value.parse().unwrap())
+}
