@@ -10,7 +10,6 @@ use super::options::Options;
 use super::plan::{Fault, Faults};
 
 #[derive(Debug, clap::Args)]
-#[derive(clap::Args)]
 #[command(after_long_help = misbehaviours())]
 pub struct SimulateArgs {
     /// Address to listen on, plain HTTP
