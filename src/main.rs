@@ -29,7 +29,8 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), CommandError> {
-    let mut out = stdout().lock();
+    // Not locked: `serve` logs there from every thread.
+    let mut out = stdout();
     match command {
         Command::Serve(args) => wait(serve::serve(&args)),
         Command::Simulate(args) => wait(serve::simulate(args)),

@@ -1,5 +1,11 @@
 //! Tests from outside: one binary, one module for each story.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "in tests a panic is the report, and the clock is real"
+)]
+
 mod cli;
 mod config;
 mod domain;
@@ -8,6 +14,7 @@ mod listener;
 mod listener_caps;
 mod listener_drain;
 mod listener_framing;
+mod main_job;
 mod simulator;
 mod support;
 mod tls;

@@ -1,5 +1,6 @@
 //! What the stories share.
 
+pub mod app;
 pub mod certificates;
 pub mod echo;
 pub mod raw;

@@ -1,0 +1,310 @@
+//! A whole receiver for a test: the real `App` with its real listeners, TLS and store in a folder of its own, and, if the
+//! story wants it, the simulator in EvoLink's place.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evolink_receiver::app::App;
+use evolink_receiver::clock::Clock;
+use evolink_receiver::config::{Config, TlsMode};
+use evolink_receiver::domain::callback_token::{KeyRing, Subject};
+use evolink_receiver::domain::timestamp::Timestamp;
+use evolink_receiver::exit::CommandError;
+use evolink_receiver::metrics::Metrics;
+use evolink_receiver::simulator::{self, Simulator};
+use reqwest::Method;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::raw::RawClient;
+
+/// Far above any time under test: reaching it means that it will never happen.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+pub const EVOLINK_KEY: &str = "sk-canary-evolink-key";
+
+/// When tests with a manual clock begin.
+pub const START: Timestamp = Timestamp::from_millis(1_757_165_031_000);
+
+pub struct TestApp {
+    pub public: SocketAddr,
+    pub internal: SocketAddr,
+    pub certificate_pem: String,
+    pub key_ring: KeyRing,
+    pub metrics: Metrics,
+    pub clock: Clock,
+    pub config: Config,
+    pub http: reqwest::Client,
+    folder: Arc<TempDir>,
+    stop: CancellationToken,
+    running: JoinHandle<Result<(), CommandError>>,
+}
+
+/// What becomes a `TestApp`.
+pub struct TestAppBuilder {
+    folder: Arc<TempDir>,
+    clock: Clock,
+    config: Config,
+}
+
+impl TestApp {
+    /// A receiver whose EvoLink refuses connections, on the system's clock.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    pub fn builder() -> TestAppBuilder {
+        TestAppBuilder::new(Arc::new(tempfile::tempdir().unwrap()))
+    }
+
+    /// A receiver in front of a simulator. `options` may be the default: what the two must know of each other is filled in.
+    pub async fn start_with_simulator(options: simulator::Options) -> (Self, Simulator) {
+        Self::builder().start_with_simulator(options).await
+    }
+
+    pub fn store_path(&self) -> PathBuf {
+        self.folder.path().join("receiver.db")
+    }
+
+    /// The token for `subject`, as the receiver would mint it.
+    pub fn token(&self, subject: &Subject) -> String {
+        self.key_ring.mint(subject)
+    }
+
+    /// A standing token.
+    pub fn standing_token(&self, label: &str) -> String {
+        self.token(&Subject::Standing(label.parse().unwrap()))
+    }
+
+    pub async fn raw_public(&self) -> RawClient {
+        RawClient::connect_tls(self.public, &self.certificate_pem, "localhost").await
+    }
+
+    /// POSTs `body` to the callback URL of `token`, over TLS, and gives status and body.
+    pub async fn callback(&self, token: &str, body: impl Into<reqwest::Body>) -> (u16, String) {
+        let url = format!("https://localhost:{}/callbacks/{token}", self.public.port());
+        let request = self
+            .http
+            .post(url)
+            .header("content-type", "application/json")
+            .body(body);
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// The `result` that a callback is answered with; the status where there is none.
+    pub async fn callback_result(&self, token: &str, body: impl Into<reqwest::Body>) -> String {
+        let (status, body) = self.callback(token, body).await;
+        let result = serde_json::from_str::<Value>(&body)
+            .ok()
+            .and_then(|body| Some(body["result"].as_str()?.to_owned()));
+        result.unwrap_or_else(|| status.to_string())
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.http
+            .request(method, format!("http://{}{path}", self.internal))
+    }
+
+    /// Status and JSON of a GET on the internal listener.
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        let answer = self.request(Method::GET, path).send().await.unwrap();
+        (
+            answer.status().as_u16(),
+            answer.json().await.unwrap_or(Value::Null),
+        )
+    }
+
+    /// Status and JSON of a submit.
+    pub async fn submit(&self, body: &Value) -> (u16, Value) {
+        let request = self
+            .request(Method::POST, "/v1/images/generations")
+            .json(body);
+        let answer = request.send().await.unwrap();
+        (
+            answer.status().as_u16(),
+            answer.json().await.unwrap_or(Value::Null),
+        )
+    }
+
+    /// The task object of a submit that EvoLink accepted.
+    pub async fn submitted(&self, prompt: &str) -> Value {
+        let (status, task) = self
+            .submit(&json!({"model": "z-image-turbo", "prompt": prompt}))
+            .await;
+        assert_eq!(status, 200, "{task}");
+        task
+    }
+
+    /// The task object once `is_it` says so.
+    pub async fn task_when(&self, id: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (status, task) = self.get(&format!("/v1/tasks/{id}")).await;
+            if status == 200 && is_it(&task) {
+                return task;
+            }
+            assert!(Instant::now() < deadline, "it never came: {status} {task}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The value of a counter, by its name and labels as `/metrics` shows them; 0 if it is not there.
+    pub fn counter(&self, series: &str) -> u64 {
+        let text = self.metrics.render();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0, |value| value.parse().unwrap())
+    }
+
+    /// RELIABILITY I48: every callback that began has ended in exactly one way.
+    pub fn assert_counters_balance(&self) {
+        let ended: u64 = [
+            "recorded",
+            "unchanged",
+            "duplicate",
+            "conflict",
+            "quarantined",
+            "refused",
+            "aborted",
+        ]
+        .iter()
+        .map(|result| {
+            self.counter(&format!(
+                "evolink_receiver_callbacks_total{{result=\"{result}\"}}"
+            ))
+        })
+        .sum();
+        assert_eq!(
+            ended,
+            self.counter("evolink_receiver_callbacks_received_total"),
+            "{}",
+            self.metrics.render()
+        );
+    }
+
+    /// A second, read-only connection to the same database, for looking behind the scenes.
+    pub async fn database(&self) -> sqlx::SqlitePool {
+        let url = format!("sqlite:{}?mode=ro", self.store_path().display());
+        sqlx::SqlitePool::connect(&url).await.unwrap()
+    }
+
+    /// Stops as SIGTERM would, and gives what is needed to start again on the same folder.
+    pub async fn stop(self) -> (Result<(), CommandError>, TestAppBuilder) {
+        self.stop.cancel();
+        let ended = self.running.await.unwrap();
+        let builder = TestAppBuilder {
+            folder: self.folder,
+            clock: self.clock,
+            config: self.config,
+        };
+        (ended, builder)
+    }
+}
+
+impl TestAppBuilder {
+    fn new(folder: Arc<TempDir>) -> Self {
+        let mut config = Config::default();
+        config.public.listen = "127.0.0.1:0".parse().unwrap();
+        config.internal.listen = "127.0.0.1:0".parse().unwrap();
+        config.public.base_url = Url::parse("https://localhost").unwrap();
+        config.public.tls.mode = TlsMode::SelfSigned;
+        config.public.tls.self_signed_dir = folder.path().to_owned();
+        config.evolink.base_url = Url::parse("http://127.0.0.1:1").unwrap();
+        config.evolink.api_key = Some(SecretString::from(EVOLINK_KEY));
+        config.store.url = format!("sqlite:{}", folder.path().join("receiver.db").display());
+        config.callback_tokens.key_file = folder.path().join("callback_tokens.key");
+        Self {
+            folder,
+            clock: Clock::System,
+            config,
+        }
+    }
+
+    /// A clock that stands still at `START` until the test moves it with `clock.advance`.
+    pub fn with_manual_clock(mut self) -> Self {
+        self.clock = Clock::manual(START);
+        self
+    }
+
+    pub fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    pub async fn start_with_simulator(self, options: simulator::Options) -> (TestApp, Simulator) {
+        // The port must be known to the simulator before the receiver has it: it is in every callback URL.
+        let port = free_port();
+        // The pair is made first, so that the simulator can trust it.
+        let source = evolink_receiver::http::tls::TlsSource::self_signed_in(
+            &self.config.public.tls.self_signed_dir,
+            &["localhost".to_owned()],
+        )
+        .unwrap();
+        let simulator = Simulator::start(simulator::Options {
+            allow_private_callbacks: true,
+            callback_ca_pem: Some(source.certificate_pem().into_bytes()),
+            ..options
+        })
+        .await
+        .unwrap();
+        let base_url = Url::parse(&simulator.base_url()).unwrap();
+        let app = self
+            .with(|config| {
+                config.evolink.base_url = base_url;
+                config.public.listen = SocketAddr::from(([127, 0, 0, 1], port));
+                config.public.base_url = Url::parse(&format!("https://localhost:{port}")).unwrap();
+            })
+            .start()
+            .await;
+        (app, simulator)
+    }
+
+    pub async fn try_build(&self) -> Result<App, CommandError> {
+        App::build(self.config.clone(), self.clock.clone()).await
+    }
+
+    pub async fn start(self) -> TestApp {
+        let app = self.try_build().await.unwrap();
+        let (public, internal) = (
+            app.public_address().unwrap(),
+            app.internal_address().unwrap(),
+        );
+        let certificate_pem = app.certificate_pem().unwrap_or_default();
+        let (key_ring, metrics) = (app.key_ring().clone(), app.metrics().clone());
+        let stop = CancellationToken::new();
+        let mut http = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
+        if !certificate_pem.is_empty() {
+            http = http
+                .tls_certs_only([
+                    reqwest::Certificate::from_pem(certificate_pem.as_bytes()).unwrap()
+                ]);
+        }
+        TestApp {
+            public,
+            internal,
+            certificate_pem,
+            key_ring,
+            metrics,
+            clock: self.clock,
+            config: self.config,
+            http: http.build().unwrap(),
+            folder: self.folder,
+            running: tokio::spawn(app.run(stop.clone())),
+            stop,
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
