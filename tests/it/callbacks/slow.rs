@@ -17,7 +17,7 @@ const CLIENTS: usize = 500;
 /// Far above every deadline: reaching it means that nobody closes them.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 enum Kind {
     /// Its body comes one byte a second.
     Trickles,
@@ -46,15 +46,7 @@ async fn suffer(kind: Kind, mut client: RawClient, token: String, answered_408: 
             }
         }
     }
-    let t = tokio::time::Instant::now();
-    if timeout(Duration::from_secs(40), client.time_until_closed())
-        .await
-        .is_err()
-    {
-        eprintln!("STUCK {kind:?}");
-    } else {
-        let _ = t;
-    }
+    client.time_until_closed().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
