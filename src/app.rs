@@ -19,6 +19,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::evolink::{EvolinkClient, USER_AGENT};
 use crate::exit::{CommandError, Exit};
 use crate::http::auth::Gate;
+use crate::http::body::BodyBudget;
 use crate::http::internal::{self, InternalState};
 use crate::http::limits::Limits;
 use crate::http::listener;
@@ -26,6 +27,7 @@ use crate::http::public::{self, PublicState};
 use crate::http::tls::TlsSource;
 use crate::key_ring;
 use crate::metrics::Metrics;
+use crate::process;
 use crate::store::recorder::{Recorder, RecorderWorker};
 use crate::store::{Store, StoreError};
 use crate::workers::reconciler::Reconciler;
@@ -36,6 +38,10 @@ const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(5);
 /// After the listeners have drained, what submits are left get this long; EvoLink's answer to a slower one is lost, and
 /// its callback adopts the task.
 const SUBMITS_DRAIN: Duration = Duration::from_secs(1);
+
+/// Bodies that may be in memory at once. Small beside a container's 256 MiB; large beside what EvoLink sends.
+const PUBLIC_BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+const INTERNAL_BODIES_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A process that must be started anew does not keep its clients waiting.
 const FAILED_DRAIN: Duration = Duration::from_secs(1);
@@ -69,6 +75,7 @@ impl App {
     /// What is wrong, with the exit code for it.
     pub async fn build(config: Config, clock: Clock) -> Result<Self, CommandError> {
         config.validate()?;
+        let config = within_descriptors(config);
         for finding in config
             .findings()
             .iter()
@@ -204,6 +211,7 @@ impl App {
                 metrics: self.metrics.clone(),
                 body_bytes_max: self.config.public.max_body.as_usize(),
                 body_timeout: self.config.public.body_timeout,
+                body_budget: BodyBudget::new(PUBLIC_BODIES_BYTES_MAX),
                 request_timeout: self.config.public.request_timeout,
             },
         );
@@ -234,6 +242,7 @@ impl App {
                 submits: submits.clone(),
                 stopping: parts.stopping.clone(),
                 allow_unknown_fields: self.config.evolink.allow_unknown_fields,
+                body_budget: BodyBudget::new(INTERNAL_BODIES_BYTES_MAX),
             },
             &Gate::new(self.config.internal.api_keys.clone()),
         );
@@ -363,6 +372,18 @@ fn tls_source(config: &Config) -> Result<Option<Arc<TlsSource>>, CommandError> {
     source
         .map(|source| Some(Arc::new(source)))
         .map_err(|error| CommandError::new(Exit::Config, format!("public.tls: {error}")))
+}
+
+/// Both listeners share the descriptors that the system grants; the public one comes first.
+fn within_descriptors(mut config: Config) -> Config {
+    let wanted = config.public.max_connections + config.internal.max_connections;
+    let granted = process::connections_granted(wanted);
+    config.public.max_connections = config.public.max_connections.min((granted * 2 / 3).max(1));
+    config.internal.max_connections = config
+        .internal
+        .max_connections
+        .min((granted - config.public.max_connections).max(1));
+    config
 }
 
 fn pace(config: &Config) -> Pace {
