@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use evolink_receiver::cli::{Cli, Command, KeysCommand};
-use evolink_receiver::commands::{check, keys, operate, serve};
+use evolink_receiver::commands::{check, demo, keys, operate, serve};
 use evolink_receiver::exit::{CommandError, Exit};
 use evolink_receiver::telemetry::{self, LogTo};
 use tokio::runtime::Runtime;
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     };
     telemetry::init(match cli.command {
         Command::Serve(_) => LogTo::Stdout,
+        Command::Demo(_) => LogTo::StderrOfDemo,
         _ => LogTo::Stderr,
     });
     match run(cli.command) {
@@ -43,7 +44,8 @@ fn run(command: Command) -> Result<(), CommandError> {
             command: KeysCommand::New(args),
         } => keys::new(&args, &mut out),
         Command::Healthcheck(args) => wait(operate::healthcheck(&args)),
-        Command::Demo(_) | Command::Submit(_) | Command::Tasks { .. } => Err(CommandError::new(
+        Command::Demo(args) => wait(demo::demo(&args, &mut out)),
+        Command::Submit(_) | Command::Tasks { .. } => Err(CommandError::new(
             Exit::Unavailable,
             "this command is not in this build",
         )),
