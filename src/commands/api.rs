@@ -184,6 +184,28 @@ pub fn state(task: &Value) -> &str {
     text(task, "/receiver/state").unwrap_or_default()
 }
 
+/// From a task's submit to its outcome.
+#[must_use]
+pub fn outcome_after_ms(task: &Value) -> Option<i64> {
+    let outcome = time_ms(task, "/receiver/outcome_at")?;
+    Some(outcome - time_ms(task, "/receiver/submitted_at")?)
+}
+
+/// A time of ours, in milliseconds since the Unix epoch.
+#[must_use]
+pub fn time_ms(value: &Value, pointer: &str) -> Option<i64> {
+    let time: jiff::Timestamp = text(value, pointer)?.parse().ok()?;
+    Some(time.as_millisecond())
+}
+
+/// Milliseconds as seconds, for people.
+#[must_use]
+pub fn seconds(ms: i64) -> String {
+    let sign = if ms < 0 { "-" } else { "" };
+    let ms = ms.unsigned_abs();
+    format!("{sign}{}.{:03} s", ms / 1000, ms % 1000)
+}
+
 /// Whether nothing more is going to happen to a task by itself.
 #[must_use]
 pub fn is_terminal(state: &str) -> bool {

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod check;
+pub mod client;
 pub mod demo;
 pub mod keys;
 pub mod operate;

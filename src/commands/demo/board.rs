@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::prompts::Prompt;
-use crate::commands::api::{is_terminal, text};
+use crate::commands::api::{is_terminal, outcome_after_ms, seconds, text};
 
 /// One prompt and what became of it.
 #[derive(Debug)]
@@ -50,6 +50,11 @@ impl Row {
         is_terminal(&self.state)
     }
 
+    /// For people; empty before the outcome.
+    pub fn outcome_after(&self) -> String {
+        self.outcome_after_ms.map_or_else(String::new, seconds)
+    }
+
     /// Takes in a task object; `true` if the state is another than before.
     pub fn see(&mut self, task: &Value) -> bool {
         let own = |pointer| text(task, pointer).unwrap_or_default().to_owned();
@@ -60,9 +65,7 @@ impl Row {
         self.state = state;
         self.source = own("/receiver/source");
         self.result_url = text(task, "/receiver/results/0/origin_url").map(str::to_owned);
-        self.outcome_after_ms = time(task, "/receiver/outcome_at")
-            .zip(time(task, "/receiver/submitted_at"))
-            .map(|(outcome, submitted)| outcome - submitted);
+        self.outcome_after_ms = outcome_after_ms(task);
         is_new
     }
 }
@@ -100,9 +103,4 @@ impl History {
             is_early,
         }
     }
-}
-
-fn time(task: &Value, pointer: &str) -> Option<i64> {
-    let time: jiff::Timestamp = text(task, pointer)?.parse().ok()?;
-    Some(time.as_millisecond())
 }

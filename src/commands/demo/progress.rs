@@ -55,13 +55,7 @@ impl Progress {
                 Ok(())
             }
             Kind::Lines { .. } if rows.len() <= ROWS_MAX => {
-                writeln!(
-                    out,
-                    "{:>2}  {:<24} {}",
-                    n + 1,
-                    row.prompt.subject,
-                    message(row)
-                )
+                writeln!(out, "{:<16} {}", row.prompt.subject, message(row))
             }
             Kind::Lines { .. } => Ok(()),
         }
@@ -108,13 +102,15 @@ impl Progress {
                 }
             }
             total.abandon();
+            // The cursor stands at the end of the last bar; without a terminal there is nothing to be moved.
+            let _ = writeln!(stderr());
         }
     }
 }
 
 fn bars(rows: &[Row]) -> Kind {
     let screen = MultiProgress::new();
-    let style = style("{prefix:24!} {bar:24.cyan/dim} {msg}");
+    let style = style("{prefix:16!} {bar:24.cyan/dim} {msg}");
     let shown = if rows.len() <= ROWS_MAX { rows } else { &[] };
     let bars = shown.iter().map(|row| {
         let bar = screen.add(ProgressBar::new(100).with_style(style.clone()));
@@ -124,7 +120,7 @@ fn bars(rows: &[Row]) -> Kind {
     });
     let bars = bars.collect();
     let total = ProgressBar::new(rows.len() as u64).with_style(self::style(
-        "{prefix:24!} {bar:24.green/dim} {pos} of {len} tasks",
+        "{prefix:16!} {bar:24.green/dim} {pos} of {len} tasks",
     ));
     let total = screen.add(total);
     total.set_prefix("outcomes");
@@ -148,8 +144,6 @@ fn message(row: &Row) -> String {
     if !row.is_terminal() {
         return row.state.clone();
     }
-    let after = row
-        .outcome_after_ms
-        .map_or_else(String::new, |ms| format!(" after {ms} ms"));
-    format!("{}, told by {}{after}", row.state, row.source)
+    let after = row.outcome_after();
+    format!("{}, told by {} after {after}", row.state, row.source)
 }

@@ -20,16 +20,16 @@ pub struct Prompt {
 }
 
 const SUBJECTS: [&str; 12] = [
-    "a lighthouse in a storm",
-    "a cat on a windowsill",
-    "a market in the rain",
+    "a lighthouse",
+    "a cute cat",
+    "a rainy market",
     "a paper boat",
-    "an orchard in spring",
+    "an orchard",
     "a night train",
-    "a fox in the snow",
-    "a harbour at dawn",
+    "a fox in snow",
+    "a harbour",
     "a greenhouse",
-    "a street of lanterns",
+    "a street lamp",
     "a mountain lake",
     "an old bicycle",
 ];
@@ -79,9 +79,9 @@ impl Trouble {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Fails => "fails",
-            Self::CallbackLost => "callback lost",
-            Self::CalledBackTwice => "called back twice",
-            Self::CalledBackEarly => "called back early",
+            Self::CallbackLost => "lost callback",
+            Self::CalledBackTwice => "callback twice",
+            Self::CalledBackEarly => "early callback",
         }
     }
 }

@@ -14,6 +14,9 @@ use crate::telemetry::Untrusted;
 /// Beyond this many tasks only the first ones, which hold the troubles, are listed.
 const ROWS_MAX: usize = 16;
 
+/// What a first submit by hand may look like.
+const EXAMPLE: &str = r#"{"model": "z-image-turbo", "prompt": "a cute cat", "size": "16:9"}"#;
+
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Summary {
     pub tasks: usize,
@@ -49,20 +52,20 @@ impl Summary {
     pub fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
         writeln!(
             out,
-            "{} in {}.{:03} s: {} completed, {} failed; {} charged by the simulator.",
-            number(self.tasks, "task"),
+            "{} in {}.{:03} s: {} completed, {} failed. The simulator counted {}.",
+            number(self.tasks as u64, "task"),
             self.elapsed_ms / 1000,
             self.elapsed_ms % 1000,
             self.completed,
             self.failed,
-            self.charges,
+            number(self.charges, "charge"),
         )?;
         writeln!(
             out,
-            "{} found by asking EvoLink, {} acknowledged and not applied, {} before the submit's answer.",
-            number(self.found_by_poll, "outcome"),
-            number(self.duplicates, "repeated callback"),
-            number(self.early_callbacks, "callback"),
+            "{} found by asking, {} not applied, {} before the submit's answer.",
+            number(self.found_by_poll as u64, "outcome"),
+            number(self.duplicates as u64, "repeated callback"),
+            number(self.early_callbacks as u64, "callback"),
         )
     }
 }
@@ -70,9 +73,7 @@ impl Summary {
 /// One line a task.
 pub fn write_table(rows: &[Row], out: &mut impl Write) -> std::io::Result<()> {
     let header = [
-        "#",
         "prompt",
-        "size",
         "trouble",
         "outcome",
         "told by",
@@ -80,24 +81,19 @@ pub fn write_table(rows: &[Row], out: &mut impl Write) -> std::io::Result<()> {
         "applied",
         "after",
     ];
-    let mut table = table(header, &[0, 6, 7, 8]);
-    for (n, row) in rows.iter().take(ROWS_MAX).enumerate() {
-        let after = row
-            .outcome_after_ms
-            .map_or_else(String::new, |ms| format!("{ms} ms"));
+    let mut table = table(header, &[4, 5, 6]);
+    for row in rows.iter().take(ROWS_MAX) {
         table.add_row([
-            (n + 1).to_string(),
             row.prompt.subject.to_owned(),
-            row.prompt.size.to_owned(),
             row.prompt.trouble.map_or("", Trouble::as_str).to_owned(),
             row.state.clone(),
             row.source.clone(),
             row.history.callbacks.to_string(),
             row.history.outcomes.to_string(),
-            after,
+            row.outcome_after(),
         ]);
     }
-    writeln!(out, "\n{table}")?;
+    writeln!(out, "\n{}", table.trim_fmt())?;
     if rows.len() > ROWS_MAX {
         writeln!(out, "… and {} more", rows.len() - ROWS_MAX)?;
     }
@@ -119,11 +115,9 @@ pub fn write_invitation(stage: &Stage, rows: &[Row], out: &mut impl Write) -> st
     if let Some(row) = task {
         writeln!(out, "  curl '{base}/v1/tasks/{}/events'", row.task_id)?;
     }
-    writeln!(
-        out,
-        "  curl '{base}/v1/images/generations' -H 'Content-Type: application/json' \\\n       \
-         -d '{{\"model\": \"z-image-turbo\", \"prompt\": \"a cute cat\", \"size\": \"16:9\"}}'"
-    )?;
+    writeln!(out, "  curl '{base}/v1/images/generations' \\")?;
+    writeln!(out, "    -H 'Content-Type: application/json' \\")?;
+    writeln!(out, "    -d '{EXAMPLE}'")?;
     if let Some(url) = rows.iter().find_map(|row| row.result_url.as_deref()) {
         writeln!(out, "  curl -o image.webp '{}'", Untrusted(url))?;
     }
@@ -142,7 +136,7 @@ pub fn write_invitation(stage: &Stage, rows: &[Row], out: &mut impl Write) -> st
     writeln!(out, "\nIt goes on until Ctrl-C.")
 }
 
-fn number(count: usize, noun: &str) -> String {
+fn number(count: u64, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")
 }
