@@ -10,9 +10,9 @@ mod load;
 mod power;
 mod receiver;
 // mod recorder;
-// mod schema;
-// mod start;
-// mod stop;
+mod schema;
+mod start;
+mod stop;
 
 /// How often a random story is told: as often as there is time for in each run, or in `./test --long`.
 fn rounds(normal: u32, long: u32) -> u32 {
