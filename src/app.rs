@@ -30,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::process;
 use crate::store::recorder::{Recorder, RecorderWorker};
 use crate::store::{Store, StoreError};
+use crate::telemetry::CONFIGURATION;
 use crate::workers::reconciler::Reconciler;
 
 /// Certificates are looked at this often, whether or not somebody says that they changed.
@@ -81,7 +82,7 @@ impl App {
             .iter()
             .filter(|finding| finding.level == Level::Warning)
         {
-            warn!(key = finding.key, "{}", finding.message);
+            warn!(target: CONFIGURATION, key = finding.key, "{}", finding.message);
         }
         let key_ring = Arc::new(key_ring::load_or_create(&config.callback_tokens.key_file)?);
         let tls = tls_source(&config)?;
