@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::clock::Clock;
 use crate::config::{Config, Level, TlsMode};
@@ -27,6 +27,7 @@ use crate::http::public::{self, PublicState};
 use crate::http::tls::TlsSource;
 use crate::key_ring;
 use crate::metrics::Metrics;
+use crate::parts::{Parts, finish};
 use crate::process;
 use crate::store::recorder::{Recorder, RecorderWorker};
 use crate::store::{Store, StoreError};
@@ -290,56 +291,6 @@ impl App {
                 watching,
             );
         }
-    }
-}
-
-/// What runs, and how it is told to end.
-struct Parts {
-    listeners: TaskTracker,
-    workers: TaskTracker,
-    /// No new work from here on.
-    stopping: CancellationToken,
-    /// Nobody brings anything to be recorded any more.
-    recorder_stop: CancellationToken,
-    /// A part ended though nobody told it to.
-    broken: CancellationToken,
-}
-
-impl Parts {
-    fn new(stop: &CancellationToken) -> Self {
-        Self {
-            listeners: TaskTracker::new(),
-            workers: TaskTracker::new(),
-            stopping: stop.child_token(),
-            recorder_stop: CancellationToken::new(),
-            broken: CancellationToken::new(),
-        }
-    }
-
-    /// A part that ends, or panics, before it was told to takes the whole process with it: half a receiver is worse than
-    /// one that is started anew.
-    fn run<F>(&self, name: &'static str, tracker: &TaskTracker, stop: &CancellationToken, part: F)
-    where
-        F: Future + Send + 'static,
-        F::Output: Send,
-    {
-        let stop = stop.clone();
-        let broken = self.broken.clone().drop_guard();
-        tracker.spawn(async move {
-            part.await;
-            if stop.is_cancelled() {
-                broken.disarm();
-            } else {
-                error!("{name} ended by itself");
-            }
-        });
-    }
-}
-
-async fn finish(name: &str, tracker: &TaskTracker, within: Duration) {
-    tracker.close();
-    if timeout(within, tracker.wait()).await.is_err() {
-        warn!("{name} did not end in time");
     }
 }
 

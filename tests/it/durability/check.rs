@@ -63,10 +63,7 @@ pub async fn faults(database: &Path, acknowledged: &[Acknowledged]) -> Vec<Strin
     }
 }
 
-async fn look(
-    database: &Path,
-    acknowledged: &[Acknowledged],
-) -> Result<Vec<String>, sqlx::Error> {
+async fn look(database: &Path, acknowledged: &[Acknowledged]) -> Result<Vec<String>, sqlx::Error> {
     let folder = tempfile::tempdir()?;
     let copy = folder.path().join("copy.db");
     std::fs::copy(database, &copy)?;
