@@ -4,8 +4,8 @@ use std::io::stdout;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use evolink_receiver::cli::{Cli, Command, KeysCommand};
-use evolink_receiver::commands::{check, keys, operate, serve};
+use evolink_receiver::cli::{Cli, Command, KeysCommand, TasksCommand};
+use evolink_receiver::commands::{check, client, demo, keys, operate, serve};
 use evolink_receiver::exit::{CommandError, Exit};
 use evolink_receiver::telemetry::{self, LogTo};
 use tokio::runtime::Runtime;
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     };
     telemetry::init(match cli.command {
         Command::Serve(_) => LogTo::Stdout,
+        Command::Demo(_) => LogTo::StderrOfDemo,
         _ => LogTo::Stderr,
     });
     match run(cli.command) {
@@ -43,10 +44,13 @@ fn run(command: Command) -> Result<(), CommandError> {
             command: KeysCommand::New(args),
         } => keys::new(&args, &mut out),
         Command::Healthcheck(args) => wait(operate::healthcheck(&args)),
-        Command::Demo(_) | Command::Submit(_) | Command::Tasks { .. } => Err(CommandError::new(
-            Exit::Unavailable,
-            "this command is not in this build",
-        )),
+        Command::Demo(args) => wait(demo::demo(&args, &mut out)),
+        Command::Submit(args) => wait(client::submit(&args, &mut out)),
+        Command::Tasks { command } => match command {
+            TasksCommand::List(args) => wait(client::list(&args, &mut out)),
+            TasksCommand::Show(args) => wait(client::show(&args, &mut out)),
+            TasksCommand::Watch(args) => wait(client::watch(&args, &mut out)),
+        },
     }
 }
 

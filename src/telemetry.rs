@@ -14,6 +14,9 @@ use tracing_subscriber::{EnvFilter, fmt as subscriber_fmt};
 
 use crate::exit::CommandError;
 
+/// The target of what the configuration is warned about at the start.
+pub const CONFIGURATION: &str = "evolink_receiver::configuration";
+
 /// Where log lines go, and how much is logged if `RUST_LOG` does not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogTo {
@@ -21,6 +24,8 @@ pub enum LogTo {
     Stdout,
     /// From `warn` on: a person is waiting for the result.
     Stderr,
+    /// The same for `demo`, whose configuration is a trial's on purpose.
+    StderrOfDemo,
 }
 
 /// Starts logging, panics included. To be called once, first thing in the process; a second call changes nothing.
@@ -29,7 +34,9 @@ pub fn init(log_to: LogTo) {
     // A log line that cannot be written is lost. Saying so on a closed stderr would end the process.
     let set = match log_to {
         LogTo::Stdout => set_subscriber(filter, stdout, stdout().is_terminal()),
-        LogTo::Stderr => set_subscriber(filter, stderr, stderr().is_terminal()),
+        LogTo::Stderr | LogTo::StderrOfDemo => {
+            set_subscriber(filter, stderr, stderr().is_terminal())
+        }
     };
     if set.is_ok() {
         std::panic::set_hook(Box::new(log_panic));
@@ -45,6 +52,7 @@ fn filter(log_to: LogTo) -> EnvFilter {
     let default = match log_to {
         LogTo::Stdout => "info",
         LogTo::Stderr => "warn",
+        LogTo::StderrOfDemo => "warn,evolink_receiver::configuration=error",
     };
     let wanted = std::env::var("RUST_LOG").unwrap_or_default();
     if wanted.is_empty() {
@@ -114,21 +122,33 @@ pub struct Untrusted<'a>(pub &'a str);
 
 const UNTRUSTED_CHARS_MAX: usize = 256;
 
+impl<'a> Untrusted<'a> {
+    /// The same with another bound, where a person wants to read all of it.
+    #[must_use]
+    pub fn up_to(text: &'a str, chars_max: usize) -> impl fmt::Display + 'a {
+        fmt::from_fn(move |f| write_untrusted(f, text, chars_max))
+    }
+}
+
 impl fmt::Display for Untrusted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut characters = self.0.chars();
-        for character in characters.by_ref().take(UNTRUSTED_CHARS_MAX) {
-            if is_misleading(character) {
-                write!(f, "{}", character.escape_default())?;
-            } else {
-                f.write_char(character)?;
-            }
-        }
-        if characters.next().is_some() {
-            f.write_char('…')?;
-        }
-        Ok(())
+        write_untrusted(f, self.0, UNTRUSTED_CHARS_MAX)
     }
+}
+
+fn write_untrusted(f: &mut fmt::Formatter<'_>, text: &str, chars_max: usize) -> fmt::Result {
+    let mut characters = text.chars();
+    for character in characters.by_ref().take(chars_max) {
+        if is_misleading(character) {
+            write!(f, "{}", character.escape_default())?;
+        } else {
+            f.write_char(character)?;
+        }
+    }
+    if characters.next().is_some() {
+        f.write_char('…')?;
+    }
+    Ok(())
 }
 
 /// Controls, line and paragraph separators, and what changes the direction of text.

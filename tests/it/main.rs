@@ -10,6 +10,7 @@ mod callbacks;
 mod cli;
 mod config;
 mod domain;
+mod durability;
 mod evolink;
 mod listener;
 mod listener_caps;

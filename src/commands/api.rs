@@ -1,0 +1,245 @@
+//! The internal API as a client of it sees it. `submit`, `tasks` and `demo` use it; an answer stays JSON, because most of it
+//! is EvoLink's, and may be anything.
+//!
+//! What an answer other than 2xx makes of the exit code: 64 if what was asked for is wrong (400, 404, 410, 413, 415, 422),
+//! 78 if the API key is (401, 403), 75 if it may work later (409, 429, 503), else 69, as when nobody answers at all.
+
+use std::time::Duration;
+
+use http::{HeaderName, StatusCode};
+use reqwest::{Client, RequestBuilder};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use url::Url;
+
+use crate::exit::{CommandError, Exit};
+use crate::telemetry::Untrusted;
+
+/// Beyond the 30 s that a submit is given for EvoLink, and the 60 s that a question may wait.
+const TIMEOUT: Duration = Duration::from_secs(75);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A page of 200 tasks with the largest bodies that are taken in is far below; what is above is not our service.
+const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// An error's message may be a whole paragraph of EvoLink's.
+const MESSAGE_CHARS_MAX: usize = 4096;
+
+static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// A client of one service. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Api {
+    http: Client,
+    base: Url,
+    key: Option<SecretString>,
+}
+
+impl Api {
+    /// # Errors
+    /// If the system gives no HTTP client.
+    pub fn new(base: Url, key: Option<SecretString>) -> Result<Self, CommandError> {
+        let mut http = Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none());
+        if matches!(base.scheme(), "http") {
+            // A proxy from the environment is for the world outside.
+            http = http.no_proxy();
+        }
+        let http = http.build().map_err(|error| {
+            CommandError::new(
+                Exit::Unavailable,
+                format!("could not make an HTTP client: {error}"),
+            )
+        })?;
+        Ok(Self { http, base, key })
+    }
+
+    /// Without a slash at its end.
+    #[must_use]
+    pub fn base_url(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
+    /// # Errors
+    /// Not reached, or not answered 2xx.
+    pub async fn task(&self, id: &str) -> Result<Value, CommandError> {
+        self.send(self.http.get(self.url(&["v1", "tasks", id])?))
+            .await
+    }
+
+    /// How a task came to be what it is: observations and events.
+    ///
+    /// # Errors
+    /// Not reached, or not answered 2xx.
+    pub async fn history(&self, id: &str) -> Result<Vec<Value>, CommandError> {
+        let url = self.url(&["v1", "tasks", id, "events"])?;
+        Ok(take_data(self.send(self.http.get(url)).await?))
+    }
+
+    /// A page of tasks as it came: `data` and `next`.
+    ///
+    /// # Errors
+    /// Not reached, or not answered 2xx.
+    pub async fn list(&self, query: &[(&str, String)]) -> Result<Value, CommandError> {
+        let mut url = self.url(&["v1", "tasks"])?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.send(self.http.get(url)).await
+    }
+
+    /// # Errors
+    /// Not reached, or not accepted.
+    pub async fn submit(
+        &self,
+        body: &Value,
+        idempotency_key: Option<&str>,
+    ) -> Result<Value, CommandError> {
+        let mut request = self
+            .http
+            .post(self.url(&["v1", "images", "generations"])?)
+            .json(body);
+        if let Some(key) = idempotency_key {
+            request = request.header(IDEMPOTENCY_KEY.clone(), key);
+        }
+        self.send(request).await
+    }
+
+    /// Segment by segment, so that an id with a slash or a question mark in it asks for nothing else.
+    fn url(&self, segments: &[&str]) -> Result<Url, CommandError> {
+        let mut url = self.base.clone();
+        url.path_segments_mut()
+            .map_err(|()| CommandError::new(Exit::Usage, "--url cannot be a base"))?
+            .pop_if_empty()
+            .extend(segments);
+        Ok(url)
+    }
+
+    async fn send(&self, mut request: RequestBuilder) -> Result<Value, CommandError> {
+        if let Some(key) = &self.key {
+            request = request.bearer_auth(key.expose_secret());
+        }
+        let mut answer = request
+            .send()
+            .await
+            .map_err(|error| self.not_reached(error))?;
+        let status = answer.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = answer
+            .chunk()
+            .await
+            .map_err(|error| self.not_reached(error))?
+        {
+            if body.len() + chunk.len() > BODY_BYTES_MAX {
+                return Err(self.not_ours(status));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let body = serde_json::from_slice(&body).ok();
+        match body {
+            Some(body) if status.is_success() => Ok(body),
+            Some(body) => Err(refused(status, &body).unwrap_or_else(|| self.not_ours(status))),
+            None => Err(self.not_ours(status)),
+        }
+    }
+
+    fn not_reached(&self, error: reqwest::Error) -> CommandError {
+        let error = anyhow::Error::new(error.without_url());
+        let base = self.base_url();
+        CommandError::new(
+            Exit::Unavailable,
+            format!("could not reach {base}: {error:#}"),
+        )
+    }
+
+    fn not_ours(&self, status: StatusCode) -> CommandError {
+        let base = self.base_url();
+        CommandError::new(
+            Exit::Unavailable,
+            format!("{base} answered {status}, and not as an evolink-receiver does"),
+        )
+    }
+}
+
+/// The `data` of a page.
+#[must_use]
+pub fn take_data(mut page: Value) -> Vec<Value> {
+    match page.get_mut("data").map(Value::take) {
+        Some(Value::Array(data)) => data,
+        _ => Vec::new(),
+    }
+}
+
+/// The text at a JSON pointer.
+#[must_use]
+pub fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
+    value.pointer(pointer)?.as_str()
+}
+
+/// What our service says of a task's state; empty if it is none of our tasks.
+#[must_use]
+pub fn state(task: &Value) -> &str {
+    text(task, "/receiver/state").unwrap_or_default()
+}
+
+/// From a task's submit to its outcome.
+#[must_use]
+pub fn outcome_after_ms(task: &Value) -> Option<i64> {
+    let outcome = time_ms(task, "/receiver/outcome_at")?;
+    Some(outcome - time_ms(task, "/receiver/submitted_at")?)
+}
+
+/// A time of ours, in milliseconds since the Unix epoch.
+#[must_use]
+pub fn time_ms(value: &Value, pointer: &str) -> Option<i64> {
+    let time: jiff::Timestamp = text(value, pointer)?.parse().ok()?;
+    Some(time.as_millisecond())
+}
+
+/// Milliseconds as seconds, for people.
+#[must_use]
+pub fn seconds(ms: i64) -> String {
+    let sign = if ms < 0 { "-" } else { "" };
+    let ms = ms.unsigned_abs();
+    format!("{sign}{}.{:03} s", ms / 1000, ms % 1000)
+}
+
+/// Whether nothing more is going to happen to a task by itself.
+#[must_use]
+pub fn is_terminal(state: &str) -> bool {
+    matches!(
+        state,
+        "completed" | "failed" | "cancelled" | "rejected" | "unresolved"
+    )
+}
+
+/// The one line of an error envelope; `None` if it is none.
+fn refused(status: StatusCode, body: &Value) -> Option<CommandError> {
+    let error = body.get("error")?;
+    let message = error.get("message")?.as_str()?;
+    let message = Untrusted::up_to(message, MESSAGE_CHARS_MAX);
+    let code = match error.get("code") {
+        Some(Value::String(code)) => code.clone(),
+        Some(Value::Number(code)) => code.to_string(),
+        _ => String::new(),
+    };
+    let mut line = format!("{} {}: {message}", status.as_u16(), Untrusted(&code));
+    if let Some(param) = error.get("param").and_then(Value::as_str) {
+        line = format!("{line} (param: {})", Untrusted(param));
+    }
+    if let Some(id) = error.get("submission_id").and_then(Value::as_str) {
+        line = format!("{line} (submission_id: {})", Untrusted(id));
+    }
+    Some(CommandError::new(exit_for(status), line))
+}
+
+fn exit_for(status: StatusCode) -> Exit {
+    match status.as_u16() {
+        400 | 404 | 410 | 413 | 415 | 422 => Exit::Usage,
+        401 | 403 => Exit::Config,
+        409 | 429 | 503 => Exit::TempFail,
+        _ => Exit::Unavailable,
+    }
+}

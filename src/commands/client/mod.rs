@@ -1,0 +1,149 @@
+//! `submit` and `tasks`: a client of a running service's internal API, tables for people and JSON for programs. What was
+//! asked for and given is success, whatever became of the task; `api` says which exit code an error has.
+
+mod show;
+mod watch;
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::{Map, Value, json};
+use tokio::time::{Instant, sleep};
+
+pub use self::show::show;
+pub use self::watch::watch;
+use crate::cli::{ClientArgs, SubmitArgs, TasksListArgs};
+use crate::commands::api::{Api, is_terminal, outcome_after_ms, seconds, state, take_data, text};
+use crate::commands::table::table;
+use crate::exit::{CommandError, Exit};
+use crate::telemetry::Untrusted;
+
+/// How often a task is looked at while its outcome is waited for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Submits one prompt, and waits for its outcome if that is asked for.
+///
+/// # Errors
+/// Not accepted, or, with `--wait`, no outcome in time: exit code 75.
+pub async fn submit(args: &SubmitArgs, out: &mut impl Write) -> Result<(), CommandError> {
+    let api = api(&args.client)?;
+    let mut task = api
+        .submit(&submit_body(args), args.idempotency_key.as_deref())
+        .await?;
+    if let Some(wait) = args.wait {
+        task = outcome(&api, task, Duration::from_secs(wait)).await?;
+    }
+    if args.json {
+        print_json(&task, out)?;
+    } else {
+        show::write_task(&task, out).context("could not print")?;
+    }
+    match args.wait {
+        Some(wait) if !is_terminal(state(&task)) => Err(CommandError::new(
+            Exit::TempFail,
+            format!("no outcome after {wait} s; the task goes on"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Lists a page of tasks.
+///
+/// # Errors
+/// Not reached, or not answered 2xx.
+pub async fn list(args: &TasksListArgs, out: &mut impl Write) -> Result<(), CommandError> {
+    let page = api(&args.client)?.list(&list_query(args)).await?;
+    if args.json {
+        return print_json(&page, out);
+    }
+    let next = text(&page, "/next").map(str::to_owned);
+    write_list(&take_data(page), next.as_deref(), out).context("could not print")?;
+    Ok(())
+}
+
+fn api(args: &ClientArgs) -> Result<Api, CommandError> {
+    Api::new(args.url.clone(), args.read_api_key()?)
+}
+
+fn submit_body(args: &SubmitArgs) -> Value {
+    let mut body = Map::new();
+    body.insert("model".into(), json!(args.model));
+    body.insert("prompt".into(), json!(args.prompt));
+    // What was not given is EvoLink's to choose.
+    let optional = [
+        ("size", args.size.as_ref().map(|size| json!(size))),
+        ("seed", args.seed.map(|seed| json!(seed))),
+        ("nsfw_check", args.nsfw_check.map(|check| json!(check))),
+    ];
+    for (name, value) in optional {
+        if let Some(value) = value {
+            body.insert(name.into(), value);
+        }
+    }
+    Value::Object(body)
+}
+
+/// The task as it is when it is terminal, or when the wait is over.
+async fn outcome(api: &Api, mut task: Value, wait: Duration) -> Result<Value, CommandError> {
+    let deadline = Instant::now() + wait;
+    let id = name(&task).to_owned();
+    while !is_terminal(state(&task)) && Instant::now() < deadline {
+        sleep(LOOK_EVERY.min(deadline - Instant::now())).await;
+        task = api.task(&id).await?;
+    }
+    Ok(task)
+}
+
+fn list_query(args: &TasksListArgs) -> Vec<(&'static str, String)> {
+    let query = [
+        ("status", args.status.clone()),
+        ("client", args.client_name.clone()),
+        (
+            "created_after",
+            args.created_after.map(|time| time.to_string()),
+        ),
+        ("limit", Some(args.limit.to_string())),
+        ("cursor", args.cursor.clone()),
+    ];
+    let given = query.into_iter();
+    given
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
+}
+
+fn write_list(tasks: &[Value], next: Option<&str>, out: &mut impl Write) -> std::io::Result<()> {
+    if tasks.is_empty() {
+        return writeln!(out, "no tasks");
+    }
+    let header = ["task", "state", "told by", "client", "submitted", "after"];
+    let mut table = table(header, &[5]);
+    for task in tasks {
+        let cell = |pointer| Untrusted(text(task, pointer).unwrap_or("-")).to_string();
+        table.add_row([
+            cell("/id"),
+            cell("/receiver/state"),
+            cell("/receiver/source"),
+            cell("/receiver/client"),
+            cell("/receiver/submitted_at"),
+            outcome_after_ms(task).map_or_else(|| "-".to_owned(), seconds),
+        ]);
+    }
+    writeln!(out, "{}", table.trim_fmt())?;
+    match next {
+        Some(cursor) => writeln!(out, "there are more: --cursor {}", Untrusted(cursor)),
+        None => Ok(()),
+    }
+}
+
+/// What a task can be asked for by, even before EvoLink has confirmed it.
+fn name(task: &Value) -> &str {
+    let submission_id = text(task, "/receiver/submission_id");
+    submission_id.or(text(task, "/id")).unwrap_or_default()
+}
+
+/// On one line, for programs. JSON escapes the controls that could do harm on a terminal.
+fn print_json(value: &Value, out: &mut impl Write) -> Result<(), CommandError> {
+    writeln!(out, "{value}").context("could not print")?;
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! What the demo submits: troubles first, as many as fit, then prompts that nothing happens to.
+
+use serde_json::{Value, json};
+
+/// What the simulator is asked to do to a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    Fails,
+    CallbackLost,
+    CalledBackTwice,
+    CalledBackEarly,
+}
+
+/// One prompt, before it is submitted.
+#[derive(Debug, Clone, Copy)]
+pub struct Prompt {
+    pub subject: &'static str,
+    pub size: &'static str,
+    pub trouble: Option<Trouble>,
+}
+
+const SUBJECTS: [&str; 12] = [
+    "a lighthouse",
+    "a cute cat",
+    "a rainy market",
+    "a paper boat",
+    "an orchard",
+    "a night train",
+    "a fox in snow",
+    "a harbour",
+    "a greenhouse",
+    "a street lamp",
+    "a mountain lake",
+    "an old bicycle",
+];
+
+const SIZES: [&str; 8] = [
+    "1:1", "16:9", "9:16", "4:3", "1024x768", "3:2", "2:3", "512x512",
+];
+
+const TROUBLES: [Trouble; 4] = [
+    Trouble::Fails,
+    Trouble::CallbackLost,
+    Trouble::CalledBackTwice,
+    Trouble::CalledBackEarly,
+];
+
+/// The first `count` prompts.
+pub fn prompts(count: usize) -> Vec<Prompt> {
+    (0..count)
+        .map(|n| Prompt {
+            subject: SUBJECTS[n % SUBJECTS.len()],
+            size: SIZES[n % SIZES.len()],
+            trouble: TROUBLES.get(n).copied(),
+        })
+        .collect()
+}
+
+impl Prompt {
+    /// The body of its submit.
+    pub fn body(&self) -> Value {
+        // Every task ends well before the first poll, so that only a lost callback is found by one.
+        let magic = match self.trouble {
+            Some(Trouble::Fails) => "fail,duration=700ms",
+            Some(Trouble::CallbackLost) => "lost-callback,duration=900ms",
+            Some(Trouble::CalledBackTwice) => "twice,duration=800ms",
+            Some(Trouble::CalledBackEarly) => "early-callback",
+            None => "duration=400ms..1400ms",
+        };
+        json!({
+            "model": "z-image-turbo",
+            "prompt": format!("{} [sim:{magic}]", self.subject),
+            "size": self.size,
+        })
+    }
+}
+
+impl Trouble {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fails => "fails",
+            Self::CallbackLost => "lost callback",
+            Self::CalledBackTwice => "callback twice",
+            Self::CalledBackEarly => "early callback",
+        }
+    }
+}
