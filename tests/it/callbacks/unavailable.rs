@@ -6,6 +6,7 @@ use std::time::Duration;
 use evolink_receiver::clock::Clock;
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::polling::Pace;
+use evolink_receiver::http::body::BodyBudget;
 use evolink_receiver::http::limits::Limits;
 use evolink_receiver::http::listener::serve;
 use evolink_receiver::http::public::{self, PublicState};
@@ -181,6 +182,7 @@ async fn with_more_waiting_than_may_it_is_503_at_once() {
         metrics: metrics.clone(),
         body_bytes_max: 1024,
         body_timeout: Duration::from_secs(5),
+        body_budget: BodyBudget::new(1024 * 1024),
         // No deadline decides here.
         request_timeout: Duration::from_secs(3600),
     };
