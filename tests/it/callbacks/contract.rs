@@ -215,7 +215,7 @@ async fn a_foreign_or_expired_token_is_404_and_a_standing_one_does_not_age() {
     let (before, version) = (desk.rows().await, desk.version().await);
     let foreign = KeyRing::parse(&KeyRing::generate().unwrap()).unwrap();
     let subject = Subject::Submission(submission(&submit));
-    let days = |days: u64| Duration::from_secs(days * 24 * 3600);
+    let days = |days: u64| Duration::from_hours(days * 24);
     let old = Subject::Submission(SubmissionId::new(NOW.before(days(90))));
     for token in [foreign.mint(&subject), desk.app.token(&old)] {
         assert_eq!(

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use evolink_receiver::domain::callback_token::{KeyRing, Subject};
 use evolink_receiver::domain::ids::SubmissionId;
@@ -39,7 +39,7 @@ fn guess(n: usize, known: &Submit, ours: &KeyRing, foreign: &KeyRing) -> String 
         5 => good[..fastrand::usize(1..good.len())].to_owned(),
         6 => format!("{good}{}", random()),
         7 => ours.mint(&Subject::Submission(SubmissionId::new(
-            NOW.before(std::time::Duration::from_secs(91 * 86_400)),
+            NOW.before(Duration::from_hours(91 * 24)),
         ))),
         8 => good.replace('.', "%2e"),
         _ => format!("{start}.~{}", filler(8)),
@@ -56,13 +56,13 @@ async fn i39_a_flood_of_guesses_writes_nothing_and_learns_nothing() {
     let mut answers = std::collections::BTreeSet::new();
     for start in (0..GUESSES).step_by(PER_CONNECTION) {
         let mut client = desk.app.raw_public().await;
-        let requests: String = (start..start + PER_CONNECTION)
+        let requests: Vec<String> = (start..start + PER_CONNECTION)
             .map(|n| {
                 let token = guess(n, &submit, &desk.app.key_ring, &foreign);
                 format!("POST /callbacks/{token} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
             })
             .collect();
-        client.send(requests).await;
+        client.send(requests.concat()).await;
         for _ in 0..PER_CONNECTION {
             let mut response = client.read_response().await;
             // The last answer of a connection says so, whatever it answers.

@@ -20,8 +20,9 @@ use evolink_receiver::config::Config;
 use evolink_receiver::domain::callback_token::Subject;
 use evolink_receiver::simulator::{Options, Simulator};
 use serde_json::{Value, json};
-use sqlx::SqliteConnection;
 use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions as _, Sqlite};
 
 use crate::support::app::{START, TestApp};
 
@@ -35,7 +36,7 @@ const UNBOUND: &str = "[sim:bad-gateway,never-ends,lost-callback,query-500]";
 pub struct Desk {
     pub app: TestApp,
     pub simulator: Simulator,
-    database: PoolConnection<sqlx::Sqlite>,
+    database: PoolConnection<Sqlite>,
 }
 
 /// One submit, and the callback URL that EvoLink was given for it.
@@ -173,6 +174,12 @@ impl Desk {
         let query = sqlx::query_scalar(sql).bind(&submit.submission_id);
         let now = self.app.clock.now().as_millis();
         query.bind(now).fetch_one(self.sql()).await.unwrap()
+    }
+
+    /// A second writer, as an operator with a database tool would be.
+    pub async fn intruder(&self) -> SqliteConnection {
+        let options = SqliteConnectOptions::new().filename(self.app.store_path());
+        options.connect().await.unwrap()
     }
 
     pub fn sql(&mut self) -> &mut SqliteConnection {

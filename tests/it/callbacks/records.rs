@@ -5,6 +5,7 @@ use std::time::Duration;
 use evolink_receiver::domain::callback_token::Subject;
 use evolink_receiver::domain::ids::SubmissionId;
 use serde_json::json;
+use sqlx::Executor as _;
 
 use super::{Answer, Desk, NOW, Submit, completed, completed_with};
 
@@ -72,7 +73,7 @@ async fn completed_without_a_result_is_an_outcome_once_three_polls_say_the_same(
         wait_for_polls(&mut desk, &submit, polls).await;
         let expected = if polls < 3 { "pending" } else { "completed" };
         assert_eq!(desk.state(&submit).await.0, expected, "after {polls} polls");
-        desk.app.clock.advance(Duration::from_secs(60));
+        desk.app.clock.advance(Duration::from_mins(1));
     }
     assert_eq!(
         desk.events(&submit).await,
@@ -96,6 +97,27 @@ async fn wait_for_polls(desk: &mut Desk, submit: &Submit, wanted: i64) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("poll {wanted} never came");
+}
+
+#[tokio::test]
+async fn a_store_restored_from_before_the_submit_takes_its_callback_in_again() {
+    let mut desk = Desk::open().await;
+    let submit = desk.bound().await;
+    let forget = "DELETE FROM event; DELETE FROM observation; DELETE FROM task";
+    desk.intruder().await.execute(forget).await.unwrap();
+    let first = completed(&submit.task_id);
+    assert_eq!(
+        desk.app.callback_result(&submit.token, first.clone()).await,
+        "recorded"
+    );
+    assert_eq!(
+        desk.app.callback_result(&submit.token, first).await,
+        "duplicate"
+    );
+    assert_eq!(desk.state(&submit).await.0, "completed");
+    assert_eq!(desk.events(&submit).await, ["task.completed"]);
+    assert_eq!(desk.app.counter("evolink_receiver_restored_total"), 1);
+    desk.assert_well("the restored store").await;
 }
 
 #[tokio::test]

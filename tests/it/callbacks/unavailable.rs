@@ -17,20 +17,13 @@ use evolink_receiver::metrics::Metrics;
 use evolink_receiver::store::Store;
 use evolink_receiver::store::entry::Entry;
 use evolink_receiver::store::recorder::{Recorder, RecorderWorker};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions as _, Executor as _, SqliteConnection};
+use sqlx::Executor as _;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Desk, NOW, Submit, completed};
 use crate::support::raw::{RawClient, RawResponse};
-
-/// A second writer, as an operator with a database tool would be.
-async fn intruder(desk: &Desk) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(desk.app.store_path());
-    options.connect().await.unwrap()
-}
 
 async fn post(client: &mut RawClient, token: &str, body: &str) -> RawResponse {
     let head = format!(
@@ -61,7 +54,7 @@ async fn past_our_deadline_it_is_503_and_the_same_callback_later_is_recorded_onc
     let mut desk =
         Desk::open_with(|config| config.public.request_timeout = Duration::from_secs(1)).await;
     let submit = desk.bound().await;
-    let mut intruder = intruder(&desk).await;
+    let mut intruder = desk.intruder().await;
     intruder.execute("BEGIN IMMEDIATE").await.unwrap();
     assert_come_again(&send(&desk, &submit).await);
     // Neither guesses nor what is refused without a look at the store has to wait for it.
@@ -95,7 +88,7 @@ async fn past_our_deadline_it_is_503_and_the_same_callback_later_is_recorded_onc
 async fn while_the_store_takes_no_writes_it_is_503_and_nothing_of_it_is_kept() {
     let mut desk = Desk::open().await;
     let submit = desk.bound().await;
-    let mut intruder = intruder(&desk).await;
+    let mut intruder = desk.intruder().await;
     let refuse =
         "CREATE TRIGGER refuse BEFORE INSERT ON event BEGIN SELECT RAISE(ABORT, 'no'); END";
     intruder.execute(refuse).await.unwrap();
@@ -123,7 +116,7 @@ async fn a_callback_that_cannot_be_written_takes_none_of_its_batch_with_it() {
         submits.push(desk.bound().await);
     }
     let poisoned = submits[7].task_id.clone();
-    let mut intruder = intruder(&desk).await;
+    let mut intruder = desk.intruder().await;
     let poison = format!(
         "CREATE TRIGGER refuse BEFORE INSERT ON observation WHEN instr(NEW.body, '{poisoned}') BEGIN SELECT RAISE(ABORT, 'no'); END"
     );
@@ -176,7 +169,7 @@ impl Bench {
         let pace = Pace {
             first_poll_after: Duration::from_secs(15),
             interval_min: Duration::from_secs(3),
-            give_up_after: Duration::from_secs(3600),
+            give_up_after: Duration::from_hours(1),
         };
         let (metrics, clock) = (Metrics::new(), Clock::manual(NOW));
         let (recorder, worker) = Recorder::new(store, clock.clone(), pace, metrics.clone());
@@ -184,14 +177,14 @@ impl Bench {
         let state = PublicState {
             recorder: recorder.clone(),
             key_ring: Arc::clone(&key_ring),
-            token_lifetime: Duration::from_secs(3600),
+            token_lifetime: Duration::from_hours(1),
             clock,
             metrics: metrics.clone(),
             body_bytes_max: 1024,
             body_timeout: Duration::from_secs(5),
             body_budget: BodyBudget::new(body_budget_bytes),
             // No deadline decides here.
-            request_timeout: Duration::from_secs(3600),
+            request_timeout: Duration::from_hours(1),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
