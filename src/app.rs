@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::clock::Clock;
 use crate::config::{Config, Level, TlsMode};
@@ -19,6 +19,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::evolink::{EvolinkClient, USER_AGENT};
 use crate::exit::{CommandError, Exit};
 use crate::http::auth::Gate;
+use crate::http::body::BodyBudget;
 use crate::http::internal::{self, InternalState};
 use crate::http::limits::Limits;
 use crate::http::listener;
@@ -26,6 +27,8 @@ use crate::http::public::{self, PublicState};
 use crate::http::tls::TlsSource;
 use crate::key_ring;
 use crate::metrics::Metrics;
+use crate::parts::{Parts, finish};
+use crate::process;
 use crate::store::recorder::{Recorder, RecorderWorker};
 use crate::store::{Store, StoreError};
 use crate::telemetry::CONFIGURATION;
@@ -37,6 +40,10 @@ const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(5);
 /// After the listeners have drained, what submits are left get this long; EvoLink's answer to a slower one is lost, and
 /// its callback adopts the task.
 const SUBMITS_DRAIN: Duration = Duration::from_secs(1);
+
+/// Bodies that may be in memory at once. Small beside a container's 256 MiB; large beside what EvoLink sends.
+const PUBLIC_BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+const INTERNAL_BODIES_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A process that must be started anew does not keep its clients waiting.
 const FAILED_DRAIN: Duration = Duration::from_secs(1);
@@ -70,6 +77,7 @@ impl App {
     /// What is wrong, with the exit code for it.
     pub async fn build(config: Config, clock: Clock) -> Result<Self, CommandError> {
         config.validate()?;
+        let config = within_descriptors(config);
         for finding in config
             .findings()
             .iter()
@@ -205,6 +213,7 @@ impl App {
                 metrics: self.metrics.clone(),
                 body_bytes_max: self.config.public.max_body.as_usize(),
                 body_timeout: self.config.public.body_timeout,
+                body_budget: BodyBudget::new(PUBLIC_BODIES_BYTES_MAX),
                 request_timeout: self.config.public.request_timeout,
             },
         );
@@ -235,6 +244,7 @@ impl App {
                 submits: submits.clone(),
                 stopping: parts.stopping.clone(),
                 allow_unknown_fields: self.config.evolink.allow_unknown_fields,
+                body_budget: BodyBudget::new(INTERNAL_BODIES_BYTES_MAX),
             },
             &Gate::new(self.config.internal.api_keys.clone()),
         );
@@ -284,56 +294,6 @@ impl App {
     }
 }
 
-/// What runs, and how it is told to end.
-struct Parts {
-    listeners: TaskTracker,
-    workers: TaskTracker,
-    /// No new work from here on.
-    stopping: CancellationToken,
-    /// Nobody brings anything to be recorded any more.
-    recorder_stop: CancellationToken,
-    /// A part ended though nobody told it to.
-    broken: CancellationToken,
-}
-
-impl Parts {
-    fn new(stop: &CancellationToken) -> Self {
-        Self {
-            listeners: TaskTracker::new(),
-            workers: TaskTracker::new(),
-            stopping: stop.child_token(),
-            recorder_stop: CancellationToken::new(),
-            broken: CancellationToken::new(),
-        }
-    }
-
-    /// A part that ends, or panics, before it was told to takes the whole process with it: half a receiver is worse than
-    /// one that is started anew.
-    fn run<F>(&self, name: &'static str, tracker: &TaskTracker, stop: &CancellationToken, part: F)
-    where
-        F: Future + Send + 'static,
-        F::Output: Send,
-    {
-        let stop = stop.clone();
-        let broken = self.broken.clone().drop_guard();
-        tracker.spawn(async move {
-            part.await;
-            if stop.is_cancelled() {
-                broken.disarm();
-            } else {
-                error!("{name} ended by itself");
-            }
-        });
-    }
-}
-
-async fn finish(name: &str, tracker: &TaskTracker, within: Duration) {
-    tracker.close();
-    if timeout(within, tracker.wait()).await.is_err() {
-        warn!("{name} did not end in time");
-    }
-}
-
 fn tls_source(config: &Config) -> Result<Option<Arc<TlsSource>>, CommandError> {
     let tls = &config.public.tls;
     // Whoever calls judges the certificate by a clock of their own, which no test moves.
@@ -367,6 +327,18 @@ fn tls_source(config: &Config) -> Result<Option<Arc<TlsSource>>, CommandError> {
     source
         .map(|source| Some(Arc::new(source)))
         .map_err(|error| CommandError::new(Exit::Config, format!("public.tls: {error}")))
+}
+
+/// Both listeners share the descriptors that the system grants; the public one comes first.
+fn within_descriptors(mut config: Config) -> Config {
+    let wanted = config.public.max_connections + config.internal.max_connections;
+    let granted = process::connections_granted(wanted);
+    config.public.max_connections = config.public.max_connections.min((granted * 2 / 3).max(1));
+    config.internal.max_connections = config
+        .internal
+        .max_connections
+        .min((granted - config.public.max_connections).max(1));
+    config
 }
 
 fn pace(config: &Config) -> Pace {

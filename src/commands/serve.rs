@@ -10,6 +10,7 @@ use crate::cli::ConfigArgs;
 use crate::clock::Clock;
 use crate::commands::load_config;
 use crate::exit::CommandError;
+use crate::process;
 use crate::simulator::{self, SimulateArgs};
 
 /// Runs the service until SIGTERM or SIGINT; a second one ends it at once. SIGHUP has the certificate looked at.
@@ -17,6 +18,7 @@ use crate::simulator::{self, SimulateArgs};
 /// # Errors
 /// What kept it from starting, or ended it, with its exit code.
 pub async fn serve(args: &ConfigArgs) -> Result<(), CommandError> {
+    process::forbid_core_dumps();
     let config = load_config(args.config.as_deref())?;
     let stop = stop_on_signal()?;
     let app = App::build(config, Clock::System).await?;

@@ -10,5 +10,7 @@ pub mod ids;
 pub mod json;
 pub mod observation;
 pub mod polling;
+pub mod state;
+pub mod status;
 pub mod task;
 pub mod timestamp;

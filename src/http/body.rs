@@ -1,6 +1,7 @@
 //! Reading a request body within bounds of size and time. Extractors call this; nothing else in the program reads a
 //! request body, so no body is ever buffered without a limit.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -8,7 +9,34 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::{HeaderMap, header};
 use thiserror::Error;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
+
+/// Bytes of bodies that may be held at once by all requests of a listener. A budget of bytes, not of requests: a client that
+/// sends slowly holds little, and must not keep out those that send fast.
+#[derive(Debug, Clone)]
+pub struct BodyBudget(Arc<Semaphore>);
+
+/// Bytes taken from the budget; given back when dropped.
+#[derive(Debug, Default)]
+pub struct BudgetShare(Option<OwnedSemaphorePermit>);
+
+impl BodyBudget {
+    pub fn new(bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new(bytes)))
+    }
+
+    fn take(&self, bytes: usize, share: &mut BudgetShare) -> Result<(), BodyError> {
+        let bytes = u32::try_from(bytes).map_err(|_| BodyError::NoRoom)?;
+        let taken = Arc::clone(&self.0).try_acquire_many_owned(bytes);
+        let taken = taken.map_err(|_| BodyError::NoRoom)?;
+        match &mut share.0 {
+            Some(held) => held.merge(taken),
+            none => *none = Some(taken),
+        }
+        Ok(())
+    }
+}
 
 /// Why a body did not arrive. After any of these the listener closes the connection behind the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -19,6 +47,9 @@ pub enum BodyError {
     /// 408.
     #[error("the body did not arrive in time")]
     TooSlow,
+    /// 503: other bodies hold all the memory there is for them.
+    #[error("too many bodies are on their way at once")]
+    NoRoom,
     /// 400: cut off, or its chunks are malformed.
     #[error("the body is incomplete or malformed")]
     Broken,
@@ -37,25 +68,29 @@ pub fn declared_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// The whole body, if it is at most `bytes_max` long and complete within `time_max` from now, however it trickles.
+/// With its share of the budget, to be held as long as the bytes are.
 pub async fn read_body(
     body: Body,
     bytes_max: usize,
     time_max: Duration,
-) -> Result<Bytes, BodyError> {
+    budget: &BodyBudget,
+) -> Result<(Bytes, BudgetShare), BodyError> {
     let deadline = Instant::now() + time_max;
     let mut chunks = body.into_data_stream();
     let mut read = BytesMut::new();
+    let mut share = BudgetShare::default();
     loop {
         let next = timeout_at(deadline, chunks.next())
             .await
             .map_err(|_| BodyError::TooSlow)?;
         let Some(chunk) = next else {
-            return Ok(read.freeze());
+            return Ok((read.freeze(), share));
         };
         let chunk = chunk.map_err(|_| BodyError::Broken)?;
         if read.len() + chunk.len() > bytes_max {
             return Err(BodyError::TooLarge);
         }
+        budget.take(chunk.len(), &mut share)?;
         read.extend_from_slice(&chunk);
     }
 }

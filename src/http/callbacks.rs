@@ -36,6 +36,7 @@ async fn record(state: &PublicState, callback: VerifiedCallback) -> Response {
         content,
         deadline,
         mut counted,
+        _share,
     } = callback;
     let log_subject = subject.clone();
     let (entry, refusal) = match content {
@@ -112,7 +113,7 @@ const fn end_of(receipt: Receipt) -> CallbackEnd {
     }
 }
 
-fn try_again() -> Response {
+pub(super) fn try_again() -> Response {
     let retry_after = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
     (StatusCode::SERVICE_UNAVAILABLE, retry_after).into_response()
 }

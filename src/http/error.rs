@@ -159,11 +159,12 @@ impl ApiError {
     pub fn body(error: BodyError, bytes_max: usize) -> Self {
         let message = match error {
             BodyError::TooLarge => format!("the body is larger than {bytes_max} bytes"),
-            BodyError::TooSlow | BodyError::Broken => error.to_string(),
+            BodyError::TooSlow | BodyError::NoRoom | BodyError::Broken => error.to_string(),
         };
         let code = match error {
             BodyError::TooLarge => "request_too_large",
             BodyError::TooSlow => "request_timeout",
+            BodyError::NoRoom => "service_unavailable",
             BodyError::Broken => "invalid_request",
         };
         Self::new(status_of(error), code, "invalid_request_error", message)

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use tokio::time::Instant;
 
-use super::body::{BodyError, declared_length, read_body};
-use super::callbacks::{Counted, deadline};
+use super::body::{BodyError, BudgetShare, declared_length, read_body};
+use super::callbacks::{Counted, deadline, try_again};
 use super::public::PublicState;
 use crate::domain::callback_token::Subject;
 use crate::domain::observation::Observation;
@@ -23,6 +23,8 @@ pub struct VerifiedCallback {
     pub(super) content: CallbackContent,
     pub(super) deadline: Instant,
     pub(super) counted: Counted,
+    /// Held until the callback is answered.
+    pub(super) _share: BudgetShare,
 }
 
 #[derive(Debug)]
@@ -58,12 +60,13 @@ impl FromRequest<PublicState> for VerifiedCallback {
         let mut counted = Counted::begin(&state.metrics);
         let (parts, body) = request.into_parts();
         match read(&parts.headers, body, state).await {
-            Ok(content) => Ok(Self {
+            Ok((content, share)) => Ok(Self {
                 subject,
                 headers: parts.headers,
                 content,
                 deadline,
                 counted,
+                _share: share,
             }),
             Err(rejection) => {
                 counted.end(CallbackEnd::Refused);
@@ -86,7 +89,7 @@ async fn read(
     headers: &HeaderMap,
     body: Body,
     state: &PublicState,
-) -> Result<CallbackContent, CallbackRejection> {
+) -> Result<(CallbackContent, BudgetShare), CallbackRejection> {
     if !is_identity(headers) {
         return Err(CallbackRejection::UnsupportedEncoding);
     }
@@ -94,16 +97,17 @@ async fn read(
     if declared_length(headers).is_some_and(|length| length > bytes_max as u64) {
         return Err(CallbackRejection::Body(BodyError::TooLarge));
     }
-    let raw = read_body(body, bytes_max, state.body_timeout)
+    let (raw, share) = read_body(body, bytes_max, state.body_timeout, &state.body_budget)
         .await
         .map_err(CallbackRejection::Body)?;
-    Ok(match Observation::parse(raw.clone()) {
+    let content = match Observation::parse(raw.clone()) {
         Ok(observation) => CallbackContent::Observation(observation),
         Err(error) => CallbackContent::Unreadable {
             body: raw,
             reason: error.to_string(),
         },
-    })
+    };
+    Ok((content, share))
 }
 
 /// Whether the body is as it stands: nothing is ever decompressed, so no small body can become a large one.
@@ -119,6 +123,7 @@ impl IntoResponse for CallbackRejection {
         let status = match self {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Body(BodyError::NoRoom) => return try_again(),
             Self::Body(error) => status_of(error),
         };
         status.into_response()
@@ -129,6 +134,7 @@ pub(super) const fn status_of(error: BodyError) -> StatusCode {
     match error {
         BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         BodyError::TooSlow => StatusCode::REQUEST_TIMEOUT,
+        BodyError::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
         BodyError::Broken => StatusCode::BAD_REQUEST,
     }
 }

@@ -13,6 +13,7 @@ use tower_http::trace::{DefaultOnFailure, DefaultOnResponse, TraceLayer};
 use tracing::{Level, Span, info_span};
 
 use super::auth::{self, Gate};
+use super::body::BodyBudget;
 use super::{credits, health, request_id, submit, tasks};
 use crate::clock::Clock;
 use crate::config::{Public, Scope};
@@ -38,6 +39,7 @@ pub struct InternalState {
     /// Cancelled when the process is to stop: no new submits from then on.
     pub stopping: CancellationToken,
     pub allow_unknown_fields: bool,
+    pub body_budget: BodyBudget,
 }
 
 pub fn router(state: InternalState, gate: &Gate) -> Router {

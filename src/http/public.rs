@@ -7,6 +7,7 @@ use axum::Router;
 use axum::routing::post;
 use http::StatusCode;
 
+use super::body::BodyBudget;
 use super::callbacks;
 use crate::clock::Clock;
 use crate::domain::callback_token::KeyRing;
@@ -24,6 +25,7 @@ pub struct PublicState {
     pub metrics: Metrics,
     pub body_bytes_max: usize,
     pub body_timeout: Duration,
+    pub body_budget: BodyBudget,
     /// From the head of the request to our answer: EvoLink hangs up at 10 s.
     pub request_timeout: Duration,
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::auth::Caller;
-use super::body::{BodyError, declared_length, read_body};
+use super::body::{BodyBudget, BodyError, BudgetShare, declared_length, read_body};
 use super::error::{ApiError, SUBMISSION_ID};
 use super::extract::is_identity;
 use super::internal::InternalState;
@@ -55,7 +55,7 @@ async fn judge(
 ) -> Result<Submission, ApiError> {
     let (parts, body) = request.into_parts();
     check_media_type(&parts.headers)?;
-    let body = read(&parts.headers, body).await?;
+    let (body, _share) = read(&parts.headers, body, &state.body_budget).await?;
     let generation = Generation::parse(&body, state.allow_unknown_fields)?;
     if generation.callback_url.is_some() {
         let message = "`callback_url`: no host is allowed here; ask for the task instead";
@@ -72,11 +72,15 @@ async fn judge(
     })
 }
 
-async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    budget: &BodyBudget,
+) -> Result<(Bytes, BudgetShare), ApiError> {
     if declared_length(headers).is_some_and(|length| length > BODY_BYTES_MAX as u64) {
         return Err(ApiError::body(BodyError::TooLarge, BODY_BYTES_MAX));
     }
-    let read = read_body(body, BODY_BYTES_MAX, BODY_TIME_MAX).await;
+    let read = read_body(body, BODY_BYTES_MAX, BODY_TIME_MAX, budget).await;
     read.map_err(|error| ApiError::body(error, BODY_BYTES_MAX))
 }
 

@@ -16,7 +16,8 @@ use crate::domain::json::Fields;
 use crate::domain::observation::{Observation, Source};
 use crate::domain::task::State as TaskState;
 use crate::domain::timestamp::Timestamp;
-use crate::store::reads::{HistoryItem, HistoryKind, TaskFilter, TaskName, TaskView};
+use crate::store::history::{HistoryItem, HistoryKind};
+use crate::store::reads::{TaskFilter, TaskName, TaskView};
 use crate::store::record::Record;
 
 /// Tasks on a page if nothing is said; and at most.

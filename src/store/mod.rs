@@ -3,16 +3,19 @@
 //! Everything that a task goes through is written by the `recorder`, the one owner of the write transaction. The
 //! other methods read, on connections that cannot write.
 
-mod batch;
+mod apply;
 pub mod entry;
 pub mod error;
+pub mod history;
 mod ledger;
+mod load;
 mod quarantine;
 pub mod reads;
 pub mod record;
 pub mod recorder;
 mod rows;
 mod sqlite;
+mod write;
 
 use std::fs::File;
 

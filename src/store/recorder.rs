@@ -12,7 +12,7 @@ use tracing::{error, warn};
 
 use super::entry::{Entry, Receipt};
 use super::ledger::Ledger;
-use super::{Store, StoreError, batch};
+use super::{Store, StoreError, load, write};
 use crate::clock::Clock;
 use crate::domain::polling::Pace;
 use crate::metrics::Metrics;
@@ -140,9 +140,9 @@ impl RecorderWorker {
         let entries: Vec<&Entry> = jobs.iter().map(|job| &job.entry).collect();
         let mut transaction = self.store.write.begin_with("BEGIN IMMEDIATE").await?;
         let mut ledger =
-            batch::load(&mut transaction, &entries, self.clock.now(), self.pace).await?;
+            load::load(&mut transaction, &entries, self.clock.now(), self.pace).await?;
         let receipts: Vec<Receipt> = entries.iter().map(|entry| ledger.apply(entry)).collect();
-        batch::write(&mut transaction, &mut ledger).await?;
+        write::write(&mut transaction, &mut ledger).await?;
         transaction.commit().await?;
         self.count(&ledger, &receipts);
         Ok(receipts)

@@ -9,6 +9,7 @@
 mod cli;
 mod config;
 mod domain;
+mod durability;
 mod evolink;
 mod listener;
 mod listener_caps;

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use evolink_receiver::clock::Clock;
-use evolink_receiver::http::body::{BodyError, declared_length, read_body};
+use evolink_receiver::http::body::{BodyBudget, BodyError, declared_length, read_body};
 use evolink_receiver::http::limits::Limits;
 use evolink_receiver::http::listener::serve;
 use evolink_receiver::http::tls::TlsSource;
@@ -152,10 +152,18 @@ async fn echo(State(handlers): State<Arc<Handlers>>, headers: HeaderMap, body: B
     if declared_length(&headers).is_some_and(|length| length > BODY_BYTES_MAX as u64) {
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     }
-    match read_body(body, BODY_BYTES_MAX, handlers.body_time_max).await {
-        Ok(bytes) => bytes.into_response(),
+    match read_body(
+        body,
+        BODY_BYTES_MAX,
+        handlers.body_time_max,
+        &BodyBudget::new(BODY_BYTES_MAX),
+    )
+    .await
+    {
+        Ok((bytes, _share)) => bytes.into_response(),
         Err(BodyError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE.into_response(),
         Err(BodyError::TooSlow) => StatusCode::REQUEST_TIMEOUT.into_response(),
+        Err(BodyError::NoRoom) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         Err(BodyError::Broken) => StatusCode::BAD_REQUEST.into_response(),
     }
 }

@@ -3,4 +3,5 @@
 pub mod app;
 pub mod certificates;
 pub mod echo;
+pub mod needs;
 pub mod raw;

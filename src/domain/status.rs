@@ -1,0 +1,74 @@
+//! The words of an observation: how far a task is, and by which way that became known.
+
+/// The longest `status` that is read, in characters.
+const STATUS_CHARS_MAX: usize = 64;
+
+/// EvoLink's word for how far a task is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    Pending,
+    Processing,
+    Completed,
+    Failed,
+    Cancelled,
+    /// A word that EvoLink has not documented. It never ends a task.
+    Unknown(Box<str>),
+}
+
+impl Status {
+    /// Exactly the spellings of rule B6; anything else is unknown.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let length = text.chars().count();
+        if !(1..=STATUS_CHARS_MAX).contains(&length) || text.chars().any(char::is_control) {
+            return None;
+        }
+        Some(match text {
+            "pending" | "queued" => Self::Pending,
+            "processing" | "running" => Self::Processing,
+            "completed" | "succeeded" | "success" => Self::Completed,
+            "failed" | "error" => Self::Failed,
+            "cancelled" | "canceled" => Self::Cancelled,
+            unknown => Self::Unknown(unknown.into()),
+        })
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Pending => "pending",
+            Self::Processing => "processing",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Unknown(text) => text,
+        }
+    }
+}
+
+/// The way by which an observation came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    Submit,
+    Callback,
+    Poll,
+    Replay,
+}
+
+impl Source {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Submit => "submit",
+            Self::Callback => "callback",
+            Self::Poll => "poll",
+            Self::Replay => "replay",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Submit, Self::Callback, Self::Poll, Self::Replay]
+            .into_iter()
+            .find(|source| source.as_str() == text)
+    }
+}

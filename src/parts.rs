@@ -1,0 +1,64 @@
+//! The parts of a running process, and how they end: in order, in time, and not without each other.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, warn};
+
+/// What runs, and how it is told to end.
+pub struct Parts {
+    pub listeners: TaskTracker,
+    pub workers: TaskTracker,
+    /// No new work from here on.
+    pub stopping: CancellationToken,
+    /// Nobody brings anything to be recorded any more.
+    pub recorder_stop: CancellationToken,
+    /// A part ended though nobody told it to.
+    pub broken: CancellationToken,
+}
+
+impl Parts {
+    pub fn new(stop: &CancellationToken) -> Self {
+        Self {
+            listeners: TaskTracker::new(),
+            workers: TaskTracker::new(),
+            stopping: stop.child_token(),
+            recorder_stop: CancellationToken::new(),
+            broken: CancellationToken::new(),
+        }
+    }
+
+    /// A part that ends, or panics, before it was told to takes the whole process with it: half a receiver is worse than
+    /// one that is started anew.
+    pub fn run<F>(
+        &self,
+        name: &'static str,
+        tracker: &TaskTracker,
+        stop: &CancellationToken,
+        part: F,
+    ) where
+        F: Future + Send + 'static,
+        F::Output: Send,
+    {
+        let stop = stop.clone();
+        let broken = self.broken.clone().drop_guard();
+        tracker.spawn(async move {
+            part.await;
+            if stop.is_cancelled() {
+                broken.disarm();
+            } else {
+                error!("{name} ended by itself");
+            }
+        });
+    }
+}
+
+/// Waits for what `tracker` runs, but not for ever.
+pub async fn finish(name: &str, tracker: &TaskTracker, within: Duration) {
+    tracker.close();
+    if timeout(within, tracker.wait()).await.is_err() {
+        warn!("{name} did not end in time");
+    }
+}

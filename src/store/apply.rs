@@ -1,0 +1,286 @@
+//! What each entry of a batch does to the ledger: the domain's rules, applied in turn.
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::entry::{Entry, Intent, PollEnded, Receipt, SubmitEnded};
+use super::ledger::{Ledger, NewEvent, NewObservation, Quarantined};
+use super::record::{Origin, Record};
+use crate::domain::callback_token::Subject;
+use crate::domain::event::EventType;
+use crate::domain::ids::{SubmissionId, TaskId};
+use crate::domain::observation::{Observation, Source};
+use crate::domain::task::{Seen, State, Task, Verdict};
+
+/// Observations that are kept of one task; those that move it are always kept (rule B8).
+const OBSERVATIONS_KEPT: u16 = 200;
+
+impl Ledger {
+    pub fn apply(&mut self, entry: &Entry) -> Receipt {
+        match entry {
+            Entry::Intent(intent) => self.intend(intent),
+            Entry::Observed {
+                subject,
+                observation,
+                source,
+                headers,
+            } => self.observe(subject, observation, *source, headers),
+            Entry::Unreadable {
+                subject,
+                source,
+                body,
+                reason,
+                headers,
+            } => self.keep_unreadable(subject, *source, body, reason, headers),
+            Entry::SubmitEnded {
+                submission_id,
+                ended,
+            } => self.end_submit(*submission_id, ended),
+            Entry::PollEnded {
+                submission_id,
+                ended,
+            } => self.end_poll(*submission_id, *ended),
+            Entry::GaveUp { submission_id } => self.give_up(*submission_id),
+        }
+    }
+
+    fn intend(&mut self, intent: &Intent) -> Receipt {
+        if let Some(idempotency) = &intent.idempotency {
+            if let Some((known, submission_id)) = self.keys.get(&idempotency.name) {
+                let same = known.fingerprint == idempotency.fingerprint;
+                return if same {
+                    Receipt::Replay(*submission_id)
+                } else {
+                    Receipt::Clash
+                };
+            }
+            let key = (idempotency.clone(), intent.submission_id);
+            self.keys.insert(idempotency.name.clone(), key);
+            self.keys_made.push(idempotency.name.clone());
+        }
+        let task = Task::new(intent.submission_id, State::Submitting, self.now);
+        let mut record = Record::new(task, Origin::Submit, intent.client.clone());
+        record.request = Some(intent.request.clone());
+        let index = self.add(record);
+        self.touched.push(index);
+        Receipt::Fresh
+    }
+
+    fn observe(
+        &mut self,
+        subject: &Subject,
+        seen: &Observation,
+        source: Source,
+        headers: &HeaderMap,
+    ) -> Receipt {
+        let (index, restored) = match self.record_for(subject, &seen.task_id) {
+            Ok(found) => found,
+            Err(suspects) => return self.mismatch(subject, seen, source, headers, suspects),
+        };
+        let record = &mut self.records[index];
+        let restored = restored || record.task.state == State::Rejected;
+        let unbound = record.task.task_id.is_none();
+        let done = record.task.see(seen, source, self.now, &self.pace);
+        if unbound {
+            self.by_task.insert(seen.task_id.clone(), index);
+        }
+        let number = self.keep(index, seen, source, &done);
+        let event = done.event.map(|event_type| NewEvent {
+            record: index,
+            event_type,
+            source: Some(source),
+            observation: number,
+        });
+        if done.verdict == Verdict::Conflict {
+            self.quarantined.push(Quarantined {
+                subject: subject.clone(),
+                reason: "another outcome than the recorded one".to_owned(),
+                task_id: Some(seen.task_id.clone()),
+                headers: headers.clone(),
+                body: seen.raw.clone(),
+                event,
+            });
+        } else {
+            self.events.extend(event);
+        }
+        Receipt::Seen {
+            verdict: done.verdict,
+            restored,
+        }
+    }
+
+    /// The record that `subject` speaks for, if `task_id` may be its task. Otherwise those that deserve a second look.
+    fn record_for(
+        &mut self,
+        subject: &Subject,
+        task_id: &TaskId,
+    ) -> Result<(usize, bool), Vec<usize>> {
+        let holder = self.by_task.get(task_id).copied();
+        match subject {
+            Subject::Submission(id) => match (self.by_submission.get(id).copied(), holder) {
+                (Some(own), Some(holder)) if own == holder => Ok((own, false)),
+                (Some(own), None) if self.records[own].task.task_id.is_none() => Ok((own, false)),
+                (None, None) => {
+                    let task = Task::new(*id, State::Submitting, id.made_at());
+                    Ok((self.add(Record::new(task, Origin::Restored, None)), true))
+                }
+                (own, _) => Err(own.into_iter().collect()),
+            },
+            Subject::Standing(label) => match holder {
+                Some(holder) if self.records[holder].origin == Origin::Standing => {
+                    Ok((holder, false))
+                }
+                Some(holder) => Err(vec![holder]),
+                None => {
+                    let task = Task::new(SubmissionId::new(self.now), State::Submitting, self.now);
+                    Ok((
+                        self.add(Record::new(task, Origin::Standing, Some(label.to_string()))),
+                        false,
+                    ))
+                }
+            },
+        }
+    }
+
+    fn mismatch(
+        &mut self,
+        subject: &Subject,
+        seen: &Observation,
+        source: Source,
+        headers: &HeaderMap,
+        suspects: Vec<usize>,
+    ) -> Receipt {
+        for index in suspects {
+            self.suspect(index, source);
+        }
+        self.quarantined.push(Quarantined {
+            subject: subject.clone(),
+            reason: "about another task than its URL is for".to_owned(),
+            task_id: Some(seen.task_id.clone()),
+            headers: headers.clone(),
+            body: seen.raw.clone(),
+            event: None,
+        });
+        Receipt::Mismatch
+    }
+
+    fn keep_unreadable(
+        &mut self,
+        subject: &Subject,
+        source: Source,
+        body: &Bytes,
+        reason: &str,
+        headers: &HeaderMap,
+    ) -> Receipt {
+        if let Subject::Submission(id) = subject
+            && let Some(&index) = self.by_submission.get(id)
+        {
+            self.suspect(index, source);
+        }
+        self.quarantined.push(Quarantined {
+            subject: subject.clone(),
+            reason: reason.to_owned(),
+            task_id: None,
+            headers: headers.clone(),
+            body: body.clone(),
+            event: None,
+        });
+        Receipt::Done
+    }
+
+    /// Somebody spoke for this record and could not be believed: EvoLink is asked, unless it was EvoLink's own answer.
+    fn suspect(&mut self, index: usize, source: Source) {
+        let task = &mut self.records[index].task;
+        match source {
+            Source::Submit => task.end_submit(State::SubmitUnknown),
+            Source::Poll => task.asked_in_vain(self.now, &self.pace),
+            Source::Callback | Source::Replay => task.ask_soon(self.now, &self.pace),
+        }
+        self.touched.push(index);
+    }
+
+    fn keep(
+        &mut self,
+        index: usize,
+        seen: &Observation,
+        source: Source,
+        done: &Seen,
+    ) -> Option<u16> {
+        self.touched.push(index);
+        let record = &mut self.records[index];
+        let number = record.observations;
+        if number >= OBSERVATIONS_KEPT && !done.moved {
+            return None;
+        }
+        record.observations += 1;
+        if done.shown {
+            record.shown = Some(number);
+        }
+        self.observations.push(NewObservation {
+            record: index,
+            number,
+            source,
+            verdict: done.verdict,
+            body: seen.raw.clone(),
+        });
+        Some(number)
+    }
+
+    fn end_submit(&mut self, id: SubmissionId, ended: &SubmitEnded) -> Receipt {
+        let Some(&index) = self.by_submission.get(&id) else {
+            return Receipt::Done;
+        };
+        let record = &mut self.records[index];
+        match ended {
+            SubmitEnded::Unknown => record.task.end_submit(State::SubmitUnknown),
+            SubmitEnded::Refused {
+                answer,
+                idempotency,
+            } => {
+                record.task.end_submit(State::Rejected);
+                record.refusal.clone_from(answer);
+                if let Some(key) = idempotency {
+                    self.keys.remove(&key.name);
+                    self.keys_made.retain(|name| *name != key.name);
+                    self.keys_freed.push(key.name.clone());
+                }
+            }
+        }
+        self.touched.push(index);
+        Receipt::Done
+    }
+
+    fn end_poll(&mut self, id: SubmissionId, ended: PollEnded) -> Receipt {
+        let Some(&index) = self.by_submission.get(&id) else {
+            return Receipt::Done;
+        };
+        let task = &mut self.records[index].task;
+        let event = match ended {
+            PollEnded::Gone => task.miss(self.now, &self.pace),
+            PollEnded::Failed => {
+                task.asked_in_vain(self.now, &self.pace);
+                None
+            }
+        };
+        self.changed(index, event);
+        Receipt::Done
+    }
+
+    fn give_up(&mut self, id: SubmissionId) -> Receipt {
+        if let Some(&index) = self.by_submission.get(&id) {
+            let event = self.records[index].task.give_up();
+            self.changed(index, event);
+        }
+        Receipt::Done
+    }
+
+    fn changed(&mut self, index: usize, event: Option<EventType>) {
+        self.touched.push(index);
+        self.events.extend(event.map(|event_type| NewEvent {
+            record: index,
+            event_type,
+            source: None,
+            observation: None,
+        }));
+    }
+}

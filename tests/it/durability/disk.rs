@@ -1,0 +1,134 @@
+//! A disk that a test may do anything to: a file system in a mount namespace of its own, which is gone with the test
+//! however it ends, and with it the mount and the loop device.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::receiver::Place;
+use crate::support::needs::{self, Root};
+
+/// The ioctl `EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH`: what was not synced is gone, as if the power was.
+const POWER_CUT: &str = "import fcntl, os, struct, sys
+fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
+
+/// An ext4 file system in an image file, mounted.
+pub struct Disk {
+    namespace: Namespace,
+    image: PathBuf,
+    mount_point: PathBuf,
+}
+
+/// A process that only holds a mount namespace. It reads from us: should this process die, it ends, and the mounts with it.
+struct Namespace {
+    holder: Child,
+}
+
+impl Disk {
+    /// A fresh disk and a receiver's place on it. `None`, said in one line, where this machine cannot do that.
+    pub fn with_place(size: &str) -> Option<(Self, Place)> {
+        let tools = ["mkfs.ext4", "mount", "unshare", "nsenter", "python3"];
+        if !needs::are_met(Root::Needed, &tools) {
+            return None;
+        }
+        let scratch = tempfile::tempdir().unwrap();
+        let mount_point = scratch.path().join("disk");
+        std::fs::create_dir(&mount_point).unwrap();
+        let disk = Self {
+            namespace: Namespace::new(),
+            image: scratch.path().join("image"),
+            mount_point,
+        };
+        run(Command::new("truncate").args(["-s", size]).arg(&disk.image)).unwrap();
+        run(Command::new("mkfs.ext4").arg("-q").arg(&disk.image)).unwrap();
+        if let Err(reason) = disk.try_mount() {
+            needs::skip(&format!("a loop device cannot be mounted here: {reason}"));
+            return None;
+        }
+        let place = disk.place(scratch);
+        Some((disk, place))
+    }
+
+    fn place(&self, scratch: TempDir) -> Place {
+        Place::in_folder(
+            scratch,
+            &self.mount_point,
+            self.namespace.path(&self.mount_point),
+            self.namespace.entering(),
+        )
+    }
+
+    /// Pulls the plug: nothing reaches the disk any more, and what only the system's memory held never will.
+    pub fn cut_power(&self) {
+        let mut python = self.namespace.command("python3");
+        run(python.args(["-c", POWER_CUT]).arg(&self.mount_point)).unwrap();
+    }
+
+    /// Plugs it in again. No process may hold a file of it.
+    pub fn restore_power(&self) {
+        run(self.namespace.command("umount").arg(&self.mount_point)).unwrap();
+        self.try_mount().unwrap();
+    }
+
+    fn try_mount(&self) -> Result<(), String> {
+        let mut mount = self.namespace.command("mount");
+        run(mount
+            .args(["-o", "loop"])
+            .args([&self.image, &self.mount_point]))
+    }
+}
+
+impl Namespace {
+    fn new() -> Self {
+        let mut holder = Command::new("unshare")
+            .args(["--mount", "--propagation", "private"])
+            .args(["sh", "-c", "echo here; read -r _"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let stdout = holder.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        assert_eq!(line, "here\n", "a namespace can be made");
+        Self { holder }
+    }
+
+    /// What a command in the namespace is started through; it becomes the command, so that its pid is the command's.
+    fn entering(&self) -> Vec<OsString> {
+        let mount = format!("--mount=/proc/{}/ns/mnt", self.holder.id());
+        vec!["nsenter".into(), mount.into(), "--".into()]
+    }
+
+    fn command(&self, name: &str) -> Command {
+        let words = self.entering();
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).arg(name);
+        command
+    }
+
+    /// How a file in the namespace is reached from outside.
+    fn path(&self, inside: &Path) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.holder.id()));
+        root.join(inside.strip_prefix("/").unwrap())
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{command:?}: {}", said.trim()))
+}

@@ -1,0 +1,265 @@
+//! The program as an operator has it: a process with a configuration file and a data folder, ended by its own pid.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use evolink_receiver::domain::callback_token::{KeyRing, Subject};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+/// Far above any time under test: reaching it means that it will never happen.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
+const PUBLIC_PORT: u16 = 8443;
+const INTERNAL_PORT: u16 = 8080;
+
+/// Where a receiver lives: its configuration, its data, its address, and what it is started through.
+pub struct Place {
+    scratch: TempDir,
+    address: Ipv4Addr,
+    /// The data folder as the test sees it.
+    data: PathBuf,
+    /// Command and arguments before the program's own, such as `nsenter`.
+    launcher: Vec<OsString>,
+}
+
+/// A running receiver; killed when dropped.
+pub struct Receiver {
+    child: Child,
+    public: SocketAddr,
+    internal: SocketAddr,
+    pub http: reqwest::Client,
+    pub token: String,
+    pub certificate_pem: String,
+    log: PathBuf,
+}
+
+impl Place {
+    /// In a folder of its own.
+    pub fn new() -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let data = scratch.path().join("data");
+        Self::in_folder(scratch, &data, data.clone(), Vec::new())
+    }
+
+    /// `inside` is the data folder as the receiver sees it when `launcher` starts it, `data` as the test sees it.
+    pub fn in_folder(
+        scratch: TempDir,
+        inside: &Path,
+        data: PathBuf,
+        launcher: Vec<OsString>,
+    ) -> Self {
+        // An address of its own, so that its ports are free and stay the same over restarts.
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = std::process::id() * 8 + STARTED.fetch_add(1, Ordering::Relaxed);
+        let [_, high, middle, low] = number.to_be_bytes();
+        let address = Ipv4Addr::new(127, high | 0x80, middle, low.clamp(1, 254));
+        let (public, internal) = (
+            SocketAddr::from((address, PUBLIC_PORT)),
+            SocketAddr::from((address, INTERNAL_PORT)),
+        );
+        let inside = inside.display();
+        let config = format!(
+            r#"
+[public]
+listen = "{public}"
+base_url = "https://localhost:{PUBLIC_PORT}"
+tls = {{ mode = "self-signed", self_signed_dir = "{inside}" }}
+[internal]
+listen = "{internal}"
+[evolink]
+base_url = "http://127.0.0.1:1"
+api_key = "not-a-key"
+[store]
+url = "sqlite:{inside}/receiver.db"
+[callback_tokens]
+key_file = "{inside}/callback_tokens.key"
+[reconcile]
+first_poll_after = "1h"
+"#
+        );
+        std::fs::write(scratch.path().join("config.toml"), config).unwrap();
+        Self {
+            scratch,
+            address,
+            data,
+            launcher,
+        }
+    }
+
+    /// Starts it through `command` from now on, such as `eatmydata`.
+    pub fn launch_through(&mut self, command: &[&str]) {
+        self.launcher.extend(command.iter().map(OsString::from));
+    }
+
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.data.join("receiver.db")
+    }
+
+    pub fn public(&self) -> SocketAddr {
+        SocketAddr::from((self.address, PUBLIC_PORT))
+    }
+
+    fn command(&self) -> Command {
+        let mut words = self.launcher.clone();
+        words.push(env!("CARGO_BIN_EXE_evolink-receiver").into());
+        words.extend(["serve".into(), "--config".into()]);
+        words.push(self.scratch.path().join("config.toml").into());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).stdin(Stdio::null());
+        command
+    }
+
+    /// For a start that is refused: runs it until it ends by itself.
+    pub fn run_to_end(&self) -> Output {
+        self.command().output().unwrap()
+    }
+
+    /// Starts it and does not wait.
+    pub fn spawn(&self) -> (Child, PathBuf) {
+        let log = self.scratch.path().join("log");
+        let open = || File::options().create(true).append(true).open(&log);
+        let mut command = self.command();
+        command.stdout(open().unwrap()).stderr(open().unwrap());
+        (command.spawn().unwrap(), log)
+    }
+
+    /// Starts it and waits until it is ready.
+    pub async fn start(&self) -> Receiver {
+        match self.try_start().await {
+            Ok(receiver) => receiver,
+            Err(refusal) => panic!("{refusal}"),
+        }
+    }
+
+    /// `Err` with its log if it ends instead of becoming ready.
+    pub async fn try_start(&self) -> Result<Receiver, String> {
+        let (child, log) = self.spawn();
+        let mut receiver = Receiver {
+            child,
+            public: self.public(),
+            internal: SocketAddr::from((self.address, INTERNAL_PORT)),
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            token: String::new(),
+            certificate_pem: String::new(),
+            log,
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while receiver.status("/readyz").await != Some(200) {
+            if let Some(status) = receiver.child.try_wait().unwrap() {
+                return Err(format!("ended with {status}:\n{}", receiver.log_tail()));
+            }
+            assert!(Instant::now() < deadline, "{}", receiver.log_tail());
+            sleep(Duration::from_millis(5)).await;
+        }
+        let ring = std::fs::read_to_string(self.data.join("callback_tokens.key")).unwrap();
+        receiver.token = KeyRing::parse(&ring)
+            .unwrap()
+            .mint(&Subject::Standing("load".parse().unwrap()));
+        receiver.certificate_pem =
+            std::fs::read_to_string(self.data.join("self-signed.crt")).unwrap();
+        let root = reqwest::Certificate::from_pem(receiver.certificate_pem.as_bytes()).unwrap();
+        receiver.http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(PATIENCE)
+            .tls_certs_only([root])
+            .resolve("localhost", receiver.public)
+            .build()
+            .unwrap();
+        Ok(receiver)
+    }
+}
+
+impl Receiver {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn callback_url(&self) -> String {
+        format!("https://localhost:{PUBLIC_PORT}/callbacks/{}", self.token)
+    }
+
+    /// One callback, with status and `Retry-After`; `None` if there was no answer.
+    pub async fn callback(&self, body: String) -> Option<(u16, Option<String>)> {
+        let request = self.http.post(self.callback_url()).body(body);
+        let answer = request.send().await.ok()?;
+        let retry_after = answer.headers().get("retry-after");
+        let retry_after = retry_after.map(|value| value.to_str().unwrap().to_owned());
+        Some((answer.status().as_u16(), retry_after))
+    }
+
+    /// The status of a GET on the internal listener; `None` if there was no answer.
+    pub async fn status(&self, path: &str) -> Option<u16> {
+        Some(self.get(path).await?.0)
+    }
+
+    pub async fn get(&self, path: &str) -> Option<(u16, Value)> {
+        let url = format!("http://{}{path}", self.internal);
+        let answer = self.http.get(url).send().await.ok()?;
+        Some((
+            answer.status().as_u16(),
+            answer.json().await.unwrap_or(Value::Null),
+        ))
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn terminate(&self) {
+        let pid = self.pid().to_string();
+        let sent = Command::new("sh")
+            .args(["-c", r#"kill -TERM "$0""#, &pid])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// How it ends, by itself or after `terminate`.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "still there: {}",
+                self.log_tail()
+            );
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(10)..].join("\n")
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,125 @@
+//! Starts that must be refused, each with its exit code and one line; and one that must not be: with very many tasks.
+
+use std::net::TcpListener;
+use std::process::Output;
+
+use tokio::time::Instant;
+
+use super::check;
+use super::load::Load;
+use super::receiver::Place;
+
+/// The refusal's exit code and its line on stderr.
+fn refusal(output: &Output) -> (Option<i32>, String) {
+    let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(stderr.lines().count(), 1, "{stderr:?}");
+    (output.status.code(), stderr)
+}
+
+#[tokio::test]
+async fn a_second_process_is_kept_off_the_store() {
+    let place = Place::new();
+    let receiver = place.start().await;
+    let (code, line) = refusal(&place.run_to_end());
+    assert_eq!(code, Some(75), "{line}");
+    assert!(line.contains("in use by another process"), "{line}");
+    assert_eq!(
+        receiver.status("/readyz").await,
+        Some(200),
+        "the first one serves on"
+    );
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_named_with_its_key() {
+    let place = Place::new();
+    let _taken = TcpListener::bind(place.public()).unwrap();
+    let (code, line) = refusal(&place.run_to_end());
+    assert_eq!(code, Some(69), "{line}");
+    assert!(line.contains("public.listen"), "{line}");
+}
+
+#[tokio::test]
+async fn a_store_of_a_newer_program_is_left_alone() {
+    let place = Place::new();
+    place.start().await.kill();
+    let pool = check::connect(&place.database()).await.unwrap();
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+            VALUES (9999, 'of the future', true, x'00', 0)",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    pool.close().await;
+    let before = std::fs::read(place.database()).unwrap();
+    let (code, line) = refusal(&place.run_to_end());
+    assert_eq!(code, Some(78), "{line}");
+    assert!(line.contains("newer than this program"), "{line}");
+    assert!(before == std::fs::read(place.database()).unwrap());
+}
+
+#[tokio::test]
+async fn a_damaged_store_is_refused_and_not_made_anew() {
+    let place = Place::new();
+    let mut receiver = place.start().await;
+    let load = Load::new();
+    let running = load.start(&receiver);
+    running.reached(200).await;
+    running.stop().await;
+    receiver.terminate();
+    assert_eq!(receiver.ended().await.code(), Some(0));
+    let whole = std::fs::read(place.database()).unwrap();
+    assert!(whole.len() > 16 * 4096, "there is something to damage");
+
+    let garbage: Vec<u8> = b"not a database. ".repeat(1024);
+    let mut schema_overwritten = whole.clone();
+    schema_overwritten[100..4096].fill(0xa5);
+    let damaged = [
+        ("no database", garbage),
+        ("the schema is overwritten", schema_overwritten),
+        (
+            "half of it is gone",
+            whole[..whole.len() / 8192 * 4096].to_vec(),
+        ),
+    ];
+    for (what, bytes) in damaged {
+        std::fs::write(place.database(), &bytes).unwrap();
+        let (code, line) = refusal(&place.run_to_end());
+        assert_eq!(code, Some(65), "{what}: {line}");
+        let after = std::fs::read(place.database()).unwrap();
+        assert!(after == bytes, "{what}: left as it was found");
+    }
+    std::fs::write(place.database(), &whole).unwrap();
+    place.start().await;
+    let faults = check::faults(&place.database(), &load.acknowledged()).await;
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[tokio::test]
+async fn a_store_with_a_hundred_thousand_open_tasks_is_soon_ready() {
+    const INSERT: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
+        INSERT INTO task (submission_id, task_id, origin, state, progress, source, observations, submitted_at,
+            next_poll_at, polls, empty_polls, missed_polls)
+        SELECT format('%08x-0000-7000-8000-000000000000', i), 'task-open-' || i, 'standing', 'processing', 10, 'callback',
+            0, $1, $1 + i % 2 * 3600000, 0, 0, 0 FROM n";
+    let place = Place::new();
+    place.start().await.kill();
+    let pool = check::connect(&place.database()).await.unwrap();
+    // Half of them are due at once.
+    let now = jiff::Timestamp::now().as_millisecond();
+    sqlx::query(INSERT).bind(now).execute(&pool).await.unwrap();
+    pool.close().await;
+
+    let start = Instant::now();
+    let mut receiver = place.start().await;
+    println!("ready after {:?} with 100,000 open tasks", start.elapsed());
+    let body = r#"{"id":"task-open-77777","status":"completed","results":["https://files.evolink.ai/a.webp"]}"#;
+    let start = Instant::now();
+    assert_eq!(receiver.callback(body.to_owned()).await, Some((200, None)));
+    println!("a callback among them took {:?}", start.elapsed());
+    let (status, task) = receiver.get("/v1/tasks/task-open-77777").await.unwrap();
+    assert_eq!((status, task["status"].as_str()), (200, Some("completed")));
+    receiver.terminate();
+    assert_eq!(receiver.ended().await.code(), Some(0));
+}

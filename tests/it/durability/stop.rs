@@ -1,0 +1,77 @@
+//! SIGTERM under load: what is in flight is answered, exit 0, nothing lost.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::check;
+use super::load::Load;
+use super::receiver::{PATIENCE, Place, Receiver};
+use crate::support::raw::RawClient;
+
+/// What an orchestrator waits before it kills.
+const STOP_MAX: Duration = Duration::from_secs(10);
+
+/// Callbacks whose bodies are half sent when the signal comes.
+const IN_FLIGHT: usize = 8;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_under_load_answers_what_is_in_flight_and_loses_nothing() {
+    let place = Place::new();
+    let load = Load::new();
+    for round in 1..=3 {
+        let start = Instant::now();
+        let mut receiver = place.start().await;
+        let ready_after = start.elapsed();
+        let mut in_flight = Vec::new();
+        for number in 0..IN_FLIGHT {
+            in_flight.push(half_a_callback(&receiver, &place, round, number).await);
+        }
+        let running = load.start(&receiver);
+        running.reached(50).await;
+        let start = Instant::now();
+        receiver.terminate();
+        wait_until_stopping(&receiver, round).await;
+        for (client, rest) in &mut in_flight {
+            client.send(rest).await;
+            assert_eq!(client.read_response().await.status, 200);
+        }
+        let status = receiver.ended().await;
+        let stopped_after = start.elapsed();
+        assert_eq!(status.code(), Some(0), "{}", receiver.log_tail());
+        assert!(stopped_after < STOP_MAX, "{stopped_after:?}");
+        running.stop().await;
+        let faults = check::faults(&place.database(), &load.acknowledged()).await;
+        assert!(faults.is_empty(), "round {round}: {faults:#?}");
+        println!("ready after {ready_after:?}, stopped after {stopped_after:?}");
+    }
+}
+
+/// A connection on which all but the end of a callback was sent, and that end.
+async fn half_a_callback(
+    receiver: &Receiver,
+    place: &Place,
+    round: u32,
+    number: usize,
+) -> (RawClient, &'static str) {
+    const REST: &str = r#""status":"processing"}"#;
+    let begin = format!(r#"{{"id":"task-in-flight-{round}-{number}","#);
+    let head = format!(
+        "POST /callbacks/{} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{begin}",
+        receiver.token,
+        begin.len() + REST.len()
+    );
+    let mut client =
+        RawClient::connect_tls(place.public(), &receiver.certificate_pem, "localhost").await;
+    client.send(head).await;
+    (client, REST)
+}
+
+/// The log is one for all rounds.
+async fn wait_until_stopping(receiver: &Receiver, round: u32) {
+    let deadline = Instant::now() + PATIENCE;
+    while receiver.log().matches("SIGTERM: stopping").count() < round as usize {
+        assert!(Instant::now() < deadline, "{}", receiver.log_tail());
+        sleep(Duration::from_millis(2)).await;
+    }
+}
