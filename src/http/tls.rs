@@ -79,7 +79,7 @@ impl TlsSource {
     /// Mode `self-signed`, kept as `self-signed.crt` and `self-signed.key` in `dir`, so that whoever trusts the certificate
     /// can go on doing so. A pair that is absent, expired, damaged or for other names is made anew.
     pub fn self_signed_in(dir: &Path, names: &[String], clock: Clock) -> Result<Self, TlsError> {
-        let (cert, key) = (dir.join("self-signed.crt"), dir.join("self-signed.key"));
+        let (cert, key) = Self::self_signed_files(dir);
         if cert.exists() && key.exists() {
             match Self::from_files(&cert, &key, clock.clone()) {
                 Ok(kept) if kept.covers(names) => return Ok(kept),
@@ -93,6 +93,12 @@ impl TlsSource {
         write_file(&key, &pair.key_pem, 0o600)?;
         write_file(&cert, &pair.cert_pem, 0o644)?;
         Self::from_pair(&pair, Some(Files { cert, key }), clock)
+    }
+
+    /// Where a self-signed certificate and its key are kept.
+    #[must_use]
+    pub fn self_signed_files(dir: &Path) -> (PathBuf, PathBuf) {
+        (dir.join("self-signed.crt"), dir.join("self-signed.key"))
     }
 
     /// For one handshake. A later one may get another.
