@@ -6,8 +6,11 @@
     reason = "in tests a panic is the report, and the clock is real"
 )]
 
+mod check;
 mod cli;
+mod client;
 mod config;
+mod demo;
 mod domain;
 mod durability;
 mod evolink;

@@ -159,3 +159,19 @@ fn nearest_folder(file: &Path) -> PathBuf {
         _ => PathBuf::from("."),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_made_where_a_folder_can_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = |name: &str| will_be_made("key", &folder.path().join(name)).level;
+        assert_eq!(made("file"), Level::Ok);
+        assert_eq!(made("new/folder/file"), Level::Ok);
+        fs::write(folder.path().join("file"), "").unwrap();
+        assert_eq!(made("file/below/file"), Level::Error);
+        assert_eq!(will_be_made("key", Path::new("here")).level, Level::Ok);
+    }
+}
