@@ -296,10 +296,12 @@ impl App {
 
 fn tls_source(config: &Config) -> Result<Option<Arc<TlsSource>>, CommandError> {
     let tls = &config.public.tls;
+    // Whoever calls judges the certificate by a clock of their own, which no test moves.
+    let clock = Clock::System;
     let source = match tls.mode {
         TlsMode::Off => return Ok(None),
         TlsMode::Files => match (&tls.cert_file, &tls.key_file) {
-            (Some(cert), Some(key)) => TlsSource::from_files(cert, key),
+            (Some(cert), Some(key)) => TlsSource::from_files(cert, key, clock),
             _ => {
                 return Err(CommandError::new(
                     Exit::Config,
@@ -312,6 +314,7 @@ fn tls_source(config: &Config) -> Result<Option<Arc<TlsSource>>, CommandError> {
             TlsSource::self_signed_in(
                 &tls.self_signed_dir,
                 &[host.trim_matches(['[', ']']).to_owned()],
+                clock,
             )
         }
         TlsMode::Acme => {

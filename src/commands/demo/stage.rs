@@ -44,8 +44,9 @@ impl Stage {
     /// Starts everything, with data in `folder`, or in one of its own that is removed at the end.
     pub async fn set(folder: Option<&Path>) -> Result<(Self, Receiver), CommandError> {
         let folder = Folder::open(folder)?;
-        let certificate = TlsSource::self_signed_in(folder.path(), &[HOST.to_string()])
-            .context("could not make a certificate")?;
+        let certificate =
+            TlsSource::self_signed_in(folder.path(), &[HOST.to_string()], Clock::System)
+                .context("could not make a certificate")?;
         let simulator = Simulator::start(Options {
             allow_private_callbacks: true,
             callback_ca_pem: Some(certificate.certificate_pem().into_bytes()),

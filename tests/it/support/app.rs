@@ -247,6 +247,7 @@ impl TestAppBuilder {
         let source = evolink_receiver::http::tls::TlsSource::self_signed_in(
             &self.config.public.tls.self_signed_dir,
             &["localhost".to_owned()],
+            Clock::System,
         )
         .unwrap();
         let simulator = Simulator::start(simulator::Options {
