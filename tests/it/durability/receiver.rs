@@ -130,9 +130,7 @@ first_poll_after = "1h"
         let log = self.scratch.path().join("log");
         let open = || File::options().create(true).append(true).open(&log);
         let mut command = self.command();
-        command
-            .stdout(open().unwrap())
-            .stderr(open().unwrap());
+        command.stdout(open().unwrap()).stderr(open().unwrap());
         (command.spawn().unwrap(), log)
     }
 
@@ -226,7 +224,9 @@ impl Receiver {
 
     pub fn terminate(&self) {
         let pid = self.pid().to_string();
-        let sent = Command::new("sh").args(["-c", r#"kill -TERM "$0""#, &pid]).status();
+        let sent = Command::new("sh")
+            .args(["-c", r#"kill -TERM "$0""#, &pid])
+            .status();
         assert!(sent.unwrap().success());
     }
 
@@ -237,7 +237,11 @@ impl Receiver {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < deadline, "still there: {}", self.log_tail());
+            assert!(
+                Instant::now() < deadline,
+                "still there: {}",
+                self.log_tail()
+            );
             sleep(Duration::from_millis(5)).await;
         }
     }

@@ -5,7 +5,8 @@ use sqlx::SqlitePool;
 
 use super::check;
 
-const INSERT: &str = "INSERT INTO task (submission_id, task_id, origin, state, progress, source, results_digest,
+const INSERT: &str =
+    "INSERT INTO task (submission_id, task_id, origin, state, progress, source, results_digest,
         observations, shown, submitted_at, outcome_at, polls, empty_polls, missed_polls)
     VALUES ($1, $2, 'submit', $3, 100, 'callback', zeroblob(32), 2, 1, 1, $4, 0, 0, 0)";
 
@@ -28,7 +29,13 @@ async fn database_with(state: &str, outcome_at: Option<i64>) -> (tempfile::TempD
 
 async fn refusal(pool: &SqlitePool, sql: &'static str) -> Option<String> {
     let done = sqlx::query(sql).execute(pool).await;
-    Some(done.err()?.as_database_error().unwrap().message().to_owned())
+    Some(
+        done.err()?
+            .as_database_error()
+            .unwrap()
+            .message()
+            .to_owned(),
+    )
 }
 
 #[tokio::test]
@@ -52,7 +59,10 @@ async fn no_statement_changes_an_outcome() {
             );
         }
         // What is not the outcome may move on.
-        assert_eq!(refusal(&pool, "UPDATE task SET observations = 3").await, None);
+        assert_eq!(
+            refusal(&pool, "UPDATE task SET observations = 3").await,
+            None
+        );
     }
 }
 
@@ -64,7 +74,11 @@ async fn no_statement_changes_a_bound_task_id() {
         "UPDATE task SET task_id = NULL, state = 'submit_unknown'",
     ] {
         let refusal = refusal(&pool, sql).await;
-        assert_eq!(refusal.as_deref(), Some("a bound task id never changes"), "{sql}");
+        assert_eq!(
+            refusal.as_deref(),
+            Some("a bound task id never changes"),
+            "{sql}"
+        );
     }
     assert_eq!(refusal(&pool, "UPDATE task SET progress = 7").await, None);
 }

@@ -23,7 +23,11 @@ async fn a_second_process_is_kept_off_the_store() {
     let (code, line) = refusal(&place.run_to_end());
     assert_eq!(code, Some(75), "{line}");
     assert!(line.contains("in use by another process"), "{line}");
-    assert_eq!(receiver.status("/readyz").await, Some(200), "the first one serves on");
+    assert_eq!(
+        receiver.status("/readyz").await,
+        Some(200),
+        "the first one serves on"
+    );
 }
 
 #[tokio::test]
@@ -74,7 +78,10 @@ async fn a_damaged_store_is_refused_and_not_made_anew() {
     let damaged = [
         ("no database", garbage),
         ("the schema is overwritten", schema_overwritten),
-        ("half of it is gone", whole[..whole.len() / 8192 * 4096].to_vec()),
+        (
+            "half of it is gone",
+            whole[..whole.len() / 8192 * 4096].to_vec(),
+        ),
     ];
     for (what, bytes) in damaged {
         std::fs::write(place.database(), &bytes).unwrap();
