@@ -6,6 +6,7 @@
     reason = "in tests a panic is the report, and the clock is real"
 )]
 
+mod callbacks;
 mod cli;
 mod config;
 mod domain;
