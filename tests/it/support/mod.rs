@@ -4,3 +4,5 @@ pub mod app;
 pub mod certificates;
 pub mod echo;
 pub mod raw;
+pub mod raw_server;
+pub mod until;
