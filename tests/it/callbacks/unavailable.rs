@@ -6,6 +6,7 @@ use std::time::Duration;
 use evolink_receiver::clock::Clock;
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::polling::Pace;
+use evolink_receiver::http::body::BodyBudget;
 use evolink_receiver::http::limits::Limits;
 use evolink_receiver::http::listener::serve;
 use evolink_receiver::http::public::{self, PublicState};
@@ -181,12 +182,13 @@ async fn with_more_waiting_than_may_it_is_503_at_once() {
         metrics: metrics.clone(),
         body_bytes_max: 1024,
         body_timeout: Duration::from_secs(5),
+        body_budget: BodyBudget::new(1024),
         // No deadline decides here.
         request_timeout: Duration::from_secs(3600),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let tls = Arc::new(TlsSource::self_signed(&["localhost".to_owned()]).unwrap());
+    let tls = Arc::new(TlsSource::self_signed(&["localhost".to_owned()], Clock::System).unwrap());
     let stop = CancellationToken::new();
     let router = public::router("/callbacks/", state);
     let limits = Limits {
