@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +54,10 @@ const WORKERS_DRAIN: Duration = Duration::from_secs(1);
 /// Beyond our own deadline, the listener cuts a request off.
 const REQUEST_GRACE: Duration = Duration::from_millis(500);
 
+/// Connections that may wait to be accepted; the system may allow fewer. Past it they are dropped, or, with SYN cookies,
+/// a client takes itself for connected and is not: the usual 128 did not outlast a burst (measured).
+const BACKLOG: u32 = 2048;
+
 /// A receiver that has its store, its certificate and its ports, and serves nobody yet.
 pub struct App {
     config: Config,
@@ -101,8 +105,8 @@ impl App {
             pace(&config),
             metrics.clone(),
         );
-        let public = bind("public.listen", config.public.listen).await?;
-        let internal = bind("internal.listen", config.internal.listen).await?;
+        let public = bind("public.listen", config.public.listen)?;
+        let internal = bind("internal.listen", config.internal.listen)?;
         let reload = Arc::new(Notify::new());
         Ok(Self {
             config,
@@ -361,8 +365,18 @@ fn public_limits(config: &Config) -> Limits {
     }
 }
 
-async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, CommandError> {
-    TcpListener::bind(address).await.map_err(|error| {
+fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, CommandError> {
+    let listen = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // A restart must not wait for the connections of the process before to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|error: std::io::Error| {
         CommandError::new(
             Exit::Unavailable,
             format!("{key}: cannot listen on {address}: {error}"),

@@ -1,9 +1,9 @@
 //! What a callback must pass before a handler can hold it (RELIABILITY rule B1): its token first, by itself, before
 //! the body is read and without a look at the store; then encoding, length, arrival, form.
 
-use axum::extract::{FromRequest, RawPathParams, Request};
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
-use axum::{RequestExt, body::Body};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use tokio::time::Instant;
@@ -50,13 +50,11 @@ impl FromRequest<PublicState> for VerifiedCallback {
     type Rejection = CallbackRejection;
 
     async fn from_request(
-        mut request: Request,
+        request: Request,
         state: &PublicState,
     ) -> Result<Self, CallbackRejection> {
         let deadline = deadline(state);
-        let subject = subject(&mut request, state)
-            .await
-            .ok_or(CallbackRejection::NotFound)?;
+        let subject = subject(&request, state).ok_or(CallbackRejection::NotFound)?;
         let mut counted = Counted::begin(&state.metrics);
         let (parts, body) = request.into_parts();
         match read(&parts.headers, body, state).await {
@@ -76,10 +74,10 @@ impl FromRequest<PublicState> for VerifiedCallback {
     }
 }
 
-/// What the token in the path vouches for. It is compared as it stands in the request line, never decoded.
-async fn subject(request: &mut Request, state: &PublicState) -> Option<Subject> {
-    let params: RawPathParams = request.extract_parts().await.ok()?;
-    let (_, token) = params.iter().find(|(name, _)| *name == "token")?;
+/// What the token in the path vouches for. It is compared as it stands in the request line: axum's path parameters are
+/// percent-decoded, and would give one token many spellings.
+fn subject(request: &Request, state: &PublicState) -> Option<Subject> {
+    let (_, token) = request.uri().path().rsplit_once('/')?;
     state
         .key_ring
         .verify(token, state.clock.now(), state.token_lifetime)

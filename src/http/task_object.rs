@@ -124,7 +124,8 @@ fn result(origin_url: String, outcome_at: Option<Timestamp>) -> ResultObject {
     }
 }
 
-/// What to show of a record that EvoLink has not confirmed: what its first answer would look like, under our own id.
+/// What to show of a record that EvoLink has not confirmed, or of which it has said nothing that can be shown: what its
+/// first answer would look like, under our own id until there is another.
 fn unconfirmed(record: &Record) -> Fields {
     let request = record
         .request
@@ -134,7 +135,10 @@ fn unconfirmed(record: &Record) -> Fields {
     let rejected = record.task.state == State::Rejected;
     let mut fields = Fields::default();
     fields.set("created", &record.task.submitted_at.as_seconds());
-    fields.set("id", &record.task.submission_id);
+    match &record.task.task_id {
+        Some(task_id) => fields.set("id", task_id),
+        None => fields.set("id", &record.task.submission_id),
+    }
     fields.set("model", &request.read::<String>("model"));
     fields.set("object", &"image.generation.task");
     fields.set("progress", &0);

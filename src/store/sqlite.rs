@@ -9,7 +9,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Executor, SqlitePool};
+use sqlx::{Connection, Executor, SqlitePool};
 
 use super::{Store, StoreError};
 
@@ -78,6 +78,7 @@ async fn writer(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error
         .idle_timeout(None)
         .max_lifetime(None)
         .after_connect(|connection, _| Box::pin(assert_durable(connection)))
+        .after_release(|connection, _| Box::pin(has_no_transaction(connection)))
         .connect_with(options.create_if_missing(true))
         .await
 }
@@ -88,6 +89,14 @@ async fn readers(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Erro
         .acquire_timeout(BUSY_TIMEOUT)
         .connect_with(options.read_only(true).pragma("query_only", "on"))
         .await
+}
+
+/// When the disk is full SQLite rolls back by itself, and sqlx goes on to believe in the transaction: it refuses to begin
+/// another on that connection for ever. The pool closes such a connection and opens one anew.
+async fn has_no_transaction(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // The rollback of a dropped transaction is only queued: an answer comes after it is done.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 /// A commit that does not wait for the disk is a lie to EvoLink: refuses a connection that would tell one.

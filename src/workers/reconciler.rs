@@ -2,6 +2,7 @@
 //! Answers take the recorder's path, like any observation.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -80,12 +81,14 @@ impl Reconciler {
         }
         let due = self.store.list_due(now, BATCH).await?;
         let found = due.len();
-        let throttled: Vec<Option<Duration>> = stream::iter(due)
-            .map(|task| self.ask(task))
+        // The rest of the batch is due still, and asked about after the pause.
+        let throttled = AtomicBool::new(false);
+        let pauses: Vec<Option<Duration>> = stream::iter(due)
+            .map(|task| self.ask_unless(&throttled, task))
             .buffer_unordered(POLLS_AT_ONCE)
             .collect()
             .await;
-        if let Some(pause) = throttled.into_iter().flatten().max() {
+        if let Some(pause) = pauses.into_iter().flatten().max() {
             self.quiet_until = self.clock.now().after(pause);
             warn!(pause_ms = pause.as_millis(), "EvoLink throttles our polls");
         }
@@ -108,6 +111,15 @@ impl Reconciler {
             .await;
         }
         Ok(())
+    }
+
+    async fn ask_unless(&self, throttled: &AtomicBool, due: DueTask) -> Option<Duration> {
+        if throttled.load(Ordering::Relaxed) {
+            return None;
+        }
+        let pause = self.ask(due).await;
+        throttled.fetch_or(pause.is_some(), Ordering::Relaxed);
+        pause
     }
 
     /// Asks about one task. `Some` if EvoLink wants to be left in peace for so long.

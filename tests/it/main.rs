@@ -6,6 +6,7 @@
     reason = "in tests a panic is the report, and the clock is real"
 )]
 
+mod callbacks;
 mod check;
 mod cli;
 mod client;
@@ -14,11 +15,13 @@ mod demo;
 mod domain;
 mod durability;
 mod evolink;
+mod internal;
 mod listener;
 mod listener_caps;
 mod listener_drain;
 mod listener_framing;
 mod main_job;
+mod reconciler;
 mod simulator;
 mod support;
 mod tls;

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use sqlx::SqlitePool;
+use tempfile::TempDir;
 
 use super::load::Acknowledged;
 
@@ -63,7 +64,17 @@ pub async fn faults(database: &Path, acknowledged: &[Acknowledged]) -> Vec<Strin
     }
 }
 
-async fn look(database: &Path, acknowledged: &[Acknowledged]) -> Result<Vec<String>, sqlx::Error> {
+/// Of every task in the store. As `faults`, it looks at a copy.
+pub async fn task_ids(database: &Path) -> HashSet<String> {
+    let (_folder, pool) = copy(database).await.unwrap();
+    let ids: Vec<String> = sqlx::query_scalar("SELECT task_id FROM task")
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+    ids.into_iter().collect()
+}
+
+async fn copy(database: &Path) -> Result<(TempDir, SqlitePool), sqlx::Error> {
     let folder = tempfile::tempdir()?;
     let copy = folder.path().join("copy.db");
     std::fs::copy(database, &copy)?;
@@ -72,6 +83,11 @@ async fn look(database: &Path, acknowledged: &[Acknowledged]) -> Result<Vec<Stri
         std::fs::copy(&log, folder.path().join("copy.db-wal"))?;
     }
     let pool = connect(&copy).await?;
+    Ok((folder, pool))
+}
+
+async fn look(database: &Path, acknowledged: &[Acknowledged]) -> Result<Vec<String>, sqlx::Error> {
+    let (_folder, pool) = copy(database).await?;
     let mut faults = Vec::new();
     let integrity: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check")
         .fetch_all(&pool)

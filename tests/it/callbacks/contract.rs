@@ -1,0 +1,377 @@
+//! Every row of DESIGN 4.2's table, in its order.
+
+use std::time::Duration;
+
+use evolink_receiver::domain::callback_token::{KeyRing, Subject};
+use evolink_receiver::domain::ids::SubmissionId;
+use reqwest::Method;
+use serde_json::json;
+
+use super::{Answer, Desk, NOW, Submit, body, completed, completed_with};
+
+#[tokio::test]
+async fn a_new_outcome_is_recorded_and_the_same_again_is_a_duplicate() {
+    let mut desk = Desk::open().await;
+    let submit = desk.bound().await;
+    let first = completed(&submit.task_id);
+    desk.check("new", &submit, &first, Answer::Recorded).await;
+    for _ in 0..3 {
+        desk.check("again", &submit, &first, Answer::Duplicate)
+            .await;
+    }
+    let otherwise = completed_with(
+        &submit.task_id,
+        &json!(["https://files.evolink.ai/images/a.webp?sig=2"]),
+    );
+    desk.check("signed anew", &submit, otherwise, Answer::Duplicate)
+        .await;
+    assert_eq!(
+        desk.events(&submit).await,
+        ["task.submitted", "task.completed"]
+    );
+}
+
+#[tokio::test]
+async fn what_was_answered_200_is_seen_by_a_second_connection_at_once() {
+    let mut desk = Desk::open().await;
+    for _ in 0..20 {
+        let submit = desk.bound().await;
+        let (status, _) = desk
+            .app
+            .callback(&submit.token, completed(&submit.task_id))
+            .await;
+        assert_eq!(status, 200);
+        assert_eq!(desk.state(&submit).await, ("completed".to_owned(), 100));
+    }
+}
+
+#[tokio::test]
+async fn progress_is_kept_if_it_advances() {
+    let mut desk = Desk::open().await;
+    let submit = desk.bound().await;
+    let id = submit.task_id.clone();
+    let at = |status: &str, progress: u8| body(&id, status, &json!({"progress": progress}));
+    for (status, progress, expected) in [
+        ("processing", 40, Answer::Recorded),
+        ("processing", 20, Answer::Unchanged),
+        ("processing", 40, Answer::Unchanged),
+        ("pending", 10, Answer::Unchanged),
+        ("processing", 60, Answer::Recorded),
+    ] {
+        desk.check(status, &submit, at(status, progress), expected)
+            .await;
+    }
+    assert_eq!(desk.state(&submit).await, ("processing".to_owned(), 60));
+    let (_, task) = desk.app.get(&format!("/v1/tasks/{id}")).await;
+    assert_eq!(
+        (&task["progress"], &task["status"]),
+        (&json!(60), &json!("processing"))
+    );
+}
+
+#[tokio::test]
+async fn another_outcome_is_a_conflict_that_is_kept_and_told_once_and_changes_nothing() {
+    let mut desk = Desk::open().await;
+    let submit = desk.bound().await;
+    let first = completed(&submit.task_id);
+    desk.check("first", &submit, &first, Answer::Recorded).await;
+    let failed = body(&submit.task_id, "failed", &json!({}));
+    desk.check("conflict", &submit, &failed, Answer::Conflict)
+        .await;
+    let again = desk
+        .app
+        .callback_result(&submit.token, failed.clone())
+        .await;
+    assert_eq!(again, "conflict");
+    assert_eq!(
+        desk.events(&submit).await,
+        ["task.submitted", "task.completed", "task.conflict"],
+        "told once, however often it is said"
+    );
+    let sql = "SELECT body, repeats FROM quarantine WHERE subject = $1";
+    let query = sqlx::query_as(sql).bind(&submit.submission_id);
+    let kept: Vec<(Vec<u8>, i64)> = query.fetch_all(desk.sql()).await.unwrap();
+    assert_eq!(kept, [(failed.into_bytes(), 1)]);
+    assert_eq!(desk.state(&submit).await.0, "completed");
+    desk.check("first again", &submit, &first, Answer::Duplicate)
+        .await;
+}
+
+#[tokio::test]
+async fn an_unknown_status_is_kept_and_polled_and_ends_nothing() {
+    let mut desk = Desk::open().await;
+    let submit = desk.bound().await;
+    let odd = body(&submit.task_id, "paused", &json!({"why": {"so": [1.50]}}));
+    desk.check("unknown status", &submit, odd, Answer::Recorded)
+        .await;
+    assert_eq!(desk.state(&submit).await.0, "pending");
+    assert!(desk.is_due(&submit).await);
+    let (_, task) = desk.app.get(&format!("/v1/tasks/{}", submit.task_id)).await;
+    assert_eq!(
+        (&task["status"], &task["why"]),
+        (&json!("paused"), &json!({"so": [1.50]}))
+    );
+}
+
+#[tokio::test]
+async fn a_callback_before_the_answer_of_its_submit_is_recorded_and_the_answer_adds_nothing() {
+    let mut desk = Desk::open().await;
+    let task = desk.app.submitted("[sim:early-callback]").await;
+    let submit = desk.submit_of(&task["receiver"]["submission_id"]);
+    assert_eq!(
+        desk.simulator.callback_attempts().len(),
+        1,
+        "before the submit was answered"
+    );
+    assert_eq!(desk.state(&submit).await.0, "completed");
+    assert_eq!(desk.events(&submit).await, ["task.completed"]);
+    desk.check("again", &submit, early_body(&desk), Answer::Duplicate)
+        .await;
+}
+
+fn early_body(desk: &Desk) -> String {
+    desk.simulator.tasks()[0].body.to_string()
+}
+
+#[tokio::test]
+async fn a_callback_after_a_submit_of_unknown_outcome_adopts_the_task_id() {
+    let mut desk = Desk::open().await;
+    let submit = desk.unbound().await;
+    assert_eq!(desk.state(&submit).await.0, "submit_unknown");
+    desk.check(
+        "adopted",
+        &submit,
+        completed(&submit.task_id),
+        Answer::Recorded,
+    )
+    .await;
+    assert_eq!(desk.events(&submit).await, ["task.completed"]);
+    let (status, task) = desk.app.get(&format!("/v1/tasks/{}", submit.task_id)).await;
+    assert_eq!(
+        (status, &task["receiver"]["submission_id"]),
+        (200, &json!(submit.submission_id))
+    );
+    assert_eq!(desk.simulator.stats().charges, 1);
+}
+
+#[tokio::test]
+async fn an_id_other_than_the_bound_one_is_kept_in_quarantine() {
+    let mut desk = Desk::open().await;
+    let submit = desk.bound().await;
+    let other = completed("task-unified-1757165031-somebody");
+    desk.check("other id", &submit, other, Answer::Q409).await;
+    assert_eq!(desk.state(&submit).await.0, "pending");
+}
+
+#[tokio::test]
+async fn what_is_no_task_body_is_kept_in_quarantine() {
+    let mut desk = Desk::open().await;
+    let submit = desk.bound().await;
+    desk.check("not JSON", &submit, b"status=\xffcompleted", Answer::Q400)
+        .await;
+    let sql = "SELECT body FROM quarantine";
+    let kept: Vec<u8> = sqlx::query_scalar(sql).fetch_one(desk.sql()).await.unwrap();
+    assert_eq!(kept, b"status=\xffcompleted", "byte for byte");
+}
+
+#[tokio::test]
+async fn an_encoding_or_a_size_that_is_not_taken_leaves_no_trace() {
+    let mut desk = Desk::open().await;
+    let submit = desk.bound().await;
+    let url = format!(
+        "https://localhost:{}/callbacks/{}",
+        desk.app.public.port(),
+        submit.token
+    );
+    let (before, version) = (desk.rows().await, desk.version().await);
+    for encoding in ["gzip", "br", "gzip, identity", "", "identity, gzip"] {
+        let request = desk
+            .app
+            .http
+            .post(&url)
+            .header("content-encoding", encoding);
+        let answer = request
+            .body(completed(&submit.task_id))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 415, "{encoding:?}");
+    }
+    let large = completed_with(&submit.task_id, &json!(["x".repeat(256 * 1024)]));
+    assert_eq!(desk.app.callback(&submit.token, large).await.0, 413);
+    assert_eq!(desk.rows().await, before);
+    assert_eq!(desk.version().await, version);
+    let request = desk
+        .app
+        .http
+        .post(&url)
+        .header("content-encoding", "Identity");
+    let answer = request
+        .body(completed(&submit.task_id))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 200);
+    desk.assert_well("415 and 413").await;
+}
+
+#[tokio::test]
+async fn any_other_method_on_a_well_formed_path_is_405_whatever_the_token() {
+    let mut desk = Desk::open().await;
+    let submit = desk.bound().await;
+    let version = desk.version().await;
+    let methods = [
+        Method::GET,
+        Method::PUT,
+        Method::DELETE,
+        Method::OPTIONS,
+        Method::PATCH,
+        Method::HEAD,
+    ];
+    for token in [submit.token.as_str(), "nobody", "a.b.c"] {
+        for method in &methods {
+            let url = format!(
+                "https://localhost:{}/callbacks/{token}",
+                desk.app.public.port()
+            );
+            let answer = desk
+                .app
+                .http
+                .request(method.clone(), url)
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(answer.status(), 405, "{method} {token}");
+            assert_eq!(answer.headers()["allow"], "POST");
+        }
+    }
+    assert_eq!(desk.version().await, version);
+    desk.assert_well("405").await;
+}
+
+#[tokio::test]
+async fn completed_without_a_result_is_an_outcome_once_three_polls_say_the_same() {
+    let mut desk = Desk::open().await;
+    let task = desk
+        .app
+        .submitted("[sim:no-results,lost-callback,duration=0ms]")
+        .await;
+    let submit = desk.submit_of(&task["receiver"]["submission_id"]);
+    let empty = completed_with(&submit.task_id, &json!([]));
+    desk.app.clock.advance(Duration::from_secs(1));
+    assert_eq!(
+        desk.app.callback_result(&submit.token, empty.clone()).await,
+        "recorded"
+    );
+    assert_eq!(
+        desk.app.callback_result(&submit.token, empty).await,
+        "recorded",
+        "callbacks are not polls"
+    );
+    for polls in 1..=3 {
+        wait_for_polls(&mut desk, &submit, polls).await;
+        let expected = if polls < 3 { "pending" } else { "completed" };
+        assert_eq!(desk.state(&submit).await.0, expected, "after {polls} polls");
+        desk.app.clock.advance(Duration::from_secs(60));
+    }
+    assert_eq!(
+        desk.events(&submit).await,
+        ["task.submitted", "task.completed"]
+    );
+    assert_eq!(
+        desk.app
+            .counter("evolink_receiver_outcomes_total{type=\"task.completed\",source=\"poll\"}"),
+        1
+    );
+}
+
+async fn wait_for_polls(desk: &mut Desk, submit: &Submit, wanted: i64) {
+    for _ in 0..3000 {
+        let sql = "SELECT polls FROM task WHERE submission_id = $1";
+        let query = sqlx::query_scalar(sql).bind(&submit.submission_id);
+        let polls: i64 = query.fetch_one(desk.sql()).await.unwrap();
+        if polls >= wanted {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("poll {wanted} never came");
+}
+
+#[tokio::test]
+async fn a_callback_whose_record_is_gone_makes_it_anew_and_is_counted() {
+    let desk = Desk::open().await;
+    let id = SubmissionId::new(NOW);
+    let token = desk.app.token(&Subject::Submission(id));
+    let first = completed("task-unified-1757165031-restored");
+    assert_eq!(
+        desk.app.callback_result(&token, first.clone()).await,
+        "recorded"
+    );
+    assert_eq!(desk.app.callback_result(&token, first).await, "duplicate");
+    assert_eq!(desk.app.counter("evolink_receiver_restored_total"), 1);
+    let (status, task) = desk.app.get(&format!("/v1/tasks/{id}")).await;
+    assert_eq!(
+        (status, &task["receiver"]["state"]),
+        (200, &json!("completed"))
+    );
+}
+
+#[tokio::test]
+async fn a_callback_revives_a_submit_that_was_refused_and_is_counted() {
+    let mut desk = Desk::open().await;
+    let body_of_submit = json!({"model": "z-image-turbo", "prompt": "[sim:no-quota]"});
+    let (status, _) = desk.app.submit(&body_of_submit).await;
+    assert_eq!(status, 402);
+    let sql = "SELECT submission_id FROM task WHERE state = 'rejected'";
+    let submission_id: String = sqlx::query_scalar(sql).fetch_one(desk.sql()).await.unwrap();
+    let token = desk
+        .app
+        .token(&Subject::Submission(submission_id.parse().unwrap()));
+    let task_id = "task-unified-1757165031-revived0".to_owned();
+    let submit = Submit {
+        token,
+        submission_id,
+        task_id,
+    };
+    desk.check(
+        "revived",
+        &submit,
+        completed(&submit.task_id),
+        Answer::Recorded,
+    )
+    .await;
+    assert_eq!(desk.state(&submit).await.0, "completed");
+    assert_eq!(desk.events(&submit).await, ["task.completed"]);
+    assert_eq!(desk.app.counter("evolink_receiver_restored_total"), 1);
+}
+
+#[tokio::test]
+async fn a_foreign_or_expired_token_is_404_and_a_standing_one_does_not_age() {
+    let mut desk = Desk::open().await;
+    let submit = desk.bound().await;
+    let (before, version) = (desk.rows().await, desk.version().await);
+    let foreign = KeyRing::parse(&KeyRing::generate().unwrap()).unwrap();
+    let subject = Subject::Submission(submission(&submit));
+    let days = |days: u64| Duration::from_secs(days * 24 * 3600);
+    let old = Subject::Submission(SubmissionId::new(NOW.before(days(90))));
+    for token in [foreign.mint(&subject), desk.app.token(&old)] {
+        assert_eq!(
+            desk.app.callback(&token, completed(&submit.task_id)).await,
+            (404, String::new())
+        );
+    }
+    assert_eq!((desk.rows().await, desk.version().await), (before, version));
+    desk.app.clock.advance(days(91));
+    assert_eq!(
+        desk.app
+            .callback(&submit.token, completed(&submit.task_id))
+            .await,
+        (404, String::new())
+    );
+    desk.assert_well("91 days").await;
+}
+
+fn submission(submit: &Submit) -> SubmissionId {
+    submit.submission_id.parse().unwrap()
+}

@@ -1,0 +1,88 @@
+//! Promise 6 (RELIABILITY I39): whoever has no valid token cannot make the receiver write, nor learn anything.
+
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
+
+use evolink_receiver::domain::callback_token::{KeyRing, Subject};
+use evolink_receiver::domain::ids::SubmissionId;
+
+use super::{Desk, NOW, Submit};
+
+const GUESSES: usize = 20_000;
+
+/// Requests that one connection takes.
+const PER_CONNECTION: usize = 100;
+
+/// Size and time of last change of the database's files.
+fn files(database: &Path) -> Vec<(u64, SystemTime)> {
+    let name = database.display().to_string();
+    let paths = [name.clone(), format!("{name}-wal")];
+    let look =
+        |path: &String| fs::metadata(path).map(|file| (file.len(), file.modified().unwrap()));
+    paths.iter().map(|path| look(path).unwrap()).collect()
+}
+
+/// The `n`th guess. All are wrong, in ten different ways.
+fn guess(n: usize, known: &Submit, ours: &KeyRing, foreign: &KeyRing) -> String {
+    let good = &known.token;
+    let fresh = Subject::Submission(SubmissionId::new(NOW));
+    let random = || fastrand::alphanumeric();
+    let filler = |length| (0..length).map(|_| random()).collect::<String>();
+    let (start, mac) = good.rsplit_once('.').unwrap();
+    match n % 10 {
+        0 => format!("{start}.{}", filler(mac.len())),
+        1 => foreign.mint(&fresh),
+        2 => foreign.mint(&Subject::Standing("shop".parse().unwrap())),
+        3 => format!("{}.{mac}", ours.mint(&fresh).rsplit_once('.').unwrap().0),
+        4 => filler(fastrand::usize(1..200)),
+        5 => good[..fastrand::usize(1..good.len())].to_owned(),
+        6 => format!("{good}{}", random()),
+        7 => ours.mint(&Subject::Submission(SubmissionId::new(
+            NOW.before(std::time::Duration::from_secs(91 * 86_400)),
+        ))),
+        8 => good.replace('.', "%2e"),
+        _ => format!("{start}.~{}", filler(8)),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn i39_a_flood_of_guesses_writes_nothing_and_learns_nothing() {
+    let mut desk = Desk::open().await;
+    let submit = desk.bound().await;
+    let foreign = KeyRing::parse(&KeyRing::generate().unwrap()).unwrap();
+    let store = desk.app.store_path();
+    let (before, version, on_disk) = (desk.rows().await, desk.version().await, files(&store));
+    let mut answers = std::collections::BTreeSet::new();
+    for start in (0..GUESSES).step_by(PER_CONNECTION) {
+        let mut client = desk.app.raw_public().await;
+        let requests: String = (start..start + PER_CONNECTION)
+            .map(|n| {
+                let token = guess(n, &submit, &desk.app.key_ring, &foreign);
+                format!("POST /callbacks/{token} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+            })
+            .collect();
+        client.send(requests).await;
+        for _ in 0..PER_CONNECTION {
+            let mut response = client.read_response().await;
+            // The last answer of a connection says so, whatever it answers.
+            response
+                .headers
+                .retain(|(name, _)| name != "date" && name != "connection");
+            answers.insert(format!("{response:?}"));
+        }
+    }
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    assert!(
+        answers.iter().all(|answer| answer.contains("status: 404")),
+        "{answers:?}"
+    );
+    assert_eq!((desk.rows().await, desk.version().await), (before, version));
+    assert_eq!(files(&store), on_disk);
+    assert_eq!(
+        desk.app
+            .counter("evolink_receiver_callbacks_received_total"),
+        0
+    );
+    desk.assert_well("the flood").await;
+}

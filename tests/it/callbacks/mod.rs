@@ -1,0 +1,266 @@
+//! The public listener and the meaning of callbacks, through real TLS against the real App. The tables of RELIABILITY
+//! section 5 are data here: a row has the number it has there. What each row shares is `Desk`: submits that wait for
+//! their callback, and the look behind the scenes that says whether anything was written.
+
+mod bounds;
+mod contract;
+mod framing;
+mod guesses;
+mod hang_up;
+mod json;
+mod meaning;
+mod parallel;
+mod secrets;
+mod slow;
+mod tokens;
+mod unavailable;
+
+use evolink_receiver::config::Config;
+use evolink_receiver::domain::callback_token::Subject;
+use evolink_receiver::simulator::{Options, Simulator};
+use serde_json::{Value, json};
+use sqlx::SqliteConnection;
+use sqlx::pool::PoolConnection;
+
+use crate::support::app::{START, TestApp};
+
+/// Accepted by EvoLink, and then never heard of again; polls are answered 500, so that they change nothing.
+const BOUND: &str = "[sim:never-ends,lost-callback,query-500]";
+
+/// Accepted and charged, but we are told 502: the task id is unknown here.
+const UNBOUND: &str = "[sim:bad-gateway,never-ends,lost-callback,query-500]";
+
+/// A receiver in front of a simulator, on a clock that stands still.
+pub struct Desk {
+    pub app: TestApp,
+    pub simulator: Simulator,
+    database: PoolConnection<sqlx::Sqlite>,
+}
+
+/// One submit, and the callback URL that EvoLink was given for it.
+#[derive(Clone, Debug)]
+pub struct Submit {
+    pub token: String,
+    pub submission_id: String,
+    pub task_id: String,
+}
+
+/// How many rows there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rows {
+    pub tasks: i64,
+    pub observations: i64,
+    pub events: i64,
+    pub quarantine: i64,
+}
+
+/// What a callback is answered, and what is written of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Recorded,
+    Duplicate,
+    Unchanged,
+    Conflict,
+    Q400,
+    Q409,
+    /// With this status, and without a trace.
+    Refused(u16),
+}
+
+impl Answer {
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Recorded | Self::Duplicate | Self::Unchanged | Self::Conflict => 200,
+            Self::Q400 => 400,
+            Self::Q409 => 409,
+            Self::Refused(status) => status,
+        }
+    }
+
+    fn result(self) -> Option<&'static str> {
+        match self {
+            Self::Recorded => Some("recorded"),
+            Self::Duplicate => Some("duplicate"),
+            Self::Unchanged => Some("unchanged"),
+            Self::Conflict => Some("conflict"),
+            Self::Q400 | Self::Q409 | Self::Refused(_) => None,
+        }
+    }
+}
+
+impl Desk {
+    pub async fn open() -> Self {
+        Self::open_with(|_| {}).await
+    }
+
+    pub async fn open_with(change: impl FnOnce(&mut Config)) -> Self {
+        let builder = TestApp::builder().with_manual_clock().with(change);
+        let (app, simulator) = builder.start_with_simulator(Options::default()).await;
+        let database = app.database().await.acquire().await.unwrap();
+        Self {
+            app,
+            simulator,
+            database,
+        }
+    }
+
+    /// A submit whose task id is bound, and of which nothing but `pending` is known.
+    pub async fn bound(&self) -> Submit {
+        let task = self.app.submitted(BOUND).await;
+        self.submit_of(&task["receiver"]["submission_id"])
+    }
+
+    /// A submit whose outcome is unknown: no task id is bound.
+    pub async fn unbound(&self) -> Submit {
+        let body = json!({"model": "z-image-turbo", "prompt": UNBOUND});
+        let (status, answer) = self.app.submit(&body).await;
+        assert_eq!(status, 504, "{answer}");
+        self.submit_of(&answer["error"]["submission_id"])
+    }
+
+    /// The newest submit, which is known here as `submission_id`.
+    pub fn submit_of(&self, submission_id: &Value) -> Submit {
+        let task = self.simulator.tasks().pop().unwrap();
+        let url = task.callback_url.unwrap();
+        let (_, token) = url.rsplit_once('/').unwrap();
+        let submission_id = submission_id.as_str().unwrap().to_owned();
+        let subject = Subject::Submission(submission_id.parse().unwrap());
+        assert_eq!(token, self.app.token(&subject), "one submit at a time");
+        Submit {
+            token: token.to_owned(),
+            submission_id,
+            task_id: task.id,
+        }
+    }
+
+    pub async fn rows(&mut self) -> Rows {
+        let count = "SELECT (SELECT count(*) FROM task), (SELECT count(*) FROM observation),
+            (SELECT count(*) FROM event), (SELECT count(*) FROM quarantine)";
+        let (tasks, observations, events, quarantine) =
+            sqlx::query_as(count).fetch_one(self.sql()).await.unwrap();
+        Rows {
+            tasks,
+            observations,
+            events,
+            quarantine,
+        }
+    }
+
+    /// Changes with every commit of the receiver, and only then.
+    pub async fn version(&mut self) -> i64 {
+        let sql = "PRAGMA data_version";
+        sqlx::query_scalar(sql).fetch_one(self.sql()).await.unwrap()
+    }
+
+    /// The types of the events of one submit, in order.
+    pub async fn events(&mut self, submit: &Submit) -> Vec<String> {
+        let sql = "SELECT type FROM event JOIN task ON task.seq = task_seq WHERE submission_id = $1 ORDER BY event.seq";
+        let query = sqlx::query_scalar(sql).bind(&submit.submission_id);
+        query.fetch_all(self.sql()).await.unwrap()
+    }
+
+    /// State and progress of one submit.
+    pub async fn state(&mut self, submit: &Submit) -> (String, i64) {
+        let sql = "SELECT state, progress FROM task WHERE submission_id = $1";
+        let query = sqlx::query_as(sql).bind(&submit.submission_id);
+        query.fetch_one(self.sql()).await.unwrap()
+    }
+
+    /// Whether EvoLink is asked at once. The clock stands still, so that a poll that has been made was due.
+    pub async fn is_due(&mut self, submit: &Submit) -> bool {
+        let sql = "SELECT polls > 0 OR coalesce(next_poll_at <= $2, 0) FROM task WHERE submission_id = $1";
+        let query = sqlx::query_scalar(sql).bind(&submit.submission_id);
+        let now = self.app.clock.now().as_millis();
+        query.bind(now).fetch_one(self.sql()).await.unwrap()
+    }
+
+    pub fn sql(&mut self) -> &mut SqliteConnection {
+        &mut self.database
+    }
+
+    /// Sends `body` and holds answer and rows against `expected`; then rule B14.
+    pub async fn check(
+        &mut self,
+        row: &str,
+        submit: &Submit,
+        body: impl AsRef<[u8]>,
+        expected: Answer,
+    ) {
+        let before = self.rows().await;
+        let body = body.as_ref().to_vec();
+        let (status, answer) = self.app.callback(&submit.token, body).await;
+        assert_eq!(status, expected.status(), "{row}: {answer}");
+        let result = serde_json::from_str::<Value>(&answer).unwrap_or_default()["result"].clone();
+        assert_eq!(result.as_str(), expected.result(), "{row}: {answer}");
+        self.check_rows(row, before, &[expected]).await;
+        if matches!(expected, Answer::Q400 | Answer::Q409) {
+            let (state, _) = self.state(submit).await;
+            let is_open = matches!(state.as_str(), "pending" | "processing");
+            assert!(!is_open || self.is_due(submit).await, "{row}: to be polled");
+        }
+        self.assert_well(row).await;
+    }
+
+    /// What `answers` may have added to the rows that were there `before`.
+    pub async fn check_rows(&mut self, row: &str, before: Rows, answers: &[Answer]) {
+        let after = self.rows().await;
+        let kept = |answer: &Answer| answer.status() == 200;
+        let quarantined =
+            |answer: &Answer| matches!(answer, Answer::Conflict | Answer::Q400 | Answer::Q409);
+        let count =
+            |is: &dyn Fn(&Answer) -> bool| answers.iter().filter(|answer| is(answer)).count();
+        let added = |before: i64, after: i64| usize::try_from(after - before).unwrap();
+        assert_eq!(after.tasks, before.tasks, "{row}: tasks");
+        assert_eq!(
+            added(before.observations, after.observations),
+            count(&kept),
+            "{row}: observations"
+        );
+        assert_eq!(
+            added(before.quarantine, after.quarantine),
+            count(&quarantined),
+            "{row}: quarantine"
+        );
+        let events = added(before.events, after.events);
+        let must = count(&|answer| *answer == Answer::Conflict);
+        let may = must + count(&|answer| *answer == Answer::Recorded);
+        assert!((must..=may).contains(&events), "{row}: {events} events");
+    }
+
+    /// Rule B14: the process lives, the next good callback gets its 200, and every callback is counted once.
+    pub async fn assert_well(&self, row: &str) {
+        let token = self.app.standing_token("well");
+        let id = format!("task-unified-1757165031-well{:08x}", fastrand::u32(..));
+        let result = self.app.callback_result(&token, completed(&id)).await;
+        assert_eq!(result, "recorded", "after {row}");
+        self.app.assert_counters_balance();
+    }
+}
+
+/// EvoLink's documented body of a completed task.
+pub fn completed(id: &str) -> String {
+    completed_with(id, &json!(["https://files.evolink.ai/images/a.webp"]))
+}
+
+pub fn completed_with(id: &str, results: &Value) -> String {
+    body(
+        id,
+        "completed",
+        &json!({"progress": 100, "results": results}),
+    )
+}
+
+/// A task body with `more` beside what every one has.
+pub fn body(id: &str, status: &str, more: &Value) -> String {
+    let mut body = json!({
+        "id": id, "status": status, "created": 1_757_165_031, "model": "z-image-turbo",
+        "object": "image.generation.task", "type": "image", "task_info": {"can_cancel": false},
+    });
+    for (key, value) in more.as_object().unwrap() {
+        body[key] = value.clone();
+    }
+    body.to_string()
+}
+
+/// When the desk's clock stands, for tokens of another time.
+const NOW: evolink_receiver::domain::timestamp::Timestamp = START;

@@ -1,0 +1,108 @@
+//! Slow and silent clients by the hundred, with the default limits: the good callback gets its 200 all the while, and
+//! each of the others is closed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::{Desk, completed};
+use crate::support::raw::{RawClient, client_config};
+
+/// Of each kind. Together they stay below what one address may hold.
+const CLIENTS: usize = 500;
+
+/// Far above every deadline: reaching it means that nobody closes them.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Its body comes one byte a second.
+    Trickles,
+    /// Says nothing after the handshake.
+    Silent,
+    /// Never ends the handshake.
+    NoHandshake,
+}
+
+/// Lives until the server closes.
+async fn suffer(kind: Kind, mut client: RawClient, token: String, answered_408: Arc<AtomicUsize>) {
+    if matches!(kind, Kind::Trickles) {
+        let head =
+            format!("POST /callbacks/{token} HTTP/1.1\r\nHost: a\r\nContent-Length: 200\r\n\r\n");
+        client.send_if_open(head).await;
+        for _ in 0..PATIENCE.as_secs() {
+            client.send_if_open("x").await;
+            match timeout(Duration::from_secs(1), client.try_read_response()).await {
+                Ok(Some(answer)) => {
+                    assert_eq!(answer.status, 408);
+                    answered_408.fetch_add(1, Ordering::SeqCst);
+                    break;
+                }
+                Ok(None) => break,
+                Err(_) => {}
+            }
+        }
+    }
+    client.time_until_closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn slow_and_silent_clients_by_the_hundred_keep_no_callback_waiting_and_are_all_closed() {
+    let mut desk = Desk::open().await;
+    let victim = desk.bound().await;
+    let before = desk.rows().await;
+    let config = client_config(&desk.app.certificate_pem);
+    let answered_408 = Arc::new(AtomicUsize::new(0));
+    let mut sufferers = JoinSet::new();
+    for _ in 0..CLIENTS {
+        for kind in [Kind::NoHandshake, Kind::Trickles, Kind::Silent] {
+            let (address, config, token) = (desk.app.public, config.clone(), victim.token.clone());
+            let answered_408 = Arc::clone(&answered_408);
+            sufferers.spawn(async move {
+                let connected = if matches!(kind, Kind::NoHandshake) {
+                    Ok(RawClient::connect_plain(address).await)
+                } else {
+                    RawClient::try_connect_tls(address, config, "localhost").await
+                };
+                // On a slow machine a handshake among fifteen hundred may itself be too slow.
+                if let Ok(client) = connected {
+                    suffer(kind, client, token, answered_408).await;
+                }
+            });
+        }
+    }
+    let standing = desk.app.standing_token("shop");
+    let mut good = 0;
+    let all_closed = async { while sufferers.join_next().await.transpose().unwrap().is_some() {} };
+    tokio::pin!(all_closed);
+    let mut is_closed = false;
+    for _ in 0..PATIENCE.as_secs() * 5 {
+        let id = format!("task-unified-1757165031-good{good:04}");
+        let result = desk.app.callback_result(&standing, completed(&id)).await;
+        assert_eq!(result, "recorded", "good callback {good}");
+        good += 1;
+        tokio::select! {
+            () = &mut all_closed => is_closed = true,
+            () = sleep(Duration::from_millis(200)) => {}
+        }
+        if is_closed {
+            break;
+        }
+    }
+    assert!(is_closed, "some are still open");
+    assert!(
+        answered_408.load(Ordering::SeqCst) > 0,
+        "nobody was told 408"
+    );
+    let after = desk.rows().await;
+    assert_eq!(
+        after.tasks - before.tasks,
+        good,
+        "the good ones alone were recorded"
+    );
+    assert_eq!(after.quarantine, before.quarantine);
+    desk.assert_well("the slow ones").await;
+}

@@ -1,0 +1,231 @@
+//! When the store cannot take a callback, EvoLink is told to come again, and what it then brings is recorded once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use evolink_receiver::clock::Clock;
+use evolink_receiver::domain::ids::SubmissionId;
+use evolink_receiver::domain::polling::Pace;
+use evolink_receiver::http::body::BodyBudget;
+use evolink_receiver::http::limits::Limits;
+use evolink_receiver::http::listener::serve;
+use evolink_receiver::http::public::{self, PublicState};
+use evolink_receiver::http::tls::TlsSource;
+use evolink_receiver::metrics::Metrics;
+use evolink_receiver::store::Store;
+use evolink_receiver::store::entry::Entry;
+use evolink_receiver::store::recorder::Recorder;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Executor as _, SqliteConnection};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::{Answer, Desk, NOW, Submit, completed};
+use crate::support::raw::{RawClient, RawResponse};
+
+/// A second writer, as an operator with a database tool would be.
+async fn intruder(desk: &Desk) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(desk.app.store_path());
+    options.connect().await.unwrap()
+}
+
+async fn post(client: &mut RawClient, token: &str, body: &str) -> RawResponse {
+    let head = format!(
+        "POST /callbacks/{token} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    client.send(head + body).await;
+    client.read_response().await
+}
+
+fn assert_come_again(response: &RawResponse) {
+    assert_eq!(response.status, 503, "{response:?}");
+    assert_eq!(response.header("retry-after"), Some("1"));
+    assert_eq!(response.text(), "", "nothing of what went wrong");
+}
+
+async fn send(desk: &Desk, submit: &Submit) -> RawResponse {
+    post(
+        &mut desk.app.raw_public().await,
+        &submit.token,
+        &completed(&submit.task_id),
+    )
+    .await
+}
+
+#[tokio::test]
+async fn past_our_deadline_it_is_503_and_the_same_callback_later_is_recorded_once() {
+    let mut desk =
+        Desk::open_with(|config| config.public.request_timeout = Duration::from_secs(1)).await;
+    let submit = desk.bound().await;
+    let mut intruder = intruder(&desk).await;
+    intruder.execute("BEGIN IMMEDIATE").await.unwrap();
+    assert_come_again(&send(&desk, &submit).await);
+    // Neither guesses nor what is refused without a look at the store has to wait for it.
+    let (status, _) = desk
+        .app
+        .callback("nobody", completed(&submit.task_id))
+        .await;
+    assert_eq!(status, 404);
+    assert_eq!(
+        desk.state(&submit).await.0,
+        "pending",
+        "a 503 is no promise"
+    );
+    intruder.execute("ROLLBACK").await.unwrap();
+    let again = desk
+        .app
+        .callback_result(&submit.token, completed(&submit.task_id))
+        .await;
+    assert!(
+        ["recorded", "duplicate"].contains(&again.as_str()),
+        "{again}"
+    );
+    assert_eq!(
+        desk.events(&submit).await,
+        ["task.submitted", "task.completed"]
+    );
+    desk.assert_well("the deadline").await;
+}
+
+#[tokio::test]
+async fn while_the_store_takes_no_writes_it_is_503_and_nothing_of_it_is_kept() {
+    let mut desk = Desk::open().await;
+    let submit = desk.bound().await;
+    let mut intruder = intruder(&desk).await;
+    let refuse =
+        "CREATE TRIGGER refuse BEFORE INSERT ON event BEGIN SELECT RAISE(ABORT, 'no'); END";
+    intruder.execute(refuse).await.unwrap();
+    let before = desk.rows().await;
+    for _ in 0..3 {
+        assert_come_again(&send(&desk, &submit).await);
+    }
+    desk.check_rows("refused", before, &[Answer::Refused(503)])
+        .await;
+    intruder.execute("DROP TRIGGER refuse").await.unwrap();
+    desk.check(
+        "healed",
+        &submit,
+        completed(&submit.task_id),
+        Answer::Recorded,
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_callback_that_cannot_be_written_takes_none_of_its_batch_with_it() {
+    let mut desk = Desk::open().await;
+    let mut submits = Vec::new();
+    for _ in 0..24 {
+        submits.push(desk.bound().await);
+    }
+    let poisoned = submits[7].task_id.clone();
+    let mut intruder = intruder(&desk).await;
+    let poison = format!(
+        "CREATE TRIGGER refuse BEFORE INSERT ON observation WHEN instr(NEW.body, '{poisoned}') BEGIN SELECT RAISE(ABORT, 'no'); END"
+    );
+    intruder.execute(sqlx::AssertSqlSafe(poison)).await.unwrap();
+    let mut clients = Vec::new();
+    for _ in &submits {
+        clients.push(desk.app.raw_public().await);
+    }
+    let sending = clients
+        .iter_mut()
+        .zip(&submits)
+        .map(async |(client, submit)| {
+            post(client, &submit.token, &completed(&submit.task_id)).await
+        });
+    let responses = futures_util::future::join_all(sending).await;
+    for (submit, response) in submits.iter().zip(&responses) {
+        if submit.task_id == poisoned {
+            assert_come_again(response);
+        } else {
+            assert_eq!(response.status, 200, "{response:?}");
+        }
+    }
+    intruder.execute("DROP TRIGGER refuse").await.unwrap();
+    desk.check(
+        "healed",
+        &submits[7],
+        completed(&poisoned),
+        Answer::Recorded,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn with_more_waiting_than_may_it_is_503_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("receiver.db").display());
+    let store = Arc::new(Store::open(&url).await.unwrap());
+    let pace = Pace {
+        first_poll_after: Duration::from_secs(15),
+        interval_min: Duration::from_secs(3),
+        give_up_after: Duration::from_secs(3600),
+    };
+    let (metrics, clock) = (Metrics::new(), Clock::manual(NOW));
+    // A recorder that never gets to work.
+    let (recorder, _worker) = Recorder::new(store, clock.clone(), pace, metrics.clone());
+    for _ in 0..4096 {
+        let (recorder, submission_id) = (recorder.clone(), SubmissionId::new(NOW));
+        tokio::spawn(async move { recorder.record(Entry::GaveUp { submission_id }).await });
+    }
+    tokio::task::yield_now().await;
+    let key_ring =
+        evolink_receiver::domain::callback_token::KeyRing::parse(&format!("k {}", "ab".repeat(32)));
+    let key_ring = Arc::new(key_ring.unwrap());
+    let state = PublicState {
+        recorder,
+        key_ring: Arc::clone(&key_ring),
+        token_lifetime: Duration::from_secs(3600),
+        clock,
+        metrics: metrics.clone(),
+        body_bytes_max: 1024,
+        body_timeout: Duration::from_secs(5),
+        body_budget: BodyBudget::new(1024),
+        // No deadline decides here.
+        request_timeout: Duration::from_secs(3600),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let tls = Arc::new(TlsSource::self_signed(&["localhost".to_owned()], Clock::System).unwrap());
+    let stop = CancellationToken::new();
+    let router = public::router("/callbacks/", state);
+    let limits = Limits {
+        request_timeout: None,
+        ..Limits::public()
+    };
+    let serving = serve(
+        listener,
+        Some(Arc::clone(&tls)),
+        limits,
+        router,
+        stop.clone(),
+        Duration::ZERO,
+    );
+    let serving = tokio::spawn(serving);
+    let mut client = RawClient::connect_tls(address, &tls.certificate_pem(), "localhost").await;
+    let token = key_ring.mint(
+        &evolink_receiver::domain::callback_token::Subject::Submission(SubmissionId::new(NOW)),
+    );
+    for _ in 0..3 {
+        assert_come_again(
+            &post(
+                &mut client,
+                &token,
+                &completed("task-unified-1757165031-uyujaw3d"),
+            )
+            .await,
+        );
+    }
+    assert_eq!(post(&mut client, "nobody", "").await.status, 404);
+    assert!(
+        metrics
+            .render()
+            .contains("callbacks_total{result=\"refused\"} 3"),
+        "{}",
+        metrics.render()
+    );
+    stop.cancel();
+    serving.await.unwrap().unwrap();
+}
