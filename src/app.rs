@@ -197,8 +197,43 @@ impl App {
         ended
     }
 
+    fn public_state(&self) -> PublicState {
+        PublicState {
+            recorder: self.recorder.clone(),
+            key_ring: Arc::clone(&self.key_ring),
+            token_lifetime: self.config.retention.tasks,
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            body_bytes_max: self.config.public.max_body.as_usize(),
+            body_timeout: self.config.public.body_timeout,
+            body_budget: BodyBudget::new(PUBLIC_BODIES_BYTES_MAX),
+            request_timeout: self.config.public.request_timeout,
+        }
+    }
+
+    fn internal_state(&self, parts: &Parts, submits: &TaskTracker) -> InternalState {
+        InternalState {
+            store: Arc::clone(&self.store),
+            recorder: self.recorder.clone(),
+            evolink: Arc::clone(&self.evolink),
+            key_ring: Arc::clone(&self.key_ring),
+            public: Arc::new(self.config.public.clone()),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            submits: submits.clone(),
+            stopping: parts.stopping.clone(),
+            allow_unknown_fields: self.config.evolink.allow_unknown_fields,
+            body_budget: BodyBudget::new(INTERNAL_BODIES_BYTES_MAX),
+        }
+    }
+
     /// Starts every part: what must not be lost first, then who brings it.
     fn start(self, parts: &Parts, submits: &TaskTracker) {
+        let public = public::router(&self.config.public.callback_path(), self.public_state());
+        let internal = internal::router(
+            self.internal_state(parts, submits),
+            &Gate::new(self.config.internal.api_keys.clone()),
+        );
         let recording = self.recorder_worker.run(parts.recorder_stop.clone());
         parts.run(
             "the recorder",
@@ -207,20 +242,6 @@ impl App {
             recording,
         );
         let drain = self.config.public.drain_timeout;
-        let public = public::router(
-            &self.config.public.callback_path(),
-            PublicState {
-                recorder: self.recorder.clone(),
-                key_ring: Arc::clone(&self.key_ring),
-                token_lifetime: self.config.retention.tasks,
-                clock: self.clock.clone(),
-                metrics: self.metrics.clone(),
-                body_bytes_max: self.config.public.max_body.as_usize(),
-                body_timeout: self.config.public.body_timeout,
-                body_budget: BodyBudget::new(PUBLIC_BODIES_BYTES_MAX),
-                request_timeout: self.config.public.request_timeout,
-            },
-        );
         let limits = public_limits(&self.config);
         let serving = listener::serve(
             self.public,
@@ -236,26 +257,7 @@ impl App {
             &parts.stopping,
             serving,
         );
-        let internal = internal::router(
-            InternalState {
-                store: Arc::clone(&self.store),
-                recorder: self.recorder.clone(),
-                evolink: Arc::clone(&self.evolink),
-                key_ring: self.key_ring,
-                public: Arc::new(self.config.public.clone()),
-                clock: self.clock.clone(),
-                metrics: self.metrics.clone(),
-                submits: submits.clone(),
-                stopping: parts.stopping.clone(),
-                allow_unknown_fields: self.config.evolink.allow_unknown_fields,
-                body_budget: BodyBudget::new(INTERNAL_BODIES_BYTES_MAX),
-            },
-            &Gate::new(self.config.internal.api_keys.clone()),
-        );
-        let limits = Limits {
-            connections_max: self.config.internal.max_connections,
-            ..Limits::internal()
-        };
+        let limits = internal_limits(&self.config);
         let serving = listener::serve(
             self.internal,
             None,
@@ -350,6 +352,13 @@ fn pace(config: &Config) -> Pace {
         first_poll_after: config.reconcile.first_poll_after,
         interval_min: config.reconcile.interval_min,
         give_up_after: config.reconcile.give_up_after,
+    }
+}
+
+fn internal_limits(config: &Config) -> Limits {
+    Limits {
+        connections_max: config.internal.max_connections,
+        ..Limits::internal()
     }
 }
 

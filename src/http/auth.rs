@@ -51,7 +51,7 @@ impl Gate {
             .keys
             .iter()
             .filter(|key| key.sha256.matches(&digest))
-            .last();
+            .fold(None, |_, key| Some(key));
         let key = known.ok_or_else(ApiError::unauthorized)?;
         if !key.scopes.contains(&scope) {
             return Err(ApiError::missing_scope(scope.as_str()));

@@ -16,7 +16,7 @@ use crate::store::reads::TaskView;
 use crate::store::record::Record;
 
 /// How long EvoLink keeps a result (the z-image-turbo page).
-const RESULTS_KEPT: Duration = Duration::from_secs(24 * 3600);
+const RESULTS_KEPT: Duration = Duration::from_hours(24);
 
 /// What we say of a task beside what EvoLink says.
 #[derive(Debug, Serialize)]

@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 use super::{Progress, pause, rest};
 use crate::clock::Clock;
 use crate::domain::callback_token::Subject;
+use crate::domain::ids::SubmissionId;
 use crate::domain::observation::Source;
 use crate::domain::polling::Pace;
 use crate::domain::timestamp::Timestamp;
@@ -134,65 +135,17 @@ impl Reconciler {
             self.record(Entry::GaveUp { submission_id }).await;
             return None;
         }
-        let subject = Subject::Submission(submission_id);
-        let source = Source::Poll;
-        let headers = HeaderMap::new();
-        let (end, entry, pause) = match self.evolink.poll(&task_id).await {
+        let reply = self.evolink.poll(&task_id).await;
+        match &reply {
             PollReply::Seen(observation) => {
                 info!(task.id = %task_id, status = observation.status.as_str(), "EvoLink was asked about a task");
-                (
-                    PollEnd::Seen,
-                    Entry::Observed {
-                        subject,
-                        observation,
-                        source,
-                        headers,
-                    },
-                    None,
-                )
-            }
-            PollReply::Gone => (
-                PollEnd::Gone,
-                Entry::PollEnded {
-                    submission_id,
-                    ended: PollEnded::Gone,
-                },
-                None,
-            ),
-            PollReply::Throttled { retry_after } => {
-                let pause = retry_after.unwrap_or(THROTTLE_PAUSE);
-                (
-                    PollEnd::Throttled,
-                    Entry::PollEnded {
-                        submission_id,
-                        ended: PollEnded::Failed,
-                    },
-                    Some(pause),
-                )
             }
             PollReply::Failed { reason } => {
                 warn!(task.id = %task_id, reason, "EvoLink could not be asked about a task");
-                (
-                    PollEnd::Failed,
-                    Entry::PollEnded {
-                        submission_id,
-                        ended: PollEnded::Failed,
-                    },
-                    None,
-                )
             }
-            PollReply::Unreadable { body, reason } => (
-                PollEnd::Failed,
-                Entry::Unreadable {
-                    subject,
-                    source,
-                    body,
-                    reason,
-                    headers,
-                },
-                None,
-            ),
-        };
+            PollReply::Gone | PollReply::Throttled { .. } | PollReply::Unreadable { .. } => {}
+        }
+        let (end, entry, pause) = judge(submission_id, reply);
         self.metrics.poll_ended(end);
         self.record(entry).await;
         pause
@@ -201,6 +154,44 @@ impl Reconciler {
     async fn record(&self, entry: Entry) {
         if let Err(error) = self.recorder.record(entry).await {
             error!(error = %error, "could not record what the reconciler found");
+        }
+    }
+}
+
+/// What a reply counts as, what is to be recorded of it, and for how long EvoLink wants to be left in peace.
+fn judge(submission_id: SubmissionId, reply: PollReply) -> (PollEnd, Entry, Option<Duration>) {
+    let subject = Subject::Submission(submission_id);
+    let source = Source::Poll;
+    let headers = HeaderMap::new();
+    let ended = |ended| Entry::PollEnded {
+        submission_id,
+        ended,
+    };
+    match reply {
+        PollReply::Seen(observation) => {
+            let entry = Entry::Observed {
+                subject,
+                observation,
+                source,
+                headers,
+            };
+            (PollEnd::Seen, entry, None)
+        }
+        PollReply::Gone => (PollEnd::Gone, ended(PollEnded::Gone), None),
+        PollReply::Throttled { retry_after } => {
+            let pause = retry_after.unwrap_or(THROTTLE_PAUSE);
+            (PollEnd::Throttled, ended(PollEnded::Failed), Some(pause))
+        }
+        PollReply::Failed { .. } => (PollEnd::Failed, ended(PollEnded::Failed), None),
+        PollReply::Unreadable { body, reason } => {
+            let entry = Entry::Unreadable {
+                subject,
+                source,
+                body,
+                reason,
+                headers,
+            };
+            (PollEnd::Failed, entry, None)
         }
     }
 }

@@ -96,7 +96,7 @@ fn config(folder: &Path, simulator: &Simulator) -> Result<Config, CommandError> 
     config.public.listen = SocketAddr::from((HOST, public_port));
     config.public.base_url = local_url("https", public_port)?;
     config.public.tls.mode = TlsMode::SelfSigned;
-    config.public.tls.self_signed_dir = folder.to_owned();
+    folder.clone_into(&mut config.public.tls.self_signed_dir);
     config.internal.listen = SocketAddr::from((HOST, 0));
     config.evolink.base_url =
         Url::parse(&simulator.base_url()).context("the simulator's address makes no URL")?;
