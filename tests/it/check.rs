@@ -46,7 +46,9 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         config.public.tls.mode = TlsMode::Off;
-        config.public.tls.self_signed_dir = folder.path().to_owned();
+        folder
+            .path()
+            .clone_into(&mut config.public.tls.self_signed_dir);
         config.store.url = format!("sqlite:{}", folder.path().join("receiver.db").display());
         config.callback_tokens.key_file = folder.path().join("ring");
         Self {

@@ -150,7 +150,7 @@ async fn tasks_are_watched_until_all_are_terminal() {
 
 #[tokio::test]
 async fn an_error_is_one_line_with_its_parameter_and_an_exit_code() {
-    let (app, _simulator) = TestApp::start_with_simulator(Options::default()).await;
+    let (app, simulator) = TestApp::start_with_simulator(Options::default()).await;
     for (args, code, says) in [
         (
             &["submit", " "][..],
@@ -198,7 +198,7 @@ async fn an_error_is_one_line_with_its_parameter_and_an_exit_code() {
     assert_eq!(nobody.code, Some(69));
     let start = "evolink-receiver: could not reach http://127.0.0.1:1: ";
     assert!(nobody.stderr.starts_with(start), "{}", nobody.stderr);
-    let other = run_at(&_simulator.base_url(), &["tasks", "list"], &[]).await;
+    let other = run_at(&simulator.base_url(), &["tasks", "list"], &[]).await;
     assert_eq!(other.code, Some(64), "{}", other.stderr);
     app.stop().await.0.unwrap();
 }

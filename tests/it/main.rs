@@ -3,7 +3,9 @@
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "in tests a panic is the report, and the clock is real"
+    clippy::print_stdout,
+    clippy::too_many_lines,
+    reason = "in tests a panic is the report, the clock is real, output is for whoever reads it, and a story is told whole"
 )]
 
 mod callbacks;

@@ -39,7 +39,7 @@ fn guess(n: usize, known: &Submit, ours: &KeyRing, foreign: &KeyRing) -> String 
         5 => good[..fastrand::usize(1..good.len())].to_owned(),
         6 => format!("{good}{}", random()),
         7 => ours.mint(&Subject::Submission(SubmissionId::new(
-            NOW.before(std::time::Duration::from_secs(91 * 86_400)),
+            NOW.before(std::time::Duration::from_hours(91 * 24)),
         ))),
         8 => good.replace('.', "%2e"),
         _ => format!("{start}.~{}", filler(8)),
@@ -61,7 +61,8 @@ async fn i39_a_flood_of_guesses_writes_nothing_and_learns_nothing() {
                 let token = guess(n, &submit, &desk.app.key_ring, &foreign);
                 format!("POST /callbacks/{token} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
             })
-            .collect();
+            .collect::<Vec<_>>()
+            .concat();
         client.send(requests).await;
         for _ in 0..PER_CONNECTION {
             let mut response = client.read_response().await;

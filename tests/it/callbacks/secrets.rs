@@ -62,7 +62,7 @@ impl Program {
         let certificate = reqwest::Certificate::from_pem(pem.as_bytes()).unwrap();
         let http = reqwest::Client::builder()
             .no_proxy()
-            .timeout(Duration::from_secs(60));
+            .timeout(Duration::from_mins(1));
         let http = http.tls_certs_only([certificate]).build().unwrap();
         let program = Self {
             child,

@@ -74,7 +74,7 @@ async fn k1_to_k5_k7_k9_every_wrong_token_and_path_gets_the_same_404_and_leaves_
     let mut desk = Desk::open().await;
     let (first, second) = (desk.bound().await, desk.bound().await);
     let good = &first.token;
-    let old = SubmissionId::new(NOW.before(Duration::from_secs(90 * 24 * 3600)));
+    let old = SubmissionId::new(NOW.before(Duration::from_hours(90 * 24)));
     let mut paths: Vec<(String, String)> = bad_tokens(good, &second.token)
         .into_iter()
         .map(|(name, token)| (name, format!("/callbacks/{token}")))

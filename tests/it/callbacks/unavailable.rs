@@ -161,7 +161,7 @@ async fn with_more_waiting_than_may_it_is_503_at_once() {
     let pace = Pace {
         first_poll_after: Duration::from_secs(15),
         interval_min: Duration::from_secs(3),
-        give_up_after: Duration::from_secs(3600),
+        give_up_after: Duration::from_hours(1),
     };
     let (metrics, clock) = (Metrics::new(), Clock::manual(NOW));
     // A recorder that never gets to work.
@@ -177,14 +177,14 @@ async fn with_more_waiting_than_may_it_is_503_at_once() {
     let state = PublicState {
         recorder,
         key_ring: Arc::clone(&key_ring),
-        token_lifetime: Duration::from_secs(3600),
+        token_lifetime: Duration::from_hours(1),
         clock,
         metrics: metrics.clone(),
         body_bytes_max: 1024,
         body_timeout: Duration::from_secs(5),
         body_budget: BodyBudget::new(1024),
         // No deadline decides here.
-        request_timeout: Duration::from_secs(3600),
+        request_timeout: Duration::from_hours(1),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -40,7 +40,7 @@ impl Bench {
         let pace = Pace {
             first_poll_after: Duration::from_secs(15),
             interval_min: Duration::from_secs(3),
-            give_up_after: Duration::from_secs(3600),
+            give_up_after: Duration::from_hours(1),
         };
         let (recorder, worker) = Recorder::new(store, Clock::System, pace, Metrics::new());
         let database = check::connect(&path).await.unwrap();
