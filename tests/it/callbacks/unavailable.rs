@@ -182,13 +182,13 @@ async fn with_more_waiting_than_may_it_is_503_at_once() {
         metrics: metrics.clone(),
         body_bytes_max: 1024,
         body_timeout: Duration::from_secs(5),
-        body_budget: BodyBudget::new(1024),
+        body_budget: BodyBudget::new(1024 * 1024),
         // No deadline decides here.
         request_timeout: Duration::from_secs(3600),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let tls = Arc::new(TlsSource::self_signed(&["localhost".to_owned()], Clock::System).unwrap());
+    let tls = Arc::new(TlsSource::self_signed(&["localhost".to_owned()]).unwrap());
     let stop = CancellationToken::new();
     let router = public::router("/callbacks/", state);
     let limits = Limits {
