@@ -68,7 +68,10 @@ impl Place {
     async fn finding(&self, key: &str) -> String {
         let before = tree(self.folder.path());
         let findings = surroundings(&self.config, &self.clock).await;
-        assert!(tree(self.folder.path()) == before, "{key}: something was touched");
+        assert!(
+            tree(self.folder.path()) == before,
+            "{key}: something was touched"
+        );
         let lines = findings.iter().filter(|finding| finding.key == key);
         let lines: Vec<String> = lines.map(ToString::to_string).collect();
         let folder = format!("{}/", self.folder.path().display());
