@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 use super::{Progress, pause, rest};
 use crate::clock::Clock;
 use crate::domain::callback_token::Subject;
+use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::observation::Source;
 use crate::domain::polling::Pace;
 use crate::domain::timestamp::Timestamp;
@@ -134,67 +135,10 @@ impl Reconciler {
             self.record(Entry::GaveUp { submission_id }).await;
             return None;
         }
-        let subject = Subject::Submission(submission_id);
-        let source = Source::Poll;
-        let headers = HeaderMap::new();
-        let (end, entry, pause) = match self.evolink.poll(&task_id).await {
-            PollReply::Seen(observation) => {
-                info!(task.id = %task_id, status = observation.status.as_str(), "EvoLink was asked about a task");
-                (
-                    PollEnd::Seen,
-                    Entry::Observed {
-                        subject,
-                        observation,
-                        source,
-                        headers,
-                    },
-                    None,
-                )
-            }
-            PollReply::Gone => (
-                PollEnd::Gone,
-                Entry::PollEnded {
-                    submission_id,
-                    ended: PollEnded::Gone,
-                },
-                None,
-            ),
-            PollReply::Throttled { retry_after } => {
-                let pause = retry_after.unwrap_or(THROTTLE_PAUSE);
-                (
-                    PollEnd::Throttled,
-                    Entry::PollEnded {
-                        submission_id,
-                        ended: PollEnded::Failed,
-                    },
-                    Some(pause),
-                )
-            }
-            PollReply::Failed { reason } => {
-                warn!(task.id = %task_id, reason, "EvoLink could not be asked about a task");
-                (
-                    PollEnd::Failed,
-                    Entry::PollEnded {
-                        submission_id,
-                        ended: PollEnded::Failed,
-                    },
-                    None,
-                )
-            }
-            PollReply::Unreadable { body, reason } => (
-                PollEnd::Failed,
-                Entry::Unreadable {
-                    subject,
-                    source,
-                    body,
-                    reason,
-                    headers,
-                },
-                None,
-            ),
-        };
+        let reply = self.evolink.poll(&task_id).await;
+        let (end, pause) = judge(&reply, &task_id);
         self.metrics.poll_ended(end);
-        self.record(entry).await;
+        self.record(entry_of(submission_id, reply)).await;
         pause
     }
 
@@ -202,5 +146,53 @@ impl Reconciler {
         if let Err(error) = self.recorder.record(entry).await {
             error!(error = %error, "could not record what the reconciler found");
         }
+    }
+}
+
+/// How a poll ended, and how long EvoLink wants to be left in peace after it.
+fn judge(reply: &PollReply, task_id: &TaskId) -> (PollEnd, Option<Duration>) {
+    match reply {
+        PollReply::Seen(observation) => {
+            info!(task.id = %task_id, status = observation.status.as_str(), "EvoLink was asked about a task");
+            (PollEnd::Seen, None)
+        }
+        PollReply::Gone => (PollEnd::Gone, None),
+        PollReply::Throttled { retry_after } => (
+            PollEnd::Throttled,
+            Some(retry_after.unwrap_or(THROTTLE_PAUSE)),
+        ),
+        PollReply::Failed { reason } | PollReply::Unreadable { reason, .. } => {
+            warn!(task.id = %task_id, reason, "EvoLink could not be asked about a task");
+            (PollEnd::Failed, None)
+        }
+    }
+}
+
+/// What a poll's reply is to the recorder.
+fn entry_of(submission_id: SubmissionId, reply: PollReply) -> Entry {
+    let subject = Subject::Submission(submission_id);
+    let (source, headers) = (Source::Poll, HeaderMap::new());
+    match reply {
+        PollReply::Seen(observation) => Entry::Observed {
+            subject,
+            observation,
+            source,
+            headers,
+        },
+        PollReply::Unreadable { body, reason } => Entry::Unreadable {
+            subject,
+            source,
+            body,
+            reason,
+            headers,
+        },
+        PollReply::Gone => Entry::PollEnded {
+            submission_id,
+            ended: PollEnded::Gone,
+        },
+        PollReply::Throttled { .. } | PollReply::Failed { .. } => Entry::PollEnded {
+            submission_id,
+            ended: PollEnded::Failed,
+        },
     }
 }
