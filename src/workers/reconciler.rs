@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use super::{Progress, pause, rest};
 use crate::clock::Clock;
 use crate::domain::callback_token::Subject;
-use crate::domain::ids::SubmissionId;
+use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::observation::Source;
 use crate::domain::polling::Pace;
 use crate::domain::timestamp::Timestamp;
@@ -136,18 +136,9 @@ impl Reconciler {
             return None;
         }
         let reply = self.evolink.poll(&task_id).await;
-        match &reply {
-            PollReply::Seen(observation) => {
-                info!(task.id = %task_id, status = observation.status.as_str(), "EvoLink was asked about a task");
-            }
-            PollReply::Failed { reason } => {
-                warn!(task.id = %task_id, reason, "EvoLink could not be asked about a task");
-            }
-            PollReply::Gone | PollReply::Throttled { .. } | PollReply::Unreadable { .. } => {}
-        }
-        let (end, entry, pause) = judge(submission_id, reply);
+        let (end, pause) = judge(&reply, &task_id);
         self.metrics.poll_ended(end);
-        self.record(entry).await;
+        self.record(entry_of(submission_id, reply)).await;
         pause
     }
 
@@ -158,40 +149,50 @@ impl Reconciler {
     }
 }
 
-/// What a reply counts as, what is to be recorded of it, and for how long EvoLink wants to be left in peace.
-fn judge(submission_id: SubmissionId, reply: PollReply) -> (PollEnd, Entry, Option<Duration>) {
-    let subject = Subject::Submission(submission_id);
-    let source = Source::Poll;
-    let headers = HeaderMap::new();
-    let ended = |ended| Entry::PollEnded {
-        submission_id,
-        ended,
-    };
+/// How a poll ended, and how long EvoLink wants to be left in peace after it.
+fn judge(reply: &PollReply, task_id: &TaskId) -> (PollEnd, Option<Duration>) {
     match reply {
         PollReply::Seen(observation) => {
-            let entry = Entry::Observed {
-                subject,
-                observation,
-                source,
-                headers,
-            };
-            (PollEnd::Seen, entry, None)
+            info!(task.id = %task_id, status = observation.status.as_str(), "EvoLink was asked about a task");
+            (PollEnd::Seen, None)
         }
-        PollReply::Gone => (PollEnd::Gone, ended(PollEnded::Gone), None),
-        PollReply::Throttled { retry_after } => {
-            let pause = retry_after.unwrap_or(THROTTLE_PAUSE);
-            (PollEnd::Throttled, ended(PollEnded::Failed), Some(pause))
+        PollReply::Gone => (PollEnd::Gone, None),
+        PollReply::Throttled { retry_after } => (
+            PollEnd::Throttled,
+            Some(retry_after.unwrap_or(THROTTLE_PAUSE)),
+        ),
+        PollReply::Failed { reason } | PollReply::Unreadable { reason, .. } => {
+            warn!(task.id = %task_id, reason, "EvoLink could not be asked about a task");
+            (PollEnd::Failed, None)
         }
-        PollReply::Failed { .. } => (PollEnd::Failed, ended(PollEnded::Failed), None),
-        PollReply::Unreadable { body, reason } => {
-            let entry = Entry::Unreadable {
-                subject,
-                source,
-                body,
-                reason,
-                headers,
-            };
-            (PollEnd::Failed, entry, None)
-        }
+    }
+}
+
+/// What a poll's reply is to the recorder.
+fn entry_of(submission_id: SubmissionId, reply: PollReply) -> Entry {
+    let subject = Subject::Submission(submission_id);
+    let (source, headers) = (Source::Poll, HeaderMap::new());
+    match reply {
+        PollReply::Seen(observation) => Entry::Observed {
+            subject,
+            observation,
+            source,
+            headers,
+        },
+        PollReply::Unreadable { body, reason } => Entry::Unreadable {
+            subject,
+            source,
+            body,
+            reason,
+            headers,
+        },
+        PollReply::Gone => Entry::PollEnded {
+            submission_id,
+            ended: PollEnded::Gone,
+        },
+        PollReply::Throttled { .. } | PollReply::Failed { .. } => Entry::PollEnded {
+            submission_id,
+            ended: PollEnded::Failed,
+        },
     }
 }

@@ -182,7 +182,7 @@ async fn with_more_waiting_than_may_it_is_503_at_once() {
         metrics: metrics.clone(),
         body_bytes_max: 1024,
         body_timeout: Duration::from_secs(5),
-        body_budget: BodyBudget::new(1024),
+        body_budget: BodyBudget::new(1024 * 1024),
         // No deadline decides here.
         request_timeout: Duration::from_hours(1),
     };

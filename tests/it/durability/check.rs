@@ -50,6 +50,9 @@ const NEVER: [(&str, &str); 8] = [
     ),
 ];
 
+/// In the fault that says so.
+pub const LOST: &str = "acknowledged callbacks are lost";
+
 /// A second connection to the database of a receiver, which may run.
 pub async fn connect(database: &Path) -> Result<SqlitePool, sqlx::Error> {
     SqlitePool::connect(&format!("sqlite:{}", database.display())).await
@@ -121,7 +124,7 @@ async fn look(database: &Path, acknowledged: &[Acknowledged]) -> Result<Vec<Stri
         .collect();
     if let Some(first) = lost.first() {
         faults.push(format!(
-            "{} of {} acknowledged callbacks are lost, the first is {first:?}",
+            "{} of {} {LOST}, the first is {first:?}",
             lost.len(),
             acknowledged.len()
         ));

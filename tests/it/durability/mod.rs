@@ -11,6 +11,7 @@ mod power;
 mod receiver;
 mod recorder;
 mod schema;
+mod shadow;
 mod start;
 mod stop;
 

@@ -1,6 +1,7 @@
 //! I18 and I19: submits that EvoLink accepted and charged, and whose answer never came. One charge, one POST, whatever
 //! happens; the callback adopts the task.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use evolink_receiver::simulator::{Options, Simulator};
@@ -8,7 +9,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::{Answer, SUBMIT, completed, generation, get, state, submit, token_of};
-use crate::support::app::TestApp;
+use crate::support::app::{TestApp, TestAppBuilder};
 use crate::support::raw::RawClient;
 use crate::support::until::until;
 
@@ -120,23 +121,31 @@ async fn a_client_that_hangs_up_leaves_a_submit_that_is_recorded_to_its_end() {
     assert_eq!(evolink.stats().submits, 1);
 }
 
+/// Submits on a runtime that ends, with everything on it, while EvoLink keeps its answer to itself.
+async fn crash_while_submitting(builder: TestAppBuilder, evolink: &Arc<Simulator>) {
+    let evolink = Arc::clone(evolink);
+    let process = tokio::task::spawn_blocking(move || {
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let app = builder.start().await;
+            let body = generation(&format!("[sim:stall=10m,{LONG}]"));
+            let asking = async { app.submit(&body).await };
+            let charged = until("EvoLink has the submit", || evolink.stats().charges == 1);
+            tokio::select! {
+                answer = asking => panic!("nobody was to be told of an outcome: {answer:?}"),
+                () = charged => {}
+            }
+        });
+    });
+    process.await.unwrap();
+}
+
 #[tokio::test]
 async fn i18_a_crash_between_intent_and_answer_leaves_a_submit_that_a_callback_adopts() {
-    let builder = TestApp::builder().with_manual_clock().with(|config| {
-        config.public.request_timeout = Duration::from_millis(100);
-        config.public.drain_timeout = Duration::from_millis(100);
-    });
+    let builder = TestApp::builder().with_manual_clock();
     let (app, evolink) = builder.start_with_simulator(Options::default()).await;
-    let http = app.http.clone();
-    let url = format!("http://{}{SUBMIT}", app.internal);
-    let body = generation(&format!("[sim:stall=10m,{LONG}]"));
-    let asking = tokio::spawn(async move { http.post(url).json(&body).send().await });
-    until("EvoLink has the submit", || evolink.stats().charges == 1).await;
+    let evolink = Arc::new(evolink);
     let (_, builder) = app.stop().await;
-    assert!(
-        asking.await.unwrap().is_err(),
-        "nobody was told of an outcome"
-    );
+    crash_while_submitting(builder.clone(), &evolink).await;
 
     let app = builder.start().await;
     let task = get(&app, "/v1/tasks").await.body["data"][0].clone();
@@ -150,11 +159,10 @@ async fn i18_a_crash_between_intent_and_answer_leaves_a_submit_that_a_callback_a
     app.task_when(id, |task| task["receiver"]["state"] == "submit_unknown")
         .await;
     let task_id = evolink.tasks()[0].id.clone();
-    assert_eq!(
-        app.callback_result(&token_of(&app, id), completed(&task_id))
-            .await,
-        "recorded"
-    );
+    let result = app
+        .callback_result(&token_of(&app, id), completed(&task_id))
+        .await;
+    assert_eq!(result, "recorded");
     assert_eq!(state(&app, &task_id).await, "completed");
     assert_eq!((evolink.stats().charges, evolink.stats().submits), (1, 1));
 }

@@ -48,6 +48,7 @@ pub struct TestApp {
 }
 
 /// What becomes a `TestApp`.
+#[derive(Clone)]
 pub struct TestAppBuilder {
     folder: Arc<TempDir>,
     clock: Clock,
