@@ -1,6 +1,7 @@
 //! `submit` and `tasks`, the binary against a running receiver: what people see, what programs read, how it ends.
 
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
 
 use evolink_receiver::config::{ApiKey, KeyDigest, Scope};
 use evolink_receiver::simulator::Options;
@@ -123,28 +124,53 @@ async fn tasks_are_listed_page_by_page() {
     app.stop().await.0.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn tasks_are_watched_until_all_are_terminal() {
-    let (app, _simulator) = TestApp::start_with_simulator(Options::default()).await;
+    let app = TestApp::start().await;
     let idle = run(&app, &["tasks", "watch"]).await;
     assert_eq!(idle.stdout, "no task is under way\n");
-    let good = app.submitted("good [sim:duration=1500ms]").await;
-    let bad = app
-        .submitted("bad [sim:duration=1500ms,content-policy]")
-        .await;
-    let watched = run(&app, &["tasks", "watch"]).await;
-    assert_eq!(watched.code, Some(0), "{}", watched.stderr);
-    for (task, end) in [(good, "completed"), (bad, "failed")] {
-        let id = task["id"].as_str().unwrap();
-        let line = format!("{id}  {end}, told by callback after ");
-        assert!(watched.stdout.contains(&line), "{}", watched.stdout);
-        let again = run(&app, &["tasks", "watch", id, "--json"]).await;
-        assert_eq!(
-            json(&again)["status"],
-            end,
-            "one line, for it does not change any more"
+    let token = app.standing_token("shop");
+    let told = async |id: &str, status: &str| {
+        let body = format!(
+            r#"{{"id": "{id}", "status": "{status}", "progress": 40, "results": ["https://files.evolink.ai/a"]}}"#
         );
+        assert_eq!(app.callback_result(&token, body).await, "recorded");
+    };
+    told("task-1", "processing").await;
+    told("task-2", "processing").await;
+    let mut watching = Command::new(env!("CARGO_BIN_EXE_evolink-receiver"))
+        .args(["tasks", "watch"])
+        .env_clear()
+        .env("EVOLINK_RECEIVER_URL", format!("http://{}", app.internal))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let first = [
+        lines.next().unwrap().unwrap(),
+        lines.next().unwrap().unwrap(),
+    ];
+    assert_eq!(
+        first,
+        ["task-2  processing, 40 %", "task-1  processing, 40 %"]
+    );
+    told("task-1", "completed").await;
+    told("task-2", "failed").await;
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    assert_eq!(rest.len(), 2, "{rest:?}");
+    for start in [
+        "task-1  completed, told by callback after ",
+        "task-2  failed, told by callback after ",
+    ] {
+        assert!(rest.iter().any(|line| line.starts_with(start)), "{rest:?}");
     }
+    assert_eq!(watching.wait().unwrap().code(), Some(0));
+    let again = run(&app, &["tasks", "watch", "task-1", "--json"]).await;
+    assert_eq!(
+        json(&again)["status"],
+        "completed",
+        "one line, for it does not change any more"
+    );
     app.stop().await.0.unwrap();
 }
 
