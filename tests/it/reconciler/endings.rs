@@ -72,7 +72,7 @@ async fn e8_only_three_times_running_count() {
 #[tokio::test]
 async fn i17_a_task_that_never_ends_is_given_up_and_a_later_outcome_counts() {
     let give_up = |config: &mut evolink_receiver::config::Config| {
-        config.reconcile.give_up_after = seconds(3600)
+        config.reconcile.give_up_after = seconds(3600);
     };
     let (app, _evolink) = builder()
         .with(give_up)
