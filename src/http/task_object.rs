@@ -64,7 +64,16 @@ pub fn of_view(view: &TaskView) -> Fields {
 
 /// A task as it was when `body` told of it.
 pub fn as_told_by(record: &Record, body: &Bytes, source: Source, at: Timestamp) -> Fields {
-    let state = match Observation::parse(body.clone()).map(|seen| seen.status) {
+    let seen = Observation::parse(body.clone());
+    // Completion without results is believed of polls alone, which then repeat it; whatever else claims it ended nothing
+    // and was not shown.
+    let is_doubtful = |seen: &Observation| {
+        seen.status == Status::Completed && seen.results.is_empty() && source != Source::Poll
+    };
+    if seen.as_ref().is_ok_and(is_doubtful) {
+        return build(record, None, State::Pending, Some(source), None);
+    }
+    let state = match seen.map(|seen| seen.status) {
         Ok(Status::Processing) => State::Processing,
         Ok(Status::Completed) => State::Completed,
         Ok(Status::Failed) => State::Failed,

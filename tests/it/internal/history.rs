@@ -3,8 +3,9 @@
 use evolink_receiver::simulator::Options;
 use serde_json::{Value, json};
 
-use super::{completed, generation, get, submit, token_of};
+use super::{PENDING_ID, completed, generation, get, send, submission, submit, token_of};
 use crate::support::app::TestApp;
+use crate::support::raw_server::{End, RawServer, http};
 
 /// Type, source and result of each item.
 fn lines(history: &Value) -> Vec<String> {
@@ -166,4 +167,31 @@ async fn a_submit_that_was_refused_or_is_in_doubt_has_no_history() {
         Some("task_id"),
         "malformed",
     );
+}
+
+#[tokio::test]
+async fn completion_without_results_is_shown_as_completion_by_nobody() {
+    let body = format!(r#"{{"id":"{PENDING_ID}","status":"completed"}}"#);
+    let evolink = RawServer::start(http(200, &[], &body), End::Close).await;
+    let url = evolink.url.parse().unwrap();
+    let app = TestApp::builder()
+        .with(|config| config.evolink.base_url = url)
+        .start()
+        .await;
+    let submitted = async || {
+        let request = submission(&app, generation("a").to_string());
+        send(request.header("idempotency-key", "a-key-of-16-chars")).await
+    };
+    let (first, replay) = (submitted().await, submitted().await);
+    assert_eq!(first.body["status"], "pending");
+    assert_eq!(replay.text, first.text);
+    let history = get(&app, &format!("/v1/tasks/{PENDING_ID}/events"))
+        .await
+        .body;
+    let items = history["data"].as_array().unwrap();
+    let event = items
+        .iter()
+        .find(|item| item["type"] == "task.submitted")
+        .unwrap();
+    assert_eq!(event["task"], first.body);
 }
