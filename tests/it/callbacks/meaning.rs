@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::Answer::{Conflict, Duplicate, Q400, Q409, Recorded, Unchanged};
 use super::{Desk, Submit, body, completed, completed_with};
+use crate::support::app::TestApp;
 
 #[rustfmt::skip] // One row, one line: it is read as a table.
 fn first_words() -> Vec<(&'static str, &'static str, Value, &'static str)> {
@@ -153,30 +154,27 @@ async fn s12_a_bound_id_is_taken_neither_by_an_unbound_token_nor_by_a_standing_o
 
 #[tokio::test]
 async fn s12_a_standing_token_takes_in_any_free_id_for_its_client() {
-    let desk = Desk::open().await;
-    let token = desk.app.standing_token("shop");
+    let app = TestApp::start().await;
+    let token = app.standing_token("shop");
     for id in [
         "task-unified-1757165031-standin1",
         "task-unified-1757165031-standin2",
     ] {
+        assert_eq!(app.callback_result(&token, completed(id)).await, "recorded");
         assert_eq!(
-            desk.app.callback_result(&token, completed(id)).await,
-            "recorded"
-        );
-        assert_eq!(
-            desk.app.callback_result(&token, completed(id)).await,
+            app.callback_result(&token, completed(id)).await,
             "duplicate"
         );
-        let (_, task) = desk.app.get(&format!("/v1/tasks/{id}")).await;
+        let (_, task) = app.get(&format!("/v1/tasks/{id}")).await;
         assert_eq!(
             (&task["receiver"]["client"], &task["status"]),
             (&json!("shop"), &json!("completed"))
         );
     }
     // Another standing URL may speak of it, but its word does not undo the first.
-    let other = desk.app.standing_token("other");
+    let other = app.standing_token("other");
     let failed = body("task-unified-1757165031-standin1", "failed", &json!({}));
-    assert_eq!(desk.app.callback_result(&other, failed).await, "conflict");
+    assert_eq!(app.callback_result(&other, failed).await, "conflict");
 }
 
 #[tokio::test]

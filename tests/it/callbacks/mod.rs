@@ -10,6 +10,7 @@ mod hang_up;
 mod json;
 mod meaning;
 mod parallel;
+mod records;
 mod secrets;
 mod slow;
 mod tokens;

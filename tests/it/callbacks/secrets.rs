@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::completed;
+use crate::support::app::free_port;
 
 const EVOLINK_KEY: &str = "sk-canary-evolink-aaaaaaaaaaaaaaaa";
 const API_KEY: &str = "evr_canary-api-key-bbbbbbbbbbbbbbbb";
@@ -144,8 +145,7 @@ impl Drop for Program {
 }
 
 fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
 
 fn write_config(folder: &Path, public: SocketAddr, internal: SocketAddr, evolink: &str) {

@@ -1,9 +1,11 @@
 //! When the store cannot take a callback, EvoLink is told to come again, and what it then brings is recorded once.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use evolink_receiver::clock::Clock;
+use evolink_receiver::domain::callback_token::{KeyRing, Subject};
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::polling::Pace;
 use evolink_receiver::http::body::BodyBudget;
@@ -14,9 +16,10 @@ use evolink_receiver::http::tls::TlsSource;
 use evolink_receiver::metrics::Metrics;
 use evolink_receiver::store::Store;
 use evolink_receiver::store::entry::Entry;
-use evolink_receiver::store::recorder::Recorder;
+use evolink_receiver::store::recorder::{Recorder, RecorderWorker};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Executor as _, SqliteConnection};
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -153,79 +156,113 @@ async fn a_callback_that_cannot_be_written_takes_none_of_its_batch_with_it() {
     .await;
 }
 
+/// The public listener alone, in front of a recorder that never gets to work.
+struct Bench {
+    recorder: Recorder,
+    _worker: RecorderWorker,
+    metrics: Metrics,
+    key_ring: Arc<KeyRing>,
+    tls: Arc<TlsSource>,
+    address: SocketAddr,
+    stop: CancellationToken,
+    _folder: TempDir,
+}
+
+impl Bench {
+    async fn start(body_budget_bytes: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("receiver.db").display());
+        let store = Arc::new(Store::open(&url).await.unwrap());
+        let pace = Pace {
+            first_poll_after: Duration::from_secs(15),
+            interval_min: Duration::from_secs(3),
+            give_up_after: Duration::from_secs(3600),
+        };
+        let (metrics, clock) = (Metrics::new(), Clock::manual(NOW));
+        let (recorder, worker) = Recorder::new(store, clock.clone(), pace, metrics.clone());
+        let key_ring = Arc::new(KeyRing::parse(&KeyRing::generate().unwrap()).unwrap());
+        let state = PublicState {
+            recorder: recorder.clone(),
+            key_ring: Arc::clone(&key_ring),
+            token_lifetime: Duration::from_secs(3600),
+            clock,
+            metrics: metrics.clone(),
+            body_bytes_max: 1024,
+            body_timeout: Duration::from_secs(5),
+            body_budget: BodyBudget::new(body_budget_bytes),
+            // No deadline decides here.
+            request_timeout: Duration::from_secs(3600),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let tls =
+            Arc::new(TlsSource::self_signed(&["localhost".to_owned()], Clock::System).unwrap());
+        let stop = CancellationToken::new();
+        let router = public::router("/callbacks/", state);
+        let limits = Limits {
+            request_timeout: None,
+            ..Limits::public()
+        };
+        tokio::spawn(serve(
+            listener,
+            Some(Arc::clone(&tls)),
+            limits,
+            router,
+            stop.clone(),
+            Duration::ZERO,
+        ));
+        Self {
+            recorder,
+            _worker: worker,
+            metrics,
+            key_ring,
+            tls,
+            address,
+            stop,
+            _folder: folder,
+        }
+    }
+
+    /// Good callbacks are told to come again, and bad ones what they are always told.
+    async fn assert_overloaded(self) {
+        let token = self
+            .key_ring
+            .mint(&Subject::Submission(SubmissionId::new(NOW)));
+        for _ in 0..3 {
+            let roots = self.tls.certificate_pem();
+            let mut client = RawClient::connect_tls(self.address, &roots, "localhost").await;
+            assert_come_again(
+                &post(
+                    &mut client,
+                    &token,
+                    &completed("task-unified-1757165031-uyujaw3d"),
+                )
+                .await,
+            );
+            let mut client = RawClient::connect_tls(self.address, &roots, "localhost").await;
+            assert_eq!(post(&mut client, "nobody", "").await.status, 404);
+        }
+        let counted = self.metrics.render();
+        assert!(
+            counted.contains("callbacks_total{result=\"refused\"} 3"),
+            "{counted}"
+        );
+        self.stop.cancel();
+    }
+}
+
 #[tokio::test]
 async fn with_more_waiting_than_may_it_is_503_at_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", folder.path().join("receiver.db").display());
-    let store = Arc::new(Store::open(&url).await.unwrap());
-    let pace = Pace {
-        first_poll_after: Duration::from_secs(15),
-        interval_min: Duration::from_secs(3),
-        give_up_after: Duration::from_hours(1),
-    };
-    let (metrics, clock) = (Metrics::new(), Clock::manual(NOW));
-    // A recorder that never gets to work.
-    let (recorder, _worker) = Recorder::new(store, clock.clone(), pace, metrics.clone());
+    let bench = Bench::start(1024 * 1024).await;
     for _ in 0..4096 {
-        let (recorder, submission_id) = (recorder.clone(), SubmissionId::new(NOW));
+        let (recorder, submission_id) = (bench.recorder.clone(), SubmissionId::new(NOW));
         tokio::spawn(async move { recorder.record(Entry::GaveUp { submission_id }).await });
     }
     tokio::task::yield_now().await;
-    let key_ring =
-        evolink_receiver::domain::callback_token::KeyRing::parse(&format!("k {}", "ab".repeat(32)));
-    let key_ring = Arc::new(key_ring.unwrap());
-    let state = PublicState {
-        recorder,
-        key_ring: Arc::clone(&key_ring),
-        token_lifetime: Duration::from_hours(1),
-        clock,
-        metrics: metrics.clone(),
-        body_bytes_max: 1024,
-        body_timeout: Duration::from_secs(5),
-        body_budget: BodyBudget::new(1024 * 1024),
-        // No deadline decides here.
-        request_timeout: Duration::from_hours(1),
-    };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let tls = Arc::new(TlsSource::self_signed(&["localhost".to_owned()], Clock::System).unwrap());
-    let stop = CancellationToken::new();
-    let router = public::router("/callbacks/", state);
-    let limits = Limits {
-        request_timeout: None,
-        ..Limits::public()
-    };
-    let serving = serve(
-        listener,
-        Some(Arc::clone(&tls)),
-        limits,
-        router,
-        stop.clone(),
-        Duration::ZERO,
-    );
-    let serving = tokio::spawn(serving);
-    let mut client = RawClient::connect_tls(address, &tls.certificate_pem(), "localhost").await;
-    let token = key_ring.mint(
-        &evolink_receiver::domain::callback_token::Subject::Submission(SubmissionId::new(NOW)),
-    );
-    for _ in 0..3 {
-        assert_come_again(
-            &post(
-                &mut client,
-                &token,
-                &completed("task-unified-1757165031-uyujaw3d"),
-            )
-            .await,
-        );
-    }
-    assert_eq!(post(&mut client, "nobody", "").await.status, 404);
-    assert!(
-        metrics
-            .render()
-            .contains("callbacks_total{result=\"refused\"} 3"),
-        "{}",
-        metrics.render()
-    );
-    stop.cancel();
-    serving.await.unwrap().unwrap();
+    bench.assert_overloaded().await;
+}
+
+#[tokio::test]
+async fn without_room_for_its_body_it_is_503_at_once() {
+    Bench::start(100).await.assert_overloaded().await;
 }

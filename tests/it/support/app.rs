@@ -308,7 +308,11 @@ impl TestAppBuilder {
     }
 }
 
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+/// A port for a listener that is to be started later. Below those that the system gives to clients: one of theirs could be
+/// taken by another test's connection before the listener is there.
+pub fn free_port() -> u16 {
+    (0..1000)
+        .map(|_| fastrand::u16(10_000..30_000))
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .unwrap()
 }
