@@ -133,6 +133,19 @@ async fn a_bad_row_is_refused_to_its_own_caller_only() {
 }
 
 #[tokio::test]
+async fn once_the_disk_has_failed_nothing_is_recorded() {
+    let (bench, worker) = Bench::new().await;
+    let callers = queue(&bench.recorder, &["good"; 5]);
+    bench.recorder.failed().cancel();
+    let worker = tokio::spawn(worker.run(CancellationToken::new()));
+    for (_, recorded) in callers.join_all().await {
+        assert!(matches!(recorded, Err(StoreError::Stopped)), "{recorded:?}");
+    }
+    assert_eq!(bench.kept().await, 0);
+    worker.abort();
+}
+
+#[tokio::test]
 async fn a_caller_that_went_away_is_recorded_all_the_same() {
     let (bench, worker) = Bench::new().await;
     for number in 0..10 {
