@@ -72,7 +72,7 @@ async fn completed_without_a_result_is_an_outcome_once_three_polls_say_the_same(
         wait_for_polls(&mut desk, &submit, polls).await;
         let expected = if polls < 3 { "pending" } else { "completed" };
         assert_eq!(desk.state(&submit).await.0, expected, "after {polls} polls");
-        desk.app.clock.advance(Duration::from_secs(60));
+        desk.app.clock.advance(Duration::from_mins(1));
     }
     assert_eq!(
         desk.events(&submit).await,

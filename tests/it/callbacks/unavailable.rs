@@ -176,7 +176,7 @@ impl Bench {
         let pace = Pace {
             first_poll_after: Duration::from_secs(15),
             interval_min: Duration::from_secs(3),
-            give_up_after: Duration::from_secs(3600),
+            give_up_after: Duration::from_hours(1),
         };
         let (metrics, clock) = (Metrics::new(), Clock::manual(NOW));
         let (recorder, worker) = Recorder::new(store, clock.clone(), pace, metrics.clone());
@@ -184,14 +184,14 @@ impl Bench {
         let state = PublicState {
             recorder: recorder.clone(),
             key_ring: Arc::clone(&key_ring),
-            token_lifetime: Duration::from_secs(3600),
+            token_lifetime: Duration::from_hours(1),
             clock,
             metrics: metrics.clone(),
             body_bytes_max: 1024,
             body_timeout: Duration::from_secs(5),
             body_budget: BodyBudget::new(body_budget_bytes),
             // No deadline decides here.
-            request_timeout: Duration::from_secs(3600),
+            request_timeout: Duration::from_hours(1),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
