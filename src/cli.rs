@@ -33,7 +33,7 @@ pub enum Command {
     Demo(DemoArgs),
     /// Run EvoLink's stand-in alone, so that an app can be tested without an account.
     Simulate(crate::simulator::SimulateArgs),
-    /// Validate configuration, secrets, database, certificate, storage and clock, without side effects.
+    /// Validate configuration, secrets, certificate, database and clock, without side effects.
     Check(ConfigArgs),
     /// Submit a prompt.
     Submit(SubmitArgs),

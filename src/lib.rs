@@ -13,7 +13,6 @@ pub mod config;
 pub mod exit;
 pub mod key_ring;
 pub mod metrics;
-pub mod parts;
 pub mod process;
 pub mod telemetry;
 

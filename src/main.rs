@@ -35,10 +35,7 @@ fn run(command: Command) -> Result<(), CommandError> {
     match command {
         Command::Serve(args) => wait(serve::serve(&args)),
         Command::Simulate(args) => wait(serve::simulate(args)),
-        Command::Check(args) => {
-            let (_config, findings) = check::configuration(&args);
-            check::report(&findings, &mut out)
-        }
+        Command::Check(args) => wait(check::check(&args, &mut out)),
         Command::CallbackUrl(args) => operate::callback_url(&args, &mut out),
         Command::Keys {
             command: KeysCommand::New(args),

@@ -213,6 +213,8 @@ mod tests {
         assert_eq!(Untrusted(&exact).to_string(), exact);
         let longer = format!("{exact}x");
         assert_eq!(Untrusted(&longer).to_string(), format!("{exact}…"));
+        assert_eq!(Untrusted::up_to(&longer, 257).to_string(), longer);
+        assert_eq!(Untrusted::up_to("a\nb", 2).to_string(), r"a\n…");
     }
 
     #[test]

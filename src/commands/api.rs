@@ -43,9 +43,10 @@ impl Api {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none());
-        if matches!(base.scheme(), "http") {
-            // A proxy from the environment is for the world outside.
-            http = http.no_proxy();
+        if base.scheme() == "http" {
+            // A proxy from the environment is for the world outside, and roots are for TLS: without any, reqwest makes no
+            // client at all.
+            http = http.no_proxy().tls_certs_only([]);
         }
         let http = http.build().map_err(|error| {
             CommandError::new(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::timestamp::Timestamp;
 
 /// The longest gap between two polls of one task.
-const GAP_MAX: Duration = Duration::from_secs(10 * 60);
+const GAP_MAX: Duration = Duration::from_mins(10);
 
 /// The pace of polling; `[reconcile]` in the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +47,7 @@ mod tests {
     const PACE: Pace = Pace {
         first_poll_after: Duration::from_secs(15),
         interval_min: Duration::from_secs(3),
-        give_up_after: Duration::from_secs(24 * 3600),
+        give_up_after: Duration::from_hours(24),
     };
 
     #[test]

@@ -224,8 +224,8 @@ impl Task {
 
     fn advance(&mut self, state: State, seen: &Observation, source: Source) -> Seen {
         let moves = match (self.state, state) {
-            (State::Submitting | State::SubmitUnknown | State::Rejected, _) => true,
-            (State::Pending, State::Processing) => true,
+            (State::Submitting | State::SubmitUnknown | State::Rejected, _)
+            | (State::Pending, State::Processing) => true,
             (State::Pending | State::Processing | State::Unresolved, _) => false,
             (State::Completed | State::Failed | State::Cancelled, _) => {
                 return Seen::unmoved(Verdict::Unchanged);

@@ -64,6 +64,10 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
         .fallback(tasks::no_route)
         .method_not_allowed_fallback(tasks::wrong_method)
         .with_state(state)
+        .layer(from_fn_with_state(
+            gate.clone(),
+            auth::require_loopback_host,
+        ))
         .layer(CatchPanicLayer::new())
         .layer(
             TraceLayer::new_for_http()

@@ -16,7 +16,7 @@ use crate::store::reads::TaskView;
 use crate::store::record::Record;
 
 /// How long EvoLink keeps a result (the z-image-turbo page).
-const RESULTS_KEPT: Duration = Duration::from_secs(24 * 3600);
+const RESULTS_KEPT: Duration = Duration::from_hours(24);
 
 /// What we say of a task beside what EvoLink says.
 #[derive(Debug, Serialize)]
@@ -64,7 +64,16 @@ pub fn of_view(view: &TaskView) -> Fields {
 
 /// A task as it was when `body` told of it.
 pub fn as_told_by(record: &Record, body: &Bytes, source: Source, at: Timestamp) -> Fields {
-    let state = match Observation::parse(body.clone()).map(|seen| seen.status) {
+    let seen = Observation::parse(body.clone());
+    // Completion without results is believed of polls alone, which then repeat it; whatever else claims it ended nothing
+    // and was not shown.
+    let is_doubtful = |seen: &Observation| {
+        seen.status == Status::Completed && seen.results.is_empty() && source != Source::Poll
+    };
+    if seen.as_ref().is_ok_and(is_doubtful) {
+        return build(record, None, State::Pending, Some(source), None);
+    }
+    let state = match seen.map(|seen| seen.status) {
         Ok(Status::Processing) => State::Processing,
         Ok(Status::Completed) => State::Completed,
         Ok(Status::Failed) => State::Failed,
@@ -124,7 +133,8 @@ fn result(origin_url: String, outcome_at: Option<Timestamp>) -> ResultObject {
     }
 }
 
-/// What to show of a record that EvoLink has not confirmed: what its first answer would look like, under our own id.
+/// What to show of a record that EvoLink has not confirmed, or of which it has said nothing that can be shown: what its
+/// first answer would look like, under our own id until there is another.
 fn unconfirmed(record: &Record) -> Fields {
     let request = record
         .request
@@ -134,7 +144,10 @@ fn unconfirmed(record: &Record) -> Fields {
     let rejected = record.task.state == State::Rejected;
     let mut fields = Fields::default();
     fields.set("created", &record.task.submitted_at.as_seconds());
-    fields.set("id", &record.task.submission_id);
+    match &record.task.task_id {
+        Some(task_id) => fields.set("id", task_id),
+        None => fields.set("id", &record.task.submission_id),
+    }
     fields.set("model", &request.read::<String>("model"));
     fields.set("object", &"image.generation.task");
     fields.set("progress", &0);

@@ -1,16 +1,18 @@
 //! Questions about tasks: one, many, and how one came to be what it is.
 
+use std::borrow::Cow;
+
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
+use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
-use serde_json::Value;
-use serde_json::json;
-use std::borrow::Cow;
+use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::internal::InternalState;
 use super::task_object;
+use crate::domain::event::EventType;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::json::Fields;
 use crate::domain::observation::{Observation, Source};
@@ -18,7 +20,6 @@ use crate::domain::task::State as TaskState;
 use crate::domain::timestamp::Timestamp;
 use crate::store::history::{HistoryItem, HistoryKind};
 use crate::store::reads::{TaskFilter, TaskName, TaskView};
-use crate::store::record::Record;
 
 /// Tasks on a page if nothing is said; and at most.
 const LIMIT_DEFAULT: u32 = 50;
@@ -68,7 +69,7 @@ pub async fn history(
         Some(seq) => state.store.list_history(seq).await?,
         None => Vec::new(),
     };
-    let data: Vec<Value> = items.iter().map(|item| shown(&view.record, item)).collect();
+    let data: Vec<Value> = items.iter().map(|item| shown(&view, item)).collect();
     Ok(Json(json!({ "data": data })))
 }
 
@@ -95,9 +96,9 @@ fn parse_name(text: &str) -> Option<TaskName> {
     submission.or_else(|| TaskId::parse(text).map(TaskName::Task))
 }
 
-fn shown(record: &Record, item: &HistoryItem) -> Value {
-    let submission_id = record.task.submission_id;
-    let task_id = &record.task.task_id;
+fn shown(view: &TaskView, item: &HistoryItem) -> Value {
+    let submission_id = view.record.task.submission_id;
+    let task_id = &view.record.task.task_id;
     match &item.kind {
         HistoryKind::Event {
             seq,
@@ -111,9 +112,7 @@ fn shown(record: &Record, item: &HistoryItem) -> Value {
             "submission_id": submission_id,
             "task_id": task_id,
             "source": source.map(Source::as_str),
-            "task": body.as_ref().map(|body| {
-                task_object::as_told_by(record, body, source.unwrap_or(Source::Callback), item.at)
-            }),
+            "task": task_of_event(view, *event_type, *source, body.as_ref(), item.at),
         }),
         HistoryKind::Observation {
             number,
@@ -130,6 +129,23 @@ fn shown(record: &Record, item: &HistoryItem) -> Value {
             "result": result,
             "body": Observation::parse(body.clone()).ok().map(Observation::into_fields),
         }),
+    }
+}
+
+/// The task as it was when the event came about. An event that tells of no new state shows the recorded task: neither a
+/// conflicting body, which is in its observation, nor our giving up is a state that EvoLink told of.
+fn task_of_event(
+    view: &TaskView,
+    event_type: EventType,
+    source: Option<Source>,
+    body: Option<&Bytes>,
+    at: Timestamp,
+) -> Fields {
+    match (event_type, source, body) {
+        (EventType::Conflict | EventType::Unresolved, ..) | (_, None, _) | (_, _, None) => {
+            task_object::of_view(view)
+        }
+        (_, Some(source), Some(body)) => task_object::as_told_by(&view.record, body, source, at),
     }
 }
 

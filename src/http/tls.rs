@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 
 pub use super::certificate::TlsError;
 use super::certificate::{Identity, PemPair};
+use crate::clock::Clock;
 
 /// The certificate that new handshakes get.
 pub struct TlsSource {
@@ -26,6 +27,7 @@ pub struct TlsSource {
     files: Option<Files>,
     /// The content that was refused last, so that each one is reported once.
     refused: Mutex<Option<Refused>>,
+    clock: Clock,
 }
 
 /// What a reload found.
@@ -55,33 +57,31 @@ type Fingerprint = [u8; 32];
 
 impl TlsSource {
     /// Mode `files`. The certificate file holds the chain, leaf first.
-    pub fn from_files(cert_file: &Path, key_file: &Path) -> Result<Self, TlsError> {
+    pub fn from_files(cert_file: &Path, key_file: &Path, clock: Clock) -> Result<Self, TlsError> {
         let pair = PemPair::read(cert_file, key_file)?;
         let files = Files {
             cert: cert_file.to_owned(),
             key: key_file.to_owned(),
         };
-        Self::from_pair(&pair, Some(files))
+        Self::from_pair(&pair, Some(files), clock)
     }
 
     /// Mode `self-signed`, kept nowhere: for demos and tests. Names are DNS names or IP addresses.
-    pub fn self_signed(names: &[String]) -> Result<Self, TlsError> {
+    pub fn self_signed(names: &[String], clock: Clock) -> Result<Self, TlsError> {
         let (cert, key) = (
             Path::new("the self-signed certificate"),
             Path::new("the self-signed key"),
         );
-        Self::from_pair(
-            &PemPair::self_signed(names, cert, key, Timestamp::now())?,
-            None,
-        )
+        let pair = PemPair::self_signed(names, cert, key, time(&clock))?;
+        Self::from_pair(&pair, None, clock)
     }
 
     /// Mode `self-signed`, kept as `self-signed.crt` and `self-signed.key` in `dir`, so that whoever trusts the certificate
     /// can go on doing so. A pair that is absent, expired, damaged or for other names is made anew.
-    pub fn self_signed_in(dir: &Path, names: &[String]) -> Result<Self, TlsError> {
-        let (cert, key) = (dir.join("self-signed.crt"), dir.join("self-signed.key"));
+    pub fn self_signed_in(dir: &Path, names: &[String], clock: Clock) -> Result<Self, TlsError> {
+        let (cert, key) = Self::self_signed_files(dir);
         if cert.exists() && key.exists() {
-            match Self::from_files(&cert, &key) {
+            match Self::from_files(&cert, &key, clock.clone()) {
                 Ok(kept) if kept.covers(names) => return Ok(kept),
                 Ok(_) => info!("the self-signed certificate is for other names: making a new one"),
                 Err(error) => {
@@ -89,10 +89,16 @@ impl TlsSource {
                 }
             }
         }
-        let pair = PemPair::self_signed(names, &cert, &key, Timestamp::now())?;
+        let pair = PemPair::self_signed(names, &cert, &key, time(&clock))?;
         write_file(&key, &pair.key_pem, 0o600)?;
         write_file(&cert, &pair.cert_pem, 0o644)?;
-        Self::from_pair(&pair, Some(Files { cert, key }))
+        Self::from_pair(&pair, Some(Files { cert, key }), clock)
+    }
+
+    /// Where a self-signed certificate and its key are kept.
+    #[must_use]
+    pub fn self_signed_files(dir: &Path) -> (PathBuf, PathBuf) {
+        (dir.join("self-signed.crt"), dir.join("self-signed.key"))
     }
 
     /// For one handshake. A later one may get another.
@@ -139,15 +145,16 @@ impl TlsSource {
         }
     }
 
-    fn from_pair(pair: &PemPair, files: Option<Files>) -> Result<Self, TlsError> {
+    fn from_pair(pair: &PemPair, files: Option<Files>, clock: Clock) -> Result<Self, TlsError> {
         let current = Current {
-            identity: pair.check(Timestamp::now())?,
+            identity: pair.check(time(&clock))?,
             fingerprint: fingerprint(&Ok(pair)),
         };
         Ok(Self {
             current: ArcSwap::from_pointee(current),
             files,
             refused: Mutex::default(),
+            clock,
         })
     }
 
@@ -168,7 +175,7 @@ impl TlsSource {
             return Ok(Reloaded::Unchanged);
         }
         // Judged at every look, for a pair may be refused today because it is valid from tomorrow.
-        let checked = read.and_then(|pair| pair.check(Timestamp::now()));
+        let checked = read.and_then(|pair| pair.check(time(&self.clock)));
         let identity = checked.map_err(|error| (fingerprint, error))?;
         self.current.store(Arc::new(Current {
             identity,
@@ -207,6 +214,11 @@ impl TlsSource {
             }
         }
     }
+}
+
+/// The clock's time as certificates have it.
+fn time(clock: &Clock) -> Timestamp {
+    Timestamp::from_millisecond(clock.now().as_millis()).unwrap_or(Timestamp::MAX)
 }
 
 fn fingerprint(read: &Result<&PemPair, &TlsError>) -> Fingerprint {
@@ -254,7 +266,8 @@ mod tests {
     #[test]
     fn a_refused_pair_is_reported_once_and_not_before_it_stays() {
         let dir = tempfile::tempdir().expect("a folder");
-        let source = TlsSource::self_signed_in(dir.path(), &["localhost".into()]).expect("a pair");
+        let source = TlsSource::self_signed_in(dir.path(), &["localhost".into()], Clock::System)
+            .expect("a pair");
         let cert = dir.path().join("self-signed.crt");
         let good = std::fs::read(&cert).expect("kept");
         let reports = |is_asked_for| {

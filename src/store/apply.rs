@@ -84,7 +84,7 @@ impl Ledger {
         if unbound {
             self.by_task.insert(seen.task_id.clone(), index);
         }
-        let number = self.keep(index, seen, source, &done);
+        let number = self.keep(index, seen, source, done);
         let event = done.event.map(|event_type| NewEvent {
             record: index,
             event_type,
@@ -204,7 +204,7 @@ impl Ledger {
         index: usize,
         seen: &Observation,
         source: Source,
-        done: &Seen,
+        done: Seen,
     ) -> Option<u16> {
         self.touched.push(index);
         let record = &mut self.records[index];

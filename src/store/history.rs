@@ -65,13 +65,14 @@ impl Store {
         Ok(history)
     }
 
-    /// EvoLink's answer to the submit of the task with number `seq`, if it is kept.
+    /// EvoLink's answer to the submit of the task with number `seq`, if it is kept and was news: after a quicker callback
+    /// it was not, and the app was shown what that one had told.
     ///
     /// # Errors
     /// `StoreError` if the database cannot be read.
     pub async fn find_submit_answer(&self, seq: i64) -> Result<Option<Bytes>, StoreError> {
         const SQL: &str = "SELECT body FROM observation
-            WHERE id >= $1 AND id < $2 AND source = 'submit' ORDER BY id LIMIT 1";
+            WHERE id >= $1 AND id < $2 AND source = 'submit' AND result = 'recorded' ORDER BY id LIMIT 1";
         let first = seq * OBSERVATIONS_PER_TASK;
         let body: Option<Vec<u8>> = sqlx::query_scalar(SQL)
             .bind(first)

@@ -14,7 +14,7 @@ use crate::domain::polling::Pace;
 use crate::domain::timestamp::Timestamp;
 
 /// How long an `Idempotency-Key` is remembered.
-pub const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 3600);
+pub const IDEMPOTENCY_KEPT: Duration = Duration::from_hours(24);
 
 const LOAD_BY_SUBMISSION: &str = concat!(
     "SELECT seq, ",

@@ -7,6 +7,7 @@ mod apply;
 pub mod entry;
 pub mod error;
 pub mod history;
+pub mod inspect;
 mod ledger;
 mod load;
 mod quarantine;

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::migrate::MigrateError;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Executor, SqlitePool};
+use sqlx::{Connection, Executor, SqlitePool};
 
 use super::{Store, StoreError};
 
@@ -25,6 +25,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// In KiB, negative as SQLite wants it.
 const CACHE_SIZE_KIB: &str = "-16000";
 
+/// The schema, step by step.
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
 impl Store {
     /// Opens `url` (`sqlite:PATH`), makes it if it is not there, and brings its schema up to date.
     ///
@@ -39,10 +42,7 @@ impl Store {
         let write = writer(options.clone())
             .await
             .map_err(|error| cannot_open_database(&path, error))?;
-        sqlx::migrate!("migrations/sqlite")
-            .run(&write)
-            .await
-            .map_err(migration_error)?;
+        MIGRATIONS.run(&write).await.map_err(migration_error)?;
         // The file's name must survive a power cut as surely as its content.
         sync_folder(&folder).map_err(|error| cannot_open(&path, &error))?;
         let read = readers(options).await?;
@@ -78,6 +78,7 @@ async fn writer(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error
         .idle_timeout(None)
         .max_lifetime(None)
         .after_connect(|connection, _| Box::pin(assert_durable(connection)))
+        .after_release(|connection, _| Box::pin(has_no_transaction(connection)))
         .connect_with(options.create_if_missing(true))
         .await
 }
@@ -88,6 +89,14 @@ async fn readers(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Erro
         .acquire_timeout(BUSY_TIMEOUT)
         .connect_with(options.read_only(true).pragma("query_only", "on"))
         .await
+}
+
+/// When the disk is full SQLite rolls back by itself, and sqlx goes on to believe in the transaction: it refuses to begin
+/// another on that connection for ever. The pool closes such a connection and opens one anew.
+async fn has_no_transaction(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // The rollback of a dropped transaction is only queued: an answer comes after it is done.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 /// A commit that does not wait for the disk is a lie to EvoLink: refuses a connection that would tell one.
@@ -126,11 +135,16 @@ fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
     Some((parts.next()??, parts.next()??, parts.next()??))
 }
 
-/// Takes the lock that keeps a second process off this store; the system lets go of it when the process ends, however.
-fn lock(database: &Path) -> Result<File, StoreError> {
+/// The file whose lock says that the store is in use.
+pub(super) fn lock_file(database: &Path) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push(".lock");
-    let path = PathBuf::from(path);
+    path.into()
+}
+
+/// Takes the lock that keeps a second process off this store; the system lets go of it when the process ends, however.
+fn lock(database: &Path) -> Result<File, StoreError> {
+    let path = lock_file(database);
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)

@@ -2,6 +2,7 @@
 //! Answers take the recorder's path, like any observation.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -13,6 +14,7 @@ use tracing::{error, info, warn};
 use super::{Progress, pause, rest};
 use crate::clock::Clock;
 use crate::domain::callback_token::Subject;
+use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::observation::Source;
 use crate::domain::polling::Pace;
 use crate::domain::timestamp::Timestamp;
@@ -80,12 +82,14 @@ impl Reconciler {
         }
         let due = self.store.list_due(now, BATCH).await?;
         let found = due.len();
-        let throttled: Vec<Option<Duration>> = stream::iter(due)
-            .map(|task| self.ask(task))
+        // The rest of the batch is due still, and asked about after the pause.
+        let throttled = AtomicBool::new(false);
+        let pauses: Vec<Option<Duration>> = stream::iter(due)
+            .map(|task| self.ask_unless(&throttled, task))
             .buffer_unordered(POLLS_AT_ONCE)
             .collect()
             .await;
-        if let Some(pause) = throttled.into_iter().flatten().max() {
+        if let Some(pause) = pauses.into_iter().flatten().max() {
             self.quiet_until = self.clock.now().after(pause);
             warn!(pause_ms = pause.as_millis(), "EvoLink throttles our polls");
         }
@@ -110,6 +114,15 @@ impl Reconciler {
         Ok(())
     }
 
+    async fn ask_unless(&self, throttled: &AtomicBool, due: DueTask) -> Option<Duration> {
+        if throttled.load(Ordering::Relaxed) {
+            return None;
+        }
+        let pause = self.ask(due).await;
+        throttled.fetch_or(pause.is_some(), Ordering::Relaxed);
+        pause
+    }
+
     /// Asks about one task. `Some` if EvoLink wants to be left in peace for so long.
     async fn ask(&self, due: DueTask) -> Option<Duration> {
         let DueTask {
@@ -122,67 +135,10 @@ impl Reconciler {
             self.record(Entry::GaveUp { submission_id }).await;
             return None;
         }
-        let subject = Subject::Submission(submission_id);
-        let source = Source::Poll;
-        let headers = HeaderMap::new();
-        let (end, entry, pause) = match self.evolink.poll(&task_id).await {
-            PollReply::Seen(observation) => {
-                info!(task.id = %task_id, status = observation.status.as_str(), "EvoLink was asked about a task");
-                (
-                    PollEnd::Seen,
-                    Entry::Observed {
-                        subject,
-                        observation,
-                        source,
-                        headers,
-                    },
-                    None,
-                )
-            }
-            PollReply::Gone => (
-                PollEnd::Gone,
-                Entry::PollEnded {
-                    submission_id,
-                    ended: PollEnded::Gone,
-                },
-                None,
-            ),
-            PollReply::Throttled { retry_after } => {
-                let pause = retry_after.unwrap_or(THROTTLE_PAUSE);
-                (
-                    PollEnd::Throttled,
-                    Entry::PollEnded {
-                        submission_id,
-                        ended: PollEnded::Failed,
-                    },
-                    Some(pause),
-                )
-            }
-            PollReply::Failed { reason } => {
-                warn!(task.id = %task_id, reason, "EvoLink could not be asked about a task");
-                (
-                    PollEnd::Failed,
-                    Entry::PollEnded {
-                        submission_id,
-                        ended: PollEnded::Failed,
-                    },
-                    None,
-                )
-            }
-            PollReply::Unreadable { body, reason } => (
-                PollEnd::Failed,
-                Entry::Unreadable {
-                    subject,
-                    source,
-                    body,
-                    reason,
-                    headers,
-                },
-                None,
-            ),
-        };
+        let reply = self.evolink.poll(&task_id).await;
+        let (end, pause) = judge(&reply, &task_id);
         self.metrics.poll_ended(end);
-        self.record(entry).await;
+        self.record(entry_of(submission_id, reply)).await;
         pause
     }
 
@@ -190,5 +146,53 @@ impl Reconciler {
         if let Err(error) = self.recorder.record(entry).await {
             error!(error = %error, "could not record what the reconciler found");
         }
+    }
+}
+
+/// How a poll ended, and how long EvoLink wants to be left in peace after it.
+fn judge(reply: &PollReply, task_id: &TaskId) -> (PollEnd, Option<Duration>) {
+    match reply {
+        PollReply::Seen(observation) => {
+            info!(task.id = %task_id, status = observation.status.as_str(), "EvoLink was asked about a task");
+            (PollEnd::Seen, None)
+        }
+        PollReply::Gone => (PollEnd::Gone, None),
+        PollReply::Throttled { retry_after } => (
+            PollEnd::Throttled,
+            Some(retry_after.unwrap_or(THROTTLE_PAUSE)),
+        ),
+        PollReply::Failed { reason } | PollReply::Unreadable { reason, .. } => {
+            warn!(task.id = %task_id, reason, "EvoLink could not be asked about a task");
+            (PollEnd::Failed, None)
+        }
+    }
+}
+
+/// What a poll's reply is to the recorder.
+fn entry_of(submission_id: SubmissionId, reply: PollReply) -> Entry {
+    let subject = Subject::Submission(submission_id);
+    let (source, headers) = (Source::Poll, HeaderMap::new());
+    match reply {
+        PollReply::Seen(observation) => Entry::Observed {
+            subject,
+            observation,
+            source,
+            headers,
+        },
+        PollReply::Unreadable { body, reason } => Entry::Unreadable {
+            subject,
+            source,
+            body,
+            reason,
+            headers,
+        },
+        PollReply::Gone => Entry::PollEnded {
+            submission_id,
+            ended: PollEnded::Gone,
+        },
+        PollReply::Throttled { .. } | PollReply::Failed { .. } => Entry::PollEnded {
+            submission_id,
+            ended: PollEnded::Failed,
+        },
     }
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evolink_receiver::clock::Clock;
 use evolink_receiver::http::limits::Limits;
 use evolink_receiver::http::tls::TlsSource;
 use rustls::pki_types::ServerName;
@@ -251,7 +252,8 @@ async fn s_client(server: &EchoServer, request: &Path, arguments: &[&str]) -> St
 #[tokio::test]
 async fn a_self_signed_certificate_names_what_it_was_asked_for() {
     let source = Arc::new(
-        TlsSource::self_signed(&["localhost".into(), "127.0.0.1".into()]).expect("a certificate"),
+        TlsSource::self_signed(&["localhost".into(), "127.0.0.1".into()], Clock::System)
+            .expect("a certificate"),
     );
     let server = serve_tls(&source).await;
     let pem = source.certificate_pem();
@@ -261,7 +263,7 @@ async fn a_self_signed_certificate_names_what_it_was_asked_for() {
     let refused =
         RawClient::try_connect_tls(server.address, client_config(&pem), "other.example").await;
     assert!(refused.is_err());
-    assert!(TlsSource::self_signed(&["not a näme".into()]).is_err());
+    assert!(TlsSource::self_signed(&["not a näme".into()], Clock::System).is_err());
 }
 
 #[test]
@@ -269,8 +271,9 @@ fn a_kept_self_signed_pair_is_reused_until_it_is_unusable_or_for_other_names() {
     use std::os::unix::fs::PermissionsExt;
     let dir = TempDir::new().expect("a folder");
     let names = ["localhost".to_owned(), "::1".to_owned()];
-    let make =
-        |names: &[String]| TlsSource::self_signed_in(dir.path(), names).expect("a certificate");
+    let make = |names: &[String]| {
+        TlsSource::self_signed_in(dir.path(), names, Clock::System).expect("a certificate")
+    };
     let first = make(&names).certificate_pem();
     let (cert, key) = (
         dir.path().join("self-signed.crt"),

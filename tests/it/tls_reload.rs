@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use evolink_receiver::clock::Clock;
 use evolink_receiver::http::tls::{Reloaded, TlsSource};
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -149,8 +150,8 @@ async fn the_watch_looks_at_once_when_told_and_follows_a_swapped_link() {
     // As Kubernetes mounts a secret: a link to a folder, replaced by a rename.
     let link = dir.path().join("data");
     std::os::unix::fs::symlink("v1", &link).expect("linked");
-    let source =
-        TlsSource::from_files(&link.join("tls.crt"), &link.join("tls.key")).expect("a good pair");
+    let source = TlsSource::from_files(&link.join("tls.crt"), &link.join("tls.key"), Clock::System)
+        .expect("a good pair");
     let source = Arc::new(source);
     let (reload, shutdown) = (Arc::new(Notify::new()), CancellationToken::new());
     let never = Duration::from_hours(1);

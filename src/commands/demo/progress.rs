@@ -110,7 +110,7 @@ impl Progress {
 
 fn bars(rows: &[Row]) -> Kind {
     let screen = MultiProgress::new();
-    let style = style("{prefix:16!} {bar:24.cyan/dim} {msg}");
+    let style = style("{prefix:16!} {bar:20.cyan/dim} {wide_msg}");
     let shown = if rows.len() <= ROWS_MAX { rows } else { &[] };
     let bars = shown.iter().map(|row| {
         let bar = screen.add(ProgressBar::new(100).with_style(style.clone()));
@@ -120,7 +120,7 @@ fn bars(rows: &[Row]) -> Kind {
     });
     let bars = bars.collect();
     let total = ProgressBar::new(rows.len() as u64).with_style(self::style(
-        "{prefix:16!} {bar:24.green/dim} {pos} of {len} tasks",
+        "{prefix:16!} {bar:20.green/dim} {pos} of {len} tasks",
     ));
     let total = screen.add(total);
     total.set_prefix("outcomes");

@@ -44,8 +44,9 @@ impl Stage {
     /// Starts everything, with data in `folder`, or in one of its own that is removed at the end.
     pub async fn set(folder: Option<&Path>) -> Result<(Self, Receiver), CommandError> {
         let folder = Folder::open(folder)?;
-        let certificate = TlsSource::self_signed_in(folder.path(), &[HOST.to_string()])
-            .context("could not make a certificate")?;
+        let certificate =
+            TlsSource::self_signed_in(folder.path(), &[HOST.to_string()], Clock::System)
+                .context("could not make a certificate")?;
         let simulator = Simulator::start(Options {
             allow_private_callbacks: true,
             callback_ca_pem: Some(certificate.certificate_pem().into_bytes()),
@@ -95,7 +96,7 @@ fn config(folder: &Path, simulator: &Simulator) -> Result<Config, CommandError> 
     config.public.listen = SocketAddr::from((HOST, public_port));
     config.public.base_url = local_url("https", public_port)?;
     config.public.tls.mode = TlsMode::SelfSigned;
-    config.public.tls.self_signed_dir = folder.to_owned();
+    folder.clone_into(&mut config.public.tls.self_signed_dir);
     config.internal.listen = SocketAddr::from((HOST, 0));
     config.evolink.base_url =
         Url::parse(&simulator.base_url()).context("the simulator's address makes no URL")?;

@@ -62,10 +62,10 @@ impl Summary {
         )?;
         writeln!(
             out,
-            "{} found by asking, {} not applied, {} before the submit's answer.",
+            "{} found by asking, {} not applied, {}.",
             number(self.found_by_poll as u64, "outcome"),
             number(self.duplicates as u64, "repeated callback"),
-            number(self.early_callbacks as u64, "callback"),
+            number(self.early_callbacks as u64, "early callback"),
         )
     }
 }

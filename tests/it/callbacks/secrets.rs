@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use evolink_receiver::clock::Clock;
 use evolink_receiver::config::KeyDigest;
 use evolink_receiver::http::tls::TlsSource;
 use evolink_receiver::simulator::{Options, Simulator};
@@ -35,7 +36,9 @@ struct Program {
 impl Program {
     async fn start() -> (Self, Simulator) {
         let folder = tempfile::tempdir().unwrap();
-        let source = TlsSource::self_signed_in(folder.path(), &["localhost".to_owned()]).unwrap();
+        let source =
+            TlsSource::self_signed_in(folder.path(), &["localhost".to_owned()], Clock::System)
+                .unwrap();
         let pem = source.certificate_pem();
         let simulator = Simulator::start(Options {
             allow_private_callbacks: true,

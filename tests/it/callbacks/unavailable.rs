@@ -188,7 +188,8 @@ impl Bench {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let tls = Arc::new(TlsSource::self_signed(&["localhost".to_owned()]).unwrap());
+        let tls =
+            Arc::new(TlsSource::self_signed(&["localhost".to_owned()], Clock::System).unwrap());
         let stop = CancellationToken::new();
         let router = public::router("/callbacks/", state);
         let limits = Limits {

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use sqlx::SqlitePool;
+use tempfile::TempDir;
 
 use super::load::Acknowledged;
 
@@ -49,6 +50,9 @@ const NEVER: [(&str, &str); 8] = [
     ),
 ];
 
+/// In the fault that says so.
+pub const LOST: &str = "acknowledged callbacks are lost";
+
 /// A second connection to the database of a receiver, which may run.
 pub async fn connect(database: &Path) -> Result<SqlitePool, sqlx::Error> {
     SqlitePool::connect(&format!("sqlite:{}", database.display())).await
@@ -63,7 +67,17 @@ pub async fn faults(database: &Path, acknowledged: &[Acknowledged]) -> Vec<Strin
     }
 }
 
-async fn look(database: &Path, acknowledged: &[Acknowledged]) -> Result<Vec<String>, sqlx::Error> {
+/// Of every task in the store. As `faults`, it looks at a copy.
+pub async fn task_ids(database: &Path) -> HashSet<String> {
+    let (_folder, pool) = copy(database).await.unwrap();
+    let ids: Vec<String> = sqlx::query_scalar("SELECT task_id FROM task")
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+    ids.into_iter().collect()
+}
+
+async fn copy(database: &Path) -> Result<(TempDir, SqlitePool), sqlx::Error> {
     let folder = tempfile::tempdir()?;
     let copy = folder.path().join("copy.db");
     std::fs::copy(database, &copy)?;
@@ -72,6 +86,11 @@ async fn look(database: &Path, acknowledged: &[Acknowledged]) -> Result<Vec<Stri
         std::fs::copy(&log, folder.path().join("copy.db-wal"))?;
     }
     let pool = connect(&copy).await?;
+    Ok((folder, pool))
+}
+
+async fn look(database: &Path, acknowledged: &[Acknowledged]) -> Result<Vec<String>, sqlx::Error> {
+    let (_folder, pool) = copy(database).await?;
     let mut faults = Vec::new();
     let integrity: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check")
         .fetch_all(&pool)
@@ -105,7 +124,7 @@ async fn look(database: &Path, acknowledged: &[Acknowledged]) -> Result<Vec<Stri
         .collect();
     if let Some(first) = lost.first() {
         faults.push(format!(
-            "{} of {} acknowledged callbacks are lost, the first is {first:?}",
+            "{} of {} {LOST}, the first is {first:?}",
             lost.len(),
             acknowledged.len()
         ));

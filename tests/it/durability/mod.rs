@@ -3,14 +3,15 @@
 
 mod check;
 mod disk;
-// mod fsync;
-// mod full;
+mod fsync;
+mod full;
 mod kill;
 mod load;
 mod power;
 mod receiver;
-// mod recorder;
+mod recorder;
 mod schema;
+mod shadow;
 mod start;
 mod stop;
 

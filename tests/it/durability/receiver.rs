@@ -120,9 +120,17 @@ first_poll_after = "1h"
         command
     }
 
-    /// For a start that is refused: runs it until it ends by itself.
-    pub fn run_to_end(&self) -> Output {
-        self.command().output().unwrap()
+    /// For a start that is refused: runs it until it ends by itself. One that does not is ended, and has no exit code.
+    pub async fn run_to_end(&self) -> Output {
+        let mut command = self.command();
+        let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = piped.spawn().unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+            sleep(Duration::from_millis(5)).await;
+        }
+        let _ = child.kill();
+        child.wait_with_output().unwrap()
     }
 
     /// Starts it and does not wait.

@@ -20,7 +20,7 @@ fn refusal(output: &Output) -> (Option<i32>, String) {
 async fn a_second_process_is_kept_off_the_store() {
     let place = Place::new();
     let receiver = place.start().await;
-    let (code, line) = refusal(&place.run_to_end());
+    let (code, line) = refusal(&place.run_to_end().await);
     assert_eq!(code, Some(75), "{line}");
     assert!(line.contains("in use by another process"), "{line}");
     assert_eq!(
@@ -34,7 +34,7 @@ async fn a_second_process_is_kept_off_the_store() {
 async fn an_address_in_use_is_named_with_its_key() {
     let place = Place::new();
     let _taken = TcpListener::bind(place.public()).unwrap();
-    let (code, line) = refusal(&place.run_to_end());
+    let (code, line) = refusal(&place.run_to_end().await);
     assert_eq!(code, Some(69), "{line}");
     assert!(line.contains("public.listen"), "{line}");
 }
@@ -53,7 +53,7 @@ async fn a_store_of_a_newer_program_is_left_alone() {
     .unwrap();
     pool.close().await;
     let before = std::fs::read(place.database()).unwrap();
-    let (code, line) = refusal(&place.run_to_end());
+    let (code, line) = refusal(&place.run_to_end().await);
     assert_eq!(code, Some(78), "{line}");
     assert!(line.contains("newer than this program"), "{line}");
     assert!(before == std::fs::read(place.database()).unwrap());
@@ -85,7 +85,7 @@ async fn a_damaged_store_is_refused_and_not_made_anew() {
     ];
     for (what, bytes) in damaged {
         std::fs::write(place.database(), &bytes).unwrap();
-        let (code, line) = refusal(&place.run_to_end());
+        let (code, line) = refusal(&place.run_to_end().await);
         assert_eq!(code, Some(65), "{what}: {line}");
         let after = std::fs::read(place.database()).unwrap();
         assert!(after == bytes, "{what}: left as it was found");

@@ -1,7 +1,6 @@
 //! Our client against an EvoLink that may do anything: accept, refuse, reset, stall, lie, or speak garbage.
 
 mod misbehaviour;
-mod raw_server;
 mod reads;
 mod requests;
 mod submit;
@@ -15,6 +14,8 @@ use evolink_receiver::evolink::{EvolinkClient, SubmitReply, USER_AGENT};
 use secrecy::SecretString;
 use serde_json::json;
 use url::Url;
+
+use crate::support::raw_server::http;
 
 const KEY: &str = "sk-evolink-4f1d0c7a2b9e";
 
@@ -38,17 +39,4 @@ async fn submit(client: &EvolinkClient) -> SubmitReply {
     let body = json!({"model": "z-image-turbo", "prompt": "a cute cat"});
     let submission_id = SubmissionId::new(Timestamp::from_millis(1_757_165_031_007));
     client.submit(&body, submission_id).await
-}
-
-/// An HTTP answer, byte for byte.
-fn http(status: u16, headers: &[&str], body: &str) -> Vec<u8> {
-    let mut answer = format!(
-        "HTTP/1.1 {status} Whatever\r\ncontent-length: {}\r\n",
-        body.len()
-    );
-    for header in headers {
-        answer.push_str(header);
-        answer.push_str("\r\n");
-    }
-    format!("{answer}\r\n{body}").into_bytes()
 }

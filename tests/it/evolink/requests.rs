@@ -5,8 +5,8 @@ use evolink_receiver::evolink::{EvolinkClient, USER_AGENT};
 use secrecy::SecretString;
 use url::Url;
 
-use super::raw_server::{End, RawServer};
 use super::{KEY, PATIENT, PENDING, client, http, submit};
+use crate::support::raw_server::{End, RawServer};
 
 fn header<'a>(request: &'a str, name: &str) -> Vec<&'a str> {
     let (head, _) = request.split_once("\r\n\r\n").unwrap();

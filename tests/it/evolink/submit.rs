@@ -7,8 +7,8 @@ use evolink_receiver::evolink::SubmitReply;
 use futures_util::future::join_all;
 use tokio::net::TcpListener;
 
-use super::raw_server::{End, RawServer};
 use super::{PENDING, client, client_with_timeout, http, submit};
+use crate::support::raw_server::{End, RawServer};
 
 /// Submits to a server that sends `bytes`; it must have seen one POST.
 async fn reply_to(bytes: Vec<u8>) -> SubmitReply {

@@ -15,8 +15,8 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use url::Url;
 
-use super::raw_server::{End, RawServer};
 use super::{KEY, PATIENT, PENDING, http, submit};
+use crate::support::raw_server::{End, RawServer};
 
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 

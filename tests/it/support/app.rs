@@ -48,6 +48,7 @@ pub struct TestApp {
 }
 
 /// What becomes a `TestApp`.
+#[derive(Clone)]
 pub struct TestAppBuilder {
     folder: Arc<TempDir>,
     clock: Clock,
@@ -217,7 +218,9 @@ impl TestAppBuilder {
         config.internal.listen = "127.0.0.1:0".parse().unwrap();
         config.public.base_url = Url::parse("https://localhost").unwrap();
         config.public.tls.mode = TlsMode::SelfSigned;
-        config.public.tls.self_signed_dir = folder.path().to_owned();
+        folder
+            .path()
+            .clone_into(&mut config.public.tls.self_signed_dir);
         config.evolink.base_url = Url::parse("http://127.0.0.1:1").unwrap();
         config.evolink.api_key = Some(SecretString::from(EVOLINK_KEY));
         config.store.url = format!("sqlite:{}", folder.path().join("receiver.db").display());
@@ -247,6 +250,7 @@ impl TestAppBuilder {
         let source = evolink_receiver::http::tls::TlsSource::self_signed_in(
             &self.config.public.tls.self_signed_dir,
             &["localhost".to_owned()],
+            Clock::System,
         )
         .unwrap();
         let simulator = Simulator::start(simulator::Options {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evolink_receiver::clock::Clock;
 use evolink_receiver::http::limits::Limits;
 use evolink_receiver::http::tls::{TlsError, TlsSource};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
@@ -57,7 +58,7 @@ impl Files {
     }
 
     pub fn source(&self) -> Result<TlsSource, TlsError> {
-        TlsSource::from_files(&self.cert, &self.key)
+        TlsSource::from_files(&self.cert, &self.key, Clock::System)
     }
 }
 

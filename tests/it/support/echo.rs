@@ -11,6 +11,7 @@ use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use evolink_receiver::clock::Clock;
 use evolink_receiver::http::body::{BodyBudget, BodyError, declared_length, read_body};
 use evolink_receiver::http::limits::Limits;
 use evolink_receiver::http::listener::serve;
@@ -71,7 +72,7 @@ impl EchoServer {
         let tls = match transport {
             Transport::Plain => None,
             Transport::Tls => {
-                let source = TlsSource::self_signed(&["localhost".to_owned()]);
+                let source = TlsSource::self_signed(&["localhost".to_owned()], Clock::System);
                 Some(Arc::new(source.expect("a certificate")))
             }
         };

@@ -5,3 +5,5 @@ pub mod certificates;
 pub mod echo;
 pub mod needs;
 pub mod raw;
+pub mod raw_server;
+pub mod until;

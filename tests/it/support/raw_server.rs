@@ -1,4 +1,5 @@
-//! A server that reads a whole request, then sends exactly the bytes it was given, and ends as it was told.
+//! A server in EvoLink's place that reads a whole request, then sends exactly the bytes it was given, and ends as it was
+//! told.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,6 +20,9 @@ pub enum End {
     Open,
 }
 
+/// What to send for a request, head and body.
+type Answers = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
+
 pub struct RawServer {
     pub url: String,
     requests: Arc<Mutex<Vec<String>>>,
@@ -32,7 +36,19 @@ impl RawServer {
         Self::start_with(bytes, end, None).await
     }
 
+    /// Answers each request as `answers` says.
+    pub async fn start_answering(
+        answers: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
+        end: End,
+    ) -> Self {
+        Self::serve_all(Arc::new(answers), end, None).await
+    }
+
     pub async fn start_with(bytes: Vec<u8>, end: End, tls: Option<TlsAcceptor>) -> Self {
+        Self::serve_all(Arc::new(move |_: &str| bytes.clone()), end, tls).await
+    }
+
+    async fn serve_all(answers: Answers, end: End, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -44,12 +60,12 @@ impl RawServer {
             let mut open = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::Relaxed);
-                let (bytes, log, tls) = (bytes.clone(), Arc::clone(&log), tls.clone());
+                let (answers, log, tls) = (Arc::clone(&answers), Arc::clone(&log), tls.clone());
                 open.spawn(async move {
                     if matches!(end, End::Reset) {
                         stream.set_zero_linger().unwrap();
                     }
-                    serve(stream, tls, &bytes, end, &log).await;
+                    serve(stream, tls, &answers, end, &log).await;
                 });
             }
         });
@@ -72,18 +88,31 @@ impl RawServer {
     }
 }
 
+/// An HTTP answer, byte for byte.
+pub fn http(status: u16, headers: &[&str], body: &str) -> Vec<u8> {
+    let mut answer = format!(
+        "HTTP/1.1 {status} Whatever\r\ncontent-length: {}\r\n",
+        body.len()
+    );
+    for header in headers {
+        answer.push_str(header);
+        answer.push_str("\r\n");
+    }
+    format!("{answer}\r\n{body}").into_bytes()
+}
+
 async fn serve(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
-    bytes: &[u8],
+    answers: &Answers,
     end: End,
     log: &Mutex<Vec<String>>,
 ) {
     match tls {
-        None => answer_all(stream, bytes, end, log).await,
+        None => answer_all(stream, answers, end, log).await,
         Some(tls) => {
             if let Ok(stream) = tls.accept(stream).await {
-                answer_all(stream, bytes, end, log).await;
+                answer_all(stream, answers, end, log).await;
             }
         }
     }
@@ -91,14 +120,15 @@ async fn serve(
 
 async fn answer_all(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    bytes: &[u8],
+    answers: &Answers,
     end: End,
     log: &Mutex<Vec<String>>,
 ) {
     while let Some(request) = read_request(&mut stream).await {
+        let bytes = answers(&request);
         log.lock().unwrap().push(request);
         // The client may have had enough, and closed.
-        let _ = stream.write_all(bytes).await;
+        let _ = stream.write_all(&bytes).await;
         let _ = stream.flush().await;
         match end {
             End::Open => {}

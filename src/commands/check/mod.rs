@@ -1,13 +1,30 @@
 //! `check`: what is wrong with a service's configuration and surroundings, one line a finding, without side effects.
 
+mod certificate;
+mod surroundings;
+
 use std::io::Write;
 
 use anyhow::Context as _;
 
+pub use self::surroundings::surroundings;
 use crate::cli::ConfigArgs;
+use crate::clock::Clock;
 use crate::commands::environment;
 use crate::config::{Config, ConfigError, Finding, Level, read_secret_file};
 use crate::exit::{CommandError, Exit};
+
+/// Looks at everything, and prints a line for each finding.
+///
+/// # Errors
+/// Exit code 78 if any finding is an error.
+pub async fn check(args: &ConfigArgs, out: &mut impl Write) -> Result<(), CommandError> {
+    let (config, mut findings) = configuration(args);
+    if let Some(config) = config {
+        findings.extend(surroundings(&config, &Clock::System).await);
+    }
+    report(&findings, out)
+}
 
 /// The configuration's part. `None`: it could not even be read, and the one finding says why.
 #[must_use]
@@ -61,9 +78,13 @@ pub fn report(findings: &[Finding], out: &mut impl Write) -> Result<(), CommandE
 }
 
 fn failed(error: ConfigError) -> Finding {
+    found(Level::Error, error.key, error.message)
+}
+
+fn found(level: Level, key: impl Into<String>, message: impl Into<String>) -> Finding {
     Finding {
-        level: Level::Error,
-        key: error.key,
-        message: error.message,
+        level,
+        key: key.into(),
+        message: message.into(),
     }
 }

@@ -1,10 +1,13 @@
-//! The one file that knows everyone: builds all parts from a configuration, runs them, and ends them in order.
+//! The one module that knows everyone: builds all parts from a configuration, runs them, and ends them in order.
+
+mod parts;
+mod settings;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -12,27 +15,24 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
-use crate::config::{Config, Level, TlsMode};
+use crate::config::{Config, Level};
 use crate::domain::callback_token::KeyRing;
-use crate::domain::polling::Pace;
 use crate::domain::timestamp::Timestamp;
 use crate::evolink::{EvolinkClient, USER_AGENT};
 use crate::exit::{CommandError, Exit};
 use crate::http::auth::Gate;
 use crate::http::body::BodyBudget;
 use crate::http::internal::{self, InternalState};
-use crate::http::limits::Limits;
 use crate::http::listener;
 use crate::http::public::{self, PublicState};
 use crate::http::tls::TlsSource;
 use crate::key_ring;
 use crate::metrics::Metrics;
-use crate::parts::{Parts, finish};
-use crate::process;
 use crate::store::recorder::{Recorder, RecorderWorker};
 use crate::store::{Store, StoreError};
 use crate::telemetry::CONFIGURATION;
 use crate::workers::reconciler::Reconciler;
+use parts::{Parts, finish};
 
 /// Certificates are looked at this often, whether or not somebody says that they changed.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(5);
@@ -50,13 +50,6 @@ const FAILED_DRAIN: Duration = Duration::from_secs(1);
 
 /// For the recorder's last batch, and for closing the store.
 const WORKERS_DRAIN: Duration = Duration::from_secs(1);
-
-/// Beyond our own deadline, the listener cuts a request off.
-const REQUEST_GRACE: Duration = Duration::from_millis(500);
-
-/// Connections that may wait to be accepted; the system may allow fewer. Past it they are dropped, or, with SYN cookies,
-/// a client takes itself for connected and is not: the usual 128 did not outlast a burst (measured).
-const BACKLOG: u32 = 2048;
 
 /// A receiver that has its store, its certificate and its ports, and serves nobody yet.
 pub struct App {
@@ -81,7 +74,7 @@ impl App {
     /// What is wrong, with the exit code for it.
     pub async fn build(config: Config, clock: Clock) -> Result<Self, CommandError> {
         config.validate()?;
-        let config = within_descriptors(config);
+        let config = settings::within_descriptors(config);
         for finding in config
             .findings()
             .iter()
@@ -90,7 +83,7 @@ impl App {
             warn!(target: CONFIGURATION, key = finding.key, "{}", finding.message);
         }
         let key_ring = Arc::new(key_ring::load_or_create(&config.callback_tokens.key_file)?);
-        let tls = tls_source(&config)?;
+        let tls = settings::tls_source(&config)?;
         let evolink = Arc::new(EvolinkClient::new(
             config.evolink.base_url.clone(),
             config.evolink.read_api_key()?,
@@ -102,11 +95,11 @@ impl App {
         let (recorder, recorder_worker) = Recorder::new(
             Arc::clone(&store),
             clock.clone(),
-            pace(&config),
+            settings::pace(&config),
             metrics.clone(),
         );
-        let public = bind("public.listen", config.public.listen)?;
-        let internal = bind("internal.listen", config.internal.listen)?;
+        let public = settings::bind("public.listen", config.public.listen)?;
+        let internal = settings::bind("internal.listen", config.internal.listen)?;
         let reload = Arc::new(Notify::new());
         Ok(Self {
             config,
@@ -182,7 +175,7 @@ impl App {
         info!("stopping");
         parts.stopping.cancel();
         let drain = if ended.is_ok() {
-            drain + REQUEST_GRACE
+            drain + settings::REQUEST_GRACE
         } else {
             FAILED_DRAIN
         };
@@ -199,6 +192,11 @@ impl App {
 
     /// Starts every part: what must not be lost first, then who brings it.
     fn start(self, parts: &Parts, submits: &TaskTracker) {
+        let (stop, drain) = (&parts.stopping, self.config.public.drain_timeout);
+        let public = public::router(&self.config.public.callback_path(), self.public_state());
+        let gate = Gate::new(self.config.internal.api_keys.clone());
+        let internal = internal::router(self.internal_state(submits, stop), &gate);
+        let reconciler = self.reconciler();
         let recording = self.recorder_worker.run(parts.recorder_stop.clone());
         parts.run(
             "the recorder",
@@ -206,179 +204,74 @@ impl App {
             &parts.recorder_stop,
             recording,
         );
-        let drain = self.config.public.drain_timeout;
-        let public = public::router(
-            &self.config.public.callback_path(),
-            PublicState {
-                recorder: self.recorder.clone(),
-                key_ring: Arc::clone(&self.key_ring),
-                token_lifetime: self.config.retention.tasks,
-                clock: self.clock.clone(),
-                metrics: self.metrics.clone(),
-                body_bytes_max: self.config.public.max_body.as_usize(),
-                body_timeout: self.config.public.body_timeout,
-                body_budget: BodyBudget::new(PUBLIC_BODIES_BYTES_MAX),
-                request_timeout: self.config.public.request_timeout,
-            },
-        );
-        let limits = public_limits(&self.config);
+        let limits = settings::public_limits(&self.config);
         let serving = listener::serve(
             self.public,
             self.tls.clone(),
             limits,
             public,
-            parts.stopping.clone(),
+            stop.clone(),
             drain,
         );
-        parts.run(
-            "the public listener",
-            &parts.listeners,
-            &parts.stopping,
-            serving,
-        );
-        let internal = internal::router(
-            InternalState {
-                store: Arc::clone(&self.store),
-                recorder: self.recorder.clone(),
-                evolink: Arc::clone(&self.evolink),
-                key_ring: self.key_ring,
-                public: Arc::new(self.config.public.clone()),
-                clock: self.clock.clone(),
-                metrics: self.metrics.clone(),
-                submits: submits.clone(),
-                stopping: parts.stopping.clone(),
-                allow_unknown_fields: self.config.evolink.allow_unknown_fields,
-                body_budget: BodyBudget::new(INTERNAL_BODIES_BYTES_MAX),
-            },
-            &Gate::new(self.config.internal.api_keys.clone()),
-        );
-        let limits = Limits {
-            connections_max: self.config.internal.max_connections,
-            ..Limits::internal()
-        };
-        let serving = listener::serve(
-            self.internal,
-            None,
-            limits,
-            internal,
-            parts.stopping.clone(),
-            drain,
-        );
-        parts.run(
-            "the internal listener",
-            &parts.listeners,
-            &parts.stopping,
-            serving,
-        );
-        let reconciler = Reconciler {
-            store: self.store,
-            recorder: self.recorder,
-            evolink: self.evolink,
-            clock: self.clock,
-            metrics: self.metrics,
-            pace: pace(&self.config),
-            submit_timeout: self.config.evolink.timeout,
-            quiet_until: Timestamp::default(),
-        };
+        parts.run("the public listener", &parts.listeners, stop, serving);
+        let limits = settings::internal_limits(&self.config);
+        let serving = listener::serve(self.internal, None, limits, internal, stop.clone(), drain);
+        parts.run("the internal listener", &parts.listeners, stop, serving);
         parts.run(
             "the reconciler",
             &parts.workers,
-            &parts.stopping,
-            reconciler.run(parts.stopping.clone()),
+            stop,
+            reconciler.run(stop.clone()),
         );
         if let Some(tls) = self.tls {
-            let watching = tls.watch(CERTIFICATE_INTERVAL, self.reload, parts.stopping.clone());
-            parts.run(
-                "the certificate watch",
-                &parts.workers,
-                &parts.stopping,
-                watching,
-            );
+            let watching = tls.watch(CERTIFICATE_INTERVAL, self.reload, stop.clone());
+            parts.run("the certificate watch", &parts.workers, stop, watching);
         }
     }
-}
 
-fn tls_source(config: &Config) -> Result<Option<Arc<TlsSource>>, CommandError> {
-    let tls = &config.public.tls;
-    let source = match tls.mode {
-        TlsMode::Off => return Ok(None),
-        TlsMode::Files => match (&tls.cert_file, &tls.key_file) {
-            (Some(cert), Some(key)) => TlsSource::from_files(cert, key),
-            _ => {
-                return Err(CommandError::new(
-                    Exit::Config,
-                    "public.tls: mode files wants cert_file and key_file",
-                ));
-            }
-        },
-        TlsMode::SelfSigned => {
-            let host = config.public.base_url.host_str().unwrap_or("localhost");
-            TlsSource::self_signed_in(
-                &tls.self_signed_dir,
-                &[host.trim_matches(['[', ']']).to_owned()],
-            )
+    fn public_state(&self) -> PublicState {
+        let public = &self.config.public;
+        PublicState {
+            recorder: self.recorder.clone(),
+            key_ring: Arc::clone(&self.key_ring),
+            token_lifetime: self.config.retention.tasks,
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            body_bytes_max: public.max_body.as_usize(),
+            body_timeout: public.body_timeout,
+            body_budget: BodyBudget::new(PUBLIC_BODIES_BYTES_MAX),
+            request_timeout: public.request_timeout,
         }
-        TlsMode::Acme => {
-            return Err(CommandError::new(
-                Exit::Config,
-                "public.tls.mode: acme is not in this version",
-            ));
+    }
+
+    fn internal_state(&self, submits: &TaskTracker, stopping: &CancellationToken) -> InternalState {
+        InternalState {
+            store: Arc::clone(&self.store),
+            recorder: self.recorder.clone(),
+            evolink: Arc::clone(&self.evolink),
+            key_ring: Arc::clone(&self.key_ring),
+            public: Arc::new(self.config.public.clone()),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            submits: submits.clone(),
+            stopping: stopping.clone(),
+            allow_unknown_fields: self.config.evolink.allow_unknown_fields,
+            body_budget: BodyBudget::new(INTERNAL_BODIES_BYTES_MAX),
         }
-    };
-    source
-        .map(|source| Some(Arc::new(source)))
-        .map_err(|error| CommandError::new(Exit::Config, format!("public.tls: {error}")))
-}
-
-/// Both listeners share the descriptors that the system grants; the public one comes first.
-fn within_descriptors(mut config: Config) -> Config {
-    let wanted = config.public.max_connections + config.internal.max_connections;
-    let granted = process::connections_granted(wanted);
-    config.public.max_connections = config.public.max_connections.min((granted * 2 / 3).max(1));
-    config.internal.max_connections = config
-        .internal
-        .max_connections
-        .min((granted - config.public.max_connections).max(1));
-    config
-}
-
-fn pace(config: &Config) -> Pace {
-    Pace {
-        first_poll_after: config.reconcile.first_poll_after,
-        interval_min: config.reconcile.interval_min,
-        give_up_after: config.reconcile.give_up_after,
     }
-}
 
-fn public_limits(config: &Config) -> Limits {
-    let public = &config.public;
-    Limits {
-        connections_max: public.max_connections,
-        connections_per_address_max: public.max_connections_per_address,
-        handshake_timeout: public.handshake_timeout,
-        head_timeout: public.header_timeout,
-        request_timeout: Some(public.request_timeout + REQUEST_GRACE),
-        ..Limits::public()
+    fn reconciler(&self) -> Reconciler {
+        Reconciler {
+            store: Arc::clone(&self.store),
+            recorder: self.recorder.clone(),
+            evolink: Arc::clone(&self.evolink),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            pace: settings::pace(&self.config),
+            submit_timeout: self.config.evolink.timeout,
+            quiet_until: Timestamp::default(),
+        }
     }
-}
-
-fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, CommandError> {
-    let listen = || {
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        // A restart must not wait for the connections of the process before to be forgotten.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    listen().map_err(|error: std::io::Error| {
-        CommandError::new(
-            Exit::Unavailable,
-            format!("{key}: cannot listen on {address}: {error}"),
-        )
-    })
 }
 
 impl From<StoreError> for CommandError {

@@ -1,0 +1,61 @@
+//! `check` of the public listener's certificate: whether the start could serve it, and how long it lasts.
+
+use std::path::Path;
+
+use super::found;
+use super::surroundings::will_be_made;
+use crate::clock::Clock;
+use crate::config::{Finding, Level, Public, TlsMode};
+use crate::http::tls::TlsSource;
+
+const DAY_MS: i64 = 24 * 3600 * 1000;
+
+/// How many days ahead an operator is told, and told again, that a certificate expires.
+const DAYS_AHEAD: [i64; 3] = [1, 7, 21];
+
+/// `None` if the configuration's own part has said it all.
+pub(super) fn certificate(public: &Public, clock: &Clock) -> Option<Finding> {
+    let tls = &public.tls;
+    match tls.mode {
+        TlsMode::Off => Some(Finding::ok("public.tls.mode", "off: a proxy ends TLS")),
+        TlsMode::Acme => None,
+        TlsMode::Files => {
+            let (cert, key) = (tls.cert_file.as_deref()?, tls.key_file.as_deref()?);
+            Some(match TlsSource::from_files(cert, key, clock.clone()) {
+                Ok(source) => lasts(&source, cert, clock),
+                Err(error) => found(Level::Error, "public.tls", error.to_string()),
+            })
+        }
+        TlsMode::SelfSigned => Some(self_signed(&tls.self_signed_dir, clock)),
+    }
+}
+
+fn self_signed(folder: &Path, clock: &Clock) -> Finding {
+    let (cert, key) = TlsSource::self_signed_files(folder);
+    if !(cert.exists() && key.exists()) {
+        return will_be_made("public.tls.self_signed_dir", &cert);
+    }
+    match TlsSource::from_files(&cert, &key, clock.clone()) {
+        Ok(source) => lasts(&source, &cert, clock),
+        Err(error) => {
+            let message = format!("{error}; the start makes a new pair");
+            found(Level::Warning, "public.tls.self_signed_dir", message)
+        }
+    }
+}
+
+fn lasts(source: &TlsSource, cert: &Path, clock: &Clock) -> Finding {
+    let (file, not_after) = (cert.display(), source.not_after());
+    let left_ms = not_after.as_millisecond() - clock.now().as_millis();
+    match DAYS_AHEAD.into_iter().find(|days| left_ms <= days * DAY_MS) {
+        None => Finding::ok("public.tls", format!("{file}: valid until {not_after}")),
+        Some(1) => {
+            let message = format!("{file}: expires within a day, at {not_after}");
+            found(Level::Warning, "public.tls", message)
+        }
+        Some(days) => {
+            let message = format!("{file}: expires within {days} days, at {not_after}");
+            found(Level::Warning, "public.tls", message)
+        }
+    }
+}

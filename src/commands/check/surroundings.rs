@@ -1,0 +1,177 @@
+//! What a configuration cannot say about itself: the files that it names, the certificates of the system, the clock. Nothing
+//! here makes, changes or locks a file, binds a socket, or calls anyone.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
+
+use super::certificate::certificate;
+use super::{failed, found};
+use crate::clock::Clock;
+use crate::config::{Config, Finding, Level};
+use crate::domain::timestamp::Timestamp;
+use crate::key_ring;
+use crate::store::inspect::{Inspected, inspect};
+
+/// 2026-01-01: this program is younger, so a clock that shows less is wrong.
+const CLOCK_MIN: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+
+/// 2100-01-01: so is one that shows more, as far as we can tell.
+const CLOCK_MAX: Timestamp = Timestamp::from_millis(4_102_444_800_000);
+
+/// Everything around the process, in the order in which a start would meet it.
+pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
+    let mut findings = vec![clock_finding(clock)];
+    // Other stores are the configuration's part to refuse.
+    let store = if config.store.url.starts_with("sqlite:") {
+        Some(inspect(&config.store.url).await)
+    } else {
+        None
+    };
+    let is_store_there = match &store {
+        Some(Ok(Inspected::Absent { .. })) | None => false,
+        Some(_) => true,
+    };
+    findings.extend(key_ring(config, is_store_there));
+    findings.extend(certificate(&config.public, clock));
+    findings.push(system_roots());
+    findings.extend(store.map(|inspected| match inspected {
+        Ok(inspected) => store_finding(inspected),
+        Err(error) => found(Level::Error, STORE, error.to_string()),
+    }));
+    findings
+}
+
+const STORE: &str = "store.url";
+
+fn clock_finding(clock: &Clock) -> Finding {
+    let now = clock.now();
+    if (CLOCK_MIN..CLOCK_MAX).contains(&now) {
+        return Finding::ok("clock", now.to_string());
+    }
+    let message = format!("shows {now}, which cannot be: certificates and tokens depend on it");
+    found(Level::Error, "clock", message)
+}
+
+fn key_ring(config: &Config, is_store_there: bool) -> Vec<Finding> {
+    const KEY: &str = "callback_tokens.key_file";
+    let file = &config.callback_tokens.key_file;
+    let path = file.display();
+    if !file.try_exists().unwrap_or(true) {
+        let will_be_made = will_be_made(KEY, file);
+        if is_store_there && will_be_made.level == Level::Ok {
+            let message = format!(
+                "{path}: absent, though the store is there: with a new key ring, tasks in flight are not called back"
+            );
+            return vec![found(Level::Warning, KEY, message)];
+        }
+        return vec![will_be_made];
+    }
+    let mut findings = vec![match key_ring::load(file) {
+        Ok(_) => Finding::ok(KEY, format!("{path}: a key ring")),
+        Err(error) => failed(error),
+    }];
+    let mode = fs::metadata(file).map_or(0, |file| file.permissions().mode());
+    if mode & 0o077 != 0 {
+        let message = format!("{path}: others may read it: mode {:03o}", mode & 0o777);
+        findings.push(found(Level::Warning, KEY, message));
+    }
+    findings
+}
+
+/// As the client of EvoLink would find them; without any, it cannot even be made.
+fn system_roots() -> Finding {
+    let key = "system roots";
+    match reqwest::Client::builder().no_proxy().build() {
+        Ok(_) => Finding::ok(key, "certificates that outgoing TLS can trust are there"),
+        Err(error) => {
+            let error = anyhow::Error::new(error);
+            let message = format!("install ca-certificates, or set SSL_CERT_FILE: {error:#}");
+            found(Level::Error, key, message)
+        }
+    }
+}
+
+fn store_finding(inspected: Inspected) -> Finding {
+    match inspected {
+        Inspected::Absent { path } => will_be_made(STORE, &path),
+        Inspected::InUse { path, process } => {
+            let message = format!("{}: in use by process {process}", path.display());
+            Finding::ok(STORE, message)
+        }
+        Inspected::Known {
+            path,
+            schema,
+            newest,
+        } => {
+            let upgrade = if schema < newest {
+                format!(", which the start brings to {newest}")
+            } else {
+                String::new()
+            };
+            let message = format!("{}: schema {schema}{upgrade}", path.display());
+            Finding::ok(STORE, message)
+        }
+        Inspected::Empty {
+            path,
+            has_log: true,
+        } => {
+            let message = format!("{}: the start takes in its write-ahead log", path.display());
+            Finding::ok(STORE, message)
+        }
+        Inspected::Empty {
+            path,
+            has_log: false,
+        } => {
+            let message = format!("{}: a database with nothing of ours in it", path.display());
+            found(Level::Warning, STORE, message)
+        }
+    }
+}
+
+/// An absent file is no error if the start can make it.
+pub(super) fn will_be_made(key: &str, file: &Path) -> Finding {
+    let folder = nearest_folder(file);
+    match access(&folder, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) if folder.is_dir() => Finding::ok(key, format!("{}: will be made", file.display())),
+        Ok(()) => not_made(key, file, &folder, "not a folder"),
+        Err(error) => not_made(key, file, &folder, &error.to_string()),
+    }
+}
+
+fn not_made(key: &str, file: &Path, folder: &Path, reason: &str) -> Finding {
+    let message = format!(
+        "{}: absent, and cannot be made: {}: {reason}",
+        file.display(),
+        folder.display()
+    );
+    found(Level::Error, key, message)
+}
+
+/// The first one on the way up that is there; those below it are made by the start.
+fn nearest_folder(file: &Path) -> PathBuf {
+    let mut folders = file.ancestors().skip(1);
+    let there = folders.find(|folder| folder.as_os_str().is_empty() || folder.exists());
+    match there {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_made_where_a_folder_can_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = |name: &str| will_be_made("key", &folder.path().join(name)).level;
+        assert_eq!(made("file"), Level::Ok);
+        assert_eq!(made("new/folder/file"), Level::Ok);
+        fs::write(folder.path().join("file"), "").unwrap();
+        assert_eq!(made("file/below/file"), Level::Error);
+        assert_eq!(will_be_made("key", Path::new("here")).level, Level::Ok);
+    }
+}

@@ -1,0 +1,140 @@
+//! A look at a store without touching it, for `check`: no file is made, no lock is taken, no write-ahead log is folded in.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection};
+
+use super::StoreError;
+use super::sqlite::{MIGRATIONS, connect_options, lock_file};
+
+/// What there is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inspected {
+    /// No such file yet.
+    Absent { path: PathBuf },
+    /// A process has it open; what is in it is that one's to judge.
+    InUse { path: PathBuf, process: u32 },
+    /// Nothing of ours is in the database itself; an unfinished write-ahead log may hold everything.
+    Empty { path: PathBuf, has_log: bool },
+    /// Of a schema that this program knows; the start brings it from `schema` to `newest`.
+    Known {
+        path: PathBuf,
+        schema: i64,
+        newest: i64,
+    },
+}
+
+/// # Errors
+/// `CannotOpen`, `Damaged`, `SchemaTooNew`: what `Store::open` would say too.
+pub async fn inspect(url: &str) -> Result<Inspected, StoreError> {
+    let path = connect_options(url)?.get_filename().to_owned();
+    if !path.try_exists().unwrap_or(true) {
+        return Ok(Inspected::Absent { path });
+    }
+    access(&path, Access::READ_OK | Access::WRITE_OK).map_err(|error| StoreError::CannotOpen {
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    })?;
+    if let Some(process) = lock_holder(&lock_file(&path)) {
+        return Ok(Inspected::InUse { path, process });
+    }
+    // Immutable, because even a reader makes and changes the files beside a database in WAL mode.
+    let options = SqliteConnectOptions::new()
+        .filename(&path)
+        .read_only(true)
+        .immutable(true);
+    let mut connection = options.connect().await?;
+    let schema = schema(&mut connection).await;
+    connection.close().await?;
+    let newest = MIGRATIONS.iter().map(|step| step.version).max();
+    let newest = newest.unwrap_or_default();
+    match schema? {
+        Some(schema) if schema > newest => {
+            Err(StoreError::SchemaTooNew(format!("migration {schema}")))
+        }
+        Some(schema) => Ok(Inspected::Known {
+            path,
+            schema,
+            newest,
+        }),
+        None => Ok(Inspected::Empty {
+            has_log: has_log(&path),
+            path,
+        }),
+    }
+}
+
+/// The last migration that was applied; `None` if none ever was.
+async fn schema(connection: &mut SqliteConnection) -> Result<Option<i64>, sqlx::Error> {
+    const TABLE: &str = "SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'";
+    let tables: i64 = sqlx::query_scalar(TABLE)
+        .fetch_one(&mut *connection)
+        .await?;
+    if tables == 0 {
+        return Ok(None);
+    }
+    sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
+        .fetch_one(connection)
+        .await
+}
+
+fn has_log(database: &Path) -> bool {
+    let mut log = database.as_os_str().to_owned();
+    log.push("-wal");
+    fs::metadata(PathBuf::from(log)).is_ok_and(|log| log.len() > 0)
+}
+
+/// Who holds the lock on `file`, by the kernel's own list: to try the lock, and be it for an instant, could turn away a
+/// service that is just starting. A holder in another container is not listed; the look that follows harms nobody.
+fn lock_holder(file: &Path) -> Option<u32> {
+    let file = fs::metadata(file).ok()?;
+    let (device, inode) = (file.dev(), file.ino());
+    let name = format!(
+        "{:02x}:{:02x}:{inode}",
+        rustix::fs::major(device),
+        rustix::fs::minor(device)
+    );
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| holder(line, &name))
+}
+
+/// A line such as `3: FLOCK  ADVISORY  WRITE 2406 fe:00:10010675 0 EOF`.
+fn holder(line: &str, name: &str) -> Option<u32> {
+    let mut words = line.split_whitespace().skip(1);
+    let kind = words.next()?;
+    let process = words.nth(2)?;
+    let is_it = kind == "FLOCK" && words.next()? == name;
+    is_it.then(|| process.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_holder_of_a_lock_is_read_from_the_kernels_list() {
+        let line = "3: FLOCK  ADVISORY  WRITE 2406 fe:00:10010675 0 EOF";
+        assert_eq!(holder(line, "fe:00:10010675"), Some(2406));
+        assert_eq!(holder(line, "fe:00:1001067"), None);
+        for other in [
+            "3: POSIX  ADVISORY  WRITE 2406 fe:00:10010675 0 EOF",
+            "3: -> FLOCK  ADVISORY  WRITE 2406 fe:00:10010675 0 EOF",
+            "3: FLOCK",
+            "",
+        ] {
+            assert_eq!(holder(other, "fe:00:10010675"), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_lock_of_this_process_is_found() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(lock_holder(file.path()), None);
+        file.as_file().try_lock().unwrap();
+        assert_eq!(lock_holder(file.path()), Some(std::process::id()));
+    }
+}

@@ -1,0 +1,288 @@
+//! `submit` and `tasks`, the binary against a running receiver: what people see, what programs read, how it ends.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
+
+use evolink_receiver::config::{ApiKey, KeyDigest, Scope};
+use evolink_receiver::simulator::Options;
+use serde_json::Value;
+use tokio::task::spawn_blocking;
+
+use crate::support::app::TestApp;
+
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl From<Output> for Ended {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// Runs the binary against `app`.
+async fn run(app: &TestApp, args: &[&str]) -> Ended {
+    run_at(&format!("http://{}", app.internal), args, &[]).await
+}
+
+async fn run_at(url: &str, args: &[&str], env: &[(&str, &str)]) -> Ended {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evolink-receiver"));
+    command.args(args).env_clear().envs(env.iter().copied());
+    command.env("EVOLINK_RECEIVER_URL", url);
+    spawn_blocking(move || command.output())
+        .await
+        .unwrap()
+        .unwrap()
+        .into()
+}
+
+fn json(ended: &Ended) -> Value {
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    serde_json::from_str(&ended.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn a_prompt_is_submitted_waited_for_and_shown_with_its_time_line() {
+    let (app, _simulator) = TestApp::start_with_simulator(Options::default()).await;
+    let args = ["submit", "a cat [sim:duration=300ms]", "--size", "16:9"];
+    let waited = run(
+        &app,
+        &[&args[..], &["--seed", "7", "--wait", "--json"]].concat(),
+    )
+    .await;
+    let task = json(&waited);
+    assert_eq!(task["status"], "completed");
+    let id = task["id"].as_str().unwrap();
+
+    let shown = run(&app, &["tasks", "show", id]).await;
+    assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+    let labels: Vec<&str> = shown
+        .stdout
+        .lines()
+        .map_while(|line| line.split_whitespace().next())
+        .collect();
+    let expected = [
+        "task",
+        "submission",
+        "state",
+        "told",
+        "model",
+        "submitted",
+        "outcome",
+        "result",
+        "expires",
+    ];
+    assert_eq!(labels, expected, "{}", shown.stdout);
+    let (_, time_line) = shown.stdout.split_once("\n\n").unwrap();
+    let seen: Vec<Vec<&str>> = time_line
+        .lines()
+        .skip(2)
+        .map(|line| line.split_whitespace().skip(3).collect())
+        .collect();
+    let expected = [
+        vec!["observation", "submit", "pending", "recorded"],
+        vec!["task.submitted", "submit", "pending", "event", "1"],
+        vec!["observation", "callback", "completed", "recorded"],
+        vec!["task.completed", "callback", "completed", "event", "2"],
+    ];
+    assert_eq!(seen, expected, "{}", shown.stdout);
+    assert_eq!(
+        json(&run(&app, &["tasks", "show", id, "--json"]).await),
+        task
+    );
+    app.stop().await.0.unwrap();
+}
+
+#[tokio::test]
+async fn tasks_are_listed_page_by_page() {
+    let (app, _simulator) = TestApp::start_with_simulator(Options::default()).await;
+    let none = run(&app, &["tasks", "list"]).await;
+    assert_eq!((none.code, none.stdout.as_str()), (Some(0), "no tasks\n"));
+    for n in 0..3 {
+        app.submitted(&format!("cat {n} [sim:never-ends]")).await;
+    }
+    let first = run(&app, &["tasks", "list", "--limit", "2"]).await;
+    let lines: Vec<&str> = first.stdout.lines().collect();
+    assert_eq!(lines.len(), 5, "{}", first.stdout);
+    assert!(lines[0].starts_with("task ") && lines[2].contains("pending"));
+    let cursor = lines[4].strip_prefix("there are more: --cursor ").unwrap();
+    let rest = json(&run(&app, &["tasks", "list", "--json", "--cursor", cursor]).await);
+    assert_eq!(rest["data"].as_array().unwrap().len(), 1);
+    let args = ["tasks", "list", "--status", "completed", "--client", "web"];
+    let none = run(
+        &app,
+        &[&args[..], &["--created-after", "2026-01-01T00:00:00Z"]].concat(),
+    )
+    .await;
+    assert_eq!((none.code, none.stdout.as_str()), (Some(0), "no tasks\n"));
+    app.stop().await.0.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_are_watched_until_all_are_terminal() {
+    let app = TestApp::start().await;
+    let idle = run(&app, &["tasks", "watch"]).await;
+    assert_eq!(idle.stdout, "no task is under way\n");
+    let token = app.standing_token("shop");
+    let told = async |id: &str, status: &str| {
+        let body = format!(
+            r#"{{"id": "{id}", "status": "{status}", "progress": 40, "results": ["https://files.evolink.ai/a"]}}"#
+        );
+        assert_eq!(app.callback_result(&token, body).await, "recorded");
+    };
+    told("task-1", "processing").await;
+    told("task-2", "processing").await;
+    let mut watching = Command::new(env!("CARGO_BIN_EXE_evolink-receiver"))
+        .args(["tasks", "watch"])
+        .env_clear()
+        .env("EVOLINK_RECEIVER_URL", format!("http://{}", app.internal))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let first = [
+        lines.next().unwrap().unwrap(),
+        lines.next().unwrap().unwrap(),
+    ];
+    assert_eq!(
+        first,
+        ["task-2  processing, 40 %", "task-1  processing, 40 %"]
+    );
+    told("task-1", "completed").await;
+    told("task-2", "failed").await;
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    assert_eq!(rest.len(), 2, "{rest:?}");
+    for start in [
+        "task-1  completed, told by callback after ",
+        "task-2  failed, told by callback after ",
+    ] {
+        assert!(rest.iter().any(|line| line.starts_with(start)), "{rest:?}");
+    }
+    assert_eq!(watching.wait().unwrap().code(), Some(0));
+    let again = run(&app, &["tasks", "watch", "task-1", "--json"]).await;
+    assert_eq!(
+        json(&again)["status"],
+        "completed",
+        "one line, for it does not change any more"
+    );
+    app.stop().await.0.unwrap();
+}
+
+#[tokio::test]
+async fn an_error_is_one_line_with_its_parameter_and_an_exit_code() {
+    let (app, simulator) = TestApp::start_with_simulator(Options::default()).await;
+    for (args, code, says) in [
+        (
+            &["submit", " "][..],
+            64,
+            "400 invalid_request: `prompt` must",
+        ),
+        (&["submit", "x", "--size", "1x1"], 64, "(param: size)"),
+        (
+            &["tasks", "list", "--status", "done"],
+            64,
+            "(param: status)",
+        ),
+        (&["tasks", "show", "nobody"], 64, "404 task_not_found: "),
+        (&["tasks", "show", "a/../b?c"], 64, "400 invalid_task_id: "),
+        (&["tasks", "watch", "nobody"], 64, "404 task_not_found: "),
+        (&["submit", "x [sim:rate-limited]"], 75, "429 rate_limit"),
+        (
+            &["submit", "x [sim:no-quota]"],
+            69,
+            "402 insufficient_quota",
+        ),
+        (&["submit", "x [sim:reset]"], 69, "(submission_id: 0"),
+        (
+            &["submit", "x [sim:never-ends]", "--wait=0"],
+            75,
+            "no outcome after 0 s",
+        ),
+    ] {
+        let ended = run(&app, args).await;
+        assert_eq!(ended.code, Some(code), "{args:?}: {}", ended.stderr);
+        assert_eq!(
+            ended.stderr.lines().count(),
+            1,
+            "{args:?}: {}",
+            ended.stderr
+        );
+        assert!(
+            ended.stderr.starts_with("evolink-receiver: "),
+            "{}",
+            ended.stderr
+        );
+        assert!(ended.stderr.contains(says), "{args:?}: {}", ended.stderr);
+    }
+    let nobody = run_at("http://127.0.0.1:1", &["tasks", "list"], &[]).await;
+    assert_eq!(nobody.code, Some(69));
+    let start = "evolink-receiver: could not reach http://127.0.0.1:1: ";
+    assert!(nobody.stderr.starts_with(start), "{}", nobody.stderr);
+    let other = run_at(&simulator.base_url(), &["tasks", "list"], &[]).await;
+    assert_eq!(other.code, Some(64), "{}", other.stderr);
+    app.stop().await.0.unwrap();
+}
+
+#[tokio::test]
+async fn the_api_key_is_sent_and_a_wrong_one_is_told_from_a_wrong_request() {
+    let app = TestApp::builder()
+        .with(|config| {
+            config.internal.api_keys = vec![ApiKey {
+                name: "web".to_owned(),
+                sha256: KeyDigest::of("evr_good"),
+                scopes: vec![Scope::Read],
+            }];
+        })
+        .start()
+        .await;
+    let url = format!("http://{}", app.internal);
+    for (key, args, code) in [
+        ("evr_good", &["tasks", "list"][..], 0),
+        ("evr_good", &["submit", "x"], 78),
+        ("evr_bad", &["tasks", "list"], 78),
+        ("", &["tasks", "list"], 78),
+    ] {
+        let ended = run_at(&url, args, &[("EVOLINK_RECEIVER_API_KEY", key)]).await;
+        assert_eq!(ended.code, Some(code), "{key} {args:?}: {}", ended.stderr);
+        assert!(key.is_empty() || !ended.stderr.contains(key));
+    }
+    app.stop().await.0.unwrap();
+}
+
+#[tokio::test]
+async fn what_others_wrote_cannot_steer_the_terminal() {
+    let app = TestApp::start().await;
+    let token = app.standing_token("shop");
+    let body = r#"{"id": "task-1", "status": "failed", "model": "m\u001b[31m",
+        "error": {"code": "bad\u202ecode", "message": "one\ntwo\u001b]0;title\u0007"}}"#;
+    assert_eq!(app.callback_result(&token, body).await, "recorded");
+    let shown = run(&app, &["tasks", "show", "task-1"]).await;
+    assert!(
+        shown
+            .stdout
+            .contains(r"error       bad\u{202e}code: one\ntwo\u{1b}]0;title\u{7}"),
+        "{}",
+        shown.stdout
+    );
+    assert!(shown.stdout.contains(r"model       m\u{1b}[31m"));
+    for args in [
+        &["tasks", "show", "task-1"][..],
+        &["tasks", "list"],
+        &["tasks", "show", "task-1", "--json"],
+    ] {
+        let ended = run(&app, args).await;
+        let is_harmful = |character: char| character.is_control() && character != '\n';
+        assert!(
+            !ended.stdout.contains(is_harmful),
+            "{args:?}: {:?}",
+            ended.stdout
+        );
+    }
+    app.stop().await.0.unwrap();
+}

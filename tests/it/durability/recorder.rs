@@ -1,0 +1,233 @@
+//! The recorder's batches: what one entry may do to the others, and what its caller may do to it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use evolink_receiver::clock::Clock;
+use evolink_receiver::domain::callback_token::Subject;
+use evolink_receiver::domain::observation::{Observation, Source};
+use evolink_receiver::domain::polling::Pace;
+use evolink_receiver::metrics::Metrics;
+use evolink_receiver::store::entry::{Entry, Receipt};
+use evolink_receiver::store::recorder::{Recorder, RecorderWorker};
+use evolink_receiver::store::{Store, StoreError};
+use futures_util::FutureExt;
+use http::HeaderMap;
+use sqlx::SqlitePool;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{check, random};
+
+/// A store with its recorder, and a second connection.
+struct Bench {
+    recorder: Recorder,
+    database: SqlitePool,
+    path: PathBuf,
+    _folder: TempDir,
+}
+
+impl Bench {
+    /// With its worker, which does not run yet, so that what is queued before becomes one batch.
+    async fn new() -> (Self, RecorderWorker) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("receiver.db");
+        let url = format!("sqlite:{}", path.display());
+        let store = Arc::new(Store::open(&url).await.unwrap());
+        let pace = Pace {
+            first_poll_after: Duration::from_secs(15),
+            interval_min: Duration::from_secs(3),
+            give_up_after: Duration::from_hours(1),
+        };
+        let (recorder, worker) = Recorder::new(store, Clock::System, pace, Metrics::new());
+        let database = check::connect(&path).await.unwrap();
+        let bench = Self {
+            recorder,
+            database,
+            path,
+            _folder: folder,
+        };
+        (bench, worker)
+    }
+
+    /// From now on the database refuses an observation that contains the word "poison".
+    async fn refuse_poison(&self, how: &str) {
+        let sql = format!(
+            "CREATE TRIGGER poisoned BEFORE INSERT ON observation WHEN instr(NEW.body, CAST('poison' AS BLOB))
+                BEGIN SELECT RAISE({how}, 'poisoned'); END"
+        );
+        let sql = sqlx::AssertSqlSafe(sql);
+        sqlx::query(sql).execute(&self.database).await.unwrap();
+    }
+
+    async fn kept(&self) -> i64 {
+        let count = sqlx::query_scalar("SELECT count(*) FROM task");
+        count.fetch_one(&self.database).await.unwrap()
+    }
+
+    /// Nobody holds the write lock: another connection gets it at once.
+    async fn assert_no_transaction_is_open(&self) {
+        let mut connection = self.database.acquire().await.unwrap();
+        for sql in ["PRAGMA busy_timeout = 0", "BEGIN IMMEDIATE", "ROLLBACK"] {
+            sqlx::query(sql).execute(&mut *connection).await.unwrap();
+        }
+    }
+}
+
+fn entry(task_id: &str, word: &str) -> Entry {
+    let body =
+        format!(r#"{{"id":"{task_id}","status":"processing","progress":10,"word":"{word}"}}"#);
+    Entry::Observed {
+        subject: Subject::Standing("bench".parse().unwrap()),
+        observation: Observation::parse(Bytes::from(body)).unwrap(),
+        source: Source::Callback,
+        headers: HeaderMap::new(),
+    }
+}
+
+type Recorded = (usize, Result<Receipt, StoreError>);
+
+/// Queues one entry for each word, in order. The task's number says which.
+fn queue(recorder: &Recorder, words: &[&str]) -> JoinSet<Recorded> {
+    let mut callers = JoinSet::new();
+    for (number, word) in words.iter().enumerate() {
+        let recorder = recorder.clone();
+        let entry = entry(&format!("task-{number}"), word);
+        callers.spawn(async move { (number, recorder.record(entry).await) });
+    }
+    callers
+}
+
+#[tokio::test]
+async fn a_bad_row_is_refused_to_its_own_caller_only() {
+    // ROLLBACK ends the transaction behind the driver's back, as a full disk does.
+    for how in ["ABORT", "FAIL", "ROLLBACK"] {
+        let (bench, worker) = Bench::new().await;
+        bench.refuse_poison(how).await;
+        let mut words = ["good"; 50];
+        words[7] = "poison";
+        words[33] = "poison";
+        let callers = queue(&bench.recorder, &words);
+        // The callers run, and wait, before the recorder takes its first batch.
+        tokio::task::yield_now().await;
+        let stop = CancellationToken::new();
+        let worker = tokio::spawn(worker.run(stop.clone()));
+        for (number, recorded) in callers.join_all().await {
+            let is_bad = words[number] == "poison";
+            assert_eq!(recorded.is_err(), is_bad, "{how}: {number}: {recorded:?}");
+        }
+        assert_eq!(bench.kept().await, 48, "{how}");
+        bench.assert_no_transaction_is_open().await;
+        let after = bench.recorder.record(entry("task-after", "good")).await;
+        assert!(after.is_ok(), "{how}: the next one: {after:?}");
+        assert!(
+            !bench.recorder.failed().is_cancelled(),
+            "a bad row is no failed disk"
+        );
+        stop.cancel();
+        worker.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn once_the_disk_has_failed_nothing_is_recorded() {
+    let (bench, worker) = Bench::new().await;
+    let callers = queue(&bench.recorder, &["good"; 5]);
+    bench.recorder.failed().cancel();
+    let worker = tokio::spawn(worker.run(CancellationToken::new()));
+    for (_, recorded) in callers.join_all().await {
+        assert!(matches!(recorded, Err(StoreError::Stopped)), "{recorded:?}");
+    }
+    assert_eq!(bench.kept().await, 0);
+    worker.abort();
+}
+
+#[tokio::test]
+async fn a_caller_that_went_away_is_recorded_all_the_same() {
+    let (bench, worker) = Bench::new().await;
+    for number in 0..10 {
+        let waiting = bench
+            .recorder
+            .record(entry(&format!("task-{number}"), "good"));
+        assert!(waiting.now_or_never().is_none(), "it waits for the disk");
+    }
+    let stop = CancellationToken::new();
+    stop.cancel();
+    // Told to stop, it records what is queued and ends.
+    worker.run(stop).await;
+    assert_eq!(bench.kept().await, 10);
+    let late = bench.recorder.record(entry("task-late", "good")).await;
+    assert!(matches!(late, Err(StoreError::Stopped)), "{late:?}");
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once_and_takes_more_later() {
+    let (bench, worker) = Bench::new().await;
+    let mut waiting = 0;
+    let refused = loop {
+        let entry = entry(&format!("task-{waiting}"), "good");
+        match bench.recorder.record(entry).now_or_never() {
+            None => waiting += 1,
+            Some(answer) => break answer,
+        }
+        assert!(waiting < 1_000_000, "the queue has an end");
+    };
+    assert!(
+        matches!(refused, Err(StoreError::Overloaded)),
+        "{refused:?}"
+    );
+    let stop = CancellationToken::new();
+    let worker = tokio::spawn(worker.run(stop.clone()));
+    // The first one that fits is behind all of the others.
+    let mut late = bench.recorder.record(entry("task-late", "good")).await;
+    for _ in 0..10_000 {
+        if !matches!(late, Err(StoreError::Overloaded)) {
+            break;
+        }
+        tokio::task::yield_now().await;
+        late = bench.recorder.record(entry("task-late", "good")).await;
+    }
+    assert!(late.is_ok(), "{late:?}");
+    assert_eq!(bench.kept().await, waiting + 1);
+    stop.cancel();
+    worker.await.unwrap();
+}
+
+/// RELIABILITY F1, F3, I7: a cancelled caller leaves no transaction open, and no later acknowledgement hangs on one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cancelled_callers_leave_no_transaction_behind() {
+    let (bench, worker) = Bench::new().await;
+    bench.refuse_poison("ROLLBACK").await;
+    let mut random = random();
+    let stop = CancellationToken::new();
+    let worker = tokio::spawn(worker.run(stop.clone()));
+    for number in 0..300 {
+        let word = if random.u8(..8) == 0 {
+            "poison"
+        } else {
+            "good"
+        };
+        let cancelled = entry(&format!("task-cancelled-{number}"), word);
+        let recording = bench.recorder.record(cancelled);
+        let patience = Duration::from_micros(random.u64(..3000));
+        let _ = tokio::time::timeout(patience, recording).await;
+        let id = format!("task-kept-{number}");
+        let kept = bench.recorder.record(entry(&id, "good")).await;
+        assert!(kept.is_ok(), "{kept:?}");
+        // Acknowledged: another connection sees it.
+        let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM task WHERE task_id = $1")
+            .bind(&id)
+            .fetch_one(&bench.database)
+            .await
+            .unwrap();
+        assert_eq!(seen, 1, "{id} was acknowledged");
+    }
+    stop.cancel();
+    worker.await.unwrap();
+    bench.assert_no_transaction_is_open().await;
+    let faults = check::faults(&bench.path, &[]).await;
+    assert!(faults.is_empty(), "{faults:#?}");
+}

@@ -1,0 +1,105 @@
+//! When the asking ends without an outcome, and what comes after (I15, I17, E8).
+
+use evolink_receiver::simulator::Options;
+use tokio::time::sleep;
+
+use super::{
+    BY_POLL, ID, SOME_TICKS, answering, body, builder, event_types, next_poll_after, polls,
+    seconds, state, token,
+};
+use crate::support::raw_server::http;
+
+#[tokio::test]
+async fn e8_three_times_unknown_ends_the_asking_and_a_later_callback_counts() {
+    let invalid = r#"{"error":{"code":"invalid_task_id","message":"m","param":"task_id"}}"#;
+    for gone in [
+        http(404, &[], "{}"),
+        http(410, &[], ""),
+        http(400, &[], invalid),
+    ] {
+        let (app, evolink) = answering(vec![gone]).await;
+        let task = app.submitted("a").await;
+        for (number, gap) in [15, 3].into_iter().enumerate() {
+            next_poll_after(&app, seconds(gap), || polls(&evolink), number + 1).await;
+            assert_eq!(state(&app).await, "pending");
+        }
+        next_poll_after(&app, seconds(6), || polls(&evolink), 3).await;
+        assert_eq!(state(&app).await, "unresolved");
+        app.clock.advance(seconds(3600));
+        sleep(SOME_TICKS).await;
+        assert_eq!(polls(&evolink), 3);
+        let history = app.get(&format!("/v1/tasks/{ID}/events")).await.1;
+        let unresolved = history["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|item| item["type"] == "task.unresolved")
+            .unwrap();
+        assert_eq!(
+            unresolved["task"],
+            app.get(&format!("/v1/tasks/{ID}")).await.1
+        );
+        assert_eq!(
+            app.callback_result(&token(&app, &task), body(ID, "completed"))
+                .await,
+            "recorded"
+        );
+        assert_eq!(state(&app).await, "completed");
+        assert_eq!(
+            event_types(&app, ID).await,
+            ["task.submitted", "task.unresolved", "task.completed"]
+        );
+    }
+}
+
+#[tokio::test]
+async fn e8_only_three_times_running_count() {
+    let (gone, seen) = (
+        http(404, &[], "{}"),
+        http(200, &[], &body(ID, "processing")),
+    );
+    let (app, evolink) =
+        answering(vec![gone.clone(), gone.clone(), seen, gone.clone(), gone]).await;
+    app.submitted("a").await;
+    for (number, gap) in [15, 3, 6, 12, 24].into_iter().enumerate() {
+        next_poll_after(&app, seconds(gap), || polls(&evolink), number + 1).await;
+    }
+    assert_eq!(state(&app).await, "processing");
+    next_poll_after(&app, seconds(48), || polls(&evolink), 6).await;
+    assert_eq!(state(&app).await, "unresolved");
+}
+
+#[tokio::test]
+async fn i17_a_task_that_never_ends_is_given_up_and_a_later_outcome_counts() {
+    let give_up = |config: &mut evolink_receiver::config::Config| {
+        config.reconcile.give_up_after = seconds(3600);
+    };
+    let (app, _evolink) = builder()
+        .with(give_up)
+        .start_with_simulator(Options::default())
+        .await;
+    let task = app.submitted("[sim:never-ends]").await;
+    let id = task["id"].as_str().unwrap();
+    app.clock.advance(seconds(3600));
+    app.task_when(id, |task| task["receiver"]["state"] == "unresolved")
+        .await;
+    assert_eq!(app.counter(BY_POLL), 0);
+    assert_eq!(
+        app.callback_result(&token(&app, &task), body(id, "completed"))
+            .await,
+        "recorded"
+    );
+    assert_eq!(
+        app.get(&format!("/v1/tasks/{id}")).await.1["receiver"]["state"],
+        "completed"
+    );
+    let types = event_types(&app, id).await;
+    assert_eq!(
+        types
+            .iter()
+            .filter(|kind| *kind == "task.completed")
+            .count(),
+        1,
+        "{types:?}"
+    );
+}
