@@ -4,14 +4,13 @@
 //! sizes only, and rows that are left over stay NULL and are left out by `WHERE`: few texts, few prepared statements.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 /// How many rows a statement has room for. The largest is a batch of the recorder, within SQLite's 32,766 parameters.
-const SIZES: [usize; 5] = [1, 8, 32, 128, 512];
+const SIZES: [usize; 7] = [1, 4, 16, 64, 128, 256, 512];
 
 /// A value to bind.
 #[derive(Clone, Copy, Debug)]
@@ -92,11 +91,9 @@ impl<const COLUMNS: usize> Rows<COLUMNS> {
         let mut text = format!("{} (VALUES ", self.head);
         for row in 0..size {
             text.push_str(if row == 0 { "(" } else { ", (" });
-            for column in 1..=COLUMNS {
-                let comma = if column == 1 { "" } else { ", " };
-                write!(text, "{comma}${}", row * COLUMNS + column)
-                    .expect("a String takes any text");
-            }
+            // Not `$1`, `$2`, …: SQLite looks a parameter's name up in a list, and the driver asks for each of them.
+            text.push_str(&"?, ".repeat(COLUMNS));
+            text.truncate(text.len() - 2);
             text.push(')');
         }
         text.push_str(") ");
@@ -124,7 +121,7 @@ mod tests {
         let rows = Rows::<2>::new("INSERT INTO t SELECT * FROM", "WHERE column1 IS NOT NULL");
         assert_eq!(
             rows.write_text(2),
-            "INSERT INTO t SELECT * FROM (VALUES ($1, $2), ($3, $4)) WHERE column1 IS NOT NULL"
+            "INSERT INTO t SELECT * FROM (VALUES (?, ?), (?, ?)) WHERE column1 IS NOT NULL"
         );
     }
 }
