@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::cli;
 use crate::clock::Clock;
 use crate::config::{Config, Level};
 use crate::domain::callback_token::KeyRing;
@@ -165,8 +166,17 @@ impl App {
         let submits = TaskTracker::new();
         let (recorder, store) = (self.recorder.clone(), Arc::clone(&self.store));
         let drain = self.config.public.drain_timeout;
+        let at = |address: std::io::Result<SocketAddr>| {
+            address.map_or_else(|_| "?".to_owned(), |at| at.to_string())
+        };
+        let (public, internal) = (at(self.public_address()), at(self.internal_address()));
         self.start(&parts, &submits);
-        info!("ready");
+        info!(
+            public,
+            internal,
+            version = cli::version(),
+            "ready: callbacks at {public}, apps at {internal}"
+        );
         let ended = tokio::select! {
             () = parts.stopping.cancelled() => Ok(()),
             () = recorder.failed().cancelled() => Err(CommandError::new(Exit::TempFail, "the disk failed")),

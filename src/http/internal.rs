@@ -1,10 +1,12 @@
 //! The internal API on one screen: what apps and operators reach, and what each request passes on its way in.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,6 +16,7 @@ use tracing::{Level, Span, info_span};
 
 use super::auth::{self, Gate};
 use super::body::BodyBudget;
+use super::error::ApiError;
 use super::{credits, health, request_id, submit, tasks};
 use crate::clock::Clock;
 use crate::config::{Public, Scope};
@@ -68,7 +71,7 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
             gate.clone(),
             auth::require_loopback_host,
         ))
-        .layer(CatchPanicLayer::new())
+        .layer(CatchPanicLayer::custom(panicked))
         .layer(
             TraceLayer::new_for_http()
                 .make_span_with(span)
@@ -76,6 +79,11 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
                 .on_failure(DefaultOnFailure::new().level(Level::WARN)),
         )
         .layer(from_fn(request_id::set))
+}
+
+/// The panic itself is in the log: a message may hold what the program was working on.
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    ApiError::internal().into_response()
 }
 
 /// Carries the route's template, never the path as it came.
@@ -86,4 +94,25 @@ fn span(request: &Request) -> Span {
         .map_or("none", MatchedPath::as_str);
     let request_id = request_id::of(request);
     info_span!("request", method = %request.method(), route, request_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{StatusCode, header};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered_in_the_envelope_and_without_its_message() {
+        let response = panicked(Box::new("sk-secret"));
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+        let body = axum::body::to_bytes(response.into_body(), 4096)
+            .await
+            .unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["error"]["code"], "internal_error");
+        assert_eq!(body["error"]["type"], "api_error");
+        assert!(!body.to_string().contains("sk-secret"), "{body}");
+    }
 }

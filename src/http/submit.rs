@@ -43,7 +43,8 @@ pub async fn create(
     // To its end on a worker of its own: a client that hangs up must not leave a submit half recorded.
     let submits = state.submits.clone();
     let running = submits.spawn(async move { submission.run(&state).await });
-    let submitted = running.await.map_err(|_| ApiError::unavailable())??;
+    // It panicked, and perhaps after EvoLink was called: nothing that invites another try under a new key.
+    let submitted = running.await.map_err(|_| ApiError::internal())??;
     Ok(answer(submitted))
 }
 
