@@ -81,7 +81,8 @@ impl App {
             .iter()
             .filter(|finding| finding.level == Level::Warning)
         {
-            warn!(target: CONFIGURATION, key = finding.key, "{}", finding.message);
+            let (key, message) = (&finding.key, &finding.message);
+            warn!(target: CONFIGURATION, key, "{key}: {message}");
         }
         let key_ring = Arc::new(key_ring::load_or_create(&config.callback_tokens.key_file)?);
         let tls = settings::tls_source(&config)?;

@@ -57,11 +57,10 @@ pub async fn healthcheck(args: &HealthcheckArgs) -> Result<(), CommandError> {
         client = client.tls_certs_only([]);
     }
     let client = client.build().context("could not make an HTTP client")?;
-    let answer = client
-        .get(url)
-        .send()
-        .await
-        .map_err(|error| not_ready(&error.without_url().to_string()))?;
+    let answer = client.get(url).send().await.map_err(|error| {
+        let error = anyhow::Error::new(error.without_url());
+        not_ready(&format!("{base}: {error:#}"))
+    })?;
     let status = answer.status();
     if status.is_success() {
         return Ok(());
