@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
@@ -11,8 +12,8 @@ use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::trace::{DefaultOnFailure, DefaultOnResponse, TraceLayer};
-use tracing::{Level, Span, info_span};
+use tower_http::trace::TraceLayer;
+use tracing::{Span, info, info_span, warn};
 
 use super::auth::{self, Gate};
 use super::body::BodyBudget;
@@ -75,8 +76,8 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
         .layer(
             TraceLayer::new_for_http()
                 .make_span_with(span)
-                .on_response(DefaultOnResponse::new().level(Level::INFO))
-                .on_failure(DefaultOnFailure::new().level(Level::WARN)),
+                .on_response(log_answer)
+                .on_failure(()),
         )
         .layer(from_fn(request_id::set))
 }
@@ -86,14 +87,26 @@ fn panicked(_: Box<dyn Any + Send>) -> Response {
     ApiError::internal().into_response()
 }
 
-/// Carries the route's template, never the path as it came.
+/// Carries the route's template, never the path as it came. None for what is asked every few seconds by machines.
 fn span(request: &Request) -> Span {
     let route = request
         .extensions()
         .get::<MatchedPath>()
         .map_or("none", MatchedPath::as_str);
+    if matches!(route, "/livez" | "/readyz" | "/metrics") {
+        return Span::none();
+    }
     let request_id = request_id::of(request);
     info_span!("request", method = %request.method(), route, request_id)
+}
+
+fn log_answer(response: &Response, latency: Duration, span: &Span) {
+    let (status, ms) = (response.status().as_u16(), latency.as_millis());
+    if response.status().is_server_error() {
+        warn!(status, latency_ms = ms, "answered {status} after {ms} ms");
+    } else if !span.is_none() {
+        info!(status, latency_ms = ms, "answered {status} after {ms} ms");
+    }
 }
 
 #[cfg(test)]
