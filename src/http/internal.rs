@@ -101,7 +101,8 @@ fn span(request: &Request) -> Span {
 }
 
 fn log_answer(response: &Response, latency: Duration, span: &Span) {
-    let (status, ms) = (response.status().as_u16(), latency.as_millis());
+    let status = response.status().as_u16();
+    let ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
     if response.status().is_server_error() {
         warn!(status, latency_ms = ms, "answered {status} after {ms} ms");
     } else if !span.is_none() {
