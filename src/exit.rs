@@ -12,7 +12,7 @@ pub enum Exit {
     Ok = 0,
     /// The command line is wrong.
     Usage = 64,
-    /// Data is damaged: a database, a key ring, a token.
+    /// Data is damaged: a database.
     DataErr = 65,
     /// Something that is needed cannot be reached, or an internal fault.
     Unavailable = 69,

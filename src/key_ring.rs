@@ -5,8 +5,11 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use tracing::warn;
+
 use crate::config::ConfigError;
 use crate::domain::callback_token::KeyRing;
+use crate::telemetry::CONFIGURATION;
 
 /// The configuration key that names the file.
 const KEY: &str = "callback_tokens.key_file";
@@ -20,6 +23,8 @@ pub fn load_or_create(path: &Path) -> Result<KeyRing, ConfigError> {
         Ok(text) => parse(path, &text),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             create(path).map_err(|error| failed(path, &error))?;
+            // Right at the first start, and the trace of a lost or misspelt file at any other.
+            warn!(target: CONFIGURATION, file = %path.display(), "made a new key ring, {}: callback URLs minted before are void", path.display());
             load(path)
         }
         Err(error) => Err(failed(path, &error)),

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::cli;
 use crate::clock::Clock;
 use crate::config::{Config, Level};
 use crate::domain::callback_token::KeyRing;
@@ -80,7 +81,8 @@ impl App {
             .iter()
             .filter(|finding| finding.level == Level::Warning)
         {
-            warn!(target: CONFIGURATION, key = finding.key, "{}", finding.message);
+            let (key, message) = (&finding.key, &finding.message);
+            warn!(target: CONFIGURATION, key, "{key}: {message}");
         }
         let key_ring = Arc::new(key_ring::load_or_create(&config.callback_tokens.key_file)?);
         let tls = settings::tls_source(&config)?;
@@ -165,8 +167,17 @@ impl App {
         let submits = TaskTracker::new();
         let (recorder, store) = (self.recorder.clone(), Arc::clone(&self.store));
         let drain = self.config.public.drain_timeout;
+        let at = |address: std::io::Result<SocketAddr>| {
+            address.map_or_else(|_| "?".to_owned(), |at| at.to_string())
+        };
+        let (public, internal) = (at(self.public_address()), at(self.internal_address()));
         self.start(&parts, &submits);
-        info!("ready");
+        info!(
+            public,
+            internal,
+            version = cli::version(),
+            "ready: callbacks at {public}, apps at {internal}"
+        );
         let ended = tokio::select! {
             () = parts.stopping.cancelled() => Ok(()),
             () = recorder.failed().cancelled() => Err(CommandError::new(Exit::TempFail, "the disk failed")),

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use url::Url;
 
 use crate::cli::{CallbackUrlArgs, HealthcheckArgs};
-use crate::commands::{environment, load_config};
+use crate::commands::environment;
 use crate::config::Config;
 use crate::domain::callback_token::{Label, Subject};
 use crate::exit::{CommandError, Exit};
@@ -26,7 +26,9 @@ pub fn callback_url(args: &CallbackUrlArgs, out: &mut impl Write) -> Result<(), 
         .label
         .parse()
         .map_err(|error| CommandError::new(Exit::Usage, format!("--label: {error}")))?;
-    let config = load_config(args.config.config.as_deref())?;
+    // Not validated as a whole: whoever mints a URL need not hold EvoLink's key.
+    let config = Config::load(args.config.config.as_deref(), environment())?;
+    config.validate_key("public.base_url")?;
     let ring = key_ring::load(&config.callback_tokens.key_file)?;
     let token = ring.mint(&Subject::Standing(label));
     writeln!(out, "{}", config.public.callback_url(&token)).context("could not print the URL")?;
@@ -47,16 +49,18 @@ pub async fn healthcheck(args: &HealthcheckArgs) -> Result<(), CommandError> {
         }
     };
     let url = base.join("readyz").context("--url cannot be a base")?;
-    let client = reqwest::Client::builder()
+    let mut client = reqwest::Client::builder()
         .no_proxy()
-        .timeout(HEALTHCHECK_TIMEOUT)
-        .build();
-    let client = client.context("could not make an HTTP client")?;
-    let answer = client
-        .get(url)
-        .send()
-        .await
-        .map_err(|error| not_ready(&error.without_url().to_string()))?;
+        .timeout(HEALTHCHECK_TIMEOUT);
+    if url.scheme() == "http" {
+        // Roots are for TLS: without any, reqwest makes no client at all, and a healthy service would seem ill.
+        client = client.tls_certs_only([]);
+    }
+    let client = client.build().context("could not make an HTTP client")?;
+    let answer = client.get(url).send().await.map_err(|error| {
+        let error = anyhow::Error::new(error.without_url());
+        not_ready(&format!("{base}: {error:#}"))
+    })?;
     let status = answer.status();
     if status.is_success() {
         return Ok(());

@@ -59,6 +59,18 @@ impl Config {
         }
     }
 
+    /// For a command that needs no more of the configuration than one key.
+    ///
+    /// # Errors
+    /// What is wrong with that key.
+    pub fn validate_key(&self, key: &str) -> Result<(), ConfigError> {
+        let mut findings = self.findings().into_iter();
+        match findings.find(|finding| finding.level == Level::Error && finding.key == key) {
+            Some(error) => Err(ConfigError::new(error.key, error.message)),
+            None => Ok(()),
+        }
+    }
+
     /// Every warning and every error, in the order of the sections.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Serialize, Serializer};
 
 use super::{ConfigError, Evolink};
@@ -57,10 +57,22 @@ impl Evolink {
     /// # Errors
     /// Names the key, and the file if there is one.
     pub fn read_api_key(&self) -> Result<SecretString, ConfigError> {
-        match (&self.api_key, &self.api_key_file) {
-            (Some(api_key), _) => Ok(api_key.clone()),
-            (None, Some(path)) => read_secret_file("evolink.api_key_file", path),
-            (None, None) => Err(ConfigError::new("evolink.api_key_file", API_KEY_MISSING)),
+        let (key, secret) = match (&self.api_key, &self.api_key_file) {
+            (Some(api_key), _) => ("evolink.api_key", api_key.clone()),
+            (None, Some(path)) => {
+                let key = "evolink.api_key_file";
+                (key, read_secret_file(key, path)?)
+            }
+            (None, None) => {
+                return Err(ConfigError::new("evolink.api_key_file", API_KEY_MISSING));
+            }
+        };
+        let is_sendable = |byte: u8| byte.is_ascii_graphic();
+        if secret.expose_secret().bytes().all(is_sendable) {
+            Ok(secret)
+        } else {
+            let message = "holds a blank, a line break or another character that no API key has";
+            Err(ConfigError::new(key, message))
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::domain::observation::Source;
 use crate::domain::task::Verdict;
 use crate::metrics::{CallbackEnd, Metrics};
 use crate::store::entry::{Entry, Receipt};
+use crate::telemetry::Untrusted;
 
 pub async fn receive(
     State(state): State<PublicState>,
@@ -38,7 +39,7 @@ async fn record(state: &PublicState, callback: VerifiedCallback) -> Response {
         mut counted,
         _share,
     } = callback;
-    let log_subject = subject.clone();
+    let log = LogFields::of(&subject, &content);
     let (entry, refusal) = match content {
         CallbackContent::Observation(observation) => (
             Entry::Observed {
@@ -66,25 +67,54 @@ async fn record(state: &PublicState, callback: VerifiedCallback) -> Response {
     match timeout_at(deadline, state.recorder.record(entry)).await {
         Ok(Ok(receipt)) => {
             counted.end(end_of(receipt));
-            answer(receipt, &log_subject, refusal)
+            answer(receipt, &log, refusal)
         }
         Ok(Err(error)) => {
             counted.end(CallbackEnd::Refused);
-            warn!(subject = %log_subject, error = %error, "a callback was not recorded: EvoLink is told to come again");
+            let LogFields {
+                subject, task_id, ..
+            } = log;
+            warn!(submission.id = %subject, task.id = task_id, error = %error, "a callback was not recorded: EvoLink is told to come again");
             try_again()
         }
         Err(_) => {
             counted.end(CallbackEnd::Refused);
-            warn!(subject = %log_subject, "a callback was not recorded in time: EvoLink is told to come again");
+            let LogFields {
+                subject, task_id, ..
+            } = log;
+            warn!(submission.id = %subject, task.id = task_id, "a callback was not recorded in time: EvoLink is told to come again");
             try_again()
         }
     }
 }
 
-fn answer(receipt: Receipt, subject: &Subject, refusal: Option<String>) -> Response {
+/// What a log line names a callback by. In place of the submission id a standing URL has its label.
+struct LogFields {
+    subject: Subject,
+    task_id: Option<String>,
+    status: Option<String>,
+}
+
+impl LogFields {
+    fn of(subject: &Subject, content: &CallbackContent) -> Self {
+        let seen = match content {
+            CallbackContent::Observation(seen) => Some(seen),
+            CallbackContent::Unreadable { .. } => None,
+        };
+        Self {
+            subject: subject.clone(),
+            task_id: seen.map(|seen| seen.task_id.to_string()),
+            status: seen.map(|seen| Untrusted(seen.status.as_str()).to_string()),
+        }
+    }
+}
+
+fn answer(receipt: Receipt, log: &LogFields, refusal: Option<String>) -> Response {
+    let (subject, task_id) = (&log.subject, log.task_id.as_deref());
+    let status = log.status.as_deref();
     match (receipt, refusal) {
         (_, Some(reason)) => {
-            warn!(%subject, reason, "a callback is not a task: kept in quarantine");
+            warn!(submission.id = %subject, reason, "a callback is not a task: kept in quarantine");
             (
                 StatusCode::BAD_REQUEST,
                 Json(json!({"error": "invalid_body", "message": reason})),
@@ -93,14 +123,15 @@ fn answer(receipt: Receipt, subject: &Subject, refusal: Option<String>) -> Respo
         }
         (Receipt::Seen { verdict, .. }, None) => {
             if verdict == Verdict::Conflict {
-                error!(%subject, "a callback tells another outcome than the recorded one, which stays");
+                error!(submission.id = %subject, task.id = task_id, status, "a callback tells another outcome than the recorded one, which stays");
             } else {
-                info!(%subject, result = verdict.as_str(), "callback {}", verdict.as_str());
+                let result = verdict.as_str();
+                info!(submission.id = %subject, task.id = task_id, status, result, "callback {result}");
             }
             Json(json!({"result": verdict.as_str()})).into_response()
         }
         (_, None) => {
-            warn!(%subject, "a callback is about another task than its URL: kept in quarantine");
+            warn!(submission.id = %subject, task.id = task_id, "a callback is about another task than its URL: kept in quarantine");
             (StatusCode::CONFLICT, Json(json!({"error": "other_task"}))).into_response()
         }
     }

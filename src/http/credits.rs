@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
+use tracing::warn;
 
 use super::error::ApiError;
 use super::internal::InternalState;
@@ -11,7 +12,12 @@ use crate::evolink::NoAnswer;
 pub async fn show(State(state): State<InternalState>) -> Result<Response, ApiError> {
     match state.evolink.credits().await {
         Ok(answer) => Ok(pass_on(answer)),
-        Err(NoAnswer::Unreachable { .. }) => Err(ApiError::evolink_unreachable()),
-        Err(NoAnswer::Unreadable { .. }) => Err(ApiError::evolink_unreadable()),
+        Err(error) => {
+            warn!(error = %error, "could not ask for credits");
+            Err(match error {
+                NoAnswer::Unreachable { .. } => ApiError::evolink_unreachable(),
+                NoAnswer::Unreadable { .. } => ApiError::evolink_unreadable(),
+            })
+        }
     }
 }

@@ -170,6 +170,13 @@ impl ApiError {
         Self::new(status_of(error), code, "invalid_request_error", message)
     }
 
+    /// The same with the submission it is about, for there is a record of it.
+    #[must_use]
+    pub fn about(mut self, submission_id: SubmissionId) -> Self {
+        self.body.error.submission_id = Some(submission_id);
+        self
+    }
+
     /// EvoLink was not reached: nothing was sent, so nothing is charged.
     pub fn evolink_unreachable() -> Self {
         let message = "EvoLink could not be reached; nothing was sent to it";
@@ -198,14 +205,13 @@ impl ApiError {
     pub fn submit_outcome_unknown(submission_id: SubmissionId) -> Self {
         let message = "EvoLink may or may not have accepted this submit; it is not sent again. \
             If it was accepted, the task appears under submission_id once EvoLink calls back";
-        let mut error = Self::new(
+        let error = Self::new(
             StatusCode::GATEWAY_TIMEOUT,
             "submit_outcome_unknown",
             "api_error",
             message,
         );
-        error.body.error.submission_id = Some(submission_id);
-        error
+        error.about(submission_id)
     }
 
     pub fn idempotency_conflict() -> Self {
@@ -244,7 +250,8 @@ impl ApiError {
         error
     }
 
-    fn internal() -> Self {
+    /// A fault of ours. Says nothing of what EvoLink was sent: that is not known.
+    pub fn internal() -> Self {
         let message =
             "something is wrong here; the log says what, under this request's X-Request-Id";
         Self::new(

@@ -1,19 +1,23 @@
 //! The internal API on one screen: what apps and operators reach, and what each request passes on its way in.
 
+use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::trace::{DefaultOnFailure, DefaultOnResponse, TraceLayer};
-use tracing::{Level, Span, info_span};
+use tower_http::trace::TraceLayer;
+use tracing::{Span, info, info_span, warn};
 
 use super::auth::{self, Gate};
 use super::body::BodyBudget;
+use super::error::ApiError;
 use super::{credits, health, request_id, submit, tasks};
 use crate::clock::Clock;
 use crate::config::{Public, Scope};
@@ -68,22 +72,61 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
             gate.clone(),
             auth::require_loopback_host,
         ))
-        .layer(CatchPanicLayer::new())
+        .layer(CatchPanicLayer::custom(panicked))
         .layer(
             TraceLayer::new_for_http()
                 .make_span_with(span)
-                .on_response(DefaultOnResponse::new().level(Level::INFO))
-                .on_failure(DefaultOnFailure::new().level(Level::WARN)),
+                .on_response(log_answer)
+                .on_failure(()),
         )
         .layer(from_fn(request_id::set))
 }
 
-/// Carries the route's template, never the path as it came.
+/// The panic itself is in the log: a message may hold what the program was working on.
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    ApiError::internal().into_response()
+}
+
+/// Carries the route's template, never the path as it came. None for what is asked every few seconds by machines.
 fn span(request: &Request) -> Span {
     let route = request
         .extensions()
         .get::<MatchedPath>()
         .map_or("none", MatchedPath::as_str);
+    if matches!(route, "/livez" | "/readyz" | "/metrics") {
+        return Span::none();
+    }
     let request_id = request_id::of(request);
     info_span!("request", method = %request.method(), route, request_id)
+}
+
+fn log_answer(response: &Response, latency: Duration, span: &Span) {
+    let status = response.status().as_u16();
+    let ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
+    if response.status().is_server_error() {
+        warn!(status, latency_ms = ms, "answered {status} after {ms} ms");
+    } else if !span.is_none() {
+        info!(status, latency_ms = ms, "answered {status} after {ms} ms");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{StatusCode, header};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered_in_the_envelope_and_without_its_message() {
+        let response = panicked(Box::new("sk-secret"));
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+        let body = axum::body::to_bytes(response.into_body(), 4096)
+            .await
+            .unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["error"]["code"], "internal_error");
+        assert_eq!(body["error"]["type"], "api_error");
+        assert!(!body.to_string().contains("sk-secret"), "{body}");
+    }
 }

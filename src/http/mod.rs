@@ -25,6 +25,7 @@ pub mod body;
 mod bounded_io;
 mod certificate;
 mod connection;
+pub mod expiry;
 mod framing;
 pub mod limits;
 pub mod listener;

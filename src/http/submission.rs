@@ -68,10 +68,12 @@ impl Submission {
                         state.metrics.submit_ended(SubmitEnd::Replayed);
                         return Ok(submitted);
                     }
-                    // The first was refused and has freed the key: this is a new try.
+                    // The first was refused and has freed the key: this is a new try, but not at once, lest we spin while
+                    // the key is still there.
                     if Instant::now() >= deadline {
                         return Err(ApiError::idempotency_in_flight());
                     }
+                    sleep(REPLAY_LOOK).await;
                 }
                 _ => return self.submit(state, submission_id).await,
             }
@@ -104,7 +106,13 @@ impl Submission {
         {
             SubmitReply::Accepted(seen) => accepted(state, id, seen).await,
             SubmitReply::Refused(answer) => {
-                info!(submission.id = %id, status = answer.status, "EvoLink refused the submit");
+                let status = answer.status;
+                if matches!(status, 401..=403) {
+                    // No app can help that: it is our key, its credits, or its rights.
+                    warn!(submission.id = %id, status, "EvoLink refused the submit for our account's sake ({status})");
+                } else {
+                    info!(submission.id = %id, status, "EvoLink refused the submit ({status})");
+                }
                 state.metrics.submit_ended(SubmitEnd::Refused);
                 self.free(state, id, Some(answer.body.clone())).await;
                 Ok(Submitted::Refused {
@@ -116,7 +124,7 @@ impl Submission {
                 warn!(submission.id = %id, reason, "EvoLink was not reached; nothing was sent");
                 state.metrics.submit_ended(SubmitEnd::Unreachable);
                 self.free(state, id, None).await;
-                Err(ApiError::evolink_unreachable())
+                Err(ApiError::evolink_unreachable().about(id))
             }
             SubmitReply::Unknown { reason, .. } => Err(unknown(state, id, &reason).await),
         }
@@ -148,6 +156,7 @@ async fn accepted(
     id: SubmissionId,
     seen: Observation,
 ) -> Result<Submitted, ApiError> {
+    let task_id = seen.task_id.clone();
     let entry = Entry::Observed {
         subject: Subject::Submission(id),
         observation: seen,
@@ -156,6 +165,7 @@ async fn accepted(
     };
     match record_patiently(state, entry).await {
         Ok(Receipt::Seen { .. }) => {
+            info!(submission.id = %id, task.id = %task_id, "EvoLink accepted the submit");
             state.metrics.submit_ended(SubmitEnd::Accepted);
             let view = state.store.find_task(&TaskName::Submission(id)).await;
             match view {
@@ -165,7 +175,7 @@ async fn accepted(
         }
         Ok(_) => Err(unknown(state, id, "the task id is another submission's").await),
         Err(error) => {
-            error!(submission.id = %id, error = %error, "could not record an accepted submit; its callback can");
+            error!(submission.id = %id, task.id = %task_id, error = %error, "could not record an accepted submit; its callback can");
             Err(ApiError::submit_outcome_unknown(id))
         }
     }

@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use tracing::Instrument as _;
 
 use super::auth::Caller;
 use super::body::{BodyBudget, BodyError, BudgetShare, declared_length, read_body};
@@ -42,8 +43,10 @@ pub async fn create(
     };
     // To its end on a worker of its own: a client that hangs up must not leave a submit half recorded.
     let submits = state.submits.clone();
-    let running = submits.spawn(async move { submission.run(&state).await });
-    let submitted = running.await.map_err(|_| ApiError::unavailable())??;
+    let running = async move { submission.run(&state).await };
+    let running = submits.spawn(running.in_current_span());
+    // It panicked, and perhaps after EvoLink was called: nothing that invites another try under a new key.
+    let submitted = running.await.map_err(|_| ApiError::internal())??;
     Ok(answer(submitted))
 }
 

@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 
 pub use super::certificate::TlsError;
 use super::certificate::{Identity, PemPair};
+use super::expiry::ExpiryLog;
 use crate::clock::Clock;
 
 /// The certificate that new handshakes get.
@@ -130,7 +131,9 @@ impl TlsSource {
     ) {
         let mut ticks = interval_at(Instant::now() + every, every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut expiry = ExpiryLog::default();
         loop {
+            expiry.look(self.not_after(), time(&self.clock));
             let is_asked_for = tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = reload.notified() => true,

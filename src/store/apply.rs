@@ -240,14 +240,21 @@ impl Ledger {
                 record.task.end_submit(State::Rejected);
                 record.refusal.clone_from(answer);
                 if let Some(key) = idempotency {
-                    self.keys.remove(&key.name);
-                    self.keys_made.retain(|name| *name != key.name);
-                    self.keys_freed.push(key.name.clone());
+                    self.free_key(&key.name, id);
                 }
             }
         }
         self.touched.push(index);
         Receipt::Done
+    }
+
+    /// Only while it is this submission's: told a second time, a refusal must not free the key of the next try.
+    fn free_key(&mut self, name: &str, id: SubmissionId) {
+        if self.keys.get(name).is_some_and(|(_, holder)| *holder == id) {
+            self.keys.remove(name);
+            self.keys_made.retain(|made| made != name);
+        }
+        self.keys_freed.push((name.to_owned(), id));
     }
 
     fn end_poll(&mut self, id: SubmissionId, ended: PollEnded) -> Receipt {

@@ -26,7 +26,7 @@ pub struct Ledger {
     /// Idempotency keys that are in force, by name.
     pub keys: HashMap<String, (Idempotency, SubmissionId)>,
     pub keys_made: Vec<String>,
-    pub keys_freed: Vec<String>,
+    pub keys_freed: Vec<(String, SubmissionId)>,
     pub touched: Vec<usize>,
     pub observations: Vec<NewObservation>,
     pub events: Vec<NewEvent>,

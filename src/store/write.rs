@@ -154,9 +154,10 @@ async fn write_quarantine(
 }
 
 async fn write_keys(connection: &mut SqliteConnection, ledger: &Ledger) -> Result<(), StoreError> {
-    for name in &ledger.keys_freed {
-        sqlx::query("DELETE FROM idempotency WHERE name = $1")
+    for (name, submission_id) in &ledger.keys_freed {
+        sqlx::query("DELETE FROM idempotency WHERE name = $1 AND submission_id = $2")
             .bind(name)
+            .bind(submission_id.to_string())
             .execute(&mut *connection)
             .await?;
     }

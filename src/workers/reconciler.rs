@@ -156,7 +156,10 @@ fn judge(reply: &PollReply, task_id: &TaskId) -> (PollEnd, Option<Duration>) {
             info!(task.id = %task_id, status = observation.status.as_str(), "EvoLink was asked about a task");
             (PollEnd::Seen, None)
         }
-        PollReply::Gone => (PollEnd::Gone, None),
+        PollReply::Gone => {
+            warn!(task.id = %task_id, "EvoLink does not know a task");
+            (PollEnd::Gone, None)
+        }
         PollReply::Throttled { retry_after } => (
             PollEnd::Throttled,
             Some(retry_after.unwrap_or(THROTTLE_PAUSE)),

@@ -112,6 +112,37 @@ fn an_api_key_comes_from_one_place() {
 }
 
 #[test]
+fn a_standing_url_is_minted_without_evolinks_key() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let ring = dir.path().join("ring.key");
+    std::fs::write(
+        &ring,
+        format!("k2 {}\nk1 {}\n", "ab".repeat(32), "cd".repeat(32)),
+    )
+    .expect("a file");
+    let ring = ring.to_str().expect("UTF-8");
+    let mint = |base_url: &str| {
+        let env = [
+            ("EVOLINK_RECEIVER__PUBLIC__BASE_URL", base_url),
+            ("EVOLINK_RECEIVER__CALLBACK_TOKENS__KEY_FILE", ring),
+        ];
+        run_env(&["callback-url", "--label", "shop"], &env)
+    };
+    let minted = mint("https://hooks.example.com/in/");
+    assert_eq!(code(&minted), Some(0), "{}", stderr(&minted));
+    // By the first key of the ring, and without a doubled slash.
+    let start = "https://hooks.example.com/in/callbacks/k2.~shop.";
+    assert!(stdout(&minted).starts_with(start), "{}", stdout(&minted));
+    let refused = mint("http://hooks.example.com");
+    assert_eq!(code(&refused), Some(78));
+    assert!(
+        stderr(&refused).contains("public.base_url: must be https"),
+        "{}",
+        stderr(&refused)
+    );
+}
+
+#[test]
 fn help_and_version_exit_with_0() {
     for args in [
         &["--help"][..],

@@ -2,16 +2,14 @@
 
 use std::path::Path;
 
+use jiff::Timestamp;
+
 use super::found;
 use super::surroundings::will_be_made;
 use crate::clock::Clock;
 use crate::config::{Finding, Level, Public, TlsMode};
+use crate::http::expiry::Left;
 use crate::http::tls::TlsSource;
-
-const DAY_MS: i64 = 24 * 3600 * 1000;
-
-/// How many days ahead an operator is told, and told again, that a certificate expires.
-const DAYS_AHEAD: [i64; 3] = [1, 7, 21];
 
 /// `None` if the configuration's own part has said it all.
 pub(super) fn certificate(public: &Public, clock: &Clock) -> Option<Finding> {
@@ -46,14 +44,18 @@ fn self_signed(folder: &Path, clock: &Clock) -> Finding {
 
 fn lasts(source: &TlsSource, cert: &Path, clock: &Clock) -> Finding {
     let (file, not_after) = (cert.display(), source.not_after());
-    let left_ms = not_after.as_millisecond() - clock.now().as_millis();
-    match DAYS_AHEAD.into_iter().find(|days| left_ms <= days * DAY_MS) {
-        None => Finding::ok("public.tls", format!("{file}: valid until {not_after}")),
-        Some(1) => {
+    let now = Timestamp::from_millisecond(clock.now().as_millis()).unwrap_or(Timestamp::MAX);
+    match Left::until(not_after, now) {
+        Left::Enough => Finding::ok("public.tls", format!("{file}: valid until {not_after}")),
+        Left::Expired => {
+            let message = format!("{file}: expired at {not_after}");
+            found(Level::Error, "public.tls", message)
+        }
+        Left::Days(1) => {
             let message = format!("{file}: expires within a day, at {not_after}");
             found(Level::Warning, "public.tls", message)
         }
-        Some(days) => {
+        Left::Days(days) => {
             let message = format!("{file}: expires within {days} days, at {not_after}");
             found(Level::Warning, "public.tls", message)
         }

@@ -72,6 +72,10 @@ fn evolink_key_comes_from_key_then_file_then_the_ecosystem_s_variable() {
     std::fs::write(&path, "\n").expect("a file");
     let empty = format!("evolink.api_key_file: {} is empty", path.display());
     assert_eq!(read(&toml, &ecosystem).expect_err("empty"), empty);
+    std::fs::write(&path, "sk-one\nsk-two\n").expect("a file");
+    let start = "evolink.api_key_file: holds a blank, a line break";
+    let two = read(&toml, &ecosystem).expect_err("two keys");
+    assert!(two.starts_with(start) && !two.contains("sk-"), "{two}");
     std::fs::remove_file(&path).expect("it was there");
     let absent = read(&toml, &ecosystem).expect_err("absent");
     let start = format!("evolink.api_key_file: could not read {}: ", path.display());

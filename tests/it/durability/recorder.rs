@@ -7,10 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use evolink_receiver::clock::Clock;
 use evolink_receiver::domain::callback_token::Subject;
+use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::observation::{Observation, Source};
 use evolink_receiver::domain::polling::Pace;
 use evolink_receiver::metrics::Metrics;
-use evolink_receiver::store::entry::{Entry, Receipt};
+use evolink_receiver::store::entry::{Entry, Idempotency, Intent, Receipt, SubmitEnded};
 use evolink_receiver::store::recorder::{Recorder, RecorderWorker};
 use evolink_receiver::store::{Store, StoreError};
 use futures_util::FutureExt;
@@ -230,4 +231,48 @@ async fn cancelled_callers_leave_no_transaction_behind() {
     bench.assert_no_transaction_is_open().await;
     let faults = check::faults(&bench.path, &[]).await;
     assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_told_twice_does_not_free_the_key_of_the_next_try() {
+    let (bench, worker) = Bench::new().await;
+    let stop = CancellationToken::new();
+    let worker = tokio::spawn(worker.run(stop.clone()));
+    let key = Idempotency {
+        name: "web/abcdefghijklmnop".to_owned(),
+        fingerprint: [7; 32],
+    };
+    let intend = async |id| {
+        let intent = Intent {
+            submission_id: id,
+            client: None,
+            request: Bytes::from_static(b"{}"),
+            idempotency: Some(key.clone()),
+        };
+        bench.recorder.record(Entry::Intent(intent)).await.unwrap()
+    };
+    let refuse = async |submission_id| {
+        let ended = SubmitEnded::Refused {
+            answer: None,
+            idempotency: Some(key.clone()),
+        };
+        let entry = Entry::SubmitEnded {
+            submission_id,
+            ended,
+        };
+        bench.recorder.record(entry).await.unwrap();
+    };
+    let [first, second, third] = [(); 3].map(|()| SubmissionId::new(Clock::System.now()));
+    assert!(!matches!(intend(first).await, Receipt::Replay(_)));
+    refuse(first).await;
+    assert!(!matches!(intend(second).await, Receipt::Replay(_)));
+    // The first answer of the recorder was lost, say, and its caller told it once more.
+    refuse(first).await;
+    let again = intend(third).await;
+    assert!(
+        matches!(again, Receipt::Replay(id) if id == second),
+        "{again:?}"
+    );
+    stop.cancel();
+    worker.await.unwrap();
 }

@@ -273,7 +273,11 @@ async fn e7_where_no_connection_is_made_nothing_was_sent() {
         answer.assert_error(503, "evolink_unreachable", None, url);
         assert!(answer.header("retry-after").is_some());
         let page = get(&app, "/v1/tasks").await.body;
-        assert_eq!(page["data"][0]["receiver"]["state"], "rejected", "{url}");
+        let record = &page["data"][0]["receiver"];
+        assert_eq!(record["state"], "rejected", "{url}");
+        let id = record["submission_id"].as_str();
+        assert_eq!(answer.header("x-submission-id"), id, "{url}");
+        assert_eq!(answer.body["error"]["submission_id"].as_str(), id, "{url}");
         assert_eq!(row_counts(&app).await[0], 1);
     }
     assert!(plain.requests().is_empty());
