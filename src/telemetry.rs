@@ -124,7 +124,6 @@ const UNTRUSTED_CHARS_MAX: usize = 256;
 
 impl<'a> Untrusted<'a> {
     /// The same with another bound, where a person wants to read all of it.
-    #[must_use]
     pub fn up_to(text: &'a str, chars_max: usize) -> impl fmt::Display + 'a {
         fmt::from_fn(move |f| write_untrusted(f, text, chars_max))
     }

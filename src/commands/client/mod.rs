@@ -49,9 +49,6 @@ pub async fn submit(args: &SubmitArgs, out: &mut impl Write) -> Result<(), Comma
 }
 
 /// Lists a page of tasks.
-///
-/// # Errors
-/// Not reached, or not answered 2xx.
 pub async fn list(args: &TasksListArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let page = api(&args.client)?.list(&list_query(args)).await?;
     if args.json {

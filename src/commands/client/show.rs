@@ -18,9 +18,6 @@ const MESSAGE_CHARS_MAX: usize = 4096;
 const URL_CHARS_MAX: usize = 4096;
 
 /// Shows one task and its time line.
-///
-/// # Errors
-/// Not reached, or not answered 2xx.
 pub async fn show(args: &TasksShowArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let api = super::api(&args.client)?;
     let task = api.task(&args.id).await?;
