@@ -22,6 +22,7 @@ pub mod key_ring;
 pub mod metrics;
 pub mod process;
 pub mod telemetry;
+pub mod untrusted;
 
 pub mod cli;
 pub mod commands;

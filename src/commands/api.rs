@@ -13,7 +13,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::exit::{CommandError, Exit};
-use crate::telemetry::Untrusted;
+use crate::untrusted::Untrusted;
 
 /// Beyond the 30 s that a submit is given for EvoLink, and the 60 s that a question may wait.
 const TIMEOUT: Duration = Duration::from_secs(75);

@@ -17,7 +17,7 @@ use crate::cli::{ClientArgs, SubmitArgs, TasksListArgs};
 use crate::commands::api::{Api, is_terminal, outcome_after_ms, seconds, state, take_data, text};
 use crate::commands::table::table;
 use crate::exit::{CommandError, Exit};
-use crate::telemetry::Untrusted;
+use crate::untrusted::Untrusted;
 
 /// How often a task is looked at while its outcome is waited for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
