@@ -28,7 +28,6 @@ pub struct Ledger {
     /// Names of `keys` that this batch adds, and of those that it takes out.
     pub keys_made: Vec<String>,
     pub keys_freed: Vec<String>,
-    /// Records that may have changed, some of them more than once.
     pub touched: Vec<usize>,
     pub observations: Vec<NewObservation>,
     pub events: Vec<NewEvent>,
