@@ -269,7 +269,6 @@ impl Cli {
 }
 
 /// The version, and the commit if the build knew it.
-#[must_use]
 pub fn version() -> &'static str {
     static VERSION: LazyLock<String> = LazyLock::new(|| {
         let version = env!("CARGO_PKG_VERSION");

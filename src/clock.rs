@@ -14,12 +14,10 @@ pub enum Clock {
 }
 
 impl Clock {
-    #[must_use]
     pub fn manual(now: Timestamp) -> Self {
         Self::Manual(Arc::new(AtomicI64::new(now.as_millis())))
     }
 
-    #[must_use]
     pub fn now(&self) -> Timestamp {
         match self {
             Self::System => system_now(),

@@ -16,7 +16,7 @@ pub enum Exit {
     DataErr = 65,
     /// Something that is needed cannot be reached, or an internal fault.
     Unavailable = 69,
-    /// Try again later: the database is in use.
+    /// Try again later: the store is in use, the disk failed, the service is overloaded.
     TempFail = 75,
     /// The configuration is wrong.
     Config = 78,
@@ -36,7 +36,6 @@ pub struct CommandError {
 }
 
 impl CommandError {
-    #[must_use]
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self {
             exit,

@@ -1,12 +1,19 @@
 //! evolink-receiver: receives EvoLink's callbacks, keeps every task's outcome durably and exactly once,
 //! and hands it to apps. Read the modules in the order in which they stand here.
 
-pub mod app;
-pub mod domain;
-pub mod evolink;
+// How a callback comes in, what it means, where it is kept.
 pub mod http;
+
+pub mod domain;
+
 pub mod store;
+
+// How a task is asked of EvoLink, what happens when no callback comes, and who puts all of it together.
+pub mod evolink;
+
 pub mod workers;
+
+pub mod app;
 
 pub mod clock;
 pub mod config;
@@ -15,6 +22,7 @@ pub mod key_ring;
 pub mod metrics;
 pub mod process;
 pub mod telemetry;
+pub mod untrusted;
 
 pub mod cli;
 pub mod commands;

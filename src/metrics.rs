@@ -81,7 +81,6 @@ impl EncodeLabelValue for Name {
 }
 
 impl Metrics {
-    #[must_use]
     pub fn new() -> Self {
         let mut metrics = Self {
             registry: Arc::default(),
@@ -185,7 +184,6 @@ impl Metrics {
     }
 
     /// Everything in the text format of OpenMetrics.
-    #[must_use]
     pub fn render(&self) -> String {
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("a String takes any text");

@@ -3,7 +3,6 @@
 //! `serve` logs to stdout, where containers look for logs. Every other command logs to stderr, because its stdout is
 //! its result and may be read by a program. On a terminal a line is text for people, else it is JSON.
 
-use std::fmt::{self, Write as _};
 use std::io::{IsTerminal, Write as _, stderr, stdout};
 use std::panic::PanicHookInfo;
 
@@ -115,51 +114,6 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     );
 }
 
-/// Text that someone else chose, for a log line or a terminal: at most 256 characters, and nothing in it can start a
-/// new line, move the cursor, or make the reader see another order of characters than there is.
-#[derive(Debug, Clone, Copy)]
-pub struct Untrusted<'a>(pub &'a str);
-
-const UNTRUSTED_CHARS_MAX: usize = 256;
-
-impl<'a> Untrusted<'a> {
-    /// The same with another bound, where a person wants to read all of it.
-    #[must_use]
-    pub fn up_to(text: &'a str, chars_max: usize) -> impl fmt::Display + 'a {
-        fmt::from_fn(move |f| write_untrusted(f, text, chars_max))
-    }
-}
-
-impl fmt::Display for Untrusted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_untrusted(f, self.0, UNTRUSTED_CHARS_MAX)
-    }
-}
-
-fn write_untrusted(f: &mut fmt::Formatter<'_>, text: &str, chars_max: usize) -> fmt::Result {
-    let mut characters = text.chars();
-    for character in characters.by_ref().take(chars_max) {
-        if is_misleading(character) {
-            write!(f, "{}", character.escape_default())?;
-        } else {
-            f.write_char(character)?;
-        }
-    }
-    if characters.next().is_some() {
-        f.write_char('…')?;
-    }
-    Ok(())
-}
-
-/// Controls, line and paragraph separators, and what changes the direction of text.
-fn is_misleading(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}'
-        )
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{self, Write};
@@ -169,7 +123,8 @@ mod tests {
     use tracing::{info, info_span};
     use tracing_subscriber::EnvFilter;
 
-    use super::{Untrusted, json_lines, log_panic};
+    use super::{json_lines, log_panic};
+    use crate::untrusted::Untrusted;
 
     #[derive(Clone, Default)]
     struct Captured(Arc<Mutex<Vec<u8>>>);
@@ -194,27 +149,6 @@ mod tests {
         text.lines()
             .map(|line| serde_json::from_str(line).expect(line))
             .collect()
-    }
-
-    #[test]
-    fn untrusted_text_cannot_forge_a_line() {
-        let forged = "a\r\nERROR b\u{1b}[31m\u{202e}c\u{2066}d\u{2028}e\u{9b}f\0";
-        let shown = Untrusted(forged).to_string();
-        assert_eq!(
-            shown,
-            r"a\r\nERROR b\u{1b}[31m\u{202e}c\u{2066}d\u{2028}e\u{9b}f\u{0}"
-        );
-        assert_eq!(Untrusted("grün 🐈 \"x\"").to_string(), "grün 🐈 \"x\"");
-    }
-
-    #[test]
-    fn untrusted_text_is_cut_at_256_characters() {
-        let exact = "ü".repeat(256);
-        assert_eq!(Untrusted(&exact).to_string(), exact);
-        let longer = format!("{exact}x");
-        assert_eq!(Untrusted(&longer).to_string(), format!("{exact}…"));
-        assert_eq!(Untrusted::up_to(&longer, 257).to_string(), longer);
-        assert_eq!(Untrusted::up_to("a\nb", 2).to_string(), r"a\n…");
     }
 
     #[test]

@@ -120,39 +120,29 @@ impl App {
     }
 
     /// Where EvoLink is listened to.
-    ///
-    /// # Errors
-    /// If the system does not say.
     pub fn public_address(&self) -> std::io::Result<SocketAddr> {
         self.public.local_addr()
     }
 
     /// Where apps and operators are listened to.
-    ///
-    /// # Errors
-    /// If the system does not say.
     pub fn internal_address(&self) -> std::io::Result<SocketAddr> {
         self.internal.local_addr()
     }
 
     /// What callers must trust if the certificate is our own.
-    #[must_use]
     pub fn certificate_pem(&self) -> Option<String> {
         self.tls.as_ref().map(|tls| tls.certificate_pem())
     }
 
-    #[must_use]
     pub fn key_ring(&self) -> &KeyRing {
         &self.key_ring
     }
 
-    #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
     /// To be notified when the certificate files should be looked at now.
-    #[must_use]
     pub fn reload(&self) -> Arc<Notify> {
         Arc::clone(&self.reload)
     }

@@ -88,6 +88,13 @@ pub fn public_limits(config: &Config) -> Limits {
     }
 }
 
+pub fn internal_limits(config: &Config) -> Limits {
+    Limits {
+        connections_max: config.internal.max_connections,
+        ..Limits::internal()
+    }
+}
+
 pub fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, CommandError> {
     let listen = || {
         let socket = match address {
@@ -105,11 +112,4 @@ pub fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, CommandError>
             format!("{key}: cannot listen on {address}: {error}"),
         )
     })
-}
-
-pub fn internal_limits(config: &Config) -> Limits {
-    Limits {
-        connections_max: config.internal.max_connections,
-        ..Limits::internal()
-    }
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::exit::{CommandError, Exit};
-use crate::telemetry::Untrusted;
+use crate::untrusted::Untrusted;
 
 /// Beyond the 30 s that a submit is given for EvoLink, and the 60 s that a question may wait.
 const TIMEOUT: Duration = Duration::from_secs(75);
@@ -36,8 +36,6 @@ pub struct Api {
 }
 
 impl Api {
-    /// # Errors
-    /// If the system gives no HTTP client.
     pub fn new(base: Url, key: Option<SecretString>) -> Result<Self, CommandError> {
         let mut http = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -58,31 +56,22 @@ impl Api {
     }
 
     /// Without a slash at its end.
-    #[must_use]
     pub fn base_url(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
     }
 
-    /// # Errors
-    /// Not reached, or not answered 2xx.
     pub async fn task(&self, id: &str) -> Result<Value, CommandError> {
         self.send(self.http.get(self.url(&["v1", "tasks", id])?))
             .await
     }
 
     /// How a task came to be what it is: observations and events.
-    ///
-    /// # Errors
-    /// Not reached, or not answered 2xx.
     pub async fn history(&self, id: &str) -> Result<Vec<Value>, CommandError> {
         let url = self.url(&["v1", "tasks", id, "events"])?;
         Ok(take_data(self.send(self.http.get(url)).await?))
     }
 
     /// A page of tasks as it came: `data` and `next`.
-    ///
-    /// # Errors
-    /// Not reached, or not answered 2xx.
     pub async fn list(&self, query: &[(&str, String)]) -> Result<Value, CommandError> {
         let mut url = self.url(&["v1", "tasks"])?;
         if !query.is_empty() {
@@ -91,8 +80,6 @@ impl Api {
         self.send(self.http.get(url)).await
     }
 
-    /// # Errors
-    /// Not reached, or not accepted.
     pub async fn submit(
         &self,
         body: &Value,
@@ -165,7 +152,6 @@ impl Api {
 }
 
 /// The `data` of a page.
-#[must_use]
 pub fn take_data(mut page: Value) -> Vec<Value> {
     match page.get_mut("data").map(Value::take) {
         Some(Value::Array(data)) => data,
@@ -174,33 +160,28 @@ pub fn take_data(mut page: Value) -> Vec<Value> {
 }
 
 /// The text at a JSON pointer.
-#[must_use]
 pub fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
     value.pointer(pointer)?.as_str()
 }
 
 /// What our service says of a task's state; empty if it is none of our tasks.
-#[must_use]
 pub fn state(task: &Value) -> &str {
     text(task, "/receiver/state").unwrap_or_default()
 }
 
 /// From a task's submit to its outcome.
-#[must_use]
 pub fn outcome_after_ms(task: &Value) -> Option<i64> {
     let outcome = time_ms(task, "/receiver/outcome_at")?;
     Some(outcome - time_ms(task, "/receiver/submitted_at")?)
 }
 
 /// A time of ours, in milliseconds since the Unix epoch.
-#[must_use]
 pub fn time_ms(value: &Value, pointer: &str) -> Option<i64> {
     let time: jiff::Timestamp = text(value, pointer)?.parse().ok()?;
     Some(time.as_millisecond())
 }
 
 /// Milliseconds as seconds, for people.
-#[must_use]
 pub fn seconds(ms: i64) -> String {
     let sign = if ms < 0 { "-" } else { "" };
     let ms = ms.unsigned_abs();
@@ -208,7 +189,6 @@ pub fn seconds(ms: i64) -> String {
 }
 
 /// Whether nothing more is going to happen to a task by itself.
-#[must_use]
 pub fn is_terminal(state: &str) -> bool {
     matches!(
         state,

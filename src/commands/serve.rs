@@ -35,18 +35,12 @@ pub async fn serve(args: &ConfigArgs) -> Result<(), CommandError> {
 }
 
 /// Runs EvoLink's stand-in until SIGTERM or SIGINT.
-///
-/// # Errors
-/// What kept it from starting.
 pub async fn simulate(args: SimulateArgs) -> Result<(), CommandError> {
     simulator::run_until(args.into(), stop_on_signal()?).await?;
     Ok(())
 }
 
 /// Cancelled by the first SIGTERM or SIGINT. The second one finds the default handler's effect: the process ends.
-///
-/// # Errors
-/// If the system gives no signals.
 pub fn stop_on_signal() -> Result<CancellationToken, CommandError> {
     let mut terminate = signal(SignalKind::terminate()).context("could not listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("could not listen for SIGINT")?;

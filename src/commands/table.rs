@@ -3,7 +3,6 @@
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
 
 /// An empty table. The columns in `right` hold numbers.
-#[must_use]
 pub fn table<const N: usize>(header: [&str; N], right: &[usize]) -> Table {
     let mut table = Table::new();
     table

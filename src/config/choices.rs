@@ -16,7 +16,6 @@ macro_rules! choice {
         impl $name {
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }
             }

@@ -25,7 +25,6 @@ pub struct Finding {
 }
 
 impl Finding {
-    #[must_use]
     pub fn ok(key: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             level: Level::Ok,
@@ -49,8 +48,6 @@ impl fmt::Display for Finding {
 }
 
 impl Config {
-    /// # Errors
-    /// The first relation that does not hold.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let mut findings = self.findings().into_iter();
         match findings.find(|finding| finding.level == Level::Error) {
@@ -72,7 +69,6 @@ impl Config {
     }
 
     /// Every warning and every error, in the order of the sections.
-    #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
         let mut found = Found::default();
         relations::check(&mut found, self);

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn host_patterns() {
+    fn a_host_pattern_is_a_host_or_a_subdomain_wildcard_with_a_port_if_allowed() {
         for good in [
             "cdn.evolink.ai",
             "*.svc.cluster.local",

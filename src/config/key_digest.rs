@@ -13,13 +13,11 @@ use subtle::ConstantTimeEq;
 pub struct KeyDigest([u8; 32]);
 
 impl KeyDigest {
-    #[must_use]
     pub fn of(key: &str) -> Self {
         Self(Sha256::digest(key.as_bytes()).into())
     }
 
     /// Compares in constant time. Use this, not `==`, on anything that a caller has sent.
-    #[must_use]
     pub fn matches(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }

@@ -1,6 +1,6 @@
 //! The configuration: one struct a section of `config.example.toml`, which lists every key.
 //!
-//! A `Config` comes from [`Config::load`] (file, then environment, then defaults) and is judged by
+//! A `Config` comes from [`Config::load`] (defaults, then the file, then the environment; what comes later wins) and is judged by
 //! [`Config::validate`]. Every complaint is one line that begins with the key. No value of these types shows a
 //! secret when it is printed or serialised. After the start nobody reads the environment again.
 
@@ -54,7 +54,6 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    #[must_use]
     pub fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             key: key.into(),

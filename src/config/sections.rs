@@ -65,13 +65,11 @@ impl Default for Public {
 
 impl Public {
     /// The path under which the public listener serves callbacks: the path of `base_url`, then `/callbacks/`.
-    #[must_use]
     pub fn callback_path(&self) -> String {
         format!("{}/callbacks/", self.base_url.path().trim_end_matches('/'))
     }
 
     /// What EvoLink is told to call.
-    #[must_use]
     pub fn callback_url(&self, token: &str) -> String {
         let base_url = self.base_url.as_str().trim_end_matches('/');
         format!("{base_url}/callbacks/{token}")

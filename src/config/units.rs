@@ -21,23 +21,19 @@ const SIZE_UNITS: [(&str, u64); 4] = [
 ];
 
 impl ByteSize {
-    #[must_use]
     pub const fn bytes(bytes: u64) -> Self {
         Self(bytes)
     }
 
-    #[must_use]
     pub const fn kib(kib: u64) -> Self {
         Self(kib * 1024)
     }
 
-    #[must_use]
     pub const fn as_u64(self) -> u64 {
         self.0
     }
 
     /// For lengths in memory. A size beyond the address space counts as the largest there is.
-    #[must_use]
     pub fn as_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
@@ -148,7 +144,6 @@ pub struct Network {
 
 impl Network {
     /// An IPv4 address mapped into IPv6 counts as the IPv4 address that it is.
-    #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {

@@ -25,7 +25,6 @@ impl EventType {
         Self::Unresolved,
     ];
 
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Submitted => "task.submitted",
@@ -38,13 +37,11 @@ impl EventType {
         }
     }
 
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
     /// The event that tells of `state`; `None` for states that only the submitting app hears of.
-    #[must_use]
     pub const fn of(state: State) -> Option<Self> {
         match state {
             State::Submitting | State::SubmitUnknown | State::Rejected => None,

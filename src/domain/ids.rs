@@ -17,14 +17,12 @@ impl TaskId {
     pub const BYTES_MAX: usize = 128;
 
     /// `None` if `text` cannot be a task id.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         ((1..=Self::BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed))
             .then(|| Self(text.into()))
     }
 
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -53,7 +51,6 @@ impl SubmissionId {
     ///
     /// # Panics
     /// If the operating system has no randomness to give: nothing that follows would be safe.
-    #[must_use]
     pub fn new(now: Timestamp) -> Self {
         let mut random = [0; 10];
         getrandom::fill(&mut random).expect("the operating system gives random bytes");
@@ -62,7 +59,6 @@ impl SubmissionId {
     }
 
     /// The time at which the id was made; the callback token's age is told by it.
-    #[must_use]
     pub fn made_at(self) -> Timestamp {
         let millis = self.0.as_u128() >> 80;
         Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))

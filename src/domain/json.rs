@@ -58,8 +58,7 @@ pub enum JsonError {
 pub struct Fields(IndexMap<String, Box<RawValue>>);
 
 impl Fields {
-    /// # Errors
-    /// `JsonError` if `bytes` are not one JSON object by rule B4.
+    /// By rule B4.
     pub fn parse(bytes: &[u8]) -> Result<Self, JsonError> {
         let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
         let text = std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?;
@@ -69,24 +68,20 @@ impl Fields {
     }
 
     /// The object in member `key`, if there is one: EvoLink's body may be wrapped in `data`.
-    #[must_use]
     pub fn object(&self, key: &str) -> Option<Self> {
         serde_json::from_str(self.0.get(key)?.get()).ok()
     }
 
-    #[must_use]
     pub fn contains(&self, key: &str) -> bool {
         self.0.contains_key(key)
     }
 
     /// The value of `key` as a `T`; `None` if it is absent or something else.
-    #[must_use]
     pub fn read<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
         serde_json::from_str(self.0.get(key)?.get()).ok()
     }
 
     /// The text of the value of `key`.
-    #[must_use]
     pub fn text(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(|value| value.get())
     }
@@ -96,9 +91,6 @@ impl Fields {
     }
 
     /// Sets `key` to `value`, in its old place if it has one.
-    ///
-    /// # Panics
-    /// If `value` has no JSON form, which no type of ours lacks.
     pub fn set(&mut self, key: &str, value: &impl Serialize) {
         let value = serde_json::value::to_raw_value(value).expect("our own types have a JSON form");
         self.0.insert(key.to_owned(), value);

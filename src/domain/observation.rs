@@ -86,13 +86,11 @@ impl Observation {
 
     /// The task object to show: EvoLink's members as they came, with `id` and `status` under their documented names
     /// and spellings.
-    #[must_use]
     pub fn into_fields(self) -> Fields {
         self.fields
     }
 
     /// `error.message`, for people. `None` if there is none.
-    #[must_use]
     pub fn error_message(&self) -> Option<String> {
         let (ErrorMember::Object { message } | ErrorMember::Text(message)) =
             self.fields.read("error")?;
@@ -101,7 +99,6 @@ impl Observation {
 
     /// What two statements of the same outcome have in common: the result URLs without their query strings, whatever
     /// their order (rule B7).
-    #[must_use]
     pub fn results_digest(&self) -> ResultsDigest {
         let mut urls: Vec<&str> = self.results.iter().map(|url| without_query(url)).collect();
         urls.sort_unstable();
@@ -130,12 +127,10 @@ impl fmt::Debug for Observation {
 pub struct ResultsDigest([u8; 32]);
 
 impl ResultsDigest {
-    #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 
-    #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

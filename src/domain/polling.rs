@@ -18,14 +18,12 @@ pub struct Pace {
 
 impl Pace {
     /// The first poll of a task that was accepted at `now`.
-    #[must_use]
     pub fn first_poll(&self, now: Timestamp, estimated_time: Option<Duration>) -> Timestamp {
         let estimated = estimated_time.unwrap_or_default().min(self.give_up_after);
         now.after(self.first_poll_after.max(estimated))
     }
 
     /// The next poll of a task that was asked about `polls` times, the last time at `now`: the gap doubles.
-    #[must_use]
     pub fn next_poll(&self, now: Timestamp, polls: u32) -> Timestamp {
         let doubled = self
             .interval_min
@@ -34,7 +32,6 @@ impl Pace {
     }
 
     /// The soonest poll that something suspicious may ask for.
-    #[must_use]
     pub fn soonest_poll(&self, now: Timestamp, polled_at: Option<Timestamp>) -> Timestamp {
         polled_at.map_or(now, |polled| now.max(polled.after(self.interval_min)))
     }

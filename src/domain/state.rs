@@ -1,4 +1,4 @@
-//! Where a task is.
+//! The states of a task. What moves a task from one to another is in `task`, under which they are known outside.
 
 /// Where a task is; finer than EvoLink's `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,7 +31,6 @@ impl State {
         Self::Unresolved,
     ];
 
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Submitting => "submitting",
@@ -46,19 +45,16 @@ impl State {
         }
     }
 
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
 
     /// Whether this is an outcome, which never changes.
-    #[must_use]
     pub const fn is_outcome(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
 
     /// Whether EvoLink has been heard to know this task.
-    #[must_use]
     pub const fn is_confirmed(self) -> bool {
         !matches!(
             self,

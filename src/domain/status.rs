@@ -1,4 +1,4 @@
-//! The words of an observation: how far a task is, and by which way that became known.
+//! The words of an observation: how far a task is, and by which way that became known. Known outside under `observation`.
 
 /// The longest `status` that is read, in characters.
 const STATUS_CHARS_MAX: usize = 64;
@@ -32,7 +32,6 @@ impl Status {
         })
     }
 
-    #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
             Self::Pending => "pending",
@@ -55,7 +54,6 @@ pub enum Source {
 }
 
 impl Source {
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Submit => "submit",
@@ -65,7 +63,6 @@ impl Source {
         }
     }
 
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Submit, Self::Callback, Self::Poll, Self::Replay]
             .into_iter()

@@ -27,7 +27,6 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Recorded => "recorded",
@@ -95,7 +94,6 @@ enum Word {
 
 impl Task {
     /// A task as it is before anything is known of it.
-    #[must_use]
     pub const fn new(submission_id: SubmissionId, state: State, submitted_at: Timestamp) -> Self {
         Self {
             submission_id,
@@ -212,7 +210,7 @@ impl Task {
         self.become_state(state, source);
         self.outcome_at = Some(now);
         self.next_poll_at = None;
-        self.progress = self.progress.max(seen.progress.unwrap_or(0));
+        self.raise_progress(seen);
         self.results_digest = (state == State::Completed).then(|| seen.results_digest());
         Seen {
             verdict: Verdict::Recorded,
@@ -231,29 +229,20 @@ impl Task {
                 return Seen::unmoved(Verdict::Unchanged);
             }
         };
-        let progressed = seen
-            .progress
-            .is_some_and(|progress| progress > self.progress);
         if moves {
             self.become_state(state, source);
         }
-        if progressed {
-            self.progress = seen.progress.unwrap_or(self.progress);
-        }
+        let progressed = self.raise_progress(seen);
         if !moves && !progressed {
             return Seen::unmoved(Verdict::Unchanged);
         }
         // What came in the wrong order must not be shown as a step back, neither in progress nor in status.
-        let behind = state == State::Pending && self.state != State::Pending;
-        let shown = !behind
-            && seen
-                .progress
-                .is_none_or(|progress| progress >= self.progress);
+        let status_behind = state == State::Pending && self.state != State::Pending;
         Seen {
             verdict: Verdict::Recorded,
             event: moves.then(|| EventType::of(self.state)).flatten(),
             moved: true,
-            shown,
+            shown: !status_behind && !self.is_ahead_of(seen),
         }
     }
 
@@ -269,28 +258,31 @@ impl Task {
             // Also for an unresolved task: it takes so many polls to believe this one.
             self.next_poll_at = Some(pace.next_poll(now, self.polls));
         }
-        let forward = seen
-            .progress
-            .is_none_or(|progress| progress >= self.progress);
         let unknown = matches!(seen.status, Status::Unknown(_));
-        let progressed = unknown
-            && seen
-                .progress
-                .is_some_and(|progress| progress > self.progress);
-        if progressed {
-            self.progress = seen.progress.unwrap_or(self.progress);
-        }
+        let progressed = unknown && self.raise_progress(seen);
         Seen {
             verdict: Verdict::Recorded,
             event: adopted.then_some(EventType::Submitted),
             moved: adopted || progressed,
-            shown: unknown && forward,
+            shown: unknown && !self.is_ahead_of(seen),
         }
     }
 
     fn become_state(&mut self, state: State, source: Source) {
         self.state = state;
         self.source = Some(source);
+    }
+
+    /// Takes over the progress that `seen` tells of, if it is more than is known.
+    fn raise_progress(&mut self, seen: &Observation) -> bool {
+        let higher = seen.progress.filter(|progress| *progress > self.progress);
+        self.progress = higher.unwrap_or(self.progress);
+        higher.is_some()
+    }
+
+    fn is_ahead_of(&self, seen: &Observation) -> bool {
+        seen.progress
+            .is_some_and(|progress| progress < self.progress)
     }
 
     fn count_poll(&mut self, seen: &Observation, now: Timestamp, pace: &Pace) {

@@ -10,17 +10,14 @@ use serde::{Serialize, Serializer};
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 
-    #[must_use]
     pub const fn as_millis(self) -> i64 {
         self.0
     }
 
-    #[must_use]
     pub const fn as_seconds(self) -> i64 {
         self.0.div_euclid(1000)
     }
@@ -37,7 +34,6 @@ impl Timestamp {
     }
 
     /// Time since `earlier`; zero when the clock went back.
-    #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }

@@ -55,9 +55,6 @@ impl EvolinkClient {
     }
 
     /// As `new`, and trusts `roots` besides those of the system.
-    ///
-    /// # Errors
-    /// As `new`.
     pub fn with_roots(
         mut base_url: Url,
         api_key: SecretString,

@@ -27,7 +27,6 @@ enum Code {
 
 impl ErrorEnvelope {
     /// `None` if `body` holds no error.
-    #[must_use]
     pub fn parse(body: &[u8]) -> Option<Self> {
         let outer = Fields::parse(body).ok()?;
         if let Some(message) = outer.read::<String>("error") {
@@ -50,7 +49,6 @@ impl ErrorEnvelope {
     }
 
     /// Whether the error's code is `code`.
-    #[must_use]
     pub fn has_code(body: &[u8], code: &str) -> bool {
         Self::parse(body).is_some_and(|error| error.code.as_deref() == Some(code))
     }

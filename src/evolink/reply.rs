@@ -126,7 +126,6 @@ impl PollReply {
 
 impl Answer {
     /// How long EvoLink asks us to wait, between 1 s and 1 h.
-    #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         retry_after(self.retry_after.as_deref(), self.date.as_deref())
     }

@@ -10,7 +10,6 @@ const LONGEST: Duration = Duration::from_hours(1);
 
 /// How long to wait, between 1 s and 1 h. `date` is the `Date` of the same answer: a date is measured against the
 /// clock that made it, not against ours. `None` if the value is absent, unusable, or in the past.
-#[must_use]
 pub fn retry_after(value: Option<&str>, date: Option<&str>) -> Option<Duration> {
     let value = value?.trim();
     let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -17,7 +17,7 @@ use crate::domain::observation::Source;
 use crate::domain::task::Verdict;
 use crate::metrics::{CallbackEnd, Metrics};
 use crate::store::entry::{Entry, Receipt};
-use crate::telemetry::Untrusted;
+use crate::untrusted::Untrusted;
 
 pub async fn receive(
     State(state): State<PublicState>,

@@ -62,9 +62,3 @@ impl Limits {
         }
     }
 }
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self::public()
-    }
-}

@@ -1,6 +1,20 @@
 //! How it comes in: the serve loop with its limits, certificates, and the handlers of both listeners. Arrows point from
 //! here to `store`, `evolink` and `domain`; `http` and `workers` do not know each other.
 
+// From the socket to a request: accepted, decrypted, read within limits. Both listeners stand on it.
+mod admission;
+mod bounded_io;
+mod connection;
+mod framing;
+pub mod limits;
+pub mod listener;
+
+mod certificate;
+pub mod expiry;
+pub mod tls;
+
+pub mod body;
+
 // What EvoLink reaches.
 mod callbacks;
 mod extract;
@@ -18,15 +32,3 @@ mod submission;
 mod submit;
 mod task_object;
 mod tasks;
-
-// What both stand on.
-mod admission;
-pub mod body;
-mod bounded_io;
-mod certificate;
-mod connection;
-pub mod expiry;
-mod framing;
-pub mod limits;
-pub mod listener;
-pub mod tls;

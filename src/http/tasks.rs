@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use bytes::Bytes;
 use http::StatusCode;
@@ -35,7 +36,7 @@ pub struct TaskPage {
 
 pub async fn show(
     State(state): State<InternalState>,
-    id: Result<Path<String>, axum::extract::rejection::PathRejection>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Fields>, ApiError> {
     let view = find(&state, id.ok()).await?;
     Ok(Json(task_object::of_view(&view)))
@@ -62,7 +63,7 @@ pub async fn list(
 
 pub async fn history(
     State(state): State<InternalState>,
-    id: Result<Path<String>, axum::extract::rejection::PathRejection>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let view = find(&state, id.ok()).await?;
     let items = match view.record.seq {

@@ -67,7 +67,7 @@ impl TlsSource {
         Self::from_pair(&pair, Some(files), clock)
     }
 
-    /// Mode `self-signed`, kept nowhere: for demos and tests. Names are DNS names or IP addresses.
+    /// Mode `self-signed`, kept nowhere: for tests. Names are DNS names or IP addresses.
     pub fn self_signed(names: &[String], clock: Clock) -> Result<Self, TlsError> {
         let (cert, key) = (
             Path::new("the self-signed certificate"),
@@ -97,7 +97,6 @@ impl TlsSource {
     }
 
     /// Where a self-signed certificate and its key are kept.
-    #[must_use]
     pub fn self_signed_files(dir: &Path) -> (PathBuf, PathBuf) {
         (dir.join("self-signed.crt"), dir.join("self-signed.key"))
     }

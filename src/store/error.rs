@@ -44,13 +44,11 @@ pub enum StoreError {
 
 impl StoreError {
     /// Whether nothing may be acknowledged any more until the database was opened anew.
-    #[must_use]
     pub const fn is_fatal(&self) -> bool {
         matches!(self, Self::Damaged(_) | Self::DiskFailed(_))
     }
 
     /// Whether one entry of a batch may be to blame, so that the others deserve another try without it.
-    #[must_use]
     pub const fn may_be_one_entry(&self) -> bool {
         matches!(self, Self::Sql(_) | Self::Corrupt { .. })
     }

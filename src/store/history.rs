@@ -37,9 +37,6 @@ pub enum HistoryKind {
 
 impl Store {
     /// All that is kept of how the task with number `seq` came to be what it is, in order.
-    ///
-    /// # Errors
-    /// `StoreError` if the database cannot be read.
     pub async fn list_history(&self, seq: i64) -> Result<Vec<HistoryItem>, StoreError> {
         const OBSERVATIONS: &str = "SELECT id, source, result, at, body FROM observation
             WHERE id >= $1 AND id < $2 ORDER BY id LIMIT $3";
@@ -67,9 +64,6 @@ impl Store {
 
     /// EvoLink's answer to the submit of the task with number `seq`, if it is kept and was news: after a quicker callback
     /// it was not, and the app was shown what that one had told.
-    ///
-    /// # Errors
-    /// `StoreError` if the database cannot be read.
     pub async fn find_submit_answer(&self, seq: i64) -> Result<Option<Bytes>, StoreError> {
         const SQL: &str = "SELECT body FROM observation
             WHERE id >= $1 AND id < $2 AND source = 'submit' AND result = 'recorded' ORDER BY id LIMIT 1";

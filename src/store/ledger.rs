@@ -18,13 +18,14 @@ use crate::domain::timestamp::Timestamp;
 
 /// The records that a batch is about, and all that it adds.
 pub struct Ledger {
-    pub(super) now: Timestamp,
-    pub(super) pace: Pace,
+    pub now: Timestamp,
+    pub pace: Pace,
     pub records: Vec<Record>,
-    pub(super) by_submission: HashMap<SubmissionId, usize>,
-    pub(super) by_task: HashMap<TaskId, usize>,
+    pub by_submission: HashMap<SubmissionId, usize>,
+    pub by_task: HashMap<TaskId, usize>,
     /// Idempotency keys that are in force, by name.
     pub keys: HashMap<String, (Idempotency, SubmissionId)>,
+    /// Names of `keys` that this batch adds, and of those that it takes out.
     pub keys_made: Vec<String>,
     pub keys_freed: Vec<(String, SubmissionId)>,
     pub touched: Vec<usize>,
@@ -77,10 +78,6 @@ impl Ledger {
             events: Vec::new(),
             quarantined: Vec::new(),
         }
-    }
-
-    pub const fn now(&self) -> Timestamp {
-        self.now
     }
 
     /// Adds a record, loaded or new; one that is there already stays as it is.

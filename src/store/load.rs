@@ -86,7 +86,7 @@ async fn load_keys(
     if names.is_empty() {
         return Ok(());
     }
-    let oldest = ledger.now().before(IDEMPOTENCY_KEPT).as_millis();
+    let oldest = ledger.now.before(IDEMPOTENCY_KEPT).as_millis();
     let rows: Vec<(String, Vec<u8>, String)> = sqlx::query_as(LOAD_KEYS)
         .bind(json_list(names))
         .bind(oldest)

@@ -3,20 +3,30 @@
 //! Everything that a task goes through is written by the `recorder`, the one owner of the write transaction. The
 //! other methods read, on connections that cannot write.
 
-mod apply;
+// From an entry to the disk, and back as a receipt.
 pub mod entry;
-pub mod error;
-pub mod history;
-pub mod inspect;
-mod ledger;
-mod load;
-mod quarantine;
-pub mod reads;
-pub mod record;
 pub mod recorder;
-mod rows;
-mod sqlite;
+
+mod load;
+
+mod apply;
+mod ledger;
+
+mod quarantine;
 mod write;
+
+// What a row holds, and how many are written at once.
+pub mod record;
+mod rows;
+
+// What can be asked.
+pub mod history;
+pub mod reads;
+
+// The database itself.
+pub mod error;
+pub mod inspect;
+mod sqlite;
 
 use std::fs::File;
 

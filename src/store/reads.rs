@@ -54,8 +54,6 @@ macro_rules! select_view {
 }
 
 impl Store {
-    /// # Errors
-    /// `StoreError` if the database cannot be read.
     pub async fn find_task(&self, name: &TaskName) -> Result<Option<TaskView>, StoreError> {
         let (sql, text) = match name {
             TaskName::Task(id) => (select_view!("task_id = $1"), id.to_string()),
@@ -69,9 +67,6 @@ impl Store {
     }
 
     /// A page of tasks, newest first.
-    ///
-    /// # Errors
-    /// `StoreError` if the database cannot be read.
     pub async fn list_tasks(
         &self,
         filter: &TaskFilter,
@@ -93,11 +88,8 @@ impl Store {
     }
 
     /// Tasks to be asked about by `now`, the longest overdue first.
-    ///
-    /// # Errors
-    /// `StoreError` if the database cannot be read.
     pub async fn list_due(&self, now: Timestamp, limit: u32) -> Result<Vec<DueTask>, StoreError> {
-        const SQL: &str = "SELECT submission_id, task_id, submitted_at FROM task
+        const SQL: &str = "SELECT seq, submission_id, task_id, submitted_at FROM task
             WHERE next_poll_at <= $1 ORDER BY next_poll_at LIMIT $2";
         let rows: Vec<DueRow> = sqlx::query_as(SQL)
             .bind(now.as_millis())
@@ -109,9 +101,6 @@ impl Store {
 
     /// Submits whose answer should have come before `before` and was never recorded: this process, or the one before
     /// it, was cut off in the middle.
-    ///
-    /// # Errors
-    /// `StoreError` if the database cannot be read.
     pub async fn list_unanswered(
         &self,
         before: Timestamp,
@@ -138,9 +127,6 @@ impl Store {
     }
 
     /// Whether the database answers.
-    ///
-    /// # Errors
-    /// `StoreError` if it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
         let _: i64 = sqlx::query_scalar("SELECT 1 FROM task UNION ALL SELECT 1 LIMIT 1")
             .fetch_one(&self.read)
@@ -169,6 +155,7 @@ impl TryFrom<ViewRow> for TaskView {
 
 #[derive(FromRow)]
 struct DueRow {
+    seq: i64,
     submission_id: String,
     task_id: String,
     submitted_at: i64,
@@ -180,7 +167,7 @@ impl TryFrom<DueRow> for DueTask {
     fn try_from(row: DueRow) -> Result<Self, StoreError> {
         let corrupt = |column| StoreError::Corrupt {
             table: "task",
-            id: 0,
+            id: row.seq,
             column,
         };
         Ok(Self {

@@ -22,7 +22,6 @@ pub enum Origin {
 }
 
 impl Origin {
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Submit => "submit",
@@ -72,8 +71,10 @@ pub(super) use record_columns;
 /// How many `record_columns` there are.
 pub const COLUMN_COUNT: usize = 19;
 
+/// How many of them may change after the record is made, and `seq`.
+pub const CHANGED_COLUMN_COUNT: usize = 15;
+
 impl Record {
-    #[must_use]
     pub const fn new(task: Task, origin: Origin, client: Option<String>) -> Self {
         Self {
             seq: None,
@@ -115,11 +116,9 @@ impl Record {
             i64::from(task.missed_polls).into(),
         ]
     }
-}
 
-impl Record {
     /// What may change of a record, after its `seq`.
-    pub(super) fn changed_values(&self, seq: i64) -> [Value<'_>; 15] {
+    pub(super) fn changed_values(&self, seq: i64) -> [Value<'_>; CHANGED_COLUMN_COUNT] {
         let task = &self.task;
         [
             seq.into(),

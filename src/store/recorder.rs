@@ -47,7 +47,6 @@ pub struct RecorderWorker {
 }
 
 impl Recorder {
-    #[must_use]
     pub fn new(
         store: Arc<Store>,
         clock: Clock,
@@ -88,7 +87,6 @@ impl Recorder {
     }
 
     /// Cancelled once the disk has failed: nothing is recorded any more, and the process must open the store anew.
-    #[must_use]
     pub const fn failed(&self) -> &CancellationToken {
         &self.failed
     }

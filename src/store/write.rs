@@ -7,7 +7,7 @@ use sqlx::{Row as _, SqliteConnection};
 use super::StoreError;
 use super::ledger::{Ledger, NewEvent};
 use super::quarantine;
-use super::record::{COLUMN_COUNT, OBSERVATIONS_PER_TASK, record_columns};
+use super::record::{CHANGED_COLUMN_COUNT, COLUMN_COUNT, OBSERVATIONS_PER_TASK, record_columns};
 use super::rows::Rows;
 use crate::domain::observation::Source;
 
@@ -16,7 +16,7 @@ static INSERT_TASKS: Rows<COLUMN_COUNT> = Rows::new(
     "WHERE column1 IS NOT NULL RETURNING seq, submission_id",
 );
 
-static UPDATE_TASKS: Rows<15> = Rows::new(
+static UPDATE_TASKS: Rows<CHANGED_COLUMN_COUNT> = Rows::new(
     "UPDATE task SET task_id = row.column2, state = row.column3, progress = row.column4, source = row.column5,
         results_digest = row.column6, refusal = row.column7, observations = row.column8, shown = row.column9,
         outcome_at = row.column10, next_poll_at = row.column11, polled_at = row.column12, polls = row.column13,
@@ -100,7 +100,7 @@ async fn insert_observations(
     connection: &mut SqliteConnection,
     ledger: &Ledger,
 ) -> Result<(), StoreError> {
-    let now = ledger.now().as_millis();
+    let now = ledger.now.as_millis();
     let kept = ledger.observations.iter();
     let rows: Vec<_> = kept
         .filter_map(|observation| {
@@ -122,7 +122,7 @@ async fn insert_events(
     connection: &mut SqliteConnection,
     ledger: &Ledger,
 ) -> Result<(), StoreError> {
-    let now = ledger.now().as_millis();
+    let now = ledger.now.as_millis();
     let rows: Vec<_> = ledger
         .events
         .iter()
@@ -146,7 +146,7 @@ async fn write_quarantine(
 ) -> Result<(), StoreError> {
     let mut told: Vec<NewEvent> = Vec::new();
     for quarantined in std::mem::take(&mut ledger.quarantined) {
-        let kept = quarantine::keep(connection, &quarantined, ledger.now()).await?;
+        let kept = quarantine::keep(connection, &quarantined, ledger.now).await?;
         told.extend(quarantined.event.filter(|_| kept == quarantine::Kept::New));
     }
     ledger.events.append(&mut told);
@@ -173,7 +173,7 @@ async fn write_keys(connection: &mut SqliteConnection, ledger: &Ledger) -> Resul
         .bind(name)
         .bind(key.fingerprint.as_slice())
         .bind(submission_id.to_string())
-        .bind(ledger.now().as_millis())
+        .bind(ledger.now.as_millis())
         .execute(&mut *connection)
         .await?;
     }

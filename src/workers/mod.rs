@@ -15,7 +15,7 @@ pub enum Progress {
     Idle,
 }
 
-/// Between two looks of an idle worker, give or take a tenth, so that replicas do not look at the same moment.
+/// Between two looks of an idle worker, give or take a tenth, so that workers started together do not look at the same moment.
 fn pause(interval: Duration) -> Duration {
     interval.mul_f64(0.9 + 0.2 * fastrand::f64())
 }

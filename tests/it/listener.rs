@@ -134,7 +134,7 @@ async fn an_idle_connection_is_closed_before_and_after_a_request() {
 
 #[tokio::test]
 async fn the_defaults_are_those_that_are_promised() {
-    let limits = Limits::default();
+    let limits = Limits::public();
     assert_eq!(limits.handshake_timeout, Duration::from_secs(10));
     assert_eq!(limits.head_timeout, Duration::from_secs(5));
     assert_eq!(limits.request_timeout, Some(Duration::from_secs(8)));

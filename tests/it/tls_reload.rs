@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::certificates::{Files, Pem, connects, serve_tls};
 use crate::support::echo::{EchoServer, HELLO};
 use crate::support::raw::RawClient;
+use crate::support::until::until;
 
 #[tokio::test]
 async fn a_bad_new_pair_never_replaces_a_good_one() {
@@ -127,15 +128,12 @@ async fn files_may_be_swapped_in_any_order_under_traffic() {
         .expect("no panic");
 }
 
-/// Bounded; the watch is to find the pair by itself.
+/// The watch is to find the pair by itself.
 async fn wait_until_serving(source: &TlsSource, pem: &Pem) {
-    for _ in 0..3000 {
-        if source.certificate_pem() == pem.cert {
-            return;
-        }
-        sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the new certificate was not taken");
+    until("the new certificate", || {
+        source.certificate_pem() == pem.cert
+    })
+    .await;
 }
 
 #[tokio::test]

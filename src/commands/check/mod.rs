@@ -27,7 +27,6 @@ pub async fn check(args: &ConfigArgs, out: &mut impl Write) -> Result<(), Comman
 }
 
 /// The configuration's part. `None`: it could not even be read, and the one finding says why.
-#[must_use]
 pub fn configuration(args: &ConfigArgs) -> (Option<Config>, Vec<Finding>) {
     let config = match Config::load(args.config.as_deref(), environment()) {
         Ok(config) => config,

@@ -17,7 +17,7 @@ use crate::cli::{ClientArgs, SubmitArgs, TasksListArgs};
 use crate::commands::api::{Api, is_terminal, outcome_after_ms, seconds, state, take_data, text};
 use crate::commands::table::table;
 use crate::exit::{CommandError, Exit};
-use crate::telemetry::Untrusted;
+use crate::untrusted::Untrusted;
 
 /// How often a task is looked at while its outcome is waited for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -49,9 +49,6 @@ pub async fn submit(args: &SubmitArgs, out: &mut impl Write) -> Result<(), Comma
 }
 
 /// Lists a page of tasks.
-///
-/// # Errors
-/// Not reached, or not answered 2xx.
 pub async fn list(args: &TasksListArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let page = api(&args.client)?.list(&list_query(args)).await?;
     if args.json {

@@ -9,7 +9,7 @@ use crate::cli::TasksShowArgs;
 use crate::commands::api::{outcome_after_ms, seconds, text, time_ms};
 use crate::commands::table::table;
 use crate::exit::CommandError;
-use crate::telemetry::Untrusted;
+use crate::untrusted::Untrusted;
 
 /// EvoLink explains a refusal in a paragraph.
 const MESSAGE_CHARS_MAX: usize = 4096;
@@ -18,9 +18,6 @@ const MESSAGE_CHARS_MAX: usize = 4096;
 const URL_CHARS_MAX: usize = 4096;
 
 /// Shows one task and its time line.
-///
-/// # Errors
-/// Not reached, or not answered 2xx.
 pub async fn show(args: &TasksShowArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let api = super::api(&args.client)?;
     let task = api.task(&args.id).await?;

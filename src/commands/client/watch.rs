@@ -12,7 +12,7 @@ use super::{LOOK_EVERY, name};
 use crate::cli::TasksWatchArgs;
 use crate::commands::api::{Api, is_terminal, outcome_after_ms, seconds, state, take_data, text};
 use crate::exit::{CommandError, Exit};
-use crate::telemetry::Untrusted;
+use crate::untrusted::Untrusted;
 
 /// States of tasks of which more is to be heard.
 const OPEN_STATES: [&str; 4] = ["submitting", "submit_unknown", "pending", "processing"];

@@ -9,7 +9,7 @@ use super::board::Row;
 use super::prompts::Trouble;
 use super::stage::Stage;
 use crate::commands::table::table;
-use crate::telemetry::Untrusted;
+use crate::untrusted::Untrusted;
 
 /// Beyond this many tasks only the first ones, which hold the troubles, are listed.
 const ROWS_MAX: usize = 16;

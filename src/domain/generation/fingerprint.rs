@@ -16,12 +16,10 @@ impl Fingerprint {
         Self(hasher.finalize().into())
     }
 
-    #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 
-    #[must_use]
     pub const fn to_bytes(self) -> [u8; 32] {
         self.0
     }

@@ -25,7 +25,6 @@ pub enum Model {
 }
 
 impl Model {
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ZImageTurbo => "z-image-turbo",
@@ -38,7 +37,6 @@ impl Model {
 pub struct Prompt(Box<str>);
 
 impl Prompt {
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -56,7 +54,6 @@ impl std::fmt::Debug for Prompt {
 pub struct Size(Box<str>);
 
 impl Size {
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -67,7 +64,6 @@ impl Size {
 pub struct Seed(u32);
 
 impl Seed {
-    #[must_use]
     pub const fn get(self) -> u32 {
         self.0
     }

@@ -72,23 +72,17 @@ impl Generation {
     }
 
     /// The body for EvoLink, with our `callback_url` in it. What is absent is not sent.
-    #[must_use]
     pub fn to_evolink<'a>(&'a self, callback_url: &'a str) -> EvolinkRequest<'a> {
         self.request(Some(callback_url))
     }
 
     /// The body without any callback URL, to be kept: a callback URL is a secret.
-    #[must_use]
     pub fn to_record(&self) -> EvolinkRequest<'_> {
         self.request(None)
     }
 
     /// The same for two bodies that are equal as values: the order of keys, spaces and escapes make no difference.
     /// Numbers are compared by their text.
-    ///
-    /// # Panics
-    /// If a request had no JSON form, which none lacks.
-    #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         let request = self.request(self.callback_url.as_deref());
         Fingerprint::of(

@@ -81,7 +81,7 @@ fn table_p_prompts_that_are_refused() {
 }
 
 #[test]
-fn table_z_sizes() {
+fn table_z_sizes_are_nine_ratios_or_two_sides_within_bounds() {
     let good = [
         "1:1",
         "2:3",
@@ -174,7 +174,7 @@ fn table_n_null_is_absent_and_absent_is_not_sent() {
 }
 
 #[test]
-fn table_n_models() {
+fn table_n_only_the_documented_model_is_accepted() {
     let bad = [
         "null",
         "7",

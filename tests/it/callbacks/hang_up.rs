@@ -12,6 +12,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{Desk, Submit, completed};
 use crate::support::raw::client_config;
+use crate::support::until::until;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Leave {
@@ -87,34 +88,11 @@ async fn is_recorded(desk: &mut Desk, submit: &Submit) -> bool {
 
 /// Waits until every callback that began has ended.
 async fn settle(desk: &Desk) {
-    let ended = |desk: &Desk| {
-        let results = [
-            "recorded",
-            "unchanged",
-            "duplicate",
-            "conflict",
-            "quarantined",
-            "refused",
-            "aborted",
-        ];
-        let series = results
-            .map(|result| format!("evolink_receiver_callbacks_total{{result=\"{result}\"}}"));
-        series
-            .iter()
-            .map(|series| desk.app.counter(series))
-            .sum::<u64>()
-    };
-    for _ in 0..1500 {
-        if ended(desk)
-            == desk
-                .app
-                .counter("evolink_receiver_callbacks_received_total")
-        {
-            return;
-        }
-        sleep(Duration::from_millis(20)).await;
-    }
-    panic!("a callback never ended");
+    let app = &desk.app;
+    until("the end of every callback", || {
+        app.callbacks_ended() == app.callbacks_received()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -16,6 +16,7 @@ use tokio::time::sleep;
 
 use super::completed;
 use crate::support::app::free_port;
+use crate::support::until::until;
 
 const EVOLINK_KEY: &str = "sk-canary-evolink-aaaaaaaaaaaaaaaa";
 const API_KEY: &str = "evr_canary-api-key-bbbbbbbbbbbbbbbb";
@@ -224,13 +225,10 @@ async fn live_through_a_day(program: &Program, simulator: &Simulator) {
     ] {
         assert_eq!(program.callback(token, headers, body).await, expected);
     }
-    for _ in 0..600 {
-        if simulator.stats().callbacks_acknowledged >= 3 {
-            return;
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
-    panic!("callbacks never came: {:?}", simulator.callback_attempts());
+    until("the callbacks", || {
+        simulator.stats().callbacks_acknowledged >= 3
+    })
+    .await;
 }
 
 #[tokio::test]

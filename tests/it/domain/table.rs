@@ -126,7 +126,7 @@ fn rows(state: State, case: &Case) -> Vec<(String, Vec<&'static str>)> {
 }
 
 #[test]
-fn the_whole_table() {
+fn what_each_observation_does_in_each_state() {
     let mut table = String::new();
     for state in State::ALL {
         for case in cases() {

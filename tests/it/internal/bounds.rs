@@ -133,7 +133,7 @@ async fn p_prompts_outside_the_bound_go_nowhere() {
 }
 
 #[tokio::test]
-async fn z_sizes() {
+async fn z_sizes_within_the_bounds_reach_evolink_and_others_go_nowhere() {
     let bench = Bench::new().await;
     let ratios = [
         "1:1", "2:3", "3:2", "3:4", "4:3", "9:16", "16:9", "1:2", "2:1",
@@ -179,7 +179,7 @@ async fn z_sizes() {
 }
 
 #[tokio::test]
-async fn n_the_rest() {
+async fn n_other_members_within_their_bounds_reach_evolink_and_others_go_nowhere() {
     let bench = Bench::new().await;
     bench.assert_accepted(&with("seed", 1), "N1").await;
     bench

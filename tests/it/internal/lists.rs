@@ -66,7 +66,7 @@ async fn a_full_last_page_names_no_page_after() {
 }
 
 #[tokio::test]
-async fn filters() {
+async fn a_list_is_narrowed_by_status_client_and_time() {
     let keys = ["web", "batch"].map(|name| ApiKey {
         name: name.to_owned(),
         sha256: KeyDigest::of(name),

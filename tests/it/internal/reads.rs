@@ -161,7 +161,7 @@ async fn credits_are_evolinks_own_answer() {
 }
 
 #[tokio::test]
-async fn health_and_metrics() {
+async fn a_new_receiver_is_live_and_ready_and_has_counted_nothing() {
     let app = TestApp::start().await;
     assert_eq!(get(&app, "/livez").await.status, 200);
     let ready = get(&app, "/readyz").await;

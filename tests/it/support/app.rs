@@ -166,9 +166,14 @@ impl TestApp {
         line.map_or(0, |value| value.parse().unwrap())
     }
 
-    /// RELIABILITY I48: every callback that began has ended in exactly one way.
-    pub fn assert_counters_balance(&self) {
-        let ended: u64 = [
+    /// Callbacks that began.
+    pub fn callbacks_received(&self) -> u64 {
+        self.counter("evolink_receiver_callbacks_received_total")
+    }
+
+    /// Callbacks that ended, one way or another.
+    pub fn callbacks_ended(&self) -> u64 {
+        let results = [
             "recorded",
             "unchanged",
             "duplicate",
@@ -176,17 +181,17 @@ impl TestApp {
             "quarantined",
             "refused",
             "aborted",
-        ]
-        .iter()
-        .map(|result| {
-            self.counter(&format!(
-                "evolink_receiver_callbacks_total{{result=\"{result}\"}}"
-            ))
-        })
-        .sum();
+        ];
+        let series = |result| format!("evolink_receiver_callbacks_total{{result=\"{result}\"}}");
+        let counted = results.map(|result| self.counter(&series(result)));
+        counted.iter().sum()
+    }
+
+    /// RELIABILITY I48: every callback that began has ended in exactly one way.
+    pub fn assert_counters_balance(&self) {
         assert_eq!(
-            ended,
-            self.counter("evolink_receiver_callbacks_received_total"),
+            self.callbacks_ended(),
+            self.callbacks_received(),
             "{}",
             self.metrics.render()
         );

@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::raw::RawClient;
+use super::until::until;
 
 pub const HELLO: &str = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
 pub const GATED: &str = "GET /gated HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -123,18 +124,9 @@ impl EchoServer {
         self.handlers.reached.load(Ordering::SeqCst)
     }
 
-    /// Bounded; panics if no more than `before` requests have reached a handler then.
     pub async fn wait_until_reached(&self, count: usize) {
-        for _ in 0..6000 {
-            if self.reached() >= count {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!(
-            "only {} of {count} requests have reached a handler",
-            self.reached()
-        );
+        let what = format!("request {count} at a handler");
+        until(&what, || self.reached() >= count).await;
     }
 }
 
