@@ -38,19 +38,20 @@ use parts::{Parts, finish};
 /// Certificates are looked at this often, whether or not somebody says that they changed.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// After the listeners have drained, what submits are left get this long; EvoLink's answer to a slower one is lost, and
-/// its callback adopts the task.
-const SUBMITS_DRAIN: Duration = Duration::from_secs(1);
-
 /// Bodies that may be in memory at once. Small beside a container's 256 MiB; large beside what EvoLink sends.
 const PUBLIC_BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 const INTERNAL_BODIES_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Of the 10 s from SIGTERM to the end the listeners get `public.drain_timeout`, at most 8 s, and a little to close what
+/// they then abort. The rest is shared by those who come after them. A submit that is still under way then loses EvoLink's
+/// answer, and its callback adopts the task.
+const DRAIN_GRACE: Duration = Duration::from_millis(250);
+const SUBMITS_DRAIN: Duration = Duration::from_millis(500);
+const WORKERS_DRAIN: Duration = Duration::from_millis(500);
+const STORE_DRAIN: Duration = Duration::from_millis(500);
+
 /// A process that must be started anew does not keep its clients waiting.
 const FAILED_DRAIN: Duration = Duration::from_secs(1);
-
-/// For the recorder's last batch, and for closing the store.
-const WORKERS_DRAIN: Duration = Duration::from_secs(1);
 
 /// A receiver that has its store, its certificate and its ports, and serves nobody yet.
 pub struct App {
@@ -176,7 +177,7 @@ impl App {
         info!("stopping");
         parts.stopping.cancel();
         let drain = if ended.is_ok() {
-            drain + settings::REQUEST_GRACE
+            drain + DRAIN_GRACE
         } else {
             FAILED_DRAIN
         };
@@ -184,7 +185,7 @@ impl App {
         finish("submits", &submits, SUBMITS_DRAIN).await;
         parts.recorder_stop.cancel();
         finish("the workers", &parts.workers, WORKERS_DRAIN).await;
-        if timeout(WORKERS_DRAIN, store.close()).await.is_err() {
+        if timeout(STORE_DRAIN, store.close()).await.is_err() {
             warn!("the store was not closed in time");
         }
         info!("stopped");

@@ -19,6 +19,9 @@ const CALLBACK_URL_CHARS_MAX: usize = 2048;
 const CALLBACK_TOKEN_CHARS_MAX: usize = 160;
 /// EvoLink hangs up at 10 s; later answers are for nobody. It is also how long the whole stop may take.
 const ANSWER_TIMEOUT_MAX: Duration = Duration::from_secs(9);
+
+/// What comes after the drain has the rest of the promised 10 s.
+const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(8);
 const DAY: Duration = Duration::from_hours(24);
 
 /// In the order of the sections.
@@ -94,11 +97,19 @@ fn public(found: &mut Found, public: &Public) {
     ] {
         found.error_unless(!timeout.is_zero(), key, "must be more than 0");
     }
-    for (key, timeout) in [
-        ("public.request_timeout", public.request_timeout),
-        ("public.drain_timeout", public.drain_timeout),
+    for (key, timeout, max) in [
+        (
+            "public.request_timeout",
+            public.request_timeout,
+            ANSWER_TIMEOUT_MAX,
+        ),
+        (
+            "public.drain_timeout",
+            public.drain_timeout,
+            DRAIN_TIMEOUT_MAX,
+        ),
     ] {
-        found.within(key, timeout, Duration::from_millis(1), ANSWER_TIMEOUT_MAX);
+        found.within(key, timeout, Duration::from_millis(1), max);
     }
     found.warn_if(
         public.drain_timeout < public.request_timeout,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
@@ -53,6 +53,25 @@ pub enum BodyError {
     /// 400: cut off, or its chunks are malformed.
     #[error("the body is incomplete or malformed")]
     Broken,
+}
+
+impl BodyError {
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Broken => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+/// Whether the body is as it stands: nothing is ever decompressed, so no small body can become a large one.
+pub fn is_identity(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 /// The body length that the client declared; `None` for a chunked body and for none at all. Judge it before

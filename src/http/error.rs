@@ -7,7 +7,6 @@ use serde::Serialize;
 use tracing::error;
 
 use super::body::BodyError;
-use super::extract::status_of;
 use crate::domain::generation::InvalidRequest;
 use crate::domain::ids::SubmissionId;
 use crate::store::StoreError;
@@ -164,10 +163,10 @@ impl ApiError {
         let code = match error {
             BodyError::TooLarge => "request_too_large",
             BodyError::TooSlow => "request_timeout",
-            BodyError::NoRoom => "service_unavailable",
+            BodyError::NoRoom => return Self::unavailable(),
             BodyError::Broken => "invalid_request",
         };
-        Self::new(status_of(error), code, "invalid_request_error", message)
+        Self::new(error.status(), code, "invalid_request_error", message)
     }
 
     /// The same with the submission it is about, for there is a record of it.

@@ -5,10 +5,10 @@ use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
-use super::body::{BodyError, BudgetShare, declared_length, read_body};
+use super::body::{BodyError, BudgetShare, declared_length, is_identity, read_body};
 use super::callbacks::{Counted, deadline, try_again};
 use super::public::PublicState;
 use crate::domain::callback_token::Subject;
@@ -108,31 +108,14 @@ async fn read(
     Ok((content, share))
 }
 
-/// Whether the body is as it stands: nothing is ever decompressed, so no small body can become a large one.
-pub(super) fn is_identity(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(header::CONTENT_ENCODING)
-        .iter()
-        .all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"))
-}
-
 impl IntoResponse for CallbackRejection {
     fn into_response(self) -> Response {
         let status = match self {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Body(BodyError::NoRoom) => return try_again(),
-            Self::Body(error) => status_of(error),
+            Self::Body(error) => error.status(),
         };
         status.into_response()
-    }
-}
-
-pub(super) const fn status_of(error: BodyError) -> StatusCode {
-    match error {
-        BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        BodyError::TooSlow => StatusCode::REQUEST_TIMEOUT,
-        BodyError::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
-        BodyError::Broken => StatusCode::BAD_REQUEST,
     }
 }

@@ -115,7 +115,7 @@ fn error_response(status: StatusCode, code: &str, message: &str) -> Response {
     let kind = if status.is_client_error() {
         "invalid_request_error"
     } else {
-        "service_unavailable_error"
+        "api_error"
     };
     let body = format!(r#"{{"error":{{"code":"{code}","message":"{message}","type":"{kind}"}}}}"#);
     (status, [(CONTENT_TYPE, "application/json")], body).into_response()

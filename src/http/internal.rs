@@ -65,8 +65,8 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
         .merge(submits)
         .merge(reads)
         .merge(open)
-        .fallback(tasks::no_route)
-        .method_not_allowed_fallback(tasks::wrong_method)
+        .fallback(async || ApiError::no_route())
+        .method_not_allowed_fallback(async || ApiError::wrong_method())
         .with_state(state)
         .layer(from_fn_with_state(
             gate.clone(),

@@ -10,9 +10,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tracing::Instrument as _;
 
 use super::auth::Caller;
-use super::body::{BodyBudget, BodyError, BudgetShare, declared_length, read_body};
+use super::body::{BodyBudget, BodyError, BudgetShare, declared_length, is_identity, read_body};
 use super::error::{ApiError, SUBMISSION_ID};
-use super::extract::is_identity;
 use super::internal::InternalState;
 use super::passed_on::pass_on;
 use super::submission::{Submission, Submitted};

@@ -6,7 +6,6 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use bytes::Bytes;
-use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -72,14 +71,6 @@ pub async fn history(
     };
     let data: Vec<Value> = items.iter().map(|item| shown(&view, item)).collect();
     Ok(Json(json!({ "data": data })))
-}
-
-pub async fn no_route() -> ApiError {
-    ApiError::no_route()
-}
-
-pub async fn wrong_method() -> (StatusCode, ApiError) {
-    (StatusCode::METHOD_NOT_ALLOWED, ApiError::wrong_method())
 }
 
 async fn find(state: &InternalState, id: Option<Path<String>>) -> Result<TaskView, ApiError> {
