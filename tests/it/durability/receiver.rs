@@ -231,9 +231,18 @@ impl Receiver {
     }
 
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Stops it where it stands: it does nothing and says nothing any more.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    fn signal(&self, name: &str) {
         let pid = self.pid().to_string();
         let sent = Command::new("sh")
-            .args(["-c", r#"kill -TERM "$0""#, &pid])
+            .args(["-c", r#"kill -"$0" "$1""#, name, &pid])
             .status();
         assert!(sent.unwrap().success());
     }
