@@ -59,6 +59,9 @@ pub struct Record {
 /// Observations of one task lie side by side in the table: `seq * 1024 + n`.
 pub const OBSERVATIONS_PER_TASK: i64 = 1024;
 
+// The SQL of `reads`, `history` and the migrations has it as a literal.
+const _: () = assert!(OBSERVATIONS_PER_TASK == 1024);
+
 /// What is written and read of a record, in this order.
 macro_rules! record_columns {
     () => {
