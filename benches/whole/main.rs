@@ -9,6 +9,10 @@
 )]
 
 mod comparisons;
+mod growth;
+mod half_load;
+mod postgres;
+mod qhook;
 
 mod trial;
 
@@ -22,8 +26,10 @@ mod baselines;
 mod check;
 mod cpus;
 mod disk;
+mod fill;
 mod process;
 mod servers;
+mod targets;
 mod writes;
 
 // What comes of it.
@@ -58,6 +64,9 @@ struct Arguments {
     /// One short round, for a first look; writes no table
     #[arg(long)]
     quick: bool,
+    /// How many tasks a large store holds
+    #[arg(long, default_value_t = 10_000_000)]
+    large: i64,
     /// Only these comparisons
     #[arg(long, value_enum)]
     only: Vec<Comparison>,
@@ -86,6 +95,10 @@ enum Comparison {
     Duplicates,
     Guesses,
     Reads,
+    Postgres,
+    HalfLoad,
+    Growth,
+    Qhook,
 }
 
 /// What this program is when it starts itself.
@@ -101,12 +114,17 @@ enum Role {
     },
     /// Measures how long a sync takes.
     Probe { folder: PathBuf },
+    /// Measures how long a commit of so many tasks takes.
+    Commits { folder: PathBuf, tasks: i64 },
 }
 
 /// What every comparison works with.
 pub struct Bench {
-    rounds: usize,
-    setting: Setting,
+    pub rounds: usize,
+    pub setting: Setting,
+    /// How many tasks a large store holds.
+    pub large: i64,
+    pub has_own_network: bool,
 }
 
 impl Bench {
@@ -120,6 +138,11 @@ fn main() -> anyhow::Result<ExitCode> {
     if let Some(role) = arguments.role {
         play(role)?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if !arguments.inside
+        && (arguments.only.is_empty() || arguments.only.contains(&Comparison::Qhook))
+    {
+        qhook::install()?;
     }
     if !arguments.inside && can_have_own_network() {
         return run_in_own_network();
@@ -143,6 +166,11 @@ fn play(role: Role) -> anyhow::Result<()> {
         Role::Probe { folder } => {
             let probe = disk::run_probe(&folder)?;
             println!("{}", serde_json::to_string(&probe)?);
+            Ok(())
+        }
+        Role::Commits { folder, tasks } => {
+            let p99 = Runtime::new()?.block_on(half_load::time_commits(&folder, tasks))?;
+            println!("{}", serde_json::to_string(&p99)?);
             Ok(())
         }
     }
@@ -186,6 +214,12 @@ async fn run_all(arguments: &Arguments) -> anyhow::Result<()> {
             window: seconds,
             server_cpus: server_cpus(arguments),
         },
+        large: if arguments.quick {
+            1_000_000
+        } else {
+            arguments.large
+        },
+        has_own_network: arguments.inside,
     };
     let all = Comparison::value_variants();
     let chosen = if arguments.only.is_empty() {
@@ -225,6 +259,10 @@ async fn compare(comparison: Comparison, bench: &Bench) -> anyhow::Result<Findin
         Comparison::Duplicates => comparisons::duplicates(bench).await,
         Comparison::Guesses => comparisons::guesses(bench).await,
         Comparison::Reads => comparisons::reads(bench).await,
+        Comparison::Postgres => postgres::postgres(bench).await,
+        Comparison::HalfLoad => half_load::half_load(bench).await,
+        Comparison::Growth => growth::growth(bench).await,
+        Comparison::Qhook => qhook::qhook(bench).await,
     }
 }
 

@@ -186,9 +186,10 @@ fn details_table(details: &[Detail]) -> anyhow::Result<String> {
         )?;
         for (_, value) in &columns {
             let values: Vec<f64> = detail.samples.iter().filter_map(value).collect();
-            let shown = match values.is_empty() {
-                true => String::new(),
-                false => short(Range::of(values).median),
+            let shown = if values.is_empty() {
+                String::new()
+            } else {
+                short(Range::of(values).median)
             };
             write!(text, " {shown} |")?;
         }
