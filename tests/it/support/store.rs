@@ -26,6 +26,8 @@ pub struct TestStore {
 enum Home {
     File(PathBuf),
     Server(Server),
+    /// It goes when the cluster goes.
+    Cluster,
 }
 
 /// Somebody else's, or our own, which ends with the last store on it.
@@ -78,21 +80,22 @@ impl TestStore {
     pub fn on_postgres() -> Option<Self> {
         apart(async {
             let server = Server::get().await?;
-            let name = format!("test_{}", Uuid::now_v7().simple());
-            let all = Database::connect(server.url.as_str()).await;
-            all.execute(&format!(
-                "CREATE DATABASE {name} TEMPLATE template0 STRATEGY file_copy"
-            ))
-            .await;
-            all.close().await;
-            let mut url = server.url.clone();
-            url.set_path(&name);
             Some(Self {
-                url: url.into(),
+                url: make_database(&server.url).await,
                 home: Home::Server(server),
                 folder: None,
             })
         })
+    }
+
+    /// On the test's own server, which may then be stopped and killed.
+    pub async fn on_cluster(cluster: &Cluster) -> Self {
+        let server = Url::parse(&cluster.url("postgres")).unwrap();
+        Self {
+            url: make_database(&server).await,
+            home: Home::Cluster,
+            folder: None,
+        }
     }
 
     /// For `store.url`.
@@ -104,7 +107,7 @@ impl TestStore {
     pub fn file(&self) -> Option<PathBuf> {
         match &self.home {
             Home::File(file) => Some(file.clone()),
-            Home::Server(_) => None,
+            Home::Server(_) | Home::Cluster => None,
         }
     }
 
@@ -121,7 +124,7 @@ impl Drop for TestStore {
         };
         let (server, name) = (server.url.clone(), name_of(&self.url));
         apart(async move {
-            // Its receiver may still hold connections; a server that was ended has none left to drop it.
+            // Its receiver may still hold connections.
             if let Ok(all) = Database::try_connect(server.as_str()).await {
                 let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
                 let _ = all.try_execute(&drop).await;
@@ -153,6 +156,18 @@ impl Server {
             _own: Some(own),
         })
     }
+}
+
+/// An empty one; gives its URL.
+async fn make_database(server: &Url) -> String {
+    let name = format!("test_{}", Uuid::now_v7().simple());
+    let all = Database::connect(server.as_str()).await;
+    let make = format!("CREATE DATABASE {name} TEMPLATE template0 STRATEGY file_copy");
+    all.execute(&make).await;
+    all.close().await;
+    let mut url = server.clone();
+    url.set_path(&name);
+    url.into()
 }
 
 fn name_of(url: &str) -> String {
