@@ -9,6 +9,9 @@ use tracing::warn;
 
 use crate::config::ConfigError;
 use crate::domain::callback_token::KeyRing;
+use crate::exit::CommandError;
+use crate::store::Store;
+use crate::store::callback_keys::Agreement;
 use crate::telemetry::CONFIGURATION;
 
 /// The configuration key that names the file.
@@ -38,6 +41,25 @@ pub fn load_or_create(path: &Path) -> Result<KeyRing, ConfigError> {
 pub fn load(path: &Path) -> Result<KeyRing, ConfigError> {
     let text = fs::read_to_string(path).map_err(|error| failed(path, &error))?;
     parse(path, &text)
+}
+
+/// Refuses a ring that does not agree with the keys that this database's other processes make tokens with.
+///
+/// # Errors
+/// What is to be done about it.
+pub async fn agree(store: &Store, ring: &KeyRing) -> Result<(), CommandError> {
+    let refuse = |message: String| Err(ConfigError::new(KEY, message).into());
+    match store.agree_on_keys(&ring.fingerprints()).await? {
+        Agreement::Agreed => Ok(()),
+        Agreement::Differs { id } => refuse(format!(
+            "key {id} is not the key of that id that the database's other processes have; give all of them the same file"
+        )),
+        Agreement::Strange => refuse(
+            "holds none of the keys that the database's other processes have, so they would refuse the callback URLs made here; \
+             give all of them the same file (if theirs is lost for good, empty the table callback_key)"
+                .to_owned(),
+        ),
+    }
 }
 
 fn parse(path: &Path, text: &str) -> Result<KeyRing, ConfigError> {

@@ -5,11 +5,13 @@
 //! refused + aborted + those under way.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::domain::event::EventType;
@@ -26,7 +28,15 @@ pub struct Metrics {
     restored: Counter,
     submits: Family<ResultLabel, Counter>,
     polls: Family<ResultLabel, Counter>,
+    batches: Counter,
+    entries: Counter,
+    commit_seconds: Histogram,
 }
+
+/// From a fast disk to a server that is given up.
+const COMMIT_SECONDS: [f64; 12] = [
+    0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.5, 2.0, 8.0,
+];
 
 /// How a callback ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,6 +100,9 @@ impl Metrics {
             restored: Counter::default(),
             submits: Family::default(),
             polls: Family::default(),
+            batches: Counter::default(),
+            entries: Counter::default(),
+            commit_seconds: Histogram::new(COMMIT_SECONDS),
         };
         let mut registry = Registry::with_prefix("evolink_receiver");
         registry.register(
@@ -121,6 +134,21 @@ impl Metrics {
             "polls",
             "Questions to EvoLink about a task, by answer",
             metrics.polls.clone(),
+        );
+        registry.register(
+            "recorder_batches",
+            "Transactions of the recorder that were committed",
+            metrics.batches.clone(),
+        );
+        registry.register(
+            "recorder_entries",
+            "What was recorded in them",
+            metrics.entries.clone(),
+        );
+        registry.register(
+            "recorder_commit_seconds",
+            "From the beginning of a transaction to the end of its commit",
+            metrics.commit_seconds.clone(),
         );
         metrics.registry = Arc::new(registry);
         metrics
@@ -181,6 +209,13 @@ impl Metrics {
                 PollEnd::Failed => "failed",
             },
         );
+    }
+
+    /// A transaction of the recorder was committed.
+    pub fn batch_recorded(&self, entries: usize, took: Duration) {
+        self.batches.inc();
+        self.entries.inc_by(entries as u64);
+        self.commit_seconds.observe(took.as_secs_f64());
     }
 
     /// Everything in the text format of OpenMetrics.

@@ -34,7 +34,8 @@ CREATE TABLE task (
 ) STRICT;
 
 CREATE INDEX task_due ON task (next_poll_at) WHERE next_poll_at IS NOT NULL;
-CREATE INDEX task_unanswered ON task (submitted_at) WHERE state = 'submitting';
+-- Most tasks are completed, and those need no index to be found. Submission ids sort by time.
+CREATE INDEX task_state ON task (state, submission_id) WHERE state <> 'completed';
 
 CREATE TRIGGER task_outcome_never_changes BEFORE UPDATE ON task
 WHEN OLD.outcome_at IS NOT NULL AND (NEW.state IS NOT OLD.state OR NEW.outcome_at IS NOT OLD.outcome_at
@@ -95,3 +96,19 @@ CREATE TABLE idempotency (
     submission_id    TEXT    NOT NULL,
     made_at          INTEGER NOT NULL
 ) STRICT;
+
+-- The keys that callback tokens are made with, as all processes of this database know them; never the keys themselves.
+CREATE TABLE callback_key (
+    id               TEXT    PRIMARY KEY,
+    -- HMAC-SHA-256 of a constant.
+    fingerprint      BLOB    NOT NULL CHECK (length(fingerprint) = 32)
+) STRICT;
+
+-- One row. On PostgreSQL a recorder changes it first in each transaction: so recorders take turns, and events become
+-- visible in the order of their numbers. SQLite has one writer anyway, and leaves it alone.
+CREATE TABLE recorder_turn (
+    id               INTEGER PRIMARY KEY CHECK (id = 1),
+    taken            INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO recorder_turn (id, taken) VALUES (1, 0);

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -93,7 +94,8 @@ impl App {
             config.evolink.timeout,
             USER_AGENT,
         )?);
-        let store = Arc::new(Store::open(&config.store.url).await?);
+        let store = Arc::new(Store::open(config.store.read_url()?.expose_secret()).await?);
+        key_ring::agree(&store, &key_ring).await?;
         let metrics = Metrics::new();
         let (recorder, recorder_worker) = Recorder::new(
             Arc::clone(&store),
@@ -185,7 +187,9 @@ impl App {
         finish("submits", &submits, SUBMITS_DRAIN).await;
         parts.recorder_stop.cancel();
         finish("the workers", &parts.workers, WORKERS_DRAIN).await;
-        if timeout(STORE_DRAIN, store.close()).await.is_err() {
+        // After a failure of the disk nothing more is written to it.
+        let disk_is_good = !recorder.failed().is_cancelled();
+        if disk_is_good && timeout(STORE_DRAIN, store.close()).await.is_err() {
             warn!("the store was not closed in time");
         }
         info!("stopped");
@@ -199,6 +203,7 @@ impl App {
         let gate = Gate::new(self.config.internal.api_keys.clone());
         let internal = internal::router(self.internal_state(submits, stop), &gate);
         let reconciler = self.reconciler();
+        self.start_store_workers(parts);
         let recording = self.recorder_worker.run(parts.recorder_stop.clone());
         parts.run(
             "the recorder",
@@ -229,6 +234,18 @@ impl App {
             let watching = tls.watch(CERTIFICATE_INTERVAL, self.reload, stop.clone());
             parts.run("the certificate watch", &parts.workers, stop, watching);
         }
+    }
+
+    /// They end with the recorder, not with the listeners: what these still bring is to be folded in too.
+    fn start_store_workers(&self, parts: &Parts) {
+        let stop = &parts.recorder_stop;
+        let (store, failed) = (Arc::clone(&self.store), self.recorder.failed().clone());
+        let (waking, stopping) = (Arc::clone(&store), stop.clone());
+        let listening = async move { waking.listen(stopping).await };
+        parts.run("the wake-up listener", &parts.workers, stop, listening);
+        let stopping = stop.clone();
+        let checkpoints = async move { store.run_checkpoints(failed, stopping).await };
+        parts.run("the checkpointer", &parts.workers, stop, checkpoints);
     }
 
     fn public_state(&self) -> PublicState {

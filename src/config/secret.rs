@@ -4,8 +4,9 @@ use std::path::Path;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Serialize, Serializer};
+use url::Url;
 
-use super::{ConfigError, Evolink};
+use super::{ConfigError, Evolink, StoreConfig};
 
 /// Longer files are no secret of ours: a path that points to a log or a device is refused, not read whole.
 const SECRET_FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -74,5 +75,31 @@ impl Evolink {
             let message = "holds a blank, a line break or another character that no API key has";
             Err(ConfigError::new(key, message))
         }
+    }
+}
+
+impl StoreConfig {
+    pub fn is_postgres(&self) -> bool {
+        ["postgres:", "postgresql:"]
+            .iter()
+            .any(|scheme| self.url.starts_with(scheme))
+    }
+
+    /// The URL with the password that is kept in a file.
+    ///
+    /// # Errors
+    /// Names the key, and the file if there is one.
+    pub fn read_url(&self) -> Result<SecretString, ConfigError> {
+        let key = "store.password_file";
+        let Some(path) = &self.password_file else {
+            return Ok(self.url.clone().into());
+        };
+        let password = read_secret_file(key, path)?;
+        let refuse = |()| ConfigError::new(key, "store.url has no user whose password it could be");
+        let mut url =
+            Url::parse(&self.url).map_err(|error| ConfigError::new("store.url", error.to_string()))?;
+        url.set_password(Some(password.expose_secret()))
+            .map_err(refuse)?;
+        Ok(String::from(url).into())
     }
 }

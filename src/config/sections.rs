@@ -161,12 +161,14 @@ impl Default for Evolink {
 pub struct StoreConfig {
     #[serde(serialize_with = "units::without_password")]
     pub url: String,
+    pub password_file: Option<PathBuf>,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             url: "sqlite:data/receiver.db".into(),
+            password_file: None,
         }
     }
 }
@@ -174,7 +176,10 @@ impl Default for StoreConfig {
 impl fmt::Debug for StoreConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let url = units::password_struck_out(&self.url);
-        f.debug_struct("StoreConfig").field("url", &url).finish()
+        f.debug_struct("StoreConfig")
+            .field("url", &url)
+            .field("password_file", &self.password_file)
+            .finish()
     }
 }
 

@@ -19,6 +19,15 @@ use super::timestamp::Timestamp;
 /// Says what the mac is for, so that a key that is used elsewhere too cannot be made to sign tokens.
 const PURPOSE: &[u8] = b"evolink-receiver callback token v1\0";
 
+const FINGERPRINT_PURPOSE: &[u8] = b"evolink-receiver callback key fingerprint v1\0";
+
+/// Tells keys apart, and tells nothing of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFingerprint {
+    pub id: String,
+    pub fingerprint: [u8; 32],
+}
+
 /// What a callback token vouches for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
@@ -129,6 +138,14 @@ impl KeyRing {
         Ok(format!("{id} {secret}\n"))
     }
 
+    /// By what each key is known without being shown, the first one first.
+    pub fn fingerprints(&self) -> Vec<KeyFingerprint> {
+        std::iter::once(&self.first)
+            .chain(&self.others)
+            .map(Key::fingerprint)
+            .collect()
+    }
+
     /// The token for `subject`, by the first key.
     pub fn mint(&self, subject: &Subject) -> String {
         self.first.token(&subject.to_string())
@@ -184,12 +201,23 @@ impl Key {
     }
 
     fn token(&self, subject: &str) -> String {
+        let mac = BASE64_URL_SAFE_NO_PAD.encode(self.mac(PURPOSE, subject));
+        format!("{}.{subject}.{mac}", self.id)
+    }
+
+    fn fingerprint(&self) -> KeyFingerprint {
+        KeyFingerprint {
+            id: self.id.to_string(),
+            fingerprint: self.mac(FINGERPRINT_PURPOSE, &self.id),
+        }
+    }
+
+    fn mac(&self, purpose: &[u8], text: &str) -> [u8; 32] {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(&self.secret).expect("HMAC takes keys of any length");
-        mac.update(PURPOSE);
-        mac.update(subject.as_bytes());
-        let mac = BASE64_URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
-        format!("{}.{subject}.{mac}", self.id)
+        mac.update(purpose);
+        mac.update(text.as_bytes());
+        mac.finalize().into_bytes().into()
     }
 }
 

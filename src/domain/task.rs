@@ -93,14 +93,14 @@ enum Word {
 }
 
 impl Task {
-    /// A task as it is before anything is known of it.
-    pub const fn new(submission_id: SubmissionId, state: State, submitted_at: Timestamp) -> Self {
+    /// A task as it is before anything is known of it: submitted when its id was made.
+    pub fn new(submission_id: SubmissionId, state: State) -> Self {
         Self {
             submission_id,
             task_id: None,
             state,
             progress: 0,
-            submitted_at,
+            submitted_at: submission_id.made_at(),
             outcome_at: None,
             source: None,
             results_digest: None,

@@ -25,12 +25,13 @@ use crate::store::reads::{TaskFilter, TaskName, TaskView};
 const LIMIT_DEFAULT: u32 = 50;
 const LIMIT_MAX: u32 = 200;
 
-/// A page of tasks, newest first.
+/// A page of tasks, newest first. With a filter it may be short, or empty, and have a page after: what is rare is looked for
+/// a page at a time.
 #[derive(Debug, Serialize)]
 pub struct TaskPage {
     data: Vec<Fields>,
     /// To be given as `cursor` for the page after.
-    next: Option<String>,
+    next: Option<SubmissionId>,
 }
 
 pub async fn show(
@@ -46,17 +47,10 @@ pub async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Json<TaskPage>, ApiError> {
     let (filter, limit) = parse_list_query(query.as_deref().unwrap_or_default())?;
-    // One more than is shown tells whether there is a page after.
-    let mut views = state.store.list_tasks(&filter, limit + 1).await?;
-    let more = views.len() > limit as usize;
-    views.truncate(limit as usize);
-    let last = views
-        .last()
-        .and_then(|view| view.record.seq)
-        .filter(|_| more);
+    let page = state.store.list_tasks(&filter, limit).await?;
     Ok(Json(TaskPage {
-        data: views.iter().map(task_object::of_view).collect(),
-        next: last.map(|seq| seq.to_string()),
+        data: page.tasks.iter().map(task_object::of_view).collect(),
+        next: page.next,
     }))
 }
 
@@ -150,7 +144,7 @@ fn parse_list_query(query: &str) -> Result<(TaskFilter, u32), ApiError> {
             "client" => filter.client = Some(value.into_owned()),
             "created_after" => filter.created_after = Some(parse_time(&value)?),
             "limit" => limit = parse_limit(&value)?,
-            "cursor" => filter.before_seq = Some(parse_cursor(&value)?),
+            "cursor" => filter.before = Some(parse_cursor(&value)?),
             other => return Err(unknown_parameter(other)),
         }
     }
@@ -205,11 +199,10 @@ fn parse_limit(text: &str) -> Result<u32, ApiError> {
     }
 }
 
-fn parse_cursor(text: &str) -> Result<i64, ApiError> {
-    let cursor = text.parse().ok().filter(|seq| *seq > 0);
-    cursor.ok_or_else(|| {
-        ApiError::invalid("cursor", "`cursor` must be the `next` of the page before")
-    })
+fn parse_cursor(text: &str) -> Result<SubmissionId, ApiError> {
+    let message = "`cursor` must be the `next` of the page before";
+    text.parse()
+        .map_err(|_| ApiError::invalid("cursor", message))
 }
 
 fn unknown_parameter(name: &str) -> ApiError {

@@ -58,7 +58,7 @@ impl Ledger {
             self.keys.insert(idempotency.name.clone(), key);
             self.keys_made.push(idempotency.name.clone());
         }
-        let task = Task::new(intent.submission_id, State::Submitting, self.now);
+        let task = Task::new(intent.submission_id, State::Submitting);
         let mut record = Record::new(task, Origin::Submit, intent.client.clone());
         record.request = Some(intent.request.clone());
         let index = self.add(record);
@@ -121,7 +121,7 @@ impl Ledger {
                 (Some(own), Some(holder)) if own == holder => Ok((own, false)),
                 (Some(own), None) if self.records[own].task.task_id.is_none() => Ok((own, false)),
                 (None, None) => {
-                    let task = Task::new(*id, State::Submitting, id.made_at());
+                    let task = Task::new(*id, State::Submitting);
                     Ok((self.add(Record::new(task, Origin::Restored, None)), true))
                 }
                 (own, _) => Err(own.into_iter().collect()),
@@ -132,7 +132,7 @@ impl Ledger {
                 }
                 Some(holder) => Err(vec![holder]),
                 None => {
-                    let task = Task::new(SubmissionId::new(self.now), State::Submitting, self.now);
+                    let task = Task::new(SubmissionId::new(self.now), State::Submitting);
                     Ok((
                         self.add(Record::new(task, Origin::Standing, Some(label.to_string()))),
                         false,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sqlx::error::DatabaseError;
+use sqlx::postgres::PgDatabaseError;
 
 /// A failed store operation. What was to be written may have been written all the same (RELIABILITY F3, F6):
 /// callers say "try again", and everything is idempotent.
@@ -19,6 +20,15 @@ pub enum StoreError {
     InUse { path: String },
     #[error("cannot open {path}: {reason}")]
     CannotOpen { path: String, reason: String },
+    /// The database server is not there, does not let us in, or broke off. Heals when it is back.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(String),
+    /// A question, or a batch on a server, took longer than anybody waits for.
+    #[error("the database took too long")]
+    TooSlow,
+    /// Another recorder was in the way; the same again is likely to succeed.
+    #[error("another transaction was in the way: {0}")]
+    Contended(String),
     /// No space left; heals when there is some.
     #[error("the disk is full")]
     Full,
@@ -55,7 +65,7 @@ impl StoreError {
 }
 
 /// SQLite's primary result codes, <https://www.sqlite.org/rescode.html>.
-mod code {
+mod sqlite {
     pub const IOERR: i32 = 10;
     pub const CORRUPT: i32 = 11;
     pub const FULL: i32 = 13;
@@ -64,22 +74,46 @@ mod code {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let Some(database) = error.as_database_error() else {
-            return match error {
-                sqlx::Error::Io(io) => Self::DiskFailed(io.to_string()),
-                other => Self::Sql(Arc::new(other)),
-            };
-        };
-        match primary_code(database) {
-            Some(code::FULL) => Self::Full,
-            Some(code::IOERR) => Self::DiskFailed(database.message().to_owned()),
-            Some(code::CORRUPT | code::NOTADB) => Self::Damaged(database.message().to_owned()),
+        match &error {
+            sqlx::Error::Database(database) => {
+                let told = match database.try_downcast_ref::<PgDatabaseError>() {
+                    Some(postgres) => of_postgres(postgres),
+                    None => of_sqlite(database.as_ref()),
+                };
+                told.unwrap_or_else(|| Self::Sql(Arc::new(error)))
+            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed => Self::Unreachable(error.to_string()),
             _ => Self::Sql(Arc::new(error)),
         }
     }
 }
 
-fn primary_code(error: &dyn DatabaseError) -> Option<i32> {
+fn of_sqlite(error: &dyn DatabaseError) -> Option<StoreError> {
     let extended: i32 = error.code()?.parse().ok()?;
-    Some(extended & 0xff)
+    let message = || error.message().to_owned();
+    match extended & 0xff {
+        sqlite::FULL => Some(StoreError::Full),
+        sqlite::IOERR => Some(StoreError::DiskFailed(message())),
+        sqlite::CORRUPT | sqlite::NOTADB => Some(StoreError::Damaged(message())),
+        _ => None,
+    }
+}
+
+/// By SQLSTATE, <https://www.postgresql.org/docs/current/errcodes-appendix.html>. A server that is told to stop, that is
+/// a standby now, or that cannot read its disk is one to come back to; what is left may be an entry's fault.
+fn of_postgres(error: &PgDatabaseError) -> Option<StoreError> {
+    let message = || error.message().to_owned();
+    match error.code() {
+        "40001" | "40P01" => Some(StoreError::Contended(message())),
+        "53100" => Some(StoreError::Full),
+        "57014" | "55P03" => Some(StoreError::TooSlow),
+        "25006" | "25P03" => Some(StoreError::Unreachable(message())),
+        code => ["08", "28", "53", "57", "58"]
+            .contains(&&code[..2])
+            .then(|| StoreError::Unreachable(message())),
+    }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use sqlx::FromRow;
 
 use super::record::OBSERVATIONS_PER_TASK;
-use super::{Store, StoreError};
+use super::{Store, StoreError, on_pool};
 use crate::domain::event::EventType;
 use crate::domain::observation::Source;
 use crate::domain::timestamp::Timestamp;
@@ -44,17 +44,15 @@ impl Store {
                 (SELECT body FROM observation WHERE id = event.task_seq * 1024 + event.observation) AS body
             FROM event WHERE task_seq = $1 ORDER BY seq LIMIT $2";
         let first = seq * OBSERVATIONS_PER_TASK;
-        let observations: Vec<ObservationRow> = sqlx::query_as(OBSERVATIONS)
+        let observations: Vec<ObservationRow> = on_pool!(self, pool => sqlx::query_as(OBSERVATIONS)
             .bind(first)
             .bind(first + OBSERVATIONS_PER_TASK)
             .bind(HISTORY_MAX)
-            .fetch_all(&self.read)
-            .await?;
-        let events: Vec<EventRow> = sqlx::query_as(EVENTS)
+            .fetch_all(pool))?;
+        let events: Vec<EventRow> = on_pool!(self, pool => sqlx::query_as(EVENTS)
             .bind(seq)
             .bind(HISTORY_MAX)
-            .fetch_all(&self.read)
-            .await?;
+            .fetch_all(pool))?;
         let observations = observations.into_iter().map(HistoryItem::try_from);
         let events = events.into_iter().map(HistoryItem::try_from);
         let mut history: Vec<HistoryItem> = observations.chain(events).collect::<Result<_, _>>()?;
@@ -68,11 +66,10 @@ impl Store {
         const SQL: &str = "SELECT body FROM observation
             WHERE id >= $1 AND id < $2 AND source = 'submit' AND result = 'recorded' ORDER BY id LIMIT 1";
         let first = seq * OBSERVATIONS_PER_TASK;
-        let body: Option<Vec<u8>> = sqlx::query_scalar(SQL)
+        let body: Option<Vec<u8>> = on_pool!(self, pool => sqlx::query_scalar(SQL)
             .bind(first)
             .bind(first + OBSERVATIONS_PER_TASK)
-            .fetch_optional(&self.read)
-            .await?;
+            .fetch_optional(pool))?;
         Ok(body.map(Bytes::from))
     }
 }

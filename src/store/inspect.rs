@@ -5,11 +5,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
 use super::StoreError;
-use super::sqlite::{MIGRATIONS, connect_options, lock_file};
+use super::postgres::{self, PostgresServer, careless_settings};
+use super::sqlite::{self, connect_options, lock_file};
+use super::is_postgres;
 
 /// What there is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,11 +29,55 @@ pub enum Inspected {
         schema: i64,
         newest: i64,
     },
+    /// A database on a server. `schema` is `None` if nothing of ours is in it.
+    Server {
+        name: String,
+        schema: Option<i64>,
+        newest: i64,
+        /// Settings by which the server does not wait for its disk.
+        careless: Vec<&'static str>,
+    },
 }
 
 /// # Errors
 /// `CannotOpen`, `Damaged`, `SchemaTooNew`: what `Store::open` would say too.
 pub async fn inspect(url: &str) -> Result<Inspected, StoreError> {
+    if is_postgres(url) {
+        inspect_server(url).await
+    } else {
+        inspect_file(url).await
+    }
+}
+
+async fn inspect_server(url: &str) -> Result<Inspected, StoreError> {
+    const TABLE: &str = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
+    let server = PostgresServer::parse(url)?;
+    let mut connection = server.connect().await?;
+    let is_ours: bool = sqlx::query_scalar(TABLE).fetch_one(&mut connection).await?;
+    let schema = if is_ours {
+        sqlx::query_scalar(SCHEMA)
+            .fetch_one(&mut connection)
+            .await?
+    } else {
+        None
+    };
+    let careless = careless_settings(&mut connection).await?;
+    connection.close().await?;
+    let newest = newest(&postgres::MIGRATIONS);
+    match schema {
+        Some(schema) if schema > newest => {
+            Err(StoreError::SchemaTooNew(format!("migration {schema}")))
+        }
+        _ => Ok(Inspected::Server {
+            name: server.name(),
+            schema,
+            newest,
+            careless,
+        }),
+    }
+}
+
+async fn inspect_file(url: &str) -> Result<Inspected, StoreError> {
     let path = connect_options(url)?.get_filename().to_owned();
     if !path.try_exists().unwrap_or(true) {
         return Ok(Inspected::Absent { path });
@@ -50,8 +97,7 @@ pub async fn inspect(url: &str) -> Result<Inspected, StoreError> {
     let mut connection = options.connect().await?;
     let schema = schema(&mut connection).await;
     connection.close().await?;
-    let newest = MIGRATIONS.iter().map(|step| step.version).max();
-    let newest = newest.unwrap_or_default();
+    let newest = newest(&sqlite::MIGRATIONS);
     match schema? {
         Some(schema) if schema > newest => {
             Err(StoreError::SchemaTooNew(format!("migration {schema}")))
@@ -68,6 +114,13 @@ pub async fn inspect(url: &str) -> Result<Inspected, StoreError> {
     }
 }
 
+const SCHEMA: &str = "SELECT max(version) FROM _sqlx_migrations";
+
+fn newest(migrations: &Migrator) -> i64 {
+    let versions = migrations.iter().map(|step| step.version);
+    versions.max().unwrap_or_default()
+}
+
 /// The last migration that was applied; `None` if none ever was.
 async fn schema(connection: &mut SqliteConnection) -> Result<Option<i64>, sqlx::Error> {
     const TABLE: &str = "SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'";
@@ -77,8 +130,7 @@ async fn schema(connection: &mut SqliteConnection) -> Result<Option<i64>, sqlx::
     if tables == 0 {
         return Ok(None);
     }
-    sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
-        .fetch_one(connection)
+    sqlx::query_scalar(SCHEMA).fetch_one(connection)
         .await
 }
 

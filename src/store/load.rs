@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use sqlx::SqliteConnection;
-
 use super::StoreError;
 use super::entry::{Entry, Idempotency};
 use super::ledger::Ledger;
 use super::record::{Record, RecordRow, record_columns};
+use super::rows::Rows;
+use super::writer::Writer;
 use crate::domain::callback_token::Subject;
 use crate::domain::ids::SubmissionId;
 use crate::domain::polling::Pace;
@@ -16,24 +16,25 @@ use crate::domain::timestamp::Timestamp;
 /// How long an `Idempotency-Key` is remembered.
 pub const IDEMPOTENCY_KEPT: Duration = Duration::from_hours(24);
 
-const LOAD_BY_SUBMISSION: &str = concat!(
-    "SELECT seq, ",
-    record_columns!(),
-    " FROM task WHERE submission_id IN (SELECT value FROM json_each($1))"
+// CROSS JOIN: SQLite then looks up each of the given, and never goes through all tasks instead.
+static LOAD_BY_SUBMISSION: Rows<1> = Rows::new(
+    concat!("SELECT seq, ", record_columns!(), " FROM"),
+    "CROSS JOIN task WHERE task.submission_id = given.column1",
 );
 
-const LOAD_BY_TASK: &str = concat!(
-    "SELECT seq, ",
-    record_columns!(),
-    " FROM task WHERE task_id IN (SELECT value FROM json_each($1))"
+static LOAD_BY_TASK: Rows<1> = Rows::new(
+    concat!("SELECT seq, ", record_columns!(), " FROM"),
+    "CROSS JOIN task WHERE task.task_id = given.column1",
 );
 
-const LOAD_KEYS: &str = "SELECT name, fingerprint, submission_id FROM idempotency
-    WHERE name IN (SELECT value FROM json_each($1)) AND made_at > $2";
+static LOAD_KEYS: Rows<2> = Rows::new(
+    "SELECT name, fingerprint, submission_id FROM",
+    "CROSS JOIN idempotency WHERE idempotency.name = given.column1 AND idempotency.made_at > given.column2",
+);
 
 /// A ledger with every record that `entries` may concern.
 pub async fn load(
-    connection: &mut SqliteConnection,
+    writer: &mut Writer,
     entries: &[&Entry],
     now: Timestamp,
     pace: Pace,
@@ -44,54 +45,45 @@ pub async fn load(
         .filter_map(|entry| submission_of(entry))
         .map(|id| id.to_string())
         .collect();
-    load_records(connection, &mut ledger, LOAD_BY_SUBMISSION, &submissions).await?;
+    load_records(writer, &mut ledger, &LOAD_BY_SUBMISSION, &submissions).await?;
     // Whose task an id is matters only where it is not the one bound already.
     let unbound: Vec<String> = entries
         .iter()
         .filter_map(|entry| unbound_task_of(&ledger, entry))
         .collect();
-    load_records(connection, &mut ledger, LOAD_BY_TASK, &unbound).await?;
+    load_records(writer, &mut ledger, &LOAD_BY_TASK, &unbound).await?;
     let keys: Vec<&str> = entries
         .iter()
         .filter_map(|entry| idempotency_of(entry))
         .collect();
-    load_keys(connection, &mut ledger, &keys).await?;
+    load_keys(writer, &mut ledger, &keys).await?;
     Ok(ledger)
 }
 
 async fn load_records(
-    connection: &mut SqliteConnection,
+    writer: &mut Writer,
     ledger: &mut Ledger,
-    sql: &'static str,
+    statement: &Rows<1>,
     names: &[String],
 ) -> Result<(), StoreError> {
-    if names.is_empty() {
-        return Ok(());
-    }
-    let rows: Vec<RecordRow> = sqlx::query_as(sql)
-        .bind(json_list(names))
-        .fetch_all(connection)
-        .await?;
-    for row in rows {
+    let names: Vec<_> = names.iter().map(|name| [name.as_str().into()]).collect();
+    for row in statement.fetch::<RecordRow>(writer, &names).await? {
         ledger.add(Record::try_from(row)?);
     }
     Ok(())
 }
 
 async fn load_keys(
-    connection: &mut SqliteConnection,
+    writer: &mut Writer,
     ledger: &mut Ledger,
     names: &[&str],
 ) -> Result<(), StoreError> {
-    if names.is_empty() {
-        return Ok(());
-    }
     let oldest = ledger.now.before(IDEMPOTENCY_KEPT).as_millis();
-    let rows: Vec<(String, Vec<u8>, String)> = sqlx::query_as(LOAD_KEYS)
-        .bind(json_list(names))
-        .bind(oldest)
-        .fetch_all(connection)
-        .await?;
+    let names: Vec<_> = names
+        .iter()
+        .map(|name| [(*name).into(), oldest.into()])
+        .collect();
+    let rows = LOAD_KEYS.fetch::<(String, Vec<u8>, String)>(writer, &names).await?;
     for (name, fingerprint, submission_id) in rows {
         let corrupt = |column| StoreError::Corrupt {
             table: "idempotency",
@@ -146,8 +138,4 @@ fn idempotency_of(entry: &Entry) -> Option<&str> {
         Entry::Intent(intent) => intent.idempotency.as_ref().map(|key| key.name.as_str()),
         _ => None,
     }
-}
-
-fn json_list<T: serde::Serialize>(names: &[T]) -> String {
-    serde_json::to_string(names).expect("texts have a JSON form")
 }

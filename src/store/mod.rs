@@ -1,6 +1,7 @@
-//! Where it is kept. One concrete `Store`; all SQL of the program is below this module.
+//! Where it is kept. One concrete `Store` over SQLite or PostgreSQL; all SQL of the program is below this module, and each
+//! statement has one text for both.
 //!
-//! Everything that a task goes through is written by the `recorder`, the one owner of the write transaction. The
+//! Everything that a task goes through is written by the `recorder`, the one owner of a connection that writes. The
 //! other methods read, on connections that cannot write.
 
 // From an entry to the disk, and back as a receipt.
@@ -18,35 +19,142 @@ mod write;
 // What a row holds, and how many are written at once.
 pub mod record;
 mod rows;
+mod writer;
 
 // What can be asked.
 pub mod history;
 pub mod reads;
 
+// Who is told that there is something new to be read.
+pub mod wake;
+
 // The database itself.
+pub mod callback_keys;
+pub mod checkpointer;
 pub mod error;
 pub mod inspect;
+mod postgres;
 mod sqlite;
 
-use std::fs::File;
+use std::time::Duration;
 
-use sqlx::SqlitePool;
+use sqlx::{PgPool, SqlitePool};
+use tokio::time::timeout;
+use tracing::warn;
 
+use checkpointer::WriteAheadLog;
 pub use error::StoreError;
+use wake::Wake;
+use writer::Writer;
 
-/// The database of this process. Cheap to share behind an `Arc`; the file stays locked until it is dropped.
+/// How long a question may take. All are keyed or bounded in rows, so one that takes longer meets a database that is not
+/// well, and whoever asks is better told so.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The database of this process. Cheap to share behind an `Arc`.
 #[derive(Debug)]
 pub struct Store {
-    /// One connection: SQLite has one writer, and to queue for it here is cheaper than to wait for its lock.
-    write: SqlitePool,
-    read: SqlitePool,
-    _lock: File,
+    read: ReadPool,
+    database: Database,
+    wake: Wake,
+    log: WriteAheadLog,
 }
 
+/// What is there to connect to.
+#[derive(Clone, Debug)]
+enum Database {
+    Sqlite(sqlite::SqliteFile),
+    Postgres(postgres::PostgresServer),
+}
+
+#[derive(Debug)]
+enum ReadPool {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+/// One statement text and its binds, checked against both drivers.
+macro_rules! on_pool {
+    ($store:expr, $pool:ident => $body:expr) => {
+        $crate::store::read_in_time(async {
+            match &$store.read {
+                $crate::store::ReadPool::Sqlite($pool) => $body.await,
+                $crate::store::ReadPool::Postgres($pool) => $body.await,
+            }
+        })
+        .await
+    };
+}
+use on_pool;
+
 impl Store {
-    /// Waits for statements under way, then closes every connection; the write-ahead log is folded into the database.
+    /// Opens `url`, makes what is not there yet, and brings the schema up to date.
+    ///
+    /// `sqlite:PATH`: the file stays locked until this process ends. `postgres://USER@HOST/DATABASE`: any number of
+    /// processes may open it.
+    ///
+    /// # Errors
+    /// `InUse` if another process has the file, `CannotOpen`, `Damaged`, `SchemaTooNew`.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let (read, database) = if is_postgres(url) {
+            let (pool, server) = postgres::open(url).await?;
+            (ReadPool::Postgres(pool), Database::Postgres(server))
+        } else {
+            let (pool, file) = sqlite::open(url).await?;
+            (ReadPool::Sqlite(pool), Database::Sqlite(file))
+        };
+        Ok(Self {
+            read,
+            database,
+            wake: Wake::default(),
+            log: WriteAheadLog::default(),
+        })
+    }
+
+    /// Told whenever something was recorded, by this process or another.
+    pub const fn wake(&self) -> &Wake {
+        &self.wake
+    }
+
+    async fn connect_writer(&self) -> Result<Writer, StoreError> {
+        Writer::connect(&self.database).await
+    }
+
+    /// How long a transaction may take before its connection is given up. A file needs no such limit, and a statement on it
+    /// cannot be broken off.
+    const fn batch_timeout(&self) -> Option<Duration> {
+        match self.database {
+            Database::Sqlite(_) => None,
+            Database::Postgres(_) => Some(postgres::BATCH_TIMEOUT),
+        }
+    }
+
+    /// Waits for questions under way, then closes their connections and leaves a SQLite file with no log beside it. The
+    /// recorder must have ended.
     pub async fn close(&self) {
-        self.read.close().await;
-        self.write.close().await;
+        match &self.read {
+            ReadPool::Sqlite(pool) => pool.close().await,
+            ReadPool::Postgres(pool) => pool.close().await,
+        }
+        if let Database::Sqlite(file) = &self.database
+            && let Err(error) = file.fold_in_log().await
+        {
+            warn!(error = %error, "the write-ahead log was not folded in; the next start does it");
+        }
+    }
+}
+
+fn is_postgres(url: &str) -> bool {
+    ["postgres:", "postgresql:"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme))
+}
+
+async fn read_in_time<T>(
+    reading: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, StoreError> {
+    match timeout(READ_TIMEOUT, reading).await {
+        Ok(read) => read.map_err(StoreError::from),
+        Err(_) => Err(StoreError::TooSlow),
     }
 }

@@ -1,10 +1,12 @@
 //! What can be asked of the store. Read-only connections: a question never writes.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use sqlx::{FromRow, Row as _};
+use sqlx::FromRow;
 
 use super::record::{Record, RecordRow, record_columns};
-use super::{Store, StoreError};
+use super::{Store, StoreError, on_pool};
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::task::State;
 use crate::domain::timestamp::Timestamp;
@@ -30,8 +32,16 @@ pub struct TaskFilter {
     pub client: Option<String>,
     /// Submitted later than this.
     pub created_after: Option<Timestamp>,
-    /// Recorded earlier than this; the `seq` of the last task of the page before.
-    pub before_seq: Option<i64>,
+    /// Submitted before this one: the last of the page before.
+    pub before: Option<SubmissionId>,
+}
+
+/// A page of tasks, newest first.
+#[derive(Clone, Debug)]
+pub struct TaskPage {
+    pub tasks: Vec<TaskView>,
+    /// `TaskFilter::before` of the page after, if there may be one.
+    pub next: Option<SubmissionId>,
 }
 
 /// A task that EvoLink is to be asked about.
@@ -53,86 +63,138 @@ macro_rules! select_view {
     };
 }
 
+/// Tasks that one page goes through, for a filter that no index serves: what is rare may take several pages to find, and
+/// no page takes long.
+const PAGE_LOOKS_THROUGH: i64 = 10_000;
+
 impl Store {
     pub async fn find_task(&self, name: &TaskName) -> Result<Option<TaskView>, StoreError> {
         let (sql, text) = match name {
             TaskName::Task(id) => (select_view!("task_id = $1"), id.to_string()),
             TaskName::Submission(id) => (select_view!("submission_id = $1"), id.to_string()),
         };
-        let row: Option<ViewRow> = sqlx::query_as(sql)
-            .bind(text)
-            .fetch_optional(&self.read)
-            .await?;
+        let row: Option<ViewRow> =
+            on_pool!(self, pool => sqlx::query_as(sql).bind(text).fetch_optional(pool))?;
         row.map(TaskView::try_from).transpose()
     }
 
-    /// A page of tasks, newest first.
-    pub async fn list_tasks(
-        &self,
-        filter: &TaskFilter,
-        limit: u32,
-    ) -> Result<Vec<TaskView>, StoreError> {
-        const SQL: &str = select_view!(
-            "($1 IS NULL OR state = $1) AND ($2 IS NULL OR client = $2) AND submitted_at > $3 AND seq < $4
-             ORDER BY seq DESC LIMIT $5"
+    /// A page of at most `limit` tasks.
+    pub async fn list_tasks(&self, filter: &TaskFilter, limit: u32) -> Result<TaskPage, StoreError> {
+        // The condition of the index `task_state`, so that it is used.
+        const OF_STATE: &str = select_view!(
+            "submission_id >= $1 AND submission_id < $2 AND state = $3 AND state <> 'completed'
+                AND ($4 IS NULL OR client = $4) ORDER BY submission_id DESC LIMIT $5"
         );
-        let rows: Vec<ViewRow> = sqlx::query_as(SQL)
+        const OF_ANY: &str = select_view!(
+            "submission_id >= $1 AND submission_id < $2 AND ($3 IS NULL OR state = $3)
+                AND ($4 IS NULL OR client = $4) ORDER BY submission_id DESC LIMIT $5"
+        );
+        let indexed = filter.state.filter(|state| *state != State::Completed);
+        let sql = if indexed.is_some() { OF_STATE } else { OF_ANY };
+        let is_sparse = filter.client.is_some() || filter.state == Some(State::Completed);
+        let (oldest, newest) = filter.bounds();
+        let horizon = if is_sparse {
+            self.find_horizon(indexed, &oldest, &newest).await?
+        } else {
+            None
+        };
+        let oldest = horizon.map_or(oldest, |horizon| horizon.to_string());
+        // One more than is shown tells whether there is a page after.
+        let rows: Vec<ViewRow> = on_pool!(self, pool => sqlx::query_as(sql)
+            .bind(&oldest)
+            .bind(&newest)
             .bind(filter.state.map(State::as_str))
             .bind(&filter.client)
-            .bind(filter.created_after.map_or(i64::MIN, Timestamp::as_millis))
-            .bind(filter.before_seq.unwrap_or(i64::MAX))
-            .bind(limit)
-            .fetch_all(&self.read)
-            .await?;
-        rows.into_iter().map(TaskView::try_from).collect()
+            .bind(i64::from(limit) + 1)
+            .fetch_all(pool))?;
+        let mut tasks = rows
+            .into_iter()
+            .map(TaskView::try_from)
+            .collect::<Result<Vec<_>, _>>()?;
+        let more = tasks.len() > limit as usize;
+        tasks.truncate(limit as usize);
+        let last = tasks.last().map(|last| last.record.task.submission_id);
+        let next = if more { last } else { horizon };
+        Ok(TaskPage { tasks, next })
+    }
+
+    /// The last task that a page goes through, if there are as many from `newest` to `oldest`.
+    async fn find_horizon(
+        &self,
+        indexed: Option<State>,
+        oldest: &str,
+        newest: &str,
+    ) -> Result<Option<SubmissionId>, StoreError> {
+        const OF_STATE: &str = "SELECT seq, submission_id FROM task
+            WHERE submission_id >= $1 AND submission_id < $2 AND state = $3 AND state <> 'completed'
+            ORDER BY submission_id DESC LIMIT 1 OFFSET $4";
+        const OF_ANY: &str = "SELECT seq, submission_id FROM task
+            WHERE submission_id >= $1 AND submission_id < $2 AND $3 IS NULL
+            ORDER BY submission_id DESC LIMIT 1 OFFSET $4";
+        let sql = if indexed.is_some() { OF_STATE } else { OF_ANY };
+        let row: Option<(i64, String)> = on_pool!(self, pool => sqlx::query_as(sql)
+            .bind(oldest)
+            .bind(newest)
+            .bind(indexed.map(State::as_str))
+            .bind(PAGE_LOOKS_THROUGH - 1)
+            .fetch_optional(pool))?;
+        row.map(parse_id).transpose()
     }
 
     /// Tasks to be asked about by `now`, the longest overdue first.
     pub async fn list_due(&self, now: Timestamp, limit: u32) -> Result<Vec<DueTask>, StoreError> {
         const SQL: &str = "SELECT seq, submission_id, task_id, submitted_at FROM task
             WHERE next_poll_at <= $1 ORDER BY next_poll_at LIMIT $2";
-        let rows: Vec<DueRow> = sqlx::query_as(SQL)
+        let rows: Vec<DueRow> = on_pool!(self, pool => sqlx::query_as(SQL)
             .bind(now.as_millis())
-            .bind(limit)
-            .fetch_all(&self.read)
-            .await?;
+            .bind(i64::from(limit))
+            .fetch_all(pool))?;
         rows.into_iter().map(DueTask::try_from).collect()
     }
 
-    /// Submits whose answer should have come before `before` and was never recorded: this process, or the one before
-    /// it, was cut off in the middle.
+    /// Submits whose answer should have come before `before` and was never recorded: the process that sent them was cut
+    /// off in the middle.
     pub async fn list_unanswered(
         &self,
         before: Timestamp,
         limit: u32,
     ) -> Result<Vec<SubmissionId>, StoreError> {
         const SQL: &str = "SELECT seq, submission_id FROM task
-            WHERE state = 'submitting' AND submitted_at < $1 ORDER BY submitted_at LIMIT $2";
-        let rows = sqlx::query(SQL)
-            .bind(before.as_millis())
-            .bind(limit)
-            .fetch_all(&self.read)
-            .await?;
-        rows.iter()
-            .map(|row| {
-                let id = row.try_get("seq")?;
-                let text: &str = row.try_get("submission_id")?;
-                text.parse().map_err(|_| StoreError::Corrupt {
-                    table: "task",
-                    id,
-                    column: "submission_id",
-                })
-            })
-            .collect()
+            WHERE state = 'submitting' AND state <> 'completed' AND submission_id < $1
+            ORDER BY submission_id LIMIT $2";
+        let rows: Vec<(i64, String)> = on_pool!(self, pool => sqlx::query_as(SQL)
+            .bind(SubmissionId::first_at(before).to_string())
+            .bind(i64::from(limit))
+            .fetch_all(pool))?;
+        rows.into_iter().map(parse_id).collect()
     }
 
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        let _: i64 = sqlx::query_scalar("SELECT 1 FROM task UNION ALL SELECT 1 LIMIT 1")
-            .fetch_one(&self.read)
-            .await?;
+        const SQL: &str = "SELECT count(*) FROM (SELECT 1 FROM task LIMIT 1) AS one";
+        let _: i64 = on_pool!(self, pool => sqlx::query_scalar(SQL).fetch_one(pool))?;
         Ok(())
     }
+}
+
+impl TaskFilter {
+    /// The first submission id that is on the page, and the one before which all are.
+    fn bounds(&self) -> (String, String) {
+        let oldest = self.created_after.map(|time| {
+            let after = time.after(Duration::from_millis(1));
+            SubmissionId::first_at(after).to_string()
+        });
+        let newest = self.before.map(|id| id.to_string());
+        (oldest.unwrap_or_default(), newest.unwrap_or("z".to_owned()))
+    }
+}
+
+fn parse_id((seq, text): (i64, String)) -> Result<SubmissionId, StoreError> {
+    text.parse().map_err(|_| StoreError::Corrupt {
+        table: "task",
+        id: seq,
+        column: "submission_id",
+    })
 }
 
 #[derive(FromRow)]

@@ -2,16 +2,19 @@
 //!
 //! Callers queue entries and wait. The recorder takes whatever has queued up, puts it into one transaction, commits, and
 //! only then answers: one wait for the disk acknowledges many callbacks. It owns the transaction, not the request, so a
-//! client that hangs up cannot cut one in half (RELIABILITY F1, F2).
+//! client that hangs up cannot cut one in half (RELIABILITY F1, F2). Replicas have a recorder each, and take turns.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::entry::{Entry, Receipt};
 use super::ledger::Ledger;
+use super::writer::Writer;
 use super::{Store, StoreError, load, write};
 use crate::clock::Clock;
 use crate::domain::polling::Pace;
@@ -21,7 +24,10 @@ use crate::metrics::Metrics;
 const QUEUE_ENTRIES: usize = 4096;
 
 /// Entries in one transaction. While one commits, the next gathers by itself.
-const BATCH_ENTRIES_MAX: usize = 512;
+const BATCH_ENTRIES_MAX: usize = 1024;
+
+/// How often a batch is tried that other recorders get in the way of.
+const BATCH_TRIES: u32 = 3;
 
 /// The way to the recorder. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -44,6 +50,10 @@ pub struct RecorderWorker {
     metrics: Metrics,
     queue: mpsc::Receiver<Job>,
     failed: CancellationToken,
+    /// `None` until there is something to record, and after an error.
+    writer: Option<Writer>,
+    /// Whether something was recorded that nobody has been told of.
+    untold: bool,
 }
 
 impl Recorder {
@@ -66,6 +76,8 @@ impl Recorder {
             metrics,
             queue: receiver,
             failed,
+            writer: None,
+            untold: false,
         };
         (recorder, worker)
     }
@@ -101,22 +113,23 @@ impl RecorderWorker {
                 biased;
                 received = self.queue.recv_many(&mut jobs, BATCH_ENTRIES_MAX) => {
                     if received == 0 {
-                        return;
+                        break;
                     }
                     self.record_all(std::mem::take(&mut jobs)).await;
                 }
                 () = stop.cancelled(), if !self.queue.is_closed() => self.queue.close(),
             }
         }
+        self.disconnect().await;
     }
 
-    async fn record_all(&self, jobs: Vec<Job>) {
-        match self.commit(&jobs).await {
+    async fn record_all(&mut self, jobs: Vec<Job>) {
+        match self.record_batch(&jobs).await {
             Ok(receipts) => answer(jobs, receipts.into_iter().map(Ok)),
             Err(error) if error.may_be_one_entry() && jobs.len() > 1 => {
                 warn!(error = %error, entries = jobs.len(), "a batch was refused: recording its entries one by one");
                 for job in jobs {
-                    let receipt = self.commit(std::slice::from_ref(&job)).await;
+                    let receipt = self.record_batch(std::slice::from_ref(&job)).await;
                     let receipt =
                         receipt.and_then(|mut receipts| receipts.pop().ok_or(StoreError::Stopped));
                     self.notice(receipt.as_ref().err());
@@ -129,21 +142,89 @@ impl RecorderWorker {
                 answer(jobs, errors);
             }
         }
+        self.follow_up().await;
     }
 
-    async fn commit(&self, jobs: &[Job]) -> Result<Vec<Receipt>, StoreError> {
+    /// One transaction; tried again if another recorder's was in its way.
+    async fn record_batch(&mut self, jobs: &[Job]) -> Result<Vec<Receipt>, StoreError> {
+        let entries: Vec<&Entry> = jobs.iter().map(|job| &job.entry).collect();
+        let mut tries = 1;
+        loop {
+            let began = Instant::now();
+            match self.commit_in_time(&entries).await {
+                Ok((ledger, receipts)) => {
+                    self.metrics.batch_recorded(entries.len(), began.elapsed());
+                    self.count(&ledger, &receipts);
+                    self.untold |= !ledger.events.is_empty();
+                    return Ok(receipts);
+                }
+                Err(error) => {
+                    // Nothing may be written into what this connection may have left open.
+                    self.disconnect().await;
+                    let again = matches!(error, StoreError::Contended(_)) && tries < BATCH_TRIES;
+                    if !again {
+                        return Err(error);
+                    }
+                    tries += 1;
+                }
+            }
+        }
+    }
+
+    async fn commit_in_time(
+        &mut self,
+        entries: &[&Entry],
+    ) -> Result<(Ledger, Vec<Receipt>), StoreError> {
+        match self.store.batch_timeout() {
+            Some(limit) => timeout(limit, self.commit(entries))
+                .await
+                .unwrap_or(Err(StoreError::TooSlow)),
+            None => self.commit(entries).await,
+        }
+    }
+
+    async fn commit(&mut self, entries: &[&Entry]) -> Result<(Ledger, Vec<Receipt>), StoreError> {
         if self.failed.is_cancelled() {
             return Err(StoreError::Stopped);
         }
-        let entries: Vec<&Entry> = jobs.iter().map(|job| &job.entry).collect();
-        let mut transaction = self.store.write.begin_with("BEGIN IMMEDIATE").await?;
-        let mut ledger =
-            load::load(&mut transaction, &entries, self.clock.now(), self.pace).await?;
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => none.insert(self.store.connect_writer().await?),
+        };
+        writer.begin().await?;
+        let mut ledger = load::load(writer, entries, self.clock.now(), self.pace).await?;
         let receipts: Vec<Receipt> = entries.iter().map(|entry| ledger.apply(entry)).collect();
-        write::write(&mut transaction, &mut ledger).await?;
-        transaction.commit().await?;
-        self.count(&ledger, &receipts);
-        Ok(receipts)
+        write::write(writer, &mut ledger).await?;
+        writer.commit().await?;
+        Ok((ledger, receipts))
+    }
+
+    async fn disconnect(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            writer.close().await;
+        }
+    }
+
+    /// What can wait until everybody was answered: tells those who wait for news, here and elsewhere.
+    async fn follow_up(&mut self) {
+        let untold = std::mem::take(&mut self.untold);
+        if untold {
+            self.store.wake().tell();
+        }
+        let Some(writer) = &mut self.writer else {
+            return;
+        };
+        let store = &self.store;
+        let following = async {
+            if untold {
+                writer.notify().await?;
+            }
+            store.after_commit(writer).await
+        };
+        if let Err(error) = following.await {
+            self.notice(Some(&error));
+            self.disconnect().await;
+        }
     }
 
     fn count(&self, ledger: &Ledger, receipts: &[Receipt]) {

@@ -1,16 +1,22 @@
 //! One statement for many rows.
 //!
-//! The driver's price is per round trip, not per row, so a batch writes each table once. Texts are made for a few
-//! sizes only, and rows that are left over stay NULL and are left out by `WHERE`: few texts, few prepared statements.
+//! The driver's price is per round trip, not per row, so a batch writes each table once. PostgreSQL is given an array for
+//! each column. SQLite has no arrays: its texts are made for a few numbers of rows only, and rows that are left over stay
+//! NULL and are left out by `WHERE`: few texts, few prepared statements.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{AssertSqlSafe, SqliteConnection};
+use sqlx::{AssertSqlSafe, FromRow, Postgres, Sqlite};
 
-/// How many rows a statement has room for. The largest is a batch of the recorder, within SQLite's 32,766 parameters.
-const SIZES: [usize; 7] = [1, 4, 16, 64, 128, 256, 512];
+use super::writer::Writer;
+
+/// How many rows a text for SQLite has room for. The largest is a batch of the recorder, within SQLite's 32,766
+/// parameters.
+const SIZES: [usize; 8] = [1, 4, 16, 64, 128, 256, 512, 1024];
 
 /// A value to bind.
 #[derive(Clone, Copy, Debug)]
@@ -36,11 +42,23 @@ macro_rules! value_from {
 }
 value_from!(i64 => Int, &'a str => Text, &'a [u8] => Blob);
 
-/// A statement `HEAD (VALUES (…), …) TAIL` over rows of `COLUMNS` values, the first of which is never NULL in a row
-/// that counts. Its values are `column1`, `column2`, … to HEAD and TAIL.
+/// A row that both drivers can read.
+pub trait AnyRow:
+    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
+{
+}
+
+impl<T> AnyRow for T where
+    T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
+{
+}
+
+/// A statement `HEAD given TAIL` over rows of `COLUMNS` values, the first of which is never NULL in a row that counts: TAIL
+/// must leave out those where it is. The values are `given.column1`, `given.column2`, … to HEAD and TAIL.
 pub struct Rows<const COLUMNS: usize> {
     head: &'static str,
     tail: &'static str,
+    /// By number of rows; PostgreSQL's, which is for any, under 0.
     texts: Mutex<Option<HashMap<usize, Arc<str>>>>,
 }
 
@@ -53,62 +71,163 @@ impl<const COLUMNS: usize> Rows<COLUMNS> {
         }
     }
 
-    /// Runs the statement over `rows`, in as few round trips as their number allows; gives what it returns.
-    pub async fn run(
+    /// Runs the statement over `rows`, in as few round trips as their number allows.
+    pub async fn execute(
         &self,
-        connection: &mut SqliteConnection,
+        writer: &mut Writer,
         rows: &[[Value<'_>; COLUMNS]],
-    ) -> Result<Vec<SqliteRow>, sqlx::Error> {
-        let mut returned = Vec::new();
+    ) -> Result<(), sqlx::Error> {
         for chunk in rows.chunks(SIZES[SIZES.len() - 1]) {
-            let size = SIZES
-                .into_iter()
-                .find(|size| *size >= chunk.len())
-                .unwrap_or(chunk.len());
-            let mut query = sqlx::query(AssertSqlSafe(self.text(size)));
-            for value in chunk.iter().flatten() {
-                query = bind(query, *value);
+            match writer {
+                Writer::Sqlite(connection) => {
+                    let query = sqlx::query(self.text_for_sqlite(chunk.len()));
+                    let query = bind_rows(query, chunk, room_for(chunk.len()));
+                    query.execute(connection).await?;
+                }
+                Writer::Postgres(connection) => {
+                    let query = sqlx::query(self.text_for_postgres(&chunk[0]));
+                    bind_columns(query, chunk)
+                        .execute(connection)
+                        .await?;
+                }
             }
-            for _ in 0..(size - chunk.len()) * COLUMNS {
-                query = query.bind(None::<i64>);
-            }
-            returned.append(&mut query.fetch_all(&mut *connection).await?);
         }
-        Ok(returned)
+        Ok(())
     }
 
-    fn text(&self, size: usize) -> Arc<str> {
+    /// Runs the statement over `rows`, and gives what it returns.
+    pub async fn fetch<T: AnyRow>(
+        &self,
+        writer: &mut Writer,
+        rows: &[[Value<'_>; COLUMNS]],
+    ) -> Result<Vec<T>, sqlx::Error> {
+        let mut fetched = Vec::new();
+        for chunk in rows.chunks(SIZES[SIZES.len() - 1]) {
+            match writer {
+                Writer::Sqlite(connection) => {
+                    let query = sqlx::query(self.text_for_sqlite(chunk.len()));
+                    let query = bind_rows(query, chunk, room_for(chunk.len()));
+                    for row in query.fetch_all(connection).await? {
+                        fetched.push(T::from_row(&row)?);
+                    }
+                }
+                Writer::Postgres(connection) => {
+                    let query = sqlx::query(self.text_for_postgres(&chunk[0]));
+                    let query = bind_columns(query, chunk);
+                    for row in query.fetch_all(connection).await? {
+                        fetched.push(T::from_row(&row)?);
+                    }
+                }
+            }
+        }
+        Ok(fetched)
+    }
+
+    fn text_for_sqlite(&self, rows: usize) -> AssertSqlSafe<Arc<str>> {
+        let size = room_for(rows);
+        self.text(size, || sqlite_values(COLUMNS, size))
+    }
+
+    fn text_for_postgres(&self, row: &[Value<'_>]) -> AssertSqlSafe<Arc<str>> {
+        self.text(0, || postgres_arrays(row))
+    }
+
+    /// Safe, because head, tail and what is between them are ours.
+    fn text(&self, key: usize, given: impl FnOnce() -> String) -> AssertSqlSafe<Arc<str>> {
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
-        let texts = texts.get_or_insert_default();
-        Arc::clone(
-            texts
-                .entry(size)
-                .or_insert_with(|| self.write_text(size).into()),
-        )
-    }
-
-    fn write_text(&self, size: usize) -> String {
-        let mut text = format!("{} (VALUES ", self.head);
-        for row in 0..size {
-            text.push_str(if row == 0 { "(" } else { ", (" });
-            // Not `$1`, `$2`, …: SQLite looks a parameter's name up in a list, and the driver asks for each of them.
-            text.push_str(&"?, ".repeat(COLUMNS));
-            text.truncate(text.len() - 2);
-            text.push(')');
-        }
-        text.push_str(") ");
-        text.push_str(self.tail);
-        text
+        let text = texts
+            .get_or_insert_default()
+            .entry(key)
+            .or_insert_with(|| format!("{} {} {}", self.head, given(), self.tail).into());
+        AssertSqlSafe(Arc::clone(text))
     }
 }
 
-type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, SqliteArguments>;
+fn room_for(rows: usize) -> usize {
+    let fitting = SIZES.into_iter().find(|size| *size >= rows);
+    fitting.unwrap_or(rows)
+}
 
-fn bind<'q>(query: Query<'q>, value: Value<'q>) -> Query<'q> {
-    match value {
-        Value::Int(value) => query.bind(value),
-        Value::Text(value) => query.bind(value),
-        Value::Blob(value) => query.bind(value),
+/// `(VALUES (?, …), …) AS given`. Not `$1`, `$2`, …: SQLite looks a parameter's name up in a list, and the driver asks for
+/// each of them.
+fn sqlite_values(columns: usize, rows: usize) -> String {
+    let row = format!("({})", vec!["?"; columns].join(", "));
+    format!("(VALUES {}) AS given", vec![row.as_str(); rows].join(", "))
+}
+
+/// `UNNEST($1::BIGINT[], …) AS given (column1, …)`.
+fn postgres_arrays(row: &[Value<'_>]) -> String {
+    let (mut arrays, mut names) = (String::new(), String::new());
+    for (index, value) in row.iter().enumerate() {
+        let (comma, number) = (if index == 0 { "" } else { ", " }, index + 1);
+        let array = match value {
+            Value::Int(_) => "BIGINT[]",
+            Value::Text(_) => "TEXT[]",
+            Value::Blob(_) => "BYTEA[]",
+        };
+        write!(arrays, "{comma}${number}::{array}").expect("a String takes any text");
+        write!(names, "{comma}column{number}").expect("a String takes any text");
+    }
+    format!("UNNEST({arrays}) AS given ({names})")
+}
+
+type SqliteQuery<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
+type PostgresQuery<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
+
+fn bind_rows<'q, const COLUMNS: usize>(
+    mut query: SqliteQuery<'q>,
+    rows: &[[Value<'q>; COLUMNS]],
+    room: usize,
+) -> SqliteQuery<'q> {
+    for value in rows.iter().flatten() {
+        query = match *value {
+            Value::Int(value) => query.bind(value),
+            Value::Text(value) => query.bind(value),
+            Value::Blob(value) => query.bind(value),
+        };
+    }
+    for _ in 0..(room - rows.len()) * COLUMNS {
+        query = query.bind(None::<i64>);
+    }
+    query
+}
+
+fn bind_columns<'q, const COLUMNS: usize>(
+    mut query: PostgresQuery<'q>,
+    rows: &[[Value<'q>; COLUMNS]],
+) -> PostgresQuery<'q> {
+    for index in 0..COLUMNS {
+        let column = rows.iter().map(|row| row[index]);
+        query = match rows[0][index] {
+            Value::Int(_) => query.bind(column.map(Value::int).collect::<Vec<_>>()),
+            Value::Text(_) => query.bind(column.map(Value::text).collect::<Vec<_>>()),
+            Value::Blob(_) => query.bind(column.map(Value::blob).collect::<Vec<_>>()),
+        };
+    }
+    query
+}
+
+/// Each statement makes its rows by one function, so a column is of one kind in all of them.
+impl<'a> Value<'a> {
+    fn int(self) -> Option<i64> {
+        match self {
+            Self::Int(value) => value,
+            other => unreachable!("{other:?} in a column of numbers"),
+        }
+    }
+
+    fn text(self) -> Option<&'a str> {
+        match self {
+            Self::Text(value) => value,
+            other => unreachable!("{other:?} in a column of texts"),
+        }
+    }
+
+    fn blob(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Blob(value) => value,
+            other => unreachable!("{other:?} in a column of bytes"),
+        }
     }
 }
 
@@ -117,11 +236,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_has_room_for_its_rows() {
-        let rows = Rows::<2>::new("INSERT INTO t SELECT * FROM", "WHERE column1 IS NOT NULL");
+    fn a_text_for_sqlite_has_room_for_its_rows() {
         assert_eq!(
-            rows.write_text(2),
-            "INSERT INTO t SELECT * FROM (VALUES (?, ?), (?, ?)) WHERE column1 IS NOT NULL"
+            sqlite_values(2, 2),
+            "(VALUES (?, ?), (?, ?)) AS given"
+        );
+        assert_eq!([1, 2, 17, 1024].map(room_for), [1, 4, 64, 1024]);
+    }
+
+    #[test]
+    fn a_text_for_postgres_has_an_array_for_each_column() {
+        assert_eq!(
+            postgres_arrays(&[Value::Int(Some(1)), Value::Blob(None)]),
+            "UNNEST($1::BIGINT[], $2::BYTEA[]) AS given (column1, column2)"
         );
     }
 }

@@ -1,17 +1,18 @@
-//! Opening a SQLite store: the lock against a second process, the pragmas that make a commit durable, the schema.
+//! SQLite: the lock against a second process, the pragmas that make a commit durable, the schema.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Connection, Executor, SqlitePool};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqlitePool};
 
-use super::{Store, StoreError};
+use super::StoreError;
 
 /// SQLite from 3.7.0 to 3.51.2 can corrupt a write-ahead log when two connections write and checkpoint at once.
 const VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
@@ -28,29 +29,54 @@ const CACHE_SIZE_KIB: &str = "-16000";
 /// The schema, step by step.
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
-impl Store {
-    /// Opens `url` (`sqlite:PATH`), makes it if it is not there, and brings its schema up to date.
-    ///
-    /// # Errors
-    /// `InUse` if another process has it, `CannotOpen`, `Damaged`, `SchemaTooNew`.
-    pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let options = connect_options(url)?;
-        let path = options.get_filename().to_owned();
-        let folder = folder_of(&path);
-        std::fs::create_dir_all(&folder).map_err(|error| cannot_open(&path, &error))?;
-        let lock = lock(&path)?;
-        let write = writer(options.clone())
-            .await
-            .map_err(|error| cannot_open_database(&path, error))?;
-        MIGRATIONS.run(&write).await.map_err(migration_error)?;
-        // The file's name must survive a power cut as surely as its content.
-        sync_folder(&folder).map_err(|error| cannot_open(&path, &error))?;
-        let read = readers(options).await?;
-        Ok(Self {
-            write,
-            read,
-            _lock: lock,
-        })
+/// A database file that is ours alone.
+#[derive(Clone, Debug)]
+pub(super) struct SqliteFile {
+    options: SqliteConnectOptions,
+    /// Lets go of the file when the last clone is dropped.
+    _lock: Arc<File>,
+}
+
+/// Opens the database of `url` (`sqlite:PATH`), makes it if it is not there, and brings its schema up to date.
+///
+/// # Errors
+/// `InUse` if another process has it, `CannotOpen`, `Damaged`, `SchemaTooNew`.
+pub(super) async fn open(url: &str) -> Result<(SqlitePool, SqliteFile), StoreError> {
+    let options = connect_options(url)?;
+    let path = options.get_filename().to_owned();
+    let folder = folder_of(&path);
+    std::fs::create_dir_all(&folder).map_err(|error| cannot_open(&path, &error))?;
+    let file = SqliteFile {
+        _lock: Arc::new(lock(&path)?),
+        options: options.create_if_missing(true),
+    };
+    let mut connection = file
+        .connect_writer()
+        .await
+        .map_err(|error| cannot_open_database(&path, error))?;
+    MIGRATIONS
+        .run(&mut connection)
+        .await
+        .map_err(migration_error)?;
+    // The file's name must survive a power cut as surely as its content.
+    sync_folder(&folder).map_err(|error| cannot_open(&path, &error))?;
+    let pool = readers(file.options.clone()).await?;
+    connection.close().await?;
+    Ok((pool, file))
+}
+
+impl SqliteFile {
+    pub(super) async fn connect_writer(&self) -> Result<SqliteConnection, StoreError> {
+        let mut connection = self.options.connect().await?;
+        assert_durable(&mut connection).await?;
+        Ok(connection)
+    }
+
+    /// The last connection that may write, when it closes, folds the log in and removes it.
+    pub(super) async fn fold_in_log(&self) -> Result<(), StoreError> {
+        let mut connection = self.connect_writer().await?;
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").await?;
+        Ok(connection.close().await?)
     }
 }
 
@@ -68,35 +94,23 @@ pub(super) fn connect_options(url: &str) -> Result<SqliteConnectOptions, StoreEr
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
+        .disable_statement_logging()
+        // The checkpointer does it, and sees when it fails.
+        .pragma("wal_autocheckpoint", "0")
         .pragma("cache_size", CACHE_SIZE_KIB))
-}
-
-async fn writer(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
-    SqlitePoolOptions::new()
-        .max_connections(1)
-        .min_connections(1)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .after_connect(|connection, _| Box::pin(assert_durable(connection)))
-        .after_release(|connection, _| Box::pin(has_no_transaction(connection)))
-        .connect_with(options.create_if_missing(true))
-        .await
 }
 
 async fn readers(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
     SqlitePoolOptions::new()
         .max_connections(READERS)
         .acquire_timeout(BUSY_TIMEOUT)
-        .connect_with(options.read_only(true).pragma("query_only", "on"))
+        .connect_with(
+            options
+                .create_if_missing(false)
+                .read_only(true)
+                .pragma("query_only", "on"),
+        )
         .await
-}
-
-/// When the disk is full SQLite rolls back by itself, and sqlx goes on to believe in the transaction: it refuses to begin
-/// another on that connection for ever. The pool closes such a connection and opens one anew.
-async fn has_no_transaction(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    // The rollback of a dropped transaction is only queued: an answer comes after it is done.
-    connection.ping().await?;
-    Ok(!connection.is_in_transaction())
 }
 
 /// A commit that does not wait for the disk is a lie to EvoLink: refuses a connection that would tell one.
@@ -178,8 +192,8 @@ fn cannot_open(path: &Path, error: &std::io::Error) -> StoreError {
     }
 }
 
-fn cannot_open_database(path: &Path, error: sqlx::Error) -> StoreError {
-    match StoreError::from(error) {
+fn cannot_open_database(path: &Path, error: StoreError) -> StoreError {
+    match error {
         StoreError::Sql(error) => StoreError::CannotOpen {
             path: path.display().to_string(),
             reason: error.to_string(),
@@ -188,7 +202,7 @@ fn cannot_open_database(path: &Path, error: sqlx::Error) -> StoreError {
     }
 }
 
-fn migration_error(error: MigrateError) -> StoreError {
+pub(super) fn migration_error(error: MigrateError) -> StoreError {
     match error {
         MigrateError::VersionMissing(version) => {
             StoreError::SchemaTooNew(format!("migration {version}"))

@@ -2,26 +2,25 @@
 
 use std::collections::HashMap;
 
-use sqlx::{Row as _, SqliteConnection};
-
 use super::StoreError;
-use super::ledger::{Ledger, NewEvent};
+use super::ledger::Ledger;
 use super::quarantine;
 use super::record::{CHANGED_COLUMN_COUNT, COLUMN_COUNT, OBSERVATIONS_PER_TASK, record_columns};
 use super::rows::Rows;
+use super::writer::Writer;
 use crate::domain::observation::Source;
 
 static INSERT_TASKS: Rows<COLUMN_COUNT> = Rows::new(
     concat!("INSERT INTO task (", record_columns!(), ") SELECT * FROM"),
-    "WHERE column1 IS NOT NULL RETURNING seq, submission_id",
+    "WHERE column1 IS NOT NULL RETURNING submission_id, seq",
 );
 
 static UPDATE_TASKS: Rows<CHANGED_COLUMN_COUNT> = Rows::new(
-    "UPDATE task SET task_id = row.column2, state = row.column3, progress = row.column4, source = row.column5,
-        results_digest = row.column6, refusal = row.column7, observations = row.column8, shown = row.column9,
-        outcome_at = row.column10, next_poll_at = row.column11, polled_at = row.column12, polls = row.column13,
-        empty_polls = row.column14, missed_polls = row.column15 FROM",
-    "AS row WHERE task.seq = row.column1",
+    "UPDATE task SET task_id = given.column2, state = given.column3, progress = given.column4, source = given.column5,
+        results_digest = given.column6, refusal = given.column7, observations = given.column8, shown = given.column9,
+        outcome_at = given.column10, next_poll_at = given.column11, polled_at = given.column12, polls = given.column13,
+        empty_polls = given.column14, missed_polls = given.column15 FROM",
+    "WHERE task.seq = given.column1",
 );
 
 static INSERT_OBSERVATIONS: Rows<5> = Rows::new(
@@ -34,23 +33,34 @@ static INSERT_EVENTS: Rows<5> = Rows::new(
     "WHERE column1 IS NOT NULL",
 );
 
+static DELETE_KEYS: Rows<2> = Rows::new(
+    "DELETE FROM idempotency WHERE (name, submission_id) IN (SELECT column1, column2 FROM",
+    ")",
+);
+
+static INSERT_KEYS: Rows<4> = Rows::new(
+    "INSERT INTO idempotency (name, fingerprint, submission_id, made_at) SELECT * FROM",
+    "WHERE column1 IS NOT NULL ON CONFLICT (name) DO UPDATE SET fingerprint = excluded.fingerprint,
+        submission_id = excluded.submission_id, made_at = excluded.made_at",
+);
+
 /// Writes all that is new in `ledger`. The caller owns the transaction.
 pub async fn write(
-    connection: &mut SqliteConnection,
+    writer: &mut Writer,
     ledger: &mut Ledger,
 ) -> Result<(), StoreError> {
     ledger.touched.sort_unstable();
     ledger.touched.dedup();
-    insert_tasks(connection, ledger).await?;
-    update_tasks(connection, ledger).await?;
-    insert_observations(connection, ledger).await?;
-    write_quarantine(connection, ledger).await?;
-    insert_events(connection, ledger).await?;
-    write_keys(connection, ledger).await
+    insert_tasks(writer, ledger).await?;
+    update_tasks(writer, ledger).await?;
+    insert_observations(writer, ledger).await?;
+    write_quarantine(writer, ledger).await?;
+    insert_events(writer, ledger).await?;
+    write_keys(writer, ledger).await
 }
 
 async fn insert_tasks(
-    connection: &mut SqliteConnection,
+    writer: &mut Writer,
     ledger: &mut Ledger,
 ) -> Result<(), StoreError> {
     let new: Vec<usize> = (0..ledger.records.len())
@@ -71,13 +81,11 @@ async fn insert_tasks(
         .zip(&ids)
         .map(|(&index, id)| ledger.records[index].values(id))
         .collect();
-    let mut seqs = HashMap::new();
-    for row in INSERT_TASKS.run(connection, &rows).await? {
-        seqs.insert(
-            row.try_get::<String, _>("submission_id")?,
-            row.try_get::<i64, _>("seq")?,
-        );
-    }
+    let seqs: HashMap<String, i64> = INSERT_TASKS
+        .fetch(writer, &rows)
+        .await?
+        .into_iter()
+        .collect();
     for (&index, id) in new.iter().zip(&ids) {
         ledger.records[index].seq = seqs.get(id).copied();
     }
@@ -85,19 +93,18 @@ async fn insert_tasks(
 }
 
 async fn update_tasks(
-    connection: &mut SqliteConnection,
+    writer: &mut Writer,
     ledger: &Ledger,
 ) -> Result<(), StoreError> {
     let touched = ledger.touched.iter().map(|&index| &ledger.records[index]);
     let rows: Vec<_> = touched
         .filter_map(|record| Some(record.changed_values(record.seq?)))
         .collect();
-    UPDATE_TASKS.run(connection, &rows).await?;
-    Ok(())
+    Ok(UPDATE_TASKS.execute(writer, &rows).await?)
 }
 
 async fn insert_observations(
-    connection: &mut SqliteConnection,
+    writer: &mut Writer,
     ledger: &Ledger,
 ) -> Result<(), StoreError> {
     let now = ledger.now.as_millis();
@@ -114,12 +121,11 @@ async fn insert_observations(
             ])
         })
         .collect();
-    INSERT_OBSERVATIONS.run(connection, &rows).await?;
-    Ok(())
+    Ok(INSERT_OBSERVATIONS.execute(writer, &rows).await?)
 }
 
 async fn insert_events(
-    connection: &mut SqliteConnection,
+    writer: &mut Writer,
     ledger: &Ledger,
 ) -> Result<(), StoreError> {
     let now = ledger.now.as_millis();
@@ -136,46 +142,43 @@ async fn insert_events(
             ])
         })
         .collect();
-    INSERT_EVENTS.run(connection, &rows).await?;
+    Ok(INSERT_EVENTS.execute(writer, &rows).await?)
+}
+
+/// Conflicts are told of once, when they are new to quarantine.
+async fn write_quarantine(writer: &mut Writer, ledger: &mut Ledger) -> Result<(), StoreError> {
+    let quarantined = std::mem::take(&mut ledger.quarantined);
+    if !quarantined.is_empty() {
+        let told = quarantine::keep(writer, quarantined, ledger.now).await?;
+        ledger.events.extend(told);
+    }
     Ok(())
 }
 
-async fn write_quarantine(
-    connection: &mut SqliteConnection,
-    ledger: &mut Ledger,
-) -> Result<(), StoreError> {
-    let mut told: Vec<NewEvent> = Vec::new();
-    for quarantined in std::mem::take(&mut ledger.quarantined) {
-        let kept = quarantine::keep(connection, &quarantined, ledger.now).await?;
-        told.extend(quarantined.event.filter(|_| kept == quarantine::Kept::New));
-    }
-    ledger.events.append(&mut told);
-    Ok(())
-}
-
-async fn write_keys(connection: &mut SqliteConnection, ledger: &Ledger) -> Result<(), StoreError> {
-    for (name, submission_id) in &ledger.keys_freed {
-        sqlx::query("DELETE FROM idempotency WHERE name = $1 AND submission_id = $2")
-            .bind(name)
-            .bind(submission_id.to_string())
-            .execute(&mut *connection)
-            .await?;
-    }
-    for name in &ledger.keys_made {
-        let Some((key, submission_id)) = ledger.keys.get(name) else {
-            continue;
-        };
-        sqlx::query(
-            "INSERT INTO idempotency (name, fingerprint, submission_id, made_at) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (name) DO UPDATE SET fingerprint = excluded.fingerprint,
-                submission_id = excluded.submission_id, made_at = excluded.made_at",
-        )
-        .bind(name)
-        .bind(key.fingerprint.as_slice())
-        .bind(submission_id.to_string())
-        .bind(ledger.now.as_millis())
-        .execute(&mut *connection)
-        .await?;
-    }
-    Ok(())
+async fn write_keys(writer: &mut Writer, ledger: &Ledger) -> Result<(), StoreError> {
+    let freed = ledger.keys_freed.iter();
+    let freed: Vec<_> = freed.map(|(name, id)| (name, id.to_string())).collect();
+    let rows: Vec<_> = freed
+        .iter()
+        .map(|(name, id)| [name.as_str().into(), id.as_str().into()])
+        .collect();
+    DELETE_KEYS.execute(writer, &rows).await?;
+    let made = ledger.keys_made.iter();
+    let made: Vec<_> = made
+        .filter_map(|name| ledger.keys.get(name))
+        .map(|(key, id)| (key, id.to_string()))
+        .collect();
+    let now = ledger.now.as_millis();
+    let rows: Vec<_> = made
+        .iter()
+        .map(|(key, id)| {
+            [
+                key.name.as_str().into(),
+                key.fingerprint.as_slice().into(),
+                id.as_str().into(),
+                now.into(),
+            ]
+        })
+        .collect();
+    Ok(INSERT_KEYS.execute(writer, &rows).await?)
 }

@@ -1,11 +1,12 @@
 //! What a configuration cannot say about itself: the files that it names, the certificates of the system, the clock. Nothing
 //! here makes, changes or locks a file, binds a socket, or calls anyone.
 
-use std::fs;
+use std::{fmt, fs};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
+use secrecy::ExposeSecret as _;
 
 use super::certificate::certificate;
 use super::{failed, found};
@@ -24,23 +25,27 @@ const CLOCK_MAX: Timestamp = Timestamp::from_millis(4_102_444_800_000);
 /// Everything around the process, in the order in which a start would meet it.
 pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
     let mut findings = vec![clock_finding(clock)];
-    // Other stores are the configuration's part to refuse.
-    let store = if config.store.url.starts_with("sqlite:") {
-        Some(inspect(&config.store.url).await)
-    } else {
-        None
+    let store = match config.store.read_url() {
+        // Other stores are the configuration's part to refuse.
+        Ok(_) if !config.store.is_postgres() && !config.store.url.starts_with("sqlite:") => None,
+        Ok(url) => Some(inspect(url.expose_secret()).await),
+        Err(error) => {
+            findings.push(failed(error));
+            None
+        }
     };
     let is_store_there = match &store {
-        Some(Ok(Inspected::Absent { .. })) | None => false,
+        Some(Ok(Inspected::Absent { .. } | Inspected::Server { schema: None, .. })) | None => false,
         Some(_) => true,
     };
     findings.extend(key_ring(config, is_store_there));
     findings.extend(certificate(&config.public, clock));
     findings.push(system_roots());
-    findings.extend(store.map(|inspected| match inspected {
-        Ok(inspected) => store_finding(inspected),
-        Err(error) => found(Level::Error, STORE, error.to_string()),
-    }));
+    match store {
+        Some(Ok(inspected)) => findings.extend(store_findings(inspected)),
+        Some(Err(error)) => findings.push(found(Level::Error, STORE, error.to_string())),
+        None => {}
+    }
     findings
 }
 
@@ -94,41 +99,59 @@ fn system_roots() -> Finding {
     }
 }
 
-fn store_finding(inspected: Inspected) -> Finding {
+fn store_findings(inspected: Inspected) -> Vec<Finding> {
     match inspected {
-        Inspected::Absent { path } => will_be_made(STORE, &path),
+        Inspected::Absent { path } => vec![will_be_made(STORE, &path)],
         Inspected::InUse { path, process } => {
             let message = format!("{}: in use by process {process}", path.display());
-            Finding::ok(STORE, message)
+            vec![Finding::ok(STORE, message)]
         }
         Inspected::Known {
             path,
             schema,
             newest,
-        } => {
-            let upgrade = if schema < newest {
-                format!(", which the start brings to {newest}")
-            } else {
-                String::new()
-            };
-            let message = format!("{}: schema {schema}{upgrade}", path.display());
-            Finding::ok(STORE, message)
-        }
+        } => vec![Finding::ok(STORE, schema_message(path.display(), schema, newest))],
         Inspected::Empty {
             path,
             has_log: true,
         } => {
             let message = format!("{}: the start takes in its write-ahead log", path.display());
-            Finding::ok(STORE, message)
+            vec![Finding::ok(STORE, message)]
         }
         Inspected::Empty {
             path,
             has_log: false,
         } => {
             let message = format!("{}: a database with nothing of ours in it", path.display());
-            found(Level::Warning, STORE, message)
+            vec![found(Level::Warning, STORE, message)]
+        }
+        Inspected::Server {
+            name,
+            schema,
+            newest,
+            careless,
+        } => {
+            let message = match schema {
+                Some(schema) => schema_message(&name, schema, newest),
+                None => format!("{name}: answers; the start makes our tables"),
+            };
+            let mut findings = vec![Finding::ok(STORE, message)];
+            findings.extend(careless.into_iter().map(|setting| {
+                let message = format!("{name}: runs with {setting}=off: a power cut loses callbacks that were acknowledged");
+                found(Level::Warning, STORE, message)
+            }));
+            findings
         }
     }
+}
+
+fn schema_message(name: impl fmt::Display, schema: i64, newest: i64) -> String {
+    let upgrade = if schema < newest {
+        format!(", which the start brings to {newest}")
+    } else {
+        String::new()
+    };
+    format!("{name}: schema {schema}{upgrade}")
 }
 
 /// An absent file is no error if the start can make it.

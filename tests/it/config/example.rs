@@ -30,6 +30,7 @@ fn example_file_is_the_default() {
         "public.tls.key_file",
         "evolink.api_key",
         "evolink.api_key_file",
+        "store.password_file",
         "internal.api_keys",
         "forward.endpoints",
     ] {

@@ -13,7 +13,7 @@ use super::steps::{NONE, ONE, OTHER, START, Step, anything, running, see, silenc
 use super::{PACE, observation};
 
 fn fresh() -> Task {
-    Task::new(SubmissionId::new(START), State::Submitting, START)
+    Task::new(SubmissionId::new(START), State::Submitting)
 }
 
 /// Applies `steps` two seconds apart; `check` sees the task before and after each.

@@ -69,7 +69,7 @@ fn cases() -> Vec<Case> {
 /// A task in `state`, as it would be there; one that is under way is at 30.
 fn task_in(state: State) -> Task {
     let submitted_at = NOW.before(Duration::from_secs(20));
-    let mut task = Task::new(SubmissionId::new(submitted_at), state, submitted_at);
+    let mut task = Task::new(SubmissionId::new(submitted_at), state);
     if state.is_confirmed() {
         task.task_id = TaskId::parse("t");
         task.source = Some(Source::Submit);

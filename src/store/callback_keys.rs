@@ -1,0 +1,66 @@
+//! That all processes of one database make their callback tokens with keys that all of them know. A replica with a ring of
+//! its own would hand out callback URLs that the others refuse.
+
+use super::rows::Rows;
+use super::writer::{Writer, on_writer};
+use super::{Database, Store, StoreError};
+use crate::domain::callback_token::KeyFingerprint;
+
+static INSERT: Rows<2> = Rows::new(
+    "INSERT INTO callback_key (id, fingerprint) SELECT * FROM",
+    "WHERE column1 IS NOT NULL",
+);
+
+/// How the keys of a ring agree with those that the database has seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Agreement {
+    Agreed,
+    /// Another key has this id.
+    Differs { id: String },
+    /// No key of the ring has been seen before, though others have.
+    Strange,
+}
+
+impl Store {
+    /// Compares the ring with the keys that the database has seen, and adds those that are new unless they disagree.
+    ///
+    /// # Errors
+    /// If the database cannot be read or written.
+    pub async fn agree_on_keys(&self, ring: &[KeyFingerprint]) -> Result<Agreement, StoreError> {
+        let mut writer = self.connect_writer().await?;
+        writer.begin().await?;
+        let agreement = self.compare(&mut writer, ring).await?;
+        writer.commit().await?;
+        writer.close().await;
+        Ok(agreement)
+    }
+
+    async fn compare(
+        &self,
+        writer: &mut Writer,
+        ring: &[KeyFingerprint],
+    ) -> Result<Agreement, StoreError> {
+        const SEEN: &str = "SELECT id, fingerprint FROM callback_key";
+        let seen: Vec<(String, Vec<u8>)> =
+            on_writer!(writer, connection => sqlx::query_as(SEEN).fetch_all(connection))?;
+        let mut new = Vec::new();
+        for key in ring {
+            match seen.iter().find(|(id, _)| *id == key.id) {
+                Some((_, fingerprint)) if fingerprint[..] == key.fingerprint => {}
+                Some((id, _)) => return Ok(Agreement::Differs { id: id.clone() }),
+                None => new.push(key),
+            }
+        }
+        // A file has no other process whose URLs could be refused; that its ring is new was said when it was made.
+        let is_shared = matches!(self.database, Database::Postgres(_));
+        if is_shared && !seen.is_empty() && new.len() == ring.len() {
+            return Ok(Agreement::Strange);
+        }
+        let rows: Vec<_> = new
+            .iter()
+            .map(|key| [key.id.as_str().into(), key.fingerprint.as_slice().into()])
+            .collect();
+        INSERT.execute(writer, &rows).await?;
+        Ok(Agreement::Agreed)
+    }
+}

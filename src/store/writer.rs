@@ -1,0 +1,82 @@
+//! The connection that writes, and its transactions. It is the recorder's alone. After any error it is closed and not used
+//! again: whatever state the driver or the server believe it to be in, nothing later can be written into an old
+//! transaction (RELIABILITY F1).
+
+use std::time::Duration;
+
+use sqlx::{Connection as _, Executor as _, PgConnection, SqliteConnection};
+use tokio::time::timeout;
+
+use super::{Database, StoreError, postgres};
+
+/// A wake-up that takes longer is not worth the wait of the next batch.
+const NOTIFY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// PostgreSQL rolls back what a connection had begun when it sees it close, so nobody has to wait for that.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+pub enum Writer {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+/// One statement text and its binds, checked against both drivers.
+macro_rules! on_writer {
+    ($writer:expr, $connection:ident => $body:expr) => {
+        match $writer {
+            $crate::store::writer::Writer::Sqlite($connection) => $body.await,
+            $crate::store::writer::Writer::Postgres($connection) => $body.await,
+        }
+    };
+}
+pub(super) use on_writer;
+
+impl Writer {
+    pub async fn connect(database: &Database) -> Result<Self, StoreError> {
+        match database {
+            Database::Sqlite(file) => file.connect_writer().await.map(Self::Sqlite),
+            Database::Postgres(server) => server.connect_writer().await.map(Self::Postgres),
+        }
+    }
+
+    /// Begins a transaction that no other recorder's can overtake.
+    pub async fn begin(&mut self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(connection) => connection.execute("BEGIN IMMEDIATE").await.map(drop),
+            Self::Postgres(connection) => connection.execute(postgres::BEGIN).await.map(drop),
+        }
+    }
+
+    /// When this has returned without an error, what was written survives a power cut.
+    pub async fn commit(&mut self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(connection) => connection.execute("COMMIT").await.map(drop),
+            Self::Postgres(connection) => connection.execute("COMMIT").await.map(drop),
+        }
+    }
+
+    /// Tells other processes that something was recorded.
+    pub async fn notify(&mut self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(connection) => {
+                let notified = timeout(NOTIFY_TIMEOUT, connection.execute(postgres::NOTIFY)).await;
+                notified.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(drop)
+            }
+        }
+    }
+
+    /// Closes the connection, and with it a transaction that is open.
+    pub async fn close(self) {
+        let closed = match self {
+            // A second connection could not write before the first has rolled back.
+            Self::Sqlite(connection) => connection.close().await,
+            Self::Postgres(connection) => timeout(CLOSE_TIMEOUT, connection.close_hard())
+                .await
+                .unwrap_or(Ok(())),
+        };
+        if let Err(error) = closed {
+            tracing::debug!(error = %error, "a connection did not close well");
+        }
+    }
+}
