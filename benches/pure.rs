@@ -71,7 +71,7 @@ fn observation(criterion: &mut Criterion) {
 fn task(criterion: &mut Criterion) {
     let now = Clock::System.now();
     let seen = Observation::parse(Bytes::from_static(BODY.as_bytes())).expect("a task body");
-    let fresh = Task::new(SubmissionId::new(now), State::Submitting, now);
+    let fresh = Task::new(SubmissionId::new(now), State::Submitting);
     let mut ended = fresh.clone();
     ended.see(&seen, Source::Callback, now, &PACE);
     for (name, task) in [("outcome", fresh), ("duplicate", ended)] {

@@ -149,9 +149,9 @@ impl Cost {
         }
         for _ in 0..QUESTIONS / 10 {
             let start = Instant::now();
-            let tasks = store.list_tasks(&TaskFilter::default(), PAGE).await?;
+            let found = store.list_tasks(&TaskFilter::default(), PAGE).await?;
             page.push(microseconds(start));
-            anyhow::ensure!(tasks.len() == PAGE as usize, "a page is full");
+            anyhow::ensure!(found.tasks.len() == PAGE as usize, "a page is full");
         }
         for _ in 0..QUESTIONS {
             let start = Instant::now();

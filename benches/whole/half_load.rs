@@ -45,18 +45,20 @@ pub async fn half_load(bench: &Bench) -> anyhow::Result<Findings> {
         }
     }
     let mut found = Findings::default();
-    let times = judge(&halves, &commits, |half, commit| {
-        half.p99 / (3.0 * commit + ALLOWANCE)
-    });
+    let against_commit = |calculate: fn(f64, f64) -> f64| {
+        let pairs = halves.iter().zip(&commits);
+        let values = pairs.map(|(half, &commit)| calculate(half.p99, commit));
+        figure(&halves, values.collect())
+    };
     found.goal(
         "p99 at half load : 3 × p99 of a synced commit of that size + 2 ms",
         AtMost(1.0),
         "",
-        times,
+        against_commit(|half, commit| half / (3.0 * commit + ALLOWANCE)),
     );
-    let p99 = judge(&halves, &commits, |half, _| half.p99);
+    let p99 = figure(&halves, halves.iter().map(|half| half.p99).collect());
     found.goal("p99 at half load", Beside, "ms", p99);
-    let commit = judge(&halves, &commits, |_, commit| commit);
+    let commit = against_commit(|_, commit| commit);
     found.goal("p99 of a synced commit of that size", Beside, "ms", commit);
     for (name, samples) in [("at full load", fulls), ("at half load", halves)] {
         found.details.push(Detail {
@@ -68,19 +70,14 @@ pub async fn half_load(bench: &Bench) -> anyhow::Result<Findings> {
     Ok(found)
 }
 
-fn judge(halves: &[Sample], commits: &[f64], calculate: impl Fn(&Sample, f64) -> f64) -> Figure {
+fn figure(halves: &[Sample], values: Vec<f64>) -> Figure {
     if let Some(failure) = halves.iter().find_map(|half| half.first_failure.clone()) {
         return Err(failure);
     }
-    if commits.len() < halves.len() {
+    if values.len() < halves.len() {
         return Err("the receiver does not tell how large its commits are".to_owned());
     }
-    let pairs = halves.iter().zip(commits);
-    Ok(Range::of(
-        pairs
-            .map(|(half, &commit)| calculate(half, commit))
-            .collect(),
-    ))
+    Ok(Range::of(values))
 }
 
 /// In a process of its own, because a steady disk is a matter of the process. In milliseconds.

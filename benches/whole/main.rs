@@ -33,6 +33,7 @@ mod targets;
 mod writes;
 
 // What comes of it.
+mod facts;
 mod figures;
 mod report;
 
@@ -41,14 +42,12 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::runtime::Runtime;
 
-use disk::Disk;
-use evolink_receiver::clock::Clock;
+use facts::Facts;
 use figures::{Findings, Rounds};
-use report::{Facts, Report};
+use report::Report;
 use trial::{Case, Setting};
 
 /// Runs the receiver and what it is compared with alternately, under load.
@@ -230,14 +229,14 @@ async fn run_all(arguments: &Arguments) -> anyhow::Result<()> {
     for &comparison in chosen {
         let name = name_of(comparison);
         eprintln!("{name}");
-        let facts = facts(&bench)?;
+        let facts = Facts::gather(&bench)?;
         let findings = compare(comparison, &bench).await?;
         let report = Report {
             name,
             facts,
             findings,
         };
-        println!("\n{}", report.goal_lines());
+        println!("\n{}", report.lines());
         if !arguments.quick {
             report.save()?;
         }
@@ -282,43 +281,4 @@ fn server_cpus(arguments: &Arguments) -> Option<String> {
         (None, Some(_)) => all(),
         (None, None) => None,
     }
-}
-
-fn facts(bench: &Bench) -> anyhow::Result<Facts> {
-    let mut syncs = Vec::new();
-    for disk in [Disk::Real, Disk::FAST, Disk::MIDDLING, Disk::CLOUD] {
-        let (median, p99) = disk.probe()?;
-        syncs.push((disk.to_string(), median, p99));
-    }
-    let words = std::env::args().skip(1);
-    let own: Vec<String> = words
-        .filter(|word| word != "--bench" && word != "--inside")
-        .collect();
-    let mut command = "cargo bench --bench whole".to_owned();
-    if !own.is_empty() {
-        command = format!("{command} -- {}", own.join(" "));
-    }
-    let date = Clock::System.now().to_string();
-    Ok(Facts {
-        machine: machine()?,
-        command,
-        commit: env!("EVOLINK_RECEIVER_COMMIT").to_owned(),
-        date: date.get(..10).unwrap_or(&date).to_owned(),
-        rounds: bench.rounds,
-        window: bench.setting.window,
-        syncs,
-    })
-}
-
-fn machine() -> anyhow::Result<String> {
-    let cores = std::thread::available_parallelism()?;
-    let about = std::fs::read_to_string("/proc/cpuinfo")?;
-    let model = about
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"));
-    let model = model.map_or("CPU unknown", |rest| {
-        rest.trim_start_matches([' ', '\t', ':'])
-    });
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").context("no kernel")?;
-    Ok(format!("{cores} cores, {model}, Linux {}", kernel.trim()))
 }
