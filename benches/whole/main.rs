@@ -38,12 +38,15 @@ mod figures;
 mod report;
 
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 
 use facts::Facts;
 use figures::{Findings, Rounds};
@@ -132,11 +135,10 @@ impl Bench {
     }
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     if let Some(role) = arguments.role {
-        play(role)?;
-        return Ok(ExitCode::SUCCESS);
+        return play(role);
     }
     if !arguments.inside
         && (arguments.only.is_empty() || arguments.only.contains(&Comparison::Qhook))
@@ -144,15 +146,23 @@ fn main() -> anyhow::Result<ExitCode> {
         qhook::install()?;
     }
     if !arguments.inside && can_have_own_network() {
-        return run_in_own_network();
+        bail!(run_in_own_network());
     }
     disk::prepare()?;
     if let Some(cpus) = &arguments.client_cpus {
         cpus::keep_to(cpus)?;
     }
     // The servers inherit what the load is kept to.
-    Runtime::new()?.block_on(run_all(&arguments))?;
-    Ok(ExitCode::SUCCESS)
+    Runtime::new()?.block_on(async {
+        // Whoever interrupts it leaves no server and no gigabytes behind: both go when what holds them is dropped.
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            done = run_all(&arguments) => done,
+            _ = terminate.recv() => bail!("terminated"),
+            _ = interrupt.recv() => bail!("interrupted"),
+        }
+    })
 }
 
 fn play(role: Role) -> anyhow::Result<()> {
@@ -182,7 +192,8 @@ fn can_have_own_network() -> bool {
     tried.output().is_ok_and(|output| output.status.success())
 }
 
-fn run_in_own_network() -> anyhow::Result<ExitCode> {
+/// Goes on there as the same process.
+fn run_in_own_network() -> anyhow::Error {
     let mut unshare = Command::new("unshare");
     unshare.args([
         "--net",
@@ -191,13 +202,8 @@ fn run_in_own_network() -> anyhow::Result<ExitCode> {
         "ip link set lo up && exec \"$@\"",
         "sh",
     ]);
-    unshare.arg(std::env::current_exe()?);
-    unshare.args(std::env::args_os().skip(1)).arg("--inside");
-    let status = unshare.status()?;
-    Ok(match status.code() {
-        Some(0) => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    })
+    unshare.args(std::env::args_os()).arg("--inside");
+    unshare.exec().into()
 }
 
 async fn run_all(arguments: &Arguments) -> anyhow::Result<()> {

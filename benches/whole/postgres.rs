@@ -69,6 +69,7 @@ impl Cluster {
             _folder: folder,
         };
         cluster.wait_until_ready().await?;
+        disk.check_applied_to(cluster.postmaster.id())?;
         Ok(cluster)
     }
 

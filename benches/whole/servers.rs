@@ -118,6 +118,7 @@ impl Place {
             ready_after: Duration::ZERO,
         };
         server.wait_until_ready(started).await?;
+        server.place.disk.check_applied_to(server.pid())?;
         let folder = server.place.path();
         if target.speaks_tls() {
             let pem = std::fs::read_to_string(folder.join("self-signed.crt"))?;
