@@ -78,7 +78,7 @@ struct Arguments {
     /// Processors for the load, such as 2,3
     #[arg(long)]
     client_cpus: Option<String>,
-    /// Given by cargo.
+    /// Given by `cargo bench`, and by nothing else of cargo
     #[arg(long, hide = true)]
     bench: bool,
     /// Set once this runs in a network of its own.
@@ -139,6 +139,10 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     if let Some(role) = arguments.role {
         return play(role);
+    }
+    if !arguments.bench {
+        eprintln!("takes minutes and is no test: cargo bench --bench whole");
+        return Ok(());
     }
     if !arguments.inside
         && (arguments.only.is_empty() || arguments.only.contains(&Comparison::Qhook))

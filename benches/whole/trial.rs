@@ -191,7 +191,7 @@ impl Sample {
             .server_cpu
             .saturating_sub(before.server_cpu)
             .as_secs_f64();
-        self.server_cpu_us = server * 1e6 / (self.per_second * seconds);
+        self.server_cpu_us = server * 1e6 / (self.per_second * seconds).max(1.0);
         let own = after.own_cpu.saturating_sub(before.own_cpu).as_secs_f64();
         self.client_cpus = own / seconds;
         let grown = |name: &str| Some(after.metric(name)? - before.metric(name)?);
@@ -261,9 +261,9 @@ fn latencies(answered: &[Answered]) -> Vec<u32> {
     latencies
 }
 
-/// So many thousandths of them took at most this, in milliseconds.
+/// So many thousandths of them took at most this, in milliseconds. Nothing at all if there are none: the failures tell why.
 fn permille(latencies: &[u32], thousandths: usize) -> f64 {
     let at = (latencies.len() * thousandths).div_ceil(1000);
     let latency = latencies.get(at.saturating_sub(1));
-    latency.map_or(f64::NAN, |&us| f64::from(us) / 1e3)
+    latency.map_or(0.0, |&us| f64::from(us) / 1e3)
 }
