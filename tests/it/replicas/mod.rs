@@ -5,6 +5,7 @@ mod outage;
 mod processes;
 mod schema;
 mod server;
+mod start;
 mod submits;
 mod views;
 
