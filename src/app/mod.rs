@@ -187,7 +187,9 @@ impl App {
         finish("submits", &submits, SUBMITS_DRAIN).await;
         parts.recorder_stop.cancel();
         finish("the workers", &parts.workers, WORKERS_DRAIN).await;
-        if timeout(STORE_DRAIN, store.close()).await.is_err() {
+        // After a failure of the disk nothing more is written to it.
+        let disk_is_good = !recorder.failed().is_cancelled();
+        if disk_is_good && timeout(STORE_DRAIN, store.close()).await.is_err() {
             warn!("the store was not closed in time");
         }
         info!("stopped");

@@ -1,6 +1,7 @@
 //! The relations that must hold between keys, and what is odd though allowed. Pure: no file is opened here.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use url::Url;
@@ -258,6 +259,10 @@ fn postgres(found: &mut Found, store: &StoreConfig) {
     };
     let option = |name| url.query_pairs().find(|(key, _)| key == name);
     let is_socket = option("host").is_some();
+    let host = url.host_str().unwrap_or_default();
+    let is_local = is_socket
+        || host == "localhost"
+        || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
     found.error_unless(
         url.has_host() || is_socket,
         key,
@@ -275,7 +280,7 @@ fn postgres(found: &mut Found, store: &StoreConfig) {
     );
     let is_verified = option("sslmode").is_some_and(|(_, mode)| mode == "verify-full");
     found.warn_if(
-        !is_verified && !is_socket && !hosts::is_loopback(&url),
+        !is_verified && !is_local,
         key,
         "does not check who the server is: with sslmode=verify-full and sslrootcert=FILE nobody can stand in for it",
     );

@@ -40,6 +40,7 @@ use std::time::Duration;
 
 use sqlx::{PgPool, SqlitePool};
 use tokio::time::timeout;
+use tracing::warn;
 
 use checkpointer::WriteAheadLog;
 pub use error::StoreError;
@@ -128,11 +129,17 @@ impl Store {
         }
     }
 
-    /// Waits for questions under way, then closes their connections.
+    /// Waits for questions under way, then closes their connections and leaves a SQLite file with no log beside it. The
+    /// recorder must have ended.
     pub async fn close(&self) {
         match &self.read {
             ReadPool::Sqlite(pool) => pool.close().await,
             ReadPool::Postgres(pool) => pool.close().await,
+        }
+        if let Database::Sqlite(file) = &self.database
+            && let Err(error) = file.fold_in_log().await
+        {
+            warn!(error = %error, "the write-ahead log was not folded in; the next start does it");
         }
     }
 }

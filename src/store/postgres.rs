@@ -38,8 +38,8 @@ pub(super) const BEGIN: &str =
 
 pub(super) const NOTIFY: &str = "NOTIFY evolink_receiver";
 
-/// Every look-up of ours is by an index. A plan that is made while the tables are small and kept for good must use it too.
-const PLAN: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
+/// Notices are for people at a terminal. Every look-up of ours is by an index: a plan that is made while the tables are small and kept for good must use it too.
+const SESSION: &str = "SET client_min_messages = error; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
     SET plan_cache_mode = force_generic_plan";
 
 /// A recorder that was cut off or frozen in its turn must not hold up the others for long.
@@ -73,7 +73,7 @@ pub(super) async fn open(url: &str) -> Result<(PgPool, PostgresServer), StoreErr
         .acquire_timeout(CONNECT_TIMEOUT)
         .after_connect(|connection, _| {
             Box::pin(async move {
-                connection.execute(PLAN).await?;
+                connection.execute(SESSION).await?;
                 connection.execute(READER).await.map(drop)
             })
         })
@@ -104,8 +104,13 @@ impl PostgresServer {
             path: self.name(),
             reason,
         };
-        match timeout(CONNECT_TIMEOUT, self.options.connect()).await {
-            Ok(connected) => connected.map_err(|error| refused(error.to_string())),
+        let connecting = async {
+            let mut connection = self.options.connect().await?;
+            connection.execute(SESSION).await?;
+            Ok(connection)
+        };
+        match timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(connected) => connected.map_err(|error: sqlx::Error| refused(error.to_string())),
             Err(_) => Err(refused(format!("no answer within {CONNECT_TIMEOUT:?}"))),
         }
     }
@@ -114,7 +119,6 @@ impl PostgresServer {
     /// `CannotOpen` if the server does not let us in, or will not wait for its disk.
     pub(super) async fn connect_writer(&self) -> Result<PgConnection, StoreError> {
         let mut connection = self.connect().await?;
-        connection.execute(PLAN).await?;
         connection.execute(WRITER).await?;
         assert_durable(&mut connection).await?;
         Ok(connection)

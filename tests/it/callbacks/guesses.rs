@@ -27,6 +27,20 @@ fn files(app: &TestApp) -> Vec<(u64, SystemTime)> {
     paths.iter().map(|path| look(path).unwrap()).collect()
 }
 
+/// `files` once the checkpoint that follows the last record is done: when two looks apart from each other see the same.
+async fn files_at_rest(app: &TestApp) -> Vec<(u64, SystemTime)> {
+    let mut last = files(app);
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let now = files(app);
+        if now == last {
+            return now;
+        }
+        last = now;
+    }
+    panic!("the database never came to rest");
+}
+
 /// The `n`th guess. All are wrong, in ten different ways.
 fn guess(n: usize, known: &Submit, ours: &KeyRing, foreign: &KeyRing) -> String {
     let good = &known.token;
@@ -55,7 +69,8 @@ async fn i39_a_flood_of_guesses_writes_nothing_and_learns_nothing() {
     let mut desk = Desk::open().await;
     let submit = desk.bound().await;
     let foreign = KeyRing::parse(&KeyRing::generate().unwrap()).unwrap();
-    let (before, version, on_disk) = (desk.rows().await, desk.version().await, files(&desk.app));
+    let on_disk = files_at_rest(&desk.app).await;
+    let (before, version) = (desk.rows().await, desk.version().await);
     let mut answers = std::collections::BTreeSet::new();
     for start in (0..GUESSES).step_by(PER_CONNECTION) {
         let mut client = desk.app.raw_public().await;
