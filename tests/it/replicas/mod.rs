@@ -2,6 +2,7 @@
 
 mod callbacks;
 mod outage;
+mod polls;
 mod processes;
 mod schema;
 mod server;
