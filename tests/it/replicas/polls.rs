@@ -2,31 +2,50 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::time::sleep;
 
-use super::Replicas;
+use crate::support::app::TestAppBuilder;
+use crate::support::raw_server::{End, RawServer, http};
+use crate::support::store::TestStore;
 use crate::support::until::until;
-
-/// Many, so that replicas meet at some of them.
-const TASKS: usize = 40;
 
 /// Three looks of a reconciler: enough for a second question to come.
 const SOME_TICKS: Duration = Duration::from_millis(1800);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn an_overdue_task_is_asked_about_by_one_of_three() {
-    let Some(replicas) = Replicas::start().await else {
+async fn while_one_replica_waits_for_evolink_no_other_asks_about_the_task() {
+    let Some(store) = TestStore::on_postgres() else {
         return;
     };
-    for number in 0..TASKS {
-        replicas.submit(number % 3).await;
-    }
-    let queries = || replicas.simulator.queries().len();
-    assert_eq!(queries(), 0, "before its time");
-    replicas.apps[0].clock.advance(Duration::from_secs(15));
-    until("the polls", || queries() >= TASKS).await;
+    let answer = |request: &str| {
+        let task = json!({"id": "task-unified-1-slow", "status": "pending"}).to_string();
+        let whole = http(200, &[], &task);
+        if request.starts_with("POST ") {
+            whole
+        } else {
+            whole[..whole.len() - 1].to_vec()
+        }
+    };
+    let evolink = RawServer::start_answering(answer, End::Open).await;
+    let url = evolink.url.parse().unwrap();
+    let builder = TestAppBuilder::new(tempfile::tempdir().unwrap(), store)
+        .with_manual_clock()
+        .with(|config| config.evolink.base_url = url);
+    let first = builder.clone().start().await;
+    let _others = (builder.clone().start().await, builder.start().await);
+    first.submitted("slow").await;
+    let polls = || {
+        let requests = evolink.requests();
+        requests
+            .iter()
+            .filter(|text| text.starts_with("GET "))
+            .count()
+    };
     sleep(SOME_TICKS).await;
-    // They were answered 500, and the next is due in 3 s, which this clock does not reach.
-    assert_eq!(queries(), TASKS);
-    replicas.assert_well().await;
+    assert_eq!(polls(), 0, "before its time");
+    first.clock.advance(Duration::from_secs(15));
+    until("the poll", || polls() == 1).await;
+    sleep(SOME_TICKS).await;
+    assert_eq!(polls(), 1);
 }
