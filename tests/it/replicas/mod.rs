@@ -6,6 +6,7 @@ mod polls;
 mod processes;
 mod schema;
 mod server;
+mod start;
 mod submits;
 mod views;
 
