@@ -22,10 +22,12 @@ pub enum End {
     Open,
 }
 
+/// What to send for a request, head and body.
+type Answers = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
+
 #[derive(Clone)]
 struct Answering {
-    /// What to send for a request, head and body.
-    answers: Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>,
+    answers: Answers,
     delay: Duration,
     end: End,
 }
