@@ -55,7 +55,7 @@ pub struct DueTask {
 macro_rules! select_view {
     ($where:literal) => {
         concat!(
-            "SELECT seq, ",
+            "SELECT ",
             record_columns!(),
             ", (SELECT body FROM observation WHERE id = task.seq * 1024 + task.shown) AS body FROM task WHERE ",
             $where
