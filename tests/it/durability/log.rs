@@ -17,9 +17,9 @@ const LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const WRITTEN_BYTES: u64 = 4 * LOG_BYTES_MAX;
 
 /// Of a callback. Few large ones fill a log as many small ones do, and sooner.
-const BODY_BYTES: u64 = 100 * 1024;
+const BODY_BYTES: u64 = 240 * 1024;
 
-const SENDERS: u64 = 16;
+const SENDERS: u64 = 64;
 
 /// More than there are connections that read: the store is never without a reader.
 const READERS: u64 = 8;
