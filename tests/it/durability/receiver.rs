@@ -37,7 +37,7 @@ pub struct Place {
 pub struct Receiver {
     child: Child,
     public: SocketAddr,
-    internal: SocketAddr,
+    pub internal: SocketAddr,
     pub http: reqwest::Client,
     pub token: String,
     pub certificate_pem: String,
