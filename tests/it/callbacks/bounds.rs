@@ -19,7 +19,7 @@ async fn of_a_hundred_bad_bodies_under_one_token_twenty_are_kept_and_repeats_are
         }
     }
     let sql = "SELECT count(*), sum(repeats) FROM quarantine";
-    let kept: (i64, i64) = sqlx::query_as(sql).fetch_one(desk.sql()).await.unwrap();
+    let kept: (i64, i64) = desk.database.row(sql, &[]).await;
     assert_eq!(kept, (20, 20));
     let mismatch = completed("task-unified-1757165031-somebody");
     let (status, _) = desk.app.callback(&submit.token, mismatch).await;

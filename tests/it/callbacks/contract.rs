@@ -89,8 +89,7 @@ async fn another_outcome_is_a_conflict_that_is_kept_and_told_once_and_changes_no
         "told once, however often it is said"
     );
     let sql = "SELECT body, repeats FROM quarantine WHERE subject = $1";
-    let query = sqlx::query_as(sql).bind(&submit.submission_id);
-    let kept: Vec<(Vec<u8>, i64)> = query.fetch_all(desk.sql()).await.unwrap();
+    let kept: Vec<(Vec<u8>, i64)> = desk.database.rows(sql, &[submit.bind()]).await;
     assert_eq!(kept, [(failed.into_bytes(), 1)]);
     assert_eq!(desk.state(&submit).await.0, "completed");
     desk.check("first again", &submit, &first, Answer::Duplicate)
@@ -129,7 +128,7 @@ async fn what_is_no_task_body_is_kept_in_quarantine() {
     desk.check("not JSON", &submit, b"status=\xffcompleted", Answer::Q400)
         .await;
     let sql = "SELECT body FROM quarantine";
-    let kept: Vec<u8> = sqlx::query_scalar(sql).fetch_one(desk.sql()).await.unwrap();
+    let kept: Vec<u8> = desk.database.value(sql, &[]).await;
     assert_eq!(kept, b"status=\xffcompleted", "byte for byte");
 }
 
@@ -176,7 +175,7 @@ async fn an_encoding_or_a_size_that_is_not_taken_leaves_no_trace() {
 
 #[tokio::test]
 async fn any_other_method_on_a_well_formed_path_is_405_whatever_the_token() {
-    let mut desk = Desk::open().await;
+    let desk = Desk::open().await;
     let submit = desk.bound().await;
     let version = desk.version().await;
     let methods = [

@@ -77,8 +77,7 @@ async fn is_recorded(desk: &mut Desk, submit: &Submit) -> bool {
             (SELECT count(*) FROM observation WHERE id / 1024 = task.seq AND source = 'callback'),
             (SELECT count(*) FROM event WHERE task_seq = task.seq AND type = 'task.completed')
         FROM task WHERE submission_id = $1";
-    let query = sqlx::query_as(sql).bind(&submit.submission_id);
-    let row: (bool, bool, i64, i64) = query.fetch_one(desk.sql()).await.unwrap();
+    let row: (bool, bool, i64, i64) = desk.database.row(sql, &[submit.bind()]).await;
     assert!(
         row == (true, true, 1, 1) || row == (false, false, 0, 0),
         "half: {row:?}"

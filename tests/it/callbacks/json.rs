@@ -115,8 +115,7 @@ async fn every_row_of_table_j_is_recorded_or_kept_in_quarantine() {
         assert_eq!(desk.state(&submit).await.0, state, "{name}");
         if expected == Q400 {
             let sql = "SELECT body FROM quarantine WHERE subject = $1";
-            let query = sqlx::query_scalar(sql).bind(&submit.submission_id);
-            let kept: Vec<u8> = query.fetch_one(desk.sql()).await.unwrap();
+            let kept: Vec<u8> = desk.database.value(sql, &[submit.bind()]).await;
             assert_eq!(kept, body, "{name}: byte for byte");
             desk.check(
                 "then the good one",
@@ -170,7 +169,7 @@ async fn j8_j13_odd_text_is_shown_without_harm_and_kept_as_it_came() {
     assert_eq!(task["$ref"], "c");
     assert!(text.contains("\"big\":12345678901234567890123"), "{text}");
     let sql = "SELECT body FROM observation ORDER BY at DESC, id DESC";
-    let bodies: Vec<Vec<u8>> = sqlx::query_scalar(sql).fetch_all(desk.sql()).await.unwrap();
+    let bodies: Vec<Vec<u8>> = desk.database.values(sql, &[]).await;
     assert!(
         bodies.contains(&body.into_bytes()),
         "the raw bytes are kept"

@@ -20,11 +20,9 @@ use evolink_receiver::config::Config;
 use evolink_receiver::domain::callback_token::Subject;
 use evolink_receiver::simulator::{Options, Simulator};
 use serde_json::{Value, json};
-use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions as _, Sqlite};
 
 use crate::support::app::{START, TestApp};
+use crate::support::database::{Bind, Database};
 
 /// Accepted by EvoLink, and then never heard of again; polls are answered 500, so that they change nothing.
 const BOUND: &str = "[sim:never-ends,lost-callback,query-500]";
@@ -36,7 +34,7 @@ const UNBOUND: &str = "[sim:bad-gateway,never-ends,lost-callback,query-500]";
 pub struct Desk {
     pub app: TestApp,
     pub simulator: Simulator,
-    database: PoolConnection<Sqlite>,
+    pub database: Database,
 }
 
 /// One submit, and the callback URL that EvoLink was given for it.
@@ -90,6 +88,13 @@ impl Answer {
     }
 }
 
+impl Submit {
+    /// Its record, for a query.
+    pub fn bind(&self) -> Bind<'_> {
+        Bind::Text(&self.submission_id)
+    }
+}
+
 impl Desk {
     pub async fn open() -> Self {
         Self::open_with(|_| {}).await
@@ -98,7 +103,7 @@ impl Desk {
     pub async fn open_with(change: impl FnOnce(&mut Config)) -> Self {
         let builder = TestApp::builder().with_manual_clock().with(change);
         let (app, simulator) = builder.start_with_simulator(Options::default()).await;
-        let database = app.database().await.acquire().await.unwrap();
+        let database = app.database().await;
         Self {
             app,
             simulator,
@@ -138,8 +143,7 @@ impl Desk {
     pub async fn rows(&mut self) -> Rows {
         let count = "SELECT (SELECT count(*) FROM task), (SELECT count(*) FROM observation),
             (SELECT count(*) FROM event), (SELECT count(*) FROM quarantine)";
-        let (tasks, observations, events, quarantine) =
-            sqlx::query_as(count).fetch_one(self.sql()).await.unwrap();
+        let (tasks, observations, events, quarantine) = self.database.row(count, &[]).await;
         Rows {
             tasks,
             observations,
@@ -149,41 +153,32 @@ impl Desk {
     }
 
     /// Changes with every commit of the receiver, and only then.
-    pub async fn version(&mut self) -> i64 {
-        let sql = "PRAGMA data_version";
-        sqlx::query_scalar(sql).fetch_one(self.sql()).await.unwrap()
+    pub async fn version(&self) -> String {
+        self.database.version().await
     }
 
     /// The types of the events of one submit, in order.
     pub async fn events(&mut self, submit: &Submit) -> Vec<String> {
         let sql = "SELECT type FROM event JOIN task ON task.seq = task_seq WHERE submission_id = $1 ORDER BY event.seq";
-        let query = sqlx::query_scalar(sql).bind(&submit.submission_id);
-        query.fetch_all(self.sql()).await.unwrap()
+        self.database.values(sql, &[submit.bind()]).await
     }
 
     /// State and progress of one submit.
     pub async fn state(&mut self, submit: &Submit) -> (String, i64) {
         let sql = "SELECT state, progress FROM task WHERE submission_id = $1";
-        let query = sqlx::query_as(sql).bind(&submit.submission_id);
-        query.fetch_one(self.sql()).await.unwrap()
+        self.database.row(sql, &[submit.bind()]).await
     }
 
     /// Whether EvoLink is asked at once. The clock stands still, so that a poll that has been made was due.
     pub async fn is_due(&mut self, submit: &Submit) -> bool {
-        let sql = "SELECT polls > 0 OR coalesce(next_poll_at <= $2, 0) FROM task WHERE submission_id = $1";
-        let query = sqlx::query_scalar(sql).bind(&submit.submission_id);
-        let now = self.app.clock.now().as_millis();
-        query.bind(now).fetch_one(self.sql()).await.unwrap()
+        let sql = "SELECT polls > 0 OR coalesce(next_poll_at <= $2, false) FROM task WHERE submission_id = $1";
+        let now = Bind::Int(self.app.clock.now().as_millis());
+        self.database.value(sql, &[submit.bind(), now]).await
     }
 
     /// A second writer, as an operator with a database tool would be.
-    pub async fn intruder(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::new().filename(self.app.store_path());
-        options.connect().await.unwrap()
-    }
-
-    pub fn sql(&mut self) -> &mut SqliteConnection {
-        &mut self.database
+    pub async fn intruder(&self) -> Database {
+        self.app.database().await
     }
 
     /// Sends `body` and holds answer and rows against `expected`; then rule B14.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use evolink_receiver::domain::callback_token::Subject;
 use evolink_receiver::domain::ids::SubmissionId;
 use serde_json::json;
-use sqlx::Executor as _;
 
 use super::{Answer, Desk, NOW, Submit, completed, completed_with};
 
@@ -89,8 +88,7 @@ async fn completed_without_a_result_is_an_outcome_once_three_polls_say_the_same(
 async fn wait_for_polls(desk: &mut Desk, submit: &Submit, wanted: i64) {
     for _ in 0..3000 {
         let sql = "SELECT polls FROM task WHERE submission_id = $1";
-        let query = sqlx::query_scalar(sql).bind(&submit.submission_id);
-        let polls: i64 = query.fetch_one(desk.sql()).await.unwrap();
+        let polls: i64 = desk.database.value(sql, &[submit.bind()]).await;
         if polls >= wanted {
             return;
         }
@@ -104,7 +102,7 @@ async fn a_store_restored_from_before_the_submit_takes_its_callback_in_again() {
     let mut desk = Desk::open().await;
     let submit = desk.bound().await;
     let forget = "DELETE FROM event; DELETE FROM observation; DELETE FROM task";
-    desk.intruder().await.execute(forget).await.unwrap();
+    desk.intruder().await.execute(forget).await;
     let first = completed(&submit.task_id);
     assert_eq!(
         desk.app.callback_result(&submit.token, first.clone()).await,
@@ -146,7 +144,7 @@ async fn a_callback_revives_a_submit_that_was_refused_and_is_counted() {
     let (status, _) = desk.app.submit(&body_of_submit).await;
     assert_eq!(status, 402);
     let sql = "SELECT submission_id FROM task WHERE state = 'rejected'";
-    let submission_id: String = sqlx::query_scalar(sql).fetch_one(desk.sql()).await.unwrap();
+    let submission_id: String = desk.database.value(sql, &[]).await;
     let token = desk
         .app
         .token(&Subject::Submission(submission_id.parse().unwrap()));

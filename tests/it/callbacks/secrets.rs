@@ -16,6 +16,7 @@ use tokio::time::sleep;
 
 use super::completed;
 use crate::support::app::free_port;
+use crate::support::store::TestStore;
 use crate::support::until::until;
 
 const EVOLINK_KEY: &str = "sk-canary-evolink-aaaaaaaaaaaaaaaa";
@@ -29,6 +30,7 @@ const GUESS: &str = "canary-guess-ffffffff";
 struct Program {
     child: Child,
     folder: TempDir,
+    store: TestStore,
     public: SocketAddr,
     internal: SocketAddr,
     http: reqwest::Client,
@@ -49,7 +51,14 @@ impl Program {
         });
         let simulator = simulator.await.unwrap();
         let (public, internal) = (free_address(), free_address());
-        write_config(folder.path(), public, internal, &simulator.base_url());
+        let store = TestStore::in_folder(folder.path());
+        write_config(
+            folder.path(),
+            public,
+            internal,
+            &simulator.base_url(),
+            store.url(),
+        );
         let output = |name: &str| Stdio::from(File::create(folder.path().join(name)).unwrap());
         let child = Command::new(env!("CARGO_BIN_EXE_evolink-receiver"))
             .args(["serve", "--config"])
@@ -69,6 +78,7 @@ impl Program {
         let program = Self {
             child,
             folder,
+            store,
             public,
             internal,
             http,
@@ -132,6 +142,16 @@ impl Program {
         );
     }
 
+    /// The database: its files, or, on a server, all of its rows.
+    async fn everything_stored(&self) -> Vec<String> {
+        if self.store.file().is_none() {
+            return vec![self.store.connect().await.dump().await];
+        }
+        ["receiver.db", "receiver.db-wal"]
+            .map(|name| self.read(name))
+            .into()
+    }
+
     fn read(&self, name: &str) -> String {
         let bytes = fs::read(self.folder.path().join(name)).unwrap();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -149,7 +169,13 @@ fn free_address() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
 
-fn write_config(folder: &Path, public: SocketAddr, internal: SocketAddr, evolink: &str) {
+fn write_config(
+    folder: &Path,
+    public: SocketAddr,
+    internal: SocketAddr,
+    evolink: &str,
+    store: &str,
+) {
     let at = |name: &str| folder.join(name).display().to_string();
     fs::write(at("evolink.key"), EVOLINK_KEY).unwrap();
     let toml = format!(
@@ -158,13 +184,12 @@ fn write_config(folder: &Path, public: SocketAddr, internal: SocketAddr, evolink
         [internal]\nlisten = '{internal}'\n\
         [[internal.api_keys]]\nname = 'web'\nsha256 = '{}'\nscopes = ['submit', 'read']\n\
         [evolink]\nbase_url = '{evolink}'\napi_key_file = '{}'\n\
-        [store]\nurl = 'sqlite:{}'\n[callback_tokens]\nkey_file = '{}'\n\
+        [store]\nurl = '{store}'\n[callback_tokens]\nkey_file = '{}'\n\
         [archive]\nurl = 'file:{}'\n[forward]\nsecret_file = '{}'\n",
         public.port(),
         folder.display(),
         KeyDigest::of(API_KEY),
         at("evolink.key"),
-        at("receiver.db"),
         at("callback_tokens.key"),
         at("results"),
         at("forward.whsec"),
@@ -235,7 +260,7 @@ async fn live_through_a_day(program: &Program, simulator: &Simulator) {
 async fn i40_neither_the_log_nor_the_store_holds_a_secret() {
     let (mut program, simulator) = Program::start().await;
     live_through_a_day(&program, &simulator).await;
-    let database = ["receiver.db", "receiver.db-wal"].map(|name| program.read(name));
+    let database = program.everything_stored().await;
     program.stop();
     let log = program.read("log.stdout") + &program.read("log.stderr");
     assert!(

@@ -148,7 +148,7 @@ async fn k6_k8_a_query_string_is_no_part_of_a_token_and_a_finished_task_keeps_it
 
 #[tokio::test]
 async fn b1_a_bad_token_gets_its_404_before_anything_else_is_judged() {
-    let mut desk = Desk::open().await;
+    let desk = Desk::open().await;
     let submit = desk.bound().await;
     let version = desk.version().await;
     let bad = format!("{}x", submit.token);

@@ -17,13 +17,13 @@ use evolink_receiver::metrics::Metrics;
 use evolink_receiver::store::Store;
 use evolink_receiver::store::entry::Entry;
 use evolink_receiver::store::recorder::{Recorder, RecorderWorker};
-use sqlx::Executor as _;
-use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Desk, NOW, Submit, completed};
+use crate::support::database::Refused;
 use crate::support::raw::{RawClient, RawResponse};
+use crate::support::store::TestStore;
 
 async fn post(client: &mut RawClient, token: &str, body: &str) -> RawResponse {
     let head = format!(
@@ -54,8 +54,8 @@ async fn past_our_deadline_it_is_503_and_the_same_callback_later_is_recorded_onc
     let mut desk =
         Desk::open_with(|config| config.public.request_timeout = Duration::from_secs(1)).await;
     let submit = desk.bound().await;
-    let mut intruder = desk.intruder().await;
-    intruder.execute("BEGIN IMMEDIATE").await.unwrap();
+    let intruder = desk.intruder().await;
+    intruder.hold_writes().await;
     assert_come_again(&send(&desk, &submit).await);
     // Neither guesses nor what is refused without a look at the store has to wait for it.
     let (status, _) = desk
@@ -68,7 +68,7 @@ async fn past_our_deadline_it_is_503_and_the_same_callback_later_is_recorded_onc
         "pending",
         "a 503 is no promise"
     );
-    intruder.execute("ROLLBACK").await.unwrap();
+    intruder.let_write().await;
     let again = desk
         .app
         .callback_result(&submit.token, completed(&submit.task_id))
@@ -88,17 +88,15 @@ async fn past_our_deadline_it_is_503_and_the_same_callback_later_is_recorded_onc
 async fn while_the_store_takes_no_writes_it_is_503_and_nothing_of_it_is_kept() {
     let mut desk = Desk::open().await;
     let submit = desk.bound().await;
-    let mut intruder = desk.intruder().await;
-    let refuse =
-        "CREATE TRIGGER refuse BEFORE INSERT ON event BEGIN SELECT RAISE(ABORT, 'no'); END";
-    intruder.execute(refuse).await.unwrap();
+    let intruder = desk.intruder().await;
+    intruder.refuse(Refused::Events, "ABORT").await;
     let before = desk.rows().await;
     for _ in 0..3 {
         assert_come_again(&send(&desk, &submit).await);
     }
     desk.check_rows("refused", before, &[Answer::Refused(503)])
         .await;
-    intruder.execute("DROP TRIGGER refuse").await.unwrap();
+    intruder.stop_refusing().await;
     desk.check(
         "healed",
         &submit,
@@ -116,11 +114,9 @@ async fn a_callback_that_cannot_be_written_takes_none_of_its_batch_with_it() {
         submits.push(desk.bound().await);
     }
     let poisoned = submits[7].task_id.clone();
-    let mut intruder = desk.intruder().await;
-    let poison = format!(
-        "CREATE TRIGGER refuse BEFORE INSERT ON observation WHEN instr(NEW.body, '{poisoned}') BEGIN SELECT RAISE(ABORT, 'no'); END"
-    );
-    intruder.execute(sqlx::AssertSqlSafe(poison)).await.unwrap();
+    let intruder = desk.intruder().await;
+    let refused = Refused::ObservationsWith(&poisoned);
+    intruder.refuse(refused, "ABORT").await;
     let mut clients = Vec::new();
     for _ in &submits {
         clients.push(desk.app.raw_public().await);
@@ -139,7 +135,7 @@ async fn a_callback_that_cannot_be_written_takes_none_of_its_batch_with_it() {
             assert_eq!(response.status, 200, "{response:?}");
         }
     }
-    intruder.execute("DROP TRIGGER refuse").await.unwrap();
+    intruder.stop_refusing().await;
     desk.check(
         "healed",
         &submits[7],
@@ -158,14 +154,13 @@ struct Bench {
     tls: Arc<TlsSource>,
     address: SocketAddr,
     stop: CancellationToken,
-    _folder: TempDir,
+    _home: TestStore,
 }
 
 impl Bench {
     async fn start(body_budget_bytes: usize) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("receiver.db").display());
-        let store = Arc::new(Store::open(&url).await.unwrap());
+        let home = TestStore::new();
+        let store = Arc::new(Store::open(home.url()).await.unwrap());
         let pace = Pace {
             first_poll_after: Duration::from_secs(15),
             interval_min: Duration::from_secs(3),
@@ -212,7 +207,7 @@ impl Bench {
             tls,
             address,
             stop,
-            _folder: folder,
+            _home: home,
         }
     }
 

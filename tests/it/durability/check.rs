@@ -1,18 +1,18 @@
 //! What must hold of a store whatever was done to the receiver before.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 
-use sqlx::SqlitePool;
 use tempfile::TempDir;
 
 use super::load::Acknowledged;
+use crate::support::database::Database;
+use crate::support::store::TestStore;
 
 /// Each names what may not be there, and counts it.
 const NEVER: [(&str, &str); 8] = [
     (
         "an outcome without its one event, or a second one",
-        "SELECT count(*) FROM task WHERE (outcome_at IS NOT NULL) !=
+        "SELECT count(*) FROM task WHERE CASE WHEN outcome_at IS NULL THEN 0 ELSE 1 END !=
             (SELECT count(*) FROM event WHERE task_seq = task.seq AND type = 'task.' || task.state
                 AND state IN ('completed', 'failed', 'cancelled'))",
     ),
@@ -53,65 +53,64 @@ const NEVER: [(&str, &str); 8] = [
 /// In the fault that says so.
 pub const LOST: &str = "acknowledged callbacks are lost";
 
-/// A second connection to the database of a receiver, which may run.
-pub async fn connect(database: &Path) -> Result<SqlitePool, sqlx::Error> {
-    SqlitePool::connect(&format!("sqlite:{}", database.display())).await
-}
-
-/// What is wrong with the store after all; empty if nothing was lost and nothing is broken. Looks at a copy, because SQLite
-/// opens no file in another mount namespace: the receiver may run, but must have nothing to do.
-pub async fn faults(database: &Path, acknowledged: &[Acknowledged]) -> Vec<String> {
-    match look(database, acknowledged).await {
+/// What is wrong with the store after all; empty if nothing was lost and nothing is broken. Looks at a copy of a SQLite store,
+/// because SQLite opens no file in another mount namespace: the receiver may run, but must have nothing to do.
+pub async fn faults(store: &TestStore, acknowledged: &[Acknowledged]) -> Vec<String> {
+    match look(store, acknowledged).await {
         Ok(faults) => faults,
         Err(error) => vec![format!("the store cannot be read: {error}")],
     }
 }
 
 /// Of every task in the store. As `faults`, it looks at a copy.
-pub async fn task_ids(database: &Path) -> HashSet<String> {
-    let (_folder, pool) = copy(database).await.unwrap();
-    let ids: Vec<String> = sqlx::query_scalar("SELECT task_id FROM task")
-        .fetch_all(&pool)
-        .await
-        .unwrap();
+pub async fn task_ids(store: &TestStore) -> HashSet<String> {
+    let (database, _folder) = open(store).await.unwrap();
+    let ids = database.values("SELECT task_id FROM task", &[]).await;
     ids.into_iter().collect()
 }
 
-async fn copy(database: &Path) -> Result<(TempDir, SqlitePool), sqlx::Error> {
+async fn open(store: &TestStore) -> Result<(Database, Option<TempDir>), sqlx::Error> {
+    let Some(file) = store.file() else {
+        return Ok((Database::try_connect(store.url()).await?, None));
+    };
     let folder = tempfile::tempdir()?;
     let copy = folder.path().join("copy.db");
-    std::fs::copy(database, &copy)?;
-    let log = database.with_extension("db-wal");
+    std::fs::copy(&file, &copy)?;
+    let log = file.with_extension("db-wal");
     if log.exists() {
         std::fs::copy(&log, folder.path().join("copy.db-wal"))?;
     }
-    let pool = connect(&copy).await?;
-    Ok((folder, pool))
+    let database = Database::try_connect(&format!("sqlite:{}", copy.display())).await?;
+    Ok((database, Some(folder)))
 }
 
-async fn look(database: &Path, acknowledged: &[Acknowledged]) -> Result<Vec<String>, sqlx::Error> {
-    let (_folder, pool) = copy(database).await?;
+async fn look(
+    store: &TestStore,
+    acknowledged: &[Acknowledged],
+) -> Result<Vec<String>, sqlx::Error> {
+    let (database, _folder) = open(store).await?;
     let mut faults = Vec::new();
-    let integrity: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check")
-        .fetch_all(&pool)
-        .await?;
-    if integrity != ["ok"] {
-        faults.push(format!("integrity_check: {integrity:?}"));
-    }
-    for (what, sql) in NEVER {
-        let found: i64 = sqlx::query_scalar(sql).fetch_one(&pool).await?;
-        if found != 0 {
-            faults.push(format!("{found} times {what}"));
+    if !database.is_postgres() {
+        let said: Vec<(String,)> = database.try_rows("PRAGMA integrity_check", &[]).await?;
+        if said != [("ok".to_owned(),)] {
+            faults.push(format!("integrity_check: {said:?}"));
         }
     }
-    let kept: Vec<(String, Vec<u8>)> = sqlx::query_as(
-        "SELECT task.task_id, observation.body FROM observation JOIN task ON task.seq = observation.id / 1024",
-    )
-    .fetch_all(&pool)
-    .await?;
+    for (what, sql) in NEVER {
+        let found: Vec<(i64,)> = database.try_rows(sql, &[]).await?;
+        if found != [(0,)] {
+            faults.push(format!("{found:?} times {what}"));
+        }
+    }
+    let kept: Vec<(String, Vec<u8>)> = database
+        .try_rows(
+            "SELECT task.task_id, observation.body FROM observation JOIN task ON task.seq = observation.id / 1024",
+            &[],
+        )
+        .await?;
     let kept: HashSet<(String, Vec<u8>)> = kept.into_iter().collect();
-    let states: Vec<(String, String)> = sqlx::query_as("SELECT task_id, state FROM task")
-        .fetch_all(&pool)
+    let states: Vec<(String, String)> = database
+        .try_rows("SELECT task_id, state FROM task", &[])
         .await?;
     let states: HashMap<String, String> = states.into_iter().collect();
     let lost: Vec<&Acknowledged> = acknowledged
@@ -129,6 +128,6 @@ async fn look(database: &Path, acknowledged: &[Acknowledged]) -> Result<Vec<Stri
             acknowledged.len()
         ));
     }
-    pool.close().await;
+    database.close().await;
     Ok(faults)
 }

@@ -78,7 +78,7 @@ async fn after_a_failed_sync_nothing_is_acknowledged_until_a_restart() {
         running.stop().await;
         drop(failing);
         let _receiver = place.start().await;
-        let faults = check::faults(&place.database(), &load.acknowledged()).await;
+        let faults = check::faults(place.store(), &load.acknowledged()).await;
         assert!(faults.is_empty(), "round {round}: {faults:#?}");
     }
 }

@@ -40,7 +40,7 @@ async fn a_full_disk_heals_without_a_restart_and_loses_nothing() {
         let running = load.start(&receiver);
         running.reached(50).await;
         running.stop().await;
-        let faults = check::faults(&place.database(), &load.acknowledged()).await;
+        let faults = check::faults(place.store(), &load.acknowledged()).await;
         assert!(faults.is_empty(), "round {round}: {faults:#?}");
         assert_kept(&place, &large_ones).await;
     }
@@ -109,7 +109,7 @@ async fn recorded_again(receiver: &Receiver, task_id: &str) {
 }
 
 async fn assert_kept(place: &Place, task_ids: &[String]) {
-    let kept = check::task_ids(&place.database()).await;
+    let kept = check::task_ids(place.store()).await;
     for id in task_ids {
         assert!(kept.contains(id), "{id} was acknowledged and is lost");
     }

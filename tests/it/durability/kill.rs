@@ -29,7 +29,7 @@ async fn what_was_acknowledged_is_there_after_sigkill() {
             starting.wait().unwrap();
         }
         receiver = place.start().await;
-        let faults = check::faults(&place.database(), &load.acknowledged()).await;
+        let faults = check::faults(place.store(), &load.acknowledged()).await;
         assert!(faults.is_empty(), "round {round}: {faults:#?}");
     }
     println!(

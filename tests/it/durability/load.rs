@@ -48,6 +48,11 @@ impl Load {
     }
 
     pub fn start(&self, receiver: &Receiver) -> Running {
+        self.start_over(&[receiver])
+    }
+
+    /// Over replicas. What one of them does not answer, the next one is sent again.
+    pub fn start_over(&self, receivers: &[&Receiver]) -> Running {
         let stop = Arc::new(AtomicBool::new(false));
         let mut senders = JoinSet::new();
         for (number, next) in self.senders.iter().enumerate() {
@@ -56,11 +61,17 @@ impl Load {
                 Arc::clone(&self.acknowledged),
                 Arc::clone(&stop),
             );
-            let (http, url) = (receiver.http.clone(), receiver.callback_url());
+            let targets = receivers.iter().cycle().skip(number);
+            let targets = targets.take(receivers.len());
+            let targets: Vec<_> = targets
+                .map(|receiver| (receiver.http.clone(), receiver.callback_url()))
+                .collect();
             senders.spawn(async move {
+                let mut targets = targets.iter().cycle();
                 while !stop.load(Ordering::Relaxed) {
                     let callback = callback(number, next.load(Ordering::Relaxed));
-                    let sent = http.post(&url).body(callback.body.clone()).send().await;
+                    let (http, url) = targets.next().expect("a receiver");
+                    let sent = http.post(url).body(callback.body.clone()).send().await;
                     if sent.is_ok_and(|answer| answer.status().is_success()) {
                         log.lock().unwrap().push(callback);
                         next.fetch_add(1, Ordering::Relaxed);

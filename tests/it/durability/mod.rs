@@ -1,14 +1,14 @@
 //! What was acknowledged is never lost: the real program, in a process of its own, killed, cut off from its disk, with a
 //! full disk, with one that fails. A client that logs every 2xx is the oracle.
 
-mod check;
+pub mod check;
 mod disk;
 mod fsync;
 mod full;
 mod kill;
-mod load;
+pub mod load;
 mod power;
-mod receiver;
+pub mod receiver;
 mod recorder;
 mod schema;
 mod shadow;
@@ -16,7 +16,7 @@ mod start;
 mod stop;
 
 /// How often a random story is told: as often as there is time for in each run, or in `./test --long`.
-fn rounds(normal: u32, long: u32) -> u32 {
+pub fn rounds(normal: u32, long: u32) -> u32 {
     if std::env::var_os("EVOLINK_RECEIVER_TEST_LONG").is_some() {
         long
     } else {
@@ -25,7 +25,7 @@ fn rounds(normal: u32, long: u32) -> u32 {
 }
 
 /// Random, and the same again with the seed that it prints.
-fn random() -> fastrand::Rng {
+pub fn random() -> fastrand::Rng {
     let given = std::env::var("EVOLINK_RECEIVER_TEST_SEED").ok();
     let seed = given.map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());
     println!("EVOLINK_RECEIVER_TEST_SEED={seed}");

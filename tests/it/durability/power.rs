@@ -133,7 +133,7 @@ async fn power_cut(
     running.stop().await;
     power.restore();
     match place.try_start().await {
-        Ok(_receiver) => check::faults(&place.database(), &load.acknowledged()).await,
+        Ok(_receiver) => check::faults(place.store(), &load.acknowledged()).await,
         Err(refusal) => vec![format!("{REFUSED}: {refusal}")],
     }
 }

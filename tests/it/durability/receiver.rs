@@ -5,6 +5,7 @@ use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use evolink_receiver::domain::callback_token::{KeyRing, Subject};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
+
+use crate::support::store::TestStore;
 
 /// Far above any time under test: reaching it means that it will never happen.
 pub const PATIENCE: Duration = Duration::from_mins(1);
@@ -21,7 +24,8 @@ const INTERNAL_PORT: u16 = 8080;
 
 /// Where a receiver lives: its configuration, its data, its address, and what it is started through.
 pub struct Place {
-    scratch: TempDir,
+    scratch: Arc<TempDir>,
+    store: Arc<TestStore>,
     address: Ipv4Addr,
     /// The data folder as the test sees it.
     data: PathBuf,
@@ -41,19 +45,55 @@ pub struct Receiver {
 }
 
 impl Place {
-    /// In a folder of its own.
+    /// In a folder of its own, on the engine that the run is about.
     pub fn new() -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let data = scratch.path().join("data");
-        Self::in_folder(scratch, &data, data.clone(), Vec::new())
+        let store = TestStore::in_folder(&data);
+        let url = store.url().to_owned();
+        Self::with(scratch.into(), store.into(), &url, &data, data.clone())
     }
 
-    /// `inside` is the data folder as the receiver sees it when `launcher` starts it, `data` as the test sees it.
+    /// On PostgreSQL, whatever the run is about. `None` where there is none, after saying so.
+    pub fn on_postgres() -> Option<Self> {
+        Some(Self::on(TestStore::on_postgres()?))
+    }
+
+    /// In a folder of its own, but for its store, which is on a server.
+    pub fn on(store: TestStore) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let data = scratch.path().join("data");
+        let url = store.url().to_owned();
+        Self::with(scratch.into(), store.into(), &url, &data, data.clone())
+    }
+
+    /// A replica: on the same store, with the same key ring and certificate, at an address of its own.
+    pub fn replica(&self) -> Self {
+        let (scratch, store) = (Arc::clone(&self.scratch), Arc::clone(&self.store));
+        let url = self.store.url();
+        Self::with(scratch, store, url, &self.data, self.data.clone())
+    }
+
+    /// On SQLite. `inside` is the data folder as the receiver sees it when `launcher` starts it, `data` as the test sees it.
     pub fn in_folder(
         scratch: TempDir,
         inside: &Path,
         data: PathBuf,
         launcher: Vec<OsString>,
+    ) -> Self {
+        let store = TestStore::file_in(&data);
+        let url = format!("sqlite:{}/receiver.db", inside.display());
+        let mut place = Self::with(scratch.into(), store.into(), &url, inside, data);
+        place.launcher = launcher;
+        place
+    }
+
+    fn with(
+        scratch: Arc<TempDir>,
+        store: Arc<TestStore>,
+        url: &str,
+        inside: &Path,
+        data: PathBuf,
     ) -> Self {
         // An address of its own, so that its ports are free and stay the same over restarts.
         static STARTED: AtomicU32 = AtomicU32::new(0);
@@ -77,20 +117,22 @@ listen = "{internal}"
 base_url = "http://127.0.0.1:1"
 api_key = "not-a-key"
 [store]
-url = "sqlite:{inside}/receiver.db"
+url = "{url}"
 [callback_tokens]
 key_file = "{inside}/callback_tokens.key"
 [reconcile]
 first_poll_after = "1h"
 "#
         );
-        std::fs::write(scratch.path().join("config.toml"), config).unwrap();
-        Self {
+        let place = Self {
             scratch,
+            store,
             address,
             data,
-            launcher,
-        }
+            launcher: Vec::new(),
+        };
+        std::fs::write(place.config(), config).unwrap();
+        place
     }
 
     /// Starts it through `command` from now on, such as `eatmydata`.
@@ -102,8 +144,17 @@ first_poll_after = "1h"
         &self.data
     }
 
+    pub fn store(&self) -> &TestStore {
+        &self.store
+    }
+
+    /// The file of a SQLite store.
     pub fn database(&self) -> PathBuf {
-        self.data.join("receiver.db")
+        self.store.file().expect("a test of SQLite's file")
+    }
+
+    fn config(&self) -> PathBuf {
+        self.scratch.path().join(format!("{}.toml", self.address))
     }
 
     pub fn public(&self) -> SocketAddr {
@@ -114,7 +165,7 @@ first_poll_after = "1h"
         let mut words = self.launcher.clone();
         words.push(env!("CARGO_BIN_EXE_evolink-receiver").into());
         words.extend(["serve".into(), "--config".into()]);
-        words.push(self.scratch.path().join("config.toml").into());
+        words.push(self.config().into());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).stdin(Stdio::null());
         command
@@ -135,7 +186,7 @@ first_poll_after = "1h"
 
     /// Starts it and does not wait.
     pub fn spawn(&self) -> (Child, PathBuf) {
-        let log = self.scratch.path().join("log");
+        let log = self.scratch.path().join(format!("{}.log", self.address));
         let open = || File::options().create(true).append(true).open(&log);
         let mut command = self.command();
         command.stdout(open().unwrap()).stderr(open().unwrap());

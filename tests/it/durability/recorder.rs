@@ -1,6 +1,5 @@
 //! The recorder's batches: what one entry may do to the others, and what its caller may do to it.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,64 +15,61 @@ use evolink_receiver::store::recorder::{Recorder, RecorderWorker};
 use evolink_receiver::store::{Store, StoreError};
 use futures_util::FutureExt;
 use http::HeaderMap;
-use sqlx::SqlitePool;
-use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{check, random};
+use crate::support::database::{Bind, Database, Refused};
+use crate::support::store::{self, TestStore};
 
 /// A store with its recorder, and a second connection.
 struct Bench {
     recorder: Recorder,
-    database: SqlitePool,
-    path: PathBuf,
-    _folder: TempDir,
+    database: Database,
+    home: TestStore,
 }
 
 impl Bench {
     /// With its worker, which does not run yet, so that what is queued before becomes one batch.
     async fn new() -> (Self, RecorderWorker) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("receiver.db");
-        let url = format!("sqlite:{}", path.display());
-        let store = Arc::new(Store::open(&url).await.unwrap());
+        let home = TestStore::new();
+        let store = Arc::new(Store::open(home.url()).await.unwrap());
         let pace = Pace {
             first_poll_after: Duration::from_secs(15),
             interval_min: Duration::from_secs(3),
             give_up_after: Duration::from_hours(1),
         };
         let (recorder, worker) = Recorder::new(store, Clock::System, pace, Metrics::new());
-        let database = check::connect(&path).await.unwrap();
+        let database = home.connect().await;
         let bench = Self {
             recorder,
             database,
-            path,
-            _folder: folder,
+            home,
         };
         (bench, worker)
     }
 
     /// From now on the database refuses an observation that contains the word "poison".
     async fn refuse_poison(&self, how: &str) {
-        let sql = format!(
-            "CREATE TRIGGER poisoned BEFORE INSERT ON observation WHEN instr(NEW.body, CAST('poison' AS BLOB))
-                BEGIN SELECT RAISE({how}, 'poisoned'); END"
-        );
-        let sql = sqlx::AssertSqlSafe(sql);
-        sqlx::query(sql).execute(&self.database).await.unwrap();
+        let refused = Refused::ObservationsWith("poison");
+        self.database.refuse(refused, how).await;
     }
 
     async fn kept(&self) -> i64 {
-        let count = sqlx::query_scalar("SELECT count(*) FROM task");
-        count.fetch_one(&self.database).await.unwrap()
+        self.database.value("SELECT count(*) FROM task", &[]).await
     }
 
-    /// Nobody holds the write lock: another connection gets it at once.
+    /// On SQLite nobody holds the write lock: another connection gets it at once. On PostgreSQL the server knows.
     async fn assert_no_transaction_is_open(&self) {
-        let mut connection = self.database.acquire().await.unwrap();
+        if self.database.is_postgres() {
+            let sql = "SELECT query FROM pg_stat_activity WHERE datname = current_database()
+                AND pid != pg_backend_pid() AND state LIKE 'idle in transaction%'";
+            let open: Vec<String> = self.database.values(sql, &[]).await;
+            assert!(open.is_empty(), "{open:?}");
+            return;
+        }
         for sql in ["PRAGMA busy_timeout = 0", "BEGIN IMMEDIATE", "ROLLBACK"] {
-            sqlx::query(sql).execute(&mut *connection).await.unwrap();
+            self.database.execute(sql).await;
         }
     }
 }
@@ -104,8 +100,14 @@ fn queue(recorder: &Recorder, words: &[&str]) -> JoinSet<Recorded> {
 
 #[tokio::test]
 async fn a_bad_row_is_refused_to_its_own_caller_only() {
-    // ROLLBACK ends the transaction behind the driver's back, as a full disk does.
-    for how in ["ABORT", "FAIL", "ROLLBACK"] {
+    // ROLLBACK ends the transaction behind the driver's back, as a full disk does. Only SQLite has these.
+    let ways = ["ABORT", "FAIL", "ROLLBACK"];
+    let ways = if store::is_postgres() {
+        &ways[..1]
+    } else {
+        &ways
+    };
+    for how in ways {
         let (bench, worker) = Bench::new().await;
         bench.refuse_poison(how).await;
         let mut words = ["good"; 50];
@@ -219,17 +221,14 @@ async fn cancelled_callers_leave_no_transaction_behind() {
         let kept = bench.recorder.record(entry(&id, "good")).await;
         assert!(kept.is_ok(), "{kept:?}");
         // Acknowledged: another connection sees it.
-        let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM task WHERE task_id = $1")
-            .bind(&id)
-            .fetch_one(&bench.database)
-            .await
-            .unwrap();
+        let sql = "SELECT count(*) FROM task WHERE task_id = $1";
+        let seen: i64 = bench.database.value(sql, &[Bind::Text(&id)]).await;
         assert_eq!(seen, 1, "{id} was acknowledged");
     }
     stop.cancel();
     worker.await.unwrap();
     bench.assert_no_transaction_is_open().await;
-    let faults = check::faults(&bench.path, &[]).await;
+    let faults = check::faults(&bench.home, &[]).await;
     assert!(faults.is_empty(), "{faults:#?}");
 }
 

@@ -43,20 +43,32 @@ async fn an_address_in_use_is_named_with_its_key() {
 async fn a_store_of_a_newer_program_is_left_alone() {
     let place = Place::new();
     place.start().await.kill();
-    let pool = check::connect(&place.database()).await.unwrap();
-    sqlx::query(
+    let database = place.store().connect().await;
+    let newer =
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-            VALUES (9999, 'of the future', true, x'00', 0)",
-    )
-    .execute(&pool)
-    .await
-    .unwrap();
-    pool.close().await;
-    let before = std::fs::read(place.database()).unwrap();
+        SELECT 9999, 'of the future', success, checksum, 0 FROM _sqlx_migrations LIMIT 1";
+    database.execute(newer).await;
+    let version = database.version().await;
+    database.close().await;
+    let read = || {
+        place
+            .store()
+            .file()
+            .map(|file| std::fs::read(file).unwrap())
+    };
+    let before = read();
     let (code, line) = refusal(&place.run_to_end().await);
     assert_eq!(code, Some(78), "{line}");
     assert!(line.contains("newer than this program"), "{line}");
-    assert!(before == std::fs::read(place.database()).unwrap());
+    assert!(before == read(), "the file is as it was");
+    let database = place.store().connect().await;
+    if database.is_postgres() {
+        assert_eq!(
+            database.version().await,
+            version,
+            "its rows are as they were"
+        );
+    }
 }
 
 #[tokio::test]
@@ -70,10 +82,9 @@ async fn a_damaged_store_is_refused_and_not_made_anew() {
     receiver.terminate();
     assert_eq!(receiver.ended().await.code(), Some(0));
     // A busy machine may not have let it fold the log into the database.
-    let pool = check::connect(&place.database()).await.unwrap();
-    let folded = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)");
-    folded.execute(&pool).await.unwrap();
-    pool.close().await;
+    let database = place.store().connect().await;
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)").await;
+    database.close().await;
     let whole = std::fs::read(place.database()).unwrap();
     assert!(whole.len() > 16 * 4096, "there is something to damage");
 
@@ -97,24 +108,28 @@ async fn a_damaged_store_is_refused_and_not_made_anew() {
     }
     std::fs::write(place.database(), &whole).unwrap();
     place.start().await;
-    let faults = check::faults(&place.database(), &load.acknowledged()).await;
+    let faults = check::faults(place.store(), &load.acknowledged()).await;
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
 #[tokio::test]
 async fn a_store_with_a_hundred_thousand_open_tasks_is_soon_ready() {
-    const INSERT: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
-        INSERT INTO task (submission_id, task_id, origin, state, progress, source, observations, submitted_at,
-            next_poll_at, polls, empty_polls, missed_polls)
-        SELECT format('%08x-0000-7000-8000-000000000000', i), 'task-open-' || i, 'standing', 'processing', 10, 'callback',
-            0, $1, $1 + i % 2 * 3600000, 0, 0, 0 FROM n";
     let place = Place::new();
     place.start().await.kill();
-    let pool = check::connect(&place.database()).await.unwrap();
+    let database = place.store().connect().await;
     // Half of them are due at once.
     let now = jiff::Timestamp::now().as_millisecond();
-    sqlx::query(INSERT).bind(now).execute(&pool).await.unwrap();
-    pool.close().await;
+    let number = database.either("format('%08x', i)", "lpad(to_hex(i), 8, '0')");
+    database
+        .execute(&format!(
+            "INSERT INTO task (submission_id, task_id, origin, state, progress, source, observations, submitted_at,
+                next_poll_at, polls, empty_polls, missed_polls)
+            WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
+            SELECT {number} || '-0000-7000-8000-000000000000', 'task-open-' || i, 'standing', 'processing', 10,
+                'callback', 0, {now}, {now} + i % 2 * 3600000, 0, 0, 0 FROM n"
+        ))
+        .await;
+    database.close().await;
 
     let start = Instant::now();
     let mut receiver = place.start().await;

@@ -41,7 +41,7 @@ async fn sigterm_under_load_answers_what_is_in_flight_and_loses_nothing() {
         assert_eq!(status.code(), Some(0), "{}", receiver.log_tail());
         assert!(stopped_after < STOP_MAX, "{stopped_after:?}");
         running.stop().await;
-        let faults = check::faults(&place.database(), &load.acknowledged()).await;
+        let faults = check::faults(place.store(), &load.acknowledged()).await;
         assert!(faults.is_empty(), "round {round}: {faults:#?}");
         println!("ready after {ready_after:?}, stopped after {stopped_after:?}");
     }

@@ -188,8 +188,7 @@ async fn i40_of_a_key_only_its_sha256_is_kept() {
     );
     let metrics = send(app.request(Method::GET, "/metrics")).await.text;
     assert!(!metrics.contains("canary"));
-    let folder = app.store_path().parent().unwrap().to_owned();
-    for file in std::fs::read_dir(folder).unwrap() {
+    for file in std::fs::read_dir(app.folder()).unwrap() {
         let path = file.unwrap().path();
         let bytes = std::fs::read(&path).unwrap();
         assert!(

@@ -196,15 +196,7 @@ async fn i34_reads_never_write() {
     // With its outcome nobody asks EvoLink about it: whatever is written from here on, a read wrote.
     assert_eq!(app.callback_result(&token, completed(id)).await, "recorded");
     let database = app.database().await;
-    let mut connection = database.acquire().await.unwrap();
-    let mut version = async || {
-        let version: i64 = sqlx::query_scalar("PRAGMA data_version")
-            .fetch_one(&mut *connection)
-            .await
-            .unwrap();
-        version
-    };
-    let before = (version().await, row_counts(&app).await);
+    let before = (database.version().await, row_counts(&app).await);
     let paths = [
         format!("/v1/tasks/{id}"),
         format!("/v1/tasks/{submission_id}"),
@@ -226,6 +218,10 @@ async fn i34_reads_never_write() {
             let status = send(app.request(method, &path)).await.status;
             assert!(status < 500, "{path}: {status}");
         }
-        assert_eq!((version().await, row_counts(&app).await), before, "{path}");
+        assert_eq!(
+            (database.version().await, row_counts(&app).await),
+            before,
+            "{path}"
+        );
     }
 }

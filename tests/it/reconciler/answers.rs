@@ -41,11 +41,8 @@ async fn b12_an_answer_about_another_task_is_quarantined_and_changes_nothing() {
     assert_eq!(app.get(&format!("/v1/tasks/{ID}")).await.1, before);
     assert_eq!(app.get("/v1/tasks/task-unified-1-another").await.0, 404);
     assert_eq!(event_types(&app, ID).await, ["task.submitted"]);
-    let quarantined: Vec<(String, Vec<u8>)> =
-        sqlx::query_as("SELECT task_id, body FROM quarantine")
-            .fetch_all(&app.database().await)
-            .await
-            .unwrap();
+    let sql = "SELECT task_id, body FROM quarantine";
+    let quarantined: Vec<(String, Vec<u8>)> = app.database().await.rows(sql, &[]).await;
     assert_eq!(
         quarantined,
         [(

@@ -74,10 +74,7 @@ async fn next_poll_after(app: &TestApp, gap: Duration, count: impl Fn() -> usize
     until("the poll", || count() == number).await;
     let recorded = app.database().await;
     let deadline = Instant::now() + seconds(60);
-    while sqlx::query_scalar::<_, i64>("SELECT polls FROM task")
-        .fetch_one(&recorded)
-        .await
-        .unwrap()
+    while recorded.value::<i64>("SELECT polls FROM task", &[]).await
         < i64::try_from(number).unwrap()
     {
         assert!(Instant::now() < deadline, "the poll was not recorded");

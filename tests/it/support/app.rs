@@ -2,7 +2,7 @@
 //! story wants it, the simulator in EvoLink's place.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +23,9 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::database::Database;
 use super::raw::RawClient;
+use super::store::TestStore;
 
 /// Far above any time under test: reaching it means that it will never happen.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -42,6 +44,7 @@ pub struct TestApp {
     pub clock: Clock,
     pub config: Config,
     pub http: reqwest::Client,
+    pub store: Arc<TestStore>,
     folder: Arc<TempDir>,
     stop: CancellationToken,
     running: JoinHandle<Result<(), CommandError>>,
@@ -51,6 +54,7 @@ pub struct TestApp {
 #[derive(Clone)]
 pub struct TestAppBuilder {
     folder: Arc<TempDir>,
+    store: Arc<TestStore>,
     clock: Clock,
     config: Config,
 }
@@ -62,7 +66,9 @@ impl TestApp {
     }
 
     pub fn builder() -> TestAppBuilder {
-        TestAppBuilder::new(Arc::new(tempfile::tempdir().unwrap()))
+        let folder = tempfile::tempdir().unwrap();
+        let store = TestStore::in_folder(folder.path());
+        TestAppBuilder::new(folder, store)
     }
 
     /// A receiver in front of a simulator. `options` may be the default: what the two must know of each other is filled in.
@@ -70,8 +76,9 @@ impl TestApp {
         Self::builder().start_with_simulator(options).await
     }
 
-    pub fn store_path(&self) -> PathBuf {
-        self.folder.path().join("receiver.db")
+    /// Where all is that it keeps in files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The token for `subject`, as the receiver would mint it.
@@ -197,10 +204,9 @@ impl TestApp {
         );
     }
 
-    /// A second, read-only connection to the same database, for looking behind the scenes.
-    pub async fn database(&self) -> sqlx::SqlitePool {
-        let url = format!("sqlite:{}?mode=ro", self.store_path().display());
-        sqlx::SqlitePool::connect(&url).await.unwrap()
+    /// A second connection to the same database, for looking behind the scenes.
+    pub async fn database(&self) -> Database {
+        self.store.connect().await
     }
 
     /// Stops as SIGTERM would, and gives what is needed to start again on the same folder.
@@ -209,6 +215,7 @@ impl TestApp {
         let ended = self.running.await.unwrap();
         let builder = TestAppBuilder {
             folder: self.folder,
+            store: self.store,
             clock: self.clock,
             config: self.config,
         };
@@ -217,7 +224,8 @@ impl TestApp {
 }
 
 impl TestAppBuilder {
-    fn new(folder: Arc<TempDir>) -> Self {
+    /// What the receiver keeps in files is in `folder`: with that and the store equal, several are replicas.
+    pub fn new(folder: TempDir, store: TestStore) -> Self {
         let mut config = Config::default();
         config.public.listen = "127.0.0.1:0".parse().unwrap();
         config.internal.listen = "127.0.0.1:0".parse().unwrap();
@@ -228,10 +236,11 @@ impl TestAppBuilder {
             .clone_into(&mut config.public.tls.self_signed_dir);
         config.evolink.base_url = Url::parse("http://127.0.0.1:1").unwrap();
         config.evolink.api_key = Some(SecretString::from(EVOLINK_KEY));
-        config.store.url = format!("sqlite:{}", folder.path().join("receiver.db").display());
+        store.url().clone_into(&mut config.store.url);
         config.callback_tokens.key_file = folder.path().join("callback_tokens.key");
         Self {
-            folder,
+            folder: Arc::new(folder),
+            store: Arc::new(store),
             clock: Clock::System,
             config,
         }
@@ -307,6 +316,7 @@ impl TestAppBuilder {
             config: self.config,
             http: http.build().unwrap(),
             folder: self.folder,
+            store: self.store,
             running: tokio::spawn(app.run(stop.clone())),
             stop,
         }

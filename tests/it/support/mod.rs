@@ -2,8 +2,11 @@
 
 pub mod app;
 pub mod certificates;
+pub mod database;
 pub mod echo;
 pub mod needs;
+pub mod postgres;
 pub mod raw;
 pub mod raw_server;
+pub mod store;
 pub mod until;
