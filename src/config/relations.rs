@@ -11,7 +11,8 @@ use super::findings::Found;
 use super::hosts::{self, Ports};
 use super::secret::API_KEY_MISSING;
 use super::{
-    ApiKey, Archive, ByteSize, Config, Evolink, Forward, Internal, Level, Public, StoreConfig, TlsMode,
+    ApiKey, Archive, ByteSize, Config, Evolink, Forward, Internal, Level, Public, StoreConfig,
+    TlsMode,
 };
 
 /// EvoLink's bound on `callback_url`.
@@ -251,18 +252,17 @@ fn store(found: &mut Found, store: &StoreConfig) {
 fn postgres(found: &mut Found, store: &StoreConfig) {
     let key = "store.url";
     let Ok(url) = Url::parse(&store.url) else {
-        return found.add(
-            Level::Error,
-            key,
-            "must be postgres://USER@HOST/DATABASE",
-        );
+        return found.add(Level::Error, key, "must be postgres://USER@HOST/DATABASE");
     };
     let option = |name| url.query_pairs().find(|(key, _)| key == name);
     let is_socket = option("host").is_some();
     let host = url.host_str().unwrap_or_default();
     let is_local = is_socket
         || host == "localhost"
-        || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+        || host
+            .trim_matches(['[', ']'])
+            .parse()
+            .is_ok_and(|ip: IpAddr| ip.is_loopback());
     found.error_unless(
         url.has_host() || is_socket,
         key,

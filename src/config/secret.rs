@@ -96,8 +96,8 @@ impl StoreConfig {
         };
         let password = read_secret_file(key, path)?;
         let refuse = |()| ConfigError::new(key, "store.url has no user whose password it could be");
-        let mut url =
-            Url::parse(&self.url).map_err(|error| ConfigError::new("store.url", error.to_string()))?;
+        let mut url = Url::parse(&self.url)
+            .map_err(|error| ConfigError::new("store.url", error.to_string()))?;
         url.set_password(Some(password.expose_secret()))
             .map_err(refuse)?;
         Ok(String::from(url).into())

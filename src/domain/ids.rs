@@ -73,7 +73,9 @@ impl SubmissionId {
 
     fn with(time: Timestamp, random: [u8; 10]) -> Self {
         // What a UUIDv7 has room for ends in the year 10889.
-        let millis = u64::try_from(time.as_millis()).unwrap_or(0).min((1 << 48) - 1);
+        let millis = u64::try_from(time.as_millis())
+            .unwrap_or(0)
+            .min((1 << 48) - 1);
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
     }
 

@@ -16,7 +16,9 @@ static INSERT: Rows<2> = Rows::new(
 pub enum Agreement {
     Agreed,
     /// Another key has this id.
-    Differs { id: String },
+    Differs {
+        id: String,
+    },
     /// No key of the ring has been seen before, though others have.
     Strange,
 }

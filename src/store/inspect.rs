@@ -10,9 +10,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
 use super::StoreError;
+use super::is_postgres;
 use super::postgres::{self, PostgresServer, careless_settings};
 use super::sqlite::{self, connect_options, lock_file};
-use super::is_postgres;
 
 /// What there is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,8 +130,7 @@ async fn schema(connection: &mut SqliteConnection) -> Result<Option<i64>, sqlx::
     if tables == 0 {
         return Ok(None);
     }
-    sqlx::query_scalar(SCHEMA).fetch_one(connection)
-        .await
+    sqlx::query_scalar(SCHEMA).fetch_one(connection).await
 }
 
 fn has_log(database: &Path) -> bool {

@@ -83,7 +83,9 @@ async fn load_keys(
         .iter()
         .map(|name| [(*name).into(), oldest.into()])
         .collect();
-    let rows = LOAD_KEYS.fetch::<(String, Vec<u8>, String)>(writer, &names).await?;
+    let rows = LOAD_KEYS
+        .fetch::<(String, Vec<u8>, String)>(writer, &names)
+        .await?;
     for (name, fingerprint, submission_id) in rows {
         let corrupt = |column| StoreError::Corrupt {
             table: "idempotency",

@@ -11,9 +11,9 @@ use sqlx::{ConnectOptions as _, Executor as _, PgConnection, PgPool};
 use tokio::time::timeout;
 use tracing::warn;
 
+use super::StoreError;
 use super::sqlite::migration_error;
 use super::wake::Wake;
-use super::StoreError;
 
 /// The schema, step by step.
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
@@ -181,10 +181,7 @@ pub(super) async fn careless_settings(
     Ok(careless)
 }
 
-async fn setting(
-    connection: &mut PgConnection,
-    name: &str,
-) -> Result<String, sqlx::Error> {
+async fn setting(connection: &mut PgConnection, name: &str) -> Result<String, sqlx::Error> {
     sqlx::query_scalar("SELECT current_setting($1)")
         .bind(name)
         .fetch_one(connection)

@@ -79,7 +79,11 @@ impl Store {
     }
 
     /// A page of at most `limit` tasks.
-    pub async fn list_tasks(&self, filter: &TaskFilter, limit: u32) -> Result<TaskPage, StoreError> {
+    pub async fn list_tasks(
+        &self,
+        filter: &TaskFilter,
+        limit: u32,
+    ) -> Result<TaskPage, StoreError> {
         // The condition of the index `task_state`, so that it is used.
         const OF_STATE: &str = select_view!(
             "submission_id >= $1 AND submission_id < $2 AND state = $3 AND state <> 'completed'

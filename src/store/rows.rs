@@ -86,9 +86,7 @@ impl<const COLUMNS: usize> Rows<COLUMNS> {
                 }
                 Writer::Postgres(connection) => {
                     let query = sqlx::query(self.text_for_postgres(&chunk[0]));
-                    bind_columns(query, chunk)
-                        .execute(connection)
-                        .await?;
+                    bind_columns(query, chunk).execute(connection).await?;
                 }
             }
         }
@@ -237,10 +235,7 @@ mod tests {
 
     #[test]
     fn a_text_for_sqlite_has_room_for_its_rows() {
-        assert_eq!(
-            sqlite_values(2, 2),
-            "(VALUES (?, ?), (?, ?)) AS given"
-        );
+        assert_eq!(sqlite_values(2, 2), "(VALUES (?, ?), (?, ?)) AS given");
         assert_eq!([1, 2, 17, 1024].map(room_for), [1, 4, 64, 1024]);
     }
 

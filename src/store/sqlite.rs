@@ -75,7 +75,9 @@ impl SqliteFile {
     /// The last connection that may write, when it closes, folds the log in and removes it.
     pub(super) async fn fold_in_log(&self) -> Result<(), StoreError> {
         let mut connection = self.connect_writer().await?;
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").await?;
+        connection
+            .execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            .await?;
         Ok(connection.close().await?)
     }
 }

@@ -45,10 +45,7 @@ static INSERT_KEYS: Rows<4> = Rows::new(
 );
 
 /// Writes all that is new in `ledger`. The caller owns the transaction.
-pub async fn write(
-    writer: &mut Writer,
-    ledger: &mut Ledger,
-) -> Result<(), StoreError> {
+pub async fn write(writer: &mut Writer, ledger: &mut Ledger) -> Result<(), StoreError> {
     ledger.touched.sort_unstable();
     ledger.touched.dedup();
     insert_tasks(writer, ledger).await?;
@@ -59,10 +56,7 @@ pub async fn write(
     write_keys(writer, ledger).await
 }
 
-async fn insert_tasks(
-    writer: &mut Writer,
-    ledger: &mut Ledger,
-) -> Result<(), StoreError> {
+async fn insert_tasks(writer: &mut Writer, ledger: &mut Ledger) -> Result<(), StoreError> {
     let new: Vec<usize> = (0..ledger.records.len())
         .filter(|&index| ledger.records[index].seq.is_none())
         .collect();
@@ -92,10 +86,7 @@ async fn insert_tasks(
     Ok(())
 }
 
-async fn update_tasks(
-    writer: &mut Writer,
-    ledger: &Ledger,
-) -> Result<(), StoreError> {
+async fn update_tasks(writer: &mut Writer, ledger: &Ledger) -> Result<(), StoreError> {
     let touched = ledger.touched.iter().map(|&index| &ledger.records[index]);
     let rows: Vec<_> = touched
         .filter_map(|record| Some(record.changed_values(record.seq?)))
@@ -103,10 +94,7 @@ async fn update_tasks(
     Ok(UPDATE_TASKS.execute(writer, &rows).await?)
 }
 
-async fn insert_observations(
-    writer: &mut Writer,
-    ledger: &Ledger,
-) -> Result<(), StoreError> {
+async fn insert_observations(writer: &mut Writer, ledger: &Ledger) -> Result<(), StoreError> {
     let now = ledger.now.as_millis();
     let kept = ledger.observations.iter();
     let rows: Vec<_> = kept
@@ -124,10 +112,7 @@ async fn insert_observations(
     Ok(INSERT_OBSERVATIONS.execute(writer, &rows).await?)
 }
 
-async fn insert_events(
-    writer: &mut Writer,
-    ledger: &Ledger,
-) -> Result<(), StoreError> {
+async fn insert_events(writer: &mut Writer, ledger: &Ledger) -> Result<(), StoreError> {
     let now = ledger.now.as_millis();
     let rows: Vec<_> = ledger
         .events

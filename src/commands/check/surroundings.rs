@@ -1,9 +1,9 @@
 //! What a configuration cannot say about itself: the files that it names, the certificates of the system, the clock. Nothing
 //! here makes, changes or locks a file, binds a socket, or calls anyone.
 
-use std::{fmt, fs};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use rustix::fs::{Access, access};
 use secrecy::ExposeSecret as _;
@@ -110,7 +110,10 @@ fn store_findings(inspected: Inspected) -> Vec<Finding> {
             path,
             schema,
             newest,
-        } => vec![Finding::ok(STORE, schema_message(path.display(), schema, newest))],
+        } => vec![Finding::ok(
+            STORE,
+            schema_message(path.display(), schema, newest),
+        )],
         Inspected::Empty {
             path,
             has_log: true,
