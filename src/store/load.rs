@@ -112,6 +112,7 @@ fn submission_of(entry: &Entry) -> Option<SubmissionId> {
             Subject::Standing(_) => None,
         },
         Entry::SubmitEnded { submission_id, .. }
+        | Entry::PollBegun { submission_id, .. }
         | Entry::PollEnded { submission_id, .. }
         | Entry::GaveUp { submission_id } => Some(*submission_id),
     }

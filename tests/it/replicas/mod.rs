@@ -2,9 +2,11 @@
 
 mod callbacks;
 mod outage;
+mod polls;
 mod processes;
 mod schema;
 mod server;
+mod start;
 mod submits;
 mod views;
 

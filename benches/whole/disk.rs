@@ -1,0 +1,115 @@
+//! The disk under the database: the real one, whose speed is anybody's guess on a shared machine, or a steady one, made of
+//! a RAM disk and a fixed delay of each sync. Ratios are judged on the steady one, the real one stands beside it.
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+
+use crate::report::milliseconds;
+
+const RAM_DISK: &str = "/dev/shm";
+
+/// What a probe appends before each sync: a page of the write-ahead log.
+const PAGE_BYTES: usize = 4096;
+
+const PROBES: usize = 300;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Disk {
+    Real,
+    /// Each sync takes so long.
+    Steady(Duration),
+}
+
+impl Disk {
+    /// About what a good local disk takes.
+    pub const FAST: Self = Self::Steady(Duration::from_micros(140));
+    pub const MIDDLING: Self = Self::Steady(Duration::from_millis(1));
+    /// About what a disk in a cloud takes.
+    pub const CLOUD: Self = Self::Steady(Duration::from_millis(4));
+
+    /// A folder on it that is gone when dropped.
+    pub fn folder(self) -> anyhow::Result<TempDir> {
+        let parent = match self {
+            Self::Real => Path::new(env!("CARGO_TARGET_TMPDIR")),
+            Self::Steady(_) => Path::new(RAM_DISK),
+        };
+        let mut builder = tempfile::Builder::new();
+        let folder = builder.prefix("evolink-receiver-bench-");
+        folder
+            .tempdir_in(parent)
+            .with_context(|| format!("no folder in {}", parent.display()))
+    }
+
+    /// Has `command` see this disk.
+    pub fn apply_to(self, command: &mut Command) {
+        if let Self::Steady(sync) = self {
+            command
+                .env("LD_PRELOAD", library())
+                .env("FSYNC_US", sync.as_micros().to_string());
+        }
+    }
+
+    /// How long a sync takes there now: median and 99th percentile, in milliseconds.
+    pub fn probe(self) -> anyhow::Result<(f64, f64)> {
+        let folder = self.folder()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("probe").arg(folder.path());
+        self.apply_to(&mut command);
+        let output = command.output()?;
+        ensure!(output.status.success(), "the probe of {self} failed");
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+}
+
+impl fmt::Display for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Real => f.write_str("real disk"),
+            Self::Steady(sync) if sync.as_millis() == 0 => {
+                write!(f, "steady {} µs", sync.as_micros())
+            }
+            Self::Steady(sync) => write!(f, "steady {} ms", sync.as_millis()),
+        }
+    }
+}
+
+fn library() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("fsdelay.so")
+}
+
+/// Compiles what makes a disk steady.
+pub fn prepare() -> anyhow::Result<()> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/whole/fsdelay.c");
+    let mut cc = Command::new("cc");
+    cc.args(["-O2", "-Wall", "-shared", "-fPIC", "-o"]);
+    let made = cc.arg(library()).arg(source).status();
+    ensure!(
+        made.context("needs a C compiler")?.success(),
+        "cc could not compile fsdelay.c"
+    );
+    Ok(())
+}
+
+/// In a process of its own, because the delay is a matter of the process: appends and syncs.
+pub fn run_probe(folder: &Path) -> anyhow::Result<(f64, f64)> {
+    let mut options = OpenOptions::new();
+    let path = folder.join("probe");
+    let mut file = options.create(true).append(true).open(path)?;
+    let mut times = Vec::with_capacity(PROBES);
+    for _ in 0..PROBES {
+        file.write_all(&[0; PAGE_BYTES])?;
+        let start = Instant::now();
+        file.sync_data()?;
+        times.push(milliseconds(start.elapsed()));
+    }
+    times.sort_unstable_by(f64::total_cmp);
+    Ok((times[PROBES / 2], times[PROBES * 99 / 100]))
+}

@@ -1,0 +1,238 @@
+//! What was found, for people (`benches/README.md`) and for programs (JSON under `target/`).
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use crate::figures::{Detail, Figure, Findings, Goal, Range};
+use crate::trial::Sample;
+
+const BEGIN: &str = "<!-- results: begin -->";
+const END: &str = "<!-- results: end -->";
+
+/// One comparison, and the circumstances in which it was made.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Report {
+    pub name: String,
+    pub facts: Facts,
+    pub findings: Findings,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Facts {
+    pub machine: String,
+    pub command: String,
+    pub commit: String,
+    pub date: String,
+    pub rounds: usize,
+    pub window: Duration,
+    /// Name, median and 99th percentile of a sync, in milliseconds.
+    pub syncs: Vec<(String, f64, f64)>,
+}
+
+impl Report {
+    /// Beside the reports of other comparisons; an older one of the same is replaced.
+    pub fn save(&self) -> anyhow::Result<()> {
+        let folder = folder();
+        fs::create_dir_all(&folder)?;
+        let path = folder.join(format!("{}.json", self.name));
+        fs::write(path, serde_json::to_string(self)? + "\n")?;
+        Ok(())
+    }
+
+    fn load(name: &str) -> Option<Self> {
+        let text = fs::read_to_string(folder().join(format!("{name}.json"))).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// The lines of the table of goals, for the terminal.
+    pub fn goal_lines(&self) -> String {
+        self.findings.goals.iter().map(goal_line).collect()
+    }
+}
+
+/// Puts the saved reports of `names`, in this order, between the markers of `benches/README.md`.
+pub fn write_readme(names: &[&str]) -> anyhow::Result<()> {
+    let reports: Vec<Report> = names.iter().filter_map(|name| Report::load(name)).collect();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/README.md");
+    let text = fs::read_to_string(&path)?;
+    let (before, rest) = text.split_once(BEGIN).context("no begin marker")?;
+    let (_, after) = rest.split_once(END).context("no end marker")?;
+    let text = format!("{before}{BEGIN}\n{}\n{END}{after}", tables(&reports)?);
+    fs::write(path, text)?;
+    Ok(())
+}
+
+fn tables(reports: &[Report]) -> anyhow::Result<String> {
+    let mut text = String::from("\n## Goals\n\nMedian of the rounds, and their range.\n\n");
+    text.push_str("| what | goal | measured | met |\n| --- | --- | --- | --- |\n");
+    for goal in reports.iter().flat_map(|report| &report.findings.goals) {
+        text.push_str(&goal_line(goal));
+    }
+    let notes = reports.iter().flat_map(|report| &report.findings.notes);
+    for note in notes {
+        write!(text, "\n- {note}")?;
+    }
+    text.push_str("\n\n## Circumstances\n\n| comparison | machine | date | commit | rounds | a sync takes (median, p99 in ms) | command |\n");
+    text.push_str("| --- | --- | --- | --- | --- | --- | --- |\n");
+    for Report { name, facts, .. } in reports {
+        let syncs = facts.syncs.iter();
+        let syncs: Vec<String> = syncs
+            .map(|(disk, p50, p99)| format!("{disk}: {}, {}", short(*p50), short(*p99)))
+            .collect();
+        writeln!(
+            text,
+            "| {name} | {} | {} | {} | {} × {:?} | {} | `{}` |",
+            facts.machine,
+            facts.date,
+            facts.commit,
+            facts.rounds,
+            facts.window,
+            syncs.join("; "),
+            facts.command
+        )?;
+    }
+    text.push_str("\n## Details\n\nMedians of the rounds; the rate with its range. Times in ms, memory in MiB.\n");
+    for Report { name, findings, .. } in reports {
+        if !findings.details.is_empty() {
+            write!(
+                text,
+                "\n### {name}\n\n{}",
+                details_table(&findings.details)?
+            )?;
+        }
+    }
+    Ok(text)
+}
+
+fn goal_line(goal: &Goal) -> String {
+    let met = match &goal.figure {
+        Ok(range) => match goal.bound.is_met_by(range.median) {
+            Some(true) => "yes",
+            Some(false) => "**no**",
+            None => "–",
+        },
+        Err(_) => "**no figure**",
+    };
+    let unit = &goal.unit;
+    let measured = shown(&goal.figure, unit);
+    format!(
+        "| {} | {} {unit} | {measured} | {met} |\n",
+        goal.what, goal.bound
+    )
+}
+
+fn shown(figure: &Figure, unit: &str) -> String {
+    match figure {
+        Ok(Range { median, low, high }) => {
+            format!(
+                "{} {unit} ({} to {})",
+                short(*median),
+                short(*low),
+                short(*high)
+            )
+        }
+        Err(reason) => reason.clone(),
+    }
+}
+
+type Column = (&'static str, fn(&Sample) -> Option<f64>);
+
+const COLUMNS: [Column; 12] = [
+    ("p50", |sample| Some(sample.p50)),
+    ("p99", |sample| Some(sample.p99)),
+    ("p99.9", |sample| Some(sample.p999)),
+    ("max", |sample| Some(sample.max)),
+    ("rows a commit", |sample| sample.rows_per_commit),
+    ("a commit", |sample| sample.commit_mean),
+    ("server CPU, µs a request", |sample| {
+        Some(sample.server_cpu_us)
+    }),
+    ("load's CPUs", |sample| Some(sample.client_cpus)),
+    ("memory idle", |sample| Some(sample.memory_idle)),
+    ("memory peak", |sample| Some(sample.memory_peak)),
+    ("reads/s", |sample| sample.reads_per_second),
+    ("reads p99", |sample| sample.reads_p99),
+];
+
+/// Columns that no sample has a value for are left out.
+fn details_table(details: &[Detail]) -> anyhow::Result<String> {
+    let samples = || details.iter().flat_map(|detail| &detail.samples);
+    let columns: Vec<&Column> = COLUMNS
+        .iter()
+        .filter(|(_, value)| samples().any(|sample| value(sample).is_some()))
+        .collect();
+    let mut text = String::from("| | disk | per second | failures |");
+    for (name, _) in &columns {
+        write!(text, " {name} |")?;
+    }
+    writeln!(text, "\n|{}", " --- |".repeat(columns.len() + 4))?;
+    for detail in details {
+        let rate = detail.samples.iter().map(|sample| sample.per_second);
+        let rate = Range::of(rate.collect());
+        let failures: usize = detail.samples.iter().map(|sample| sample.failures).sum();
+        write!(
+            text,
+            "| {} | {} | {} ({} to {}) | {failures} |",
+            detail.name,
+            detail.disk,
+            short(rate.median),
+            short(rate.low),
+            short(rate.high)
+        )?;
+        for (_, value) in &columns {
+            let values: Vec<f64> = detail.samples.iter().filter_map(value).collect();
+            let shown = match values.is_empty() {
+                true => String::new(),
+                false => short(Range::of(values).median),
+            };
+            write!(text, " {shown} |")?;
+        }
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench")
+}
+
+pub fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// A count as a number to calculate with.
+pub fn number(count: usize) -> f64 {
+    u32::try_from(count).map_or(f64::INFINITY, f64::from)
+}
+
+/// Three digits that matter.
+pub fn short(value: f64) -> String {
+    let magnitude = value.abs();
+    if magnitude >= 100.0 {
+        let digits = format!("{value:.0}");
+        return grouped(&digits);
+    }
+    let decimals = match magnitude {
+        10.0.. => 1,
+        1.0.. => 2,
+        _ => 3,
+    };
+    format!("{value:.decimals$}")
+}
+
+/// 12,345
+fn grouped(digits: &str) -> String {
+    let mut text = String::new();
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
