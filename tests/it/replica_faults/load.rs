@@ -21,7 +21,7 @@ pub const EVOLINK_HANGS_UP: Duration = Duration::from_secs(10);
 const STAYS: Duration = Duration::from_secs(20);
 
 /// EvoLink waits longer; this keeps the refusals to a number that can be read.
-const BEFORE_NEXT_TRY: Duration = Duration::from_millis(20);
+const BEFORE_NEXT_TRY: Duration = Duration::from_millis(50);
 
 /// One request.
 #[derive(Clone, Copy, Debug)]
@@ -159,6 +159,12 @@ impl Report {
         let after = good.filter(|attempt| attempt.began >= event);
         let first = after.map(Attempt::ended).min();
         first.expect("it was acknowledged again") - event
+    }
+
+    /// Whether somebody who was sent after `from` was told before `to` to come again.
+    pub fn is_refused_between(&self, from: Instant, to: Instant) -> bool {
+        let mut refused = self.attempts.iter();
+        refused.any(|one| one.status == Some(503) && one.began > from && one.ended() < to)
     }
 
     /// Only such answers as EvoLink understands: 200, 503, or none.

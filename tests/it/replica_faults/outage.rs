@@ -1,6 +1,7 @@
 //! I1, I7: the server ends in every way that there is, under load. The receivers live on and say that they are not ready;
 //! when it is back they are, by themselves.
 
+use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use super::load::Load;
@@ -44,7 +45,7 @@ async fn receivers_outlive_every_end_of_their_server() {
         }
         all_say(&replicas, 503).await;
         replicas.assert_all_run();
-        sleep(moment(&mut random, Duration::from_secs(3))).await;
+        sleep(moment(&mut random, Duration::from_secs(rounds.into()))).await;
         cluster.start_again().await;
         let back = Instant::now();
         all_say(&replicas, 200).await;
@@ -67,13 +68,8 @@ async fn finish(replicas: &mut Replicas, load: Load, outages: &[Outage]) {
         .max();
     let ready = outages.iter().map(|(.., ready)| *ready).max();
     for (end, ended, back, _) in outages {
-        let refused = report.attempts.iter().filter(|attempt| {
-            attempt.status == Some(503) && attempt.began > *ended && attempt.ended() < *back
-        });
-        assert!(
-            refused.count() > 0,
-            "{end:?}: nobody was told to come again"
-        );
+        let told = report.is_refused_between(*ended, *back);
+        assert!(told, "{end:?}: nobody was told to come again");
     }
     replicas.assert_whole(&report).await;
     println!(
@@ -85,10 +81,11 @@ async fn finish(replicas: &mut Replicas, load: Load, outages: &[Outage]) {
 /// Waits until `/readyz` of all of them says so.
 async fn all_say(replicas: &Replicas, status: u16) {
     let deadline = Instant::now() + PATIENCE;
-    for receiver in &replicas.receivers {
+    let waits = replicas.receivers.iter().map(|receiver| async move {
         while receiver.status("/readyz").await != Some(status) {
             assert!(Instant::now() < deadline, "never {status}");
             sleep(Duration::from_millis(20)).await;
         }
-    }
+    });
+    join_all(waits).await;
 }
