@@ -287,7 +287,7 @@ impl App {
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             pace: settings::pace(&self.config),
-            submit_timeout: self.config.evolink.timeout,
+            evolink_timeout: self.config.evolink.timeout,
             quiet_until: Timestamp::default(),
         }
     }

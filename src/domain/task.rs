@@ -3,6 +3,8 @@
 //! The order and number of submit answer, callbacks and polls make no difference to where a task ends (promise 5):
 //! states only move forward, progress never falls, and the first outcome stays.
 
+use std::time::Duration;
+
 use super::event::EventType;
 use super::ids::{SubmissionId, TaskId};
 use super::observation::{Observation, ResultsDigest, Source, Status};
@@ -110,6 +112,17 @@ impl Task {
             empty_polls: 0,
             missed_polls: 0,
         }
+    }
+
+    /// Claims the poll that is due, so that nobody else asks for as long as `lease`; `false` if none is.
+    pub fn begin_poll(&mut self, now: Timestamp, lease: Duration) -> bool {
+        let is_due = self.next_poll_at.is_some_and(|at| at <= now);
+        if is_due {
+            self.next_poll_at = Some(now.after(lease));
+            // What is suspicious meanwhile does not have it asked about twice at once.
+            self.polled_at = Some(now);
+        }
+        is_due
     }
 
     /// Applies what EvoLink said at `now`. The caller has made sure that the observation is about this task: its id is

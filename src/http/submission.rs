@@ -25,7 +25,9 @@ use crate::store::reads::{TaskName, TaskView};
 
 /// How long a second request with the same `Idempotency-Key` waits for the first.
 const REPLAY_WAIT: Duration = Duration::from_secs(5);
-const REPLAY_LOOK: Duration = Duration::from_millis(50);
+
+/// Before a try with a key that was just freed.
+const REPLAY_PAUSE: Duration = Duration::from_millis(50);
 
 /// EvoLink's answer is worth some patience with our own store: without it only a callback can tell of the task.
 const RECORD_TRIES: u32 = 5;
@@ -73,7 +75,7 @@ impl Submission {
                     if Instant::now() >= deadline {
                         return Err(ApiError::idempotency_in_flight());
                     }
-                    sleep(REPLAY_LOOK).await;
+                    sleep(REPLAY_PAUSE).await;
                 }
                 _ => return self.submit(state, submission_id).await,
             }
@@ -200,13 +202,14 @@ async fn replay(
     first: SubmissionId,
     deadline: Instant,
 ) -> Result<Option<Submitted>, ApiError> {
+    let mut news = state.store.wake().waiter();
     loop {
         let view = state.store.find_task(&TaskName::Submission(first)).await?;
         let Some(view) = view else { return Ok(None) };
         match view.record.task.state {
             State::Rejected => return Ok(None),
             State::SubmitUnknown => return Err(ApiError::submit_outcome_unknown(first)),
-            State::Submitting if Instant::now() < deadline => sleep(REPLAY_LOOK).await,
+            State::Submitting if Instant::now() < deadline => news.wait().await,
             State::Submitting => return Err(ApiError::idempotency_in_flight()),
             _ => {
                 return Ok(Some(accepted_as(

@@ -1,5 +1,7 @@
 //! What each entry of a batch does to the ledger: the domain's rules, applied in turn.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::HeaderMap;
 
@@ -36,6 +38,10 @@ impl Ledger {
                 submission_id,
                 ended,
             } => self.end_submit(*submission_id, ended),
+            Entry::PollBegun {
+                submission_id,
+                lease,
+            } => self.begin_poll(*submission_id, *lease),
             Entry::PollEnded {
                 submission_id,
                 ended,
@@ -255,6 +261,17 @@ impl Ledger {
             self.keys_made.retain(|made| made != name);
         }
         self.keys_freed.push((name.to_owned(), id));
+    }
+
+    fn begin_poll(&mut self, id: SubmissionId, lease: Duration) -> Receipt {
+        let index = self.by_submission.get(&id).copied();
+        match index {
+            Some(index) if self.records[index].task.begin_poll(self.now, lease) => {
+                self.touched.push(index);
+                Receipt::Done
+            }
+            _ => Receipt::NotDue,
+        }
     }
 
     fn end_poll(&mut self, id: SubmissionId, ended: PollEnded) -> Receipt {

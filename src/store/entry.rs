@@ -1,5 +1,7 @@
 //! What is handed to the recorder, and what comes back once it is on the disk.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::HeaderMap;
 
@@ -32,6 +34,11 @@ pub enum Entry {
     SubmitEnded {
         submission_id: SubmissionId,
         ended: SubmitEnded,
+    },
+    /// EvoLink is about to be asked about a task that is due; nobody else is to ask before `lease` is over.
+    PollBegun {
+        submission_id: SubmissionId,
+        lease: Duration,
     },
     /// A poll ended without an observation.
     PollEnded {
@@ -93,6 +100,8 @@ pub enum Receipt {
     Seen { verdict: Verdict, restored: bool },
     /// The observation is about another task than its subject's: kept in quarantine.
     Mismatch,
+    /// Of a poll that begins: the task is not due, or another replica was quicker.
+    NotDue,
     /// Of everything else.
     Done,
 }

@@ -155,7 +155,7 @@ impl RecorderWorker {
                 Ok((ledger, receipts)) => {
                     self.metrics.batch_recorded(entries.len(), began.elapsed());
                     self.count(&ledger, &receipts);
-                    self.untold |= !ledger.events.is_empty();
+                    self.untold |= is_news(&ledger, &entries);
                     return Ok(receipts);
                 }
                 Err(error) => {
@@ -247,6 +247,12 @@ impl RecorderWorker {
             None => {}
         }
     }
+}
+
+/// Whether somebody may be waiting for what was recorded: an event, or a submit's end without one.
+fn is_news(ledger: &Ledger, entries: &[&Entry]) -> bool {
+    let ends_submit = |entry: &&Entry| matches!(entry, Entry::SubmitEnded { .. });
+    !ledger.events.is_empty() || entries.iter().any(ends_submit)
 }
 
 /// A caller that has gone away gets no answer, and what it brought is recorded all the same.

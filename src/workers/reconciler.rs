@@ -20,7 +20,7 @@ use crate::domain::polling::Pace;
 use crate::domain::timestamp::Timestamp;
 use crate::evolink::{EvolinkClient, PollReply};
 use crate::metrics::{Metrics, PollEnd};
-use crate::store::entry::{Entry, PollEnded, SubmitEnded};
+use crate::store::entry::{Entry, PollEnded, Receipt, SubmitEnded};
 use crate::store::reads::DueTask;
 use crate::store::recorder::Recorder;
 use crate::store::{Store, StoreError};
@@ -43,6 +43,9 @@ const THROTTLE_PAUSE: Duration = Duration::from_secs(10);
 /// Time beyond EvoLink's own timeout in which a submit must have been recorded, or was cut off.
 const SUBMIT_GRACE: Duration = Duration::from_secs(30);
 
+/// Time beyond EvoLink's own timeout in which its answer must have been recorded.
+const LEASE_GRACE: Duration = Duration::from_secs(10);
+
 #[derive(Debug)]
 pub struct Reconciler {
     pub store: Arc<Store>,
@@ -52,7 +55,7 @@ pub struct Reconciler {
     pub metrics: Metrics,
     pub pace: Pace,
     /// `evolink.timeout`.
-    pub submit_timeout: Duration,
+    pub evolink_timeout: Duration,
     /// Set by a 429: EvoLink is not asked before.
     pub quiet_until: Timestamp,
 }
@@ -102,7 +105,7 @@ impl Reconciler {
 
     /// Submits that nobody will finish: their process ended between the intent and the answer.
     async fn end_unanswered(&self) -> Result<(), StoreError> {
-        let before = self.clock.now().before(self.submit_timeout + SUBMIT_GRACE);
+        let before = self.clock.now().before(self.evolink_timeout + SUBMIT_GRACE);
         for submission_id in self.store.list_unanswered(before, BATCH).await? {
             warn!(submission.id = %submission_id, "a submit was cut off: whether EvoLink accepted it is unknown");
             self.record(Entry::SubmitEnded {
@@ -135,11 +138,30 @@ impl Reconciler {
             self.record(Entry::GaveUp { submission_id }).await;
             return None;
         }
+        if !self.claim(submission_id).await {
+            return None;
+        }
         let reply = self.evolink.poll(&task_id).await;
         let (end, pause) = judge(&reply, &task_id);
         self.metrics.poll_ended(end);
         self.record(entry_of(submission_id, reply)).await;
         pause
+    }
+
+    /// Whether this replica is the one to ask. Should it end before it has an answer, another asks after the lease.
+    async fn claim(&self, submission_id: SubmissionId) -> bool {
+        let lease = self.evolink_timeout + LEASE_GRACE;
+        let begun = Entry::PollBegun {
+            submission_id,
+            lease,
+        };
+        match self.recorder.record(begun).await {
+            Ok(receipt) => receipt == Receipt::Done,
+            Err(error) => {
+                error!(error = %error, "could not claim a task to be asked about");
+                false
+            }
+        }
     }
 
     async fn record(&self, entry: Entry) {

@@ -18,7 +18,7 @@ async fn of_a_hundred_bad_bodies_under_one_token_twenty_are_kept_and_repeats_are
             );
         }
     }
-    let sql = "SELECT count(*), sum(repeats) FROM quarantine";
+    let sql = "SELECT count(*), CAST(sum(repeats) AS BIGINT) FROM quarantine";
     let kept: (i64, i64) = desk.database.row(sql, &[]).await;
     assert_eq!(kept, (20, 20));
     let mismatch = completed("task-unified-1757165031-somebody");

@@ -19,7 +19,7 @@ const NEVER: [(&str, &str); 8] = [
     (
         "two outcomes of one task",
         "SELECT count(*) FROM (SELECT 1 FROM event WHERE type IN ('task.completed', 'task.failed', 'task.cancelled')
-            GROUP BY task_seq HAVING count(*) > 1)",
+            GROUP BY task_seq HAVING count(*) > 1) AS twice",
     ),
     (
         "a task whose count of observations is not theirs",

@@ -1,10 +1,14 @@
 //! Several receivers on one PostgreSQL: any of them may take what comes, and together they are one.
 
+mod access;
 mod callbacks;
+mod check;
 mod outage;
+mod polls;
 mod processes;
 mod schema;
 mod server;
+mod start;
 mod submits;
 mod views;
 

@@ -1,10 +1,12 @@
-//! That the server under these tests is what they take it for: its data outlives its processes, and it does not outlive us.
+//! That the tools of these tests are what they are taken for: the server's data outlives its processes, it does not outlive
+//! us, and no write escapes the look behind the scenes.
 
 use std::net::TcpStream;
 use std::path::Path;
 
 use crate::support::database::Database;
 use crate::support::postgres::{Cluster, Options};
+use crate::support::store::TestStore;
 
 /// On a connection of its own: each end of the server breaks those that were.
 async fn rows(cluster: &Cluster) -> i64 {
@@ -51,4 +53,34 @@ async fn a_dropped_server_is_gone() {
     drop(cluster);
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
     assert!(TcpStream::connect(address).is_err());
+}
+
+#[tokio::test]
+async fn every_write_makes_another_version_and_no_read_does() {
+    let Some(store) = TestStore::on_postgres() else {
+        return;
+    };
+    let (database, writer) = (store.connect().await, store.connect().await);
+    writer
+        .execute("CREATE TABLE a (n INT); CREATE TABLE b (n INT); INSERT INTO b VALUES (1)")
+        .await;
+    let mut version = database.version().await;
+    for write in [
+        "INSERT INTO a VALUES (1)",
+        "UPDATE a SET n = 1",
+        "UPDATE b SET n = n",
+        "DELETE FROM a",
+        "TRUNCATE b",
+    ] {
+        for read in [
+            "SELECT * FROM a, b",
+            "BEGIN; INSERT INTO a VALUES (2); ROLLBACK",
+        ] {
+            writer.execute(read).await;
+            assert_eq!(database.version().await, version, "{read}");
+        }
+        writer.execute(write).await;
+        let before = std::mem::replace(&mut version, database.version().await);
+        assert_ne!(before, version, "{write}");
+    }
 }

@@ -54,9 +54,9 @@ pub struct TestApp {
 #[derive(Clone)]
 pub struct TestAppBuilder {
     folder: Arc<TempDir>,
-    store: Arc<TestStore>,
+    pub store: Arc<TestStore>,
     clock: Clock,
-    config: Config,
+    pub config: Config,
 }
 
 impl TestApp {
