@@ -77,8 +77,7 @@ impl Filler {
 
     /// Makes the schema, fills it, and gives the bytes that it takes.
     pub async fn fill(&self, url: &str) -> anyhow::Result<i64> {
-        let store = Store::open(url).await?;
-        store.close().await;
+        Store::open(url).await?.close().await;
         if url.starts_with("postgres") {
             return self.fill_postgres(url).await;
         }

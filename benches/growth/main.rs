@@ -162,6 +162,8 @@ impl Place {
         let store = Store::open(&self.url).await?;
         let mut costs = questions::ask_all(&store, &self.filler).await?;
         store.close().await;
+        // It holds the lock that keeps a second process off.
+        drop(store);
         let receiver = Receiver::start(self).await?;
         costs.extend(callbacks::send(&receiver).await?);
         receiver.stop().await?;

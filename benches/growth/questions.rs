@@ -73,7 +73,7 @@ pub async fn ask_all(store: &Store, filler: &Filler) -> anyhow::Result<Vec<(&'st
 type MakeFilter = fn(&Filler, i64) -> TaskFilter;
 
 /// From a task with some number on.
-fn filters() -> [(&'static str, MakeFilter); 7] {
+fn filters() -> [(&'static str, MakeFilter); 8] {
     fn from(filler: &Filler, number: i64) -> TaskFilter {
         // So that there is a page before it, whatever the filter.
         let number = number.max(filler.count / 2);
@@ -95,6 +95,12 @@ fn filters() -> [(&'static str, MakeFilter); 7] {
         ("page, client", |filler, number| TaskFilter {
             client: client(number),
             ..from(filler, number)
+        }),
+        ("page, a client that has no tasks", |filler, number| {
+            TaskFilter {
+                client: Some("nobody".to_owned()),
+                ..from(filler, number)
+            }
         }),
         ("page, status=failed and client", |filler, number| {
             TaskFilter {

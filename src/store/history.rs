@@ -40,8 +40,9 @@ pub enum HistoryKind {
 const OBSERVATIONS: &str = "SELECT id, source, result, at, body FROM observation
     WHERE id >= $1 AND id < $2 ORDER BY id LIMIT $3";
 
+// Without an order: PostgreSQL might find it cheaper to go through all events in theirs than to sort those of one task.
 const EVENTS: &str = "SELECT seq, type, source, observation, at FROM event
-    WHERE task_seq = $1 ORDER BY seq LIMIT $2";
+    WHERE task_seq = $1 LIMIT $2";
 
 const SUBMIT_ANSWER: &str = "SELECT body FROM observation
     WHERE id >= $1 AND id < $2 AND source = 'submit' AND result = 'recorded' ORDER BY id LIMIT 1";
@@ -57,10 +58,11 @@ impl Store {
     /// All that is kept of how the task with number `seq` came to be what it is, in order.
     pub async fn list_history(&self, seq: i64) -> Result<Vec<HistoryItem>, StoreError> {
         let first = seq * OBSERVATIONS_PER_TASK;
-        let events: Vec<EventRow> = on_pool!(self, pool => sqlx::query_as(EVENTS)
+        let mut events: Vec<EventRow> = on_pool!(self, pool => sqlx::query_as(EVENTS)
             .bind(seq)
             .bind(HISTORY_MAX)
             .fetch_all(pool))?;
+        events.sort_by_key(|event| event.seq);
         // After the events, so that each finds the body that it tells of.
         let observations: Vec<ObservationRow> = on_pool!(self, pool => sqlx::query_as(OBSERVATIONS)
             .bind(first)

@@ -64,7 +64,7 @@ macro_rules! select_view {
 }
 
 /// Tasks that one page goes through, for a filter that no index serves: what is rare may take several pages to find, and
-/// no page takes long.
+/// no page takes long. When nobody waits for it any more, SQLite goes on to the next row that it finds: this bounds that, too.
 const PAGE_LOOKS_THROUGH: i64 = 10_000;
 
 const FIND_BY_TASK_ID: &str = select_view!("task_id = $1");

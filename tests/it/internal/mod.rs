@@ -2,6 +2,7 @@
 
 mod answers;
 mod bounds;
+mod deadline;
 mod envelope;
 mod history;
 mod idempotency;

@@ -22,8 +22,11 @@ const INDEXES: [[&str; 2]; 11] = [
     ["INTEGER PRIMARY KEY", "observation_pkey"],
 ];
 
-/// What shows in a plan that goes through all there is, or sorts it.
-const SLOW: [&str; 5] = ["SCAN ", "TEMP B-TREE", "Seq Scan", "Sort", "Bitmap"];
+/// What shows in a plan that goes through all there is.
+const SCANS: [&str; 2] = ["SCAN ", "Seq Scan"];
+
+/// And in one that sorts what it finds before it gives the first.
+const SORTS: [&str; 3] = ["TEMP B-TREE", "Sort", "Bitmap"];
 
 /// How the database would run a statement of the readers, with `types` for parameters.
 async fn plan(database: &Database, sql: &str, types: &str) -> String {
@@ -50,8 +53,13 @@ async fn slow_plans(database: &Database) -> Vec<String> {
     assert_eq!(statements.len(), INDEXES.len());
     for ((sql, types), index) in statements.into_iter().zip(INDEXES) {
         let plan = plan(database, sql, types).await;
-        let is_slow = SLOW.iter().any(|word| plan.contains(word));
-        if is_slow || !plan.contains(database.either(index[0], index[1])) {
+        let has = |words: &[&str]| words.iter().any(|word| plan.contains(word));
+        // The rows of one task are few.
+        let is_of_one_task = history::STATEMENTS.contains(&(sql, types));
+        if has(&SCANS)
+            || (has(&SORTS) && !is_of_one_task)
+            || !plan.contains(database.either(index[0], index[1]))
+        {
             slow.push(format!("{sql}\n{plan}"));
         }
     }
@@ -63,14 +71,17 @@ async fn every_question_is_answered_from_an_index() {
     let home = TestStore::new();
     let store = Store::open(home.url()).await.unwrap();
     let database = home.connect().await;
-    shelf::fill(&database).await;
     if database.is_postgres() {
         // As the receiver's own sessions: a plan for any parameters, whatever the size of the tables.
         let settings = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off";
         database.execute(settings).await;
     }
+    // A plan that is made for an empty store is kept while it fills.
     let slow = slow_plans(&database).await;
-    assert!(slow.is_empty(), "{}", slow.join("\n\n"));
+    assert!(slow.is_empty(), "empty: {}", slow.join("\n\n"));
+    shelf::fill(&database).await;
+    let slow = slow_plans(&database).await;
+    assert!(slow.is_empty(), "full: {}", slow.join("\n\n"));
     for index in ["task_due", "task_state", "event_of_task"] {
         database.execute("BEGIN").await;
         database.execute(&format!("DROP INDEX {index}")).await;
