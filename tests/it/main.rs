@@ -24,6 +24,7 @@ mod listener_drain;
 mod listener_framing;
 mod main_job;
 mod reconciler;
+mod replica_faults;
 mod replicas;
 mod simulator;
 mod support;

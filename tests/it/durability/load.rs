@@ -112,7 +112,7 @@ impl Running {
 }
 
 /// A sender's `n`th callback. Each task is heard of four times, twice of its outcome.
-fn callback(sender: usize, n: u64) -> Acknowledged {
+pub fn callback(sender: usize, n: u64) -> Acknowledged {
     let task_id = format!("task-unified-{sender}-{}", n / 4);
     let (status, progress) = match n % 4 {
         0 => ("processing", 10),

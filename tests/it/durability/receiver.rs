@@ -37,7 +37,7 @@ pub struct Place {
 pub struct Receiver {
     child: Child,
     public: SocketAddr,
-    internal: SocketAddr,
+    pub internal: SocketAddr,
     pub http: reqwest::Client,
     pub token: String,
     pub certificate_pem: String,
@@ -72,6 +72,17 @@ impl Place {
         let (scratch, store) = (Arc::clone(&self.scratch), Arc::clone(&self.store));
         let url = self.store.url();
         Self::with(scratch, store, url, &self.data, self.data.clone())
+    }
+
+    /// On the same store, with a certificate and a key ring of its own.
+    pub fn stranger(&self, key_ring: &str) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let data = scratch.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        std::fs::write(data.join("callback_tokens.key"), key_ring).unwrap();
+        let store = Arc::clone(&self.store);
+        let url = self.store.url();
+        Self::with(scratch.into(), store, url, &data, data.clone())
     }
 
     /// On SQLite. `inside` is the data folder as the receiver sees it when `launcher` starts it, `data` as the test sees it.
@@ -246,6 +257,14 @@ impl Receiver {
         self.child.id()
     }
 
+    pub fn public(&self) -> SocketAddr {
+        self.public
+    }
+
+    pub fn internal(&self) -> SocketAddr {
+        self.internal
+    }
+
     pub fn callback_url(&self) -> String {
         format!("https://localhost:{PUBLIC_PORT}/callbacks/{}", self.token)
     }
@@ -290,6 +309,11 @@ impl Receiver {
     /// Stops it where it stands: it does nothing and says nothing any more.
     pub fn freeze(&self) {
         self.signal("STOP");
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal("CONT");
     }
 
     fn signal(&self, name: &str) {

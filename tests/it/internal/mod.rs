@@ -7,6 +7,8 @@ mod history;
 mod idempotency;
 mod keys;
 mod lists;
+mod pages;
+mod plans;
 mod reads;
 mod unanswered;
 

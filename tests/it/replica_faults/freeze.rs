@@ -1,0 +1,99 @@
+//! A replica stands still in the middle of its transaction, as one does whose machine is paused: the server ends its session,
+//! and the others go on. When it moves again it does not acknowledge what the server has rolled back.
+
+use tokio::time::{Instant, sleep};
+
+use super::load::Load;
+use super::{Duration, Replicas, moment, sessions};
+use crate::durability::{random, rounds};
+use crate::support::database::Database;
+use crate::support::postgres::{Cluster, Options};
+use crate::support::store::TestStore;
+
+/// Most moments are not in a transaction.
+const TRIES: u32 = 200;
+
+/// Far above the time after which the server ends a session that stands still.
+const STANDS_STILL: Duration = Duration::from_secs(6);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_frozen_in_its_turn_does_not_hold_up_the_others() {
+    let Some(cluster) = Cluster::start(Options::durable()).await else {
+        return;
+    };
+    let (mut random, rounds) = (random(), rounds(1, 8));
+    let mut replicas = Replicas::start(TestStore::on_cluster(&cluster).await).await;
+    let database = replicas.store().connect().await;
+    let load = replicas.load();
+    let (mut frozen, mut held_up) = (Vec::new(), Duration::ZERO);
+    for round in 0..rounds {
+        load.is_acknowledged_at(&[0, 1, 2]).await;
+        let at = random.usize(..3);
+        let began = freeze_in_its_turn(&replicas, at, &database, &mut random).await;
+        // It stands still for as long as it takes: only the server can help the others.
+        load.is_acknowledged_at(&[(at + 1) % 3, (at + 2) % 3]).await;
+        held_up = held_up.max(began.elapsed());
+        let left = STANDS_STILL.saturating_sub(began.elapsed());
+        if round > 0 {
+            sleep(moment(&mut random, left)).await;
+        }
+        replicas.receivers[at].thaw();
+        frozen.push((at, began, Instant::now()));
+    }
+    let report = any_moment(&replicas, load, &mut frozen, &mut random, rounds).await;
+    report.assert_statuses();
+    let longest = report.assert_in_time(|attempt| {
+        let mut frozen = frozen.iter();
+        !frozen.any(|(at, from, to)| {
+            attempt.at == *at && attempt.began < *to && attempt.ended() > *from
+        })
+    });
+    replicas.assert_whole(&report).await;
+    println!(
+        "{} times frozen, {rounds} of them in its turn; the others went on after {held_up:?}; the longest answer took {longest:?}",
+        frozen.len()
+    );
+}
+
+type Frozen = (usize, Instant, Instant);
+
+/// Freezes it until it is one that has a transaction open, and gives when.
+async fn freeze_in_its_turn(
+    replicas: &Replicas,
+    at: usize,
+    database: &Database,
+    random: &mut fastrand::Rng,
+) -> Instant {
+    for _ in 0..TRIES {
+        sleep(moment(random, Duration::from_millis(20))).await;
+        let began = Instant::now();
+        replicas.receivers[at].freeze();
+        // Under load nobody else's session stands still for so long.
+        sleep(Duration::from_millis(400)).await;
+        if sessions::forgotten(database).await > 0 {
+            return began;
+        }
+        replicas.receivers[at].thaw();
+    }
+    panic!("it was never in a transaction");
+}
+
+/// Freezes one after the other for a short while, wherever it may be, and ends the load.
+async fn any_moment(
+    replicas: &Replicas,
+    load: Load,
+    frozen: &mut Vec<Frozen>,
+    random: &mut fastrand::Rng,
+    rounds: u32,
+) -> super::Report {
+    for _ in 0..rounds * 5 {
+        let (at, began) = (random.usize(..3), Instant::now());
+        replicas.receivers[at].freeze();
+        sleep(moment(random, Duration::from_millis(500))).await;
+        replicas.receivers[at].thaw();
+        frozen.push((at, began, Instant::now()));
+        sleep(moment(random, Duration::from_millis(50))).await;
+    }
+    load.is_acknowledged_at(&[0, 1, 2]).await;
+    load.stop().await
+}

@@ -1,0 +1,33 @@
+//! I1, I10, I13: a replica is killed at a random moment under load, round after round; the others take what it leaves.
+
+use tokio::time::sleep;
+
+use super::{Duration, Replicas, moment};
+use crate::durability::{random, rounds};
+use crate::support::postgres::{Cluster, Options};
+use crate::support::store::TestStore;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_replica_acknowledged_is_there() {
+    let Some(cluster) = Cluster::start(Options::durable()).await else {
+        return;
+    };
+    let (mut random, rounds) = (random(), rounds(3, 20));
+    let mut replicas = Replicas::start(TestStore::on_cluster(&cluster).await).await;
+    let load = replicas.load();
+    for _ in 0..rounds {
+        load.is_acknowledged_at(&[0, 1, 2]).await;
+        sleep(moment(&mut random, Duration::from_millis(300))).await;
+        let killed = random.usize(..3);
+        replicas.receivers[killed].kill();
+        load.is_acknowledged_at(&[(killed + 1) % 3, (killed + 2) % 3])
+            .await;
+        replicas.start_again(killed).await;
+    }
+    load.is_acknowledged_at(&[0, 1, 2]).await;
+    let report = load.stop().await;
+    report.assert_statuses();
+    let longest = report.assert_in_time(|_| true);
+    replicas.assert_whole(&report).await;
+    println!("{rounds} replicas killed, the longest answer took {longest:?}");
+}

@@ -1,0 +1,58 @@
+//! Events become visible in the order of their numbers, whoever records them: a reader that goes on from the last one that it
+//! saw misses none.
+
+use std::sync::Arc;
+
+use evolink_receiver::store::recorder::Recorder;
+use tokio::task::JoinSet;
+
+use super::check;
+use super::follower::Follower;
+use super::recording::{Recording, completed};
+use crate::durability::rounds;
+use crate::support::store::TestStore;
+
+/// Enough at once that the batches of all recorders follow each other without a pause.
+const CALLERS_EACH: usize = 8;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_event_becomes_visible_behind_a_later_one() {
+    let Some(store) = TestStore::on_postgres() else {
+        return;
+    };
+    let each = rounds(150, 2000);
+    let mut replicas = Vec::new();
+    for _ in 0..3 {
+        replicas.push(Arc::new(Recording::start(store.url()).await));
+    }
+    let mut follower = Follower::start(store.url());
+    let mut callers = JoinSet::new();
+    for (at, replica) in replicas.iter().enumerate() {
+        for caller in 0..CALLERS_EACH {
+            let recorder = replica.recorder.clone();
+            callers.spawn(record(recorder, format!("{at}-{caller}"), each));
+        }
+    }
+    callers.join_all().await;
+    for replica in replicas {
+        Arc::into_inner(replica).unwrap().end().await;
+    }
+    let database = store.connect().await;
+    follower.assert_saw_all(&database).await;
+    let events: i64 = database.value("SELECT count(*) FROM event", &[]).await;
+    assert_eq!(
+        events,
+        3 * i64::try_from(CALLERS_EACH).unwrap() * i64::from(each)
+    );
+    let faults = check::faults(&store, &[]).await;
+    assert!(faults.is_empty(), "{faults:#?}");
+    println!("{events} events of three recorders, each seen in its place");
+}
+
+async fn record(recorder: Recorder, caller: String, count: u32) {
+    for number in 0..count {
+        let entry = completed(&format!("task-{caller}-{number}"));
+        let recorded = recorder.record(entry).await;
+        assert!(recorded.is_ok(), "{recorded:?}");
+    }
+}

@@ -1,0 +1,45 @@
+//! Replicas make their callback URLs with keys that all of them know, or do not start.
+
+use std::fs;
+
+use evolink_receiver::domain::callback_token::KeyRing;
+
+use crate::durability::receiver::Place;
+
+/// `EX_CONFIG`: nothing is gained by starting it again as it is.
+const CONFIGURATION: i32 = 78;
+
+#[tokio::test]
+async fn a_replica_with_a_key_ring_of_its_own_does_not_start() {
+    let Some(place) = Place::on_postgres() else {
+        return;
+    };
+    let mut first = place.start().await;
+    let ring = fs::read_to_string(place.data().join("callback_tokens.key")).unwrap();
+    let fresh = || KeyRing::generate().unwrap();
+    let (id, secret) = ring.split_once(' ').unwrap();
+    let same_id = format!("{id} {}", fresh().split_once(' ').unwrap().1);
+    let both_with_a_false_one = format!("{}{same_id}", fresh());
+    for wrong in [fresh(), same_id, both_with_a_false_one] {
+        let stranger = place.stranger(&wrong);
+        let ended = stranger.run_to_end().await;
+        let said = [ended.stdout, ended.stderr].concat();
+        let said = String::from_utf8(said).unwrap();
+        assert_eq!(ended.status.code(), Some(CONFIGURATION), "{said}");
+        let names_it = |line: &str| line.contains("callback_tokens.key_file");
+        assert!(said.lines().any(names_it), "{said}");
+        assert!(!said.contains(secret.trim()), "{said}");
+    }
+    // A refused one leaves nothing behind by which the next one would be judged.
+    let shares = place.stranger(&format!("{}{ring}", fresh()));
+    let mut second = shares.start().await;
+    assert!(first.is_running() && second.is_running());
+    // What the newer key has made is void at the first until that has the new ring too.
+    let body =
+        r#"{"id":"task-ring","status":"completed","results":["https://files.evolink.ai/0.webp"]}"#;
+    let answer = second.callback(body.to_owned()).await.unwrap();
+    assert_eq!(answer.0, 200);
+    drop(second);
+    let mut again = place.replica().start().await;
+    assert!(again.is_running(), "who has the old ring still may start");
+}

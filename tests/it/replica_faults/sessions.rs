@@ -1,0 +1,55 @@
+//! What the server knows of the receivers' sessions.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::durability::receiver::PATIENCE;
+use crate::support::database::Database;
+
+/// Those of receivers in this database.
+pub const OURS: &str = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'evolink-receiver'";
+
+/// Sessions that have begun a transaction, and have been asked nothing for a while.
+const FORGOTTEN: &str = "AND state LIKE 'idle in transaction%'
+    AND clock_timestamp() - state_change > interval '300 ms'";
+
+/// Waits until nobody has a transaction open who does nothing in it; how long that took. Nothing may be sent meanwhile.
+pub async fn none_is_left_in_a_transaction(url: &str) -> Duration {
+    let began = Instant::now();
+    let database = Database::connect(url).await;
+    let sql = format!("SELECT query {OURS} AND state LIKE 'idle in transaction%'");
+    loop {
+        let open: Vec<String> = database.values(&sql, &[]).await;
+        if open.is_empty() {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "still open: {open:?}");
+        sleep(Duration::from_millis(10)).await;
+    }
+    database.close().await;
+    began.elapsed()
+}
+
+/// How many of them stand still in the middle of a transaction.
+pub async fn forgotten(database: &Database) -> i64 {
+    let sql = format!("SELECT count(*) {OURS} {FORGOTTEN}");
+    database.value(&sql, &[]).await
+}
+
+/// Waits until as many sessions as wanted fit to `condition`.
+pub async fn until_there_are(database: &Database, condition: &str, wanted: impl Fn(i64) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    let sql = format!("SELECT count(*) {OURS} AND {condition}");
+    loop {
+        let count = database.value(&sql, &[]).await;
+        if wanted(count) {
+            return;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{count} sessions are {condition}"
+        );
+        sleep(Duration::from_millis(5)).await;
+    }
+}
