@@ -109,8 +109,10 @@ impl Place {
         // An address of its own, so that its ports are free and stay the same over restarts.
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = std::process::id() * 8 + STARTED.fetch_add(1, Ordering::Relaxed);
-        let [_, high, middle, low] = number.to_be_bytes();
-        let address = Ipv4Addr::new(127, high | 0x80, middle, low.clamp(1, 254));
+        // Not the first nor the last of a network, and no two numbers the same.
+        let part = |value: u32| u8::try_from(value % 250 + 1).unwrap();
+        let high = u8::try_from(number / 62_500 % 128).unwrap() | 0x80;
+        let address = Ipv4Addr::new(127, high, part(number / 250), part(number));
         let (public, internal) = (
             SocketAddr::from((address, PUBLIC_PORT)),
             SocketAddr::from((address, INTERNAL_PORT)),
