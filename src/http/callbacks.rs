@@ -10,7 +10,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
-use tracing::{error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::extract::{CallbackContent, CallbackRejection, VerifiedCallback};
 use super::public::PublicState;
@@ -133,7 +133,7 @@ fn answer(receipt: Receipt, log: &LogFields) -> Response {
     if verdict == Verdict::Conflict {
         error!(submission.id = %subject, task.id = %id, %status, "a callback tells another outcome than the recorded one, which stays");
     } else {
-        info!(submission.id = %subject, task.id = %id, %status, result, "callback {result}");
+        debug!(submission.id = %subject, task.id = %id, %status, result, "callback {result}");
     }
     Json(Recorded { result }).into_response()
 }
