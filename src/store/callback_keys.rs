@@ -2,6 +2,7 @@
 //! its own would hand out callback URLs that the others refuse.
 
 use super::rows::Rows;
+use super::script::Script;
 use super::writer::{Writer, on_writer};
 use super::{Database, Store, StoreError};
 use crate::domain::callback_token::KeyFingerprint;
@@ -31,10 +32,9 @@ impl Store {
     pub async fn agree_on_keys(&self, ring: &[KeyFingerprint]) -> Result<Agreement, StoreError> {
         let mut writer = self.connect_writer().await?;
         writer.begin().await?;
-        let agreement = self.compare(&mut writer, ring).await?;
-        writer.commit().await?;
+        let agreement = self.compare(&mut writer, ring).await;
         writer.close().await;
-        Ok(agreement)
+        agreement
     }
 
     async fn compare(
@@ -62,7 +62,10 @@ impl Store {
             .iter()
             .map(|key| [key.id.as_str().into(), key.fingerprint.as_slice().into()])
             .collect();
-        INSERT.execute(writer, &rows).await?;
+        let mut script = Script::new(writer);
+        INSERT.add_to(&mut script, &rows)?;
+        script.commit();
+        script.run(writer).await?;
         Ok(Agreement::Agreed)
     }
 }

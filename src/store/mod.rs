@@ -19,6 +19,7 @@ mod write;
 // What a row holds, and how many are written at once.
 pub mod record;
 mod rows;
+mod script;
 mod writer;
 
 // What can be asked.

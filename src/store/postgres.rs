@@ -33,8 +33,9 @@ pub(super) const BATCH_TIMEOUT: Duration = Duration::from_secs(4);
 /// The update makes recorders take turns: the second waits here until the first has committed. It is an update, not a mere
 /// lock, so that a server that isolates more strictly than it is told refuses the transaction, and never lets it
 /// go on from what it saw before its turn.
-pub(super) const BEGIN: &str =
-    "BEGIN ISOLATION LEVEL READ COMMITTED; UPDATE recorder_turn SET taken = taken + 1 WHERE id = 1";
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
+    UPDATE recorder_turn SET taken = taken + 1 WHERE id = 1;
+    SELECT max(seq) FROM task";
 
 pub(super) const NOTIFY: &str = "NOTIFY evolink_receiver";
 

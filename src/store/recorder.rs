@@ -191,11 +191,10 @@ impl RecorderWorker {
             Some(writer) => writer,
             none => none.insert(self.store.connect_writer().await?),
         };
-        writer.begin().await?;
+        let last = writer.begin().await?;
         let mut ledger = load::load(writer, entries, self.clock.now(), self.pace).await?;
         let receipts: Vec<Receipt> = entries.iter().map(|entry| ledger.apply(entry)).collect();
-        write::write(writer, &mut ledger).await?;
-        writer.commit().await?;
+        write::write_and_commit(writer, &mut ledger, last).await?;
         Ok((ledger, receipts))
     }
 

@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{AssertSqlSafe, FromRow, Postgres, Sqlite};
+use sqlx::{Arguments as _, AssertSqlSafe, FromRow};
 
+use super::script::Script;
 use super::writer::Writer;
 
 /// How many rows a text for SQLite has room for. The largest is a batch of the recorder, within SQLite's 32,766
@@ -71,26 +72,37 @@ impl<const COLUMNS: usize> Rows<COLUMNS> {
         }
     }
 
-    /// Runs the statement over `rows`, in as few round trips as their number allows.
+    /// Adds the statement over `rows` to `script`.
+    pub fn add_to(
+        &self,
+        script: &mut Script,
+        rows: &[[Value<'_>; COLUMNS]],
+    ) -> Result<(), sqlx::Error> {
+        for chunk in rows.chunks(SIZES[SIZES.len() - 1]) {
+            match script {
+                Script::Sqlite(script) => {
+                    let room = room_for(chunk.len());
+                    bind_rows(&mut script.arguments, chunk, room)?;
+                    script.push(&self.text_for_sqlite(chunk.len()));
+                }
+                Script::Postgres(statements) => {
+                    let text = self.text_for_postgres(&chunk[0]);
+                    statements.push((text, bind_columns(chunk)?));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the statement over `rows` by itself.
     pub async fn execute(
         &self,
         writer: &mut Writer,
         rows: &[[Value<'_>; COLUMNS]],
     ) -> Result<(), sqlx::Error> {
-        for chunk in rows.chunks(SIZES[SIZES.len() - 1]) {
-            match writer {
-                Writer::Sqlite(connection) => {
-                    let query = sqlx::query(self.text_for_sqlite(chunk.len()));
-                    let query = bind_rows(query, chunk, room_for(chunk.len()));
-                    query.execute(connection).await?;
-                }
-                Writer::Postgres(connection) => {
-                    let query = sqlx::query(self.text_for_postgres(&chunk[0]));
-                    bind_columns(query, chunk).execute(connection).await?;
-                }
-            }
-        }
-        Ok(())
+        let mut script = Script::new(writer);
+        self.add_to(&mut script, rows)?;
+        script.run(writer).await
     }
 
     /// Runs the statement over `rows`, and gives what it returns.
@@ -103,15 +115,17 @@ impl<const COLUMNS: usize> Rows<COLUMNS> {
         for chunk in rows.chunks(SIZES[SIZES.len() - 1]) {
             match writer {
                 Writer::Sqlite(connection) => {
-                    let query = sqlx::query(self.text_for_sqlite(chunk.len()));
-                    let query = bind_rows(query, chunk, room_for(chunk.len()));
+                    let mut arguments = SqliteArguments::default();
+                    bind_rows(&mut arguments, chunk, room_for(chunk.len()))?;
+                    let text = AssertSqlSafe(self.text_for_sqlite(chunk.len()));
+                    let query = sqlx::query_with(text, arguments);
                     for row in query.fetch_all(connection).await? {
                         fetched.push(T::from_row(&row)?);
                     }
                 }
                 Writer::Postgres(connection) => {
-                    let query = sqlx::query(self.text_for_postgres(&chunk[0]));
-                    let query = bind_columns(query, chunk);
+                    let text = AssertSqlSafe(self.text_for_postgres(&chunk[0]));
+                    let query = sqlx::query_with(text, bind_columns(chunk)?);
                     for row in query.fetch_all(connection).await? {
                         fetched.push(T::from_row(&row)?);
                     }
@@ -121,23 +135,23 @@ impl<const COLUMNS: usize> Rows<COLUMNS> {
         Ok(fetched)
     }
 
-    fn text_for_sqlite(&self, rows: usize) -> AssertSqlSafe<Arc<str>> {
+    fn text_for_sqlite(&self, rows: usize) -> Arc<str> {
         let size = room_for(rows);
         self.text(size, || sqlite_values(COLUMNS, size))
     }
 
-    fn text_for_postgres(&self, row: &[Value<'_>]) -> AssertSqlSafe<Arc<str>> {
+    fn text_for_postgres(&self, row: &[Value<'_>]) -> Arc<str> {
         self.text(0, || postgres_arrays(row))
     }
 
-    /// Safe, because head, tail and what is between them are ours.
-    fn text(&self, key: usize, given: impl FnOnce() -> String) -> AssertSqlSafe<Arc<str>> {
+    /// Safe to run, because head, tail and what is between them are ours.
+    fn text(&self, key: usize, given: impl FnOnce() -> String) -> Arc<str> {
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
         let text = texts
             .get_or_insert_default()
             .entry(key)
             .or_insert_with(|| format!("{} {} {}", self.head, given(), self.tail).into());
-        AssertSqlSafe(Arc::clone(text))
+        Arc::clone(text)
     }
 }
 
@@ -169,40 +183,40 @@ fn postgres_arrays(row: &[Value<'_>]) -> String {
     format!("UNNEST({arrays}) AS given ({names})")
 }
 
-type SqliteQuery<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
-type PostgresQuery<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
-
-fn bind_rows<'q, const COLUMNS: usize>(
-    mut query: SqliteQuery<'q>,
-    rows: &[[Value<'q>; COLUMNS]],
+fn bind_rows<const COLUMNS: usize>(
+    arguments: &mut SqliteArguments,
+    rows: &[[Value<'_>; COLUMNS]],
     room: usize,
-) -> SqliteQuery<'q> {
+) -> Result<(), sqlx::Error> {
+    arguments.reserve(room * COLUMNS, 0);
     for value in rows.iter().flatten() {
-        query = match *value {
-            Value::Int(value) => query.bind(value),
-            Value::Text(value) => query.bind(value),
-            Value::Blob(value) => query.bind(value),
-        };
+        match *value {
+            Value::Int(value) => arguments.add(value),
+            Value::Text(value) => arguments.add(value),
+            Value::Blob(value) => arguments.add(value),
+        }
+        .map_err(sqlx::Error::Encode)?;
     }
     for _ in 0..(room - rows.len()) * COLUMNS {
-        query = query.bind(None::<i64>);
+        arguments.add(None::<i64>).map_err(sqlx::Error::Encode)?;
     }
-    query
+    Ok(())
 }
 
-fn bind_columns<'q, const COLUMNS: usize>(
-    mut query: PostgresQuery<'q>,
-    rows: &[[Value<'q>; COLUMNS]],
-) -> PostgresQuery<'q> {
+fn bind_columns<const COLUMNS: usize>(
+    rows: &[[Value<'_>; COLUMNS]],
+) -> Result<PgArguments, sqlx::Error> {
+    let mut arguments = PgArguments::default();
     for index in 0..COLUMNS {
         let column = rows.iter().map(|row| row[index]);
-        query = match rows[0][index] {
-            Value::Int(_) => query.bind(column.map(Value::int).collect::<Vec<_>>()),
-            Value::Text(_) => query.bind(column.map(Value::text).collect::<Vec<_>>()),
-            Value::Blob(_) => query.bind(column.map(Value::blob).collect::<Vec<_>>()),
-        };
+        match rows[0][index] {
+            Value::Int(_) => arguments.add(column.map(Value::int).collect::<Vec<_>>()),
+            Value::Text(_) => arguments.add(column.map(Value::text).collect::<Vec<_>>()),
+            Value::Blob(_) => arguments.add(column.map(Value::blob).collect::<Vec<_>>()),
+        }
+        .map_err(sqlx::Error::Encode)?;
     }
-    query
+    Ok(arguments)
 }
 
 /// Each statement makes its rows by one function, so a column is of one kind in all of them.

@@ -1,11 +1,12 @@
-//! The second half of a batch: writes what a `Ledger` holds, each table once.
+//! The second half of a batch: writes what a `Ledger` holds, each table once, and commits.
 
 use super::StoreError;
 use super::ledger::Ledger;
 use super::quarantine;
 use super::record::{CHANGED_COLUMN_COUNT, COLUMN_COUNT, OBSERVATIONS_PER_TASK, record_columns};
 use super::rows::Rows;
-use super::writer::{Writer, on_writer};
+use super::script::Script;
+use super::writer::Writer;
 use crate::domain::observation::Source;
 
 static INSERT_TASKS: Rows<COLUMN_COUNT> = Rows::new(
@@ -42,56 +43,74 @@ static INSERT_KEYS: Rows<4> = Rows::new(
         submission_id = excluded.submission_id, made_at = excluded.made_at",
 );
 
-/// Writes all that is new in `ledger`. The caller owns the transaction.
-pub async fn write(writer: &mut Writer, ledger: &mut Ledger) -> Result<(), StoreError> {
-    ledger.touched.sort_unstable();
-    ledger.touched.dedup();
-    insert_tasks(writer, ledger).await?;
-    update_tasks(writer, ledger).await?;
-    insert_observations(writer, ledger).await?;
-    write_quarantine(writer, ledger).await?;
-    insert_events(writer, ledger).await?;
-    write_keys(writer, ledger).await
+/// Writes all that is new in `ledger`, and ends the transaction. `last` is the number of the last task there is.
+pub async fn write_and_commit(
+    writer: &mut Writer,
+    ledger: &mut Ledger,
+    last: i64,
+) -> Result<(), StoreError> {
+    let new = number_tasks(ledger, last);
+    let quarantined = std::mem::take(&mut ledger.quarantined);
+    if !quarantined.is_empty() {
+        // Conflicts are told of once, when they are new to quarantine.
+        let told = quarantine::keep(writer, quarantined, ledger.now).await?;
+        ledger.events.extend(told);
+    }
+    let mut script = Script::new(writer);
+    insert_tasks(&mut script, ledger, &new)?;
+    update_tasks(&mut script, ledger, &new)?;
+    insert_observations(&mut script, ledger)?;
+    insert_events(&mut script, ledger)?;
+    write_keys(&mut script, ledger)?;
+    script.commit();
+    Ok(script.run(writer).await?)
 }
 
-/// Numbers the new tasks here: nobody else adds any meanwhile, and to have the database tell each number costs more than
-/// to ask for the last.
-async fn insert_tasks(writer: &mut Writer, ledger: &mut Ledger) -> Result<(), StoreError> {
-    const LAST: &str = "SELECT max(seq) FROM task";
-    if ledger.records.iter().all(|record| record.seq.is_some()) {
-        return Ok(());
-    }
-    let last: Option<i64> =
-        on_writer!(writer, connection => sqlx::query_scalar(LAST).fetch_one(connection))?;
-    let mut seq = last.unwrap_or(0);
+/// Gives the new tasks their numbers, and tells which they are. Nobody else adds any meanwhile, and to have the database give
+/// them costs a row back for each.
+fn number_tasks(ledger: &mut Ledger, last: i64) -> Vec<usize> {
     let mut new = Vec::new();
+    let mut seq = last;
     for (index, record) in ledger.records.iter_mut().enumerate() {
         if record.seq.is_none() {
             seq += 1;
             record.seq = Some(seq);
-            new.push((index, seq, record.task.submission_id.to_string()));
+            new.push(index);
         }
     }
-    let rows: Vec<_> = new
-        .iter()
-        .map(|(index, seq, id)| ledger.records[*index].values(*seq, id))
-        .collect();
-    INSERT_TASKS.execute(writer, &rows).await?;
-    // What is inserted as it is needs no update.
-    let is_inserted = |index: &usize| new.binary_search_by_key(index, |(new, ..)| *new).is_ok();
-    ledger.touched.retain(|index| !is_inserted(index));
-    Ok(())
+    new
 }
 
-async fn update_tasks(writer: &mut Writer, ledger: &Ledger) -> Result<(), StoreError> {
-    let touched = ledger.touched.iter().map(|&index| &ledger.records[index]);
+fn insert_tasks(script: &mut Script, ledger: &Ledger, new: &[usize]) -> Result<(), sqlx::Error> {
+    let records = new.iter().map(|&index| &ledger.records[index]);
+    let records: Vec<_> = records
+        .map(|record| (record, record.task.submission_id.to_string()))
+        .collect();
+    let rows: Vec<_> = records
+        .iter()
+        .filter_map(|(record, id)| Some(record.values(record.seq?, id)))
+        .collect();
+    INSERT_TASKS.add_to(script, &rows)
+}
+
+/// What is new was inserted as it is.
+fn update_tasks(
+    script: &mut Script,
+    ledger: &mut Ledger,
+    new: &[usize],
+) -> Result<(), sqlx::Error> {
+    ledger.touched.sort_unstable();
+    ledger.touched.dedup();
+    let touched = ledger.touched.iter();
     let rows: Vec<_> = touched
+        .filter(|index| new.binary_search(index).is_err())
+        .map(|&index| &ledger.records[index])
         .filter_map(|record| Some(record.changed_values(record.seq?)))
         .collect();
-    Ok(UPDATE_TASKS.execute(writer, &rows).await?)
+    UPDATE_TASKS.add_to(script, &rows)
 }
 
-async fn insert_observations(writer: &mut Writer, ledger: &Ledger) -> Result<(), StoreError> {
+fn insert_observations(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {
     let now = ledger.now.as_millis();
     let kept = ledger.observations.iter();
     let rows: Vec<_> = kept
@@ -106,14 +125,13 @@ async fn insert_observations(writer: &mut Writer, ledger: &Ledger) -> Result<(),
             ])
         })
         .collect();
-    Ok(INSERT_OBSERVATIONS.execute(writer, &rows).await?)
+    INSERT_OBSERVATIONS.add_to(script, &rows)
 }
 
-async fn insert_events(writer: &mut Writer, ledger: &Ledger) -> Result<(), StoreError> {
+fn insert_events(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {
     let now = ledger.now.as_millis();
-    let rows: Vec<_> = ledger
-        .events
-        .iter()
+    let events = ledger.events.iter();
+    let rows: Vec<_> = events
         .filter_map(|event| {
             Some([
                 ledger.records[event.record].seq?.into(),
@@ -124,27 +142,17 @@ async fn insert_events(writer: &mut Writer, ledger: &Ledger) -> Result<(), Store
             ])
         })
         .collect();
-    Ok(INSERT_EVENTS.execute(writer, &rows).await?)
+    INSERT_EVENTS.add_to(script, &rows)
 }
 
-/// Conflicts are told of once, when they are new to quarantine.
-async fn write_quarantine(writer: &mut Writer, ledger: &mut Ledger) -> Result<(), StoreError> {
-    let quarantined = std::mem::take(&mut ledger.quarantined);
-    if !quarantined.is_empty() {
-        let told = quarantine::keep(writer, quarantined, ledger.now).await?;
-        ledger.events.extend(told);
-    }
-    Ok(())
-}
-
-async fn write_keys(writer: &mut Writer, ledger: &Ledger) -> Result<(), StoreError> {
+fn write_keys(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {
     let freed = ledger.keys_freed.iter();
     let freed: Vec<_> = freed.map(|(name, id)| (name, id.to_string())).collect();
     let rows: Vec<_> = freed
         .iter()
         .map(|(name, id)| [name.as_str().into(), id.as_str().into()])
         .collect();
-    DELETE_KEYS.execute(writer, &rows).await?;
+    DELETE_KEYS.add_to(script, &rows)?;
     let made = ledger.keys_made.iter();
     let made: Vec<_> = made
         .filter_map(|name| ledger.keys.get(name))
@@ -162,5 +170,5 @@ async fn write_keys(writer: &mut Writer, ledger: &Ledger) -> Result<(), StoreErr
             ]
         })
         .collect();
-    Ok(INSERT_KEYS.execute(writer, &rows).await?)
+    INSERT_KEYS.add_to(script, &rows)
 }

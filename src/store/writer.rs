@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
-use sqlx::{Connection as _, Executor as _, PgConnection, SqliteConnection};
+use sqlx::{Connection as _, Executor as _, PgConnection, Row as _, SqliteConnection, raw_sql};
 use tokio::time::timeout;
 
-use super::{Database, StoreError, postgres};
+use super::{Database, StoreError, postgres, sqlite};
 
 /// A wake-up that takes longer is not worth the wait of the next batch.
 const NOTIFY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -39,20 +39,20 @@ impl Writer {
         }
     }
 
-    /// Begins a transaction that no other recorder's can overtake.
-    pub async fn begin(&mut self) -> Result<(), sqlx::Error> {
-        match self {
-            Self::Sqlite(connection) => connection.execute("BEGIN IMMEDIATE").await.map(drop),
-            Self::Postgres(connection) => connection.execute(postgres::BEGIN).await.map(drop),
-        }
-    }
-
-    /// When this has returned without an error, what was written survives a power cut.
-    pub async fn commit(&mut self) -> Result<(), sqlx::Error> {
-        match self {
-            Self::Sqlite(connection) => connection.execute("COMMIT").await.map(drop),
-            Self::Postgres(connection) => connection.execute("COMMIT").await.map(drop),
-        }
+    /// Begins a transaction that no other recorder's can overtake. Gives the number of the last task; 0 if there is none.
+    pub async fn begin(&mut self) -> Result<i64, sqlx::Error> {
+        // In one call: the price is per call.
+        let last: Option<i64> = match self {
+            Self::Sqlite(connection) => {
+                let rows = raw_sql(sqlite::BEGIN).fetch_all(connection).await?;
+                rows.last().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?
+            }
+            Self::Postgres(connection) => {
+                let rows = raw_sql(postgres::BEGIN).fetch_all(connection).await?;
+                rows.last().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?
+            }
+        };
+        Ok(last.unwrap_or(0))
     }
 
     /// Tells other processes that something was recorded.
