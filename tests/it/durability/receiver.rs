@@ -109,8 +109,10 @@ impl Place {
         // An address of its own, so that its ports are free and stay the same over restarts.
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = std::process::id() * 8 + STARTED.fetch_add(1, Ordering::Relaxed);
-        let [_, high, middle, low] = number.to_be_bytes();
-        let address = Ipv4Addr::new(127, high | 0x80, middle, low.clamp(1, 254));
+        // Neither network nor broadcast of anything: the last byte is 1 to 254.
+        let (low, rest) = (number % 254 + 1, number / 254);
+        let [_, high, middle, low] = (rest << 8 | low).to_be_bytes();
+        let address = Ipv4Addr::new(127, high | 0x80, middle, low);
         let (public, internal) = (
             SocketAddr::from((address, PUBLIC_PORT)),
             SocketAddr::from((address, INTERNAL_PORT)),
