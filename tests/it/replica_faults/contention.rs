@@ -61,6 +61,7 @@ async fn a_transaction_that_the_server_refuses_is_never_acknowledged() {
     load.is_acknowledged_at(&[0, 1, 2]).await;
 
     let report = load.stop().await;
+    replicas.assert_whole(&report).await;
     report.assert_statuses();
     let longest = report.assert_in_time(|_| true);
     assert!(
@@ -72,7 +73,6 @@ async fn a_transaction_that_the_server_refuses_is_never_acknowledged() {
         "nobody waited for the turn so long that it was told to come again"
     );
     let recovery = report.recovery(let_go);
-    replicas.assert_whole(&report).await;
     println!(
         "refused for {refusing:?}, {ended} sessions ended, the turn held for {TURN_HELD:?}; the longest answer took \
          {longest:?}; back after {recovery:?}"

@@ -161,10 +161,10 @@ impl Report {
         first.expect("it was acknowledged again") - event
     }
 
-    /// Whether somebody who was sent after `from` was told before `to` to come again.
+    /// Whether somebody was told then to come again.
     pub fn is_refused_between(&self, from: Instant, to: Instant) -> bool {
         let mut refused = self.attempts.iter();
-        refused.any(|one| one.status == Some(503) && one.began > from && one.ended() < to)
+        refused.any(|one| one.status == Some(503) && one.ended() > from && one.ended() < to)
     }
 
     /// Only such answers as EvoLink understands: 200, 503, or none.
