@@ -20,8 +20,11 @@ use crate::domain::task::Verdict;
 
 /// All counters of one process. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Metrics {
-    registry: Arc<Registry>,
+pub struct Metrics(Arc<Counters>);
+
+#[derive(Debug)]
+struct Counters {
+    registry: Registry,
     received: Counter,
     callbacks: Family<ResultLabel, Counter>,
     outcomes: Family<OutcomeLabels, Counter>,
@@ -92,8 +95,8 @@ impl EncodeLabelValue for Name {
 
 impl Metrics {
     pub fn new() -> Self {
-        let mut metrics = Self {
-            registry: Arc::default(),
+        let mut counters = Counters {
+            registry: Registry::with_prefix("evolink_receiver"),
             received: Counter::default(),
             callbacks: Family::default(),
             outcomes: Family::default(),
@@ -104,58 +107,57 @@ impl Metrics {
             entries: Counter::default(),
             commit_seconds: Histogram::new(COMMIT_SECONDS),
         };
-        let mut registry = Registry::with_prefix("evolink_receiver");
+        let registry = &mut counters.registry;
         registry.register(
             "callbacks_received",
             "Callbacks that began",
-            metrics.received.clone(),
+            counters.received.clone(),
         );
         registry.register(
             "callbacks",
             "Callbacks by how they ended",
-            metrics.callbacks.clone(),
+            counters.callbacks.clone(),
         );
         registry.register(
             "outcomes",
             "Outcomes recorded, by what found them first",
-            metrics.outcomes.clone(),
+            counters.outcomes.clone(),
         );
         registry.register(
             "restored",
             "Records made anew or revived by a callback",
-            metrics.restored.clone(),
+            counters.restored.clone(),
         );
         registry.register(
             "submits",
             "Submits by how they ended",
-            metrics.submits.clone(),
+            counters.submits.clone(),
         );
         registry.register(
             "polls",
             "Questions to EvoLink about a task, by answer",
-            metrics.polls.clone(),
+            counters.polls.clone(),
         );
         registry.register(
             "recorder_batches",
             "Transactions of the recorder that were committed",
-            metrics.batches.clone(),
+            counters.batches.clone(),
         );
         registry.register(
             "recorder_entries",
             "What was recorded in them",
-            metrics.entries.clone(),
+            counters.entries.clone(),
         );
         registry.register(
             "recorder_commit_seconds",
             "From the beginning of a transaction to the end of its commit",
-            metrics.commit_seconds.clone(),
+            counters.commit_seconds.clone(),
         );
-        metrics.registry = Arc::new(registry);
-        metrics
+        Self(Arc::new(counters))
     }
 
     pub fn callback_received(&self) {
-        self.received.inc();
+        self.0.received.inc();
     }
 
     pub fn callback_ended(&self, end: CallbackEnd) {
@@ -165,7 +167,7 @@ impl Metrics {
             CallbackEnd::Refused => "refused",
             CallbackEnd::Aborted => "aborted",
         };
-        count(&self.callbacks, result);
+        count(&self.0.callbacks, result);
     }
 
     pub fn event_recorded(&self, event_type: EventType, source: Option<Source>) {
@@ -177,17 +179,17 @@ impl Metrics {
                 r#type: Name(event_type.as_str()),
                 source: Name(source.map_or("none", Source::as_str)),
             };
-            self.outcomes.get_or_create(&labels).inc();
+            self.0.outcomes.get_or_create(&labels).inc();
         }
     }
 
     pub fn record_restored(&self) {
-        self.restored.inc();
+        self.0.restored.inc();
     }
 
     pub fn submit_ended(&self, end: SubmitEnd) {
         count(
-            &self.submits,
+            &self.0.submits,
             match end {
                 SubmitEnd::Accepted => "accepted",
                 SubmitEnd::Refused => "refused",
@@ -201,7 +203,7 @@ impl Metrics {
 
     pub fn poll_ended(&self, end: PollEnd) {
         count(
-            &self.polls,
+            &self.0.polls,
             match end {
                 PollEnd::Seen => "seen",
                 PollEnd::Gone => "gone",
@@ -213,15 +215,15 @@ impl Metrics {
 
     /// A transaction of the recorder was committed.
     pub fn batch_recorded(&self, entries: usize, took: Duration) {
-        self.batches.inc();
-        self.entries.inc_by(entries as u64);
-        self.commit_seconds.observe(took.as_secs_f64());
+        self.0.batches.inc();
+        self.0.entries.inc_by(entries as u64);
+        self.0.commit_seconds.observe(took.as_secs_f64());
     }
 
     /// Everything in the text format of OpenMetrics.
     pub fn render(&self) -> String {
         let mut text = String::new();
-        encode(&mut text, &self.registry).expect("a String takes any text");
+        encode(&mut text, &self.0.registry).expect("a String takes any text");
         text
     }
 }

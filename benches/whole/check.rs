@@ -7,19 +7,22 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, SqliteConnection};
 
 use crate::callback::TaskNumber;
+use crate::postgres;
 use crate::servers::Place;
+use crate::targets::Target;
 
 /// Tasks that ended, whose callback is kept, and of which consumers are told.
-const STORED: &str = "SELECT task_id FROM task WHERE state = 'completed'
+const STORED: &str = "SELECT task_id FROM task WHERE seq > $1 AND state = 'completed'
     AND EXISTS (SELECT 1 FROM observation WHERE observation.id = task.seq * 1024)
     AND EXISTS (SELECT 1 FROM event WHERE event.task_seq = task.seq)";
 
+/// The same in the words of qhook: an event and its job.
+const STORED_BY_QHOOK: &str = "SELECT unique_key FROM events
+    WHERE $1 = 0 AND EXISTS (SELECT 1 FROM jobs WHERE jobs.event_id = events.id)";
+
 /// Looks for every task of `acknowledged` in the database that the stopped server left.
 pub async fn all_are_stored(place: &Place, acknowledged: Vec<TaskNumber>) -> anyhow::Result<()> {
-    let options = SqliteConnectOptions::new().filename(place.database());
-    let mut database: SqliteConnection = options.connect().await?;
-    let stored: Vec<String> = sqlx::query_scalar(STORED).fetch_all(&mut database).await?;
-    let stored: HashSet<String> = stored.into_iter().collect();
+    let stored: HashSet<String> = stored(place).await?.into_iter().collect();
     let acknowledged: HashSet<TaskNumber> = acknowledged.into_iter().collect();
     let is_lost = |task: &&TaskNumber| !stored.contains(&task.id());
     let lost: Vec<&TaskNumber> = acknowledged.iter().filter(is_lost).collect();
@@ -32,4 +35,20 @@ pub async fn all_are_stored(place: &Place, acknowledged: Vec<TaskNumber>) -> any
         );
     }
     Ok(())
+}
+
+async fn stored(place: &Place) -> anyhow::Result<Vec<String>> {
+    let sql = match place.target {
+        Target::Qhook => STORED_BY_QHOOK,
+        _ => STORED,
+    };
+    if place.target.is_on_postgres() {
+        let mut database = postgres::connect(&place.store_url()).await?;
+        let query = sqlx::query_scalar(sql).bind(place.last_seq);
+        return Ok(query.fetch_all(&mut database).await?);
+    }
+    let options = SqliteConnectOptions::new().filename(place.database());
+    let mut database: SqliteConnection = options.connect().await?;
+    let query = sqlx::query_scalar(sql).bind(place.last_seq);
+    Ok(query.fetch_all(&mut database).await?)
 }

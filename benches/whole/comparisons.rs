@@ -5,7 +5,7 @@ use crate::disk::Disk;
 use crate::figures::Bound::{AtLeast, AtMost, Beside};
 use crate::figures::Findings;
 use crate::load::{Load, Pace, Reuse};
-use crate::servers::Target::{CommitsEach, Receiver, StoresNothing};
+use crate::targets::Target::{CommitsEach, Receiver, StoresNothing};
 use crate::trial::{Case, Work};
 
 /// What is fixed in most cases.

@@ -57,6 +57,18 @@ impl Disk {
         }
     }
 
+    /// A program that is linked statically, or may not read the library, would go on with a disk that costs nothing.
+    pub fn check_applied_to(self, pid: u32) -> anyhow::Result<()> {
+        if let Self::Steady(_) = self {
+            let maps = std::fs::read_to_string(format!("/proc/{pid}/maps"))?;
+            ensure!(
+                maps.contains("fsdelay.so"),
+                "process {pid} does not see {self}"
+            );
+        }
+        Ok(())
+    }
+
     /// How long a sync takes there now: median and 99th percentile, in milliseconds.
     pub fn probe(self) -> anyhow::Result<(f64, f64)> {
         let folder = self.folder()?;

@@ -1,7 +1,5 @@
 //! From samples to figures: the rounds of a comparison, medians and ranges over them, and whether a goal is met.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 use crate::trial::{Case, Sample, Setting};
@@ -83,15 +81,14 @@ impl Bound {
             Self::Beside => None,
         }
     }
-}
 
-impl fmt::Display for Bound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::AtLeast(least) => write!(f, "≥ {least}"),
-            Self::AtMost(most) => write!(f, "≤ {most}"),
-            Self::Beside => f.write_str("–"),
-        }
+    pub fn with_unit(self, unit: &str) -> String {
+        let text = match self {
+            Self::AtLeast(least) => format!("≥ {least} {unit}"),
+            Self::AtMost(most) => format!("≤ {most} {unit}"),
+            Self::Beside => "–".to_owned(),
+        };
+        text.trim_end().to_owned()
     }
 }
 

@@ -148,7 +148,7 @@ impl Running {
             }
         };
         if timeout(patience, all).await.is_err() {
-            self.plan.fail("no answer long after the end");
+            self.plan.fail("no answer long after the end".to_owned());
         }
         let failures = &self.plan.failures;
         let (failures, first_failure) = failures
@@ -194,10 +194,10 @@ impl Plan {
         }
     }
 
-    fn fail(&self, what: impl ToString) {
+    fn fail(&self, what: String) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures.0 += 1;
-        failures.1.get_or_insert_with(|| what.to_string());
+        failures.1.get_or_insert(what);
     }
 }
 

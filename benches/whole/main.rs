@@ -9,6 +9,10 @@
 )]
 
 mod comparisons;
+mod growth;
+mod half_load;
+mod postgres;
+mod qhook;
 
 mod trial;
 
@@ -22,27 +26,31 @@ mod baselines;
 mod check;
 mod cpus;
 mod disk;
+mod fill;
 mod process;
 mod servers;
+mod targets;
 mod writes;
 
 // What comes of it.
+mod facts;
 mod figures;
 mod report;
 
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::bail;
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 
-use disk::Disk;
-use evolink_receiver::clock::Clock;
+use facts::Facts;
 use figures::{Findings, Rounds};
-use report::{Facts, Report};
+use report::Report;
 use trial::{Case, Setting};
 
 /// Runs the receiver and what it is compared with alternately, under load.
@@ -58,6 +66,9 @@ struct Arguments {
     /// One short round, for a first look; writes no table
     #[arg(long)]
     quick: bool,
+    /// How many tasks a large store holds
+    #[arg(long, default_value_t = 10_000_000)]
+    large: i64,
     /// Only these comparisons
     #[arg(long, value_enum)]
     only: Vec<Comparison>,
@@ -67,7 +78,7 @@ struct Arguments {
     /// Processors for the load, such as 2,3
     #[arg(long)]
     client_cpus: Option<String>,
-    /// Given by cargo.
+    /// Given by `cargo bench`, and by nothing else of cargo
     #[arg(long, hide = true)]
     bench: bool,
     /// Set once this runs in a network of its own.
@@ -86,6 +97,10 @@ enum Comparison {
     Duplicates,
     Guesses,
     Reads,
+    Postgres,
+    HalfLoad,
+    Growth,
+    Qhook,
 }
 
 /// What this program is when it starts itself.
@@ -101,12 +116,17 @@ enum Role {
     },
     /// Measures how long a sync takes.
     Probe { folder: PathBuf },
+    /// Measures how long a commit of so many tasks takes.
+    Commits { folder: PathBuf, tasks: i64 },
 }
 
 /// What every comparison works with.
 pub struct Bench {
-    rounds: usize,
-    setting: Setting,
+    pub rounds: usize,
+    pub setting: Setting,
+    /// How many tasks a large store holds.
+    pub large: i64,
+    pub has_own_network: bool,
 }
 
 impl Bench {
@@ -115,22 +135,38 @@ impl Bench {
     }
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     if let Some(role) = arguments.role {
-        play(role)?;
-        return Ok(ExitCode::SUCCESS);
+        return play(role);
+    }
+    if !arguments.bench {
+        eprintln!("takes minutes and is no test: cargo bench --bench whole");
+        return Ok(());
+    }
+    if !arguments.inside
+        && (arguments.only.is_empty() || arguments.only.contains(&Comparison::Qhook))
+    {
+        qhook::install()?;
     }
     if !arguments.inside && can_have_own_network() {
-        return run_in_own_network();
+        bail!(run_in_own_network());
     }
     disk::prepare()?;
     if let Some(cpus) = &arguments.client_cpus {
         cpus::keep_to(cpus)?;
     }
     // The servers inherit what the load is kept to.
-    Runtime::new()?.block_on(run_all(&arguments))?;
-    Ok(ExitCode::SUCCESS)
+    Runtime::new()?.block_on(async {
+        // Whoever interrupts it leaves no server and no gigabytes behind: both go when what holds them is dropped.
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            done = run_all(&arguments) => done,
+            _ = terminate.recv() => bail!("terminated"),
+            _ = interrupt.recv() => bail!("interrupted"),
+        }
+    })
 }
 
 fn play(role: Role) -> anyhow::Result<()> {
@@ -145,6 +181,11 @@ fn play(role: Role) -> anyhow::Result<()> {
             println!("{}", serde_json::to_string(&probe)?);
             Ok(())
         }
+        Role::Commits { folder, tasks } => {
+            let p99 = Runtime::new()?.block_on(half_load::time_commits(&folder, tasks))?;
+            println!("{}", serde_json::to_string(&p99)?);
+            Ok(())
+        }
     }
 }
 
@@ -155,7 +196,8 @@ fn can_have_own_network() -> bool {
     tried.output().is_ok_and(|output| output.status.success())
 }
 
-fn run_in_own_network() -> anyhow::Result<ExitCode> {
+/// Goes on there as the same process.
+fn run_in_own_network() -> anyhow::Error {
     let mut unshare = Command::new("unshare");
     unshare.args([
         "--net",
@@ -164,13 +206,8 @@ fn run_in_own_network() -> anyhow::Result<ExitCode> {
         "ip link set lo up && exec \"$@\"",
         "sh",
     ]);
-    unshare.arg(std::env::current_exe()?);
-    unshare.args(std::env::args_os().skip(1)).arg("--inside");
-    let status = unshare.status()?;
-    Ok(match status.code() {
-        Some(0) => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    })
+    unshare.args(std::env::args_os()).arg("--inside");
+    unshare.exec().into()
 }
 
 async fn run_all(arguments: &Arguments) -> anyhow::Result<()> {
@@ -186,6 +223,12 @@ async fn run_all(arguments: &Arguments) -> anyhow::Result<()> {
             window: seconds,
             server_cpus: server_cpus(arguments),
         },
+        large: if arguments.quick {
+            1_000_000
+        } else {
+            arguments.large
+        },
+        has_own_network: arguments.inside,
     };
     let all = Comparison::value_variants();
     let chosen = if arguments.only.is_empty() {
@@ -196,14 +239,14 @@ async fn run_all(arguments: &Arguments) -> anyhow::Result<()> {
     for &comparison in chosen {
         let name = name_of(comparison);
         eprintln!("{name}");
-        let facts = facts(&bench)?;
+        let facts = Facts::gather(&bench)?;
         let findings = compare(comparison, &bench).await?;
         let report = Report {
             name,
             facts,
             findings,
         };
-        println!("\n{}", report.goal_lines());
+        println!("\n{}", report.lines());
         if !arguments.quick {
             report.save()?;
         }
@@ -225,6 +268,10 @@ async fn compare(comparison: Comparison, bench: &Bench) -> anyhow::Result<Findin
         Comparison::Duplicates => comparisons::duplicates(bench).await,
         Comparison::Guesses => comparisons::guesses(bench).await,
         Comparison::Reads => comparisons::reads(bench).await,
+        Comparison::Postgres => postgres::postgres(bench).await,
+        Comparison::HalfLoad => half_load::half_load(bench).await,
+        Comparison::Growth => growth::growth(bench).await,
+        Comparison::Qhook => qhook::qhook(bench).await,
     }
 }
 
@@ -244,43 +291,4 @@ fn server_cpus(arguments: &Arguments) -> Option<String> {
         (None, Some(_)) => all(),
         (None, None) => None,
     }
-}
-
-fn facts(bench: &Bench) -> anyhow::Result<Facts> {
-    let mut syncs = Vec::new();
-    for disk in [Disk::Real, Disk::FAST, Disk::MIDDLING, Disk::CLOUD] {
-        let (median, p99) = disk.probe()?;
-        syncs.push((disk.to_string(), median, p99));
-    }
-    let words = std::env::args().skip(1);
-    let own: Vec<String> = words
-        .filter(|word| word != "--bench" && word != "--inside")
-        .collect();
-    let mut command = "cargo bench --bench whole".to_owned();
-    if !own.is_empty() {
-        command = format!("{command} -- {}", own.join(" "));
-    }
-    let date = Clock::System.now().to_string();
-    Ok(Facts {
-        machine: machine()?,
-        command,
-        commit: env!("EVOLINK_RECEIVER_COMMIT").to_owned(),
-        date: date.get(..10).unwrap_or(&date).to_owned(),
-        rounds: bench.rounds,
-        window: bench.setting.window,
-        syncs,
-    })
-}
-
-fn machine() -> anyhow::Result<String> {
-    let cores = std::thread::available_parallelism()?;
-    let about = std::fs::read_to_string("/proc/cpuinfo")?;
-    let model = about
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"));
-    let model = model.map_or("CPU unknown", |rest| {
-        rest.trim_start_matches([' ', '\t', ':'])
-    });
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").context("no kernel")?;
-    Ok(format!("{cores} cores, {model}, Linux {}", kernel.trim()))
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
+use crate::facts::Facts;
 use crate::figures::{Detail, Figure, Findings, Goal, Range};
 use crate::trial::Sample;
 
@@ -20,18 +21,6 @@ pub struct Report {
     pub name: String,
     pub facts: Facts,
     pub findings: Findings,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Facts {
-    pub machine: String,
-    pub command: String,
-    pub commit: String,
-    pub date: String,
-    pub rounds: usize,
-    pub window: Duration,
-    /// Name, median and 99th percentile of a sync, in milliseconds.
-    pub syncs: Vec<(String, f64, f64)>,
 }
 
 impl Report {
@@ -49,9 +38,11 @@ impl Report {
         serde_json::from_str(&text).ok()
     }
 
-    /// The lines of the table of goals, for the terminal.
-    pub fn goal_lines(&self) -> String {
-        self.findings.goals.iter().map(goal_line).collect()
+    /// Goals and notes, for the terminal.
+    pub fn lines(&self) -> String {
+        let goals = self.findings.goals.iter().map(goal_line);
+        let notes = self.findings.notes.iter().map(|note| format!("{note}\n"));
+        goals.chain(notes).collect()
     }
 }
 
@@ -77,8 +68,8 @@ fn tables(reports: &[Report]) -> anyhow::Result<String> {
     for note in notes {
         write!(text, "\n- {note}")?;
     }
-    text.push_str("\n\n## Circumstances\n\n| comparison | machine | date | commit | rounds | a sync takes (median, p99 in ms) | command |\n");
-    text.push_str("| --- | --- | --- | --- | --- | --- | --- |\n");
+    text.push_str("\n\n## Circumstances\n\n| comparison | machine | load average before | date | commit | rounds | a sync takes (median, p99 in ms) | command |\n");
+    text.push_str("| --- | --- | --- | --- | --- | --- | --- | --- |\n");
     for Report { name, facts, .. } in reports {
         let syncs = facts.syncs.iter();
         let syncs: Vec<String> = syncs
@@ -86,8 +77,9 @@ fn tables(reports: &[Report]) -> anyhow::Result<String> {
             .collect();
         writeln!(
             text,
-            "| {name} | {} | {} | {} | {} × {:?} | {} | `{}` |",
+            "| {name} | {} | {} | {} | {} | {} × {:?} | {} | `{}` |",
             facts.machine,
+            facts.busy_before,
             facts.date,
             facts.commit,
             facts.rounds,
@@ -118,23 +110,17 @@ fn goal_line(goal: &Goal) -> String {
         },
         Err(_) => "**no figure**",
     };
-    let unit = &goal.unit;
-    let measured = shown(&goal.figure, unit);
-    format!(
-        "| {} | {} {unit} | {measured} | {met} |\n",
-        goal.what, goal.bound
-    )
+    let goal_text = goal.bound.with_unit(&goal.unit);
+    let measured = shown(&goal.figure, &goal.unit);
+    format!("| {} | {goal_text} | {measured} | {met} |\n", goal.what)
 }
 
 fn shown(figure: &Figure, unit: &str) -> String {
     match figure {
         Ok(Range { median, low, high }) => {
-            format!(
-                "{} {unit} ({} to {})",
-                short(*median),
-                short(*low),
-                short(*high)
-            )
+            let space = if unit.is_empty() { "" } else { " " };
+            let (median, low, high) = (short(*median), short(*low), short(*high));
+            format!("{median}{space}{unit} ({low} to {high})")
         }
         Err(reason) => reason.clone(),
     }
@@ -186,9 +172,10 @@ fn details_table(details: &[Detail]) -> anyhow::Result<String> {
         )?;
         for (_, value) in &columns {
             let values: Vec<f64> = detail.samples.iter().filter_map(value).collect();
-            let shown = match values.is_empty() {
-                true => String::new(),
-                false => short(Range::of(values).median),
+            let shown = if values.is_empty() {
+                String::new()
+            } else {
+                short(Range::of(values).median)
             };
             write!(text, " {shown} |")?;
         }

@@ -1,60 +1,40 @@
 //! The programs under test, each started as a child process in a folder of its own, and ended by its own pid.
 
-use std::fmt;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use evolink_receiver::domain::callback_token::{KeyRing, Subject};
 use rustix::process::{Pid, Signal, kill_process};
-use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::callback::Script;
 use crate::connection::Endpoint;
+use crate::cpus;
 use crate::disk::Disk;
+use crate::postgres::Cluster;
+use crate::targets::{Start, Target};
 
 /// Far above what any start or stop takes.
-const PATIENCE: Duration = Duration::from_mins(2);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 const POLL: Duration = Duration::from_millis(2);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Target {
-    /// A: takes callbacks in over HTTPS, parses them, stores nothing.
-    StoresNothing,
-    /// B: A, and a transaction for each callback.
-    CommitsEach,
-    /// The release build of the program.
-    Receiver,
-}
-
-impl Target {
-    /// Whether what it acknowledges must be in its database.
-    pub const fn is_durable(self) -> bool {
-        !matches!(self, Self::StoresNothing)
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::StoresNothing => "A",
-            Self::CommitsEach => "B",
-            Self::Receiver => "receiver",
-        })
-    }
-}
-
 /// Where a server lives, and what is left of it afterwards.
+#[derive(Clone)]
 pub struct Place {
-    target: Target,
+    pub target: Target,
     disk: Disk,
-    folder: TempDir,
+    folder: Arc<TempDir>,
+    /// If it is on PostgreSQL.
+    cluster: Option<Arc<Cluster>>,
+    /// Of the tasks that were there before, the last one's number.
+    pub last_seq: i64,
 }
 
 pub struct Server {
@@ -69,13 +49,32 @@ pub struct Server {
 }
 
 impl Place {
-    pub fn new(target: Target, disk: Disk) -> anyhow::Result<Self> {
-        let folder = disk.folder()?;
+    pub async fn new(target: Target, disk: Disk) -> anyhow::Result<Self> {
+        let mut cluster = None;
+        if target.is_on_postgres() {
+            let port = free_address()?.port();
+            cluster = Some(Arc::new(Cluster::start(disk, port).await?));
+        }
         Ok(Self {
+            cluster,
+            ..Self::in_folder(target, disk, Arc::new(disk.folder()?), 0)
+        })
+    }
+
+    /// Where a store is already. Whatever the folder is on, syncs take what they take on `disk`.
+    pub const fn in_folder(
+        target: Target,
+        disk: Disk,
+        folder: Arc<TempDir>,
+        last_seq: i64,
+    ) -> Self {
+        Self {
             target,
             disk,
             folder,
-        })
+            cluster: None,
+            last_seq,
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -86,87 +85,46 @@ impl Place {
         self.path().join("receiver.db")
     }
 
-    fn command(&self, public: SocketAddr, internal: SocketAddr) -> anyhow::Result<Command> {
-        let mut command = Command::new(std::env::current_exe()?);
-        let store = format!("sqlite:{}", self.database().display());
-        match self.target {
-            Target::StoresNothing | Target::CommitsEach => {
-                command.arg("baseline").arg(public.to_string());
-                command.arg(self.path());
-                if self.target == Target::CommitsEach {
-                    command.args(["--store", &store]);
-                }
-            }
-            Target::Receiver => {
-                let config = self.path().join("config.toml");
-                std::fs::write(&config, self.config(public, internal, &store))?;
-                command = Command::new(env!("CARGO_BIN_EXE_evolink-receiver"));
-                command.args(["serve", "--config"]).arg(config);
-            }
+    pub fn store_url(&self) -> String {
+        match &self.cluster {
+            Some(cluster) => cluster.url(),
+            None => format!("sqlite:{}", self.database().display()),
         }
-        self.disk.apply_to(&mut command);
-        Ok(command)
     }
 
-    /// All limits stand at their defaults but those on connections: all clients have one address here.
-    fn config(&self, public: SocketAddr, internal: SocketAddr, store: &str) -> String {
-        let folder = self.path().display();
-        format!(
-            r#"
-[public]
-listen = "{public}"
-base_url = "https://localhost"
-max_connections = 4096
-max_connections_per_address = 4096
-tls = {{ mode = "self-signed", self_signed_dir = "{folder}" }}
-[internal]
-listen = "{internal}"
-[evolink]
-base_url = "http://127.0.0.1:1"
-api_key = "not-a-key"
-[store]
-url = "{store}"
-[callback_tokens]
-key_file = "{folder}/callback_tokens.key"
-[reconcile]
-first_poll_after = "1h"
-"#
-        )
-    }
-
-    /// Starts it and waits until it is ready.
+    /// Starts the server and waits until it is ready.
     pub async fn start(self, server_cpus: Option<&str>) -> anyhow::Result<Server> {
         let (public, internal) = (free_address()?, free_address()?);
         let log = self.path().join("log");
         let open = || File::options().create(true).append(true).open(&log);
-        let command = self.command(public, internal)?;
-        let mut command = crate::cpus::bind(command, server_cpus);
+        let mut command = self.target.command(&Start {
+            folder: self.path(),
+            public,
+            internal,
+            store: &self.store_url(),
+        })?;
+        self.disk.apply_to(&mut command);
+        let mut command = cpus::bind(command, server_cpus);
         command.stdin(Stdio::null());
         let started = Instant::now();
-        let child = command.stdout(open()?).stderr(open()?).spawn()?;
-        let is_receiver = self.target == Target::Receiver;
+        let child = command.stdout(open()?).stderr(open()?).spawn();
+        let target = self.target;
         let mut server = Server {
-            child,
+            child: child.with_context(|| format!("cannot start {target}"))?,
             place: self,
             callbacks: Endpoint::plain(public),
-            internal: is_receiver.then(|| Endpoint::plain(internal)),
+            internal: target.is_receiver().then(|| Endpoint::plain(internal)),
             token: "bench.~load.none".to_owned(),
             ready_after: Duration::ZERO,
         };
-        while !server.is_ready().await {
-            if let Some(status) = server.child.try_wait()? {
-                bail!("ended with {status}: {}", server.log_tail());
-            }
-            if started.elapsed() > PATIENCE {
-                bail!("does not become ready: {}", server.log_tail());
-            }
-            sleep(POLL).await;
-        }
-        server.ready_after = started.elapsed();
+        server.wait_until_ready(started).await?;
+        server.place.disk.check_applied_to(server.pid())?;
         let folder = server.place.path();
-        let pem = std::fs::read_to_string(folder.join("self-signed.crt"))?;
-        server.callbacks = Endpoint::tls(public, &pem)?;
-        if is_receiver {
+        if target.speaks_tls() {
+            let pem = std::fs::read_to_string(folder.join("self-signed.crt"))?;
+            server.callbacks = Endpoint::tls(public, &pem)?;
+        }
+        if target.is_receiver() {
             let ring = std::fs::read_to_string(folder.join("callback_tokens.key"))?;
             server.token = KeyRing::parse(&ring)?.mint(&Subject::Standing("load".parse()?));
         }
@@ -188,7 +146,7 @@ impl Server {
     }
 
     pub fn callback_path(&self) -> String {
-        format!("/callbacks/{}", self.token)
+        self.place.target.callback_path(&self.token)
     }
 
     /// A token of the right form and key whose mac is wrong.
@@ -196,11 +154,26 @@ impl Server {
         let mut token = self.token.clone();
         let last = token.pop();
         token.push(if last == Some('A') { 'Q' } else { 'A' });
-        format!("/callbacks/{token}")
+        self.place.target.callback_path(&token)
     }
 
     pub fn new_tasks(&self) -> Script {
-        Script::new_tasks(&self.callback_path())
+        let script = Script::new_tasks(&self.callback_path());
+        script.answered_with(self.place.target.says_recorded())
+    }
+
+    async fn wait_until_ready(&mut self, started: Instant) -> anyhow::Result<()> {
+        while !self.is_ready().await {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("ended with {status}: {}", self.log_tail());
+            }
+            if started.elapsed() > PATIENCE {
+                bail!("does not become ready: {}", self.log_tail());
+            }
+            sleep(POLL).await;
+        }
+        self.ready_after = started.elapsed();
+        Ok(())
     }
 
     async fn is_ready(&self) -> bool {
@@ -211,7 +184,7 @@ impl Server {
     }
 
     /// SIGTERM; gives its place back when the process is gone.
-    pub async fn stop(mut self) -> anyhow::Result<Stopped> {
+    pub async fn stop(mut self) -> anyhow::Result<Place> {
         kill_process(Pid::from_child(&self.child), Signal::TERM)?;
         let asked = Instant::now();
         while self.child.try_wait()?.is_none() {
@@ -220,7 +193,7 @@ impl Server {
             }
             sleep(POLL).await;
         }
-        Ok(Stopped(self))
+        Ok(self.place.clone())
     }
 
     fn log_tail(&self) -> String {
@@ -234,15 +207,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// A server that has ended; its files are there until this is dropped.
-pub struct Stopped(Server);
-
-impl Stopped {
-    pub const fn place(&self) -> &Place {
-        &self.0.place
     }
 }
 

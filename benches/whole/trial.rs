@@ -16,7 +16,8 @@ use crate::disk::Disk;
 use crate::load::{Answered, Load, Outcome, Window};
 use crate::process::{cpu_time, memory};
 use crate::report::{milliseconds, number};
-use crate::servers::{Place, Server, Target};
+use crate::servers::{Place, Server};
+use crate::targets::Target;
 
 /// How long each trial runs, and where.
 #[derive(Clone, Debug)]
@@ -90,7 +91,7 @@ impl Case {
     }
 
     pub async fn run(&self, setting: &Setting) -> anyhow::Result<Sample> {
-        let place = Place::new(self.target, self.disk)?;
+        let place = Place::new(self.target, self.disk).await?;
         self.run_in(place, setting)
             .await
             .with_context(|| format!("{} ({})", self.name, self.disk))
@@ -131,10 +132,10 @@ impl Case {
         };
         let memory_peak = memory(server.pid())?.peak;
         let ready_after = milliseconds(server.ready_after);
-        let stopped = server.stop().await?;
+        let place = server.stop().await?;
         if self.target.is_durable() && matches!(self.work, Work::New | Work::Again) {
             told.extend(outcome.answered.iter().filter_map(|answered| answered.task));
-            check::all_are_stored(stopped.place(), told).await?;
+            check::all_are_stored(&place, told).await?;
         }
         let mut sample = Sample::of(&outcome, window, read.as_ref());
         sample.fill_in(&before, &after, window);
@@ -186,9 +187,13 @@ impl Sample {
 
     fn fill_in(&mut self, before: &Meter, after: &Meter, window: Window) {
         let seconds = window.length().as_secs_f64();
-        let server = (after.server_cpu - before.server_cpu).as_secs_f64();
-        self.server_cpu_us = server * 1e6 / (self.per_second * seconds);
-        self.client_cpus = (after.own_cpu - before.own_cpu).as_secs_f64() / seconds;
+        let server = after
+            .server_cpu
+            .saturating_sub(before.server_cpu)
+            .as_secs_f64();
+        self.server_cpu_us = server * 1e6 / (self.per_second * seconds).max(1.0);
+        let own = after.own_cpu.saturating_sub(before.own_cpu).as_secs_f64();
+        self.client_cpus = own / seconds;
         let grown = |name: &str| Some(after.metric(name)? - before.metric(name)?);
         let commits = grown("evolink_receiver_recorder_batches_total");
         let entries = grown("evolink_receiver_recorder_entries_total");
@@ -256,9 +261,9 @@ fn latencies(answered: &[Answered]) -> Vec<u32> {
     latencies
 }
 
-/// So many thousandths of them took at most this, in milliseconds.
+/// So many thousandths of them took at most this, in milliseconds. Nothing at all if there are none: the failures tell why.
 fn permille(latencies: &[u32], thousandths: usize) -> f64 {
     let at = (latencies.len() * thousandths).div_ceil(1000);
     let latency = latencies.get(at.saturating_sub(1));
-    latency.map_or(f64::NAN, |&us| f64::from(us) / 1e3)
+    latency.map_or(0.0, |&us| f64::from(us) / 1e3)
 }

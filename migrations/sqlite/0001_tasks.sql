@@ -1,6 +1,7 @@
 -- Tasks, what EvoLink said about them, and what consumers are told. Times are Unix milliseconds.
 
 CREATE TABLE task (
+    -- Numbered by the recorder, one after the other.
     seq              INTEGER PRIMARY KEY,
     submission_id    TEXT    NOT NULL UNIQUE CHECK (length(submission_id) = 36),
     task_id          TEXT    UNIQUE CHECK (length(task_id) BETWEEN 1 AND 128),

@@ -80,7 +80,9 @@ pub struct KeyRing {
 #[derive(Clone)]
 struct Key {
     id: Box<str>,
-    secret: [u8; 32],
+    /// Keyed, and told what it is for.
+    mac: Hmac<Sha256>,
+    fingerprint: [u8; 32],
 }
 
 /// What is wrong with a key ring. Never holds a key.
@@ -148,18 +150,19 @@ impl KeyRing {
 
     /// The token for `subject`, by the first key.
     pub fn mint(&self, subject: &Subject) -> String {
-        self.first.token(&subject.to_string())
+        let subject = subject.to_string();
+        format!("{}.{subject}.{}", self.first.id, self.first.mac(&subject))
     }
 
     /// What `token` vouches for, if it is one of ours, spelt as we spell it, and not older than `lifetime`.
     /// Standing tokens do not age.
     pub fn verify(&self, token: &str, now: Timestamp, lifetime: Duration) -> Option<Subject> {
         let (key_id, rest) = token.split_once('.')?;
-        let (subject, _) = rest.split_once('.')?;
+        let (subject, mac) = rest.split_once('.')?;
         let key = std::iter::once(&self.first)
             .chain(&self.others)
             .find(|key| &*key.id == key_id)?;
-        if !bool::from(key.token(subject).as_bytes().ct_eq(token.as_bytes())) {
+        if !bool::from(key.mac(subject).as_bytes().ct_eq(mac.as_bytes())) {
             return None;
         }
         match subject.strip_prefix('~') {
@@ -194,30 +197,26 @@ impl Key {
         for (index, byte) in secret.iter_mut().enumerate() {
             *byte = u8::from_str_radix(&hex[index * 2..index * 2 + 2], 16).ok()?;
         }
+        let mac: Hmac<Sha256> =
+            Hmac::new_from_slice(&secret).expect("HMAC takes keys of any length");
+        let fingerprint = mac.clone().chain_update(FINGERPRINT_PURPOSE).finalize();
         Some(Self {
             id: id.into(),
-            secret,
+            mac: mac.chain_update(PURPOSE),
+            fingerprint: fingerprint.into_bytes().into(),
         })
-    }
-
-    fn token(&self, subject: &str) -> String {
-        let mac = BASE64_URL_SAFE_NO_PAD.encode(self.mac(PURPOSE, subject));
-        format!("{}.{subject}.{mac}", self.id)
     }
 
     fn fingerprint(&self) -> KeyFingerprint {
         KeyFingerprint {
             id: self.id.to_string(),
-            fingerprint: self.mac(FINGERPRINT_PURPOSE, &self.id),
+            fingerprint: self.fingerprint,
         }
     }
 
-    fn mac(&self, purpose: &[u8], text: &str) -> [u8; 32] {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(&self.secret).expect("HMAC takes keys of any length");
-        mac.update(purpose);
-        mac.update(text.as_bytes());
-        mac.finalize().into_bytes().into()
+    fn mac(&self, subject: &str) -> String {
+        let mac = self.mac.clone().chain_update(subject);
+        BASE64_URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
     }
 }
 

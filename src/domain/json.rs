@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 pub const DEPTH_MAX: usize = 100;
 
 /// Keys whose repetition would make two readers disagree about what was said.
-const READ_KEYS: [&str; 14] = [
+pub(super) const READ_KEYS: [&str; 14] = [
     "id",
     "task_id",
     "status",
@@ -34,7 +34,7 @@ const READ_KEYS: [&str; 14] = [
     "callback_url",
 ];
 
-const REPEATED_KEY: &str = "a key that is read occurs twice";
+pub(super) const REPEATED_KEY: &str = "a key that is read occurs twice";
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -53,6 +53,15 @@ pub enum JsonError {
     TooDeep,
 }
 
+/// What `bytes` hold, by rule B4. `T` says what of it is kept.
+pub(super) fn parse_object<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, JsonError> {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let text = std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?;
+    let object = serde_json::from_str(text).map_err(|error| json_error(&error))?;
+    check_depth_and_escapes(text)?;
+    Ok(object)
+}
+
 /// The members of one JSON object, in the order in which they came.
 #[derive(Clone, Debug, Default)]
 pub struct Fields(IndexMap<String, Box<RawValue>>);
@@ -60,11 +69,7 @@ pub struct Fields(IndexMap<String, Box<RawValue>>);
 impl Fields {
     /// By rule B4.
     pub fn parse(bytes: &[u8]) -> Result<Self, JsonError> {
-        let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
-        let text = std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?;
-        let fields = serde_json::from_str(text).map_err(|error| json_error(&error))?;
-        check_depth_and_escapes(text)?;
-        Ok(fields)
+        parse_object(bytes)
     }
 
     /// The object in member `key`, if there is one: EvoLink's body may be wrapped in `data`.

@@ -8,6 +8,7 @@ pub mod event;
 pub mod generation;
 pub mod ids;
 pub mod json;
+mod members;
 pub mod observation;
 pub mod polling;
 mod state;

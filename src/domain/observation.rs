@@ -4,15 +4,18 @@
 //! Only `id` and `status` are required (EVOLINK.md); everything else is optional, and an unusable optional value
 //! is ignored, never an error (RELIABILITY rules B4 to B7).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::ids::TaskId;
 use super::json::{Fields, JsonError};
+use super::members::Members;
 pub use super::status::{Source, Status};
 
 /// Results beyond this many are counted, not fetched (rule B8).
@@ -42,59 +45,59 @@ pub struct Observation {
     pub estimated_time: Option<Duration>,
     /// The body exactly as it came.
     pub raw: Bytes,
-    fields: Fields,
+    /// The task is in member `data` of `raw`.
+    is_wrapped: bool,
 }
 
 impl Observation {
     /// # Errors
     /// `ObservationError` if `raw` is not a task body; the caller keeps the bytes.
     pub fn parse(raw: Bytes) -> Result<Self, ObservationError> {
-        let mut fields = Fields::parse(&raw)?;
-        if !fields.contains("id")
-            && let Some(inner) = fields.object("data")
-            && (inner.contains("id") || inner.contains("task_id"))
-        {
-            fields = inner;
-        }
-        let id_key = if fields.contains("id") {
-            "id"
-        } else {
-            "task_id"
-        };
-        let task_id = fields
-            .read::<String>(id_key)
-            .and_then(|text| TaskId::parse(&text));
+        let outer = Members::parse(&raw)?;
+        let inner = || outer.read::<Members<'_>>("data");
+        let wrapped = if outer.contains("id") { None } else { inner() };
+        let wrapped = wrapped.filter(|inner| inner.contains("id") || inner.contains("task_id"));
+        let is_wrapped = wrapped.is_some();
+        let members = wrapped.unwrap_or(outer);
+        let id = members.text("id").or_else(|| members.text("task_id"));
+        let task_id = id.and_then(read_text).and_then(|id| TaskId::parse(&id));
         let task_id = task_id.ok_or(ObservationError::NoId)?;
-        let status = fields
-            .read::<String>("status")
-            .and_then(|text| Status::parse(&text));
+        let status = members.text("status").and_then(read_text);
+        let status = status.and_then(|status| Status::parse(&status));
         let status = status.ok_or(ObservationError::NoStatus)?;
-        fields.set("id", &task_id);
-        fields.set("status", &status.as_str());
+        let progress = members.read::<u8>("progress");
+        let (results, estimated_time) = (usable_results(&members), estimated_time(&members));
         Ok(Self {
-            progress: fields
-                .read::<u8>("progress")
-                .filter(|progress| *progress <= 100),
-            results: usable_results(&fields),
-            estimated_time: estimated_time(&fields),
+            progress: progress.filter(|progress| *progress <= 100),
+            results,
+            estimated_time,
             task_id,
             status,
             raw,
-            fields,
+            is_wrapped,
         })
     }
 
     /// The task object to show: EvoLink's members as they came, with `id` and `status` under their documented names
     /// and spellings.
     pub fn into_fields(self) -> Fields {
-        self.fields
+        let mut fields = self.fields();
+        fields.set("id", &self.task_id);
+        fields.set("status", &self.status.as_str());
+        fields
     }
 
     /// `error.message`, for people. `None` if there is none.
     pub fn error_message(&self) -> Option<String> {
         let (ErrorMember::Object { message } | ErrorMember::Text(message)) =
-            self.fields.read("error")?;
+            self.fields().read("error")?;
         Some(message)
+    }
+
+    fn fields(&self) -> Fields {
+        let fields = Fields::parse(&self.raw).expect("what was read once can be read again");
+        let inner = self.is_wrapped.then(|| fields.object("data")).flatten();
+        inner.unwrap_or(fields)
     }
 
     /// What two statements of the same outcome have in common: the result URLs without their query strings, whatever
@@ -143,42 +146,47 @@ enum ErrorMember {
     Text(String),
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum ResultsMember {
-    One(String),
-    Many(Vec<ResultMember>),
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum ResultMember {
-    Url(String),
-    Object { url: String },
-    Unusable(serde::de::IgnoredAny),
-}
-
-fn usable_results(fields: &Fields) -> Vec<String> {
-    let urls = match fields.read("results") {
-        None => Vec::new(),
-        Some(ResultsMember::One(url)) => vec![url],
-        Some(ResultsMember::Many(members)) => members
-            .into_iter()
-            .filter_map(|member| match member {
-                ResultMember::Url(url) | ResultMember::Object { url } => Some(url),
-                ResultMember::Unusable(_) => None,
-            })
-            .collect(),
+fn usable_results(members: &Members<'_>) -> Vec<String> {
+    let urls: Vec<String> = match members.text("results") {
+        Some(one) if one.starts_with('"') => {
+            read_text(one).into_iter().map(Cow::into_owned).collect()
+        }
+        Some(many) if many.starts_with('[') => {
+            let many: Vec<&RawValue> = serde_json::from_str(many).unwrap_or_default();
+            many.into_iter().filter_map(result_url).collect()
+        }
+        _ => Vec::new(),
     };
     urls.into_iter().filter(|url| !url.is_empty()).collect()
 }
 
-fn estimated_time(fields: &Fields) -> Option<Duration> {
+/// The URL of one result: it is one, or an object that has one.
+fn result_url(result: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    struct ResultObject {
+        url: String,
+    }
+    let text = result.get();
+    if text.starts_with('{') {
+        let object: ResultObject = serde_json::from_str(text).ok()?;
+        return Some(object.url);
+    }
+    read_text(text).map(Cow::into_owned)
+}
+
+/// The characters of a JSON string; `None` for any other value. Borrowed if it has no escapes.
+fn read_text(json: &str) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    serde_json::from_str(json).ok().map(|Text(text)| text)
+}
+
+fn estimated_time(members: &Members<'_>) -> Option<Duration> {
     #[derive(Deserialize)]
     struct TaskInfo {
         estimated_time: f64,
     }
-    let seconds = fields.read::<TaskInfo>("task_info")?.estimated_time;
+    let seconds = members.read::<TaskInfo>("task_info")?.estimated_time;
     Duration::try_from_secs_f64(seconds).ok()
 }
 

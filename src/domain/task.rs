@@ -119,6 +119,8 @@ impl Task {
         let is_due = self.next_poll_at.is_some_and(|at| at <= now);
         if is_due {
             self.next_poll_at = Some(now.after(lease));
+            // What is suspicious meanwhile does not have it asked about twice at once.
+            self.polled_at = Some(now);
         }
         is_due
     }

@@ -1,36 +1,37 @@
 //! `POST /callbacks/{token}`: EvoLink tells how a task is. Answered 2xx only once it is on the disk.
 
 use std::fmt;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
-use tracing::{error, info, warn};
+use tracing::{debug, error, warn};
 
 use super::extract::{CallbackContent, CallbackRejection, VerifiedCallback};
 use super::public::PublicState;
 use crate::domain::callback_token::Subject;
-use crate::domain::observation::Source;
+use crate::domain::ids::TaskId;
+use crate::domain::observation::{Source, Status};
 use crate::domain::task::Verdict;
 use crate::metrics::{CallbackEnd, Metrics};
 use crate::store::entry::{Entry, Receipt};
 use crate::untrusted::Untrusted;
 
+/// Hands the callback to the recorder and waits for the disk, but not longer than EvoLink waits for us.
 pub async fn receive(
-    State(state): State<PublicState>,
+    State(state): State<Arc<PublicState>>,
     callback: Result<VerifiedCallback, CallbackRejection>,
 ) -> Response {
-    match callback {
-        Ok(callback) => record(&state, callback).await,
-        Err(rejection) => rejection.into_response(),
-    }
-}
-
-/// Hands the callback to the recorder and waits for the disk, but not longer than EvoLink waits for us.
-async fn record(state: &PublicState, callback: VerifiedCallback) -> Response {
+    let callback = match callback {
+        Ok(callback) => callback,
+        Err(rejection) => return rejection.into_response(),
+    };
+    let log = LogFields::of(&callback);
     let VerifiedCallback {
         subject,
         headers,
@@ -39,50 +40,35 @@ async fn record(state: &PublicState, callback: VerifiedCallback) -> Response {
         mut counted,
         _share,
     } = callback;
-    let log = LogFields::of(&subject, &content);
-    let (entry, refusal) = match content {
-        CallbackContent::Observation(observation) => (
-            Entry::Observed {
-                subject,
-                observation,
-                source: Source::Callback,
-                headers,
-            },
-            None,
-        ),
-        CallbackContent::Unreadable { body, reason } => {
-            let refusal = reason.clone();
-            (
-                Entry::Unreadable {
-                    subject,
-                    source: Source::Callback,
-                    body,
-                    reason,
-                    headers,
-                },
-                Some(refusal),
-            )
-        }
+    let source = Source::Callback;
+    let entry = match content {
+        CallbackContent::Observation(observation) => Entry::Observed {
+            subject,
+            observation,
+            source,
+            headers,
+        },
+        CallbackContent::Unreadable { body, reason } => Entry::Unreadable {
+            subject,
+            source,
+            body,
+            reason,
+            headers,
+        },
     };
     match timeout_at(deadline, state.recorder.record(entry)).await {
         Ok(Ok(receipt)) => {
             counted.end(end_of(receipt));
-            answer(receipt, &log, refusal)
+            answer(receipt, &log)
         }
         Ok(Err(error)) => {
             counted.end(CallbackEnd::Refused);
-            let LogFields {
-                subject, task_id, ..
-            } = log;
-            warn!(submission.id = %subject, task.id = task_id, error = %error, "a callback was not recorded: EvoLink is told to come again");
+            warn!(submission.id = %log.subject, task.id = log.task_id(), error = %error, "a callback was not recorded: EvoLink is told to come again");
             try_again()
         }
         Err(_) => {
             counted.end(CallbackEnd::Refused);
-            let LogFields {
-                subject, task_id, ..
-            } = log;
-            warn!(submission.id = %subject, task.id = task_id, "a callback was not recorded in time: EvoLink is told to come again");
+            warn!(submission.id = %log.subject, task.id = log.task_id(), "a callback was not recorded in time: EvoLink is told to come again");
             try_again()
         }
     }
@@ -91,50 +77,65 @@ async fn record(state: &PublicState, callback: VerifiedCallback) -> Response {
 /// What a log line names a callback by. In place of the submission id a standing URL has its label.
 struct LogFields {
     subject: Subject,
-    task_id: Option<String>,
-    status: Option<String>,
+    said: Said,
+}
+
+enum Said {
+    Task { id: TaskId, status: Status },
+    Unreadable { reason: String },
 }
 
 impl LogFields {
-    fn of(subject: &Subject, content: &CallbackContent) -> Self {
-        let seen = match content {
-            CallbackContent::Observation(seen) => Some(seen),
-            CallbackContent::Unreadable { .. } => None,
+    fn of(callback: &VerifiedCallback) -> Self {
+        let said = match &callback.content {
+            CallbackContent::Observation(seen) => Said::Task {
+                id: seen.task_id.clone(),
+                status: seen.status.clone(),
+            },
+            CallbackContent::Unreadable { reason, .. } => Said::Unreadable {
+                reason: reason.clone(),
+            },
         };
         Self {
-            subject: subject.clone(),
-            task_id: seen.map(|seen| seen.task_id.to_string()),
-            status: seen.map(|seen| Untrusted(seen.status.as_str()).to_string()),
+            subject: callback.subject.clone(),
+            said,
+        }
+    }
+
+    fn task_id(&self) -> Option<&str> {
+        match &self.said {
+            Said::Task { id, .. } => Some(id.as_str()),
+            Said::Unreadable { .. } => None,
         }
     }
 }
 
-fn answer(receipt: Receipt, log: &LogFields, refusal: Option<String>) -> Response {
-    let (subject, task_id) = (&log.subject, log.task_id.as_deref());
-    let status = log.status.as_deref();
-    match (receipt, refusal) {
-        (_, Some(reason)) => {
+#[derive(Serialize)]
+struct Recorded {
+    result: &'static str,
+}
+
+fn answer(receipt: Receipt, log: &LogFields) -> Response {
+    let subject = &log.subject;
+    let (id, status) = match &log.said {
+        Said::Task { id, status } => (id, Untrusted(status.as_str())),
+        Said::Unreadable { reason } => {
             warn!(submission.id = %subject, reason, "a callback is not a task: kept in quarantine");
-            (
-                StatusCode::BAD_REQUEST,
-                Json(json!({"error": "invalid_body", "message": reason})),
-            )
-                .into_response()
+            let body = json!({"error": "invalid_body", "message": reason});
+            return (StatusCode::BAD_REQUEST, Json(body)).into_response();
         }
-        (Receipt::Seen { verdict, .. }, None) => {
-            if verdict == Verdict::Conflict {
-                error!(submission.id = %subject, task.id = task_id, status, "a callback tells another outcome than the recorded one, which stays");
-            } else {
-                let result = verdict.as_str();
-                info!(submission.id = %subject, task.id = task_id, status, result, "callback {result}");
-            }
-            Json(json!({"result": verdict.as_str()})).into_response()
-        }
-        (_, None) => {
-            warn!(submission.id = %subject, task.id = task_id, "a callback is about another task than its URL: kept in quarantine");
-            (StatusCode::CONFLICT, Json(json!({"error": "other_task"}))).into_response()
-        }
+    };
+    let Receipt::Seen { verdict, .. } = receipt else {
+        warn!(submission.id = %subject, task.id = %id, "a callback is about another task than its URL: kept in quarantine");
+        return (StatusCode::CONFLICT, Json(json!({"error": "other_task"}))).into_response();
+    };
+    let result = verdict.as_str();
+    if verdict == Verdict::Conflict {
+        error!(submission.id = %subject, task.id = %id, %status, "a callback tells another outcome than the recorded one, which stays");
+    } else {
+        debug!(submission.id = %subject, task.id = %id, %status, result, "callback {result}");
     }
+    Json(Recorded { result }).into_response()
 }
 
 const fn end_of(receipt: Receipt) -> CallbackEnd {

@@ -1,6 +1,8 @@
 //! What a callback must pass before a handler can hold it (RELIABILITY rule B1): its token first, by itself, before
 //! the body is read and without a look at the store; then encoding, length, arrival, form.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
@@ -46,12 +48,12 @@ pub enum CallbackRejection {
     Body(BodyError),
 }
 
-impl FromRequest<PublicState> for VerifiedCallback {
+impl FromRequest<Arc<PublicState>> for VerifiedCallback {
     type Rejection = CallbackRejection;
 
     async fn from_request(
         request: Request,
-        state: &PublicState,
+        state: &Arc<PublicState>,
     ) -> Result<Self, CallbackRejection> {
         let deadline = deadline(state);
         let subject = subject(&request, state).ok_or(CallbackRejection::NotFound)?;

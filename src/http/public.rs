@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 use crate::store::recorder::Recorder;
 
 /// What the handling of a callback needs. There is no way from here to a read of the store.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct PublicState {
     pub recorder: Recorder,
     pub key_ring: Arc<KeyRing>,
@@ -38,7 +38,8 @@ pub fn router(callback_path: &str, state: PublicState) -> Router {
             post(callbacks::receive),
         )
         .fallback(not_found)
-        .with_state(state)
+        // One count goes up and down for a request, not one for each part of it.
+        .with_state(Arc::new(state))
 }
 
 /// Says nothing: neither what is here, nor why it is not.

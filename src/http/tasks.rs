@@ -1,13 +1,17 @@
 //! Questions about tasks: one, many, and how one came to be what it is.
 
 use std::borrow::Cow;
+use std::{io, iter};
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
+use futures_util::stream;
+use http::header::CONTENT_TYPE;
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::error::ApiError;
 use super::internal::InternalState;
@@ -54,17 +58,29 @@ pub async fn list(
     }))
 }
 
+/// Each observation and event, one after the other: all of them together may be large.
 pub async fn history(
     State(state): State<InternalState>,
     id: Result<Path<String>, PathRejection>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Response, ApiError> {
     let view = find(&state, id.ok()).await?;
     let items = match view.record.seq {
         Some(seq) => state.store.list_history(seq).await?,
         None => Vec::new(),
     };
-    let data: Vec<Value> = items.iter().map(|item| shown(&view, item)).collect();
-    Ok(Json(json!({ "data": data })))
+    let separators = iter::once("").chain(iter::repeat(","));
+    let data = items.into_iter().zip(separators);
+    let data = data.map(move |(item, separator)| Ok(line(separator, &shown(&view, &item))?));
+    let begin = iter::once(Ok(Bytes::from_static(br#"{"data":["#)));
+    let end = iter::once(Ok::<_, io::Error>(Bytes::from_static(b"]}")));
+    let body = Body::from_stream(stream::iter(begin.chain(data).chain(end)));
+    Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+fn line(separator: &str, item: &Shown) -> serde_json::Result<Bytes> {
+    let mut line = separator.as_bytes().to_vec();
+    serde_json::to_writer(&mut line, item)?;
+    Ok(line.into())
 }
 
 async fn find(state: &InternalState, id: Option<Path<String>>) -> Result<TaskView, ApiError> {
@@ -82,39 +98,75 @@ fn parse_name(text: &str) -> Option<TaskName> {
     submission.or_else(|| TaskId::parse(text).map(TaskName::Task))
 }
 
-fn shown(view: &TaskView, item: &HistoryItem) -> Value {
-    let submission_id = view.record.task.submission_id;
-    let task_id = &view.record.task.task_id;
+/// An item of the history as apps get it.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<i64>,
+    r#type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n: Option<i64>,
+    at: Timestamp,
+    submission_id: SubmissionId,
+    task_id: Option<&'a TaskId>,
+    source: Option<&'a str>,
+    #[serde(flatten)]
+    told: Told<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Told<'a> {
+    Event {
+        task: Fields,
+    },
+    Observation {
+        result: &'a str,
+        body: Option<Fields>,
+    },
+}
+
+fn shown<'a>(view: &'a TaskView, item: &'a HistoryItem) -> Shown<'a> {
+    let task = &view.record.task;
+    let (at, submission_id, task_id) = (item.at, task.submission_id, task.task_id.as_ref());
     match &item.kind {
         HistoryKind::Event {
             seq,
             event_type,
             source,
             body,
-        } => json!({
-            "seq": seq,
-            "type": event_type.as_str(),
-            "at": item.at,
-            "submission_id": submission_id,
-            "task_id": task_id,
-            "source": source.map(Source::as_str),
-            "task": task_of_event(view, *event_type, *source, body.as_ref(), item.at),
-        }),
+        } => Shown {
+            seq: Some(*seq),
+            r#type: event_type.as_str(),
+            n: None,
+            at,
+            submission_id,
+            task_id,
+            source: source.map(Source::as_str),
+            told: Told::Event {
+                task: task_of_event(view, *event_type, *source, body.as_ref(), at),
+            },
+        },
         HistoryKind::Observation {
             number,
             source,
             result,
             body,
-        } => json!({
-            "type": "observation",
-            "n": number,
-            "at": item.at,
-            "submission_id": submission_id,
-            "task_id": task_id,
-            "source": source.as_str(),
-            "result": result,
-            "body": Observation::parse(body.clone()).ok().map(Observation::into_fields),
-        }),
+        } => Shown {
+            seq: None,
+            r#type: "observation",
+            n: Some(*number),
+            at,
+            submission_id,
+            task_id,
+            source: Some(source.as_str()),
+            told: Told::Observation {
+                result,
+                body: Observation::parse(body.clone())
+                    .ok()
+                    .map(Observation::into_fields),
+            },
+        },
     }
 }
 

@@ -1,10 +1,9 @@
 //! Folds SQLite's write-ahead log into the database, on a connection of its own, so that no callback waits for it. SQLite's
 //! own way, as a part of some commit, would hold callbacks up, and fails without a word (RELIABILITY I4).
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use sqlx::{Connection as _, SqliteConnection};
+use sqlx::{Connection as _, Executor as _};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -20,15 +19,14 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// After a failure that may heal, as on a full disk.
 const BACK_OFF: Duration = Duration::from_secs(1);
 
-/// A log of so many pages of 4 KiB is worth a pause of the recorder, in which nobody appends to it: only a log that is
-/// folded in to its end begins anew.
-const PAGES_MAX: i64 = 8192;
+/// A log so long is worth a pause of the recorder, in which nobody appends to it: only one that is folded in to its end, and
+/// that nobody reads any more, begins anew. A batch comes on top (I38: 64 MiB).
+const LOG_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
-/// What the recorder and the checkpointer tell each other of the log.
+/// What the recorder tells the checkpointer of the log.
 #[derive(Debug, Default)]
 pub(super) struct WriteAheadLog {
     written: Notify,
-    pages: AtomicI64,
 }
 
 impl WriteAheadLog {
@@ -68,7 +66,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut connection = file.connect_writer().await?;
         while stop.run_until_cancelled(self.log.next()).await.is_some() {
-            checkpoint(&mut connection, &self.log).await?;
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").await?;
         }
         Ok(connection.close().await?)
     }
@@ -76,25 +74,13 @@ impl Store {
     /// After each transaction of the recorder, on its connection.
     pub(super) async fn after_commit(&self, writer: &mut Writer) -> Result<(), StoreError> {
         self.log.written.notify_one();
-        match writer {
-            Writer::Sqlite(connection) if self.log.pages.load(Ordering::Relaxed) > PAGES_MAX => {
-                checkpoint(connection, &self.log).await
-            }
-            Writer::Sqlite(_) | Writer::Postgres(_) => Ok(()),
+        let (Writer::Sqlite(connection), Database::Sqlite(file)) = (writer, &self.database) else {
+            return Ok(());
+        };
+        if file.log_bytes() > LOG_BYTES_MAX {
+            // Waits for the questions under way, and no longer than the busy timeout; those that come later do not read the log.
+            connection.execute("PRAGMA wal_checkpoint(RESTART)").await?;
         }
+        Ok(())
     }
-}
-
-/// Folds in what can be without waiting for anybody.
-async fn checkpoint(
-    connection: &mut SqliteConnection,
-    log: &WriteAheadLog,
-) -> Result<(), StoreError> {
-    let (_busy, pages, folded): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)")
-        .fetch_one(connection)
-        .await?;
-    // A log that is folded in to its end begins anew with the next transaction.
-    let left = if folded == pages { 0 } else { pages };
-    log.pages.store(left, Ordering::Relaxed);
-    Ok(())
 }

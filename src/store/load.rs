@@ -18,12 +18,12 @@ pub const IDEMPOTENCY_KEPT: Duration = Duration::from_hours(24);
 
 // CROSS JOIN: SQLite then looks up each of the given, and never goes through all tasks instead.
 static LOAD_BY_SUBMISSION: Rows<1> = Rows::new(
-    concat!("SELECT seq, ", record_columns!(), " FROM"),
+    concat!("SELECT ", record_columns!(), " FROM"),
     "CROSS JOIN task WHERE task.submission_id = given.column1",
 );
 
 static LOAD_BY_TASK: Rows<1> = Rows::new(
-    concat!("SELECT seq, ", record_columns!(), " FROM"),
+    concat!("SELECT ", record_columns!(), " FROM"),
     "CROSS JOIN task WHERE task.task_id = given.column1",
 );
 

@@ -55,7 +55,7 @@ pub struct DueTask {
 macro_rules! select_view {
     ($where:literal) => {
         concat!(
-            "SELECT seq, ",
+            "SELECT ",
             record_columns!(),
             ", (SELECT body FROM observation WHERE id = task.seq * 1024 + task.shown) AS body FROM task WHERE ",
             $where
@@ -64,14 +64,53 @@ macro_rules! select_view {
 }
 
 /// Tasks that one page goes through, for a filter that no index serves: what is rare may take several pages to find, and
-/// no page takes long.
+/// no page takes long. When nobody waits for it any more, SQLite goes on to the next row that it finds: this bounds that, too.
 const PAGE_LOOKS_THROUGH: i64 = 10_000;
+
+const FIND_BY_TASK_ID: &str = select_view!("task_id = $1");
+const FIND_BY_SUBMISSION_ID: &str = select_view!("submission_id = $1");
+
+const PAGE_OF_ANY: &str = select_view!(
+    "submission_id >= $1 AND submission_id < $2 AND ($3 IS NULL OR state = $3)
+        AND ($4 IS NULL OR client = $4) ORDER BY submission_id DESC LIMIT $5"
+);
+// The condition of the index `task_state`, so that it is used.
+const PAGE_OF_STATE: &str = select_view!(
+    "submission_id >= $1 AND submission_id < $2 AND state = $3 AND state <> 'completed'
+        AND ($4 IS NULL OR client = $4) ORDER BY submission_id DESC LIMIT $5"
+);
+
+const HORIZON_OF_ANY: &str = "SELECT seq, submission_id FROM task
+    WHERE submission_id >= $1 AND submission_id < $2 AND $3 IS NULL
+    ORDER BY submission_id DESC LIMIT 1 OFFSET $4";
+const HORIZON_OF_STATE: &str = "SELECT seq, submission_id FROM task
+    WHERE submission_id >= $1 AND submission_id < $2 AND state = $3 AND state <> 'completed'
+    ORDER BY submission_id DESC LIMIT 1 OFFSET $4";
+
+const DUE: &str = "SELECT seq, submission_id, task_id, submitted_at FROM task
+    WHERE next_poll_at <= $1 ORDER BY next_poll_at LIMIT $2";
+
+const UNANSWERED: &str = "SELECT seq, submission_id FROM task
+    WHERE state = 'submitting' AND state <> 'completed' AND submission_id < $1
+    ORDER BY submission_id LIMIT $2";
+
+/// Each statement here, with what its parameters are to PostgreSQL: all are answered from an index, however many tasks there are.
+pub const STATEMENTS: [(&str, &str); 8] = [
+    (FIND_BY_TASK_ID, "text"),
+    (FIND_BY_SUBMISSION_ID, "text"),
+    (PAGE_OF_ANY, "text, text, text, text, bigint"),
+    (PAGE_OF_STATE, "text, text, text, text, bigint"),
+    (HORIZON_OF_ANY, "text, text, text, bigint"),
+    (HORIZON_OF_STATE, "text, text, text, bigint"),
+    (DUE, "bigint, bigint"),
+    (UNANSWERED, "text, bigint"),
+];
 
 impl Store {
     pub async fn find_task(&self, name: &TaskName) -> Result<Option<TaskView>, StoreError> {
         let (sql, text) = match name {
-            TaskName::Task(id) => (select_view!("task_id = $1"), id.to_string()),
-            TaskName::Submission(id) => (select_view!("submission_id = $1"), id.to_string()),
+            TaskName::Task(id) => (FIND_BY_TASK_ID, id.to_string()),
+            TaskName::Submission(id) => (FIND_BY_SUBMISSION_ID, id.to_string()),
         };
         let row: Option<ViewRow> =
             on_pool!(self, pool => sqlx::query_as(sql).bind(text).fetch_optional(pool))?;
@@ -84,17 +123,12 @@ impl Store {
         filter: &TaskFilter,
         limit: u32,
     ) -> Result<TaskPage, StoreError> {
-        // The condition of the index `task_state`, so that it is used.
-        const OF_STATE: &str = select_view!(
-            "submission_id >= $1 AND submission_id < $2 AND state = $3 AND state <> 'completed'
-                AND ($4 IS NULL OR client = $4) ORDER BY submission_id DESC LIMIT $5"
-        );
-        const OF_ANY: &str = select_view!(
-            "submission_id >= $1 AND submission_id < $2 AND ($3 IS NULL OR state = $3)
-                AND ($4 IS NULL OR client = $4) ORDER BY submission_id DESC LIMIT $5"
-        );
         let indexed = filter.state.filter(|state| *state != State::Completed);
-        let sql = if indexed.is_some() { OF_STATE } else { OF_ANY };
+        let sql = if indexed.is_some() {
+            PAGE_OF_STATE
+        } else {
+            PAGE_OF_ANY
+        };
         let is_sparse = filter.client.is_some() || filter.state == Some(State::Completed);
         let (oldest, newest) = filter.bounds();
         let horizon = if is_sparse {
@@ -129,13 +163,11 @@ impl Store {
         oldest: &str,
         newest: &str,
     ) -> Result<Option<SubmissionId>, StoreError> {
-        const OF_STATE: &str = "SELECT seq, submission_id FROM task
-            WHERE submission_id >= $1 AND submission_id < $2 AND state = $3 AND state <> 'completed'
-            ORDER BY submission_id DESC LIMIT 1 OFFSET $4";
-        const OF_ANY: &str = "SELECT seq, submission_id FROM task
-            WHERE submission_id >= $1 AND submission_id < $2 AND $3 IS NULL
-            ORDER BY submission_id DESC LIMIT 1 OFFSET $4";
-        let sql = if indexed.is_some() { OF_STATE } else { OF_ANY };
+        let sql = if indexed.is_some() {
+            HORIZON_OF_STATE
+        } else {
+            HORIZON_OF_ANY
+        };
         let row: Option<(i64, String)> = on_pool!(self, pool => sqlx::query_as(sql)
             .bind(oldest)
             .bind(newest)
@@ -147,9 +179,7 @@ impl Store {
 
     /// Tasks to be asked about by `now`, the longest overdue first.
     pub async fn list_due(&self, now: Timestamp, limit: u32) -> Result<Vec<DueTask>, StoreError> {
-        const SQL: &str = "SELECT seq, submission_id, task_id, submitted_at FROM task
-            WHERE next_poll_at <= $1 ORDER BY next_poll_at LIMIT $2";
-        let rows: Vec<DueRow> = on_pool!(self, pool => sqlx::query_as(SQL)
+        let rows: Vec<DueRow> = on_pool!(self, pool => sqlx::query_as(DUE)
             .bind(now.as_millis())
             .bind(i64::from(limit))
             .fetch_all(pool))?;
@@ -163,10 +193,7 @@ impl Store {
         before: Timestamp,
         limit: u32,
     ) -> Result<Vec<SubmissionId>, StoreError> {
-        const SQL: &str = "SELECT seq, submission_id FROM task
-            WHERE state = 'submitting' AND state <> 'completed' AND submission_id < $1
-            ORDER BY submission_id LIMIT $2";
-        let rows: Vec<(i64, String)> = on_pool!(self, pool => sqlx::query_as(SQL)
+        let rows: Vec<(i64, String)> = on_pool!(self, pool => sqlx::query_as(UNANSWERED)
             .bind(SubmissionId::first_at(before).to_string())
             .bind(i64::from(limit))
             .fetch_all(pool))?;

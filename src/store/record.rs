@@ -40,7 +40,7 @@ impl Origin {
 /// A task as it is stored.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Given by the database; `None` until the record is there.
+    /// Given by the recorder; `None` until the record is there.
     pub seq: Option<i64>,
     pub task: Task,
     pub origin: Origin,
@@ -65,14 +65,14 @@ const _: () = assert!(OBSERVATIONS_PER_TASK == 1024);
 /// What is written and read of a record, in this order.
 macro_rules! record_columns {
     () => {
-        "submission_id, task_id, origin, client, request, state, progress, source, results_digest, refusal, \
+        "seq, submission_id, task_id, origin, client, request, state, progress, source, results_digest, refusal, \
          observations, shown, submitted_at, outcome_at, next_poll_at, polled_at, polls, empty_polls, missed_polls"
     };
 }
 pub(super) use record_columns;
 
 /// How many `record_columns` there are.
-pub const COLUMN_COUNT: usize = 19;
+pub const COLUMN_COUNT: usize = 20;
 
 /// How many of them may change after the record is made, and `seq`.
 pub const CHANGED_COLUMN_COUNT: usize = 15;
@@ -92,9 +92,14 @@ impl Record {
     }
 
     /// The values of `record_columns`; `submission_id` is the text of the record's own id.
-    pub(super) fn values<'a>(&'a self, submission_id: &'a str) -> [Value<'a>; COLUMN_COUNT] {
+    pub(super) fn values<'a>(
+        &'a self,
+        seq: i64,
+        submission_id: &'a str,
+    ) -> [Value<'a>; COLUMN_COUNT] {
         let task = &self.task;
         [
+            seq.into(),
             submission_id.into(),
             task.task_id.as_ref().map(TaskId::as_str).into(),
             self.origin.as_str().into(),

@@ -23,6 +23,9 @@ const READERS: u32 = 3;
 /// No query of ours waits this long; it bounds a reader that meets a checkpoint.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A log that begins anew keeps its file, up to this length: the file tells how long the log is, if it is longer.
+const LOG_BYTES_KEPT: &str = "16777216";
+
 /// In KiB, negative as SQLite wants it.
 const CACHE_SIZE_KIB: &str = "-16000";
 
@@ -72,6 +75,13 @@ impl SqliteFile {
         Ok(connection)
     }
 
+    /// How long the write-ahead log is, or `LOG_BYTES_KEPT` if it is shorter.
+    pub(super) fn log_bytes(&self) -> u64 {
+        let mut log = self.options.get_filename().as_os_str().to_owned();
+        log.push("-wal");
+        std::fs::metadata(log).map_or(0, |log| log.len())
+    }
+
     /// The last connection that may write, when it closes, folds the log in and removes it.
     pub(super) async fn fold_in_log(&self) -> Result<(), StoreError> {
         let mut connection = self.connect_writer().await?;
@@ -99,6 +109,7 @@ pub(super) fn connect_options(url: &str) -> Result<SqliteConnectOptions, StoreEr
         .disable_statement_logging()
         // The checkpointer does it, and sees when it fails.
         .pragma("wal_autocheckpoint", "0")
+        .pragma("journal_size_limit", LOG_BYTES_KEPT)
         .pragma("cache_size", CACHE_SIZE_KIB))
 }
 
@@ -136,9 +147,6 @@ async fn assert_durable(connection: &mut SqliteConnection) -> Result<(), sqlx::E
             "journal_mode={journal} synchronous={synchronous}, want wal and 2 (FULL)"
         )));
     }
-    connection
-        .execute("PRAGMA journal_size_limit = 67108864")
-        .await?;
     Ok(())
 }
 

@@ -1,18 +1,16 @@
 //! The second half of a batch: writes what a `Ledger` holds, each table once.
 
-use std::collections::HashMap;
-
 use super::StoreError;
 use super::ledger::Ledger;
 use super::quarantine;
 use super::record::{CHANGED_COLUMN_COUNT, COLUMN_COUNT, OBSERVATIONS_PER_TASK, record_columns};
 use super::rows::Rows;
-use super::writer::Writer;
+use super::writer::{Writer, on_writer};
 use crate::domain::observation::Source;
 
 static INSERT_TASKS: Rows<COLUMN_COUNT> = Rows::new(
     concat!("INSERT INTO task (", record_columns!(), ") SELECT * FROM"),
-    "WHERE column1 IS NOT NULL RETURNING submission_id, seq",
+    "WHERE column1 IS NOT NULL",
 );
 
 static UPDATE_TASKS: Rows<CHANGED_COLUMN_COUNT> = Rows::new(
@@ -56,33 +54,32 @@ pub async fn write(writer: &mut Writer, ledger: &mut Ledger) -> Result<(), Store
     write_keys(writer, ledger).await
 }
 
+/// Numbers the new tasks here: nobody else adds any meanwhile, and to have the database tell each number costs more than
+/// to ask for the last.
 async fn insert_tasks(writer: &mut Writer, ledger: &mut Ledger) -> Result<(), StoreError> {
-    let new: Vec<usize> = (0..ledger.records.len())
-        .filter(|&index| ledger.records[index].seq.is_none())
-        .collect();
-    if new.is_empty() {
+    const LAST: &str = "SELECT max(seq) FROM task";
+    if ledger.records.iter().all(|record| record.seq.is_some()) {
         return Ok(());
     }
-    ledger
-        .touched
-        .retain(|index| ledger.records[*index].seq.is_some());
-    let ids: Vec<String> = new
-        .iter()
-        .map(|&index| ledger.records[index].task.submission_id.to_string())
-        .collect();
+    let last: Option<i64> =
+        on_writer!(writer, connection => sqlx::query_scalar(LAST).fetch_one(connection))?;
+    let mut seq = last.unwrap_or(0);
+    let mut new = Vec::new();
+    for (index, record) in ledger.records.iter_mut().enumerate() {
+        if record.seq.is_none() {
+            seq += 1;
+            record.seq = Some(seq);
+            new.push((index, seq, record.task.submission_id.to_string()));
+        }
+    }
     let rows: Vec<_> = new
         .iter()
-        .zip(&ids)
-        .map(|(&index, id)| ledger.records[index].values(id))
+        .map(|(index, seq, id)| ledger.records[*index].values(*seq, id))
         .collect();
-    let seqs: HashMap<String, i64> = INSERT_TASKS
-        .fetch(writer, &rows)
-        .await?
-        .into_iter()
-        .collect();
-    for (&index, id) in new.iter().zip(&ids) {
-        ledger.records[index].seq = seqs.get(id).copied();
-    }
+    INSERT_TASKS.execute(writer, &rows).await?;
+    // What is inserted as it is needs no update.
+    let is_inserted = |index: &usize| new.binary_search_by_key(index, |(new, ..)| *new).is_ok();
+    ledger.touched.retain(|index| !is_inserted(index));
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::task::spawn_blocking;
 
 use crate::support::app::TestApp;
+use crate::support::shelf;
 
 struct Ended {
     code: Option<i32>,
@@ -111,7 +112,9 @@ async fn tasks_are_listed_page_by_page() {
     let lines: Vec<&str> = first.stdout.lines().collect();
     assert_eq!(lines.len(), 5, "{}", first.stdout);
     assert!(lines[0].starts_with("task ") && lines[2].contains("pending"));
-    let cursor = lines[4].strip_prefix("there are more: --cursor ").unwrap();
+    let cursor = lines[4]
+        .strip_prefix("there may be more: --cursor ")
+        .unwrap();
     let rest = json(&run(&app, &["tasks", "list", "--json", "--cursor", cursor]).await);
     assert_eq!(rest["data"].as_array().unwrap().len(), 1);
     let args = ["tasks", "list", "--status", "completed", "--client", "web"];
@@ -120,6 +123,29 @@ async fn tasks_are_listed_page_by_page() {
         &[&args[..], &["--created-after", "2026-01-01T00:00:00Z"]].concat(),
     )
     .await;
+    assert_eq!((none.code, none.stdout.as_str()), (Some(0), "no tasks\n"));
+    app.stop().await.0.unwrap();
+}
+
+#[tokio::test]
+async fn a_list_is_full_however_rare_its_tasks_are() {
+    let app = TestApp::builder().with_manual_clock().start().await;
+    shelf::fill(&app.database().await).await;
+    let rare = |limit| {
+        [
+            "tasks", "list", "--json", "--client", "rare", "--limit", limit,
+        ]
+    };
+    // The service itself gives none on its first page: none is among the newest ten thousand.
+    let two = json(&run(&app, &rare("2")).await);
+    assert_eq!(two["data"].as_array().unwrap().len(), 2);
+    let rest = ["--cursor", two["next"].as_str().unwrap()];
+    let rest = json(&run(&app, &[&rare("2")[..], &rest].concat()).await);
+    assert_eq!(rest["data"].as_array().unwrap().len(), 1);
+    assert!(rest["next"].is_null());
+    let all = json(&run(&app, &rare("200")).await);
+    assert_eq!(all["data"].as_array().unwrap().len(), 3);
+    let none = run(&app, &["tasks", "list", "--client", "nobody"]).await;
     assert_eq!((none.code, none.stdout.as_str()), (Some(0), "no tasks\n"));
     app.stop().await.0.unwrap();
 }

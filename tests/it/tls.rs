@@ -10,7 +10,7 @@ use evolink_receiver::clock::Clock;
 use evolink_receiver::http::limits::Limits;
 use evolink_receiver::http::tls::TlsSource;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ProtocolVersion};
+use rustls::{CipherSuite, ClientConfig, ProtocolVersion};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -174,6 +174,27 @@ async fn only_http_1_1_is_offered_over_tls_1_2_and_1_3() {
         handshake(&server, config).await.is_err(),
         "h2 alone is refused"
     );
+}
+
+#[tokio::test]
+async fn a_suite_with_sha_256_is_chosen_though_the_client_would_rather_have_sha_384() {
+    let server = EchoServer::start(Transport::Tls, Limits::public()).await;
+    let pem = server.tls.as_ref().expect("TLS").certificate_pem();
+    for (version, expected) in [
+        (
+            &rustls::version::TLS12,
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        ),
+        (
+            &rustls::version::TLS13,
+            CipherSuite::TLS13_AES_128_GCM_SHA256,
+        ),
+    ] {
+        let config = client_config_for(&pem, &[version]);
+        let (tls, _tcp) = handshake(&server, config).await.expect("a handshake");
+        let chosen = tls.negotiated_cipher_suite().map(|suite| suite.suite());
+        assert_eq!(chosen, Some(expected));
+    }
 }
 
 /// OpenSSL's client, since rustls cannot even ask for these.

@@ -19,6 +19,9 @@ use crate::commands::table::table;
 use crate::exit::{CommandError, Exit};
 use crate::untrusted::Untrusted;
 
+/// Pages of the service that one list goes through at most: each may look through ten thousand tasks.
+const PAGES_MAX: usize = 1000;
+
 /// How often a task is looked at while its outcome is waited for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -48,15 +51,32 @@ pub async fn submit(args: &SubmitArgs, out: &mut impl Write) -> Result<(), Comma
     }
 }
 
-/// Lists a page of tasks.
+/// Lists a page of tasks, full if there are as many.
 pub async fn list(args: &TasksListArgs, out: &mut impl Write) -> Result<(), CommandError> {
-    let page = api(&args.client)?.list(&list_query(args)).await?;
+    let (tasks, next) = full_page(&api(&args.client)?, args).await?;
     if args.json {
-        return print_json(&page, out);
+        return print_json(&json!({"data": tasks, "next": next}), out);
     }
-    let next = text(&page, "/next").map(str::to_owned);
-    write_list(&take_data(page), next.as_deref(), out).context("could not print")?;
+    write_list(&tasks, next.as_deref(), out).context("could not print")?;
     Ok(())
+}
+
+/// What is rare may be spread thinly over many pages of the service: goes on until there are as many tasks as asked for.
+async fn full_page(
+    api: &Api,
+    args: &TasksListArgs,
+) -> Result<(Vec<Value>, Option<String>), CommandError> {
+    let (mut tasks, mut next) = (Vec::new(), args.cursor.clone());
+    for _ in 0..PAGES_MAX {
+        let missing = usize::from(args.limit) - tasks.len();
+        let page = api.list(&list_query(args, missing, next)).await?;
+        next = text(&page, "/next").map(str::to_owned);
+        tasks.extend(take_data(page));
+        if next.is_none() || tasks.len() >= usize::from(args.limit) {
+            break;
+        }
+    }
+    Ok((tasks, next))
 }
 
 fn api(args: &ClientArgs) -> Result<Api, CommandError> {
@@ -92,7 +112,11 @@ async fn outcome(api: &Api, mut task: Value, wait: Duration) -> Result<Value, Co
     Ok(task)
 }
 
-fn list_query(args: &TasksListArgs) -> Vec<(&'static str, String)> {
+fn list_query(
+    args: &TasksListArgs,
+    limit: usize,
+    cursor: Option<String>,
+) -> Vec<(&'static str, String)> {
     let query = [
         ("status", args.status.clone()),
         ("client", args.client_name.clone()),
@@ -100,8 +124,8 @@ fn list_query(args: &TasksListArgs) -> Vec<(&'static str, String)> {
             "created_after",
             args.created_after.map(|time| time.to_string()),
         ),
-        ("limit", Some(args.limit.to_string())),
-        ("cursor", args.cursor.clone()),
+        ("limit", Some(limit.to_string())),
+        ("cursor", cursor),
     ];
     let given = query.into_iter();
     given
@@ -111,7 +135,8 @@ fn list_query(args: &TasksListArgs) -> Vec<(&'static str, String)> {
 
 fn write_list(tasks: &[Value], next: Option<&str>, out: &mut impl Write) -> std::io::Result<()> {
     if tasks.is_empty() {
-        return writeln!(out, "no tasks");
+        writeln!(out, "no tasks")?;
+        return write_more(next, out);
     }
     let header = ["task", "state", "told by", "client", "submitted", "after"];
     let mut table = table(header, &[5]);
@@ -127,8 +152,12 @@ fn write_list(tasks: &[Value], next: Option<&str>, out: &mut impl Write) -> std:
         ]);
     }
     writeln!(out, "{}", table.trim_fmt())?;
+    write_more(next, out)
+}
+
+fn write_more(next: Option<&str>, out: &mut impl Write) -> std::io::Result<()> {
     match next {
-        Some(cursor) => writeln!(out, "there are more: --cursor {}", Untrusted(cursor)),
+        Some(cursor) => writeln!(out, "there may be more: --cursor {}", Untrusted(cursor)),
         None => Ok(()),
     }
 }

@@ -169,9 +169,9 @@ impl Desk {
         self.database.row(sql, &[submit.bind()]).await
     }
 
-    /// Whether EvoLink is asked at once. The clock stands still, so that a poll that has been made was due.
+    /// Whether EvoLink is asked at once. The clock stands still, so that a poll that has been begun was due.
     pub async fn is_due(&mut self, submit: &Submit) -> bool {
-        let sql = "SELECT polls > 0 OR coalesce(next_poll_at <= $2, false) FROM task WHERE submission_id = $1";
+        let sql = "SELECT polled_at IS NOT NULL OR coalesce(next_poll_at <= $2, false) FROM task WHERE submission_id = $1";
         let now = Bind::Int(self.app.clock.now().as_millis());
         self.database.value(sql, &[submit.bind(), now]).await
     }

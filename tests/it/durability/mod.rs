@@ -7,6 +7,7 @@ mod fsync;
 mod full;
 mod kill;
 pub mod load;
+mod log;
 mod power;
 pub mod receiver;
 mod recorder;

@@ -37,7 +37,7 @@ pub struct Place {
 pub struct Receiver {
     child: Child,
     public: SocketAddr,
-    internal: SocketAddr,
+    pub internal: SocketAddr,
     pub http: reqwest::Client,
     pub token: String,
     pub certificate_pem: String,
@@ -109,10 +109,10 @@ impl Place {
         // An address of its own, so that its ports are free and stay the same over restarts.
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = std::process::id() * 8 + STARTED.fetch_add(1, Ordering::Relaxed);
-        // Neither network nor broadcast of anything: the last byte is 1 to 254.
-        let (low, rest) = (number % 254 + 1, number / 254);
-        let [_, high, middle, low] = (rest << 8 | low).to_be_bytes();
-        let address = Ipv4Addr::new(127, high | 0x80, middle, low);
+        // Not the first nor the last of a network, and no two numbers the same.
+        let part = |value: u32| u8::try_from(value % 250 + 1).unwrap();
+        let high = u8::try_from(number / 62_500 % 128).unwrap() | 0x80;
+        let address = Ipv4Addr::new(127, high, part(number / 250), part(number));
         let (public, internal) = (
             SocketAddr::from((address, PUBLIC_PORT)),
             SocketAddr::from((address, INTERNAL_PORT)),

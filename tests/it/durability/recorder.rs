@@ -275,3 +275,39 @@ async fn a_refusal_that_is_told_twice_does_not_free_the_key_of_the_next_try() {
     stop.cancel();
     worker.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_due_poll_is_claimed_once_and_again_only_after_its_lease() {
+    let (bench, worker) = Bench::new().await;
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(worker.run(stop.clone()));
+    bench.recorder.record(entry("task-0", "due")).await.unwrap();
+    let id: String = bench
+        .database
+        .value("SELECT submission_id FROM task", &[])
+        .await;
+    let claim = |lease| {
+        let submission_id = id.parse().unwrap();
+        bench.recorder.record(Entry::PollBegun {
+            submission_id,
+            lease,
+        })
+    };
+    let long = Duration::from_hours(1);
+    assert_eq!(
+        claim(long).await.unwrap(),
+        Receipt::NotDue,
+        "before its time"
+    );
+    let due = "UPDATE task SET next_poll_at = 1";
+    bench.database.execute(due).await;
+    assert_eq!(claim(Duration::ZERO).await.unwrap(), Receipt::Done);
+    assert_eq!(
+        claim(long).await.unwrap(),
+        Receipt::Done,
+        "its lease is over"
+    );
+    assert_eq!(claim(long).await.unwrap(), Receipt::NotDue, "it is claimed");
+    stop.cancel();
+    running.await.unwrap();
+}

@@ -2,11 +2,14 @@
 
 mod answers;
 mod bounds;
+mod deadline;
 mod envelope;
 mod history;
 mod idempotency;
 mod keys;
 mod lists;
+mod pages;
+mod plans;
 mod reads;
 mod unanswered;
 

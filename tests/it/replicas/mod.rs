@@ -1,6 +1,8 @@
 //! Several receivers on one PostgreSQL: any of them may take what comes, and together they are one.
 
+mod access;
 mod callbacks;
+mod check;
 mod outage;
 mod polls;
 mod processes;

@@ -1,10 +1,15 @@
-//! All replicas look for overdue tasks, and each task is asked about by one of them.
+//! However many replicas there are, EvoLink is asked as often as by one, and its answers count as those to one.
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use evolink_receiver::domain::callback_token::Subject;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
 
-use super::Replicas;
+use super::{Replicas, completed};
+use crate::support::app::{TestApp, TestAppBuilder};
+use crate::support::raw_server::{RawServer, http};
+use crate::support::store::TestStore;
 use crate::support::until::until;
 
 /// Many, so that replicas meet at some of them.
@@ -12,6 +17,78 @@ const TASKS: usize = 40;
 
 /// Three looks of a reconciler: enough for a second question to come.
 const SOME_TICKS: Duration = Duration::from_millis(1800);
+
+const ID: &str = "task-unified-1757165031-polled00";
+
+/// EvoLink takes so long for an answer. Each reconciler looks several times meanwhile.
+const ANSWER_AFTER: Duration = Duration::from_millis(1500);
+
+/// Two answers and some: enough for what must not happen to happen.
+const A_WHILE: Duration = Duration::from_millis(3500);
+
+/// Three receivers in front of an EvoLink that accepts `ID` and has this answer to every poll, after one submit.
+async fn overdue(poll: Vec<u8>) -> Option<([TestApp; 3], RawServer)> {
+    let store = TestStore::on_postgres()?;
+    let pending = http(
+        200,
+        &[],
+        &json!({"id": ID, "status": "pending"}).to_string(),
+    );
+    let evolink = RawServer::start_slow(ANSWER_AFTER, move |request| {
+        if request.starts_with("POST ") {
+            pending.clone()
+        } else {
+            poll.clone()
+        }
+    })
+    .await;
+    let url = evolink.url.parse().unwrap();
+    let builder = TestAppBuilder::new(tempfile::tempdir().unwrap(), store)
+        .with_manual_clock()
+        .with(|config| config.evolink.base_url = url);
+    let apps = [
+        builder.clone().start().await,
+        builder.clone().start().await,
+        builder.start().await,
+    ];
+    apps[0].submitted("a").await;
+    Some((apps, evolink))
+}
+
+fn polls(evolink: &RawServer) -> usize {
+    let requests = evolink.requests();
+    requests
+        .iter()
+        .filter(|request| request.starts_with("GET "))
+        .count()
+}
+
+/// Waits until `count` polls were recorded, and a while longer.
+async fn recorded(app: &TestApp, count: i64) {
+    let database = app.database().await;
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while database.value::<i64>("SELECT polls FROM task", &[]).await < count {
+        assert!(Instant::now() < deadline, "the poll was not recorded");
+        sleep(Duration::from_millis(20)).await;
+    }
+    sleep(A_WHILE).await;
+}
+
+/// Moves the clock to one poll after the other; before the last of `polls` the task is as it was, then `ends_as`.
+async fn follow(poll: Vec<u8>, ends_as: &str) {
+    let Some((apps, evolink)) = overdue(poll).await else {
+        return;
+    };
+    let gaps = [15, 3, 6].map(Duration::from_secs);
+    for (number, gap) in (1..).zip(gaps) {
+        apps[0].clock.advance(gap);
+        recorded(&apps[0], number).await;
+        assert_eq!(polls(&evolink), usize::try_from(number).unwrap());
+        let (_, task) = apps[1].get(&format!("/v1/tasks/{ID}")).await;
+        let expected = if number < 3 { "pending" } else { ends_as };
+        assert_eq!(task["receiver"]["state"], expected, "after poll {number}");
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn an_overdue_task_is_asked_about_by_one_of_three() {
@@ -29,4 +106,46 @@ async fn an_overdue_task_is_asked_about_by_one_of_three() {
     // They were answered 500, and the next is due in 3 s, which this clock does not reach.
     assert_eq!(queries(), TASKS);
     replicas.assert_well().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e8_a_task_is_given_up_after_three_answers_not_after_one_to_each_of_three() {
+    follow(http(404, &[], "{}"), "unresolved").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b6_completed_without_results_is_believed_the_third_time_not_when_three_hear_it_once() {
+    let empty = json!({"id": ID, "status": "completed", "results": []});
+    follow(http(200, &[], &empty.to_string()), "completed").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outcome_that_was_polled_is_one_event() {
+    let Some((apps, evolink)) = overdue(http(200, &[], &completed(ID))).await else {
+        return;
+    };
+    apps[2].clock.advance(Duration::from_secs(15));
+    recorded(&apps[2], 1).await;
+    assert_eq!(polls(&evolink), 1);
+    let sql = "SELECT type FROM event ORDER BY seq";
+    let types: Vec<String> = apps[2].database().await.values(sql, &[]).await;
+    assert_eq!(types, ["task.submitted", "task.completed"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_during_a_poll_and_is_doubtful_brings_no_second_one_beside_it() {
+    let processing = json!({"id": ID, "status": "processing", "progress": 10});
+    let processing = http(200, &[], &processing.to_string());
+    let Some((apps, evolink)) = overdue(processing).await else {
+        return;
+    };
+    let (_, task) = apps[0].get(&format!("/v1/tasks/{ID}")).await;
+    let id = task["receiver"]["submission_id"].as_str().unwrap();
+    let token = apps[0].token(&Subject::Submission(id.parse().unwrap()));
+    apps[0].clock.advance(Duration::from_secs(15));
+    until("the poll", || polls(&evolink) == 1).await;
+    let (status, _) = apps[1].callback(&token, "no task body").await;
+    assert_eq!(status, 400);
+    recorded(&apps[0], 1).await;
+    assert_eq!(polls(&evolink), 1, "the clock stands still");
 }

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use super::echo::{EchoServer, HELLO};
 use super::raw::{RawClient, client_config};
 
+#[derive(Clone, Debug)]
 pub struct Pem {
     pub cert: String,
     pub key: String,

@@ -8,5 +8,6 @@ pub mod needs;
 pub mod postgres;
 pub mod raw;
 pub mod raw_server;
+pub mod shelf;
 pub mod store;
 pub mod until;

@@ -3,10 +3,12 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 
 const REQUEST_BYTES_MAX: usize = 256 * 1024;
@@ -23,6 +25,23 @@ pub enum End {
 /// What to send for a request, head and body.
 type Answers = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
 
+#[derive(Clone)]
+struct Answering {
+    answers: Answers,
+    delay: Duration,
+    end: End,
+}
+
+impl Answering {
+    fn at_once(answers: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static, end: End) -> Self {
+        Self {
+            answers: Arc::new(answers),
+            delay: Duration::ZERO,
+            end,
+        }
+    }
+}
+
 pub struct RawServer {
     pub url: String,
     requests: Arc<Mutex<Vec<String>>>,
@@ -36,19 +55,33 @@ impl RawServer {
         Self::start_with(bytes, end, None).await
     }
 
+    /// Takes so long for each answer, which is as `answers` says.
+    pub async fn start_slow(
+        delay: Duration,
+        answers: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
+        let slowly = Answering {
+            answers: Arc::new(answers),
+            delay,
+            end: End::Close,
+        };
+        Self::serve_all(slowly, None).await
+    }
+
     /// Answers each request as `answers` says.
     pub async fn start_answering(
         answers: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
         end: End,
     ) -> Self {
-        Self::serve_all(Arc::new(answers), end, None).await
+        Self::serve_all(Answering::at_once(answers, end), None).await
     }
 
     pub async fn start_with(bytes: Vec<u8>, end: End, tls: Option<TlsAcceptor>) -> Self {
-        Self::serve_all(Arc::new(move |_: &str| bytes.clone()), end, tls).await
+        let answering = Answering::at_once(move |_| bytes.clone(), end);
+        Self::serve_all(answering, tls).await
     }
 
-    async fn serve_all(answers: Answers, end: End, tls: Option<TlsAcceptor>) -> Self {
+    async fn serve_all(answering: Answering, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -60,12 +93,12 @@ impl RawServer {
             let mut open = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::Relaxed);
-                let (answers, log, tls) = (Arc::clone(&answers), Arc::clone(&log), tls.clone());
+                let (answering, log, tls) = (answering.clone(), Arc::clone(&log), tls.clone());
                 open.spawn(async move {
-                    if matches!(end, End::Reset) {
+                    if matches!(answering.end, End::Reset) {
                         stream.set_zero_linger().unwrap();
                     }
-                    serve(stream, tls, &answers, end, &log).await;
+                    serve(stream, tls, &answering, &log).await;
                 });
             }
         });
@@ -104,15 +137,14 @@ pub fn http(status: u16, headers: &[&str], body: &str) -> Vec<u8> {
 async fn serve(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
-    answers: &Answers,
-    end: End,
+    answering: &Answering,
     log: &Mutex<Vec<String>>,
 ) {
     match tls {
-        None => answer_all(stream, answers, end, log).await,
+        None => answer_all(stream, answering, log).await,
         Some(tls) => {
             if let Ok(stream) = tls.accept(stream).await {
-                answer_all(stream, answers, end, log).await;
+                answer_all(stream, answering, log).await;
             }
         }
     }
@@ -120,17 +152,17 @@ async fn serve(
 
 async fn answer_all(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    answers: &Answers,
-    end: End,
+    answering: &Answering,
     log: &Mutex<Vec<String>>,
 ) {
     while let Some(request) = read_request(&mut stream).await {
-        let bytes = answers(&request);
+        let bytes = (answering.answers)(&request);
         log.lock().unwrap().push(request);
+        sleep(answering.delay).await;
         // The client may have had enough, and closed.
         let _ = stream.write_all(&bytes).await;
         let _ = stream.flush().await;
-        match end {
+        match answering.end {
             End::Open => {}
             End::Reset => return,
             End::Close => {

@@ -1,27 +1,31 @@
 //! A PostgreSQL server for a test alone: real, in a folder of its own, on loopback; gone when dropped, and when the test's
 //! process ends in whatever way.
 
+mod machine;
+mod options;
+
 use std::fs::{self, File};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::fs::chown;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, geteuid, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
+
+use machine::{USER, as_user, binaries, other_user};
+pub use options::{Guard, Options};
 
 use super::app::free_port;
 use super::needs::{self, Root};
 
 /// Far above any time under test: reaching it means that it will never happen.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// The server's own user, which it runs as if the test is root: it refuses to be root itself.
-const USER: &str = "postgres";
 
 /// Nothing is waited for that a throw-away cluster could lose in a power cut.
 const CARELESS: [&str; 4] = [
@@ -30,33 +34,6 @@ const CARELESS: [&str; 4] = [
     "wal_level=minimal",
     "max_wal_senders=0",
 ];
-
-/// What kind of server.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Whether a commit waits for the disk, as it does in earnest.
-    pub is_durable: bool,
-    pub listen: IpAddr,
-    /// Command and arguments before the server's own, such as `ip netns exec NAME`.
-    pub launcher: Vec<String>,
-}
-
-impl Options {
-    pub fn quick() -> Self {
-        Self {
-            is_durable: false,
-            listen: Ipv4Addr::LOCALHOST.into(),
-            launcher: Vec::new(),
-        }
-    }
-
-    pub fn durable() -> Self {
-        Self {
-            is_durable: true,
-            ..Self::quick()
-        }
-    }
-}
 
 /// A data directory with its server, which may be stopped, killed and started again.
 pub struct Cluster {
@@ -103,7 +80,15 @@ impl Cluster {
 
     /// What a receiver's `store.url` is for a database in here.
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://{USER}@{}/{database}", self.address)
+        let Some(guard) = &self.options.guard else {
+            return format!("postgres://{USER}@{}/{database}", self.address);
+        };
+        format!(
+            "postgres://{USER}:{}@localhost:{}/{database}?sslmode=verify-full&sslrootcert={}",
+            guard.password,
+            self.address.port(),
+            self.folder.path().join("tls.crt").display()
+        )
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -188,6 +173,49 @@ impl Cluster {
         let made = command.current_dir(self.folder.path()).output().unwrap();
         let said = String::from_utf8_lossy(&made.stderr);
         assert!(made.status.success(), "initdb: {said}");
+        if let Some(guard) = &self.options.guard {
+            self.put(
+                "data/pg_hba.conf",
+                "local all all trust\nhostssl all all all scram-sha-256\n",
+            );
+            self.put("tls.crt", &guard.certificate.cert);
+            self.put("tls.key", &guard.certificate.key);
+            self.set_password(&guard.password);
+        }
+    }
+
+    /// Before the first start: a server for this one statement.
+    fn set_password(&self, password: &str) {
+        let mut command = as_user(&[]);
+        command.arg(self.binaries.join("postgres"));
+        command
+            .args(["--single", "-D"])
+            .arg(self.data())
+            .arg("postgres");
+        command.current_dir(self.folder.path());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut server = command.spawn().unwrap();
+        let statement = format!("ALTER ROLE {USER} PASSWORD '{password}'\n");
+        server
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(statement.as_bytes())
+            .unwrap();
+        assert!(server.wait().unwrap().success());
+    }
+
+    /// Writes a file that is the server's and nobody else's.
+    fn put(&self, name: &str, text: &str) {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        if let Some((user, group)) = other_user() {
+            chown(&path, Some(user), Some(group)).unwrap();
+        }
     }
 
     fn launch(&self) -> Postmaster {
@@ -209,6 +237,11 @@ impl Cluster {
         let careless = CARELESS.into_iter().filter(|_| !self.options.is_durable);
         for setting in settings.chain(careless) {
             command.args(["-c", setting]);
+        }
+        if self.options.guard.is_some() {
+            for setting in ["cert_file=../tls.crt", "key_file=../tls.key"] {
+                command.args(["-c", "ssl=on", "-c", &format!("ssl_{setting}")]);
+            }
         }
         command.current_dir(self.folder.path()).stdin(Stdio::null());
         command.stdout(open()).stderr(open());
@@ -242,52 +275,4 @@ impl Drop for Cluster {
             let _ = postmaster.keeper.join();
         }
     }
-}
-
-/// A command that runs as the server's user and is told to quit when the thread that started it ends.
-fn as_user(launcher: &[String]) -> Command {
-    let mut words = launcher.to_vec();
-    words.extend(["setpriv".to_owned(), "--pdeathsig=QUIT".to_owned()]);
-    if other_user().is_some() {
-        let user = ["--reuid", USER, "--regid", USER, "--init-groups"];
-        words.extend(user.map(str::to_owned));
-    }
-    let mut command = Command::new(&words[0]);
-    command.args(&words[1..]).arg("--");
-    command
-}
-
-/// User and group to change to, if the test is root.
-fn other_user() -> Option<(u32, u32)> {
-    if !geteuid().is_root() {
-        return None;
-    }
-    let users = fs::read_to_string("/etc/passwd").unwrap();
-    let line = users
-        .lines()
-        .find_map(|line| line.strip_prefix(USER)?.strip_prefix(':'))
-        .expect("the server's package made its user");
-    let mut fields = line.split(':').skip(1);
-    let mut number = || fields.next()?.parse().ok();
-    Some((number()?, number()?))
-}
-
-/// The folder of the newest server here, or of the one in the path.
-fn binaries() -> Option<PathBuf> {
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
-    let newest = versions
-        .filter_map(|entry| {
-            let path = entry.ok()?.path();
-            let version: u32 = path.file_name()?.to_str()?.parse().ok()?;
-            Some((version, path.join("bin")))
-        })
-        .filter(|(_, path)| has_server(path))
-        .max();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let in_path = || std::env::split_paths(&path).find(|path| has_server(path));
-    newest.map(|(_, path)| path).or_else(in_path)
-}
-
-fn has_server(folder: &Path) -> bool {
-    folder.join("postgres").is_file() && folder.join("initdb").is_file()
 }

@@ -1,0 +1,170 @@
+//! The members of one JSON object that this program reads, left where they stand in its text; all others are checked and
+//! passed over. A callback is judged by these: a map of all its members is made only for whoever is shown the task
+//! (`json::Fields`). Both keep the same rules, for both are read by `json::parse_object`.
+
+use std::fmt;
+
+use serde::de::{self, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::json::{JsonError, READ_KEYS, REPEATED_KEY, parse_object};
+
+/// One place for each of `READ_KEYS`.
+#[derive(Default)]
+pub(super) struct Members<'a>([Option<&'a RawValue>; READ_KEYS.len()]);
+
+impl<'a> Members<'a> {
+    /// By rule B4.
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, JsonError> {
+        parse_object(bytes)
+    }
+
+    pub(super) fn contains(&self, key: &str) -> bool {
+        self.value(key).is_some()
+    }
+
+    /// The value of `key` as a `T`; `None` if it is absent or something else.
+    pub(super) fn read<T: Deserialize<'a>>(&self, key: &str) -> Option<T> {
+        serde_json::from_str(self.text(key)?).ok()
+    }
+
+    /// The text of the value of `key`.
+    pub(super) fn text(&self, key: &str) -> Option<&'a str> {
+        self.value(key).map(RawValue::get)
+    }
+
+    fn value(&self, key: &str) -> Option<&'a RawValue> {
+        self.0[place(key)?]
+    }
+}
+
+fn place(key: &str) -> Option<usize> {
+    READ_KEYS.iter().position(|read| *read == key)
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let mut members = Members::default();
+        while let Some(Place(place)) = entries.next_key()? {
+            let Some(place) = place else {
+                entries.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let value = entries.next_value()?;
+            if members.0[place].replace(value).is_some() {
+                return Err(de::Error::custom(REPEATED_KEY));
+            }
+        }
+        Ok(members)
+    }
+}
+
+/// Where a key stands in `READ_KEYS`, its escapes resolved.
+struct Place(Option<usize>);
+
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(PlaceVisitor)
+    }
+}
+
+struct PlaceVisitor;
+
+impl Visitor<'_> for PlaceVisitor {
+    type Value = Place;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: de::Error>(self, key: &str) -> Result<Place, E> {
+        Ok(Place(place(key)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::json::Fields;
+
+    /// Pieces that a JSON object, or nearly one, is made of.
+    fn piece() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            " ",
+            "\"id\"",
+            "\"status\"",
+            "\"x\"",
+            "\"\\u0069d\"",
+            "\"\\ud83d\"",
+            "\"data\"",
+            "{\"id\":1}",
+            "1e400",
+            "-",
+            "null",
+            "\"id\":\"a\",",
+            "\"x\":[{}],",
+            "\u{feff}",
+            "\u{0}",
+        ])
+    }
+
+    /// Mostly well-formed: members in braces.
+    fn member() -> impl Strategy<Value = String> {
+        let key = prop::sample::select(vec!["id", "\\u0069d", "status", "x", "data", "results"]);
+        let value = prop::sample::select(vec![
+            "1",
+            "\"a\"",
+            "{\"id\":2}",
+            "[[]]",
+            "\"\\ude00\"",
+            "1e400",
+            "tru",
+        ]);
+        (key, value).prop_map(|(key, value)| format!("\"{key}\":{value}"))
+    }
+
+    fn object() -> impl Strategy<Value = String> {
+        prop_oneof![
+            vec(piece(), 0..12).prop_map(|pieces| pieces.concat()),
+            vec(member(), 0..5).prop_map(|members| format!("{{{}}}", members.join(" , "))),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_is_what_is_shown(text in object()) {
+            let members = Members::parse(text.as_bytes());
+            let fields = Fields::parse(text.as_bytes());
+            prop_assert_eq!(members.as_ref().err(), fields.as_ref().err());
+            if let (Ok(members), Ok(fields)) = (members, fields) {
+                for key in READ_KEYS {
+                    prop_assert_eq!(members.text(key), fields.text(key));
+                }
+            }
+        }
+    }
+}

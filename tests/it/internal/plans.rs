@@ -1,0 +1,94 @@
+//! How the databases answer what is asked of them: by an index, in its order. Whatever goes through a whole table, or sorts
+//! what it found, becomes slow with the years.
+
+use evolink_receiver::store::{Store, history, reads};
+
+use crate::support::database::Database;
+use crate::support::shelf;
+use crate::support::store::TestStore;
+
+/// By which index each is to be answered, as SQLite names it and PostgreSQL.
+const INDEXES: [[&str; 2]; 11] = [
+    ["sqlite_autoindex_task_2", "task_task_id_key"],
+    ["sqlite_autoindex_task_1", "task_submission_id_key"],
+    ["sqlite_autoindex_task_1", "task_submission_id_key"],
+    ["task_state", "task_state"],
+    ["sqlite_autoindex_task_1", "task_submission_id_key"],
+    ["task_state", "task_state"],
+    ["task_due", "task_due"],
+    ["task_state", "task_state"],
+    ["INTEGER PRIMARY KEY", "observation_pkey"],
+    ["event_of_task", "event_of_task"],
+    ["INTEGER PRIMARY KEY", "observation_pkey"],
+];
+
+/// What shows in a plan that goes through all there is.
+const SCANS: [&str; 2] = ["SCAN ", "Seq Scan"];
+
+/// And in one that sorts what it finds before it gives the first.
+const SORTS: [&str; 3] = ["TEMP B-TREE", "Sort", "Bitmap"];
+
+/// How the database would run a statement of the readers, with `types` for parameters.
+async fn plan(database: &Database, sql: &str, types: &str) -> String {
+    let lines = if database.is_postgres() {
+        let nulls = vec!["NULL"; types.split(',').count()].join(", ");
+        let prepare = format!("PREPARE p ({types}) AS {sql}");
+        database.execute(&prepare).await;
+        let explain = format!("EXPLAIN (COSTS OFF) EXECUTE p ({nulls})");
+        let lines = database.values::<String>(&explain, &[]).await;
+        database.execute("DEALLOCATE p").await;
+        lines
+    } else {
+        let explain = format!("EXPLAIN QUERY PLAN {sql}");
+        let rows = database.rows::<(i64, i64, i64, String)>(&explain, &[]);
+        rows.await.into_iter().map(|(.., line)| line).collect()
+    };
+    lines.join("\n")
+}
+
+/// The plans that are not as they should be.
+async fn slow_plans(database: &Database) -> Vec<String> {
+    let mut slow = Vec::new();
+    let statements = [&reads::STATEMENTS[..], &history::STATEMENTS].concat();
+    assert_eq!(statements.len(), INDEXES.len());
+    for ((sql, types), index) in statements.into_iter().zip(INDEXES) {
+        let plan = plan(database, sql, types).await;
+        let has = |words: &[&str]| words.iter().any(|word| plan.contains(word));
+        // The rows of one task are few.
+        let is_of_one_task = history::STATEMENTS.contains(&(sql, types));
+        if has(&SCANS)
+            || (has(&SORTS) && !is_of_one_task)
+            || !plan.contains(database.either(index[0], index[1]))
+        {
+            slow.push(format!("{sql}\n{plan}"));
+        }
+    }
+    slow
+}
+
+#[tokio::test]
+async fn every_question_is_answered_from_an_index() {
+    let home = TestStore::new();
+    let store = Store::open(home.url()).await.unwrap();
+    let database = home.connect().await;
+    if database.is_postgres() {
+        // As the receiver's own sessions: a plan for any parameters, whatever the size of the tables.
+        let settings = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off";
+        database.execute(settings).await;
+    }
+    // A plan that is made for an empty store is kept while it fills.
+    let slow = slow_plans(&database).await;
+    assert!(slow.is_empty(), "empty: {}", slow.join("\n\n"));
+    shelf::fill(&database).await;
+    let slow = slow_plans(&database).await;
+    assert!(slow.is_empty(), "full: {}", slow.join("\n\n"));
+    for index in ["task_due", "task_state", "event_of_task"] {
+        database.execute("BEGIN").await;
+        database.execute(&format!("DROP INDEX {index}")).await;
+        let slow = slow_plans(&database).await;
+        assert!(!slow.is_empty(), "{index} is missing, and no plan shows it");
+        database.execute("ROLLBACK").await;
+    }
+    database.close().await;
+    store.close().await;
+}

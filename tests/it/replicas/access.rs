@@ -1,0 +1,97 @@
+//! A server that lets nobody in without TLS and a password.
+
+use std::path::Path;
+
+use evolink_receiver::config::Config;
+use evolink_receiver::exit::Exit;
+use url::Url;
+
+use super::completed;
+use crate::support::app::TestAppBuilder;
+use crate::support::certificates::Pem;
+use crate::support::postgres::{Cluster, Guard, Options};
+use crate::support::store::TestStore;
+
+const PASSWORD: &str = "canary-database-password";
+
+type Change = Box<dyn FnOnce(&mut Config)>;
+
+/// A receiver that is to use `cluster`, and its `store.url` without the password, which is in a file.
+async fn builder(cluster: &Cluster) -> (TestAppBuilder, Url) {
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    std::fs::write(&password, format!("{PASSWORD}\n")).unwrap();
+    let store = TestStore::on_cluster(cluster).await;
+    let mut url = Url::parse(store.url()).unwrap();
+    url.set_password(None).unwrap();
+    let builder = TestAppBuilder::new(folder, store).with(|config| {
+        config.store.url = url.to_string();
+        config.store.password_file = Some(password);
+    });
+    (builder, url)
+}
+
+async fn guarded() -> Option<Cluster> {
+    let guard = Guard {
+        password: PASSWORD.to_owned(),
+        certificate: Pem::good(),
+    };
+    Cluster::start(Options {
+        guard: Some(guard),
+        ..Options::quick()
+    })
+    .await
+}
+
+#[tokio::test]
+async fn with_the_password_of_a_file_all_connections_are_made_over_verified_tls() {
+    let Some(cluster) = guarded().await else {
+        return;
+    };
+    let (builder, _) = builder(&cluster).await;
+    let app = builder.start().await;
+    let token = app.standing_token("shop");
+    let body = completed("task-unified-1757165031-guarded0");
+    assert_eq!(app.callback_result(&token, body).await, "recorded");
+    assert_eq!(app.get("/v1/tasks").await.0, 200);
+    let sql = "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'evolink-receiver'";
+    let are_encrypted: Vec<bool> = app.database().await.values(sql, &[]).await;
+    assert!(are_encrypted.len() >= 2, "one writes, others read");
+    assert!(are_encrypted.iter().all(|is| *is), "{are_encrypted:?}");
+    assert!(!format!("{:?}", app.config).contains("canary-database"));
+}
+
+#[tokio::test]
+async fn whoever_is_not_let_in_is_told_why_and_not_the_password() {
+    let Some(cluster) = guarded().await else {
+        return;
+    };
+    let (builder, url) = builder(&cluster).await;
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("other.crt");
+    std::fs::write(&other, Pem::good().cert).unwrap();
+    let wrong = folder.path().join("wrong");
+    std::fs::write(&wrong, "canary-database-guess").unwrap();
+    let with_query = |query: &str| {
+        let mut url = url.clone();
+        url.set_query(Some(query));
+        move |config: &mut Config| config.store.url = url.to_string()
+    };
+    let roots = |file: &Path| format!("sslmode=verify-full&sslrootcert={}", file.display());
+    let wrong_password = move |config: &mut Config| config.store.password_file = Some(wrong);
+    let refused: [(&str, Change); 3] = [
+        ("a wrong password", Box::new(wrong_password)),
+        ("another root", Box::new(with_query(&roots(&other)))),
+        ("no TLS", Box::new(with_query("sslmode=disable"))),
+    ];
+    for (what, change) in refused {
+        let built = builder.clone().with(change).try_build().await;
+        let refusal = built.err().expect(what);
+        assert_eq!(refusal.exit, Exit::Unavailable, "{what}: {refusal}");
+        let message = refusal.to_string();
+        println!("{what}: {message}");
+        assert!(message.contains("localhost"), "{what}: {message}");
+        assert!(!message.contains("canary-database"), "{what}: {message}");
+    }
+    assert!(builder.try_build().await.is_ok(), "as it was meant");
+}

@@ -1,0 +1,86 @@
+//! A store full of tasks, put there at once, for what shows only when there are many.
+
+use evolink_receiver::domain::ids::SubmissionId;
+use evolink_receiver::domain::timestamp::Timestamp;
+
+use super::app::START;
+use super::database::Database;
+
+/// More than one page of a list goes through.
+pub const TASKS: i64 = 12_000;
+
+/// As many are made in one millisecond.
+pub const TIES: i64 = 5;
+
+/// A task on the shelf.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub submission_id: SubmissionId,
+    pub state: &'static str,
+    pub client: &'static str,
+    pub at: Timestamp,
+}
+
+/// Fills `database`, whose schema is there; gives the tasks, the newest first.
+pub async fn fill(database: &Database) -> Vec<Stored> {
+    let tasks: Vec<Stored> = (0..TASKS).map(task).collect();
+    for (nth, chunk) in tasks.chunks(1000).enumerate() {
+        let rows = chunk.iter().enumerate();
+        let rows: Vec<String> = rows
+            .map(|(at, task)| task.row(nth * 1000 + at + 1))
+            .collect();
+        database
+            .execute(&format!(
+                "INSERT INTO task (seq, submission_id, task_id, origin, client, state, progress, observations, submitted_at,
+                    outcome_at, next_poll_at, polls, empty_polls, missed_polls) VALUES {}",
+                rows.join(", ")
+            ))
+            .await;
+    }
+    if database.is_postgres() {
+        database.execute("ANALYZE").await;
+    }
+    tasks.into_iter().rev().collect()
+}
+
+/// The `n`th: mostly completed, some failed, the first three of a kind that is never seen again.
+fn task(n: i64) -> Stored {
+    let at = Timestamp::from_millis(START.as_millis() + n / TIES);
+    let time = format!("{:012x}", at.as_millis());
+    let id = format!("{}-{}-7000-8000-{n:012x}", &time[..8], &time[8..]);
+    let state = match n {
+        0..3 => "unresolved",
+        _ if n % 50 == 7 => "failed",
+        _ if n % 1000 == 9 => "processing",
+        _ => "completed",
+    };
+    let client = match n {
+        1 | 2 | 4 => "rare",
+        _ if n % 3 == 0 => "batch",
+        _ => "web",
+    };
+    Stored {
+        submission_id: id.parse().unwrap(),
+        state,
+        client,
+        at,
+    }
+}
+
+impl Stored {
+    fn row(&self, seq: usize) -> String {
+        let (id, state, client) = (self.submission_id, self.state, self.client);
+        let at = self.at.as_millis();
+        let outcome_at = match state {
+            "completed" | "failed" => at.to_string(),
+            _ => "NULL".to_owned(),
+        };
+        let next_poll_at = match state {
+            "processing" => at.to_string(),
+            _ => "NULL".to_owned(),
+        };
+        format!(
+            "({seq}, '{id}', 'task-{seq}', 'submit', '{client}', '{state}', 0, 0, {at}, {outcome_at}, {next_poll_at}, 0, 0, 0)"
+        )
+    }
+}
