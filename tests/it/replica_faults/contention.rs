@@ -9,6 +9,9 @@ use crate::support::database::Database;
 
 const STRICT: &str = "ALTER DATABASE % SET default_transaction_isolation = 'serializable'";
 
+const TAKE_TURN: &str =
+    "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT 1 FROM recorder_turn FOR UPDATE";
+
 /// Longer than a batch may take.
 const TURN_HELD: Duration = Duration::from_secs(6);
 
@@ -43,10 +46,10 @@ async fn a_transaction_that_the_server_refuses_is_never_acknowledged() {
     }
     let strict_until = Instant::now();
 
-    database.execute(REFUSE).await;
+    in_our_turn(&database, REFUSE).await;
     let refusing = Duration::from_secs(rounds(2, 30).into());
     sleep(refusing).await;
-    database.execute(STOP_REFUSING).await;
+    in_our_turn(&database, STOP_REFUSING).await;
     load.is_acknowledged_at(&[0, 1, 2]).await;
 
     let ended = end_sessions(&database, &mut random, rounds(30, 400)).await;
@@ -58,6 +61,7 @@ async fn a_transaction_that_the_server_refuses_is_never_acknowledged() {
     load.is_acknowledged_at(&[0, 1, 2]).await;
 
     let report = load.stop().await;
+    replicas.assert_whole(&report).await;
     report.assert_statuses();
     let longest = report.assert_in_time(|_| true);
     assert!(
@@ -69,11 +73,17 @@ async fn a_transaction_that_the_server_refuses_is_never_acknowledged() {
         "nobody waited for the turn so long that it was told to come again"
     );
     let recovery = report.recovery(let_go);
-    replicas.assert_whole(&report).await;
     println!(
         "refused for {refusing:?}, {ended} sessions ended, the turn held for {TURN_HELD:?}; the longest answer took \
          {longest:?}; back after {recovery:?}"
     );
+}
+
+/// While no recorder has a transaction under way that could want the same locks in another order.
+async fn in_our_turn(database: &Database, sql: &str) {
+    database.execute(TAKE_TURN).await;
+    database.execute(sql).await;
+    database.execute("COMMIT").await;
 }
 
 /// As an administrator does, at any moment of a transaction; gives how many.
@@ -89,9 +99,7 @@ async fn end_sessions(database: &Database, random: &mut fastrand::Rng, times: u3
 }
 
 async fn hold_the_turn(database: &Database) {
-    database
-        .execute("BEGIN ISOLATION LEVEL READ COMMITTED; SELECT 1 FROM recorder_turn FOR UPDATE")
-        .await;
+    database.execute(TAKE_TURN).await;
     // Whoever wants it waits for it, and for no other lock.
     sessions::until_there_are(database, "wait_event_type = 'Lock'", |count| count > 0).await;
     sleep(TURN_HELD).await;

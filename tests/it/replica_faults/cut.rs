@@ -51,6 +51,7 @@ async fn callers_are_answered_in_time_though_the_server_says_nothing() {
         load.is_acknowledged_at(&[0, 1, 2]).await;
     }
     let report = load.stop().await;
+    replicas.assert_whole(&report).await;
     report.assert_statuses();
     let longest = report.assert_in_time(|_| true);
     let recoveries = silent.iter().map(|(_, to)| report.recovery(*to)).max();
@@ -62,7 +63,6 @@ async fn callers_are_answered_in_time_though_the_server_says_nothing() {
             "nobody was told to come again"
         );
     }
-    replicas.assert_whole(&report).await;
     println!(
         "silent for {silences:?} s; the longest answer took {longest:?}; back after {recoveries:?} at most"
     );

@@ -41,6 +41,7 @@ async fn a_replica_frozen_in_its_turn_does_not_hold_up_the_others() {
         frozen.push((at, began, Instant::now()));
     }
     let report = any_moment(&replicas, load, &mut frozen, &mut random, rounds).await;
+    replicas.assert_whole(&report).await;
     report.assert_statuses();
     let longest = report.assert_in_time(|attempt| {
         let mut frozen = frozen.iter();
@@ -48,7 +49,6 @@ async fn a_replica_frozen_in_its_turn_does_not_hold_up_the_others() {
             attempt.at == *at && attempt.began < *to && attempt.ended() > *from
         })
     });
-    replicas.assert_whole(&report).await;
     println!(
         "{} times frozen, {rounds} of them in its turn; the others went on after {held_up:?}; the longest answer took {longest:?}",
         frozen.len()

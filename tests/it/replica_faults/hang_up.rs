@@ -17,6 +17,7 @@ use super::{Duration, Replicas, moment, sessions};
 use crate::durability::receiver::{PATIENCE, Receiver};
 use crate::durability::{check, random, rounds};
 use crate::support::database::Bind;
+use crate::support::postgres::{Cluster, Options};
 use crate::support::raw::client_config;
 use crate::support::store::TestStore;
 
@@ -109,9 +110,10 @@ fn post(path: &str, body: &str) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_hang_up_leave_no_transaction_behind() {
-    let Some(store) = TestStore::on_postgres() else {
+    let Some(cluster) = Cluster::start(Options::quick()).await else {
         return;
     };
+    let store = TestStore::on_cluster(&cluster).await;
     let (mut random, rounds) = (random(), rounds(40, 400));
     let mut replicas = Replicas::start(store).await;
     let load = replicas.load();
@@ -128,12 +130,22 @@ async fn clients_that_hang_up_leave_no_transaction_behind() {
     }
     load.is_acknowledged_at(&[0, 1, 2]).await;
     let report = load.stop().await;
+    replicas.assert_whole(&report).await;
     report.assert_statuses();
     let longest = report.assert_in_time(|_| true);
+    assert_none_was_forgotten(&cluster);
     assert_pools_are_well(&replicas).await;
-    replicas.assert_whole(&report).await;
     let cut = usize::try_from(rounds).unwrap() * AT_ONCE;
     println!("{cut} requests cut beside them; the longest answer took {longest:?}");
+}
+
+/// The server never had to end a session that stood still in a transaction.
+fn assert_none_was_forgotten(cluster: &Cluster) {
+    let log = cluster.log();
+    let mut ended = log
+        .lines()
+        .filter(|line| line.contains("idle-in-transaction"));
+    assert_eq!(ended.next(), None);
 }
 
 /// As many questions at once as there are connections and more; and there are no more sessions than there may be.
@@ -150,30 +162,33 @@ async fn assert_pools_are_well(replicas: &Replicas) {
 /// Nearer to the driver: futures are dropped at any of their steps, also those of HTTP that a client cannot reach.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn questions_and_entries_that_are_dropped_leave_no_transaction_behind() {
-    let Some(store) = TestStore::on_postgres() else {
+    let Some(cluster) = Cluster::start(Options::quick()).await else {
         return;
     };
+    let store = TestStore::on_cluster(&cluster).await;
     let (mut random, rounds) = (random(), rounds(300, 4000));
     let replica = Recording::start(store.url()).await;
     let database = store.connect().await;
     let all = TaskFilter::default();
     for number in 0..rounds {
-        let mut micros = || Duration::from_micros(random.u64(..3000));
-        let (entry, patience) = (completed(&format!("task-dropped-{number}")), micros());
-        let (asks, records) = (&replica.store, &replica.recorder);
-        let _ = tokio::join!(
-            timeout(micros(), asks.ping()),
-            timeout(micros(), asks.list_tasks(&all, 5)),
-            timeout(patience, records.record(entry)),
-        );
+        // The longer ones have the time to make a connection, the shorter ones to be cut in the middle of a question.
+        let patience = [(); 6].map(|()| moment(&mut random, Duration::from_millis(20)));
+        let entry = completed(&format!("task-dropped-{number}"));
+        let asks = patience[1..].iter().map(async |patience| {
+            let _ = timeout(*patience, replica.store.ping()).await;
+            let _ = timeout(*patience, replica.store.list_tasks(&all, 5)).await;
+        });
+        let records = timeout(patience[0], replica.recorder.record(entry));
+        let _ = tokio::join!(join_all(asks), records);
         let id = format!("task-kept-{number}");
         replica.record(&id).await;
         let sql = "SELECT count(*) FROM task WHERE task_id = $1";
         let seen: i64 = database.value(sql, &[Bind::Text(&id)]).await;
         assert_eq!(seen, 1, "{id} was acknowledged");
-        replica.store.ping().await.unwrap();
     }
     sessions::none_is_left_in_a_transaction(store.url()).await;
+    assert_none_was_forgotten(&cluster);
+    replica.store.ping().await.unwrap();
     let faults = check::faults(&store, &[]).await;
     assert!(faults.is_empty(), "{faults:#?}");
     replica.end().await;

@@ -26,8 +26,8 @@ async fn what_a_killed_replica_acknowledged_is_there() {
     }
     load.is_acknowledged_at(&[0, 1, 2]).await;
     let report = load.stop().await;
+    replicas.assert_whole(&report).await;
     report.assert_statuses();
     let longest = report.assert_in_time(|_| true);
-    replicas.assert_whole(&report).await;
     println!("{rounds} replicas killed, the longest answer took {longest:?}");
 }

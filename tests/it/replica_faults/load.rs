@@ -90,19 +90,19 @@ impl Load {
     }
 }
 
-/// A sender stays with its replica while that answers, so that a frozen one holds up a third of them only. After a
-/// failure the same callback goes to the next one.
+/// Half of the senders have a replica each that they return to, so that a frozen one does not gather them all; the others
+/// go from one to the next. After a failure the same callback goes to the next one.
 async fn send(
     number: usize,
     clients: Vec<(reqwest::Client, String)>,
     stop: Arc<AtomicBool>,
     log: Arc<Mutex<Report>>,
 ) {
-    let (mut at, mut n, mut failures) = (number % clients.len(), 0, 0);
+    let (mut n, mut failures) = (0, 0);
     while !stop.load(Ordering::Relaxed) {
         // Each task is heard of at each replica.
         let turn = usize::try_from(n).unwrap() * usize::from(number.is_multiple_of(2));
-        let target = (at + turn) % clients.len();
+        let target = (number + turn + failures) % clients.len();
         let (http, url) = &clients[target];
         let callback = callback(number, n);
         let began = Instant::now();
@@ -116,10 +116,9 @@ async fn send(
         };
         log.lock().unwrap().note(attempt, callback);
         if attempt.is_ok() {
-            n += 1;
+            (n, failures) = (n + 1, 0);
         } else {
             failures += 1;
-            at = (number + failures) % clients.len();
             sleep(BEFORE_NEXT_TRY).await;
         }
     }
@@ -161,10 +160,10 @@ impl Report {
         first.expect("it was acknowledged again") - event
     }
 
-    /// Whether somebody who was sent after `from` was told before `to` to come again.
+    /// Whether somebody was told then to come again.
     pub fn is_refused_between(&self, from: Instant, to: Instant) -> bool {
         let mut refused = self.attempts.iter();
-        refused.any(|one| one.status == Some(503) && one.began > from && one.ended() < to)
+        refused.any(|one| one.status == Some(503) && one.ended() > from && one.ended() < to)
     }
 
     /// Only such answers as EvoLink understands: 200, 503, or none.

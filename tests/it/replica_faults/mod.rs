@@ -67,7 +67,7 @@ impl Replicas {
 
     fn assert_all_run(&mut self) {
         for receiver in &mut self.receivers {
-            assert!(receiver.is_running(), "{}", receiver.log_tail());
+            assert!(receiver.is_running(), "it ended: {}", receiver.log_tail());
         }
     }
 

@@ -52,7 +52,7 @@ async fn no_event_becomes_visible_behind_a_later_one() {
 async fn record(recorder: Recorder, caller: String, count: u32) {
     for number in 0..count {
         let entry = completed(&format!("task-{caller}-{number}"));
-        let recorded = recorder.record(entry).await;
-        assert!(recorded.is_ok(), "{recorded:?}");
+        let receipt = recorder.record(entry).await;
+        assert!(receipt.is_ok(), "{receipt:?}");
     }
 }

@@ -60,6 +60,7 @@ type Outage = (End, Instant, Instant, Duration);
 
 async fn finish(replicas: &mut Replicas, load: Load, outages: &[Outage]) {
     let report = load.stop().await;
+    replicas.assert_whole(&report).await;
     report.assert_statuses();
     let longest = report.assert_in_time(|_| true);
     let recoveries = outages
@@ -71,7 +72,6 @@ async fn finish(replicas: &mut Replicas, load: Load, outages: &[Outage]) {
         let told = report.is_refused_between(*ended, *back);
         assert!(told, "{end:?}: nobody was told to come again");
     }
-    replicas.assert_whole(&report).await;
     println!(
         "{} outages; the longest answer took {longest:?}; back after {recoveries:?} at most, all ready after {ready:?}",
         outages.len()
