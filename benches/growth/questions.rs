@@ -88,6 +88,10 @@ fn filters() -> [(&'static str, MakeFilter); 8] {
     [
         ("page, the newest", |_, _| TaskFilter::default()),
         ("page, from anywhere", from),
+        ("page, created_after", |filler, number| TaskFilter {
+            created_after: Some(filler.submitted_at(number)),
+            ..TaskFilter::default()
+        }),
         ("page, status=failed", |filler, number| TaskFilter {
             state: Some(State::Failed),
             ..from(filler, number)
@@ -112,10 +116,6 @@ fn filters() -> [(&'static str, MakeFilter); 8] {
         ("page, status=completed", |filler, number| TaskFilter {
             state: Some(State::Completed),
             ..from(filler, number)
-        }),
-        ("page, created_after", |filler, number| TaskFilter {
-            created_after: Some(filler.submitted_at(number)),
-            ..TaskFilter::default()
         }),
     ]
 }
