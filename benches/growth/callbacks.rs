@@ -22,6 +22,9 @@ const WARM_UP: u64 = 5000;
 
 const CALLBACKS: u64 = 40_000;
 
+/// So far, to any receiver.
+static SENT: AtomicU64 = AtomicU64::new(0);
+
 pub async fn send(receiver: &Receiver) -> anyhow::Result<[(&'static str, f64); 2]> {
     send_many(receiver, WARM_UP).await?;
     let (begun, cpu) = (Instant::now(), receiver.cpu_time()?);
@@ -60,7 +63,11 @@ async fn client(address: SocketAddr, path: String, left: Arc<AtomicU64>) -> anyh
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let take = |left: u64| left.checked_sub(1);
-    while let Ok(number) = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+    while left
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+        .is_ok()
+    {
+        let number = SENT.fetch_add(1, Ordering::Relaxed);
         // No two are equal, and they are almost in the order of time, as EvoLink's.
         let id = format!(
             "task-unified-{second}-{:08x}",

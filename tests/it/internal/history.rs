@@ -255,16 +255,12 @@ async fn the_longest_history_is_told_and_holds_up_nobody_however_slowly_it_is_re
         .send()
         .await
         .unwrap();
-    let (mut bytes, mut filler) = (0, 0);
+    let mut bytes = 0;
     while let Some(chunk) = answer.chunk().await.unwrap() {
         bytes += chunk.len();
-        filler += chunk.iter().filter(|byte| **byte == b'x').count();
     }
-    assert!(
-        bytes > 2 * 200 * 262_000,
-        "{bytes}: every observation and every event"
-    );
-    assert!(filler >= 2 * 200 * 262_000);
+    // Every body is in its observation and in its event.
+    assert!(bytes > 2 * 200 * 262_000, "{bytes}");
     assert_eq!(get(&app, "/v1/tasks/task-big").await.status, 200);
     assert_eq!(app.get("/v1/tasks?limit=5").await.0, 200);
     drop(idle);
