@@ -43,7 +43,7 @@ BEGIN
     RAISE EXCEPTION 'an outcome never changes';
 END $$;
 
-CREATE TRIGGER task_outcome_never_changes BEFORE UPDATE ON task FOR EACH ROW
+CREATE TRIGGER task_outcome_never_changes BEFORE UPDATE OF state, outcome_at, results_digest, shown ON task FOR EACH ROW
 WHEN (OLD.outcome_at IS NOT NULL AND (NEW.state IS DISTINCT FROM OLD.state OR NEW.outcome_at IS DISTINCT FROM OLD.outcome_at
     OR NEW.results_digest IS DISTINCT FROM OLD.results_digest OR NEW.shown IS DISTINCT FROM OLD.shown))
 EXECUTE FUNCTION task_outcome_never_changes();
@@ -53,7 +53,7 @@ BEGIN
     RAISE EXCEPTION 'a bound task id never changes';
 END $$;
 
-CREATE TRIGGER task_binding_never_changes BEFORE UPDATE ON task FOR EACH ROW
+CREATE TRIGGER task_binding_never_changes BEFORE UPDATE OF task_id ON task FOR EACH ROW
 WHEN (OLD.task_id IS NOT NULL AND NEW.task_id IS DISTINCT FROM OLD.task_id)
 EXECUTE FUNCTION task_binding_never_changes();
 

@@ -85,10 +85,13 @@ impl Ledger {
         };
         let record = &mut self.records[index];
         let restored = restored || record.task.state == State::Rejected;
-        let unbound = record.task.task_id.is_none();
+        let before = record.task.clone();
         let done = record.task.see(seen, source, self.now, &self.pace);
-        if unbound {
+        if before.task_id.is_none() {
             self.by_task.insert(seen.task_id.clone(), index);
+        }
+        if record.task != before {
+            self.touched.push(index);
         }
         let number = self.keep(index, seen, source, done);
         let event = done.event.map(|event_type| NewEvent {
@@ -212,15 +215,16 @@ impl Ledger {
         source: Source,
         done: Seen,
     ) -> Option<u16> {
-        self.touched.push(index);
         let record = &mut self.records[index];
         let number = record.observations;
         if number >= OBSERVATIONS_KEPT && !done.moved {
             return None;
         }
         record.observations += 1;
+        self.counted.push(index);
         if done.shown {
             record.shown = Some(number);
+            self.touched.push(index);
         }
         self.observations.push(NewObservation {
             record: index,

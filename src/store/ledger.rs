@@ -28,7 +28,10 @@ pub struct Ledger {
     /// Names of `keys` that this batch adds, and of those that it takes out.
     pub keys_made: Vec<String>,
     pub keys_freed: Vec<(String, SubmissionId)>,
+    /// Records that changed.
     pub touched: Vec<usize>,
+    /// Records that have more observations than before, changed or not.
+    pub counted: Vec<usize>,
     pub observations: Vec<NewObservation>,
     pub events: Vec<NewEvent>,
     pub quarantined: Vec<Quarantined>,
@@ -74,6 +77,7 @@ impl Ledger {
             keys_made: Vec::new(),
             keys_freed: Vec::new(),
             touched: Vec::new(),
+            counted: Vec::new(),
             observations: Vec::new(),
             events: Vec::new(),
             quarantined: Vec::new(),

@@ -17,7 +17,7 @@ use super::writer::Writer;
 
 /// How many rows a text for SQLite has room for. The largest is a batch of the recorder, within SQLite's 32,766
 /// parameters.
-const SIZES: [usize; 8] = [1, 4, 16, 64, 128, 256, 512, 1024];
+const SIZES: [usize; 14] = [1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 1024];
 
 /// A value to bind.
 #[derive(Clone, Copy, Debug)]
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn a_text_for_sqlite_has_room_for_its_rows() {
         assert_eq!(sqlite_values(2, 2), "(VALUES (?, ?), (?, ?)) AS given");
-        assert_eq!([1, 2, 17, 1024].map(room_for), [1, 4, 64, 1024]);
+        assert_eq!([1, 3, 17, 1024].map(room_for), [1, 4, 32, 1024]);
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl Script {
         match self {
             Self::Sqlite(script) => script.push("COMMIT"),
             Self::Postgres(statements) => {
-                statements.push(("COMMIT".into(), PgArguments::default()))
+                statements.push(("COMMIT".into(), PgArguments::default()));
             }
         }
     }

@@ -22,6 +22,12 @@ static UPDATE_TASKS: Rows<CHANGED_COLUMN_COUNT> = Rows::new(
     "WHERE task.seq = given.column1",
 );
 
+/// A repeat changes nothing else, and to set an indexed column is to write its index anew, even to the same value.
+static UPDATE_COUNTS: Rows<2> = Rows::new(
+    "UPDATE task SET observations = given.column2 FROM",
+    "WHERE task.seq = given.column1",
+);
+
 static INSERT_OBSERVATIONS: Rows<5> = Rows::new(
     "INSERT INTO observation (id, source, result, at, body) SELECT * FROM",
     "WHERE column1 IS NOT NULL",
@@ -59,6 +65,7 @@ pub async fn write_and_commit(
     let mut script = Script::new(writer);
     insert_tasks(&mut script, ledger, &new)?;
     update_tasks(&mut script, ledger, &new)?;
+    update_counts(&mut script, ledger, &new)?;
     insert_observations(&mut script, ledger)?;
     insert_events(&mut script, ledger)?;
     write_keys(&mut script, ledger)?;
@@ -108,6 +115,24 @@ fn update_tasks(
         .filter_map(|record| Some(record.changed_values(record.seq?)))
         .collect();
     UPDATE_TASKS.add_to(script, &rows)
+}
+
+fn update_counts(
+    script: &mut Script,
+    ledger: &mut Ledger,
+    new: &[usize],
+) -> Result<(), sqlx::Error> {
+    ledger.counted.sort_unstable();
+    ledger.counted.dedup();
+    let is_written = |index: &usize| {
+        new.binary_search(index).is_ok() || ledger.touched.binary_search(index).is_ok()
+    };
+    let counted = ledger.counted.iter().filter(|index| !is_written(index));
+    let rows: Vec<_> = counted
+        .map(|&index| &ledger.records[index])
+        .filter_map(|record| Some([record.seq?.into(), i64::from(record.observations).into()]))
+        .collect();
+    UPDATE_COUNTS.add_to(script, &rows)
 }
 
 fn insert_observations(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {
