@@ -10,7 +10,7 @@ use crate::Bench;
 use crate::disk::Disk;
 use crate::figures::Bound::{AtMost, Beside};
 use crate::figures::{Detail, Figure, Findings, Range};
-use crate::fill::{self, Stand, Sync};
+use crate::fill;
 use crate::load::{Load, Pace};
 use crate::report::milliseconds;
 use crate::targets::Target::Receiver;
@@ -99,11 +99,11 @@ fn commit_p99(disk: Disk, tasks: u32) -> anyhow::Result<f64> {
 
 /// The 99th percentile of transactions that add so many tasks with all that belongs to them.
 pub async fn time_commits(folder: &Path, tasks: i64) -> anyhow::Result<f64> {
-    let mut connection = fill::open(&folder.join("commits.db"), Sync::Full).await?;
+    let mut connection = fill::open(&folder.join("commits.db")).await?;
     let mut times = Vec::new();
     for nth in 0..COMMITS {
         let start = Instant::now();
-        fill::add(&mut connection, 1 + nth * tasks, tasks, Stand::Completed).await?;
+        fill::add(&mut connection, 1 + nth * tasks, tasks).await?;
         times.push(milliseconds(start.elapsed()));
     }
     times.sort_unstable_by(f64::total_cmp);

@@ -9,7 +9,6 @@
 )]
 
 mod comparisons;
-mod growth;
 mod half_load;
 mod postgres;
 mod qhook;
@@ -66,9 +65,6 @@ struct Arguments {
     /// One short round, for a first look; writes no table
     #[arg(long)]
     quick: bool,
-    /// How many tasks a large store holds
-    #[arg(long, default_value_t = 10_000_000)]
-    large: i64,
     /// Only these comparisons
     #[arg(long, value_enum)]
     only: Vec<Comparison>,
@@ -99,7 +95,6 @@ enum Comparison {
     Reads,
     Postgres,
     HalfLoad,
-    Growth,
     Qhook,
 }
 
@@ -124,8 +119,6 @@ enum Role {
 pub struct Bench {
     pub rounds: usize,
     pub setting: Setting,
-    /// How many tasks a large store holds.
-    pub large: i64,
     pub has_own_network: bool,
 }
 
@@ -223,11 +216,6 @@ async fn run_all(arguments: &Arguments) -> anyhow::Result<()> {
             window: seconds,
             server_cpus: server_cpus(arguments),
         },
-        large: if arguments.quick {
-            1_000_000
-        } else {
-            arguments.large
-        },
         has_own_network: arguments.inside,
     };
     let all = Comparison::value_variants();
@@ -270,7 +258,6 @@ async fn compare(comparison: Comparison, bench: &Bench) -> anyhow::Result<Findin
         Comparison::Reads => comparisons::reads(bench).await,
         Comparison::Postgres => postgres::postgres(bench).await,
         Comparison::HalfLoad => half_load::half_load(bench).await,
-        Comparison::Growth => growth::growth(bench).await,
         Comparison::Qhook => qhook::qhook(bench).await,
     }
 }

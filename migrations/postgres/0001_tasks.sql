@@ -37,6 +37,7 @@ CREATE TABLE task (
 CREATE INDEX task_due ON task (next_poll_at) WHERE next_poll_at IS NOT NULL;
 -- Most tasks are completed, and those need no index to be found. Submission ids sort by time.
 CREATE INDEX task_state ON task (state, submission_id) WHERE state <> 'completed';
+CREATE INDEX task_client ON task (client, submission_id);
 
 CREATE FUNCTION task_outcome_never_changes() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

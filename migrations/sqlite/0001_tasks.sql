@@ -41,6 +41,7 @@ CREATE TABLE task (
 CREATE INDEX task_due ON task (next_poll_at) WHERE next_poll_at IS NOT NULL;
 -- Most tasks are completed, and those need no index to be found. Submission ids sort by time.
 CREATE INDEX task_state ON task (state, submission_id) WHERE state <> 'completed';
+CREATE INDEX task_client ON task (client, submission_id);
 
 CREATE TRIGGER task_outcome_never_changes BEFORE UPDATE OF state, outcome_at, results_digest, shown ON task
 WHEN OLD.outcome_at IS NOT NULL AND (NEW.state IS NOT OLD.state OR NEW.outcome_at IS NOT OLD.outcome_at

@@ -37,7 +37,7 @@ pub struct TaskFilter {
 }
 
 /// A page of tasks, newest first.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct TaskPage {
     pub tasks: Vec<TaskView>,
     /// `TaskFilter::before` of the page after, if there may be one.
@@ -63,9 +63,10 @@ macro_rules! select_view {
     };
 }
 
-/// Tasks that one page goes through, for a filter that no index serves: what is rare may take several pages to find, and
-/// no page takes long. When nobody waits for it any more, SQLite goes on to the next row that it finds: this bounds that, too.
-const PAGE_LOOKS_THROUGH: i64 = 10_000;
+/// Tasks that one page goes through for a filter that no index serves: few, and more if those do not fill it. What is rare
+/// may take several pages to find, and no page takes long. When nobody waits for it any more, SQLite goes on to the next row
+/// that it finds: this bounds that, too.
+const PAGE_LOOKS_THROUGH: [i64; 2] = [500, 10_000];
 
 const FIND_BY_TASK_ID: &str = select_view!("task_id = $1");
 const FIND_BY_SUBMISSION_ID: &str = select_view!("submission_id = $1");
@@ -79,12 +80,19 @@ const PAGE_OF_STATE: &str = select_view!(
     "submission_id >= $1 AND submission_id < $2 AND state = $3 AND state <> 'completed'
         AND ($4 IS NULL OR client = $4) ORDER BY submission_id DESC LIMIT $5"
 );
+const PAGE_OF_CLIENT: &str = select_view!(
+    "submission_id >= $1 AND submission_id < $2 AND ($3 IS NULL OR state = $3)
+        AND client = $4 ORDER BY submission_id DESC LIMIT $5"
+);
 
 const HORIZON_OF_ANY: &str = "SELECT seq, submission_id FROM task
     WHERE submission_id >= $1 AND submission_id < $2 AND $3 IS NULL
     ORDER BY submission_id DESC LIMIT 1 OFFSET $4";
 const HORIZON_OF_STATE: &str = "SELECT seq, submission_id FROM task
     WHERE submission_id >= $1 AND submission_id < $2 AND state = $3 AND state <> 'completed'
+    ORDER BY submission_id DESC LIMIT 1 OFFSET $4";
+const HORIZON_OF_CLIENT: &str = "SELECT seq, submission_id FROM task
+    WHERE submission_id >= $1 AND submission_id < $2 AND client = $3
     ORDER BY submission_id DESC LIMIT 1 OFFSET $4";
 
 const DUE: &str = "SELECT seq, submission_id, task_id, submitted_at FROM task
@@ -95,13 +103,15 @@ const UNANSWERED: &str = "SELECT seq, submission_id FROM task
     ORDER BY submission_id LIMIT $2";
 
 /// Each statement here, with what its parameters are to PostgreSQL: all are answered from an index, however many tasks there are.
-pub const STATEMENTS: [(&str, &str); 8] = [
+pub const STATEMENTS: [(&str, &str); 10] = [
     (FIND_BY_TASK_ID, "text"),
     (FIND_BY_SUBMISSION_ID, "text"),
     (PAGE_OF_ANY, "text, text, text, text, bigint"),
     (PAGE_OF_STATE, "text, text, text, text, bigint"),
+    (PAGE_OF_CLIENT, "text, text, text, text, bigint"),
     (HORIZON_OF_ANY, "text, text, text, bigint"),
     (HORIZON_OF_STATE, "text, text, text, bigint"),
+    (HORIZON_OF_CLIENT, "text, text, text, bigint"),
     (DUE, "bigint, bigint"),
     (UNANSWERED, "text, bigint"),
 ];
@@ -123,24 +133,41 @@ impl Store {
         filter: &TaskFilter,
         limit: u32,
     ) -> Result<TaskPage, StoreError> {
-        let indexed = filter.state.filter(|state| *state != State::Completed);
-        let sql = if indexed.is_some() {
-            PAGE_OF_STATE
-        } else {
-            PAGE_OF_ANY
-        };
-        let is_sparse = filter.client.is_some() || filter.state == Some(State::Completed);
         let (oldest, newest) = filter.bounds();
-        let horizon = if is_sparse {
-            self.find_horizon(indexed, &oldest, &newest).await?
-        } else {
-            None
+        if !filter.is_sparse() {
+            return self.page(filter, &oldest, &newest, limit, None).await;
+        }
+        let mut last = None;
+        for looks in PAGE_LOOKS_THROUGH {
+            let horizon = self.find_horizon(filter, &oldest, &newest, looks).await?;
+            let oldest = horizon.map_or(oldest.clone(), |horizon| horizon.to_string());
+            let page = self.page(filter, &oldest, &newest, limit, horizon).await?;
+            if page.tasks.len() == limit as usize || horizon.is_none() {
+                return Ok(page);
+            }
+            last = Some(page);
+        }
+        Ok(last.unwrap_or_default())
+    }
+
+    /// A page of what is from `oldest` on; if that does not fill it, the page after begins before `horizon`.
+    async fn page(
+        &self,
+        filter: &TaskFilter,
+        oldest: &str,
+        newest: &str,
+        limit: u32,
+        horizon: Option<SubmissionId>,
+    ) -> Result<TaskPage, StoreError> {
+        let sql = match filter.way() {
+            Way::Any => PAGE_OF_ANY,
+            Way::State(_) => PAGE_OF_STATE,
+            Way::Client(_) => PAGE_OF_CLIENT,
         };
-        let oldest = horizon.map_or(oldest, |horizon| horizon.to_string());
         // One more than is shown tells whether there is a page after.
         let rows: Vec<ViewRow> = on_pool!(self, pool => sqlx::query_as(sql)
-            .bind(&oldest)
-            .bind(&newest)
+            .bind(oldest)
+            .bind(newest)
             .bind(filter.state.map(State::as_str))
             .bind(&filter.client)
             .bind(i64::from(limit) + 1)
@@ -156,23 +183,24 @@ impl Store {
         Ok(TaskPage { tasks, next })
     }
 
-    /// The last task that a page goes through, if there are as many from `newest` to `oldest`.
+    /// The last of `looks` tasks that a page goes through, if there are as many from `newest` to `oldest`.
     async fn find_horizon(
         &self,
-        indexed: Option<State>,
+        filter: &TaskFilter,
         oldest: &str,
         newest: &str,
+        looks: i64,
     ) -> Result<Option<SubmissionId>, StoreError> {
-        let sql = if indexed.is_some() {
-            HORIZON_OF_STATE
-        } else {
-            HORIZON_OF_ANY
+        let (sql, key) = match filter.way() {
+            Way::Any => (HORIZON_OF_ANY, None),
+            Way::State(state) => (HORIZON_OF_STATE, Some(state.as_str())),
+            Way::Client(client) => (HORIZON_OF_CLIENT, Some(client)),
         };
         let row: Option<(i64, String)> = on_pool!(self, pool => sqlx::query_as(sql)
             .bind(oldest)
             .bind(newest)
-            .bind(indexed.map(State::as_str))
-            .bind(PAGE_LOOKS_THROUGH - 1)
+            .bind(key)
+            .bind(looks - 1)
             .fetch_optional(pool))?;
         row.map(parse_id).transpose()
     }
@@ -208,7 +236,30 @@ impl Store {
     }
 }
 
+/// By which index a page is read.
+enum Way<'a> {
+    Any,
+    State(State),
+    Client(&'a str),
+}
+
 impl TaskFilter {
+    fn way(&self) -> Way<'_> {
+        match (self.state, &self.client) {
+            (Some(state), _) if state != State::Completed => Way::State(state),
+            (_, Some(client)) => Way::Client(client),
+            _ => Way::Any,
+        }
+    }
+
+    /// Whether there may be many tasks on that way which are not wanted.
+    fn is_sparse(&self) -> bool {
+        match self.way() {
+            Way::Any | Way::Client(_) => self.state.is_some(),
+            Way::State(_) => self.client.is_some(),
+        }
+    }
+
     /// The first submission id that is on the page, and the one before which all are.
     fn bounds(&self) -> (String, String) {
         let oldest = self.created_after.map(|time| {

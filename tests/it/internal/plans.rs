@@ -8,13 +8,15 @@ use crate::support::shelf;
 use crate::support::store::TestStore;
 
 /// By which index each is to be answered, as SQLite names it and PostgreSQL.
-const INDEXES: [[&str; 2]; 11] = [
+const INDEXES: [[&str; 2]; 13] = [
     ["sqlite_autoindex_task_2", "task_task_id_key"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
     ["task_state", "task_state"],
+    ["task_client", "task_client"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
     ["task_state", "task_state"],
+    ["task_client", "task_client"],
     ["task_due", "task_due"],
     ["task_state", "task_state"],
     ["INTEGER PRIMARY KEY", "observation_pkey"],
@@ -82,7 +84,7 @@ async fn every_question_is_answered_from_an_index() {
     shelf::fill(&database).await;
     let slow = slow_plans(&database).await;
     assert!(slow.is_empty(), "full: {}", slow.join("\n\n"));
-    for index in ["task_due", "task_state", "event_of_task"] {
+    for index in ["task_due", "task_state", "task_client", "event_of_task"] {
         database.execute("BEGIN").await;
         database.execute(&format!("DROP INDEX {index}")).await;
         let slow = slow_plans(&database).await;
