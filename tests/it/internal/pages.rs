@@ -109,14 +109,17 @@ async fn a_short_page_has_a_page_after_it() {
     let app = TestApp::builder().with_manual_clock().start().await;
     shelf::fill(&app.database().await).await;
     let ids = |body: &serde_json::Value| body["data"].as_array().unwrap().len();
-    let first = get(&app, "/v1/tasks?client=rare").await.body;
+    let first = get(&app, "/v1/tasks?status=completed").await.body;
     let cursor = first["next"].as_str().expect("a page after");
-    assert_eq!(ids(&first), 0, "what is rare is not among the newest");
-    let second = get(&app, &format!("/v1/tasks?client=rare&cursor={cursor}"))
+    assert_eq!(ids(&first), 0, "what is completed is not among the newest");
+    let second = get(&app, &format!("/v1/tasks?status=completed&cursor={cursor}"))
         .await
         .body;
-    assert_eq!((ids(&second), second["next"].is_null()), (3, true));
-    // An index leads to a state, however rare it is.
+    assert_eq!((ids(&second), second["next"].is_string()), (50, true));
+    // An index leads to a client, however rare it is.
+    let client = get(&app, "/v1/tasks?client=rare").await.body;
+    assert_eq!((ids(&client), client["next"].is_null()), (3, true));
+    // And to a state.
     let state = get(&app, "/v1/tasks?status=unresolved").await.body;
     assert_eq!((ids(&state), state["next"].is_null()), (3, true));
 }

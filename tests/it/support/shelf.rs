@@ -43,15 +43,18 @@ pub async fn fill(database: &Database) -> Vec<Stored> {
     tasks.into_iter().rev().collect()
 }
 
-/// The `n`th: mostly completed, some failed, the first three of a kind that is never seen again.
+/// Among so many of the oldest are all that are completed: more than one page goes through came after them.
+const OLD: i64 = 1500;
+
+/// The `n`th: first mostly completed, some failed, then all failed, the first three of a kind that is never seen again.
 fn task(n: i64) -> Stored {
     let at = Timestamp::from_millis(START.as_millis() + n / TIES);
     let time = format!("{:012x}", at.as_millis());
     let id = format!("{}-{}-7000-8000-{n:012x}", &time[..8], &time[8..]);
     let state = match n {
         0..3 => "unresolved",
-        _ if n % 50 == 7 => "failed",
         _ if n % 1000 == 9 => "processing",
+        _ if n > OLD || n % 50 == 7 => "failed",
         _ => "completed",
     };
     let client = match n {
