@@ -24,6 +24,7 @@ mod writer;
 
 // What can be asked.
 pub mod history;
+pub mod overdue;
 pub mod reads;
 
 // Who is told that there is something new to be read.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sqlx::FromRow;
 
-use super::record::{Record, RecordRow, record_columns};
+use super::record::{Record, RecordRow, parse_id, record_columns};
 use super::{Store, StoreError, on_pool};
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::task::State;
@@ -42,14 +42,6 @@ pub struct TaskPage {
     pub tasks: Vec<TaskView>,
     /// `TaskFilter::before` of the page after, if there may be one.
     pub next: Option<SubmissionId>,
-}
-
-/// A task that EvoLink is to be asked about.
-#[derive(Clone, Debug)]
-pub struct DueTask {
-    pub submission_id: SubmissionId,
-    pub task_id: TaskId,
-    pub submitted_at: Timestamp,
 }
 
 macro_rules! select_view {
@@ -95,15 +87,8 @@ const HORIZON_OF_CLIENT: &str = "SELECT seq, submission_id FROM task
     WHERE submission_id >= $1 AND submission_id < $2 AND client = $3
     ORDER BY submission_id DESC LIMIT 1 OFFSET $4";
 
-const DUE: &str = "SELECT seq, submission_id, task_id, submitted_at FROM task
-    WHERE next_poll_at <= $1 ORDER BY next_poll_at LIMIT $2";
-
-const UNANSWERED: &str = "SELECT seq, submission_id FROM task
-    WHERE state = 'submitting' AND state <> 'completed' AND submission_id < $1
-    ORDER BY submission_id LIMIT $2";
-
 /// Each statement here, with what its parameters are to PostgreSQL: all are answered from an index, however many tasks there are.
-pub const STATEMENTS: [(&str, &str); 10] = [
+pub const STATEMENTS: [(&str, &str); 8] = [
     (FIND_BY_TASK_ID, "text"),
     (FIND_BY_SUBMISSION_ID, "text"),
     (PAGE_OF_ANY, "text, text, text, text, bigint"),
@@ -112,8 +97,6 @@ pub const STATEMENTS: [(&str, &str); 10] = [
     (HORIZON_OF_ANY, "text, text, text, bigint"),
     (HORIZON_OF_STATE, "text, text, text, bigint"),
     (HORIZON_OF_CLIENT, "text, text, text, bigint"),
-    (DUE, "bigint, bigint"),
-    (UNANSWERED, "text, bigint"),
 ];
 
 impl Store {
@@ -205,29 +188,6 @@ impl Store {
         row.map(parse_id).transpose()
     }
 
-    /// Tasks to be asked about by `now`, the longest overdue first.
-    pub async fn list_due(&self, now: Timestamp, limit: u32) -> Result<Vec<DueTask>, StoreError> {
-        let rows: Vec<DueRow> = on_pool!(self, pool => sqlx::query_as(DUE)
-            .bind(now.as_millis())
-            .bind(i64::from(limit))
-            .fetch_all(pool))?;
-        rows.into_iter().map(DueTask::try_from).collect()
-    }
-
-    /// Submits whose answer should have come before `before` and was never recorded: the process that sent them was cut
-    /// off in the middle.
-    pub async fn list_unanswered(
-        &self,
-        before: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<SubmissionId>, StoreError> {
-        let rows: Vec<(i64, String)> = on_pool!(self, pool => sqlx::query_as(UNANSWERED)
-            .bind(SubmissionId::first_at(before).to_string())
-            .bind(i64::from(limit))
-            .fetch_all(pool))?;
-        rows.into_iter().map(parse_id).collect()
-    }
-
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), StoreError> {
         const SQL: &str = "SELECT count(*) FROM (SELECT 1 FROM task LIMIT 1) AS one";
@@ -271,14 +231,6 @@ impl TaskFilter {
     }
 }
 
-fn parse_id((seq, text): (i64, String)) -> Result<SubmissionId, StoreError> {
-    text.parse().map_err(|_| StoreError::Corrupt {
-        table: "task",
-        id: seq,
-        column: "submission_id",
-    })
-}
-
 #[derive(FromRow)]
 struct ViewRow {
     #[sqlx(flatten)]
@@ -293,34 +245,6 @@ impl TryFrom<ViewRow> for TaskView {
         Ok(Self {
             record: row.record.try_into()?,
             body: row.body.map(Bytes::from),
-        })
-    }
-}
-
-#[derive(FromRow)]
-struct DueRow {
-    seq: i64,
-    submission_id: String,
-    task_id: String,
-    submitted_at: i64,
-}
-
-impl TryFrom<DueRow> for DueTask {
-    type Error = StoreError;
-
-    fn try_from(row: DueRow) -> Result<Self, StoreError> {
-        let corrupt = |column| StoreError::Corrupt {
-            table: "task",
-            id: row.seq,
-            column,
-        };
-        Ok(Self {
-            submission_id: row
-                .submission_id
-                .parse()
-                .map_err(|_| corrupt("submission_id"))?,
-            task_id: TaskId::parse(&row.task_id).ok_or_else(|| corrupt("task_id"))?,
-            submitted_at: Timestamp::from_millis(row.submitted_at),
         })
     }
 }

@@ -5,7 +5,7 @@ use sqlx::FromRow;
 
 use super::StoreError;
 use super::rows::Value;
-use crate::domain::ids::TaskId;
+use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::observation::{ResultsDigest, Source};
 use crate::domain::task::{State, Task};
 use crate::domain::timestamp::Timestamp;
@@ -222,6 +222,15 @@ impl TryFrom<RecordRow> for Record {
             shown: parse_all(row.shown, narrow).ok_or_else(corrupt("shown"))?,
         })
     }
+}
+
+/// The submission id of the row with number `seq`.
+pub(super) fn parse_id((seq, text): (i64, String)) -> Result<SubmissionId, StoreError> {
+    text.parse().map_err(|_| StoreError::Corrupt {
+        table: "task",
+        id: seq,
+        column: "submission_id",
+    })
 }
 
 fn narrow<T: TryFrom<i64>>(value: i64) -> Option<T> {

@@ -21,7 +21,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::evolink::{EvolinkClient, PollReply};
 use crate::metrics::{Metrics, PollEnd};
 use crate::store::entry::{Entry, PollEnded, Receipt, SubmitEnded};
-use crate::store::reads::DueTask;
+use crate::store::overdue::DueTask;
 use crate::store::recorder::Recorder;
 use crate::store::{Store, StoreError};
 

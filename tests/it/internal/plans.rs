@@ -1,7 +1,7 @@
 //! How the databases answer what is asked of them: by an index, in its order. Whatever goes through a whole table, or sorts
 //! what it found, becomes slow with the years.
 
-use evolink_receiver::store::{Store, history, reads};
+use evolink_receiver::store::{Store, history, overdue, reads};
 
 use crate::support::database::Database;
 use crate::support::shelf;
@@ -51,7 +51,12 @@ async fn plan(database: &Database, sql: &str, types: &str) -> String {
 /// The plans that are not as they should be.
 async fn slow_plans(database: &Database) -> Vec<String> {
     let mut slow = Vec::new();
-    let statements = [&reads::STATEMENTS[..], &history::STATEMENTS].concat();
+    let statements = [
+        &reads::STATEMENTS[..],
+        &overdue::STATEMENTS,
+        &history::STATEMENTS,
+    ]
+    .concat();
     assert_eq!(statements.len(), INDEXES.len());
     for ((sql, types), index) in statements.into_iter().zip(INDEXES) {
         let plan = plan(database, sql, types).await;

@@ -1,0 +1,79 @@
+//! What the reconciler looks for: tasks that are due to be asked about, and submits that nobody will finish.
+
+use sqlx::FromRow;
+
+use super::record::parse_id;
+use super::{Store, StoreError, on_pool};
+use crate::domain::ids::{SubmissionId, TaskId};
+use crate::domain::timestamp::Timestamp;
+
+/// A task that EvoLink is to be asked about.
+#[derive(Clone, Debug)]
+pub struct DueTask {
+    pub submission_id: SubmissionId,
+    pub task_id: TaskId,
+    pub submitted_at: Timestamp,
+}
+
+const DUE: &str = "SELECT seq, submission_id, task_id, submitted_at FROM task
+    WHERE next_poll_at <= $1 ORDER BY next_poll_at LIMIT $2";
+
+const UNANSWERED: &str = "SELECT seq, submission_id FROM task
+    WHERE state = 'submitting' AND state <> 'completed' AND submission_id < $1
+    ORDER BY submission_id LIMIT $2";
+
+/// Each statement here, with what its parameters are to PostgreSQL: all are answered from an index.
+pub const STATEMENTS: [(&str, &str); 2] = [(DUE, "bigint, bigint"), (UNANSWERED, "text, bigint")];
+
+impl Store {
+    /// Tasks to be asked about by `now`, the longest overdue first.
+    pub async fn list_due(&self, now: Timestamp, limit: u32) -> Result<Vec<DueTask>, StoreError> {
+        let rows: Vec<DueRow> = on_pool!(self, pool => sqlx::query_as(DUE)
+            .bind(now.as_millis())
+            .bind(i64::from(limit))
+            .fetch_all(pool))?;
+        rows.into_iter().map(DueTask::try_from).collect()
+    }
+
+    /// Submits whose answer should have come before `before` and was never recorded: the process that sent them was cut
+    /// off in the middle.
+    pub async fn list_unanswered(
+        &self,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<SubmissionId>, StoreError> {
+        let rows: Vec<(i64, String)> = on_pool!(self, pool => sqlx::query_as(UNANSWERED)
+            .bind(SubmissionId::first_at(before).to_string())
+            .bind(i64::from(limit))
+            .fetch_all(pool))?;
+        rows.into_iter().map(parse_id).collect()
+    }
+}
+
+#[derive(FromRow)]
+struct DueRow {
+    seq: i64,
+    submission_id: String,
+    task_id: String,
+    submitted_at: i64,
+}
+
+impl TryFrom<DueRow> for DueTask {
+    type Error = StoreError;
+
+    fn try_from(row: DueRow) -> Result<Self, StoreError> {
+        let corrupt = |column| StoreError::Corrupt {
+            table: "task",
+            id: row.seq,
+            column,
+        };
+        Ok(Self {
+            submission_id: row
+                .submission_id
+                .parse()
+                .map_err(|_| corrupt("submission_id"))?,
+            task_id: TaskId::parse(&row.task_id).ok_or_else(|| corrupt("task_id"))?,
+            submitted_at: Timestamp::from_millis(row.submitted_at),
+        })
+    }
+}
