@@ -19,8 +19,8 @@ const DUE: &str = "SELECT seq, submission_id, task_id, submitted_at FROM task
     WHERE next_poll_at <= $1 ORDER BY next_poll_at LIMIT $2";
 
 const UNANSWERED: &str = "SELECT seq, submission_id FROM task
-    WHERE state = 'submitting' AND state <> 'completed' AND submission_id < $1
-    ORDER BY submission_id LIMIT $2";
+    WHERE (state, submission_id) >= ('submitting', '') AND (state, submission_id) < ('submitting', $1)
+        AND state <> 'completed' ORDER BY state, submission_id LIMIT $2";
 
 /// Each statement here, with what its parameters are to PostgreSQL: all are answered from an index.
 pub const STATEMENTS: [(&str, &str); 2] = [(DUE, "bigint, bigint"), (UNANSWERED, "text, bigint")];

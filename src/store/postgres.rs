@@ -39,9 +39,11 @@ pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
 
 pub(super) const NOTIFY: &str = "NOTIFY evolink_receiver";
 
-/// Notices are for people at a terminal. Every look-up of ours is by an index: a plan that is made while the tables are small and kept for good must use it too.
-const SESSION: &str = "SET client_min_messages = error; SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
-    SET plan_cache_mode = force_generic_plan";
+/// Notices are for people at a terminal. Every question of ours is answered from an index, in its order: a plan that is made
+/// while the tables are small, and kept for good, must do so too.
+const SESSION: &str = "SET client_min_messages = error; SET plan_cache_mode = force_generic_plan;
+    SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off;
+    SET enable_hashjoin = off; SET enable_mergejoin = off";
 
 /// A recorder that was cut off or frozen in its turn must not hold up the others for long.
 const WRITER: &str = "SET statement_timeout = '4s'; SET idle_in_transaction_session_timeout = '3s'";

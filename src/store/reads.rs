@@ -67,25 +67,26 @@ const PAGE_OF_ANY: &str = select_view!(
     "submission_id >= $1 AND submission_id < $2 AND ($3 IS NULL OR state = $3)
         AND ($4 IS NULL OR client = $4) ORDER BY submission_id DESC LIMIT $5"
 );
-// The condition of the index `task_state`, so that it is used.
+// Pairs are compared where the parts would do, so that no other index than the one of the pair can be thought better; and
+// `task_state` has the condition of its own.
 const PAGE_OF_STATE: &str = select_view!(
-    "submission_id >= $1 AND submission_id < $2 AND state = $3 AND state <> 'completed'
-        AND ($4 IS NULL OR client = $4) ORDER BY submission_id DESC LIMIT $5"
+    "(state, submission_id) >= ($3, $1) AND (state, submission_id) < ($3, $2) AND state <> 'completed'
+        AND ($4 IS NULL OR client = $4) ORDER BY state DESC, submission_id DESC LIMIT $5"
 );
 const PAGE_OF_CLIENT: &str = select_view!(
-    "submission_id >= $1 AND submission_id < $2 AND ($3 IS NULL OR state = $3)
-        AND client = $4 ORDER BY submission_id DESC LIMIT $5"
+    "(client, submission_id) >= ($4, $1) AND (client, submission_id) < ($4, $2)
+        AND ($3 IS NULL OR state = $3) ORDER BY client DESC, submission_id DESC LIMIT $5"
 );
 
 const HORIZON_OF_ANY: &str = "SELECT seq, submission_id FROM task
     WHERE submission_id >= $1 AND submission_id < $2 AND $3 IS NULL
     ORDER BY submission_id DESC LIMIT 1 OFFSET $4";
 const HORIZON_OF_STATE: &str = "SELECT seq, submission_id FROM task
-    WHERE submission_id >= $1 AND submission_id < $2 AND state = $3 AND state <> 'completed'
-    ORDER BY submission_id DESC LIMIT 1 OFFSET $4";
+    WHERE (state, submission_id) >= ($3, $1) AND (state, submission_id) < ($3, $2) AND state <> 'completed'
+    ORDER BY state DESC, submission_id DESC LIMIT 1 OFFSET $4";
 const HORIZON_OF_CLIENT: &str = "SELECT seq, submission_id FROM task
-    WHERE submission_id >= $1 AND submission_id < $2 AND client = $3
-    ORDER BY submission_id DESC LIMIT 1 OFFSET $4";
+    WHERE (client, submission_id) >= ($3, $1) AND (client, submission_id) < ($3, $2)
+    ORDER BY client DESC, submission_id DESC LIMIT 1 OFFSET $4";
 
 /// Each statement here, with what its parameters are to PostgreSQL: all are answered from an index, however many tasks there are.
 pub const STATEMENTS: [(&str, &str); 8] = [

@@ -80,7 +80,8 @@ async fn every_question_is_answered_from_an_index() {
     let database = home.connect().await;
     if database.is_postgres() {
         // As the receiver's own sessions: a plan for any parameters, whatever the size of the tables.
-        let settings = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off";
+        let settings = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
+            SET enable_bitmapscan = off; SET enable_sort = off";
         database.execute(settings).await;
     }
     // A plan that is made for an empty store is kept while it fills.
