@@ -29,9 +29,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// A log that begins anew keeps its file, up to this length: the file tells how long the log is, if it is longer.
 const LOG_BYTES_KEPT: &str = "16777216";
 
-/// Rows of an answer that wait to be taken: as many as a batch of the recorder loads.
-const ROWS_BUFFERED: usize = 1024;
-
 /// In KiB, negative as SQLite wants it.
 const CACHE_SIZE_KIB: &str = "-16000";
 
@@ -113,8 +110,6 @@ pub(super) fn connect_options(url: &str) -> Result<SqliteConnectOptions, StoreEr
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
         .disable_statement_logging()
-        // The driver's thread is not to stop in the middle of an answer until somebody has taken the first rows.
-        .row_buffer_size(ROWS_BUFFERED)
         // The checkpointer does it, and sees when it fails.
         .pragma("wal_autocheckpoint", "0")
         .pragma("journal_size_limit", LOG_BYTES_KEPT)
