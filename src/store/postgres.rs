@@ -42,7 +42,8 @@ pub(super) const NOTIFY: &str = "NOTIFY evolink_receiver";
 /// Notices are for people at a terminal. Every question of ours is answered from an index, in its order: a plan that is made
 /// while the tables are small, and kept for good, must do so too. It is short, and to compile it for what it might cost over
 /// millions of rows takes longer than to run it.
-const SESSION: &str = "SET client_min_messages = error; SET jit = off; SET plan_cache_mode = force_generic_plan;
+const SESSION: &str =
+    "SET client_min_messages = error; SET jit = off; SET plan_cache_mode = force_generic_plan;
     SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off;
     SET enable_hashjoin = off; SET enable_mergejoin = off";
 
