@@ -221,7 +221,11 @@ impl RecorderWorker {
             store.after_commit(writer).await
         };
         if let Err(error) = following.await {
-            self.notice(Some(&error));
+            if error.is_fatal() {
+                self.notice(Some(&error));
+            } else {
+                warn!(error = %error, "what follows a commit failed; nothing that was recorded is lost");
+            }
             self.disconnect().await;
         }
     }

@@ -82,3 +82,28 @@ impl SqliteScript {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Connection as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_statement_that_was_not_seen_to_be_done_is_an_error() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let mut whole = SqliteScript::default();
+        whole.push("BEGIN");
+        whole.push("COMMIT");
+        whole.run(&mut connection).await.unwrap();
+        // Nothing is done for an empty statement, as nothing is by a thread that has ended.
+        let mut cut = SqliteScript::default();
+        cut.push("BEGIN");
+        cut.push("");
+        let ended = cut.run(&mut connection).await;
+        assert!(
+            matches!(ended, Err(sqlx::Error::WorkerCrashed)),
+            "{ended:?}"
+        );
+    }
+}

@@ -2,6 +2,7 @@
 //! again: whatever state the driver or the server believe it to be in, nothing later can be written into an old
 //! transaction (RELIABILITY F1).
 
+use std::io;
 use std::time::Duration;
 
 use sqlx::{Connection as _, Executor as _, PgConnection, Row as _, SqliteConnection, raw_sql};
@@ -61,7 +62,9 @@ impl Writer {
             Self::Sqlite(_) => Ok(()),
             Self::Postgres(connection) => {
                 let notified = timeout(NOTIFY_TIMEOUT, connection.execute(postgres::NOTIFY)).await;
-                notified.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(drop)
+                notified
+                    .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+                    .map(drop)
             }
         }
     }
