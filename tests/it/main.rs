@@ -17,6 +17,7 @@ mod demo;
 mod domain;
 mod durability;
 mod evolink;
+mod faults;
 mod internal;
 mod listener;
 mod listener_caps;
