@@ -13,16 +13,19 @@ mod fill;
 mod callbacks;
 mod questions;
 
+#[path = "../cluster/mod.rs"]
 mod cluster;
 mod receiver;
 
 mod report;
 
-use std::path::PathBuf;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use evolink_receiver::store::Store;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::runtime::Runtime;
 
 use cluster::Cluster;
@@ -96,7 +99,7 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
 async fn measure_on(engine: Engine, arguments: &Arguments) -> anyhow::Result<report::Part> {
     let cluster = match engine {
         Engine::Sqlite => None,
-        Engine::Postgres => Some(Cluster::start(&arguments.folder).await?),
+        Engine::Postgres => Some(start_cluster(&arguments.folder).await?),
     };
     let make = async |name: &str, count, stand| {
         Place::fill(arguments, cluster.as_ref(), name, count, stand).await
@@ -139,7 +142,7 @@ impl Place {
     ) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir_in(&arguments.folder)?;
         let url = match cluster {
-            Some(cluster) => cluster.make_database(name).await?,
+            Some(cluster) => make_database(cluster, name).await?,
             None => format!("sqlite:{}/receiver.db", folder.path().display()),
         };
         let filler = Filler::new(count, stand);
@@ -169,6 +172,24 @@ impl Place {
         receiver.stop().await?;
         Ok(costs)
     }
+}
+
+async fn start_cluster(within: &Path) -> anyhow::Result<Cluster> {
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port();
+    Cluster::start(tempfile::tempdir_in(within)?, port, |_| {}).await
+}
+
+/// An empty one; one of that name that is there is dropped.
+async fn make_database(cluster: &Cluster, name: &str) -> anyhow::Result<String> {
+    let mut connection = PgConnection::connect(&cluster.url("postgres")).await?;
+    let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+    connection.execute(AssertSqlSafe(drop)).await?;
+    let make = format!("CREATE DATABASE {name}");
+    connection.execute(AssertSqlSafe(make)).await?;
+    connection.close().await?;
+    Ok(cluster.url(name))
 }
 
 fn micros(duration: Duration) -> f64 {

@@ -23,6 +23,8 @@ mod load;
 // What it is sent to.
 mod baselines;
 mod check;
+#[path = "../cluster/mod.rs"]
+mod cluster;
 mod cpus;
 mod disk;
 mod fill;

@@ -14,10 +14,11 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::callback::Script;
+use crate::cluster::Cluster;
 use crate::connection::Endpoint;
 use crate::cpus;
 use crate::disk::Disk;
-use crate::postgres::Cluster;
+use crate::postgres;
 use crate::targets::{Start, Target};
 
 /// Far above what any start or stop takes.
@@ -53,7 +54,7 @@ impl Place {
         let mut cluster = None;
         if target.is_on_postgres() {
             let port = free_address()?.port();
-            cluster = Some(Arc::new(Cluster::start(disk, port).await?));
+            cluster = Some(Arc::new(postgres::start(disk, port).await?));
         }
         Ok(Self {
             cluster,
@@ -87,7 +88,7 @@ impl Place {
 
     pub fn store_url(&self) -> String {
         match &self.cluster {
-            Some(cluster) => cluster.url(),
+            Some(cluster) => cluster.url("postgres"),
             None => format!("sqlite:{}", self.database().display()),
         }
     }
