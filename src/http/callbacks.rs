@@ -17,7 +17,6 @@ use super::public::PublicState;
 use crate::domain::callback_token::Subject;
 use crate::domain::ids::TaskId;
 use crate::domain::observation::{Source, Status};
-use crate::domain::task::Verdict;
 use crate::metrics::{CallbackEnd, Metrics};
 use crate::store::entry::{Entry, Receipt};
 use crate::untrusted::Untrusted;
