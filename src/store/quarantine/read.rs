@@ -75,7 +75,7 @@ const PAGE: &str = select_entry!("", "id < $1 ORDER BY id DESC LIMIT $2");
 const OF_SUBJECT: &str = select_entry!("", "subject = $1 LIMIT $2");
 const OF_TASK: &str = select_entry!("", "task_id = $1 LIMIT $2");
 const FIND: &str = select_entry!(", headers, body", "id = $1");
-const TOTAL: &str = "SELECT entries, bytes FROM quarantine_total WHERE id = 1";
+const TOTAL: &str = "SELECT entries, bytes FROM quarantine_total WHERE id = $1";
 
 /// Each statement here, with what its parameters are to PostgreSQL: all are answered from an index.
 pub const STATEMENTS: [(&str, &str); 5] = [
@@ -83,7 +83,7 @@ pub const STATEMENTS: [(&str, &str); 5] = [
     (OF_SUBJECT, "text, bigint"),
     (OF_TASK, "text, bigint"),
     (FIND, "bigint"),
-    (TOTAL, ""),
+    (TOTAL, "bigint"),
 ];
 
 impl Store {
@@ -141,7 +141,7 @@ impl Store {
     }
 
     pub async fn quarantine_total(&self) -> Result<Total, StoreError> {
-        let total = on_pool!(self, pool => sqlx::query_as(TOTAL).fetch_one(pool))?;
+        let total = on_pool!(self, pool => sqlx::query_as(TOTAL).bind(1_i64).fetch_one(pool))?;
         Ok(Total::from_row(total))
     }
 
