@@ -69,7 +69,7 @@ fn parse_list_query(query: &str) -> Result<(TaskFilter, u32), ApiError> {
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
         match name.as_ref() {
             "status" => filter.state = Some(parse_state(&value)?),
-            "client" => filter.client = Some(value.into_owned()),
+            "client" => filter.client = Some(parse_client(&value)?),
             "created_after" => filter.created_after = Some(parse_time(&value)?),
             "limit" => limit = query::limit(&value)?,
             "cursor" => filter.before = Some(parse_cursor(&value)?),
@@ -77,6 +77,15 @@ fn parse_list_query(query: &str) -> Result<(TaskFilter, u32), ApiError> {
         }
     }
     Ok((filter, limit))
+}
+
+/// No client has a NUL in its name, and PostgreSQL takes none in a text (RELIABILITY F13).
+fn parse_client(text: &str) -> Result<String, ApiError> {
+    if text.contains('\0') {
+        let message = "`client` must be the name of an API key or a label";
+        return Err(ApiError::invalid("client", message));
+    }
+    Ok(text.to_owned())
 }
 
 fn parse_state(text: &str) -> Result<TaskState, ApiError> {

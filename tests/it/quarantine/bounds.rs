@@ -14,7 +14,7 @@ async fn t35_of_ten_thousand_bodies_of_one_token_twenty_are_kept_and_the_rest_is
     let mut desk = Desk::open().await;
     let submit = desk.bound().await;
     let send = async |n: u32| desk.app.callback(&submit.token, format!("bad {n}")).await.0;
-    let statuses = stream::iter(0..10_000).map(send).buffer_unordered(16);
+    let statuses = stream::iter(0..10_000).map(send).buffer_unordered(64);
     let refused = statuses
         .filter(|status| std::future::ready(*status == 400))
         .count();

@@ -46,7 +46,7 @@ pub async fn replay(app: &TestApp, id: i64) -> (u16, Value) {
 }
 
 /// Entries and bytes as they are counted, and as they are.
-async fn totals(database: &Database) -> [(i64, i64); 2] {
+pub async fn totals(database: &Database) -> [(i64, i64); 2] {
     let counted = "SELECT entries, bytes FROM quarantine_total";
     let there = "SELECT count(*), coalesce(CAST(sum(bytes) AS BIGINT), 0) FROM quarantine";
     [
