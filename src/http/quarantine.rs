@@ -1,5 +1,7 @@
 //! What could not be applied, for operators: a list, one entry whole, and once more through the recorder after a fix.
 
+use std::fmt::Write as _;
+
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
@@ -15,7 +17,7 @@ use crate::domain::ids::TaskId;
 use crate::domain::observation::Observation;
 use crate::domain::timestamp::Timestamp;
 use crate::store::entry::{Entry, Receipt};
-use crate::store::quarantine::{QuarantineEntry, QuarantineFilter, QuarantineWhole};
+use crate::store::quarantine::{QuarantineEntry, QuarantineFilter, QuarantineWhole, ReplayResult};
 
 const PARAMETERS: &str = "subject, limit, cursor";
 
@@ -158,11 +160,7 @@ impl EntryObject {
             last_at: entry.last_at,
             repeats: entry.repeats,
             bytes: entry.bytes,
-            body_sha256: entry
-                .body_digest
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
+            body_sha256: hex(&entry.body_digest),
             mark: Mark::of(entry),
         }
     }
@@ -173,7 +171,7 @@ impl Mark {
         let (replayed_at, result) = entry.replayed.unzip();
         Self {
             replayed_at,
-            replay_result: result.map(|result| result.as_str()),
+            replay_result: result.map(ReplayResult::as_str),
         }
     }
 }
@@ -186,6 +184,13 @@ impl Header {
             value: value.to_owned(),
         })
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes any text");
+        text
+    })
 }
 
 async fn find(state: &InternalState, id: i64) -> Result<QuarantineWhole, ApiError> {
