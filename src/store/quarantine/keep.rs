@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use http::HeaderMap;
 use sha2::{Digest, Sha256};
 
+use super::headers::headers_text;
 use super::{Bounds, Kind, Total, unsigned};
 use crate::domain::callback_token::Subject;
 use crate::domain::ids::TaskId;
@@ -14,15 +14,6 @@ use crate::store::StoreError;
 use crate::store::ledger::{NewEvent, Quarantined};
 use crate::store::rows::{Rows, Value};
 use crate::store::writer::{Writer, on_writer};
-
-/// Headers that may hold somebody's secret.
-const NOT_KEPT: [&str; 5] = [
-    "authorization",
-    "proxy-authorization",
-    "cookie",
-    "set-cookie",
-    "x-api-key",
-];
 
 /// Of the oldest, looked at and removed at once; and so many times in one batch. Bounds that were made much smaller are
 /// reached within a few batches, and none of them takes long.
@@ -263,51 +254,5 @@ impl New {
             self.headers.as_str().into(),
             body.as_ref().into(),
         ]
-    }
-}
-
-/// One `name: value` a line; bytes that are not UTF-8 are shown as U+FFFD. Without what may be a secret.
-fn headers_text(headers: &HeaderMap, subject: &Subject) -> String {
-    let mut text = String::new();
-    for (name, value) in headers {
-        let value = String::from_utf8_lossy(value.as_bytes());
-        if NOT_KEPT.contains(&name.as_str()) || may_hold_token(&value, subject) {
-            continue;
-        }
-        text.push_str(name.as_str());
-        text.push_str(": ");
-        text.push_str(&value);
-        text.push('\n');
-    }
-    text
-}
-
-/// A proxy may have put the path that was asked for into a header, and with it the callback token.
-fn may_hold_token(value: &str, subject: &Subject) -> bool {
-    match subject {
-        Subject::Submission(id) => value.contains(&id.to_string()),
-        Subject::Standing(label) => ["~", "%7E", "%7e"]
-            .iter()
-            .any(|tilde| value.contains(&format!("{tilde}{label}."))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn headers_are_kept_without_what_may_be_a_secret() {
-        let subject = Subject::Standing("shop".parse().unwrap());
-        let headers = [
-            ("content-type", "text/plain; of a shop."),
-            ("authorization", "Bearer x"),
-            ("set-cookie", "x"),
-            ("x-original-uri", "/callbacks/k1.%7Eshop.mac"),
-            ("x-forwarded-uri", "/callbacks/k1.~shop.mac"),
-        ];
-        let headers = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-        let text = headers_text(&HeaderMap::from_iter(headers), &subject);
-        assert_eq!(text, "content-type: text/plain; of a shop.\n");
     }
 }

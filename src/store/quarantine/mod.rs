@@ -1,6 +1,7 @@
 //! What could not be applied, kept with its bytes so that nothing EvoLink said is lost, and recorded after all when it can
 //! be. Bounded for each callback URL and in all: no holder of one must be able to fill the disk (rule B8).
 
+mod headers;
 mod keep;
 mod read;
 mod replay;

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::totals;
 use crate::callbacks::{Answer, Desk, body, completed};
+use crate::durability::receiver::Place;
 use crate::support::database::Bind;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -190,4 +191,22 @@ async fn a_conflict_is_told_once_however_often_it_comes() {
         events,
         ["task.submitted", "task.completed", "task.conflict"]
     );
+}
+
+#[tokio::test]
+async fn the_log_has_a_line_for_each_body_that_is_kept_and_one_for_all_the_others() {
+    let place = Place::new();
+    let mut receiver = place.start().await;
+    for _ in 0..2 {
+        for n in 0..100 {
+            let answer = receiver.callback(format!("bad {n}")).await;
+            assert_eq!(answer.map(|(status, _)| status), Some(400));
+        }
+    }
+    receiver.terminate();
+    assert!(receiver.ended().await.success());
+    let log = receiver.log();
+    let count = |words: &str| log.lines().filter(|line| line.contains(words)).count();
+    assert_eq!(count("kept in quarantine"), 20, "{log}");
+    assert_eq!(count("quarantine is at its bounds"), 1, "{log}");
 }
