@@ -119,7 +119,7 @@ pub async fn replay(
     })?;
     let replay = Entry::FromQuarantine {
         id,
-        subject: entry.subject,
+        subject: entry.subject.clone(),
         observation,
     };
     let result = match state.recorder.record(replay).await? {
@@ -140,10 +140,12 @@ pub async fn replay(
         quarantine.id = id,
         result, "entry {id} of the quarantine was replayed: {result}"
     );
-    let whole = find(&state, id).await?;
+    // With its mark; it may have made room for newer ones meanwhile.
+    let marked = state.store.find_quarantined(id).await?;
+    let entry = marked.map_or(entry, |marked| marked.entry);
     Ok(Json(Replayed {
         result,
-        entry: EntryObject::of(&whole.entry),
+        entry: EntryObject::of(&entry),
     }))
 }
 

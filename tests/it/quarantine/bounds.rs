@@ -210,3 +210,32 @@ async fn the_log_has_a_line_for_each_body_that_is_kept_and_one_for_all_the_other
     assert_eq!(count("kept in quarantine"), 20, "{log}");
     assert_eq!(count("quarantine is at its bounds"), 1, "{log}");
 }
+
+#[tokio::test]
+async fn what_is_not_for_quarantine_does_not_touch_its_count() {
+    let desk = Desk::open().await;
+    let submit = desk.bound().await;
+    let intruder = desk.intruder().await;
+    let refuse = intruder.either(
+        "CREATE TRIGGER refuse BEFORE UPDATE ON quarantine_total BEGIN SELECT RAISE(ABORT, 'refused'); END",
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$;
+         CREATE TRIGGER refuse BEFORE UPDATE ON quarantine_total FOR EACH ROW EXECUTE FUNCTION refuse()",
+    );
+    intruder.execute(refuse).await;
+    let good = completed(&submit.task_id);
+    assert_eq!(
+        desk.app.callback_result(&submit.token, good.clone()).await,
+        "recorded"
+    );
+    assert_eq!(
+        desk.app.callback_result(&submit.token, good).await,
+        "duplicate"
+    );
+    assert_eq!(
+        desk.app.callback(&submit.token, "bad").await.0,
+        503,
+        "it cannot be counted, so it is not kept, and EvoLink comes again"
+    );
+    intruder.stop_refusing().await;
+    assert_eq!(desk.app.callback(&submit.token, "bad").await.0, 400);
+}

@@ -1,6 +1,7 @@
 //! What could not be applied: what is kept of it, how operators see it, and that it is recorded once after a fix.
 
 mod api;
+mod batch;
 mod bounds;
 mod commands;
 mod kill;
