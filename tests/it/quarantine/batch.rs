@@ -58,10 +58,10 @@ async fn in_one_batch(store: &Arc<Store>, bounds: Bounds, entries: Vec<Entry>) -
     };
     let (recorder, worker) = Recorder::new(Arc::clone(store), Clock::System, pace, Metrics::new());
     let stop = CancellationToken::new();
-    let recorded = join_all(entries.into_iter().map(|entry| recorder.record(entry)));
+    let receipts = join_all(entries.into_iter().map(|entry| recorder.record(entry)));
     let running = worker.with_bounds(bounds).run(stop.clone());
     let told = async {
-        let told = recorded.await;
+        let told = receipts.await;
         stop.cancel();
         told
     };
