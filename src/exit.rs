@@ -12,7 +12,7 @@ pub enum Exit {
     Ok = 0,
     /// The command line is wrong.
     Usage = 64,
-    /// Data is damaged: a database.
+    /// Data is damaged: a database, or a body that cannot be read.
     DataErr = 65,
     /// Something that is needed cannot be reached, or an internal fault.
     Unavailable = 69,

@@ -4,7 +4,7 @@ use std::io::stdout;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use evolink_receiver::cli::{Cli, Command, KeysCommand, TasksCommand};
+use evolink_receiver::cli::{Cli, Command, KeysCommand, QuarantineCommand, TasksCommand};
 use evolink_receiver::commands::{check, client, demo, keys, operate, serve};
 use evolink_receiver::exit::{CommandError, Exit};
 use evolink_receiver::telemetry::{self, LogTo};
@@ -47,6 +47,11 @@ fn run(command: Command) -> Result<(), CommandError> {
             TasksCommand::List(args) => wait(client::list(&args, &mut out)),
             TasksCommand::Show(args) => wait(client::show(&args, &mut out)),
             TasksCommand::Watch(args) => wait(client::watch(&args, &mut out)),
+        },
+        Command::Quarantine { command } => match command {
+            QuarantineCommand::List(args) => wait(client::quarantine::list(&args, &mut out)),
+            QuarantineCommand::Show(args) => wait(client::quarantine::show(&args, &mut out)),
+            QuarantineCommand::Replay(args) => wait(client::quarantine::replay(&args, &mut out)),
         },
     }
 }

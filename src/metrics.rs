@@ -11,6 +11,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
@@ -29,11 +30,21 @@ struct Counters {
     callbacks: Family<ResultLabel, Counter>,
     outcomes: Family<OutcomeLabels, Counter>,
     restored: Counter,
+    quarantine: Quarantine,
     submits: Family<ResultLabel, Counter>,
     polls: Family<ResultLabel, Counter>,
     batches: Counter,
     entries: Counter,
     commit_seconds: Histogram,
+}
+
+#[derive(Debug, Default)]
+struct Quarantine {
+    entries: Gauge,
+    bytes: Gauge,
+    dropped: Counter,
+    evicted: Counter,
+    replays: Family<ResultLabel, Counter>,
 }
 
 /// From a fast disk to a server that is given up.
@@ -101,6 +112,7 @@ impl Metrics {
             callbacks: Family::default(),
             outcomes: Family::default(),
             restored: Counter::default(),
+            quarantine: Quarantine::default(),
             submits: Family::default(),
             polls: Family::default(),
             batches: Counter::default(),
@@ -128,6 +140,7 @@ impl Metrics {
             "Records made anew or revived by a callback",
             counters.restored.clone(),
         );
+        register_quarantine(registry, &counters.quarantine);
         registry.register(
             "submits",
             "Submits by how they ended",
@@ -187,6 +200,27 @@ impl Metrics {
         self.0.restored.inc();
     }
 
+    /// Bodies that were beyond the bounds of their callback URL.
+    pub fn quarantine_dropped(&self, bodies: u64) {
+        self.0.quarantine.dropped.inc_by(bodies);
+    }
+
+    /// Entries that made room for newer ones.
+    pub fn quarantine_evicted(&self, entries: u64) {
+        self.0.quarantine.evicted.inc_by(entries);
+    }
+
+    /// What is in quarantine now, in all replicas together.
+    pub fn quarantine_holds(&self, entries: u64, bytes: u64) {
+        let gauge = |number| i64::try_from(number).unwrap_or(i64::MAX);
+        self.0.quarantine.entries.set(gauge(entries));
+        self.0.quarantine.bytes.set(gauge(bytes));
+    }
+
+    pub fn replayed(&self, result: &'static str) {
+        count(&self.0.quarantine.replays, result);
+    }
+
     pub fn submit_ended(&self, end: SubmitEnd) {
         count(
             &self.0.submits,
@@ -232,6 +266,34 @@ impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn register_quarantine(registry: &mut Registry, quarantine: &Quarantine) {
+    registry.register(
+        "quarantine_entries",
+        "Bodies in quarantine",
+        quarantine.entries.clone(),
+    );
+    registry.register(
+        "quarantine_bytes",
+        "Bytes of them and their headers",
+        quarantine.bytes.clone(),
+    );
+    registry.register(
+        "quarantine_dropped",
+        "Bodies that were not kept: too many of one callback URL",
+        quarantine.dropped.clone(),
+    );
+    registry.register(
+        "quarantine_evicted",
+        "Bodies that made room for newer ones",
+        quarantine.evicted.clone(),
+    );
+    registry.register(
+        "quarantine_replays",
+        "Replays by result",
+        quarantine.replays.clone(),
+    );
 }
 
 fn count(family: &Family<ResultLabel, Counter>, result: &'static str) {

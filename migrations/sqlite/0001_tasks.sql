@@ -80,20 +80,60 @@ CREATE TABLE event (
 
 CREATE INDEX event_of_task ON event (task_seq);
 
--- Callbacks that could not be applied, with their bytes.
+-- What could not be applied, with its bytes. The small columns come first: a list reads no more.
 CREATE TABLE quarantine (
-    id               INTEGER PRIMARY KEY,
+    -- AUTOINCREMENT: whoever replays an entry names it by its number, which must never mean another.
+    id               INTEGER PRIMARY KEY AUTOINCREMENT,
     -- The submission id, or `~` and the label of a standing URL.
     subject          TEXT    NOT NULL,
-    reason           TEXT    NOT NULL,
+    -- unreadable: no task body; mismatch: about another task than its URL is for; conflict: another outcome.
+    kind             TEXT    NOT NULL CHECK (kind = 'unreadable' OR kind = 'mismatch' OR kind = 'conflict'),
+    source           TEXT    NOT NULL CHECK (source = 'callback' OR source = 'submit' OR source = 'poll' OR source = 'replay'),
+    -- The task that the body names, if it could be read.
     task_id          TEXT,
-    headers          TEXT    NOT NULL,
-    body             BLOB    NOT NULL,
-    body_digest      BLOB    NOT NULL CHECK (length(body_digest) = 32),
     repeats          INTEGER NOT NULL,
     first_at         INTEGER NOT NULL,
     last_at          INTEGER NOT NULL,
-    UNIQUE (subject, body_digest)
+    -- When it was recorded after all, or last tried, and what became of it.
+    replayed_at      INTEGER,
+    replay_result    TEXT    CHECK (replay_result = 'recorded' OR replay_result = 'unchanged' OR replay_result = 'duplicate'
+                                 OR replay_result = 'conflict' OR replay_result = 'mismatch'),
+    -- Of headers and body.
+    bytes            INTEGER NOT NULL CHECK (bytes >= 0),
+    body_digest      BLOB    NOT NULL CHECK (length(body_digest) = 32),
+    reason           TEXT    NOT NULL,
+    headers          TEXT    NOT NULL,
+    body             BLOB    NOT NULL,
+    UNIQUE (subject, body_digest),
+    CHECK ((replayed_at IS NULL) = (replay_result IS NULL))
+) STRICT;
+
+CREATE INDEX quarantine_task ON quarantine (task_id) WHERE task_id IS NOT NULL;
+
+-- One row: what is in quarantine. Kept by triggers, so that it is true whoever adds or removes.
+CREATE TABLE quarantine_total (
+    id               INTEGER PRIMARY KEY CHECK (id = 1),
+    entries          INTEGER NOT NULL CHECK (entries >= 0),
+    bytes            INTEGER NOT NULL CHECK (bytes >= 0)
+) STRICT;
+
+INSERT INTO quarantine_total (id, entries, bytes) VALUES (1, 0, 0);
+
+CREATE TRIGGER quarantine_added AFTER INSERT ON quarantine
+BEGIN
+    UPDATE quarantine_total SET entries = entries + 1, bytes = bytes + NEW.bytes WHERE id = 1;
+END;
+
+CREATE TRIGGER quarantine_removed AFTER DELETE ON quarantine
+BEGIN
+    UPDATE quarantine_total SET entries = entries - 1, bytes = bytes - OLD.bytes WHERE id = 1;
+END;
+
+-- Submits that ended without an answer that names a task: when, and whether it is known that nothing was accepted.
+CREATE TABLE submit_end (
+    task_seq         INTEGER PRIMARY KEY,
+    result           TEXT    NOT NULL CHECK (result = 'unknown' OR result = 'refused'),
+    at               INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE idempotency (

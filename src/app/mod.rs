@@ -103,6 +103,7 @@ impl App {
             settings::pace(&config),
             metrics.clone(),
         );
+        let recorder_worker = recorder_worker.with_bounds(settings::quarantine_bounds(&config));
         let public = settings::bind("public.listen", config.public.listen)?;
         let internal = settings::bind("internal.listen", config.internal.listen)?;
         let reload = Arc::new(Notify::new());

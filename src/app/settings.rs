@@ -13,6 +13,7 @@ use crate::exit::{CommandError, Exit};
 use crate::http::limits::Limits;
 use crate::http::tls::TlsSource;
 use crate::process;
+use crate::store::quarantine::Bounds;
 
 /// Connections that may wait to be accepted; the system may allow fewer. Past it they are dropped, or, with SYN cookies,
 /// a client takes itself for connected and is not: the usual 128 did not outlast a burst (measured).
@@ -73,6 +74,16 @@ pub fn pace(config: &Config) -> Pace {
         first_poll_after: config.reconcile.first_poll_after,
         interval_min: config.reconcile.interval_min,
         give_up_after: config.reconcile.give_up_after,
+    }
+}
+
+pub fn quarantine_bounds(config: &Config) -> Bounds {
+    let quarantine = &config.quarantine;
+    Bounds {
+        entries_per_subject: quarantine.max_entries_per_token,
+        bytes_per_subject: quarantine.max_bytes_per_token.as_u64(),
+        entries: quarantine.max_entries,
+        bytes: quarantine.max_bytes.as_u64(),
     }
 }
 

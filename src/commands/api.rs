@@ -1,4 +1,4 @@
-//! The internal API as a client of it sees it. `submit`, `tasks` and `demo` use it; an answer stays JSON, because most of it
+//! The internal API as a client of it sees it. `submit`, `tasks`, `quarantine` and `demo` use it; an answer stays JSON, because most of it
 //! is EvoLink's, and may be anything.
 //!
 //! What an answer other than 2xx makes of the exit code: 64 if what was asked for is wrong (400, 404, 410, 413, 415, 422),
@@ -26,6 +26,24 @@ const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 const MESSAGE_CHARS_MAX: usize = 4096;
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// What became of an entry of the quarantine that was replayed.
+#[derive(Debug)]
+pub enum ReplayAnswer {
+    /// The service's answer: `result` and `entry`.
+    Done(Value),
+    /// The body is still not a task, for this reason.
+    Unreadable(String),
+}
+
+impl ReplayAnswer {
+    pub fn result(&self) -> &str {
+        match self {
+            Self::Done(body) => text(body, "/result").unwrap_or("unknown"),
+            Self::Unreadable(_) => "unreadable",
+        }
+    }
+}
 
 /// A client of one service. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -80,6 +98,28 @@ impl Api {
         self.send(self.http.get(url)).await
     }
 
+    /// A page of what is in quarantine, as it came: `data` and `next`.
+    pub async fn quarantine(&self, query: &[(&str, String)]) -> Result<Value, CommandError> {
+        let mut url = self.url(&["v1", "quarantine"])?;
+        url.query_pairs_mut().extend_pairs(query);
+        self.send(self.http.get(url)).await
+    }
+
+    pub async fn quarantine_entry(&self, id: i64) -> Result<Value, CommandError> {
+        let url = self.url(&["v1", "quarantine", &id.to_string()])?;
+        self.send(self.http.get(url)).await
+    }
+
+    pub async fn replay(&self, id: i64) -> Result<ReplayAnswer, CommandError> {
+        let url = self.url(&["v1", "quarantine", &id.to_string(), "replay"])?;
+        let (status, body) = self.ask(self.http.post(url)).await?;
+        if text(&body, "/error/code") == Some("still_unreadable") {
+            let reason = text(&body, "/error/message").unwrap_or_default();
+            return Ok(ReplayAnswer::Unreadable(reason.to_owned()));
+        }
+        self.judge(status, body).map(ReplayAnswer::Done)
+    }
+
     pub async fn submit(
         &self,
         body: &Value,
@@ -105,7 +145,21 @@ impl Api {
         Ok(url)
     }
 
-    async fn send(&self, mut request: RequestBuilder) -> Result<Value, CommandError> {
+    async fn send(&self, request: RequestBuilder) -> Result<Value, CommandError> {
+        let (status, body) = self.ask(request).await?;
+        self.judge(status, body)
+    }
+
+    fn judge(&self, status: StatusCode, body: Value) -> Result<Value, CommandError> {
+        if status.is_success() {
+            Ok(body)
+        } else {
+            Err(refused(status, &body).unwrap_or_else(|| self.not_ours(status)))
+        }
+    }
+
+    /// Whatever the service answers, if it is JSON.
+    async fn ask(&self, mut request: RequestBuilder) -> Result<(StatusCode, Value), CommandError> {
         if let Some(key) = &self.key {
             request = request.bearer_auth(key.expose_secret());
         }
@@ -125,12 +179,8 @@ impl Api {
             }
             body.extend_from_slice(&chunk);
         }
-        let body = serde_json::from_slice(&body).ok();
-        match body {
-            Some(body) if status.is_success() => Ok(body),
-            Some(body) => Err(refused(status, &body).unwrap_or_else(|| self.not_ours(status))),
-            None => Err(self.not_ours(status)),
-        }
+        let body = serde_json::from_slice(&body);
+        Ok((status, body.map_err(|_| self.not_ours(status))?))
     }
 
     fn not_reached(&self, error: reqwest::Error) -> CommandError {

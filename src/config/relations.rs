@@ -11,8 +11,8 @@ use super::findings::Found;
 use super::hosts::{self, Ports};
 use super::secret::API_KEY_MISSING;
 use super::{
-    ApiKey, Archive, ByteSize, Config, Evolink, Forward, Internal, Level, Public, StoreConfig,
-    TlsMode,
+    ApiKey, Archive, ByteSize, Config, Evolink, Forward, Internal, Level, Public, Quarantine,
+    StoreConfig, TlsMode,
 };
 
 /// EvoLink's bound on `callback_url`.
@@ -24,6 +24,11 @@ const ANSWER_TIMEOUT_MAX: Duration = Duration::from_secs(9);
 
 /// What comes after the drain has the rest of the promised 10 s.
 const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(8);
+
+/// All that is known of one callback URL is looked at with each batch that adds to it.
+const QUARANTINE_ENTRIES_PER_TOKEN_MAX: usize = 1000;
+/// The longest head that the public listener takes.
+const HEAD_BYTES_MAX: u64 = 16 * 1024;
 const DAY: Duration = Duration::from_hours(24);
 
 /// In the order of the sections.
@@ -36,6 +41,7 @@ pub(super) fn check(found: &mut Found, config: &Config) {
     evolink(found, &config.evolink);
     store(found, &config.store);
     times(found, config);
+    quarantine(found, config);
     archive(found, &config.archive);
     forward(found, &config.forward);
 }
@@ -305,6 +311,36 @@ fn times(found: &mut Found, config: &Config) {
         tasks >= give_up_after,
         "retention.tasks",
         "must not be less than reconcile.give_up_after, else tasks are forgotten while they are waited for",
+    );
+}
+
+fn quarantine(found: &mut Found, config: &Config) {
+    let Quarantine {
+        max_entries_per_token,
+        max_bytes_per_token,
+        max_entries,
+        max_bytes,
+    } = config.quarantine;
+    found.error_unless(
+        (1..=QUARANTINE_ENTRIES_PER_TOKEN_MAX).contains(&max_entries_per_token),
+        "quarantine.max_entries_per_token",
+        format!("must be from 1 to {QUARANTINE_ENTRIES_PER_TOKEN_MAX}, is {max_entries_per_token}"),
+    );
+    let largest = ByteSize::bytes(config.public.max_body.as_u64() + HEAD_BYTES_MAX);
+    found.error_unless(
+        max_bytes_per_token >= largest,
+        "quarantine.max_bytes_per_token",
+        format!("must be at least {largest}, else a callback of public.max_body with its head could not be kept"),
+    );
+    found.error_unless(
+        max_entries >= max_entries_per_token as u64,
+        "quarantine.max_entries",
+        "must not be less than quarantine.max_entries_per_token, else one callback URL fills it",
+    );
+    found.error_unless(
+        max_bytes >= max_bytes_per_token,
+        "quarantine.max_bytes",
+        "must not be less than quarantine.max_bytes_per_token, else one callback URL fills it",
     );
 }
 

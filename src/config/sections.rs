@@ -220,6 +220,29 @@ impl Default for Reconcile {
     }
 }
 
+/// How much is kept of what cannot be applied.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quarantine {
+    pub max_entries_per_token: usize,
+    pub max_bytes_per_token: ByteSize,
+    pub max_entries: u64,
+    pub max_bytes: ByteSize,
+}
+
+impl Default for Quarantine {
+    fn default() -> Self {
+        Self {
+            max_entries_per_token: 20,
+            // Twenty bodies of EvoLink's usual size many times over; four of the largest that are taken in.
+            max_bytes_per_token: ByteSize::kib(1024),
+            // Every task of a bad day; on a small disk a small part of it.
+            max_entries: 10_000,
+            max_bytes: ByteSize::kib(256 * 1024),
+        }
+    }
+}
+
 /// Where result files are kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

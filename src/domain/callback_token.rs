@@ -45,6 +45,28 @@ impl fmt::Display for Subject {
     }
 }
 
+/// Not a subject.
+#[derive(Debug, thiserror::Error)]
+#[error("want a submission id, or ~ and the label of a standing callback URL")]
+pub struct InvalidSubject;
+
+impl FromStr for Subject {
+    type Err = InvalidSubject;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix('~') {
+            Some(label) => label
+                .parse()
+                .map(Self::Standing)
+                .map_err(|_| InvalidSubject),
+            None => text
+                .parse()
+                .map(Self::Submission)
+                .map_err(|_| InvalidSubject),
+        }
+    }
+}
+
 /// The label of a standing callback URL: 1 to 64 of `[A-Za-z0-9_-]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Label(Box<str>);
@@ -165,12 +187,10 @@ impl KeyRing {
         if !bool::from(key.mac(subject).as_bytes().ct_eq(mac.as_bytes())) {
             return None;
         }
-        match subject.strip_prefix('~') {
-            Some(label) => Some(Subject::Standing(label.parse().ok()?)),
-            None => {
-                let id: SubmissionId = subject.parse().ok()?;
-                (now.since(id.made_at()) < lifetime).then_some(Subject::Submission(id))
-            }
+        let subject: Subject = subject.parse().ok()?;
+        match subject {
+            Subject::Submission(id) if now.since(id.made_at()) >= lifetime => None,
+            Subject::Submission(_) | Subject::Standing(_) => Some(subject),
         }
     }
 }

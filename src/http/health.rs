@@ -1,11 +1,17 @@
 //! Whether the process lives, whether it can take work, and what it has counted.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::internal::InternalState;
+
+/// A scrape is given 10 s by default; the last known number will do.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 const OPENMETRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -37,6 +43,11 @@ pub async fn ready(State(state): State<InternalState>) -> (StatusCode, Json<Valu
 pub async fn metrics(
     State(state): State<InternalState>,
 ) -> ([(HeaderName, HeaderValue); 1], String) {
+    // Other replicas add to it too. A store that does not answer must not keep the counters from being seen.
+    let total = timeout(TOTAL_TIMEOUT, state.store.quarantine_total()).await;
+    if let Ok(Ok(total)) = total {
+        state.metrics.quarantine_holds(total.entries, total.bytes);
+    }
     (
         [(header::CONTENT_TYPE, OPENMETRICS)],
         state.metrics.render(),

@@ -18,7 +18,7 @@ use tracing::{Span, info, info_span, warn};
 use super::auth::{self, Gate};
 use super::body::BodyBudget;
 use super::error::ApiError;
-use super::{credits, health, request_id, submit, tasks};
+use super::{credits, health, history, quarantine, request_id, submit, tasks};
 use crate::clock::Clock;
 use crate::config::{Public, Scope};
 use crate::domain::callback_token::KeyRing;
@@ -54,9 +54,14 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
     let reads = Router::new()
         .route("/v1/tasks", get(tasks::list))
         .route("/v1/tasks/{id}", get(tasks::show))
-        .route("/v1/tasks/{id}/events", get(tasks::history))
+        .route("/v1/tasks/{id}/events", get(history::show))
         .route("/v1/credits", get(credits::show))
         .route_layer(needs(Scope::Read));
+    let operators = Router::new()
+        .route("/v1/quarantine", get(quarantine::list))
+        .route("/v1/quarantine/{id}", get(quarantine::show))
+        .route("/v1/quarantine/{id}/replay", post(quarantine::replay))
+        .route_layer(needs(Scope::Admin));
     let open = Router::new()
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
@@ -64,6 +69,7 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
     Router::new()
         .merge(submits)
         .merge(reads)
+        .merge(operators)
         .merge(open)
         .fallback(async || ApiError::no_route())
         .method_not_allowed_fallback(async || ApiError::wrong_method())

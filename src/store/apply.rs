@@ -5,8 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::entry::{Entry, Intent, PollEnded, Receipt, SubmitEnded};
+use super::entry::{Entry, Intent, PollEnded, Receipt, SubmitEnd, SubmitEnded};
 use super::ledger::{Ledger, NewEvent, NewObservation, Quarantined};
+use super::quarantine::Kind;
 use super::record::{Origin, Record};
 use crate::domain::callback_token::Subject;
 use crate::domain::event::EventType;
@@ -34,6 +35,11 @@ impl Ledger {
                 reason,
                 headers,
             } => self.keep_unreadable(subject, *source, body, reason, headers),
+            Entry::FromQuarantine {
+                id,
+                subject,
+                observation,
+            } => self.replay(*id, subject, observation),
             Entry::SubmitEnded {
                 submission_id,
                 ended,
@@ -72,7 +78,7 @@ impl Ledger {
         Receipt::Fresh
     }
 
-    fn observe(
+    pub(super) fn observe(
         &mut self,
         subject: &Subject,
         seen: &Observation,
@@ -103,6 +109,8 @@ impl Ledger {
         if done.verdict == Verdict::Conflict {
             self.quarantined.push(Quarantined {
                 subject: subject.clone(),
+                kind: Kind::Conflict,
+                source,
                 reason: "another outcome than the recorded one".to_owned(),
                 task_id: Some(seen.task_id.clone()),
                 headers: headers.clone(),
@@ -164,6 +172,8 @@ impl Ledger {
         }
         self.quarantined.push(Quarantined {
             subject: subject.clone(),
+            kind: Kind::Mismatch,
+            source,
             reason: "about another task than its URL is for".to_owned(),
             task_id: Some(seen.task_id.clone()),
             headers: headers.clone(),
@@ -188,6 +198,8 @@ impl Ledger {
         }
         self.quarantined.push(Quarantined {
             subject: subject.clone(),
+            kind: Kind::Unreadable,
+            source,
             reason: reason.to_owned(),
             task_id: None,
             headers: headers.clone(),
@@ -242,11 +254,15 @@ impl Ledger {
         };
         let record = &mut self.records[index];
         match ended {
-            SubmitEnded::Unknown => record.task.end_submit(State::SubmitUnknown),
+            SubmitEnded::Unknown => {
+                record.task.end_submit(State::SubmitUnknown);
+                self.submit_ends.push((index, SubmitEnd::Unknown));
+            }
             SubmitEnded::Refused {
                 answer,
                 idempotency,
             } => {
+                self.submit_ends.push((index, SubmitEnd::Refused));
                 record.task.end_submit(State::Rejected);
                 record.refusal.clone_from(answer);
                 if let Some(key) = idempotency {

@@ -30,6 +30,12 @@ pub enum Entry {
         reason: String,
         headers: HeaderMap,
     },
+    /// What was kept in quarantine under `id` can be read by now.
+    FromQuarantine {
+        id: i64,
+        subject: Subject,
+        observation: Observation,
+    },
     /// The submit ended without an observation.
     SubmitEnded {
         submission_id: SubmissionId,
@@ -79,6 +85,28 @@ pub enum SubmitEnded {
     Unknown,
 }
 
+/// How a submit ended that ended without an answer which names a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubmitEnd {
+    Refused,
+    Unknown,
+}
+
+impl SubmitEnd {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Refused, Self::Unknown]
+            .into_iter()
+            .find(|end| end.as_str() == text)
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub enum PollEnded {
     /// EvoLink knows no such task.
@@ -100,6 +128,8 @@ pub enum Receipt {
     Seen { verdict: Verdict, restored: bool },
     /// The observation is about another task than its subject's: kept in quarantine.
     Mismatch,
+    /// Of a replay: the entry is no longer in quarantine.
+    Gone,
     /// Of a poll that begins: the task is not due, or another replica was quicker.
     NotDue,
     /// Of everything else.

@@ -3,18 +3,23 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 use sqlx::FromRow;
 
-use super::record::OBSERVATIONS_PER_TASK;
+use super::entry::SubmitEnd;
+use super::quarantine::{Kind, QuarantineEntry};
+use super::record::{OBSERVATIONS_PER_TASK, Origin, Record};
 use super::{Store, StoreError, on_pool};
+use crate::domain::callback_token::Subject;
 use crate::domain::event::EventType;
 use crate::domain::observation::Source;
+use crate::domain::task::Verdict;
 use crate::domain::timestamp::Timestamp;
 
 /// Observations and events of one task that are shown at most; both are bounded below it.
 const HISTORY_MAX: i64 = 2048;
 
-/// One event, or one observation that led to none.
+/// One thing that is known of a task.
 #[derive(Clone, Debug)]
 pub struct HistoryItem {
     pub at: Timestamp,
@@ -31,10 +36,19 @@ pub enum HistoryKind {
     },
     Observation {
         number: i64,
+        /// Among those that came by the same way, from 1.
+        nth: usize,
         source: Source,
         result: String,
+        /// Where the same bytes are in quarantine, if they are a conflict, or were replayed.
+        quarantine_id: Option<i64>,
         body: Bytes,
     },
+    SubmitBegun,
+    /// Without an answer that names a task.
+    SubmitEnded(SubmitEnd),
+    /// And no observation tells of it.
+    Quarantined(QuarantineEntry),
 }
 
 const OBSERVATIONS: &str = "SELECT id, source, result, at, body FROM observation
@@ -44,41 +58,77 @@ const OBSERVATIONS: &str = "SELECT id, source, result, at, body FROM observation
 const EVENTS: &str = "SELECT seq, type, source, observation, at FROM event
     WHERE task_seq = $1 LIMIT $2";
 
+const SUBMIT_END: &str = "SELECT task_seq, result, at FROM submit_end WHERE task_seq = $1";
+
 const SUBMIT_ANSWER: &str = "SELECT body FROM observation
     WHERE id >= $1 AND id < $2 AND source = 'submit' AND result = 'recorded' ORDER BY id LIMIT 1";
 
 /// Each statement here, with what its parameters are to PostgreSQL: all are answered from an index, however many tasks there are.
-pub const STATEMENTS: [(&str, &str); 3] = [
+pub const STATEMENTS: [(&str, &str); 4] = [
     (OBSERVATIONS, "bigint, bigint, bigint"),
     (EVENTS, "bigint, bigint"),
+    (SUBMIT_END, "bigint"),
     (SUBMIT_ANSWER, "bigint, bigint"),
 ];
 
 impl Store {
-    /// All that is kept of how the task with number `seq` came to be what it is, in order.
-    pub async fn list_history(&self, seq: i64) -> Result<Vec<HistoryItem>, StoreError> {
-        let first = seq * OBSERVATIONS_PER_TASK;
-        let mut events: Vec<EventRow> = on_pool!(self, pool => sqlx::query_as(EVENTS)
-            .bind(seq)
-            .bind(HISTORY_MAX)
-            .fetch_all(pool))?;
-        events.sort_by_key(|event| event.seq);
+    /// All that is kept of how the task of `record` came to be what it is, in order.
+    pub async fn list_history(&self, record: &Record) -> Result<Vec<HistoryItem>, StoreError> {
+        let Some(seq) = record.seq else {
+            return Ok(Vec::new());
+        };
+        let events = self.events_of(seq).await?;
         // After the events, so that each finds the body that it tells of.
-        let observations: Vec<ObservationRow> = on_pool!(self, pool => sqlx::query_as(OBSERVATIONS)
-            .bind(first)
-            .bind(first + OBSERVATIONS_PER_TASK)
-            .bind(HISTORY_MAX)
-            .fetch_all(pool))?;
-        let mut history = observations
-            .into_iter()
-            .map(HistoryItem::try_from)
-            .collect::<Result<Vec<_>, _>>()?;
+        let observations = self.observations_of(seq).await?;
+        let subject = Subject::Submission(record.task.submission_id);
+        let subject = (record.origin != Origin::Standing).then_some(&subject);
+        let task_id = record.task.task_id.as_ref();
+        let quarantined = self.list_quarantine_of_task(subject, task_id).await?;
+        let mut history = self.submit_of(record, seq).await?;
+        let first = history.len();
+        history.extend(in_turn(observations)?);
+        let rest = link(&mut history[first..], quarantined);
+        history.extend(rest.into_iter().map(HistoryItem::from));
         let bodies: HashMap<i64, Bytes> = history.iter().filter_map(HistoryItem::body).collect();
         for event in events {
             history.push(event.with_body_from(&bodies)?);
         }
         history.sort_by_key(|item| item.at);
         Ok(history)
+    }
+
+    async fn events_of(&self, seq: i64) -> Result<Vec<EventRow>, StoreError> {
+        let mut events: Vec<EventRow> = on_pool!(self, pool => sqlx::query_as(EVENTS)
+            .bind(seq)
+            .bind(HISTORY_MAX)
+            .fetch_all(pool))?;
+        events.sort_by_key(|event| event.seq);
+        Ok(events)
+    }
+
+    async fn observations_of(&self, seq: i64) -> Result<Vec<ObservationRow>, StoreError> {
+        let first = seq * OBSERVATIONS_PER_TASK;
+        on_pool!(self, pool => sqlx::query_as(OBSERVATIONS)
+            .bind(first)
+            .bind(first + OBSERVATIONS_PER_TASK)
+            .bind(HISTORY_MAX)
+            .fetch_all(pool))
+    }
+
+    /// How our submit began, and how it ended if nothing else tells.
+    async fn submit_of(&self, record: &Record, seq: i64) -> Result<Vec<HistoryItem>, StoreError> {
+        let mut items = Vec::new();
+        if record.origin == Origin::Submit {
+            items.push(HistoryItem {
+                at: record.task.submitted_at,
+                kind: HistoryKind::SubmitBegun,
+            });
+        }
+        let end: Option<SubmitEndRow> = on_pool!(self, pool => sqlx::query_as(SUBMIT_END)
+            .bind(seq)
+            .fetch_optional(pool))?;
+        items.extend(end.map(HistoryItem::try_from).transpose()?);
+        Ok(items)
     }
 
     /// EvoLink's answer to the submit of the task with number `seq`, if it is kept and was news: after a quicker callback
@@ -93,12 +143,73 @@ impl Store {
     }
 }
 
+/// Observations with their numbers among those of the same source.
+fn in_turn(rows: Vec<ObservationRow>) -> Result<Vec<HistoryItem>, StoreError> {
+    let mut counts: HashMap<Source, usize> = HashMap::new();
+    let mut items = Vec::with_capacity(rows.len());
+    for row in rows {
+        let mut item = HistoryItem::try_from(row)?;
+        if let HistoryKind::Observation { source, nth, .. } = &mut item.kind {
+            let count = counts.entry(*source).or_default();
+            *count += 1;
+            *nth = *count;
+        }
+        items.push(item);
+    }
+    Ok(items)
+}
+
+/// Tells conflicts and replays where they are in quarantine, and gives the entries that none of them is about.
+fn link(observations: &mut [HistoryItem], entries: Vec<QuarantineEntry>) -> Vec<QuarantineEntry> {
+    if entries.is_empty() {
+        return entries;
+    }
+    let mut told = Vec::new();
+    for item in observations {
+        let HistoryKind::Observation {
+            source,
+            result,
+            quarantine_id,
+            body,
+            ..
+        } = &mut item.kind
+        else {
+            continue;
+        };
+        if *source != Source::Replay && result != Verdict::Conflict.as_str() {
+            continue;
+        }
+        let digest = Sha256::digest(body);
+        let entry = entries
+            .iter()
+            .find(|entry| entry.body_digest == digest.as_slice());
+        *quarantine_id = entry.map(|entry| entry.id);
+        // What could not be applied when it came is a line of its own, whatever a replay has made of it.
+        told.extend(
+            entry
+                .filter(|entry| entry.kind == Kind::Conflict)
+                .map(|entry| entry.id),
+        );
+    }
+    let rest = entries.into_iter();
+    rest.filter(|entry| !told.contains(&entry.id)).collect()
+}
+
+impl From<QuarantineEntry> for HistoryItem {
+    fn from(entry: QuarantineEntry) -> Self {
+        Self {
+            at: entry.first_at,
+            kind: HistoryKind::Quarantined(entry),
+        }
+    }
+}
+
 impl HistoryItem {
     /// An observation's number and body.
     fn body(&self) -> Option<(i64, Bytes)> {
         match &self.kind {
             HistoryKind::Observation { number, body, .. } => Some((*number, body.clone())),
-            HistoryKind::Event { .. } => None,
+            _ => None,
         }
     }
 }
@@ -125,10 +236,35 @@ impl TryFrom<ObservationRow> for HistoryItem {
             at: Timestamp::from_millis(row.at),
             kind: HistoryKind::Observation {
                 number: row.id % OBSERVATIONS_PER_TASK,
+                nth: 0,
+                quarantine_id: None,
                 source: Source::parse(&row.source).ok_or(corrupt)?,
                 result: row.result,
                 body: row.body.into(),
             },
+        })
+    }
+}
+
+#[derive(FromRow)]
+struct SubmitEndRow {
+    task_seq: i64,
+    result: String,
+    at: i64,
+}
+
+impl TryFrom<SubmitEndRow> for HistoryItem {
+    type Error = StoreError;
+
+    fn try_from(row: SubmitEndRow) -> Result<Self, StoreError> {
+        let corrupt = StoreError::Corrupt {
+            table: "submit_end",
+            id: row.task_seq,
+            column: "result",
+        };
+        Ok(Self {
+            at: Timestamp::from_millis(row.at),
+            kind: HistoryKind::SubmitEnded(SubmitEnd::parse(&row.result).ok_or(corrupt)?),
         })
     }
 }

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::entry::Idempotency;
+use super::entry::{Idempotency, SubmitEnd};
+use super::quarantine::{Kept, Kind, Replayable};
 use super::record::Record;
 use crate::domain::callback_token::Subject;
 use crate::domain::event::EventType;
@@ -34,7 +35,13 @@ pub struct Ledger {
     pub counted: Vec<usize>,
     pub observations: Vec<NewObservation>,
     pub events: Vec<NewEvent>,
+    /// Submits that ended without an answer that names a task.
+    pub submit_ends: Vec<(usize, SubmitEnd)>,
     pub quarantined: Vec<Quarantined>,
+    /// Entries of the quarantine that are replayed, by id.
+    pub replays: HashMap<i64, Replayable>,
+    /// What became of `quarantined`.
+    pub kept: Kept,
 }
 
 /// An observation to be kept.
@@ -57,6 +64,8 @@ pub struct NewEvent {
 /// Bytes that could not be applied.
 pub struct Quarantined {
     pub subject: Subject,
+    pub kind: Kind,
+    pub source: Source,
     pub reason: String,
     pub task_id: Option<TaskId>,
     pub headers: HeaderMap,
@@ -80,7 +89,10 @@ impl Ledger {
             counted: Vec::new(),
             observations: Vec::new(),
             events: Vec::new(),
+            submit_ends: Vec::new(),
             quarantined: Vec::new(),
+            replays: HashMap::new(),
+            kept: Kept::default(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::StoreError;
 use super::entry::{Entry, Idempotency};
 use super::ledger::Ledger;
+use super::quarantine;
 use super::record::{Record, RecordRow, record_columns};
 use super::rows::Rows;
 use super::writer::Writer;
@@ -57,6 +58,7 @@ pub async fn load(
         .filter_map(|entry| idempotency_of(entry))
         .collect();
     load_keys(writer, &mut ledger, &keys).await?;
+    ledger.replays = quarantine::load(writer, entries).await?;
     Ok(ledger)
 }
 
@@ -107,7 +109,9 @@ async fn load_keys(
 fn submission_of(entry: &Entry) -> Option<SubmissionId> {
     match entry {
         Entry::Intent(_) => None,
-        Entry::Observed { subject, .. } | Entry::Unreadable { subject, .. } => match subject {
+        Entry::Observed { subject, .. }
+        | Entry::Unreadable { subject, .. }
+        | Entry::FromQuarantine { subject, .. } => match subject {
             Subject::Submission(id) => Some(*id),
             Subject::Standing(_) => None,
         },
@@ -119,11 +123,16 @@ fn submission_of(entry: &Entry) -> Option<SubmissionId> {
 }
 
 fn unbound_task_of(ledger: &Ledger, entry: &Entry) -> Option<String> {
-    let Entry::Observed {
+    let (Entry::Observed {
         subject,
         observation,
         ..
-    } = entry
+    }
+    | Entry::FromQuarantine {
+        subject,
+        observation,
+        ..
+    }) = entry
     else {
         return None;
     };

@@ -13,7 +13,7 @@ mod load;
 mod apply;
 mod ledger;
 
-mod quarantine;
+pub mod quarantine;
 mod write;
 
 // What a row holds, and how many are written at once.

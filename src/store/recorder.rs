@@ -14,6 +14,7 @@ use tracing::{error, warn};
 
 use super::entry::{Entry, Receipt};
 use super::ledger::Ledger;
+use super::quarantine::{Bounds, Reporter};
 use super::writer::Writer;
 use super::{Store, StoreError, load, write};
 use crate::clock::Clock;
@@ -48,6 +49,8 @@ pub struct RecorderWorker {
     clock: Clock,
     pace: Pace,
     metrics: Metrics,
+    bounds: Bounds,
+    reporter: Reporter,
     queue: mpsc::Receiver<Job>,
     failed: CancellationToken,
     /// `None` until there is something to record, and after an error.
@@ -73,7 +76,9 @@ impl Recorder {
             store,
             clock,
             pace,
+            reporter: Reporter::new(metrics.clone()),
             metrics,
+            bounds: Bounds::DEFAULT,
             queue: receiver,
             failed,
             writer: None,
@@ -105,6 +110,13 @@ impl Recorder {
 }
 
 impl RecorderWorker {
+    /// Other bounds of the quarantine than the default ones.
+    #[must_use]
+    pub const fn with_bounds(mut self, bounds: Bounds) -> Self {
+        self.bounds = bounds;
+        self
+    }
+
     /// Runs until `stop`, then records what is queued and ends.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut jobs = Vec::new();
@@ -194,7 +206,7 @@ impl RecorderWorker {
         let last = writer.begin().await?;
         let mut ledger = load::load(writer, entries, self.clock.now(), self.pace).await?;
         let receipts: Vec<Receipt> = entries.iter().map(|entry| ledger.apply(entry)).collect();
-        write::write_and_commit(writer, &mut ledger, last).await?;
+        write::write_and_commit(writer, &mut ledger, last, &self.bounds).await?;
         Ok((ledger, receipts))
     }
 
@@ -230,7 +242,8 @@ impl RecorderWorker {
         }
     }
 
-    fn count(&self, ledger: &Ledger, receipts: &[Receipt]) {
+    fn count(&mut self, ledger: &Ledger, receipts: &[Receipt]) {
+        self.reporter.tell(&ledger.kept);
         for event in &ledger.events {
             self.metrics.event_recorded(event.event_type, event.source);
         }

@@ -2,7 +2,7 @@
 
 use super::StoreError;
 use super::ledger::Ledger;
-use super::quarantine;
+use super::quarantine::{self, Bounds};
 use super::record::{CHANGED_COLUMN_COUNT, COLUMN_COUNT, OBSERVATIONS_PER_TASK, record_columns};
 use super::rows::Rows;
 use super::script::Script;
@@ -38,6 +38,12 @@ static INSERT_EVENTS: Rows<5> = Rows::new(
     "WHERE column1 IS NOT NULL",
 );
 
+// The first end that was told of counts: it may be told again.
+static INSERT_SUBMIT_ENDS: Rows<3> = Rows::new(
+    "INSERT INTO submit_end (task_seq, result, at) SELECT * FROM",
+    "WHERE column1 IS NOT NULL ON CONFLICT (task_seq) DO NOTHING",
+);
+
 static DELETE_KEYS: Rows<2> = Rows::new(
     "DELETE FROM idempotency WHERE (name, submission_id) IN (SELECT column1, column2 FROM",
     ")",
@@ -54,13 +60,14 @@ pub async fn write_and_commit(
     writer: &mut Writer,
     ledger: &mut Ledger,
     last: i64,
+    bounds: &Bounds,
 ) -> Result<(), StoreError> {
     let new = number_tasks(ledger, last);
     let quarantined = std::mem::take(&mut ledger.quarantined);
     if !quarantined.is_empty() {
         // Conflicts are told of once, when they are new to quarantine.
-        let told = quarantine::keep(writer, quarantined, ledger.now).await?;
-        ledger.events.extend(told);
+        ledger.kept = quarantine::keep(writer, quarantined, bounds, ledger.now).await?;
+        ledger.events.append(&mut ledger.kept.events);
     }
     let mut script = Script::new(writer);
     insert_tasks(&mut script, ledger, &new)?;
@@ -68,6 +75,8 @@ pub async fn write_and_commit(
     update_counts(&mut script, ledger, &new)?;
     insert_observations(&mut script, ledger)?;
     insert_events(&mut script, ledger)?;
+    insert_submit_ends(&mut script, ledger)?;
+    quarantine::mark(&mut script, ledger)?;
     write_keys(&mut script, ledger)?;
     script.commit();
     Ok(script.run(writer).await?)
@@ -168,6 +177,18 @@ fn insert_events(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error
         })
         .collect();
     INSERT_EVENTS.add_to(script, &rows)
+}
+
+fn insert_submit_ends(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {
+    let now = ledger.now.as_millis();
+    let ends = ledger.submit_ends.iter();
+    let rows: Vec<_> = ends
+        .filter_map(|(record, end)| {
+            let seq = ledger.records[*record].seq?;
+            Some([seq.into(), end.as_str().into(), now.into()])
+        })
+        .collect();
+    INSERT_SUBMIT_ENDS.add_to(script, &rows)
 }
 
 fn write_keys(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {

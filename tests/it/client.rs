@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 
 use evolink_receiver::config::{ApiKey, KeyDigest, Scope};
+use evolink_receiver::domain::callback_token::Subject;
 use evolink_receiver::simulator::Options;
 use serde_json::Value;
 use tokio::task::spawn_blocking;
@@ -11,10 +12,10 @@ use tokio::task::spawn_blocking;
 use crate::support::app::TestApp;
 use crate::support::shelf;
 
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 impl From<Output> for Ended {
@@ -28,11 +29,11 @@ impl From<Output> for Ended {
 }
 
 /// Runs the binary against `app`.
-async fn run(app: &TestApp, args: &[&str]) -> Ended {
+pub async fn run(app: &TestApp, args: &[&str]) -> Ended {
     run_at(&format!("http://{}", app.internal), args, &[]).await
 }
 
-async fn run_at(url: &str, args: &[&str], env: &[(&str, &str)]) -> Ended {
+pub async fn run_at(url: &str, args: &[&str], env: &[(&str, &str)]) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_evolink-receiver"));
     command.args(args).env_clear().envs(env.iter().copied());
     command.env("EVOLINK_RECEIVER_URL", url);
@@ -43,7 +44,7 @@ async fn run_at(url: &str, args: &[&str], env: &[(&str, &str)]) -> Ended {
         .into()
 }
 
-fn json(ended: &Ended) -> Value {
+pub fn json(ended: &Ended) -> Value {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     serde_json::from_str(&ended.stdout).unwrap()
 }
@@ -87,9 +88,10 @@ async fn a_prompt_is_submitted_waited_for_and_shown_with_its_time_line() {
         .map(|line| line.split_whitespace().skip(3).collect())
         .collect();
     let expected = [
+        vec!["submit", "submit", "-", "begun"],
         vec!["observation", "submit", "pending", "recorded"],
         vec!["task.submitted", "submit", "pending", "event", "1"],
-        vec!["observation", "callback", "completed", "recorded"],
+        vec!["observation", "callback", "1", "completed", "recorded"],
         vec!["task.completed", "callback", "completed", "event", "2"],
     ];
     assert_eq!(seen, expected, "{}", shown.stdout);
@@ -314,5 +316,58 @@ async fn what_others_wrote_cannot_steer_the_terminal() {
             ended.stdout
         );
     }
+    app.stop().await.0.unwrap();
+}
+
+#[tokio::test]
+async fn a_submit_of_unknown_outcome_is_found_and_its_time_line_says_what_is_known() {
+    let (app, simulator) = TestApp::start_with_simulator(Options::default()).await;
+    let prompt = "a cat [sim:bad-gateway,never-ends,lost-callback]";
+    assert_eq!(run(&app, &["submit", prompt]).await.code, Some(69));
+    app.submitted("a dog [sim:never-ends]").await;
+    let args = ["tasks", "list", "--status", "submit_unknown"];
+    let page = json(&run(&app, &[&args[..], &["--json"]].concat()).await);
+    let tasks = page["data"].as_array().unwrap();
+    assert_eq!(tasks.len(), 1, "{page}");
+    let id = tasks[0]["id"].as_str().unwrap();
+    let listed = run(&app, &args).await;
+    assert!(listed.stdout.contains(id), "{}", listed.stdout);
+
+    let shown = run(&app, &["tasks", "show", id]).await.stdout;
+    assert!(shown.contains("state       submit_unknown\n"), "{shown}");
+    assert!(
+        shown.contains("note        EvoLink may have accepted and charged this"),
+        "{shown}"
+    );
+    let ends: Vec<&str> = shown
+        .lines()
+        .filter(|line| line.contains("  submit "))
+        .collect();
+    assert_eq!(ends.len(), 2, "{shown}");
+    assert!(
+        ends[0].ends_with("begun") && ends[1].ends_with("unknown"),
+        "{shown}"
+    );
+    assert!(
+        shown.ends_with("\nEvoLink has said nothing of it that could be recorded\n"),
+        "{shown}"
+    );
+
+    let token = app.token(&Subject::Submission(id.parse().unwrap()));
+    let task_id = simulator.tasks()[0].id.clone();
+    assert_eq!(app.callback(&token, "oops\u{1b}").await.0, 400);
+    assert_eq!(app.callback(&token, "oops\u{1b}").await.0, 400);
+    let body = format!(r#"{{"id": "{task_id}", "status": "failed"}}"#);
+    assert_eq!(app.callback_result(&token, body).await, "recorded");
+    let shown = run(&app, &["tasks", "show", id]).await.stdout;
+    let entry = json(&run(&app, &["quarantine", "list", "--json"]).await)["data"][0]["id"].clone();
+    for wanted in [
+        "callback 1  failed".to_owned(),
+        "recorded, adopted".to_owned(),
+        format!("quarantine {entry}, 2 times: "),
+    ] {
+        assert!(shown.contains(&wanted), "{wanted}: {shown}");
+    }
+    assert!(!shown.contains("note "), "{shown}");
     app.stop().await.0.unwrap();
 }

@@ -1,6 +1,7 @@
-//! `submit` and `tasks`: a client of a running service's internal API, tables for people and JSON for programs. What was
+//! `submit`, `tasks` and `quarantine`: a client of a running service's internal API, tables for people and JSON for programs. What was
 //! asked for and given is success, whatever became of the task; `api` says which exit code an error has.
 
+pub mod quarantine;
 mod show;
 mod watch;
 

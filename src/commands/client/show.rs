@@ -46,6 +46,9 @@ pub(super) fn write_task(task: &Value, out: &mut impl Write) -> std::io::Result<
             writeln!(out, "{label:<11} {}", Untrusted(text))?;
         }
     }
+    if let Some(note) = note(text(task, "/receiver/state").unwrap_or_default()) {
+        writeln!(out, "{:<11} {note}", "note")?;
+    }
     if let (Some(at), Some(ms)) = (text(task, "/receiver/outcome_at"), outcome_after_ms(task)) {
         writeln!(
             out,
@@ -70,35 +73,85 @@ pub(super) fn write_task(task: &Value, out: &mut impl Write) -> std::io::Result<
     Ok(())
 }
 
-/// The time line: each observation and each event, the oldest first.
-fn write_history(task: &Value, items: &[Value], out: &mut impl Write) -> std::io::Result<()> {
-    if items.is_empty() {
-        return writeln!(out, "\nEvoLink has said nothing of it");
+/// What a state means that is not EvoLink's.
+fn note(state: &str) -> Option<&'static str> {
+    match state {
+        "submitting" => Some("EvoLink has not answered yet"),
+        "submit_unknown" => Some(
+            "EvoLink may have accepted and charged this; it is not sent again. If it was accepted, its callback tells",
+        ),
+        "rejected" => Some("EvoLink did not accept this; nothing was charged"),
+        "unresolved" => Some("EvoLink is no longer asked; an outcome that comes still counts"),
+        _ => None,
     }
+}
+
+/// The time line: all that is known of how it went, the oldest first.
+fn write_history(task: &Value, items: &[Value], out: &mut impl Write) -> std::io::Result<()> {
     let submitted = time_ms(task, "/receiver/submitted_at");
     let mut table = table(["at", "after", "what", "by", "says", "result"], &[1]);
     for item in items {
-        let cell = |pointer| Untrusted(text(item, pointer).unwrap_or("-")).to_string();
         let after = time_ms(item, "/at")
             .zip(submitted)
             .map_or_else(|| "-".to_owned(), |(at, submitted)| seconds(at - submitted));
-        let (says, result) = if text(item, "/type") == Some("observation") {
-            (cell("/body/status"), cell("/result"))
-        } else {
-            let seq = item["seq"].as_i64();
-            let seq = seq.map_or_else(|| "-".to_owned(), |seq| format!("event {seq}"));
-            (cell("/task/status"), seq)
+        let kind = cell(item, "/type");
+        let (says, result) = match kind.as_str() {
+            "observation" => (cell(item, "/body/status"), observed(item)),
+            "quarantine" => (cell(item, "/result"), quarantined(item)),
+            "submit" => ("-".to_owned(), cell(item, "/result")),
+            _ => (cell(item, "/task/status"), format!("event {}", item["seq"])),
         };
-        table.add_row([
-            cell("/at"),
-            after,
-            cell("/type"),
-            cell("/source"),
-            says,
-            result,
-        ]);
+        table.add_row([cell(item, "/at"), after, kind, way(item), says, result]);
     }
-    writeln!(out, "\n{}", table.trim_fmt())
+    if !items.is_empty() {
+        writeln!(out, "\n{}", table.trim_fmt())?;
+    }
+    if !items.iter().any(|item| item["type"] == "observation") {
+        writeln!(
+            out,
+            "\nEvoLink has said nothing of it that could be recorded"
+        )?;
+    }
+    Ok(())
+}
+
+fn cell(item: &Value, pointer: &str) -> String {
+    Untrusted(text(item, pointer).unwrap_or("-")).to_string()
+}
+
+/// `callback 2`, for the second that told of this task.
+fn way(item: &Value) -> String {
+    let source = cell(item, "/source");
+    match (source.as_str(), item["nth"].as_u64()) {
+        ("callback" | "poll", Some(nth)) => format!("{source} {nth}"),
+        _ => source,
+    }
+}
+
+/// What became of an observation; and, of the first, how it came to be this task's.
+fn observed(item: &Value) -> String {
+    let mut result = cell(item, "/result");
+    if let Some(bound) = text(item, "/bound").filter(|bound| *bound != "answered") {
+        result = format!(
+            "{result}, {}",
+            Untrusted(bound).to_string().replace('_', " ")
+        );
+    }
+    match item["quarantine_id"].as_i64() {
+        Some(id) => format!("{result}, quarantine {id}"),
+        None => result,
+    }
+}
+
+fn quarantined(item: &Value) -> String {
+    let mut line = format!("quarantine {}", item["quarantine_id"]);
+    if let Some(repeats) = item["repeats"].as_u64().filter(|repeats| *repeats > 0) {
+        line = format!("{line}, {} times", repeats + 1);
+    }
+    if let Some(result) = text(item, "/replay_result") {
+        line = format!("{line}, replayed: {}", Untrusted(result));
+    }
+    format!("{line}: {}", cell(item, "/reason"))
 }
 
 /// `code: message`, or whatever EvoLink put in its place.

@@ -302,6 +302,11 @@ impl Receiver {
         self.child.wait().unwrap();
     }
 
+    /// SIGKILL, and does not wait.
+    pub fn terminate_hard(&self) {
+        self.signal("KILL");
+    }
+
     pub fn terminate(&self) {
         self.signal("TERM");
     }

@@ -1,5 +1,6 @@
 //! `GET /v1/tasks/{id}/events`: how a task came to be what it is.
 
+use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::simulator::Options;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -22,7 +23,11 @@ fn lines(history: &Value) -> Vec<String> {
 
 /// A task at `pending`: its task id, its submission id, its callback token.
 async fn pending(app: &TestApp) -> (String, String, String) {
-    let answer = submit(app, &generation("[sim:duration=10m]")).await;
+    submitted(app, "[sim:duration=10m]").await
+}
+
+async fn submitted(app: &TestApp, prompt: &str) -> (String, String, String) {
+    let answer = submit(app, &generation(prompt)).await;
     let submission_id = answer.header("x-submission-id").unwrap().to_owned();
     let token = token_of(app, &submission_id);
     (
@@ -65,6 +70,7 @@ async fn every_observation_and_event_is_told_in_order() {
     // An observation and its event have the same time.
     found.sort();
     let mut wanted = vec![
+        "submit submit begun",
         "observation submit recorded",
         "task.submitted submit -",
         "observation callback recorded",
@@ -87,9 +93,8 @@ async fn every_observation_and_event_is_told_in_order() {
 
     let items = history["data"].as_array().unwrap();
     let of = |is_event: bool| {
-        items
-            .iter()
-            .filter(move |item| item["seq"].is_i64() == is_event)
+        let told = items.iter().filter(|item| item["type"] != "submit");
+        told.filter(move |item| item["seq"].is_i64() == is_event)
     };
     let seqs: Vec<i64> = of(true).map(|item| item["seq"].as_i64().unwrap()).collect();
     assert!(seqs.is_sorted() && seqs.len() == 4, "{seqs:?}");
@@ -109,6 +114,173 @@ async fn every_observation_and_event_is_told_in_order() {
             (&json!(id), &json!(submission_id))
         );
     }
+}
+
+/// What is told of each observation beside its body.
+fn observed(history: &Value) -> Vec<[Value; 4]> {
+    let items = history["data"].as_array().unwrap().iter();
+    let observations = items.filter(|item| item["type"] == "observation");
+    observations
+        .map(|item| ["source", "nth", "result", "bound"].map(|name| item[name].clone()))
+        .collect()
+}
+
+#[tokio::test]
+async fn each_way_is_told_by_its_number_and_the_first_by_how_it_bound_the_task() {
+    let builder = TestApp::builder().with_manual_clock();
+    let (app, _evolink) = builder.start_with_simulator(Options::default()).await;
+    let (id, _, token) = submitted(&app, "[sim:lost-callback,duration=0ms]").await;
+    let step = std::time::Duration::from_millis(1500);
+    for progress in [10, 20] {
+        app.clock.advance(step);
+        let body = json!({"id": id, "status": "processing", "progress": progress}).to_string();
+        assert_eq!(app.callback_result(&token, body).await, "recorded");
+    }
+    let history = get(&app, &format!("/v1/tasks/{id}/events")).await.body;
+    let null = Value::Null;
+    let wanted = [
+        [
+            json!("submit"),
+            json!(1),
+            json!("recorded"),
+            json!("answered"),
+        ],
+        [json!("callback"), json!(1), json!("recorded"), null.clone()],
+        [json!("callback"), json!(2), json!("recorded"), null.clone()],
+    ];
+    assert_eq!(observed(&history), wanted);
+    let items = history["data"].as_array().unwrap();
+    let after: Vec<i64> = items
+        .iter()
+        .map(|item| item["after_ms"].as_i64().unwrap())
+        .collect();
+    assert_eq!(
+        after,
+        [0, 0, 0, 1500, 1500, 3000],
+        "begun, answered, submitted; two callbacks, one event"
+    );
+    // Found by asking.
+    app.clock.advance(std::time::Duration::from_mins(20));
+    app.task_when(&id, |task| task["status"] == "completed")
+        .await;
+    let history = get(&app, &format!("/v1/tasks/{id}/events")).await.body;
+    let polls = observed(&history)
+        .into_iter()
+        .filter(|[source, ..]| source == "poll");
+    let numbers: Vec<Value> = polls.map(|[_, nth, ..]| nth).collect();
+    assert!(!numbers.is_empty(), "{history}");
+    assert_eq!(
+        numbers,
+        (1..=numbers.len())
+            .map(|nth| json!(nth))
+            .collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
+async fn a_task_that_was_not_bound_by_an_answer_tells_how_it_came_to_be_known() {
+    let builder = TestApp::builder().with_manual_clock();
+    let (app, evolink) = builder.start_with_simulator(Options::default()).await;
+    for (fault, bound) in [
+        ("bad-gateway,lost-callback,never-ends", "adopted"),
+        ("no-quota", "revived"),
+    ] {
+        let answer = submit(&app, &generation(&format!("[sim:{fault}]"))).await;
+        let submission_id = answer.header("x-submission-id").unwrap();
+        let id = format!("task-unified-1757165031-{bound}");
+        let token = token_of(&app, submission_id);
+        assert_eq!(
+            app.callback_result(&token, completed(&id)).await,
+            "recorded"
+        );
+        let history = get(&app, &format!("/v1/tasks/{id}/events")).await.body;
+        let wanted = [json!("callback"), json!(1), json!("recorded"), json!(bound)];
+        assert_eq!(observed(&history), [wanted], "{history}");
+        let ended = history["data"][1]["result"].as_str().unwrap();
+        assert!(["unknown", "refused"].contains(&ended), "{history}");
+    }
+    let forgotten = SubmissionId::new(app.clock.now());
+    let token = token_of(&app, &forgotten.to_string());
+    assert_eq!(
+        app.callback_result(&token, completed("task-restored"))
+            .await,
+        "recorded"
+    );
+    let history = get(&app, "/v1/tasks/task-restored/events").await.body;
+    assert_eq!(history["data"][0]["bound"], "restored", "{history}");
+    assert_eq!(
+        history["data"][0]["after_ms"], 0,
+        "its id tells when it was submitted"
+    );
+    drop(evolink);
+}
+
+#[tokio::test]
+async fn what_could_not_be_applied_is_in_the_same_history_and_leads_to_its_bytes() {
+    let (app, _evolink) = TestApp::start_with_simulator(Options::default()).await;
+    let (id, submission_id, token) = pending(&app).await;
+    for _ in 0..3 {
+        assert_eq!(app.callback(&token, "not a task").await.0, 400);
+    }
+    assert_eq!(app.callback(&token, completed("task-another")).await.0, 409);
+    assert_eq!(
+        app.callback_result(&token, completed(&id)).await,
+        "recorded"
+    );
+    let failed = json!({"id": id, "status": "failed"}).to_string();
+    assert_eq!(
+        app.callback_result(&token, failed.clone()).await,
+        "conflict"
+    );
+    let history = get(&app, &format!("/v1/tasks/{id}/events")).await.body;
+    let items = history["data"].as_array().unwrap();
+    let kept: Vec<&Value> = items
+        .iter()
+        .filter(|item| item["type"] == "quarantine")
+        .collect();
+    let told: Vec<_> = kept
+        .iter()
+        .map(|item| (&item["result"], &item["repeats"], &item["source"]))
+        .collect();
+    let (callback, zero, two) = (json!("callback"), json!(0), json!(2));
+    let wanted = [
+        (&json!("unreadable"), &two, &callback),
+        (&json!("mismatch"), &zero, &callback),
+    ];
+    assert_eq!(
+        told, wanted,
+        "a conflict is told by its observation: {history}"
+    );
+    assert!(
+        kept[0]["reason"].as_str().unwrap().contains("JSON"),
+        "{history}"
+    );
+    assert_eq!(kept[0]["subject"], json!(submission_id));
+    assert_eq!(
+        (&kept[0]["replayed_at"], &kept[0]["replay_result"]),
+        (&Value::Null, &Value::Null)
+    );
+    let conflict = items
+        .iter()
+        .find(|item| item["result"] == "conflict")
+        .unwrap();
+    let entry = get(
+        &app,
+        &format!("/v1/quarantine/{}", conflict["quarantine_id"]),
+    )
+    .await
+    .body;
+    assert_eq!(
+        (&entry["kind"], &entry["body"]),
+        (&json!("conflict"), &json!(failed))
+    );
+    let entry = get(
+        &app,
+        &format!("/v1/quarantine/{}", kept[0]["quarantine_id"]),
+    )
+    .await
+    .body;
+    assert_eq!(entry["body"], "not a task");
 }
 
 #[tokio::test]
@@ -145,17 +317,18 @@ async fn an_event_shows_the_task_as_it_was_and_a_conflict_the_recorded_one() {
 }
 
 #[tokio::test]
-async fn a_submit_that_was_refused_or_is_in_doubt_has_no_history() {
+async fn of_a_submit_without_an_answer_it_is_told_when_it_began_and_how_it_ended() {
     let (app, _evolink) = TestApp::start_with_simulator(Options::default()).await;
-    for fault in ["no-quota", "reset,duration=10m"] {
+    for (fault, end) in [("no-quota", "refused"), ("reset,duration=10m", "unknown")] {
         let answer = submit(&app, &generation(&format!("[sim:{fault}]"))).await;
         let id = answer.header("x-submission-id").unwrap();
         let history = get(&app, &format!("/v1/tasks/{id}/events")).await;
-        assert_eq!(
-            (history.status, &history.body),
-            (200, &json!({"data": []})),
-            "{fault}"
-        );
+        assert_eq!(history.status, 200, "{fault}");
+        let wanted = ["submit submit begun", &format!("submit submit {end}")];
+        assert_eq!(lines(&history.body), wanted, "{fault}");
+        let items = history.body["data"].as_array().unwrap();
+        assert_eq!(items[0]["after_ms"], 0);
+        assert!(items[1]["after_ms"].as_i64().unwrap() >= 0, "{history:?}");
     }
     get(&app, "/v1/tasks/unknown/events").await.assert_error(
         404,

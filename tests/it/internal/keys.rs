@@ -22,6 +22,9 @@ const READS: [&str; 5] = [
     "/v1/credits",
 ];
 
+/// For operators.
+const ADMINS: [&str; 2] = ["/v1/quarantine", "/v1/quarantine/7"];
+
 fn key(name: &str, key: &str, scopes: &[Scope]) -> ApiKey {
     ApiKey {
         name: name.to_owned(),
@@ -73,8 +76,11 @@ async fn n11_without_a_known_key_there_is_one_constant_401() {
         bodies.insert(answer.text);
     };
     for header in headers {
-        let requests = READS.map(|path| app.request(Method::GET, path));
-        for mut request in requests.into_iter().chain([submission(&app)]) {
+        let paths = READS.into_iter().chain(ADMINS);
+        let requests = paths.map(|path| app.request(Method::GET, path));
+        let replay = app.request(Method::POST, "/v1/quarantine/7/replay");
+        let requests = requests.chain([replay]);
+        for mut request in requests.chain([submission(&app)]) {
             if let Some(header) = &header {
                 request = request.header("authorization", header);
             }
@@ -100,12 +106,19 @@ async fn n11_without_a_known_key_there_is_one_constant_401() {
 #[tokio::test]
 async fn t18_every_route_wants_its_scope() {
     let (app, evolink) = started().await;
-    for (key, may_submit, may_read) in [
-        (SUBMIT_KEY, true, false),
-        (READ_KEY, false, true),
-        (ADMIN_KEY, false, false),
-        (ALL_KEY, true, true),
+    for (key, may_submit, may_read, may_operate) in [
+        (SUBMIT_KEY, true, false, false),
+        (READ_KEY, false, true, false),
+        (ADMIN_KEY, false, false, true),
+        (ALL_KEY, true, true, false),
     ] {
+        let asked = ADMINS.map(|path| app.request(Method::GET, path));
+        let replay = app.request(Method::POST, "/v1/quarantine/7/replay");
+        for request in asked.into_iter().chain([replay]) {
+            let answer = with_key(request, key).await;
+            assert_eq!(answer.status == 403, !may_operate, "{key}: {answer:?}");
+            assert_ne!(answer.status, 401, "{key}");
+        }
         for path in READS {
             let answer = with_key(app.request(Method::GET, path), key).await;
             assert_eq!(answer.status == 403, !may_read, "{key} {path}: {answer:?}");

@@ -153,6 +153,7 @@ async fn b13_a_bad_parameter_is_a_400_that_names_it() {
         ("cursor", "0"),
         ("cursor", "x"),
         ("cursor", "99999999999999999999"),
+        ("client", "a%00b"),
         ("state", "pending"),
         ("page", "2"),
     ];

@@ -1,14 +1,14 @@
 //! How the databases answer what is asked of them: by an index, in its order. Whatever goes through a whole table, or sorts
 //! what it found, becomes slow with the years.
 
-use evolink_receiver::store::{Store, history, overdue, reads};
+use evolink_receiver::store::{Store, history, overdue, quarantine, reads};
 
 use crate::support::database::Database;
 use crate::support::shelf;
 use crate::support::store::TestStore;
 
 /// By which index each is to be answered, as SQLite names it and PostgreSQL.
-const INDEXES: [[&str; 2]; 13] = [
+const INDEXES: [[&str; 2]; 19] = [
     ["sqlite_autoindex_task_2", "task_task_id_key"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
@@ -21,7 +21,16 @@ const INDEXES: [[&str; 2]; 13] = [
     ["task_state", "task_state"],
     ["INTEGER PRIMARY KEY", "observation_pkey"],
     ["event_of_task", "event_of_task"],
+    ["INTEGER PRIMARY KEY", "submit_end_pkey"],
     ["INTEGER PRIMARY KEY", "observation_pkey"],
+    ["INTEGER PRIMARY KEY", "quarantine_pkey"],
+    [
+        "sqlite_autoindex_quarantine_1",
+        "quarantine_subject_body_digest_key",
+    ],
+    ["quarantine_task", "quarantine_task"],
+    ["INTEGER PRIMARY KEY", "quarantine_pkey"],
+    ["INTEGER PRIMARY KEY", "quarantine_total_pkey"],
 ];
 
 /// What shows in a plan that goes through all there is.
@@ -55,6 +64,7 @@ async fn slow_plans(database: &Database) -> Vec<String> {
         &reads::STATEMENTS[..],
         &overdue::STATEMENTS,
         &history::STATEMENTS,
+        &quarantine::STATEMENTS,
     ]
     .concat();
     assert_eq!(statements.len(), INDEXES.len());
@@ -90,7 +100,13 @@ async fn every_question_is_answered_from_an_index() {
     shelf::fill(&database).await;
     let slow = slow_plans(&database).await;
     assert!(slow.is_empty(), "full: {}", slow.join("\n\n"));
-    for index in ["task_due", "task_state", "task_client", "event_of_task"] {
+    for index in [
+        "task_due",
+        "task_state",
+        "task_client",
+        "event_of_task",
+        "quarantine_task",
+    ] {
         database.execute("BEGIN").await;
         database.execute(&format!("DROP INDEX {index}")).await;
         let slow = slow_plans(&database).await;

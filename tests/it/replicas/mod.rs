@@ -6,6 +6,7 @@ mod check;
 mod outage;
 mod polls;
 mod processes;
+mod quarantine;
 mod schema;
 mod server;
 mod start;

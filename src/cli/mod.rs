@@ -2,6 +2,8 @@
 //!
 //! `main.rs` parses it and dispatches. A wrong command line exits with 64 (clap's own 2 says less).
 
+mod quarantine;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
@@ -11,6 +13,9 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+pub use self::quarantine::{
+    QuarantineCommand, QuarantineListArgs, QuarantineReplayArgs, QuarantineShowArgs,
+};
 use crate::config::{Scope, check_name, read_secret_file};
 use crate::exit::{CommandError, Exit};
 
@@ -41,6 +46,11 @@ pub enum Command {
     Tasks {
         #[command(subcommand)]
         command: TasksCommand,
+    },
+    /// Look at callbacks that could not be applied, and apply them after a fix.
+    Quarantine {
+        #[command(subcommand)]
+        command: QuarantineCommand,
     },
     /// Mint a standing callback URL, for tasks that an app submits to EvoLink itself.
     CallbackUrl(CallbackUrlArgs),

@@ -1,0 +1,210 @@
+//! `quarantine`: what could not be applied, for operators, and doing it again.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal as _, Write};
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+
+use super::{PAGES_MAX, api, print_json, write_more};
+use crate::cli::{QuarantineListArgs, QuarantineReplayArgs, QuarantineShowArgs};
+use crate::commands::api::{Api, ReplayAnswer, take_data, text};
+use crate::commands::table::table;
+use crate::exit::{CommandError, Exit};
+use crate::untrusted::Untrusted;
+
+/// Of a body, for a person to see what it is. The rest is for `--raw`.
+const BODY_CHARS_MAX: usize = 4096;
+
+/// Lists a page of entries.
+pub async fn list(args: &QuarantineListArgs, out: &mut impl Write) -> Result<(), CommandError> {
+    let mut query = vec![("limit", args.limit.to_string())];
+    query.extend(args.subject.clone().map(|subject| ("subject", subject)));
+    query.extend(args.cursor.clone().map(|cursor| ("cursor", cursor)));
+    let page = api(&args.client)?.quarantine(&query).await?;
+    if args.json {
+        return print_json(&page, out);
+    }
+    let next = text(&page, "/next").map(str::to_owned);
+    write_list(&take_data(page), next.as_deref(), out).context("could not print")?;
+    Ok(())
+}
+
+/// Shows one entry with its headers and its body.
+///
+/// # Errors
+/// 64 if the body's bytes are to go to a terminal, which they could steer.
+pub async fn show(args: &QuarantineShowArgs, out: &mut impl Write) -> Result<(), CommandError> {
+    if args.raw && std::io::stdout().is_terminal() {
+        return Err(CommandError::new(
+            Exit::Usage,
+            "--raw writes the bytes as they came: send them to a file or a pipe",
+        ));
+    }
+    let entry = api(&args.client)?.quarantine_entry(args.id).await?;
+    if args.raw {
+        let body = text(&entry, "/body_base64").unwrap_or_default();
+        let body = BASE64_STANDARD.decode(body);
+        let body = body.context("the service's base64 is none")?;
+        out.write_all(&body).context("could not write the body")?;
+        return Ok(());
+    }
+    if args.json {
+        return print_json(&entry, out);
+    }
+    write_entry(&entry, out).context("could not print")?;
+    Ok(())
+}
+
+/// Replays the named entries in that order, or all that never were, the oldest first.
+///
+/// # Errors
+/// 65 if a body is still not a task; the others are replayed all the same.
+pub async fn replay(args: &QuarantineReplayArgs, out: &mut impl Write) -> Result<(), CommandError> {
+    let api = api(&args.client)?;
+    let ids = if args.all {
+        never_replayed(&api).await?
+    } else {
+        args.ids.clone()
+    };
+    let mut results: BTreeMap<String, usize> = BTreeMap::new();
+    for id in &ids {
+        let answer = api.replay(*id).await?;
+        let result = answer.result().to_owned();
+        write_replay(*id, &answer, args.json, out).context("could not print")?;
+        *results.entry(result).or_default() += 1;
+    }
+    if !args.json {
+        write_sum(&results, out).context("could not print")?;
+    }
+    match results.get("unreadable") {
+        Some(unreadable) => Err(CommandError::new(
+            Exit::DataErr,
+            format!("{unreadable} of {} bodies cannot be read yet", ids.len()),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The oldest first: then the first of two outcomes that contradict each other is the one that came first.
+async fn never_replayed(api: &Api) -> Result<Vec<i64>, CommandError> {
+    let (mut ids, mut cursor) = (Vec::new(), None);
+    for _ in 0..PAGES_MAX {
+        let mut query = vec![("limit", "200".to_owned())];
+        query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
+        let page = api.quarantine(&query).await?;
+        cursor = text(&page, "/next").map(str::to_owned);
+        let fresh = take_data(page).into_iter();
+        let fresh = fresh.filter(|entry| entry["replayed_at"].is_null());
+        ids.extend(fresh.filter_map(|entry| entry["id"].as_i64()));
+        if cursor.is_none() {
+            break;
+        }
+    }
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+fn write_list(entries: &[Value], next: Option<&str>, out: &mut impl Write) -> std::io::Result<()> {
+    if entries.is_empty() {
+        writeln!(out, "nothing is in quarantine")?;
+        return write_more(next, out);
+    }
+    let header = [
+        "id",
+        "kind",
+        "by the URL of",
+        "task",
+        "since",
+        "times",
+        "bytes",
+        "replayed",
+    ];
+    let mut table = table(header, &[0, 5, 6]);
+    for entry in entries {
+        let cell = |pointer| Untrusted(text(entry, pointer).unwrap_or("-")).to_string();
+        let number = |name: &str| entry[name].as_i64().unwrap_or_default();
+        table.add_row([
+            number("id").to_string(),
+            cell("/kind"),
+            cell("/subject"),
+            cell("/task_id"),
+            cell("/first_at"),
+            (number("repeats") + 1).to_string(),
+            number("bytes").to_string(),
+            cell("/replay_result"),
+        ]);
+    }
+    writeln!(out, "{}", table.trim_fmt())?;
+    write_more(next, out)
+}
+
+fn write_entry(entry: &Value, out: &mut impl Write) -> std::io::Result<()> {
+    writeln!(out, "{:<11} {}", "entry", entry["id"])?;
+    let lines = [
+        ("kind", "/kind"),
+        ("reason", "/reason"),
+        ("by", "/source"),
+        ("URL of", "/subject"),
+        ("task", "/task_id"),
+        ("first", "/first_at"),
+        ("last", "/last_at"),
+        ("replayed", "/replayed_at"),
+        ("result", "/replay_result"),
+    ];
+    for (label, pointer) in lines {
+        if let Some(text) = text(entry, pointer) {
+            writeln!(out, "{label:<11} {}", Untrusted(text))?;
+        }
+    }
+    writeln!(out, "{:<11} {}", "repeats", entry["repeats"])?;
+    let headers = entry["headers"].as_array().into_iter().flatten();
+    for (nth, header) in headers.enumerate() {
+        let label = if nth == 0 { "headers" } else { "" };
+        let part = |name| Untrusted(text(header, name).unwrap_or_default());
+        writeln!(out, "{label:<11} {}: {}", part("/name"), part("/value"))?;
+    }
+    let id = &entry["id"];
+    match text(entry, "/body") {
+        Some(body) => writeln!(out, "\n{}", Untrusted::up_to(body, BODY_CHARS_MAX)),
+        None => writeln!(
+            out,
+            "\nnot text: quarantine show {id} --raw writes its bytes"
+        ),
+    }
+}
+
+fn write_replay(
+    id: i64,
+    answer: &ReplayAnswer,
+    json: bool,
+    out: &mut impl Write,
+) -> std::io::Result<()> {
+    match answer {
+        ReplayAnswer::Done(body) if json => writeln!(out, "{body}"),
+        ReplayAnswer::Done(body) => {
+            let task = Untrusted(text(body, "/entry/task_id").unwrap_or("-"));
+            writeln!(out, "{id}  {}  {task}", Untrusted(answer.result()))
+        }
+        ReplayAnswer::Unreadable(reason) if json => {
+            let line = json!({"result": "unreadable", "reason": reason, "entry": {"id": id}});
+            writeln!(out, "{line}")
+        }
+        ReplayAnswer::Unreadable(reason) => {
+            writeln!(out, "{id}  unreadable  {}", Untrusted(reason))
+        }
+    }
+}
+
+fn write_sum(results: &BTreeMap<String, usize>, out: &mut impl Write) -> std::io::Result<()> {
+    if results.is_empty() {
+        return writeln!(out, "nothing to replay");
+    }
+    let parts = results.iter();
+    let parts: Vec<String> = parts
+        .map(|(result, count)| format!("{count} {}", Untrusted(result)))
+        .collect();
+    writeln!(out, "{}", parts.join(", "))
+}

@@ -1,0 +1,43 @@
+//! What the query strings of all lists have in common (rule B13).
+
+use std::borrow::Cow;
+
+use super::error::ApiError;
+
+/// Rows on a page if nothing is said; and at most.
+pub const LIMIT_DEFAULT: u32 = 50;
+const LIMIT_MAX: u32 = 200;
+
+pub fn limit(text: &str) -> Result<u32, ApiError> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let limit = if digits {
+        text.parse().unwrap_or(LIMIT_MAX)
+    } else {
+        0
+    };
+    match limit {
+        0 => Err(ApiError::invalid(
+            "limit",
+            "`limit` must be a whole number from 1 to 200",
+        )),
+        limit => Ok(limit.min(LIMIT_MAX)),
+    }
+}
+
+/// A number that we gave out, spelt as we spell it.
+pub fn number(text: &str) -> Option<i64> {
+    let is_ours = !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_ours)
+}
+
+pub fn unknown(name: &str, known: &str) -> ApiError {
+    let name: Cow<'_, str> = name
+        .chars()
+        .filter(|character| !character.is_control())
+        .take(64)
+        .collect();
+    ApiError::invalid(
+        name.clone(),
+        format!("unknown parameter `{name}`: want {known}"),
+    )
+}

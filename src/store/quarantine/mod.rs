@@ -1,0 +1,132 @@
+//! What could not be applied, kept with its bytes so that nothing EvoLink said is lost, and recorded after all when it can
+//! be. Bounded for each callback URL and in all: no holder of one must be able to fill the disk (rule B8).
+
+mod headers;
+mod keep;
+mod read;
+mod replay;
+mod report;
+
+pub(super) use keep::{Kept, keep};
+pub use read::{QuarantineEntry, QuarantineFilter, QuarantinePage, QuarantineWhole, STATEMENTS};
+pub(super) use replay::{Replayable, load, mark};
+pub(super) use report::Reporter;
+
+/// Why something is in quarantine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Not a task body.
+    Unreadable,
+    /// About another task than its URL is for.
+    Mismatch,
+    /// Another outcome than the recorded one.
+    Conflict,
+}
+
+impl Kind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::Mismatch => "mismatch",
+            Self::Conflict => "conflict",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Unreadable, Self::Mismatch, Self::Conflict]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+    }
+}
+
+/// What became of an entry that was replayed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplayResult {
+    Recorded,
+    Unchanged,
+    Duplicate,
+    Conflict,
+    Mismatch,
+}
+
+impl ReplayResult {
+    const ALL: [Self; 5] = [
+        Self::Recorded,
+        Self::Unchanged,
+        Self::Duplicate,
+        Self::Conflict,
+        Self::Mismatch,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Recorded => "recorded",
+            Self::Unchanged => "unchanged",
+            Self::Duplicate => "duplicate",
+            Self::Conflict => "conflict",
+            Self::Mismatch => "mismatch",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|result| result.as_str() == text)
+    }
+
+    /// Whether the task knows now what the entry says: there is nothing left to replay.
+    const fn is_applied(self) -> bool {
+        matches!(self, Self::Recorded | Self::Unchanged | Self::Duplicate)
+    }
+}
+
+/// How much is kept. Bytes are those of headers and body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Of one callback URL.
+    pub entries_per_subject: usize,
+    pub bytes_per_subject: u64,
+    /// In all.
+    pub entries: u64,
+    pub bytes: u64,
+}
+
+impl Bounds {
+    /// What `config.example.toml` says.
+    pub const DEFAULT: Self = Self {
+        entries_per_subject: 20,
+        bytes_per_subject: 1024 * 1024,
+        entries: 10_000,
+        bytes: 256 * 1024 * 1024,
+    };
+}
+
+/// What is in quarantine now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Total {
+    pub entries: u64,
+    pub bytes: u64,
+}
+
+impl Total {
+    fn from_row((entries, bytes): (i64, i64)) -> Self {
+        Self {
+            entries: unsigned(entries),
+            bytes: unsigned(bytes),
+        }
+    }
+
+    const fn is_within(self, bounds: &Bounds) -> bool {
+        self.entries <= bounds.entries && self.bytes <= bounds.bytes
+    }
+
+    const fn without(self, bytes: u64) -> Self {
+        Self {
+            entries: self.entries.saturating_sub(1),
+            bytes: self.bytes.saturating_sub(bytes),
+        }
+    }
+}
+
+/// Counts in the store are never negative: a CHECK says so.
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

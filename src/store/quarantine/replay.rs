@@ -1,0 +1,128 @@
+//! An entry that is recorded after all: in one transaction with the mark on it, so that there are both or none, and it
+//! happens once however often and wherever it is asked for.
+
+use std::collections::HashMap;
+
+use http::HeaderMap;
+
+use super::{Kind, ReplayResult};
+use crate::domain::callback_token::Subject;
+use crate::domain::ids::TaskId;
+use crate::domain::observation::{Observation, Source};
+use crate::domain::task::Verdict;
+use crate::store::StoreError;
+use crate::store::entry::{Entry, Receipt};
+use crate::store::ledger::Ledger;
+use crate::store::rows::Rows;
+use crate::store::script::Script;
+use crate::store::writer::Writer;
+
+static LOAD: Rows<1> = Rows::new(
+    "SELECT id, kind, replay_result FROM",
+    "CROSS JOIN quarantine WHERE quarantine.id = given.column1",
+);
+
+static MARK: Rows<4> = Rows::new(
+    "UPDATE quarantine SET replayed_at = given.column2, replay_result = given.column3, task_id = given.column4 FROM",
+    "WHERE quarantine.id = given.column1",
+);
+
+/// What the recorder must know of an entry that is replayed.
+pub struct Replayable {
+    kind: Kind,
+    result: Option<ReplayResult>,
+    /// The task that the entry turned out to be about; `None` while it is as it was.
+    marked: Option<TaskId>,
+}
+
+/// The entries that `entries` replay, by id, as far as they are still there.
+pub async fn load(
+    writer: &mut Writer,
+    entries: &[&Entry],
+) -> Result<HashMap<i64, Replayable>, StoreError> {
+    let ids = entries.iter().filter_map(|entry| match entry {
+        Entry::FromQuarantine { id, .. } => Some([(*id).into()]),
+        _ => None,
+    });
+    let ids: Vec<_> = ids.collect();
+    let rows = LOAD.fetch::<(i64, String, Option<String>)>(writer, &ids);
+    let parsed = rows.await?.into_iter().map(|(id, kind, result)| {
+        let replayable = parse(&kind, result.as_deref()).ok_or(StoreError::Corrupt {
+            table: "quarantine",
+            id,
+            column: "kind",
+        })?;
+        Ok((id, replayable))
+    });
+    parsed.collect()
+}
+
+fn parse(kind: &str, result: Option<&str>) -> Option<Replayable> {
+    let result = match result {
+        Some(text) => Some(ReplayResult::parse(text)?),
+        None => None,
+    };
+    Some(Replayable {
+        kind: Kind::parse(kind)?,
+        result,
+        marked: None,
+    })
+}
+
+impl Ledger {
+    /// The entry's body once more, as it is read now.
+    pub fn replay(&mut self, id: i64, subject: &Subject, seen: &Observation) -> Receipt {
+        let Some(entry) = self.replays.get(&id) else {
+            return Receipt::Gone;
+        };
+        if entry.result.is_some_and(ReplayResult::is_applied) {
+            return Receipt::Seen {
+                verdict: Verdict::Duplicate,
+                restored: false,
+            };
+        }
+        let is_told = entry.kind == Kind::Conflict || entry.result == Some(ReplayResult::Conflict);
+        let before = self.quarantined.len();
+        let receipt = self.observe(subject, seen, Source::Replay, &HeaderMap::new());
+        // These bytes are in quarantine already.
+        let again = self.quarantined.split_off(before);
+        let conflicts = again.into_iter().filter_map(|again| again.event);
+        self.events.extend(conflicts.filter(|_| !is_told));
+        if let Some(entry) = self.replays.get_mut(&id) {
+            entry.result = result_of(receipt);
+            entry.marked = Some(seen.task_id.clone());
+        }
+        receipt
+    }
+}
+
+const fn result_of(receipt: Receipt) -> Option<ReplayResult> {
+    match receipt {
+        Receipt::Seen { verdict, .. } => Some(match verdict {
+            Verdict::Recorded => ReplayResult::Recorded,
+            Verdict::Unchanged => ReplayResult::Unchanged,
+            Verdict::Duplicate => ReplayResult::Duplicate,
+            Verdict::Conflict => ReplayResult::Conflict,
+        }),
+        Receipt::Mismatch => Some(ReplayResult::Mismatch),
+        _ => None,
+    }
+}
+
+/// Writes to each entry that was replayed what became of it.
+pub fn mark(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {
+    let now = ledger.now.as_millis();
+    let replayed = ledger.replays.iter();
+    let rows: Vec<_> = replayed
+        .filter_map(|(id, entry)| {
+            let (task_id, result) = (entry.marked.as_ref()?, entry.result?);
+            Some([
+                (*id).into(),
+                now.into(),
+                result.as_str().into(),
+                task_id.as_str().into(),
+            ])
+        })
+        .collect();
+    MARK.add_to(script, &rows)
+}

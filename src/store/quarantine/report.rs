@@ -1,0 +1,73 @@
+//! What is told of the quarantine: a log line for each entry, of which there are not many for one callback URL; for what is
+//! beyond the bounds only a line now and then, and counters.
+
+use std::time::{Duration, Instant};
+
+use tracing::{error, warn};
+
+use super::{Kept, Kind};
+use crate::metrics::Metrics;
+use crate::untrusted::Untrusted;
+
+/// Between two lines about what is beyond the bounds.
+const TOLD_EVERY: Duration = Duration::from_mins(1);
+
+/// Of one recorder.
+pub struct Reporter {
+    metrics: Metrics,
+    told_at: Option<Instant>,
+    dropped: u64,
+    evicted: u64,
+}
+
+impl Reporter {
+    pub const fn new(metrics: Metrics) -> Self {
+        Self {
+            metrics,
+            told_at: None,
+            dropped: 0,
+            evicted: 0,
+        }
+    }
+
+    /// Tells of a batch that is committed.
+    pub fn tell(&mut self, kept: &Kept) {
+        for entry in &kept.new {
+            let (subject, reason) = (&entry.subject, Untrusted(&entry.reason));
+            let task_id = entry.task_id.as_ref().map(tracing::field::display);
+            match entry.kind {
+                Kind::Conflict => {
+                    error!(submission.id = %subject, task.id = task_id, "EvoLink told another outcome than the recorded one, which stays; kept in quarantine");
+                }
+                Kind::Mismatch => {
+                    warn!(submission.id = %subject, task.id = task_id, "a body is about another task than its URL is for: kept in quarantine");
+                }
+                Kind::Unreadable => {
+                    warn!(submission.id = %subject, %reason, "a body is not a task: kept in quarantine");
+                }
+            }
+        }
+        self.metrics.quarantine_dropped(kept.dropped);
+        self.metrics.quarantine_evicted(kept.evicted);
+        if let Some(total) = kept.total {
+            self.metrics.quarantine_holds(total.entries, total.bytes);
+        }
+        self.dropped += kept.dropped;
+        self.evicted += kept.evicted;
+        self.tell_of_bounds();
+    }
+
+    fn tell_of_bounds(&mut self) {
+        let (dropped, evicted) = (self.dropped, self.evicted);
+        let is_time = self.told_at.is_none_or(|at| at.elapsed() >= TOLD_EVERY);
+        if dropped + evicted == 0 || !is_time {
+            return;
+        }
+        (self.dropped, self.evicted, self.told_at) = (0, 0, Some(Instant::now()));
+        warn!(
+            dropped,
+            evicted,
+            "quarantine is at its bounds: {dropped} bodies were not kept, {evicted} of the oldest made room"
+        );
+    }
+}

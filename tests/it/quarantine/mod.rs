@@ -1,0 +1,73 @@
+//! What could not be applied: what is kept of it, how operators see it, and that it is recorded once after a fix.
+
+mod api;
+mod batch;
+mod bounds;
+mod commands;
+mod kill;
+mod replay;
+
+use std::fmt::Write as _;
+
+use reqwest::Method;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::callbacks::Rows;
+use crate::support::app::TestApp;
+use crate::support::database::{Bind, Database};
+
+/// Puts `body` there as a version would have that could not read it, and gives the entry's number.
+pub async fn put(database: &Database, subject: &str, body: &str) -> i64 {
+    let (digest, bytes) = (hex(&Sha256::digest(body)), body.len());
+    let blob = |hex: &str| database.either(format!("x'{hex}'"), format!("decode('{hex}', 'hex')"));
+    let (digest, body) = (blob(&digest), blob(&hex(body.as_bytes())));
+    let insert = format!(
+        "INSERT INTO quarantine (subject, kind, source, repeats, first_at, last_at, bytes, body_digest, reason, headers, body)
+         VALUES ('{subject}', 'unreadable', 'callback', 0, 1757165032000, 1757165032000, {bytes}, {digest}, 'too new',
+            'content-type: application/json\n', {body})"
+    );
+    database.execute(&insert).await;
+    database
+        .value(
+            "SELECT max(id) FROM quarantine WHERE subject = $1",
+            &[Bind::Text(subject)],
+        )
+        .await
+}
+
+/// Status and JSON of a replay.
+pub async fn replay(app: &TestApp, id: i64) -> (u16, Value) {
+    let path = format!("/v1/quarantine/{id}/replay");
+    let answer = app.request(Method::POST, &path).send().await.unwrap();
+    (
+        answer.status().as_u16(),
+        answer.json().await.unwrap_or(Value::Null),
+    )
+}
+
+/// Entries and bytes as they are counted, and as they are.
+pub async fn totals(database: &Database) -> [(i64, i64); 2] {
+    let counted = "SELECT entries, bytes FROM quarantine_total";
+    let there = "SELECT count(*), coalesce(CAST(sum(bytes) AS BIGINT), 0) FROM quarantine";
+    [
+        database.row(counted, &[]).await,
+        database.row(there, &[]).await,
+    ]
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in bytes {
+        write!(text, "{byte:02x}").unwrap();
+    }
+    text
+}
+
+/// What a replay may not add to.
+fn without_observations(rows: Rows) -> Rows {
+    Rows {
+        observations: 0,
+        ..rows
+    }
+}
