@@ -14,6 +14,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::domain::confirmation::Doubt;
 use crate::domain::event::EventType;
 use crate::domain::observation::Source;
 use crate::domain::task::Verdict;
@@ -29,6 +30,7 @@ struct Counters {
     callbacks: Family<ResultLabel, Counter>,
     outcomes: Family<OutcomeLabels, Counter>,
     restored: Counter,
+    doubted: Family<ReasonLabel, Counter>,
     submits: Family<ResultLabel, Counter>,
     polls: Family<ResultLabel, Counter>,
     batches: Counter,
@@ -78,6 +80,11 @@ struct ResultLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: Name,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
     r#type: Name,
     source: Name,
@@ -101,6 +108,7 @@ impl Metrics {
             callbacks: Family::default(),
             outcomes: Family::default(),
             restored: Counter::default(),
+            doubted: Family::default(),
             submits: Family::default(),
             polls: Family::default(),
             batches: Counter::default(),
@@ -127,6 +135,11 @@ impl Metrics {
             "restored",
             "Records made anew or revived by a callback",
             counters.restored.clone(),
+        );
+        registry.register(
+            "outcomes_doubted",
+            "Outcomes told by a callback that EvoLink is asked about before they are believed, by reason",
+            counters.doubted.clone(),
         );
         registry.register(
             "submits",
@@ -185,6 +198,14 @@ impl Metrics {
 
     pub fn record_restored(&self) {
         self.0.restored.inc();
+    }
+
+    pub fn outcome_doubted(&self, reason: Doubt) {
+        let reason = Name(reason.as_str());
+        self.0
+            .doubted
+            .get_or_create(&ReasonLabel { reason })
+            .inc();
     }
 
     pub fn submit_ended(&self, end: SubmitEnd) {

@@ -100,7 +100,7 @@ impl App {
         let (recorder, recorder_worker) = Recorder::new(
             Arc::clone(&store),
             clock.clone(),
-            settings::pace(&config),
+            settings::policy(&config),
             metrics.clone(),
         );
         let public = settings::bind("public.listen", config.public.listen)?;

@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use crate::clock::Clock;
 use crate::config::{Config, TlsMode};
+use crate::domain::confirmation::{Confirmation, ListedHosts, Policy};
 use crate::domain::polling::Pace;
 use crate::exit::{CommandError, Exit};
 use crate::http::limits::Limits;
@@ -73,6 +74,16 @@ pub fn pace(config: &Config) -> Pace {
         first_poll_after: config.reconcile.first_poll_after,
         interval_min: config.reconcile.interval_min,
         give_up_after: config.reconcile.give_up_after,
+    }
+}
+
+pub fn policy(config: &Config) -> Policy {
+    Policy {
+        pace: pace(config),
+        confirmation: Confirmation {
+            confirm: config.callbacks.confirm,
+            hosts: ListedHosts::new(&config.archive.allowed_hosts),
+        },
     }
 }
 

@@ -4,6 +4,7 @@
 //! read, tested and simulated without a machine around them.
 
 pub mod callback_token;
+pub mod confirmation;
 pub mod event;
 pub mod generation;
 pub mod ids;

@@ -41,6 +41,10 @@ pub struct Observation {
     pub progress: Option<u8>,
     /// Result URLs as given, not checked: whether one may be fetched is the archiver's question.
     pub results: Vec<String>,
+    /// Whether it has the form that EvoLink documents: not wrapped in `data`, its id under `id`, its status in a documented
+    /// spelling (`cancelled` is in EvoLink's prose), its results, if any, an array of strings. All else is read, and
+    /// is suspicious (`Doubt::UnknownShape`).
+    pub is_documented: bool,
     /// `task_info.estimated_time`, if given and usable.
     pub estimated_time: Option<Duration>,
     /// The body exactly as it came.
@@ -59,17 +63,21 @@ impl Observation {
         let wrapped = wrapped.filter(|inner| inner.contains("id") || inner.contains("task_id"));
         let is_wrapped = wrapped.is_some();
         let members = wrapped.unwrap_or(outer);
+        let is_renamed = !members.contains("id");
         let id = members.text("id").or_else(|| members.text("task_id"));
         let task_id = id.and_then(read_text).and_then(|id| TaskId::parse(&id));
         let task_id = task_id.ok_or(ObservationError::NoId)?;
-        let status = members.text("status").and_then(read_text);
-        let status = status.and_then(|status| Status::parse(&status));
+        let spelling = members.text("status").and_then(read_text);
+        let status = spelling.as_deref().and_then(Status::parse);
         let status = status.ok_or(ObservationError::NoStatus)?;
+        let is_respelt = matches!(status, Status::Unknown(_)) || spelling.as_deref() != Some(status.as_str());
         let progress = members.read::<u8>("progress");
-        let (results, estimated_time) = (usable_results(&members), estimated_time(&members));
+        let (results, are_listed) = usable_results(&members);
+        let estimated_time = estimated_time(&members);
         Ok(Self {
             progress: progress.filter(|progress| *progress <= 100),
             results,
+            is_documented: !is_wrapped && !is_renamed && !is_respelt && are_listed,
             estimated_time,
             task_id,
             status,
@@ -146,18 +154,23 @@ enum ErrorMember {
     Text(String),
 }
 
-fn usable_results(members: &Members<'_>) -> Vec<String> {
-    let urls: Vec<String> = match members.text("results") {
+/// The result URLs, and whether they were given as documented: as an array of strings, or not at all.
+fn usable_results(members: &Members<'_>) -> (Vec<String>, bool) {
+    let (urls, is_documented): (Vec<String>, bool) = match members.text("results") {
+        None | Some("null") => (Vec::new(), true),
         Some(one) if one.starts_with('"') => {
-            read_text(one).into_iter().map(Cow::into_owned).collect()
+            let one = read_text(one).into_iter().map(Cow::into_owned);
+            (one.collect(), false)
         }
         Some(many) if many.starts_with('[') => {
             let many: Vec<&RawValue> = serde_json::from_str(many).unwrap_or_default();
-            many.into_iter().filter_map(result_url).collect()
+            let are_texts = many.iter().all(|result| result.get().starts_with('"'));
+            (many.into_iter().filter_map(result_url).collect(), are_texts)
         }
-        _ => Vec::new(),
+        Some(_) => (Vec::new(), false),
     };
-    urls.into_iter().filter(|url| !url.is_empty()).collect()
+    let urls = urls.into_iter().filter(|url| !url.is_empty());
+    (urls.collect(), is_documented)
 }
 
 /// The URL of one result: it is one, or an object that has one.
@@ -228,6 +241,25 @@ mod tests {
             parse(r#"{"data":{"id":"t","id":"u","status":"failed"}}"#).unwrap_err(),
             ObservationError::NoId
         );
+    }
+
+    #[test]
+    fn only_what_evolink_documents_has_a_documented_form() {
+        for (documented, text) in [
+            (true, r#"{"id":"t","status":"completed","results":["https://h/a"]}"#),
+            (true, r#"{"id":"t","status":"failed","results":null,"x":1}"#),
+            (true, r#"{"id":"t","task_id":"t","data":{},"status":"cancelled"}"#),
+            (false, r#"{"data":{"id":"t","status":"completed"}}"#),
+            (false, r#"{"task_id":"t","status":"completed"}"#),
+            (false, r#"{"id":"t","status":"succeeded"}"#),
+            (false, r#"{"id":"t","status":"canceled"}"#),
+            (false, r#"{"id":"t","status":"paused"}"#),
+            (false, r#"{"id":"t","status":"completed","results":"https://h/a"}"#),
+            (false, r#"{"id":"t","status":"completed","results":[{"url":"https://h/a"}]}"#),
+            (false, r#"{"id":"t","status":"completed","results":{}}"#),
+        ] {
+            assert_eq!(parse(text).unwrap().is_documented, documented, "{text}");
+        }
     }
 
     #[test]

@@ -6,9 +6,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::entry::{Entry, Intent, PollEnded, Receipt, SubmitEnded};
-use super::ledger::{Ledger, NewEvent, NewObservation, Quarantined};
+use super::ledger::{Ledger, NewDoubt, NewEvent, NewObservation, Quarantined};
 use super::record::{Origin, Record};
 use crate::domain::callback_token::Subject;
+use crate::domain::confirmation::Doubt;
 use crate::domain::event::EventType;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::observation::{Observation, Source};
@@ -86,13 +87,18 @@ impl Ledger {
         let record = &mut self.records[index];
         let restored = restored || record.task.state == State::Rejected;
         let before = record.task.clone();
-        let done = record.task.see(seen, source, self.now, &self.pace);
+        let done = record.task.see(seen, source, self.now, &self.policy);
         if before.task_id.is_none() {
             self.by_task.insert(seen.task_id.clone(), index);
         }
         if record.task != before {
             self.touched.push(index);
         }
+        let doubted = done.doubted.map(|doubted| NewDoubt {
+            record: index,
+            doubted,
+        });
+        self.doubted.extend(doubted);
         let number = self.keep(index, seen, source, done);
         let event = done.event.map(|event_type| NewEvent {
             record: index,
@@ -202,8 +208,8 @@ impl Ledger {
         let task = &mut self.records[index].task;
         match source {
             Source::Submit => task.end_submit(State::SubmitUnknown),
-            Source::Poll => task.asked_in_vain(self.now, &self.pace),
-            Source::Callback | Source::Replay => task.ask_soon(self.now, &self.pace),
+            Source::Poll => task.asked_in_vain(self.now, &self.policy.pace),
+            Source::Callback | Source::Replay => task.ask_soon(self.now, &self.policy.pace),
         }
         self.touched.push(index);
     }
@@ -284,9 +290,9 @@ impl Ledger {
         };
         let task = &mut self.records[index].task;
         let event = match ended {
-            PollEnded::Gone => task.miss(self.now, &self.pace),
+            PollEnded::Gone => task.miss(self.now, &self.policy.pace),
             PollEnded::Failed => {
-                task.asked_in_vain(self.now, &self.pace);
+                task.asked_in_vain(self.now, &self.policy.pace);
                 None
             }
         };
@@ -295,11 +301,33 @@ impl Ledger {
     }
 
     fn give_up(&mut self, id: SubmissionId) -> Receipt {
-        if let Some(&index) = self.by_submission.get(&id) {
-            let event = self.records[index].task.give_up();
+        let Some(&index) = self.by_submission.get(&id) else {
+            return Receipt::Done;
+        };
+        let task = &mut self.records[index].task;
+        // Something may have been claimed since the reconciler looked.
+        if self.now.since(task.asked_since()) >= self.policy.pace.give_up_after {
+            let event = task.give_up();
             self.changed(index, event);
         }
         Receipt::Done
+    }
+
+    /// `told` are the conflicts that are new to quarantine, which bounds them: EvoLink is asked once about each that came by
+    /// callback.
+    pub(super) fn tell_of_conflicts(&mut self, told: Vec<NewEvent>) {
+        self.doubted.retain(|new| {
+            new.doubted.reason != Doubt::Conflict
+                || told.iter().any(|event| event.record == new.record)
+        });
+        for NewDoubt { record, doubted } in &self.doubted {
+            if doubted.reason == Doubt::Conflict {
+                let task = &mut self.records[*record].task;
+                task.claim_conflict(doubted.state, self.now, &self.policy.pace);
+                self.touched.push(*record);
+            }
+        }
+        self.events.extend(told);
     }
 
     fn changed(&mut self, index: usize, event: Option<EventType>) {

@@ -9,17 +9,17 @@ use http::HeaderMap;
 use super::entry::Idempotency;
 use super::record::Record;
 use crate::domain::callback_token::Subject;
+use crate::domain::confirmation::Policy;
 use crate::domain::event::EventType;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::observation::Source;
-use crate::domain::polling::Pace;
-use crate::domain::task::Verdict;
+use crate::domain::task::{Doubted, Verdict};
 use crate::domain::timestamp::Timestamp;
 
 /// The records that a batch is about, and all that it adds.
 pub struct Ledger {
     pub now: Timestamp,
-    pub pace: Pace,
+    pub policy: Policy,
     pub records: Vec<Record>,
     pub by_submission: HashMap<SubmissionId, usize>,
     pub by_task: HashMap<TaskId, usize>,
@@ -35,6 +35,7 @@ pub struct Ledger {
     pub observations: Vec<NewObservation>,
     pub events: Vec<NewEvent>,
     pub quarantined: Vec<Quarantined>,
+    pub doubted: Vec<NewDoubt>,
 }
 
 /// An observation to be kept.
@@ -54,6 +55,12 @@ pub struct NewEvent {
     pub observation: Option<u16>,
 }
 
+/// An outcome that was not believed.
+pub struct NewDoubt {
+    pub record: usize,
+    pub doubted: Doubted,
+}
+
 /// Bytes that could not be applied.
 pub struct Quarantined {
     pub subject: Subject,
@@ -66,10 +73,10 @@ pub struct Quarantined {
 }
 
 impl Ledger {
-    pub fn new(now: Timestamp, pace: Pace) -> Self {
+    pub fn new(now: Timestamp, policy: impl Into<Policy>) -> Self {
         Self {
             now,
-            pace,
+            policy: policy.into(),
             records: Vec::new(),
             by_submission: HashMap::new(),
             by_task: HashMap::new(),
@@ -81,6 +88,7 @@ impl Ledger {
             observations: Vec::new(),
             events: Vec::new(),
             quarantined: Vec::new(),
+            doubted: Vec::new(),
         }
     }
 
