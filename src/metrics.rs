@@ -11,9 +11,11 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::clock;
 use crate::domain::confirmation::Doubt;
 use crate::domain::event::EventType;
 use crate::domain::observation::Source;
@@ -36,6 +38,7 @@ struct Counters {
     batches: Counter,
     entries: Counter,
     commit_seconds: Histogram,
+    clock_difference: Gauge,
 }
 
 /// From a fast disk to a server that is given up.
@@ -114,6 +117,7 @@ impl Metrics {
             batches: Counter::default(),
             entries: Counter::default(),
             commit_seconds: Histogram::new(COMMIT_SECONDS),
+            clock_difference: Gauge::default(),
         };
         let registry = &mut counters.registry;
         registry.register(
@@ -166,6 +170,11 @@ impl Metrics {
             "From the beginning of a transaction to the end of its commit",
             counters.commit_seconds.clone(),
         );
+        registry.register(
+            "clock_difference_seconds",
+            "By how much the system's clock is ahead of this process's time",
+            counters.clock_difference.clone(),
+        );
         Self(Arc::new(counters))
     }
 
@@ -202,10 +211,7 @@ impl Metrics {
 
     pub fn outcome_doubted(&self, reason: Doubt) {
         let reason = Name(reason.as_str());
-        self.0
-            .doubted
-            .get_or_create(&ReasonLabel { reason })
-            .inc();
+        self.0.doubted.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     pub fn submit_ended(&self, end: SubmitEnd) {
@@ -243,6 +249,7 @@ impl Metrics {
 
     /// Everything in the text format of OpenMetrics.
     pub fn render(&self) -> String {
+        self.0.clock_difference.set(clock::system_ahead_seconds());
         let mut text = String::new();
         encode(&mut text, &self.0.registry).expect("a String takes any text");
         text

@@ -288,6 +288,7 @@ impl App {
             metrics: self.metrics.clone(),
             pace: settings::pace(&self.config),
             evolink_timeout: self.config.evolink.timeout,
+            started_at: self.clock.now(),
             quiet_until: Timestamp::default(),
         }
     }

@@ -25,8 +25,8 @@ pub use self::key_digest::KeyDigest;
 pub use self::names::check_name;
 pub use self::secret::read_secret_file;
 pub use self::sections::{
-    ApiKey, Archive, CallbackTokens, Callbacks, Endpoint, Evolink, Forward, Internal, Public, Reconcile,
-    Retention, StoreConfig, Tls,
+    ApiKey, Archive, CallbackTokens, Callbacks, Endpoint, Evolink, Forward, Internal, Public,
+    Reconcile, Retention, StoreConfig, Tls,
 };
 pub use self::units::{ByteSize, Network};
 

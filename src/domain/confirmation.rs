@@ -105,9 +105,7 @@ impl FromStr for Confirm {
         let known = Self::ALL
             .into_iter()
             .find(|confirm| confirm.as_str() == text);
-        known.ok_or_else(|| {
-            format!("unknown variant {text:?}, expected never, suspicious, always")
-        })
+        known.ok_or_else(|| format!("unknown variant {text:?}, expected never, suspicious, always"))
     }
 }
 

@@ -12,6 +12,8 @@ pub mod json;
 mod members;
 pub mod observation;
 pub mod polling;
+mod results;
+mod seen;
 mod state;
 mod status;
 pub mod task;

@@ -4,18 +4,17 @@
 //! Only `id` and `status` are required (EVOLINK.md); everything else is optional, and an unusable optional value
 //! is ignored, never an error (RELIABILITY rules B4 to B7).
 
-use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
 use super::ids::TaskId;
 use super::json::{Fields, JsonError};
-use super::members::Members;
+use super::members::{Members, read_text};
+pub use super::results::ResultsDigest;
+use super::results::usable_results;
 pub use super::status::{Source, Status};
 
 /// Results beyond this many are counted, not fetched (rule B8).
@@ -70,7 +69,8 @@ impl Observation {
         let spelling = members.text("status").and_then(read_text);
         let status = spelling.as_deref().and_then(Status::parse);
         let status = status.ok_or(ObservationError::NoStatus)?;
-        let is_respelt = matches!(status, Status::Unknown(_)) || spelling.as_deref() != Some(status.as_str());
+        let is_respelt =
+            matches!(status, Status::Unknown(_)) || spelling.as_deref() != Some(status.as_str());
         let progress = members.read::<u8>("progress");
         let (results, are_listed) = usable_results(&members);
         let estimated_time = estimated_time(&members);
@@ -108,17 +108,9 @@ impl Observation {
         inner.unwrap_or(fields)
     }
 
-    /// What two statements of the same outcome have in common: the result URLs without their query strings, whatever
-    /// their order (rule B7).
+    /// What two statements of the same outcome have in common (rule B7).
     pub fn results_digest(&self) -> ResultsDigest {
-        let mut urls: Vec<&str> = self.results.iter().map(|url| without_query(url)).collect();
-        urls.sort_unstable();
-        let mut hasher = Sha256::new();
-        for url in urls {
-            hasher.update(url.as_bytes());
-            hasher.update([0]);
-        }
-        ResultsDigest(hasher.finalize().into())
+        ResultsDigest::of(&self.results)
     }
 }
 
@@ -133,65 +125,11 @@ impl fmt::Debug for Observation {
     }
 }
 
-/// SHA-256 over the result URLs of an outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ResultsDigest([u8; 32]);
-
-impl ResultsDigest {
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self)
-    }
-
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum ErrorMember {
     Object { message: String },
     Text(String),
-}
-
-/// The result URLs, and whether they were given as documented: as an array of strings, or not at all.
-fn usable_results(members: &Members<'_>) -> (Vec<String>, bool) {
-    let (urls, is_documented): (Vec<String>, bool) = match members.text("results") {
-        None | Some("null") => (Vec::new(), true),
-        Some(one) if one.starts_with('"') => {
-            let one = read_text(one).into_iter().map(Cow::into_owned);
-            (one.collect(), false)
-        }
-        Some(many) if many.starts_with('[') => {
-            let many: Vec<&RawValue> = serde_json::from_str(many).unwrap_or_default();
-            let are_texts = many.iter().all(|result| result.get().starts_with('"'));
-            (many.into_iter().filter_map(result_url).collect(), are_texts)
-        }
-        Some(_) => (Vec::new(), false),
-    };
-    let urls = urls.into_iter().filter(|url| !url.is_empty());
-    (urls.collect(), is_documented)
-}
-
-/// The URL of one result: it is one, or an object that has one.
-fn result_url(result: &RawValue) -> Option<String> {
-    #[derive(Deserialize)]
-    struct ResultObject {
-        url: String,
-    }
-    let text = result.get();
-    if text.starts_with('{') {
-        let object: ResultObject = serde_json::from_str(text).ok()?;
-        return Some(object.url);
-    }
-    read_text(text).map(Cow::into_owned)
-}
-
-/// The characters of a JSON string; `None` for any other value. Borrowed if it has no escapes.
-fn read_text(json: &str) -> Option<Cow<'_, str>> {
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_str(json).ok().map(|Text(text)| text)
 }
 
 fn estimated_time(members: &Members<'_>) -> Option<Duration> {
@@ -201,10 +139,6 @@ fn estimated_time(members: &Members<'_>) -> Option<Duration> {
     }
     let seconds = members.read::<TaskInfo>("task_info")?.estimated_time;
     Duration::try_from_secs_f64(seconds).ok()
-}
-
-fn without_query(url: &str) -> &str {
-    url.split_once(['?', '#']).map_or(url, |(before, _)| before)
 }
 
 #[cfg(test)]
@@ -246,16 +180,28 @@ mod tests {
     #[test]
     fn only_what_evolink_documents_has_a_documented_form() {
         for (documented, text) in [
-            (true, r#"{"id":"t","status":"completed","results":["https://h/a"]}"#),
+            (
+                true,
+                r#"{"id":"t","status":"completed","results":["https://h/a"]}"#,
+            ),
             (true, r#"{"id":"t","status":"failed","results":null,"x":1}"#),
-            (true, r#"{"id":"t","task_id":"t","data":{},"status":"cancelled"}"#),
+            (
+                true,
+                r#"{"id":"t","task_id":"t","data":{},"status":"cancelled"}"#,
+            ),
             (false, r#"{"data":{"id":"t","status":"completed"}}"#),
             (false, r#"{"task_id":"t","status":"completed"}"#),
             (false, r#"{"id":"t","status":"succeeded"}"#),
             (false, r#"{"id":"t","status":"canceled"}"#),
             (false, r#"{"id":"t","status":"paused"}"#),
-            (false, r#"{"id":"t","status":"completed","results":"https://h/a"}"#),
-            (false, r#"{"id":"t","status":"completed","results":[{"url":"https://h/a"}]}"#),
+            (
+                false,
+                r#"{"id":"t","status":"completed","results":"https://h/a"}"#,
+            ),
+            (
+                false,
+                r#"{"id":"t","status":"completed","results":[{"url":"https://h/a"}]}"#,
+            ),
             (false, r#"{"id":"t","status":"completed","results":{}}"#),
         ] {
             assert_eq!(parse(text).unwrap().is_documented, documented, "{text}");

@@ -10,35 +10,12 @@ use super::event::EventType;
 use super::ids::{SubmissionId, TaskId};
 use super::observation::{Observation, ResultsDigest, Source, Status};
 use super::polling::Pace;
+pub use super::seen::{Claim, Doubted, Seen, Verdict};
 pub use super::state::State;
 use super::timestamp::Timestamp;
 
 /// Polls that must say the same before EvoLink is believed that a completed task has no results, or that a task is gone.
 pub const SAME_POLLS_NEEDED: u8 = 3;
-
-/// What became of an observation; the `result` in the answer to a callback.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Verdict {
-    /// Something new, kept.
-    Recorded,
-    /// Nothing new.
-    Unchanged,
-    /// The recorded outcome once more.
-    Duplicate,
-    /// Another outcome than the recorded one, which stays.
-    Conflict,
-}
-
-impl Verdict {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Recorded => "recorded",
-            Self::Unchanged => "unchanged",
-            Self::Duplicate => "duplicate",
-            Self::Conflict => "conflict",
-        }
-    }
-}
 
 /// The part of a task that decides what an observation means for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,52 +46,6 @@ pub struct Task {
     pub empty_polls: u8,
     /// Polls running that were answered with "no such task".
     pub missed_polls: u8,
-}
-
-/// What a callback says that is not published before EvoLink itself has said so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// An outcome.
-    pub state: State,
-    /// When it was last claimed.
-    pub at: Timestamp,
-}
-
-/// What an observation did to a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen {
-    pub verdict: Verdict,
-    pub event: Option<EventType>,
-    /// The outcome that it tells of and that was not believed.
-    pub doubted: Option<Doubted>,
-    /// Whether state or progress moved: kept however much was kept before.
-    pub moved: bool,
-    /// Whether the observation's body is now the one to show for the task.
-    pub shown: bool,
-}
-
-impl Seen {
-    const fn unmoved(verdict: Verdict) -> Self {
-        Self {
-            verdict,
-            event: None,
-            doubted: None,
-            moved: false,
-            shown: false,
-        }
-    }
-
-    fn doubted(self, reason: Option<Doubt>, state: State) -> Self {
-        let doubted = reason.map(|reason| Doubted { reason, state });
-        Self { doubted, ..self }
-    }
-}
-
-/// An outcome that EvoLink is to be asked about, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Doubted {
-    pub reason: Doubt,
-    pub state: State,
 }
 
 /// What a status says once results and repetition are taken into account.
@@ -148,8 +79,8 @@ impl Task {
     }
 
     /// Claims the poll that is due, so that nobody else asks for as long as `lease`; `false` if none is.
-    pub fn begin_poll(&mut self, now: Timestamp, lease: Duration) -> bool {
-        let is_due = self.next_poll_at.is_some_and(|at| at <= now);
+    pub fn begin_poll(&mut self, now: Timestamp, lease: Duration, pace: &Pace) -> bool {
+        let is_due = self.next_poll_at.is_some_and(|at| pace.is_due(at, now));
         if is_due {
             self.next_poll_at = Some(now.after(lease));
             // What is suspicious meanwhile does not have it asked about twice at once.
@@ -398,7 +329,7 @@ impl Task {
         self.polls = self.polls.saturating_add(1);
         self.polled_at = Some(now);
         // An unresolved task is asked about once for each suspicion, not for ever; for a claim as long as it stands.
-        let is_open = matches!(self.state, State::Pending | State::Processing);
+        let is_open = self.state != State::Unresolved && !self.state.is_outcome();
         let goes_on = self.next_poll_at.is_some() && (is_open || self.claim.is_some());
         self.next_poll_at = goes_on.then(|| self.next_poll(now, pace));
     }

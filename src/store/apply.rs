@@ -275,13 +275,15 @@ impl Ledger {
 
     fn begin_poll(&mut self, id: SubmissionId, lease: Duration) -> Receipt {
         let index = self.by_submission.get(&id).copied();
-        match index {
-            Some(index) if self.records[index].task.begin_poll(self.now, lease) => {
-                self.touched.push(index);
-                Receipt::Done
-            }
-            _ => Receipt::NotDue,
+        let Some(index) = index else {
+            return Receipt::NotDue;
+        };
+        let task = &mut self.records[index].task;
+        if !task.begin_poll(self.now, lease, &self.policy.pace) {
+            return Receipt::NotDue;
         }
+        self.touched.push(index);
+        Receipt::Done
     }
 
     fn end_poll(&mut self, id: SubmissionId, ended: PollEnded) -> Receipt {
@@ -306,7 +308,7 @@ impl Ledger {
         };
         let task = &mut self.records[index].task;
         // Something may have been claimed since the reconciler looked.
-        if self.now.since(task.asked_since()) >= self.policy.pace.give_up_after {
+        if self.policy.pace.is_long_ago(task.asked_since(), self.now) {
             let event = task.give_up();
             self.changed(index, event);
         }

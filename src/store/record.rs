@@ -215,7 +215,9 @@ impl TryFrom<RecordRow> for Record {
             source: parse_all(row.source, |text| Source::parse(&text))
                 .ok_or_else(corrupt("source"))?,
             vouched_at: row.vouched_at.map(Timestamp::from_millis),
-            claim: claimed.zip(claimed_at).map(|(state, at)| Claim { state, at }),
+            claim: claimed
+                .zip(claimed_at)
+                .map(|(state, at)| Claim { state, at }),
             results_digest: parse_all(row.results_digest, |bytes| {
                 ResultsDigest::from_bytes(&bytes)
             })
