@@ -103,6 +103,33 @@ impl EncodeLabelValue for Name {
     }
 }
 
+impl Counters {
+    /// What is not about tasks.
+    fn register_inside(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "recorder_batches",
+            "Transactions of the recorder that were committed",
+            self.batches.clone(),
+        );
+        registry.register(
+            "recorder_entries",
+            "What was recorded in them",
+            self.entries.clone(),
+        );
+        registry.register(
+            "recorder_commit_seconds",
+            "From the beginning of a transaction to the end of its commit",
+            self.commit_seconds.clone(),
+        );
+        registry.register(
+            "clock_difference_seconds",
+            "By how much the system's clock is ahead of this process's time",
+            self.clock_difference.clone(),
+        );
+    }
+}
+
 impl Metrics {
     pub fn new() -> Self {
         let mut counters = Counters {
@@ -155,26 +182,7 @@ impl Metrics {
             "Questions to EvoLink about a task, by answer",
             counters.polls.clone(),
         );
-        registry.register(
-            "recorder_batches",
-            "Transactions of the recorder that were committed",
-            counters.batches.clone(),
-        );
-        registry.register(
-            "recorder_entries",
-            "What was recorded in them",
-            counters.entries.clone(),
-        );
-        registry.register(
-            "recorder_commit_seconds",
-            "From the beginning of a transaction to the end of its commit",
-            counters.commit_seconds.clone(),
-        );
-        registry.register(
-            "clock_difference_seconds",
-            "By how much the system's clock is ahead of this process's time",
-            counters.clock_difference.clone(),
-        );
+        counters.register_inside();
         Self(Arc::new(counters))
     }
 

@@ -1,10 +1,13 @@
 //! What the reconciler looks for: tasks that are due to be asked about, and submits that nobody will finish.
 
+use std::time::Duration;
+
 use sqlx::FromRow;
 
 use super::record::parse_id;
 use super::{Store, StoreError, on_pool};
 use crate::domain::ids::{SubmissionId, TaskId};
+use crate::domain::polling::Pace;
 use crate::domain::timestamp::Timestamp;
 
 /// A task that EvoLink is to be asked about.
@@ -15,6 +18,13 @@ pub struct DueTask {
     /// Since when there is something to ask: the submit, or what was claimed since.
     pub asked_since: Timestamp,
     pub polls: u32,
+}
+
+impl DueTask {
+    /// Whether it was asked about for long enough, by a process that has been `running` for so long.
+    pub fn has_had_its_time(&self, pace: &Pace, running: Duration, now: Timestamp) -> bool {
+        pace.is_long_ago(self.asked_since, now) && pace.has_asked_enough(self.polls, running)
+    }
 }
 
 const DUE: &str = "SELECT seq, submission_id, task_id, submitted_at, claimed_at, polls FROM task

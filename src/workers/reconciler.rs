@@ -132,15 +132,15 @@ impl Reconciler {
 
     /// Asks about one task. `Some` if EvoLink wants to be left in peace for so long.
     async fn ask(&self, due: DueTask) -> Option<Duration> {
+        let now = self.clock.now();
+        let running = now.since(self.started_at);
+        let is_over = due.has_had_its_time(&self.pace, running, now);
         let DueTask {
             submission_id,
             task_id,
-            asked_since,
-            polls,
+            ..
         } = due;
-        let now = self.clock.now();
-        let running = now.since(self.started_at);
-        if self.pace.is_long_ago(asked_since, now) && self.pace.has_asked_enough(polls, running) {
+        if is_over {
             warn!(task.id = %task_id, "no outcome in time: the task is unresolved");
             self.record(Entry::GaveUp { submission_id }).await;
             return None;
