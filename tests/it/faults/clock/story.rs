@@ -1,25 +1,21 @@
-//! The clock of the machine jumps by ten years, and back, while the receiver runs and between two runs of it (I47). Nothing is
-//! lost, nothing is doubled, no task is asked about too soon, and none is given up or forgotten.
+//! A receiver whose clock is in a file, in front of a simulator that has the true time and never calls back.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use evolink_receiver::domain::callback_token::Subject;
-use evolink_receiver::domain::timestamp::Timestamp;
+use evolink_receiver::domain::callback_token::{KeyRing, Subject};
 use evolink_receiver::simulator::{Options, QuerySeen, Simulator};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
+use super::OFFSETS;
 use crate::durability::load::{Load, Running};
+use crate::durability::random;
 use crate::durability::receiver::{PATIENCE, Place, Receiver};
-use crate::durability::{check, random, rounds};
 use crate::support::certificates::Pem;
 use crate::support::needs::{Root, are_met};
-
-/// What the clock of the machine shows beside the true time. The simulator has the true one.
-const OFFSETS: [&str; 3] = ["+10y", "-10y", "+0"];
 
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 
@@ -34,19 +30,19 @@ const SUBMITS: [&str; 4] = [
 ];
 
 /// A receiver whose clock is in a file, in front of a simulator that never calls back.
-struct Story {
-    place: Place,
-    simulator: Simulator,
+pub struct Story {
+    pub place: Place,
+    pub simulator: Simulator,
     clock: TempDir,
-    load: Load,
-    random: fastrand::Rng,
-    submitted: Vec<String>,
+    pub load: Load,
+    pub random: fastrand::Rng,
+    pub submitted: Vec<String>,
     /// When a receiver was killed: what it had planned it can no longer keep apart.
-    kills: Vec<jiff::Timestamp>,
+    pub kills: Vec<jiff::Timestamp>,
 }
 
 impl Story {
-    async fn begin() -> Option<Self> {
+    pub async fn begin() -> Option<Self> {
         let library = find_library()?;
         let options = Options {
             allow_private_callbacks: true,
@@ -91,7 +87,7 @@ impl Story {
     }
 
     /// In one step: a reader finds the old text or the new one.
-    fn set_clock(&self, offset: &str) {
+    pub fn set_clock(&self, offset: &str) {
         let (next, file) = (
             self.clock.path().join("next"),
             self.clock.path().join("offset"),
@@ -100,12 +96,12 @@ impl Story {
         std::fs::rename(&next, &file).unwrap();
     }
 
-    async fn pause(&mut self) {
+    pub async fn pause(&mut self) {
         sleep(Duration::from_millis(self.random.u64(..500))).await;
     }
 
     /// One life of the receiver: started at one time, moved to others under load, killed.
-    async fn live(&mut self, started_at: &str) {
+    pub async fn live(&mut self, started_at: &str) {
         self.set_clock(started_at);
         let mut receiver = self.place.start().await;
         let running = self.load.start(&receiver);
@@ -122,14 +118,14 @@ impl Story {
         self.end(&mut receiver, running).await;
     }
 
-    async fn end(&mut self, receiver: &mut Receiver, running: Running) {
+    pub async fn end(&mut self, receiver: &mut Receiver, running: Running) {
         receiver.kill();
         self.kills.push(now());
         running.stop().await;
     }
 
     /// Gives the submission ids.
-    async fn submit_some(&mut self, receiver: &Receiver) -> Vec<(String, String)> {
+    pub async fn submit_some(&mut self, receiver: &Receiver) -> Vec<(String, String)> {
         let mut submitted = Vec::new();
         for prompt in SUBMITS {
             let url = format!("http://{}/v1/images/generations", receiver.internal());
@@ -146,10 +142,10 @@ impl Story {
     }
 
     /// A callback token does not age with the machine's clock: this process made it a moment ago.
-    async fn call_back(&self, receiver: &Receiver, tasks: &[(String, String)]) {
+    pub async fn call_back(&self, receiver: &Receiver, tasks: &[(String, String)]) {
         let ring = self.place.data().join("callback_tokens.key");
         let ring = std::fs::read_to_string(ring).unwrap();
-        let ring = evolink_receiver::domain::callback_token::KeyRing::parse(&ring).unwrap();
+        let ring = KeyRing::parse(&ring).unwrap();
         for (task_id, submission_id) in tasks {
             let token = ring.mint(&Subject::Submission(submission_id.parse().unwrap()));
             let url = receiver.callback_url();
@@ -166,7 +162,7 @@ impl Story {
     }
 
     /// Waits until every task has ended, and gives how long that took.
-    async fn all_ended(&self, receiver: &Receiver) -> Duration {
+    pub async fn all_ended(&self, receiver: &Receiver) -> Duration {
         let begun = Instant::now();
         for id in &self.submitted {
             loop {
@@ -189,7 +185,7 @@ impl Story {
     }
 
     /// By the simulator's clock, which is the true one.
-    fn assert_polls_are_apart(&self) {
+    pub fn assert_polls_are_apart(&self) {
         let mut polls: HashMap<String, QuerySeen> = HashMap::new();
         for poll in self.simulator.queries() {
             let Some(last) = polls.insert(poll.task_id.clone(), poll.clone()) else {
@@ -220,7 +216,7 @@ fn keep_certificate(data: &Path) {
     clippy::disallowed_methods,
     reason = "the true time, as the simulator has it"
 )]
-fn now() -> jiff::Timestamp {
+pub fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }
 
@@ -230,97 +226,4 @@ fn find_library() -> Option<PathBuf> {
     let library = libraries.find(|library| library.exists());
     let library = library.unwrap_or_else(|| "/usr/lib/faketime/libfaketimeMT.so.1".into());
     are_met(Root::NotNeeded, &[library.to_str().unwrap()]).then_some(library)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_years_forward_and_back_lose_double_and_delay_nothing() {
-    let Some(mut story) = Story::begin().await else {
-        return;
-    };
-    let rounds = rounds(1, 10);
-    let mut longest = Duration::ZERO;
-    for _ in 0..rounds {
-        // Plans and ids of all three times meet in one store.
-        for started_at in ["+0", "+10y", "-10y"] {
-            story.live(started_at).await;
-        }
-        let offset = OFFSETS[story.random.usize(..3)];
-        story.set_clock(offset);
-        let mut receiver = story.place.start().await;
-        longest = longest.max(story.all_ended(&receiver).await);
-        receiver.kill();
-        story.kills.push(now());
-        let faults = check::faults(story.place.store(), &story.load.acknowledged()).await;
-        assert!(faults.is_empty(), "{faults:#?}");
-        story.assert_polls_are_apart();
-        let charges = story.simulator.stats().charges;
-        assert_eq!(
-            charges,
-            story.submitted.len() as u64,
-            "each submit was charged once"
-        );
-    }
-    println!(
-        "{rounds} rounds, {} jumps, {} tasks, {} callbacks acknowledged, {} polls; the last task ended {longest:?} after the last start",
-        rounds * 13,
-        story.submitted.len(),
-        story.load.acknowledged().len(),
-        story.simulator.stats().polls,
-    );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_jump_is_told_once_and_shown_and_no_time_jumps_with_it() {
-    let Some(mut story) = Story::begin().await else {
-        return;
-    };
-    story.set_clock("+0");
-    let receiver = story.place.start().await;
-    let began = Timestamp::from_millis(now().as_millisecond());
-    assert_eq!(difference(&receiver).await, 0);
-    story.set_clock("+10y");
-    let deadline = Instant::now() + PATIENCE;
-    while difference(&receiver).await < 9 * 365 * 24 * 3600 {
-        assert!(Instant::now() < deadline, "the jump was not noticed");
-        // The clock is looked at by whoever asks for the time.
-        assert!(
-            receiver
-                .callback(r#"{"id":"t","status":"pending"}"#.to_owned())
-                .await
-                .is_some()
-        );
-    }
-    story.submit_some(&receiver).await;
-    let (_, page) = receiver.get("/v1/tasks").await.unwrap();
-    for task in page["data"].as_array().unwrap() {
-        let at: jiff::Timestamp = task["receiver"]["submitted_at"]
-            .as_str()
-            .unwrap()
-            .parse()
-            .unwrap();
-        let since = Timestamp::from_millis(at.as_millisecond()).since(began);
-        assert!(
-            since < PATIENCE * 2,
-            "submitted {since:?} after the beginning: {task}"
-        );
-    }
-    let told = receiver.log().matches("the system's clock was set").count();
-    assert_eq!(told, 1, "{}", receiver.log());
-}
-
-async fn difference(receiver: &Receiver) -> i64 {
-    let url = format!("http://{}/metrics", receiver.internal());
-    let text = receiver
-        .http
-        .get(url)
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
-    let mut lines = text.lines();
-    let value =
-        lines.find_map(|line| line.strip_prefix("evolink_receiver_clock_difference_seconds "));
-    value.unwrap().parse().unwrap()
 }
