@@ -7,6 +7,7 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion};
 use evolink_receiver::clock::Clock;
 use evolink_receiver::domain::callback_token::{KeyRing, Subject};
+use evolink_receiver::domain::confirmation::Policy;
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::observation::{Observation, Source};
 use evolink_receiver::domain::polling::Pace;
@@ -69,14 +70,14 @@ fn observation(criterion: &mut Criterion) {
 }
 
 fn task(criterion: &mut Criterion) {
-    let now = Clock::System.now();
+    let (now, policy) = (Clock::System.now(), Policy::from(PACE));
     let seen = Observation::parse(Bytes::from_static(BODY.as_bytes())).expect("a task body");
     let fresh = Task::new(SubmissionId::new(now), State::Submitting);
     let mut ended = fresh.clone();
-    ended.see(&seen, Source::Callback, now, &PACE);
+    ended.see(&seen, Source::Callback, now, &policy);
     for (name, task) in [("outcome", fresh), ("duplicate", ended)] {
         criterion.bench_function(&format!("Task::see/{name}"), |bencher| {
-            let see = |mut task: Task| task.see(&seen, Source::Callback, now, &PACE);
+            let see = |mut task: Task| task.see(&seen, Source::Callback, now, &policy);
             bencher.iter_batched(|| task.clone(), see, BatchSize::SmallInput);
         });
     }

@@ -1,14 +1,35 @@
 //! The one place that asks what time it is, so that tests can say.
+//!
+//! The time of a process begins with the system's clock, then runs with the monotonic one: it never jumps and never goes
+//! back. Toward the system's clock it is drawn slowly, so a correction by NTP is followed without a step, and an
+//! administrator who sets the clock by ten years neither has every task asked about at once nor stops the asking. Until a
+//! restart: all that a process has to begin with is the system's clock.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use tracing::{info, warn};
 
 use crate::domain::timestamp::Timestamp;
 
-/// The wall clock, or a clock that stands still until a test moves it.
+const NANOS_PER_MILLI: i64 = 1_000_000;
+const NANOS_PER_SECOND: i64 = 1_000_000_000;
+
+/// The system's clock is looked at this often; in between only the monotonic one is.
+const LOOK_EVERY_NANOS: i64 = 100 * NANOS_PER_MILLI;
+
+/// Our seconds are longer or shorter by this part of one while we are not with the system's clock.
+const SLEWED_PART: i64 = 20;
+
+/// A difference that somebody should know of: it takes twenty times as long to be gone.
+const TOLD_FROM_SECONDS: i64 = 60;
+
+/// The process's time, or a clock that stands still until a test moves it.
 #[derive(Clone, Debug)]
 pub enum Clock {
+    /// The same for all who have it.
     System,
     Manual(Arc<AtomicI64>),
 }
@@ -20,7 +41,7 @@ impl Clock {
 
     pub fn now(&self) -> Timestamp {
         match self {
-            Self::System => system_now(),
+            Self::System => process_now(),
             Self::Manual(millis) => Timestamp::from_millis(millis.load(Ordering::SeqCst)),
         }
     }
@@ -34,10 +55,206 @@ impl Clock {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the place that the others are sent to"
-)]
-fn system_now() -> Timestamp {
-    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
+/// By how many seconds the system's clock is ahead of the process's time, as last seen; negative if it is behind.
+pub fn system_ahead_seconds() -> i64 {
+    let process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
+    process.steady.ahead / NANOS_PER_SECOND
+}
+
+/// Shared by all, so that no two parts of one process ever disagree on what came first.
+static PROCESS: LazyLock<Mutex<ProcessTime>> = LazyLock::new(|| {
+    Mutex::new(ProcessTime {
+        steady: Steady::begin(Reading::take(monotonic())),
+        is_told: false,
+    })
+});
+
+struct ProcessTime {
+    steady: Steady,
+    /// Somebody was told that the system's clock is far from here.
+    is_told: bool,
+}
+
+/// What both of the system's clocks show at one moment, in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    monotonic: i64,
+    /// Since the Unix epoch.
+    wall: i64,
+}
+
+/// A time that runs with the monotonic clock, toward the wall clock. Pure: it is told what the clocks show.
+#[derive(Clone, Copy, Debug)]
+struct Steady {
+    /// On the monotonic clock.
+    looked_at: i64,
+    /// Our time then.
+    time: i64,
+    /// By how much the wall clock was ahead of it.
+    ahead: i64,
+}
+
+fn process_now() -> Timestamp {
+    let mut process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
+    let monotonic = monotonic();
+    let mut tell = false;
+    if monotonic - process.steady.looked_at >= LOOK_EVERY_NANOS {
+        process.steady = process.steady.look(Reading::take(monotonic));
+        let is_far = process.steady.ahead.abs() >= TOLD_FROM_SECONDS * NANOS_PER_SECOND;
+        tell = is_far != process.is_told;
+        process.is_told = is_far;
+    }
+    let (now, ahead) = (process.steady.time_at(monotonic), process.steady.ahead);
+    drop(process);
+    if tell {
+        tell_of(ahead / NANOS_PER_SECOND);
+    }
+    Timestamp::from_millis(now.div_euclid(NANOS_PER_MILLI))
+}
+
+fn tell_of(ahead_seconds: i64) {
+    if ahead_seconds.abs() >= TOLD_FROM_SECONDS {
+        warn!(
+            clock.ahead_seconds = ahead_seconds,
+            "the system's clock was set: this process keeps its own time and follows slowly; a restart takes the system's"
+        );
+    } else {
+        info!(
+            clock.ahead_seconds = ahead_seconds,
+            "this process's time is near the system's clock again"
+        );
+    }
+}
+
+impl Steady {
+    const fn begin(at: Reading) -> Self {
+        Self {
+            looked_at: at.monotonic,
+            time: at.wall,
+            ahead: 0,
+        }
+    }
+
+    /// What it shows, by what was last seen of the wall clock. A reading from before that counts as that.
+    fn time_at(&self, monotonic: i64) -> i64 {
+        let elapsed = monotonic.saturating_sub(self.looked_at).max(0);
+        let slewed = (elapsed / SLEWED_PART).min(self.ahead.saturating_abs());
+        self.time + elapsed + slewed * self.ahead.signum()
+    }
+
+    fn look(self, at: Reading) -> Self {
+        let time = self.time_at(at.monotonic);
+        Self {
+            looked_at: at.monotonic.max(self.looked_at),
+            time,
+            ahead: at.wall.saturating_sub(time),
+        }
+    }
+}
+
+impl Reading {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the place that the others are sent to"
+    )]
+    fn take(monotonic: i64) -> Self {
+        let wall = jiff::Timestamp::now().as_nanosecond();
+        // Beyond the year 2262 nanoseconds are too many, and a clock that shows it is wrong.
+        let wall =
+            i64::try_from(wall).unwrap_or(if wall < 0 { i64::MIN / 2 } else { i64::MAX / 2 });
+        Self { monotonic, wall }
+    }
+}
+
+/// Goes on while the machine sleeps, as the tasks at EvoLink do.
+fn monotonic() -> i64 {
+    let time = clock_gettime(ClockId::Boottime);
+    time.tv_sec
+        .saturating_mul(NANOS_PER_SECOND)
+        .saturating_add(time.tv_nsec)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const YEAR: i64 = 365 * 24 * 3600 * NANOS_PER_SECOND;
+    const START: i64 = 1_757_165_031 * NANOS_PER_SECOND;
+
+    /// Elapsed time, and where the wall clock is set to beside it.
+    fn steps() -> impl Strategy<Value = Vec<(i64, i64)>> {
+        let elapsed = prop_oneof![0..1000_i64, 0..NANOS_PER_SECOND, 0..YEAR / 100];
+        let offset = prop_oneof![
+            Just(0),
+            -NANOS_PER_SECOND..NANOS_PER_SECOND,
+            -10 * YEAR..10 * YEAR
+        ];
+        prop::collection::vec((elapsed, offset), 1..50)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn time_never_goes_back_and_runs_as_fast_as_the_monotonic_clock_but_for_a_twentieth(steps in steps()) {
+            let mut monotonic = 7;
+            let mut steady = Steady::begin(Reading { monotonic, wall: START });
+            for (elapsed, offset) in steps {
+                let (before, half) = (steady.time, steady.time_at(monotonic + elapsed / 2));
+                monotonic += elapsed;
+                let seen = steady.time_at(monotonic);
+                steady = steady.look(Reading { monotonic, wall: START + monotonic + offset });
+                prop_assert_eq!(steady.time, seen, "a look is no step");
+                prop_assert!(before <= half && half <= seen);
+                prop_assert!((seen - before - elapsed).abs() <= elapsed / SLEWED_PART);
+            }
+        }
+
+        #[test]
+        fn time_comes_to_the_wall_clock_and_stays_with_it(offset in -1000 * NANOS_PER_SECOND..1000 * NANOS_PER_SECOND) {
+            let wall = |monotonic| START + monotonic + offset;
+            let mut steady = Steady::begin(Reading { monotonic: 0, wall: START });
+            let mut monotonic = 0;
+            let needed = offset.abs() * SLEWED_PART + 2 * NANOS_PER_SECOND;
+            while monotonic < needed {
+                monotonic += NANOS_PER_SECOND / 3;
+                let before = steady.ahead.abs();
+                steady = steady.look(Reading { monotonic, wall: wall(monotonic) });
+                prop_assert!(before == 0 || steady.ahead.abs() <= before, "further away than before");
+            }
+            prop_assert_eq!(steady.time, wall(monotonic));
+        }
+    }
+
+    #[test]
+    fn ten_years_are_not_caught_up_with_and_not_jumped_by() {
+        for years in [10, -10] {
+            let hour = 3600 * NANOS_PER_SECOND;
+            let mut steady = Steady::begin(Reading {
+                monotonic: 0,
+                wall: START,
+            });
+            for second in 1..=3600 {
+                let monotonic = second * NANOS_PER_SECOND;
+                steady = steady.look(Reading {
+                    monotonic,
+                    wall: START + monotonic + years * YEAR,
+                });
+            }
+            assert!((steady.time - START - hour).abs() <= hour / SLEWED_PART);
+        }
+    }
+
+    #[test]
+    fn the_process_has_one_time() {
+        let mut last = Clock::System.now();
+        for _ in 0..10_000 {
+            let now = Clock::System.now();
+            assert!(now >= last);
+            last = now;
+        }
+        assert!(system_ahead_seconds().abs() < TOLD_FROM_SECONDS);
+    }
 }

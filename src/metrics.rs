@@ -15,6 +15,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::clock;
+use crate::domain::confirmation::Doubt;
 use crate::domain::event::EventType;
 use crate::domain::observation::Source;
 use crate::domain::task::Verdict;
@@ -31,11 +33,13 @@ struct Counters {
     outcomes: Family<OutcomeLabels, Counter>,
     restored: Counter,
     quarantine: Quarantine,
+    doubted: Family<ReasonLabel, Counter>,
     submits: Family<ResultLabel, Counter>,
     polls: Family<ResultLabel, Counter>,
     batches: Counter,
     entries: Counter,
     commit_seconds: Histogram,
+    clock_difference: Gauge,
 }
 
 #[derive(Debug, Default)]
@@ -89,6 +93,11 @@ struct ResultLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: Name,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
     r#type: Name,
     source: Name,
@@ -104,6 +113,33 @@ impl EncodeLabelValue for Name {
     }
 }
 
+impl Counters {
+    /// What is not about tasks.
+    fn register_inside(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "recorder_batches",
+            "Transactions of the recorder that were committed",
+            self.batches.clone(),
+        );
+        registry.register(
+            "recorder_entries",
+            "What was recorded in them",
+            self.entries.clone(),
+        );
+        registry.register(
+            "recorder_commit_seconds",
+            "From the beginning of a transaction to the end of its commit",
+            self.commit_seconds.clone(),
+        );
+        registry.register(
+            "clock_difference_seconds",
+            "By how much the system's clock is ahead of this process's time",
+            self.clock_difference.clone(),
+        );
+    }
+}
+
 impl Metrics {
     pub fn new() -> Self {
         let mut counters = Counters {
@@ -113,11 +149,13 @@ impl Metrics {
             outcomes: Family::default(),
             restored: Counter::default(),
             quarantine: Quarantine::default(),
+            doubted: Family::default(),
             submits: Family::default(),
             polls: Family::default(),
             batches: Counter::default(),
             entries: Counter::default(),
             commit_seconds: Histogram::new(COMMIT_SECONDS),
+            clock_difference: Gauge::default(),
         };
         let registry = &mut counters.registry;
         registry.register(
@@ -142,6 +180,11 @@ impl Metrics {
         );
         register_quarantine(registry, &counters.quarantine);
         registry.register(
+            "outcomes_doubted",
+            "Outcomes told by a callback that EvoLink is asked about before they are believed, by reason",
+            counters.doubted.clone(),
+        );
+        registry.register(
             "submits",
             "Submits by how they ended",
             counters.submits.clone(),
@@ -151,21 +194,7 @@ impl Metrics {
             "Questions to EvoLink about a task, by answer",
             counters.polls.clone(),
         );
-        registry.register(
-            "recorder_batches",
-            "Transactions of the recorder that were committed",
-            counters.batches.clone(),
-        );
-        registry.register(
-            "recorder_entries",
-            "What was recorded in them",
-            counters.entries.clone(),
-        );
-        registry.register(
-            "recorder_commit_seconds",
-            "From the beginning of a transaction to the end of its commit",
-            counters.commit_seconds.clone(),
-        );
+        counters.register_inside();
         Self(Arc::new(counters))
     }
 
@@ -221,6 +250,11 @@ impl Metrics {
         count(&self.0.quarantine.replays, result);
     }
 
+    pub fn outcome_doubted(&self, reason: Doubt) {
+        let reason = Name(reason.as_str());
+        self.0.doubted.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
     pub fn submit_ended(&self, end: SubmitEnd) {
         count(
             &self.0.submits,
@@ -256,6 +290,7 @@ impl Metrics {
 
     /// Everything in the text format of OpenMetrics.
     pub fn render(&self) -> String {
+        self.0.clock_difference.set(clock::system_ahead_seconds());
         let mut text = String::new();
         encode(&mut text, &self.0.registry).expect("a String takes any text");
         text

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::ensure;
 use evolink_receiver::clock::Clock;
 use evolink_receiver::domain::task::State;
+use evolink_receiver::domain::timestamp::Timestamp;
 use evolink_receiver::store::Store;
 use evolink_receiver::store::reads::{TaskFilter, TaskName};
 
@@ -53,17 +54,19 @@ pub async fn ask_all(store: &Store, filler: &Filler) -> anyhow::Result<Vec<(&'st
     let late = Clock::System
         .now()
         .after(std::time::Duration::from_hours(48));
+    let never = Timestamp::from_millis(i64::MAX);
     for _ in 0..QUESTIONS {
         let begun = Instant::now();
-        let due = store.list_due(late, LOOK).await?;
+        let due = store.list_due(late, never, LOOK).await?;
         times.push(micros(begun.elapsed()));
         ensure!(due.len() == LOOK as usize, "there is enough to be due");
     }
     costs.push(("reconciler's look, 64 due", median(&mut times)));
     for _ in 0..QUESTIONS {
         let begun = Instant::now();
-        store.list_due(filler.submitted_at(1), LOOK).await?;
-        store.list_unanswered(late, LOOK).await?;
+        let early = filler.submitted_at(1);
+        store.list_due(early, never, LOOK).await?;
+        store.list_unanswered(late, never, LOOK).await?;
         times.push(micros(begun.elapsed()));
     }
     costs.push(("reconciler's look, nothing to do", median(&mut times)));

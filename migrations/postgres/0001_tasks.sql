@@ -29,9 +29,16 @@ CREATE TABLE task (
     polls            BIGINT  NOT NULL,
     empty_polls      BIGINT  NOT NULL,
     missed_polls     BIGINT  NOT NULL,
+    -- When EvoLink itself first named the task id, in answer to a submit or to a poll.
+    vouched_at       BIGINT,
+    -- An outcome that a callback told of and that EvoLink is asked about before it is believed.
+    claimed          TEXT    CHECK (claimed IN ('completed', 'failed', 'cancelled')),
+    claimed_at       BIGINT,
     CHECK ((state IN ('completed', 'failed', 'cancelled')) = (outcome_at IS NOT NULL)),
     CHECK (state IN ('submitting', 'submit_unknown', 'rejected') OR task_id IS NOT NULL),
-    CHECK (outcome_at IS NULL OR next_poll_at IS NULL)
+    CHECK ((claimed IS NULL) = (claimed_at IS NULL)),
+    -- After an outcome EvoLink is asked about nothing but another one that is claimed.
+    CHECK (outcome_at IS NULL OR next_poll_at IS NULL OR claimed IS NOT NULL)
 );
 
 CREATE INDEX task_due ON task (next_poll_at) WHERE next_poll_at IS NOT NULL;

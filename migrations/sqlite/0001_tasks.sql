@@ -33,9 +33,16 @@ CREATE TABLE task (
     polls            INTEGER NOT NULL,
     empty_polls      INTEGER NOT NULL,
     missed_polls     INTEGER NOT NULL,
+    -- When EvoLink itself first named the task id, in answer to a submit or to a poll.
+    vouched_at       INTEGER,
+    -- An outcome that a callback told of and that EvoLink is asked about before it is believed.
+    claimed          TEXT    CHECK (claimed = 'completed' OR claimed = 'failed' OR claimed = 'cancelled'),
+    claimed_at       INTEGER,
     CHECK ((state = 'completed' OR state = 'failed' OR state = 'cancelled') = (outcome_at IS NOT NULL)),
     CHECK (task_id IS NOT NULL OR state = 'submitting' OR state = 'submit_unknown' OR state = 'rejected'),
-    CHECK (outcome_at IS NULL OR next_poll_at IS NULL)
+    CHECK ((claimed IS NULL) = (claimed_at IS NULL)),
+    -- After an outcome EvoLink is asked about nothing but another one that is claimed.
+    CHECK (outcome_at IS NULL OR next_poll_at IS NULL OR claimed IS NOT NULL)
 ) STRICT;
 
 CREATE INDEX task_due ON task (next_poll_at) WHERE next_poll_at IS NOT NULL;

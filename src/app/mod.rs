@@ -100,7 +100,7 @@ impl App {
         let (recorder, recorder_worker) = Recorder::new(
             Arc::clone(&store),
             clock.clone(),
-            settings::pace(&config),
+            settings::policy(&config),
             metrics.clone(),
         );
         let recorder_worker = recorder_worker.with_bounds(settings::quarantine_bounds(&config));
@@ -289,6 +289,7 @@ impl App {
             metrics: self.metrics.clone(),
             pace: settings::pace(&self.config),
             evolink_timeout: self.config.evolink.timeout,
+            started_at: self.clock.now(),
             quiet_until: Timestamp::default(),
         }
     }

@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use crate::clock::Clock;
 use crate::config::{Config, TlsMode};
+use crate::domain::confirmation::{Confirmation, ListedHosts, Policy};
 use crate::domain::polling::Pace;
 use crate::exit::{CommandError, Exit};
 use crate::http::limits::Limits;
@@ -84,6 +85,16 @@ pub fn quarantine_bounds(config: &Config) -> Bounds {
         bytes_per_subject: quarantine.max_bytes_per_token.as_u64(),
         entries: quarantine.max_entries,
         bytes: quarantine.max_bytes.as_u64(),
+    }
+}
+
+pub fn policy(config: &Config) -> Policy {
+    Policy {
+        pace: pace(config),
+        confirmation: Confirmation {
+            confirm: config.callbacks.confirm,
+            hosts: ListedHosts::new(&config.archive.allowed_hosts),
+        },
     }
 }
 

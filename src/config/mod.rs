@@ -25,8 +25,8 @@ pub use self::key_digest::KeyDigest;
 pub use self::names::check_name;
 pub use self::secret::read_secret_file;
 pub use self::sections::{
-    ApiKey, Archive, CallbackTokens, Endpoint, Evolink, Forward, Internal, Public, Quarantine,
-    Reconcile, Retention, StoreConfig, Tls,
+    ApiKey, Archive, CallbackTokens, Callbacks, Endpoint, Evolink, Forward, Internal, Public,
+    Quarantine, Reconcile, Retention, StoreConfig, Tls,
 };
 pub use self::units::{ByteSize, Network};
 
@@ -39,6 +39,7 @@ pub struct Config {
     pub evolink: Evolink,
     pub store: StoreConfig,
     pub callback_tokens: CallbackTokens,
+    pub callbacks: Callbacks,
     pub reconcile: Reconcile,
     pub quarantine: Quarantine,
     pub archive: Archive,

@@ -13,6 +13,7 @@ use super::choices::{OutcomeEvent, Scope, TlsMode};
 use super::key_digest::KeyDigest;
 use super::secret;
 use super::units::{self, ByteSize, Network, duration};
+use crate::domain::confirmation::Confirm;
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -196,6 +197,13 @@ impl Default for CallbackTokens {
             key_file: "data/callback_tokens.key".into(),
         }
     }
+}
+
+/// How far callbacks are believed.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Callbacks {
+    pub confirm: Confirm,
 }
 
 /// How overdue tasks are asked after.

@@ -2,6 +2,7 @@
 //! passed over. A callback is judged by these: a map of all its members is made only for whoever is shown the task
 //! (`json::Fields`). Both keep the same rules, for both are read by `json::parse_object`.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{self, IgnoredAny, MapAccess, Visitor};
@@ -72,6 +73,13 @@ impl<'de> Visitor<'de> for MembersVisitor {
         }
         Ok(members)
     }
+}
+
+/// The characters of a JSON string; `None` for any other value. Borrowed if it has no escapes.
+pub(super) fn read_text(json: &str) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    serde_json::from_str(json).ok().map(|Text(text)| text)
 }
 
 /// Where a key stands in `READ_KEYS`, its escapes resolved.

@@ -4,6 +4,7 @@
 //! read, tested and simulated without a machine around them.
 
 pub mod callback_token;
+pub mod confirmation;
 pub mod event;
 pub mod generation;
 pub mod ids;
@@ -11,6 +12,8 @@ pub mod json;
 mod members;
 pub mod observation;
 pub mod polling;
+mod results;
+mod seen;
 mod state;
 mod status;
 pub mod task;

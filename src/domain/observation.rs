@@ -4,18 +4,17 @@
 //! Only `id` and `status` are required (EVOLINK.md); everything else is optional, and an unusable optional value
 //! is ignored, never an error (RELIABILITY rules B4 to B7).
 
-use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
 use super::ids::TaskId;
 use super::json::{Fields, JsonError};
-use super::members::Members;
+use super::members::{Members, read_text};
+pub use super::results::ResultsDigest;
+use super::results::usable_results;
 pub use super::status::{Source, Status};
 
 /// Results beyond this many are counted, not fetched (rule B8).
@@ -41,6 +40,10 @@ pub struct Observation {
     pub progress: Option<u8>,
     /// Result URLs as given, not checked: whether one may be fetched is the archiver's question.
     pub results: Vec<String>,
+    /// Whether it has the form that EvoLink documents: not wrapped in `data`, its id under `id`, its status in a documented
+    /// spelling (`cancelled` is in EvoLink's prose), its results, if any, an array of strings. All else is read, and
+    /// is suspicious (`Doubt::UnknownShape`).
+    pub is_documented: bool,
     /// `task_info.estimated_time`, if given and usable.
     pub estimated_time: Option<Duration>,
     /// The body exactly as it came.
@@ -59,17 +62,22 @@ impl Observation {
         let wrapped = wrapped.filter(|inner| inner.contains("id") || inner.contains("task_id"));
         let is_wrapped = wrapped.is_some();
         let members = wrapped.unwrap_or(outer);
+        let is_renamed = !members.contains("id");
         let id = members.text("id").or_else(|| members.text("task_id"));
         let task_id = id.and_then(read_text).and_then(|id| TaskId::parse(&id));
         let task_id = task_id.ok_or(ObservationError::NoId)?;
-        let status = members.text("status").and_then(read_text);
-        let status = status.and_then(|status| Status::parse(&status));
+        let spelling = members.text("status").and_then(read_text);
+        let status = spelling.as_deref().and_then(Status::parse);
         let status = status.ok_or(ObservationError::NoStatus)?;
+        let is_respelt =
+            matches!(status, Status::Unknown(_)) || spelling.as_deref() != Some(status.as_str());
         let progress = members.read::<u8>("progress");
-        let (results, estimated_time) = (usable_results(&members), estimated_time(&members));
+        let (results, are_listed) = usable_results(&members);
+        let estimated_time = estimated_time(&members);
         Ok(Self {
             progress: progress.filter(|progress| *progress <= 100),
             results,
+            is_documented: !is_wrapped && !is_renamed && !is_respelt && are_listed,
             estimated_time,
             task_id,
             status,
@@ -100,17 +108,9 @@ impl Observation {
         inner.unwrap_or(fields)
     }
 
-    /// What two statements of the same outcome have in common: the result URLs without their query strings, whatever
-    /// their order (rule B7).
+    /// What two statements of the same outcome have in common (rule B7).
     pub fn results_digest(&self) -> ResultsDigest {
-        let mut urls: Vec<&str> = self.results.iter().map(|url| without_query(url)).collect();
-        urls.sort_unstable();
-        let mut hasher = Sha256::new();
-        for url in urls {
-            hasher.update(url.as_bytes());
-            hasher.update([0]);
-        }
-        ResultsDigest(hasher.finalize().into())
+        ResultsDigest::of(&self.results)
     }
 }
 
@@ -125,60 +125,11 @@ impl fmt::Debug for Observation {
     }
 }
 
-/// SHA-256 over the result URLs of an outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ResultsDigest([u8; 32]);
-
-impl ResultsDigest {
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self)
-    }
-
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-}
-
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum ErrorMember {
     Object { message: String },
     Text(String),
-}
-
-fn usable_results(members: &Members<'_>) -> Vec<String> {
-    let urls: Vec<String> = match members.text("results") {
-        Some(one) if one.starts_with('"') => {
-            read_text(one).into_iter().map(Cow::into_owned).collect()
-        }
-        Some(many) if many.starts_with('[') => {
-            let many: Vec<&RawValue> = serde_json::from_str(many).unwrap_or_default();
-            many.into_iter().filter_map(result_url).collect()
-        }
-        _ => Vec::new(),
-    };
-    urls.into_iter().filter(|url| !url.is_empty()).collect()
-}
-
-/// The URL of one result: it is one, or an object that has one.
-fn result_url(result: &RawValue) -> Option<String> {
-    #[derive(Deserialize)]
-    struct ResultObject {
-        url: String,
-    }
-    let text = result.get();
-    if text.starts_with('{') {
-        let object: ResultObject = serde_json::from_str(text).ok()?;
-        return Some(object.url);
-    }
-    read_text(text).map(Cow::into_owned)
-}
-
-/// The characters of a JSON string; `None` for any other value. Borrowed if it has no escapes.
-fn read_text(json: &str) -> Option<Cow<'_, str>> {
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_str(json).ok().map(|Text(text)| text)
 }
 
 fn estimated_time(members: &Members<'_>) -> Option<Duration> {
@@ -188,10 +139,6 @@ fn estimated_time(members: &Members<'_>) -> Option<Duration> {
     }
     let seconds = members.read::<TaskInfo>("task_info")?.estimated_time;
     Duration::try_from_secs_f64(seconds).ok()
-}
-
-fn without_query(url: &str) -> &str {
-    url.split_once(['?', '#']).map_or(url, |(before, _)| before)
 }
 
 #[cfg(test)]
@@ -228,6 +175,37 @@ mod tests {
             parse(r#"{"data":{"id":"t","id":"u","status":"failed"}}"#).unwrap_err(),
             ObservationError::NoId
         );
+    }
+
+    #[test]
+    fn only_what_evolink_documents_has_a_documented_form() {
+        for (documented, text) in [
+            (
+                true,
+                r#"{"id":"t","status":"completed","results":["https://h/a"]}"#,
+            ),
+            (true, r#"{"id":"t","status":"failed","results":null,"x":1}"#),
+            (
+                true,
+                r#"{"id":"t","task_id":"t","data":{},"status":"cancelled"}"#,
+            ),
+            (false, r#"{"data":{"id":"t","status":"completed"}}"#),
+            (false, r#"{"task_id":"t","status":"completed"}"#),
+            (false, r#"{"id":"t","status":"succeeded"}"#),
+            (false, r#"{"id":"t","status":"canceled"}"#),
+            (false, r#"{"id":"t","status":"paused"}"#),
+            (
+                false,
+                r#"{"id":"t","status":"completed","results":"https://h/a"}"#,
+            ),
+            (
+                false,
+                r#"{"id":"t","status":"completed","results":[{"url":"https://h/a"}]}"#,
+            ),
+            (false, r#"{"id":"t","status":"completed","results":{}}"#),
+        ] {
+            assert_eq!(parse(text).unwrap().is_documented, documented, "{text}");
+        }
     }
 
     #[test]

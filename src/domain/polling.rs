@@ -7,6 +7,12 @@ use super::timestamp::Timestamp;
 /// The longest gap between two polls of one task.
 const GAP_MAX: Duration = Duration::from_mins(10);
 
+/// After so many the gap is the longest, whatever it began with.
+const DOUBLINGS_MAX: u32 = 16;
+
+/// By what a lease, or a pause that EvoLink asked for, may put a poll off.
+const PLAN_GRACE: Duration = Duration::from_hours(1);
+
 /// The pace of polling; `[reconcile]` in the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
@@ -25,15 +31,68 @@ impl Pace {
 
     /// The next poll of a task that was asked about `polls` times, the last time at `now`: the gap doubles.
     pub fn next_poll(&self, now: Timestamp, polls: u32) -> Timestamp {
-        let doubled = self
-            .interval_min
-            .saturating_mul(1 << polls.saturating_sub(1).min(16));
-        now.after(doubled.clamp(self.interval_min, GAP_MAX.max(self.interval_min)))
+        now.after(self.gap(polls))
     }
 
-    /// The soonest poll that something suspicious may ask for.
+    fn gap(&self, polls: u32) -> Duration {
+        let doublings = polls.saturating_sub(1).min(DOUBLINGS_MAX);
+        let doubled = self.interval_min.saturating_mul(1 << doublings);
+        doubled.clamp(self.interval_min, self.gap_max())
+    }
+
+    /// The soonest poll that something suspicious may ask for. Never later than the minimum from now, though the last poll
+    /// may have been made by a clock that was ahead of ours.
     pub fn soonest_poll(&self, now: Timestamp, polled_at: Option<Timestamp>) -> Timestamp {
-        polled_at.map_or(now, |polled| now.max(polled.after(self.interval_min)))
+        let soonest = polled_at.map_or(now, |polled| now.max(polled.after(self.interval_min)));
+        soonest.min(now.after(self.interval_min))
+    }
+
+    /// Whether a poll planned for `at` is due. One that lies further ahead than any plan of ours was planned by a clock that
+    /// was years ahead of the present one, and would never come.
+    pub fn is_due(&self, at: Timestamp, now: Timestamp) -> bool {
+        at <= now || at > self.horizon(now)
+    }
+
+    /// Beyond all that is planned at `now`.
+    pub fn horizon(&self, now: Timestamp) -> Timestamp {
+        let furthest = self
+            .first_poll_after
+            .max(self.give_up_after)
+            .max(self.gap_max());
+        // A plan may be a little longer for its jitter, or a lease.
+        now.after(
+            furthest
+                .saturating_add(furthest / 4)
+                .saturating_add(PLAN_GRACE),
+        )
+    }
+
+    /// Whether the clock says that the asking which began at `since` has gone on for long enough.
+    pub fn is_long_ago(&self, since: Timestamp, now: Timestamp) -> bool {
+        now.since(since) >= self.give_up_after || since > self.horizon(now)
+    }
+
+    /// Whether EvoLink was given the time to answer, whatever the clock says: it was asked as often as is done in
+    /// `give_up_after`, or we have been running for so long. While nobody was there to ask, or between two clocks, no
+    /// task is given up.
+    pub fn has_asked_enough(&self, polls: u32, running: Duration) -> bool {
+        running >= self.give_up_after || polls >= self.polls_until_given_up()
+    }
+
+    /// How often a task is asked about that never ends.
+    fn polls_until_given_up(&self) -> u32 {
+        let (mut elapsed, mut polls) = (self.first_poll_after, 0);
+        while elapsed < self.give_up_after && polls < DOUBLINGS_MAX {
+            polls += 1;
+            elapsed = elapsed.saturating_add(self.gap(polls));
+        }
+        let rest = self.give_up_after.saturating_sub(elapsed).as_millis();
+        let more = rest / self.gap_max().as_millis().max(1);
+        polls.saturating_add(u32::try_from(more).unwrap_or(u32::MAX))
+    }
+
+    fn gap_max(&self) -> Duration {
+        GAP_MAX.max(self.interval_min)
     }
 }
 
@@ -69,6 +128,38 @@ mod tests {
             (first(10), first(40), first(u64::MAX / 4)),
             (15, 40, 24 * 3600)
         );
+    }
+
+    #[test]
+    fn a_plan_of_a_clock_that_was_years_ahead_is_due() {
+        let now = Timestamp::from_millis(1_757_165_031_007);
+        let years = Duration::from_hours(10 * 365 * 24);
+        assert!(PACE.is_due(now, now) && PACE.is_due(now.after(years), now));
+        let longest = PACE.first_poll(now, Some(years));
+        for planned in [PACE.next_poll(now, 1), PACE.next_poll(now, 99), longest] {
+            assert!(!PACE.is_due(planned, now), "{planned}");
+        }
+        let soonest = PACE.soonest_poll(now, Some(now.after(years)));
+        assert_eq!(soonest, now.after(PACE.interval_min));
+        assert!(
+            PACE.is_long_ago(now.before(years), now) && PACE.is_long_ago(now.after(years), now)
+        );
+        assert!(!PACE.is_long_ago(now.before(Duration::from_hours(23)), now));
+    }
+
+    #[test]
+    fn a_task_is_not_given_up_before_evolink_was_asked_for_as_long() {
+        let day = Duration::from_hours(24);
+        assert!(!PACE.has_asked_enough(20, Duration::from_hours(1)));
+        assert!(PACE.has_asked_enough(0, day));
+        // The polls that are made in a day, one after the other.
+        let (mut at, mut polls) = (PACE.first_poll_after, 0);
+        while at < day {
+            polls += 1;
+            at += PACE.gap(polls);
+        }
+        assert!(PACE.has_asked_enough(polls, Duration::ZERO), "{polls}");
+        assert!(!PACE.has_asked_enough(polls - 3, Duration::ZERO), "{polls}");
     }
 
     #[test]

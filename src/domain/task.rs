@@ -5,39 +5,17 @@
 
 use std::time::Duration;
 
+use super::confirmation::{Doubt, Policy};
 use super::event::EventType;
 use super::ids::{SubmissionId, TaskId};
 use super::observation::{Observation, ResultsDigest, Source, Status};
 use super::polling::Pace;
+pub use super::seen::{Claim, Doubted, Seen, Verdict};
 pub use super::state::State;
 use super::timestamp::Timestamp;
 
 /// Polls that must say the same before EvoLink is believed that a completed task has no results, or that a task is gone.
 pub const SAME_POLLS_NEEDED: u8 = 3;
-
-/// What became of an observation; the `result` in the answer to a callback.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Verdict {
-    /// Something new, kept.
-    Recorded,
-    /// Nothing new.
-    Unchanged,
-    /// The recorded outcome once more.
-    Duplicate,
-    /// Another outcome than the recorded one, which stays.
-    Conflict,
-}
-
-impl Verdict {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Recorded => "recorded",
-            Self::Unchanged => "unchanged",
-            Self::Duplicate => "duplicate",
-            Self::Conflict => "conflict",
-        }
-    }
-}
 
 /// The part of a task that decides what an observation means for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +23,9 @@ pub struct Task {
     pub submission_id: SubmissionId,
     /// Bound by the first observation that reaches this submission; never changes after.
     pub task_id: Option<TaskId>,
+    /// When EvoLink itself first named that id, in answer to a submit or to a poll. Until then it is the word of whoever has
+    /// the callback URL.
+    pub vouched_at: Option<Timestamp>,
     pub state: State,
     /// 0 to 100; never falls.
     pub progress: u8,
@@ -54,6 +35,9 @@ pub struct Task {
     pub source: Option<Source>,
     /// Of a completed task.
     pub results_digest: Option<ResultsDigest>,
+    /// An outcome that a callback told of and that waits for EvoLink's own word. Of a task that has ended: another one
+    /// than the recorded, which stays.
+    pub claim: Option<Claim>,
     /// When to ask EvoLink next; `None` if there is nothing to ask.
     pub next_poll_at: Option<Timestamp>,
     pub polled_at: Option<Timestamp>,
@@ -62,28 +46,6 @@ pub struct Task {
     pub empty_polls: u8,
     /// Polls running that were answered with "no such task".
     pub missed_polls: u8,
-}
-
-/// What an observation did to a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen {
-    pub verdict: Verdict,
-    pub event: Option<EventType>,
-    /// Whether state or progress moved: kept however much was kept before.
-    pub moved: bool,
-    /// Whether the observation's body is now the one to show for the task.
-    pub shown: bool,
-}
-
-impl Seen {
-    const fn unmoved(verdict: Verdict) -> Self {
-        Self {
-            verdict,
-            event: None,
-            moved: false,
-            shown: false,
-        }
-    }
 }
 
 /// What a status says once results and repetition are taken into account.
@@ -100,12 +62,14 @@ impl Task {
         Self {
             submission_id,
             task_id: None,
+            vouched_at: None,
             state,
             progress: 0,
             submitted_at: submission_id.made_at(),
             outcome_at: None,
             source: None,
             results_digest: None,
+            claim: None,
             next_poll_at: None,
             polled_at: None,
             polls: 0,
@@ -115,8 +79,8 @@ impl Task {
     }
 
     /// Claims the poll that is due, so that nobody else asks for as long as `lease`; `false` if none is.
-    pub fn begin_poll(&mut self, now: Timestamp, lease: Duration) -> bool {
-        let is_due = self.next_poll_at.is_some_and(|at| at <= now);
+    pub fn begin_poll(&mut self, now: Timestamp, lease: Duration, pace: &Pace) -> bool {
+        let is_due = self.next_poll_at.is_some_and(|at| pace.is_due(at, now));
         if is_due {
             self.next_poll_at = Some(now.after(lease));
             // What is suspicious meanwhile does not have it asked about twice at once.
@@ -127,17 +91,41 @@ impl Task {
 
     /// Applies what EvoLink said at `now`. The caller has made sure that the observation is about this task: its id is
     /// the bound one, or none is bound yet and this one is free.
-    pub fn see(&mut self, seen: &Observation, source: Source, now: Timestamp, pace: &Pace) -> Seen {
+    pub fn see(
+        &mut self,
+        seen: &Observation,
+        source: Source,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Seen {
+        let pace = &policy.pace;
         if self.task_id.is_none() {
             self.task_id = Some(seen.task_id.clone());
             self.next_poll_at = Some(pace.first_poll(now, seen.estimated_time));
         }
+        if matches!(source, Source::Submit | Source::Poll) {
+            self.vouched_at.get_or_insert(now);
+        }
         if source == Source::Poll {
             self.count_poll(seen, now, pace);
         }
+        let confirmation = &policy.confirmation;
         match self.word(seen) {
-            Word::Outcome(state) if self.state.is_outcome() => self.compare(state, seen),
-            Word::Outcome(state) => self.finish(state, seen, source, now),
+            Word::Outcome(state) if self.state.is_outcome() => {
+                let compared = self.compare(state, seen);
+                let is_doubted =
+                    compared.verdict == Verdict::Conflict && confirmation.doubts_conflict(source);
+                compared.doubted(is_doubted.then_some(Doubt::Conflict), state)
+            }
+            Word::Outcome(state) => {
+                let doubt = confirmation.doubt(seen, source, self.vouched_at.is_some());
+                if doubt.is_none() {
+                    return self.finish(state, seen, source, now);
+                }
+                self.claim = Some(Claim { state, at: now });
+                let kept = self.doubt(seen, source, now, pace);
+                kept.doubted(doubt, state)
+            }
             Word::Running(_) | Word::Doubtful if self.state.is_outcome() => {
                 Seen::unmoved(Verdict::Unchanged)
             }
@@ -162,25 +150,44 @@ impl Task {
         self.asked(now, pace);
     }
 
-    /// Stops asking. Not an outcome; `None` if the task is no longer open.
+    /// Stops asking. Not an outcome; `None` if the task was not open. What was claimed stays in its history.
     pub fn give_up(&mut self) -> Option<EventType> {
+        if !self.state.is_confirmed() {
+            return None;
+        }
+        self.claim = None;
+        self.next_poll_at = None;
         if !matches!(self.state, State::Pending | State::Processing) {
             return None;
         }
         self.state = State::Unresolved;
-        self.next_poll_at = None;
         Some(EventType::Unresolved)
+    }
+
+    /// Since when there is something to ask.
+    pub fn asked_since(&self) -> Timestamp {
+        let claimed_at = self.claim.map(|claim| claim.at);
+        claimed_at.map_or(self.submitted_at, |at| at.max(self.submitted_at))
+    }
+
+    /// A callback told another outcome than the recorded one, which stays. EvoLink is asked, so that the history shows
+    /// what it says itself.
+    pub fn claim_conflict(&mut self, state: State, now: Timestamp, pace: &Pace) {
+        if self.state.is_outcome() {
+            self.claim = Some(Claim { state, at: now });
+            self.ask_by(pace.soonest_poll(now, self.polled_at));
+        }
     }
 
     /// Something about this task wants EvoLink's own word, as soon as the pace allows.
     pub fn ask_soon(&mut self, now: Timestamp, pace: &Pace) {
         if self.task_id.is_some() && !self.state.is_outcome() {
-            let soonest = pace.soonest_poll(now, self.polled_at);
-            self.next_poll_at = Some(
-                self.next_poll_at
-                    .map_or(soonest, |planned| planned.min(soonest)),
-            );
+            self.ask_by(pace.soonest_poll(now, self.polled_at));
         }
+    }
+
+    fn ask_by(&mut self, time: Timestamp) {
+        self.next_poll_at = Some(self.next_poll_at.map_or(time, |planned| planned.min(time)));
     }
 
     /// EvoLink's answer to the submit is not known, or is a refusal. Does nothing if a callback was quicker.
@@ -222,12 +229,14 @@ impl Task {
     fn finish(&mut self, state: State, seen: &Observation, source: Source, now: Timestamp) -> Seen {
         self.become_state(state, source);
         self.outcome_at = Some(now);
+        self.claim = None;
         self.next_poll_at = None;
         self.raise_progress(seen);
         self.results_digest = (state == State::Completed).then(|| seen.results_digest());
         Seen {
             verdict: Verdict::Recorded,
             event: EventType::of(state),
+            doubted: None,
             moved: true,
             shown: true,
         }
@@ -254,6 +263,7 @@ impl Task {
         Seen {
             verdict: Verdict::Recorded,
             event: moves.then(|| EventType::of(self.state)).flatten(),
+            doubted: None,
             moved: true,
             shown: !status_behind && !self.is_ahead_of(seen),
         }
@@ -269,13 +279,14 @@ impl Task {
             self.ask_soon(now, pace);
         } else if self.empty_polls > 0 {
             // Also for an unresolved task: it takes so many polls to believe this one.
-            self.next_poll_at = Some(pace.next_poll(now, self.polls));
+            self.next_poll_at = Some(self.next_poll(now, pace));
         }
         let unknown = matches!(seen.status, Status::Unknown(_));
         let progressed = unknown && self.raise_progress(seen);
         Seen {
             verdict: Verdict::Recorded,
             event: adopted.then_some(EventType::Submitted),
+            doubted: None,
             moved: adopted || progressed,
             shown: unknown && !self.is_ahead_of(seen),
         }
@@ -300,6 +311,11 @@ impl Task {
 
     fn count_poll(&mut self, seen: &Observation, now: Timestamp, pace: &Pace) {
         self.asked(now, pace);
+        if self.state.is_outcome() {
+            // EvoLink has been heard, and whatever it said is in the history.
+            self.claim = None;
+            self.next_poll_at = None;
+        }
         self.missed_polls = 0;
         let empty = seen.status == Status::Completed && seen.results.is_empty();
         self.empty_polls = if empty {
@@ -312,8 +328,17 @@ impl Task {
     fn asked(&mut self, now: Timestamp, pace: &Pace) {
         self.polls = self.polls.saturating_add(1);
         self.polled_at = Some(now);
-        // An unresolved task is asked about once for each suspicion, not for ever.
-        let goes_on = self.next_poll_at.is_some() && self.state != State::Unresolved;
-        self.next_poll_at = goes_on.then(|| pace.next_poll(now, self.polls));
+        // An unresolved task is asked about once for each suspicion, not for ever; for a claim as long as it stands.
+        let is_open = self.state != State::Unresolved && !self.state.is_outcome();
+        let goes_on = self.next_poll_at.is_some() && (is_open || self.claim.is_some());
+        self.next_poll_at = goes_on.then(|| self.next_poll(now, pace));
+    }
+
+    /// A claim begins the pace anew: EvoLink's answer to a poll may be a little behind its callback.
+    fn next_poll(&self, now: Timestamp, pace: &Pace) -> Timestamp {
+        let planned = pace.next_poll(now, self.polls);
+        let since_claim = |claim: Claim| now.since(claim.at).max(pace.interval_min);
+        let again = self.claim.map(|claim| now.after(since_claim(claim)));
+        again.map_or(planned, |again| again.min(planned))
     }
 }

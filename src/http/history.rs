@@ -221,6 +221,9 @@ fn task_of_event(
         (EventType::Conflict | EventType::Unresolved, ..) | (_, None, _) | (_, _, None) => {
             task_object::of_view(view)
         }
+        (EventType::Submitted, Some(source), Some(body)) => {
+            task_object::as_adopted_by(&view.record, body, source, at)
+        }
         (_, Some(source), Some(body)) => task_object::as_told_by(&view.record, body, source, at),
     }
 }

@@ -27,6 +27,9 @@ struct Receiver<'a> {
     submitted_at: Timestamp,
     outcome_at: Option<Timestamp>,
     client: Option<&'a str>,
+    /// The outcome that a callback told of and that waits for EvoLink's own word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unconfirmed: Option<&'static str>,
     results: Vec<ResultObject>,
     /// Results past the 64th, which are not fetched.
     #[serde(skip_serializing_if = "is_zero")]
@@ -53,13 +56,27 @@ const fn is_zero(number: &usize) -> bool {
 /// A task as it is now.
 pub fn of_view(view: &TaskView) -> Fields {
     let task = &view.record.task;
+    let claimed = task.claim.map(|claim| claim.state);
     build(
         &view.record,
         view.body.as_ref(),
         task.state,
         task.source,
         task.outcome_at,
+        claimed,
     )
+}
+
+/// A task as it was when `body` adopted it: EvoLink was yet to be asked about an outcome that it told of.
+pub fn as_adopted_by(record: &Record, body: &Bytes, source: Source, at: Timestamp) -> Fields {
+    match Observation::parse(body.clone()).map(|seen| seen.status) {
+        Ok(Status::Completed | Status::Failed | Status::Cancelled) => {
+            build(record, None, State::Pending, Some(source), None, None)
+        }
+        Ok(Status::Pending | Status::Processing | Status::Unknown(_)) | Err(_) => {
+            as_told_by(record, body, source, at)
+        }
+    }
 }
 
 /// A task as it was when `body` told of it.
@@ -71,7 +88,7 @@ pub fn as_told_by(record: &Record, body: &Bytes, source: Source, at: Timestamp) 
         seen.status == Status::Completed && seen.results.is_empty() && source != Source::Poll
     };
     if seen.as_ref().is_ok_and(is_doubtful) {
-        return build(record, None, State::Pending, Some(source), None);
+        return build(record, None, State::Pending, Some(source), None, None);
     }
     let state = match seen.map(|seen| seen.status) {
         Ok(Status::Processing) => State::Processing,
@@ -86,6 +103,7 @@ pub fn as_told_by(record: &Record, body: &Bytes, source: Source, at: Timestamp) 
         state,
         Some(source),
         state.is_outcome().then_some(at),
+        None,
     )
 }
 
@@ -95,6 +113,7 @@ fn build(
     state: State,
     source: Option<Source>,
     outcome_at: Option<Timestamp>,
+    claimed: Option<State>,
 ) -> Fields {
     let seen = body.and_then(|body| Observation::parse(body.clone()).ok());
     let urls = seen
@@ -108,6 +127,7 @@ fn build(
         submitted_at: record.task.submitted_at,
         outcome_at,
         client: record.client.as_deref(),
+        unconfirmed: claimed.map(State::as_str),
         results_left_out: urls.len().saturating_sub(RESULTS_MAX),
         results: urls
             .into_iter()

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::entry::{Entry, Intent, PollEnded, Receipt, SubmitEnd, SubmitEnded};
-use super::ledger::{Ledger, NewEvent, NewObservation, Quarantined};
+use super::ledger::{Ledger, NewDoubt, NewEvent, NewObservation, Quarantined};
 use super::quarantine::Kind;
 use super::record::{Origin, Record};
 use crate::domain::callback_token::Subject;
+use crate::domain::confirmation::Doubt;
 use crate::domain::event::EventType;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::observation::{Observation, Source};
@@ -92,13 +93,18 @@ impl Ledger {
         let record = &mut self.records[index];
         let restored = restored || record.task.state == State::Rejected;
         let before = record.task.clone();
-        let done = record.task.see(seen, source, self.now, &self.pace);
+        let done = record.task.see(seen, source, self.now, &self.policy);
         if before.task_id.is_none() {
             self.by_task.insert(seen.task_id.clone(), index);
         }
         if record.task != before {
             self.touched.push(index);
         }
+        let doubted = done.doubted.map(|doubted| NewDoubt {
+            record: index,
+            doubted,
+        });
+        self.doubted.extend(doubted);
         let number = self.keep(index, seen, source, done);
         let event = done.event.map(|event_type| NewEvent {
             record: index,
@@ -214,8 +220,8 @@ impl Ledger {
         let task = &mut self.records[index].task;
         match source {
             Source::Submit => task.end_submit(State::SubmitUnknown),
-            Source::Poll => task.asked_in_vain(self.now, &self.pace),
-            Source::Callback | Source::Replay => task.ask_soon(self.now, &self.pace),
+            Source::Poll => task.asked_in_vain(self.now, &self.policy.pace),
+            Source::Callback | Source::Replay => task.ask_soon(self.now, &self.policy.pace),
         }
         self.touched.push(index);
     }
@@ -285,13 +291,15 @@ impl Ledger {
 
     fn begin_poll(&mut self, id: SubmissionId, lease: Duration) -> Receipt {
         let index = self.by_submission.get(&id).copied();
-        match index {
-            Some(index) if self.records[index].task.begin_poll(self.now, lease) => {
-                self.touched.push(index);
-                Receipt::Done
-            }
-            _ => Receipt::NotDue,
+        let Some(index) = index else {
+            return Receipt::NotDue;
+        };
+        let task = &mut self.records[index].task;
+        if !task.begin_poll(self.now, lease, &self.policy.pace) {
+            return Receipt::NotDue;
         }
+        self.touched.push(index);
+        Receipt::Done
     }
 
     fn end_poll(&mut self, id: SubmissionId, ended: PollEnded) -> Receipt {
@@ -300,9 +308,9 @@ impl Ledger {
         };
         let task = &mut self.records[index].task;
         let event = match ended {
-            PollEnded::Gone => task.miss(self.now, &self.pace),
+            PollEnded::Gone => task.miss(self.now, &self.policy.pace),
             PollEnded::Failed => {
-                task.asked_in_vain(self.now, &self.pace);
+                task.asked_in_vain(self.now, &self.policy.pace);
                 None
             }
         };
@@ -311,11 +319,33 @@ impl Ledger {
     }
 
     fn give_up(&mut self, id: SubmissionId) -> Receipt {
-        if let Some(&index) = self.by_submission.get(&id) {
-            let event = self.records[index].task.give_up();
+        let Some(&index) = self.by_submission.get(&id) else {
+            return Receipt::Done;
+        };
+        let task = &mut self.records[index].task;
+        // Something may have been claimed since the reconciler looked.
+        if self.policy.pace.is_long_ago(task.asked_since(), self.now) {
+            let event = task.give_up();
             self.changed(index, event);
         }
         Receipt::Done
+    }
+
+    /// `told` are the conflicts that are new to quarantine, which bounds them: EvoLink is asked once about each that came by
+    /// callback.
+    pub(super) fn tell_of_conflicts(&mut self, told: Vec<NewEvent>) {
+        self.doubted.retain(|new| {
+            new.doubted.reason != Doubt::Conflict
+                || told.iter().any(|event| event.record == new.record)
+        });
+        for NewDoubt { record, doubted } in &self.doubted {
+            if doubted.reason == Doubt::Conflict {
+                let task = &mut self.records[*record].task;
+                task.claim_conflict(doubted.state, self.now, &self.policy.pace);
+                self.touched.push(*record);
+            }
+        }
+        self.events.extend(told);
     }
 
     fn changed(&mut self, index: usize, event: Option<EventType>) {

@@ -10,17 +10,17 @@ use super::entry::{Idempotency, SubmitEnd};
 use super::quarantine::{Kept, Kind, Replayable};
 use super::record::Record;
 use crate::domain::callback_token::Subject;
+use crate::domain::confirmation::Policy;
 use crate::domain::event::EventType;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::observation::Source;
-use crate::domain::polling::Pace;
-use crate::domain::task::Verdict;
+use crate::domain::task::{Doubted, Verdict};
 use crate::domain::timestamp::Timestamp;
 
 /// The records that a batch is about, and all that it adds.
 pub struct Ledger {
     pub now: Timestamp,
-    pub pace: Pace,
+    pub policy: Policy,
     pub records: Vec<Record>,
     pub by_submission: HashMap<SubmissionId, usize>,
     pub by_task: HashMap<TaskId, usize>,
@@ -42,6 +42,7 @@ pub struct Ledger {
     pub replays: HashMap<i64, Replayable>,
     /// What became of `quarantined`.
     pub kept: Kept,
+    pub doubted: Vec<NewDoubt>,
 }
 
 /// An observation to be kept.
@@ -61,6 +62,12 @@ pub struct NewEvent {
     pub observation: Option<u16>,
 }
 
+/// An outcome that was not believed.
+pub struct NewDoubt {
+    pub record: usize,
+    pub doubted: Doubted,
+}
+
 /// Bytes that could not be applied.
 pub struct Quarantined {
     pub subject: Subject,
@@ -75,10 +82,10 @@ pub struct Quarantined {
 }
 
 impl Ledger {
-    pub fn new(now: Timestamp, pace: Pace) -> Self {
+    pub fn new(now: Timestamp, policy: impl Into<Policy>) -> Self {
         Self {
             now,
-            pace,
+            policy: policy.into(),
             records: Vec::new(),
             by_submission: HashMap::new(),
             by_task: HashMap::new(),
@@ -93,6 +100,7 @@ impl Ledger {
             quarantined: Vec::new(),
             replays: HashMap::new(),
             kept: Kept::default(),
+            doubted: Vec::new(),
         }
     }
 

@@ -10,8 +10,8 @@ use super::record::{Record, RecordRow, record_columns};
 use super::rows::Rows;
 use super::writer::Writer;
 use crate::domain::callback_token::Subject;
+use crate::domain::confirmation::Policy;
 use crate::domain::ids::SubmissionId;
-use crate::domain::polling::Pace;
 use crate::domain::timestamp::Timestamp;
 
 /// How long an `Idempotency-Key` is remembered.
@@ -38,9 +38,9 @@ pub async fn load(
     writer: &mut Writer,
     entries: &[&Entry],
     now: Timestamp,
-    pace: Pace,
+    policy: Policy,
 ) -> Result<Ledger, StoreError> {
-    let mut ledger = Ledger::new(now, pace);
+    let mut ledger = Ledger::new(now, policy);
     let submissions: Vec<String> = entries
         .iter()
         .filter_map(|entry| submission_of(entry))

@@ -1,10 +1,13 @@
 //! What the reconciler looks for: tasks that are due to be asked about, and submits that nobody will finish.
 
+use std::time::Duration;
+
 use sqlx::FromRow;
 
 use super::record::parse_id;
 use super::{Store, StoreError, on_pool};
 use crate::domain::ids::{SubmissionId, TaskId};
+use crate::domain::polling::Pace;
 use crate::domain::timestamp::Timestamp;
 
 /// A task that EvoLink is to be asked about.
@@ -12,40 +15,81 @@ use crate::domain::timestamp::Timestamp;
 pub struct DueTask {
     pub submission_id: SubmissionId,
     pub task_id: TaskId,
-    pub submitted_at: Timestamp,
+    /// Since when there is something to ask: the submit, or what was claimed since.
+    pub asked_since: Timestamp,
+    pub polls: u32,
 }
 
-const DUE: &str = "SELECT seq, submission_id, task_id, submitted_at FROM task
+impl DueTask {
+    /// Whether it was asked about for long enough, by a process that has been `running` for so long.
+    pub fn has_had_its_time(&self, pace: &Pace, running: Duration, now: Timestamp) -> bool {
+        pace.is_long_ago(self.asked_since, now) && pace.has_asked_enough(self.polls, running)
+    }
+}
+
+const DUE: &str = "SELECT seq, submission_id, task_id, submitted_at, claimed_at, polls FROM task
     WHERE next_poll_at <= $1 ORDER BY next_poll_at LIMIT $2";
+
+const DUE_BEYOND: &str =
+    "SELECT seq, submission_id, task_id, submitted_at, claimed_at, polls FROM task
+    WHERE next_poll_at > $1 ORDER BY next_poll_at LIMIT $2";
 
 const UNANSWERED: &str = "SELECT seq, submission_id FROM task
     WHERE (state, submission_id) >= ('submitting', '') AND (state, submission_id) < ('submitting', $1)
         AND state <> 'completed' ORDER BY state, submission_id LIMIT $2";
 
+// No id begins with a `g`.
+const UNANSWERED_BEYOND: &str = "SELECT seq, submission_id FROM task
+    WHERE (state, submission_id) > ('submitting', $1) AND (state, submission_id) < ('submitting', 'g')
+        AND state <> 'completed' ORDER BY state, submission_id LIMIT $2";
+
 /// Each statement here, with what its parameters are to PostgreSQL: all are answered from an index.
-pub const STATEMENTS: [(&str, &str); 2] = [(DUE, "bigint, bigint"), (UNANSWERED, "text, bigint")];
+pub const STATEMENTS: [(&str, &str); 4] = [
+    (DUE, "bigint, bigint"),
+    (DUE_BEYOND, "bigint, bigint"),
+    (UNANSWERED, "text, bigint"),
+    (UNANSWERED_BEYOND, "text, bigint"),
+];
 
 impl Store {
-    /// Tasks to be asked about by `now`, the longest overdue first.
-    pub async fn list_due(&self, now: Timestamp, limit: u32) -> Result<Vec<DueTask>, StoreError> {
-        let rows: Vec<DueRow> = on_pool!(self, pool => sqlx::query_as(DUE)
-            .bind(now.as_millis())
-            .bind(i64::from(limit))
-            .fetch_all(pool))?;
+    /// Tasks to be asked about by `now`, the longest overdue first; and those planned beyond `horizon`, which no clock but
+    /// one that was far ahead can have planned.
+    pub async fn list_due(
+        &self,
+        now: Timestamp,
+        horizon: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<DueTask>, StoreError> {
+        let mut rows: Vec<DueRow> = Vec::new();
+        for (statement, time) in [(DUE, now), (DUE_BEYOND, horizon)] {
+            let room = i64::from(limit) - i64::try_from(rows.len()).unwrap_or(i64::MAX);
+            if room > 0 {
+                let found: Vec<DueRow> = on_pool!(self, pool => sqlx::query_as(statement)
+                    .bind(time.as_millis())
+                    .bind(room)
+                    .fetch_all(pool))?;
+                rows.extend(found);
+            }
+        }
         rows.into_iter().map(DueTask::try_from).collect()
     }
 
     /// Submits whose answer should have come before `before` and was never recorded: the process that sent them was cut
-    /// off in the middle.
+    /// off in the middle. Those made after `beyond` were sent by one whose clock was far ahead.
     pub async fn list_unanswered(
         &self,
         before: Timestamp,
+        beyond: Timestamp,
         limit: u32,
     ) -> Result<Vec<SubmissionId>, StoreError> {
-        let rows: Vec<(i64, String)> = on_pool!(self, pool => sqlx::query_as(UNANSWERED)
-            .bind(SubmissionId::first_at(before).to_string())
-            .bind(i64::from(limit))
-            .fetch_all(pool))?;
+        let mut rows: Vec<(i64, String)> = Vec::new();
+        for (statement, time) in [(UNANSWERED, before), (UNANSWERED_BEYOND, beyond)] {
+            let found: Vec<(i64, String)> = on_pool!(self, pool => sqlx::query_as(statement)
+                .bind(SubmissionId::first_at(time).to_string())
+                .bind(i64::from(limit))
+                .fetch_all(pool))?;
+            rows.extend(found);
+        }
         rows.into_iter().map(parse_id).collect()
     }
 }
@@ -56,6 +100,8 @@ struct DueRow {
     submission_id: String,
     task_id: String,
     submitted_at: i64,
+    claimed_at: Option<i64>,
+    polls: i64,
 }
 
 impl TryFrom<DueRow> for DueTask {
@@ -73,7 +119,10 @@ impl TryFrom<DueRow> for DueTask {
                 .parse()
                 .map_err(|_| corrupt("submission_id"))?,
             task_id: TaskId::parse(&row.task_id).ok_or_else(|| corrupt("task_id"))?,
-            submitted_at: Timestamp::from_millis(row.submitted_at),
+            asked_since: Timestamp::from_millis(
+                row.submitted_at.max(row.claimed_at.unwrap_or(i64::MIN)),
+            ),
+            polls: u32::try_from(row.polls).map_err(|_| corrupt("polls"))?,
         })
     }
 }

@@ -7,7 +7,7 @@ use super::StoreError;
 use super::rows::Value;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::observation::{ResultsDigest, Source};
-use crate::domain::task::{State, Task};
+use crate::domain::task::{Claim, State, Task};
 use crate::domain::timestamp::Timestamp;
 
 /// How a record came to be.
@@ -66,16 +66,17 @@ const _: () = assert!(OBSERVATIONS_PER_TASK == 1024);
 macro_rules! record_columns {
     () => {
         "seq, submission_id, task_id, origin, client, request, state, progress, source, results_digest, refusal, \
-         observations, shown, submitted_at, outcome_at, next_poll_at, polled_at, polls, empty_polls, missed_polls"
+         observations, shown, submitted_at, outcome_at, next_poll_at, polled_at, polls, empty_polls, missed_polls, \
+         vouched_at, claimed, claimed_at"
     };
 }
 pub(super) use record_columns;
 
 /// How many `record_columns` there are.
-pub const COLUMN_COUNT: usize = 20;
+pub const COLUMN_COUNT: usize = 23;
 
 /// How many of them may change after the record is made, and `seq`.
-pub const CHANGED_COLUMN_COUNT: usize = 15;
+pub const CHANGED_COLUMN_COUNT: usize = 18;
 
 impl Record {
     pub const fn new(task: Task, origin: Origin, client: Option<String>) -> Self {
@@ -122,6 +123,9 @@ impl Record {
             i64::from(task.polls).into(),
             i64::from(task.empty_polls).into(),
             i64::from(task.missed_polls).into(),
+            task.vouched_at.map(Timestamp::as_millis).into(),
+            task.claim.map(|claim| claim.state.as_str()).into(),
+            task.claim.map(|claim| claim.at.as_millis()).into(),
         ]
     }
 
@@ -147,6 +151,9 @@ impl Record {
             i64::from(task.polls).into(),
             i64::from(task.empty_polls).into(),
             i64::from(task.missed_polls).into(),
+            task.vouched_at.map(Timestamp::as_millis).into(),
+            task.claim.map(|claim| claim.state.as_str()).into(),
+            task.claim.map(|claim| claim.at.as_millis()).into(),
         ]
     }
 }
@@ -174,6 +181,9 @@ pub struct RecordRow {
     pub polls: i64,
     pub empty_polls: i64,
     pub missed_polls: i64,
+    pub vouched_at: Option<i64>,
+    pub claimed: Option<String>,
+    pub claimed_at: Option<i64>,
 }
 
 impl TryFrom<RecordRow> for Record {
@@ -188,6 +198,9 @@ impl TryFrom<RecordRow> for Record {
                 column,
             }
         };
+        let claimed = parse_all(row.claimed, |text| State::parse(&text));
+        let claimed = claimed.ok_or_else(corrupt("claimed"))?;
+        let claimed_at = row.claimed_at.map(Timestamp::from_millis);
         let task = Task {
             submission_id: row
                 .submission_id
@@ -201,6 +214,10 @@ impl TryFrom<RecordRow> for Record {
             outcome_at: row.outcome_at.map(Timestamp::from_millis),
             source: parse_all(row.source, |text| Source::parse(&text))
                 .ok_or_else(corrupt("source"))?,
+            vouched_at: row.vouched_at.map(Timestamp::from_millis),
+            claim: claimed
+                .zip(claimed_at)
+                .map(|(state, at)| Claim { state, at }),
             results_digest: parse_all(row.results_digest, |bytes| {
                 ResultsDigest::from_bytes(&bytes)
             })

@@ -10,15 +10,16 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::entry::{Entry, Receipt};
-use super::ledger::Ledger;
+use super::ledger::{Ledger, NewDoubt};
 use super::quarantine::{Bounds, Reporter};
 use super::writer::Writer;
 use super::{Store, StoreError, load, write};
 use crate::clock::Clock;
-use crate::domain::polling::Pace;
+use crate::domain::confirmation::Policy;
+use crate::domain::ids::TaskId;
 use crate::metrics::Metrics;
 
 /// Entries that may wait. Whoever comes when it is full is told to come again, which EvoLink does.
@@ -47,7 +48,7 @@ struct Job {
 pub struct RecorderWorker {
     store: Arc<Store>,
     clock: Clock,
-    pace: Pace,
+    policy: Policy,
     metrics: Metrics,
     bounds: Bounds,
     reporter: Reporter,
@@ -63,7 +64,7 @@ impl Recorder {
     pub fn new(
         store: Arc<Store>,
         clock: Clock,
-        pace: Pace,
+        policy: impl Into<Policy>,
         metrics: Metrics,
     ) -> (Self, RecorderWorker) {
         let (sender, receiver) = mpsc::channel(QUEUE_ENTRIES);
@@ -75,8 +76,8 @@ impl Recorder {
         let worker = RecorderWorker {
             store,
             clock,
-            pace,
             reporter: Reporter::new(metrics.clone()),
+            policy: policy.into(),
             metrics,
             bounds: Bounds::DEFAULT,
             queue: receiver,
@@ -204,7 +205,8 @@ impl RecorderWorker {
             none => none.insert(self.store.connect_writer().await?),
         };
         let last = writer.begin().await?;
-        let mut ledger = load::load(writer, entries, self.clock.now(), self.pace).await?;
+        let (now, policy) = (self.clock.now(), self.policy.clone());
+        let mut ledger = load::load(writer, entries, now, policy).await?;
         let receipts: Vec<Receipt> = entries.iter().map(|entry| ledger.apply(entry)).collect();
         write::write_and_commit(writer, &mut ledger, last, &self.bounds).await?;
         Ok((ledger, receipts))
@@ -250,6 +252,13 @@ impl RecorderWorker {
         let restored = |receipt: &&Receipt| matches!(receipt, Receipt::Seen { restored: true, .. });
         for _ in receipts.iter().filter(restored) {
             self.metrics.record_restored();
+        }
+        for NewDoubt { record, doubted } in &ledger.doubted {
+            let task = &ledger.records[*record].task;
+            let (reason, status) = (doubted.reason.as_str(), doubted.state.as_str());
+            self.metrics.outcome_doubted(doubted.reason);
+            let id = task.task_id.as_ref().map_or("", TaskId::as_str);
+            info!(task.id = id, submission.id = %task.submission_id, status, reason, "a callback tells of an outcome: EvoLink is asked whether it is so");
         }
     }
 

@@ -18,7 +18,8 @@ static UPDATE_TASKS: Rows<CHANGED_COLUMN_COUNT> = Rows::new(
     "UPDATE task SET task_id = given.column2, state = given.column3, progress = given.column4, source = given.column5,
         results_digest = given.column6, refusal = given.column7, observations = given.column8, shown = given.column9,
         outcome_at = given.column10, next_poll_at = given.column11, polled_at = given.column12, polls = given.column13,
-        empty_polls = given.column14, missed_polls = given.column15 FROM",
+        empty_polls = given.column14, missed_polls = given.column15, vouched_at = given.column16,
+        claimed = given.column17, claimed_at = given.column18 FROM",
     "WHERE task.seq = given.column1",
 );
 
@@ -67,7 +68,8 @@ pub async fn write_and_commit(
     if !quarantined.is_empty() {
         // Conflicts are told of once, when they are new to quarantine.
         ledger.kept = quarantine::keep(writer, quarantined, bounds, ledger.now).await?;
-        ledger.events.append(&mut ledger.kept.events);
+        let told = std::mem::take(&mut ledger.kept.events);
+        ledger.tell_of_conflicts(told);
     }
     let mut script = Script::new(writer);
     insert_tasks(&mut script, ledger, &new)?;

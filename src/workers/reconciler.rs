@@ -56,6 +56,7 @@ pub struct Reconciler {
     pub pace: Pace,
     /// `evolink.timeout`.
     pub evolink_timeout: Duration,
+    pub started_at: Timestamp,
     /// Set by a 429: EvoLink is not asked before.
     pub quiet_until: Timestamp,
 }
@@ -83,7 +84,8 @@ impl Reconciler {
         if now < self.quiet_until {
             return Ok(Progress::Idle);
         }
-        let due = self.store.list_due(now, BATCH).await?;
+        let horizon = self.pace.horizon(now);
+        let due = self.store.list_due(now, horizon, BATCH).await?;
         let found = due.len();
         // The rest of the batch is due still, and asked about after the pause.
         let throttled = AtomicBool::new(false);
@@ -105,8 +107,10 @@ impl Reconciler {
 
     /// Submits that nobody will finish: their process ended between the intent and the answer.
     async fn end_unanswered(&self) -> Result<(), StoreError> {
-        let before = self.clock.now().before(self.evolink_timeout + SUBMIT_GRACE);
-        for submission_id in self.store.list_unanswered(before, BATCH).await? {
+        let (now, patience) = (self.clock.now(), self.evolink_timeout + SUBMIT_GRACE);
+        let (before, beyond) = (now.before(patience), now.after(patience));
+        let unanswered = self.store.list_unanswered(before, beyond, BATCH).await?;
+        for submission_id in unanswered {
             warn!(submission.id = %submission_id, "a submit was cut off: whether EvoLink accepted it is unknown");
             self.record(Entry::SubmitEnded {
                 submission_id,
@@ -128,12 +132,15 @@ impl Reconciler {
 
     /// Asks about one task. `Some` if EvoLink wants to be left in peace for so long.
     async fn ask(&self, due: DueTask) -> Option<Duration> {
+        let now = self.clock.now();
+        let running = now.since(self.started_at);
+        let is_over = due.has_had_its_time(&self.pace, running, now);
         let DueTask {
             submission_id,
             task_id,
-            submitted_at,
+            ..
         } = due;
-        if self.clock.now().since(submitted_at) >= self.pace.give_up_after {
+        if is_over {
             warn!(task.id = %task_id, "no outcome in time: the task is unresolved");
             self.record(Entry::GaveUp { submission_id }).await;
             return None;

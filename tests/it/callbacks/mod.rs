@@ -3,6 +3,7 @@
 //! their callback, and the look behind the scenes that says whether anything was written.
 
 mod bounds;
+mod confirm;
 mod contract;
 mod framing;
 mod guesses;

@@ -7,6 +7,7 @@ mod table;
 use std::time::Duration;
 
 use bytes::Bytes;
+use evolink_receiver::domain::confirmation::{Confirm, Confirmation, ListedHosts, Policy};
 use evolink_receiver::domain::observation::Observation;
 use evolink_receiver::domain::polling::Pace;
 
@@ -15,6 +16,15 @@ const PACE: Pace = Pace {
     interval_min: Duration::from_secs(3),
     give_up_after: Duration::from_hours(24),
 };
+
+/// `PACE`, and `confirm` with the one host that results are at.
+fn policy(confirm: Confirm) -> Policy {
+    let hosts = ListedHosts::new(&["h".to_owned()]);
+    Policy {
+        pace: PACE,
+        confirmation: Confirmation { confirm, hosts },
+    }
+}
 
 /// What EvoLink says of task `t`: `status`, and `more` members as JSON text.
 fn observation(status: &str, more: &str) -> Observation {

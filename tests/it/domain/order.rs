@@ -3,14 +3,17 @@
 
 use std::time::Duration;
 
+use evolink_receiver::domain::confirmation::Confirm;
 use evolink_receiver::domain::event::EventType;
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::observation::Source;
 use evolink_receiver::domain::task::{State, Task, Verdict};
 use proptest::prelude::*;
 
-use super::steps::{NONE, ONE, OTHER, START, Step, anything, running, see, silence, source};
-use super::{PACE, observation};
+use super::steps::{
+    NONE, ONE, OTHER, START, Step, anything, confirm, outcome, running, see, silence, source,
+};
+use super::{PACE, observation, policy};
 
 fn fresh() -> Task {
     Task::new(SubmissionId::new(START), State::Submitting)
@@ -20,13 +23,14 @@ fn fresh() -> Task {
 fn run(
     task: &mut Task,
     steps: &[Step],
+    confirm: Confirm,
     mut check: impl FnMut(&Task, &Task, Option<Verdict>, Option<EventType>),
 ) {
-    let mut now = START;
+    let (mut now, policy) = (START, policy(confirm));
     for step in steps {
         now = now.after(Duration::from_secs(2));
         let before = task.clone();
-        let (verdict, event) = step.apply(task, now);
+        let (verdict, event) = step.apply(task, now, &policy);
         check(&before, task, verdict, event);
     }
 }
@@ -54,8 +58,8 @@ proptest! {
 
     /// I11, I12: an outcome never changes; states and progress only move forward; the task id is bound once.
     #[test]
-    fn nothing_ever_goes_back(steps in anything()) {
-        run(&mut fresh(), &steps, |before, after, verdict, _| {
+    fn nothing_ever_goes_back(steps in anything(), confirm in confirm()) {
+        run(&mut fresh(), &steps, confirm, |before, after, verdict, _| {
             assert!(rank(before.state) <= rank(after.state), "{before:?} {after:?}");
             assert!(before.progress <= after.progress);
             assert!(before.task_id.is_none() || before.task_id == after.task_id);
@@ -63,17 +67,17 @@ proptest! {
                 let kept = |task: &Task| (task.state, task.outcome_at, task.source, task.results_digest, task.progress);
                 assert_eq!(kept(before), kept(after));
                 assert_ne!(verdict, Some(Verdict::Recorded));
-                assert_eq!(after.next_poll_at, None);
+                assert_eq!(after.next_poll_at.is_some(), after.claim.is_some(), "asked about nothing but a conflict");
             }
         });
     }
 
     /// Promise 2: one event for an outcome, when it happens and never again; each state is announced once.
     #[test]
-    fn an_outcome_is_announced_once(steps in anything()) {
+    fn an_outcome_is_announced_once(steps in anything(), confirm in confirm()) {
         let mut announced = Vec::new();
         let mut task = fresh();
-        run(&mut task, &steps, |before, after, verdict, event| {
+        run(&mut task, &steps, confirm, |before, after, verdict, event| {
             let ended = !before.state.is_outcome() && after.state.is_outcome();
             assert_eq!(event.is_some_and(is_outcome), ended);
             assert_eq!(verdict == Some(Verdict::Conflict), event == Some(EventType::Conflict));
@@ -91,19 +95,27 @@ proptest! {
 
     /// I16: with one outcome among them, the order and number of statements makes no difference to where a task ends.
     #[test]
+    /// What callbacks alone cannot end, EvoLink's own word does at last, in answer to the poll that the claim asks for.
     fn the_order_makes_no_difference_to_the_outcome(
-        (steps, shuffled) in
+        confirm in confirm(),
+        ((status, results), (steps, shuffled)) in
             (prop::sample::select(vec![("completed", ONE), ("completed", OTHER), ("failed", NONE), ("cancelled", NONE)]))
-            .prop_flat_map(|(status, results)| (
-                prop::collection::vec(see(status, results), 1..4),
-                prop::collection::vec(prop_oneof![running(), silence()], 0..8),
-            ))
-            .prop_map(|(outcomes, others)| [outcomes, others].concat())
-            .prop_flat_map(|steps| (Just(steps.clone()), Just(steps).prop_shuffle()))
+            .prop_flat_map(|(status, results)| {
+                let outcomes = prop::collection::vec(see(status, results), 1..4);
+                let others = prop::collection::vec(prop_oneof![running(), silence()], 0..8);
+                let steps = (outcomes, others).prop_map(|(outcomes, others)| [outcomes, others].concat());
+                let orders = steps.prop_flat_map(|steps| (Just(steps.clone()), Just(steps).prop_shuffle()));
+                (Just((status, results)), orders)
+            })
     ) {
         let end = |steps: &[Step]| {
             let (mut task, mut conflicts) = (fresh(), 0);
-            run(&mut task, steps, |_, _, verdict, _| conflicts += usize::from(verdict == Some(Verdict::Conflict)));
+            let own_word = Step::See { status, progress: None, results, source: Source::Poll };
+            let steps = match confirm {
+                Confirm::Never => steps.to_vec(),
+                Confirm::Suspicious | Confirm::Always => [steps, &[own_word]].concat(),
+            };
+            run(&mut task, &steps, confirm, |_, _, verdict, _| conflicts += usize::from(verdict == Some(Verdict::Conflict)));
             (task.state, task.results_digest, task.task_id, conflicts)
         };
         let ended = end(&steps);
@@ -115,12 +127,13 @@ proptest! {
     /// I16 for a task that has not ended: neither state nor progress depends on the order.
     #[test]
     fn the_order_makes_no_difference_to_a_task_under_way(
+        confirm in confirm(),
         (steps, shuffled) in prop::collection::vec(running(), 1..8)
             .prop_flat_map(|steps| (Just(steps.clone()), Just(steps).prop_shuffle()))
     ) {
         let end = |steps: &[Step]| {
             let mut task = fresh();
-            run(&mut task, steps, |_, _, _, _| {});
+            run(&mut task, steps, confirm, |_, _, _, _| {});
             (task.state, task.progress)
         };
         prop_assert_eq!(end(&steps), end(&shuffled));
@@ -136,27 +149,49 @@ proptest! {
         let mut task = fresh();
         let steps = [begun, quiet].concat();
         let mut unresolved = 0;
-        run(&mut task, &steps, |_, after, _, event| {
+        run(&mut task, &steps, Confirm::Never, |_, after, _, event| {
             assert!(!after.state.is_outcome() && !event.is_some_and(is_outcome));
             unresolved += usize::from(event == Some(EventType::Unresolved));
         });
         prop_assert!(unresolved <= 1);
-        let (verdict, event) = late.apply(&mut task, START.after(Duration::from_hours(48)));
+        let (verdict, event) = late.apply(&mut task, START.after(Duration::from_hours(48)), &policy(Confirm::Never));
         prop_assert_eq!((verdict, event), (Some(Verdict::Recorded), Some(EventType::Completed)));
         prop_assert_eq!(task.state, State::Completed);
     }
 
     /// I15: a task under way is always due for a poll, and no poll comes sooner than the pace allows.
     #[test]
-    fn a_task_under_way_is_always_to_be_polled_but_never_too_soon(steps in anything()) {
-        run(&mut fresh(), &steps, |_, task, _, _| {
-            if matches!(task.state, State::Pending | State::Processing) {
+    fn a_task_under_way_is_always_to_be_polled_but_never_too_soon(steps in anything(), confirm in confirm()) {
+        run(&mut fresh(), &steps, confirm, |_, task, _, _| {
+            if matches!(task.state, State::Pending | State::Processing) || task.claim.is_some() {
                 assert!(task.next_poll_at.is_some(), "{task:?}");
             }
             if let (Some(next), Some(last)) = (task.next_poll_at, task.polled_at) {
                 assert!(next >= last.after(PACE.interval_min), "{task:?}");
             }
         });
+    }
+
+    /// Under `always` no number of callbacks ends a task. What EvoLink says itself ends it, and as it says, whatever was
+    /// claimed before and is claimed after.
+    #[test]
+    fn a_callback_alone_ends_nothing_under_always(
+        forged in prop::collection::vec(prop_oneof![outcome(), running()], 0..12),
+        after in prop::collection::vec(outcome(), 0..4),
+        by in prop_oneof![Just(Source::Submit), Just(Source::Poll)],
+    ) {
+        let by_callback = |steps: Vec<Step>| -> Vec<Step> { steps.into_iter().map(|step| step.by(Source::Callback)).collect() };
+        let (forged, after) = (by_callback(forged), by_callback(after));
+        let mut task = fresh();
+        run(&mut task, &forged, Confirm::Always, |_, after, _, event| {
+            assert!(!after.state.is_outcome() && !event.is_some_and(is_outcome), "{after:?}");
+        });
+        let own_word = Step::See { status: "completed", progress: None, results: ONE, source: by };
+        run(&mut task, &[own_word], Confirm::Always, |_, _, verdict, event| {
+            assert_eq!((verdict, event), (Some(Verdict::Recorded), Some(EventType::Completed)));
+        });
+        run(&mut task, &after, Confirm::Always, |_, _, _, _| {});
+        prop_assert_eq!((task.state, task.source), (State::Completed, Some(by)));
     }
 
     /// B6: without results, `completed` is believed at the third poll running, and not by any number of callbacks.
@@ -166,7 +201,7 @@ proptest! {
         let mut task = fresh();
         let mut steps = vec![empty(Source::Callback); callbacks];
         steps.extend((0..polls).map(|_| empty(Source::Poll)));
-        run(&mut task, &steps, |_, _, _, _| {});
+        run(&mut task, &steps, Confirm::Never, |_, _, _, _| {});
         prop_assert_eq!(task.state == State::Completed, polls >= 3);
     }
 
@@ -174,10 +209,11 @@ proptest! {
     #[test]
     fn what_is_shown_never_goes_back(steps in prop::collection::vec(running(), 1..12), given_up in any::<bool>()) {
         let (mut task, mut shown_processing, mut shown_progress) = (fresh(), false, 0);
+        let never = policy(Confirm::Never);
         for step in &steps {
             let Step::See { status, progress, source, .. } = step else { unreachable!("only statements") };
             let progress_member = progress.map_or(String::new(), |value| format!(r#","progress":{value}"#));
-            let seen = task.see(&observation(status, &progress_member), *source, START, &PACE);
+            let seen = task.see(&observation(status, &progress_member), *source, START, &never);
             if seen.shown {
                 prop_assert!(!(shown_processing && matches!(*status, "pending" | "queued")), "{:?}", steps);
                 prop_assert!(progress.is_none_or(|value| value >= shown_progress), "{:?}", steps);
@@ -194,14 +230,15 @@ proptest! {
     #[test]
     fn an_unresolved_task_is_asked_until_an_empty_completion_is_believed(source in source()) {
         let mut task = fresh();
-        task.see(&observation("processing", ""), Source::Submit, START, &PACE);
+        let never = policy(Confirm::Never);
+        task.see(&observation("processing", ""), Source::Submit, START, &never);
         task.give_up();
         let mut now = START;
-        task.see(&observation("completed", ""), source, now, &PACE);
+        task.see(&observation("completed", ""), source, now, &never);
         for _ in 0..3 {
             let Some(next) = task.next_poll_at else { break };
             now = next;
-            task.see(&observation("completed", ""), Source::Poll, now, &PACE);
+            task.see(&observation("completed", ""), Source::Poll, now, &never);
         }
         prop_assert_eq!((task.state, task.next_poll_at), (State::Completed, None));
     }

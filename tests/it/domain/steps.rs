@@ -1,5 +1,6 @@
 //! The things that may happen to a task, and how to make up any number of them.
 
+use evolink_receiver::domain::confirmation::{Confirm, Policy};
 use evolink_receiver::domain::event::EventType;
 use evolink_receiver::domain::observation::Source;
 use evolink_receiver::domain::task::{State, Task, Verdict};
@@ -27,7 +28,20 @@ pub enum Step {
 }
 
 impl Step {
-    pub fn apply(&self, task: &mut Task, now: Timestamp) -> (Option<Verdict>, Option<EventType>) {
+    /// The same statement by another way.
+    pub fn by(mut self, way: Source) -> Self {
+        if let Self::See { source, .. } = &mut self {
+            *source = way;
+        }
+        self
+    }
+
+    pub fn apply(
+        &self,
+        task: &mut Task,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> (Option<Verdict>, Option<EventType>) {
         match self {
             Self::See {
                 status,
@@ -39,9 +53,13 @@ impl Step {
                     progress.map_or(String::new(), |value| format!(r#","progress":{value}"#));
                 let before = (task.state, task.progress);
                 let seen = observation(status, &format!("{progress}{results}"));
-                let seen = task.see(&seen, *source, now, &PACE);
+                let seen = task.see(&seen, *source, now, policy);
                 let moved = before != (task.state, task.progress);
                 assert_eq!(seen.moved, moved, "{self:?} on {task:?}");
+                let conflict = seen.doubted.filter(|_| seen.verdict == Verdict::Conflict);
+                if let Some(conflict) = conflict {
+                    task.claim_conflict(conflict.state, now, &PACE);
+                }
                 return (Some(seen.verdict), seen.event);
             }
             // EvoLink is polled only about a task whose id is known.
@@ -59,6 +77,10 @@ impl Step {
 pub const ONE: &str = r#","results":["https://h/a"]"#;
 pub const OTHER: &str = r#","results":["https://h/b"]"#;
 pub const NONE: &str = "";
+
+pub fn confirm() -> impl Strategy<Value = Confirm> {
+    prop::sample::select(Confirm::ALL.to_vec())
+}
 
 pub fn source() -> impl Strategy<Value = Source> {
     prop::sample::select(vec![

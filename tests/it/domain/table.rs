@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use evolink_receiver::domain::confirmation::{Confirm, Policy};
 use evolink_receiver::domain::ids::{SubmissionId, TaskId};
 use evolink_receiver::domain::observation::{Observation, Source};
-use evolink_receiver::domain::task::{State, Task};
+use evolink_receiver::domain::task::{State, Task, Verdict};
 use evolink_receiver::domain::timestamp::Timestamp;
 
-use super::{PACE, observation};
+use super::{observation, policy};
 
 const SOURCES: [Source; 4] = [
     Source::Submit,
@@ -73,6 +74,7 @@ fn task_in(state: State) -> Task {
     if state.is_confirmed() {
         task.task_id = TaskId::parse("t");
         task.source = Some(Source::Submit);
+        task.vouched_at = Some(submitted_at);
     }
     match state {
         State::Pending | State::Processing => {
@@ -99,7 +101,7 @@ fn task_in(state: State) -> Task {
 fn effect(state: State, case: &Case, source: Source) -> String {
     let mut task = task_in(state);
     task.empty_polls = case.empty_polls;
-    let seen = task.see(&case.observation, source, NOW, &PACE);
+    let seen = task.see(&case.observation, source, NOW, &policy(Confirm::Never));
     let verdict = seen.verdict.as_str();
     let event = seen.event.map_or("-", |event| event.as_str());
     let shown = if seen.shown { "shown" } else { "-" };
@@ -144,3 +146,105 @@ fn what_each_observation_does_in_each_state() {
     }
     insta::assert_snapshot!(table);
 }
+
+/// What a callback may tell that some would doubt.
+fn claims() -> Vec<(&'static str, Observation)> {
+    let other_host = r#","results":["https://h/a","https://elsewhere/b"]"#;
+    let objects = r#","results":[{"url":"https://h/a"}]"#;
+    vec![
+        ("completed", observation("completed", RESULTS)),
+        (
+            "completed, other host",
+            observation("completed", other_host),
+        ),
+        ("completed, objects", observation("completed", objects)),
+        ("succeeded", observation("succeeded", RESULTS)),
+        ("completed, empty", observation("completed", "")),
+        ("failed", observation("failed", "")),
+        ("processing", observation("processing", "")),
+    ]
+}
+
+/// What a callback makes of a task, and what EvoLink's answers to polls then do.
+fn effect_of_claim(task: &mut Task, claim: &Observation, policy: &Policy) -> String {
+    let seen = task.see(claim, Source::Callback, NOW, policy);
+    let doubted = seen.doubted.map_or("-", |doubted| doubted.reason.as_str());
+    if let Some(conflict) = seen.doubted.filter(|_| seen.verdict == Verdict::Conflict) {
+        task.claim_conflict(conflict.state, NOW, &policy.pace);
+    }
+    let claimed = task.claim.map_or("-", |claim| claim.state.as_str());
+    let poll = task.next_poll_at.map_or("no poll".to_owned(), |at| {
+        format!("poll in {} s", at.since(NOW).as_secs())
+    });
+    let (verdict, state) = (seen.verdict.as_str(), task.state.as_str());
+    format!("{verdict:9} | {state:10} | {doubted:13} | {claimed:9} | {poll:12}")
+}
+
+/// Where the task is after EvoLink has given `answer` to one poll.
+fn after_poll(task: &Task, answer: &str, policy: &Policy) -> String {
+    let mut task = task.clone();
+    let now = NOW.after(Duration::from_secs(1));
+    if !task.begin_poll(now, Duration::from_secs(40), &policy.pace) {
+        return "not asked".to_owned();
+    }
+    match answer {
+        "gone" => {
+            for _ in 0..3 {
+                task.miss(now, &policy.pace);
+            }
+        }
+        "failed poll" => task.asked_in_vain(now, &policy.pace),
+        status => {
+            let results = if status == "completed" { RESULTS } else { "" };
+            task.see(&observation(status, results), Source::Poll, now, policy);
+        }
+    }
+    let claimed = task.claim.map_or("-", |claim| claim.state.as_str());
+    let again = task.next_poll_at.map_or("-".to_owned(), |at| {
+        format!("{} s", at.since(now).as_secs())
+    });
+    format!("{answer}: {} {claimed} {again}", task.state.as_str())
+}
+
+#[test]
+fn what_is_doubted_and_what_evolink_then_makes_of_it() {
+    let mut table = String::new();
+    for confirm in [Confirm::Suspicious, Confirm::Always] {
+        let policy = policy(confirm);
+        for (state, vouched) in STATES_TO_DOUBT {
+            for (name, claim) in claims() {
+                let mut task = task_in(state);
+                if !vouched {
+                    task.vouched_at = None;
+                }
+                let effect = effect_of_claim(&mut task, &claim, &policy);
+                let polls = ["completed", "failed", "processing", "gone", "failed poll"]
+                    .map(|answer| after_poll(&task, answer, &policy));
+                let mut polls = polls.to_vec();
+                polls.dedup();
+                let (confirm, state) = (confirm.as_str(), state.as_str());
+                let id = if vouched { "vouched" } else { "late" };
+                let polls = polls.join(", ");
+                writeln!(
+                    table,
+                    "{confirm:10} | {state:14} {id:7} | {name:21} | {effect} | {polls}"
+                )
+                .unwrap();
+            }
+            table.push('\n');
+        }
+    }
+    insta::assert_snapshot!(table);
+}
+
+/// With whether EvoLink itself has named the task id.
+const STATES_TO_DOUBT: [(State, bool); 8] = [
+    (State::Submitting, false),
+    (State::SubmitUnknown, false),
+    (State::Rejected, false),
+    (State::Pending, false),
+    (State::Pending, true),
+    (State::Unresolved, true),
+    (State::Completed, true),
+    (State::Failed, true),
+];

@@ -8,7 +8,7 @@ use crate::support::shelf;
 use crate::support::store::TestStore;
 
 /// By which index each is to be answered, as SQLite names it and PostgreSQL.
-const INDEXES: [[&str; 2]; 19] = [
+const INDEXES: [[&str; 2]; 21] = [
     ["sqlite_autoindex_task_2", "task_task_id_key"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
@@ -18,6 +18,8 @@ const INDEXES: [[&str; 2]; 19] = [
     ["task_state", "task_state"],
     ["task_client", "task_client"],
     ["task_due", "task_due"],
+    ["task_due", "task_due"],
+    ["task_state", "task_state"],
     ["task_state", "task_state"],
     ["INTEGER PRIMARY KEY", "observation_pkey"],
     ["event_of_task", "event_of_task"],

@@ -3,6 +3,7 @@
 mod answers;
 mod endings;
 mod pace;
+mod years;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

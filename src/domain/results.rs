@@ -1,0 +1,73 @@
+//! The results of an observation: the URLs that it names, and what tells whether another one names the same. Known outside
+//! under `observation`.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use super::members::{Members, read_text};
+
+/// SHA-256 over the result URLs of an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResultsDigest([u8; 32]);
+
+impl ResultsDigest {
+    /// Over the URLs without their query strings, whatever their order.
+    pub(super) fn of(results: &[String]) -> Self {
+        let mut urls: Vec<&str> = results.iter().map(|url| without_query(url)).collect();
+        urls.sort_unstable();
+        let mut hasher = Sha256::new();
+        for url in urls {
+            hasher.update(url.as_bytes());
+            hasher.update([0]);
+        }
+        Self(hasher.finalize().into())
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The result URLs, and whether they were given as documented: as an array of strings, or not at all.
+pub(super) fn usable_results(members: &Members<'_>) -> (Vec<String>, bool) {
+    let (urls, is_documented): (Vec<String>, bool) = match members.text("results") {
+        None | Some("null") => (Vec::new(), true),
+        Some(one) if one.starts_with('"') => {
+            let one = read_text(one).into_iter().map(Cow::into_owned);
+            (one.collect(), false)
+        }
+        Some(many) if many.starts_with('[') => {
+            let many: Vec<&RawValue> = serde_json::from_str(many).unwrap_or_default();
+            let are_texts = many.iter().all(|result| result.get().starts_with('"'));
+            (many.into_iter().filter_map(result_url).collect(), are_texts)
+        }
+        Some(_) => (Vec::new(), false),
+    };
+    let urls = urls.into_iter().filter(|url| !url.is_empty());
+    (urls.collect(), is_documented)
+}
+
+/// The URL of one result: it is one, or an object that has one.
+fn result_url(result: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    struct ResultObject {
+        url: String,
+    }
+    let text = result.get();
+    if text.starts_with('{') {
+        let object: ResultObject = serde_json::from_str(text).ok()?;
+        return Some(object.url);
+    }
+    read_text(text).map(Cow::into_owned)
+}
+
+fn without_query(url: &str) -> &str {
+    url.split_once(['?', '#']).map_or(url, |(before, _)| before)
+}

@@ -1,1 +1,0 @@
-//! The clock of the machine jumps by ten years, and back, while the receiver runs.

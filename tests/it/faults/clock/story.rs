@@ -1,0 +1,229 @@
+//! A receiver whose clock is in a file, in front of a simulator that has the true time and never calls back.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use evolink_receiver::domain::callback_token::{KeyRing, Subject};
+use evolink_receiver::simulator::{Options, QuerySeen, Simulator};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use super::OFFSETS;
+use crate::durability::load::{Load, Running};
+use crate::durability::random;
+use crate::durability::receiver::{PATIENCE, Place, Receiver};
+use crate::support::certificates::Pem;
+use crate::support::needs::{Root, are_met};
+
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// The process's own seconds may be shorter by a twentieth, while it is not with the system's clock.
+const SOONEST_POLL: Duration = INTERVAL_MIN.saturating_sub(Duration::from_millis(55));
+
+const SUBMITS: [&str; 4] = [
+    "[sim:lost-callback]",
+    "[sim:lost-callback,duration=1s]",
+    "[sim:lost-callback,duration=4s]",
+    "[sim:lost-callback,fail]",
+];
+
+/// A receiver whose clock is in a file, in front of a simulator that never calls back.
+pub struct Story {
+    pub place: Place,
+    pub simulator: Simulator,
+    clock: TempDir,
+    pub load: Load,
+    pub random: fastrand::Rng,
+    pub submitted: Vec<String>,
+    /// When a receiver was killed: what it had planned it can no longer keep apart.
+    pub kills: Vec<jiff::Timestamp>,
+}
+
+impl Story {
+    pub async fn begin() -> Option<Self> {
+        let library = find_library()?;
+        let options = Options {
+            allow_private_callbacks: true,
+            estimated_time_s: 1,
+            ..Options::default()
+        };
+        let simulator = Simulator::start(options).await.unwrap();
+        let clock = tempfile::tempdir().unwrap();
+        let mut place = Place::new();
+        keep_certificate(place.data());
+        let file = clock.path().join("offset");
+        for word in [
+            "env".to_owned(),
+            format!("LD_PRELOAD={}", library.display()),
+            format!("FAKETIME_TIMESTAMP_FILE={}", file.display()),
+            "FAKETIME_NO_CACHE=1".to_owned(),
+            "FAKETIME_DISABLE_SHM=1".to_owned(),
+            "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
+            "DONT_FAKE_MONOTONIC=1".to_owned(),
+            "NO_FAKE_STAT=1".to_owned(),
+            format!(
+                "EVOLINK_RECEIVER__EVOLINK__BASE_URL={}",
+                simulator.base_url()
+            ),
+            "EVOLINK_RECEIVER__RECONCILE__FIRST_POLL_AFTER=1s".to_owned(),
+            format!(
+                "EVOLINK_RECEIVER__RECONCILE__INTERVAL_MIN={}ms",
+                INTERVAL_MIN.as_millis()
+            ),
+        ] {
+            place.launch_through(&[&word]);
+        }
+        Some(Self {
+            place,
+            simulator,
+            clock,
+            load: Load::new(),
+            random: random(),
+            submitted: Vec::new(),
+            kills: Vec::new(),
+        })
+    }
+
+    /// In one step: a reader finds the old text or the new one.
+    pub fn set_clock(&self, offset: &str) {
+        let (next, file) = (
+            self.clock.path().join("next"),
+            self.clock.path().join("offset"),
+        );
+        std::fs::write(&next, format!("{offset}\n")).unwrap();
+        std::fs::rename(&next, &file).unwrap();
+    }
+
+    pub async fn pause(&mut self) {
+        sleep(Duration::from_millis(self.random.u64(..500))).await;
+    }
+
+    /// One life of the receiver: started at one time, moved to others under load, killed.
+    pub async fn live(&mut self, started_at: &str) {
+        self.set_clock(started_at);
+        let mut receiver = self.place.start().await;
+        let running = self.load.start(&receiver);
+        let mut offsets = OFFSETS;
+        self.random.shuffle(&mut offsets);
+        for offset in offsets {
+            let tasks = self.submit_some(&receiver).await;
+            self.pause().await;
+            self.set_clock(offset);
+            running.reached(running.count() + 50).await;
+            self.call_back(&receiver, &tasks).await;
+            self.pause().await;
+        }
+        self.end(&mut receiver, running).await;
+    }
+
+    pub async fn end(&mut self, receiver: &mut Receiver, running: Running) {
+        receiver.kill();
+        self.kills.push(now());
+        running.stop().await;
+    }
+
+    /// Gives the submission ids.
+    pub async fn submit_some(&mut self, receiver: &Receiver) -> Vec<(String, String)> {
+        let mut submitted = Vec::new();
+        for prompt in SUBMITS {
+            let url = format!("http://{}/v1/images/generations", receiver.internal());
+            let body = json!({"model": "z-image-turbo", "prompt": prompt});
+            let answer = receiver.http.post(url).json(&body).send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{}", receiver.log_tail());
+            let task: Value = answer.json().await.unwrap();
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            let id = text(&task["id"]);
+            self.submitted.push(id.clone());
+            submitted.push((id, text(&task["receiver"]["submission_id"])));
+        }
+        submitted
+    }
+
+    /// A callback token does not age with the machine's clock: this process made it a moment ago.
+    pub async fn call_back(&self, receiver: &Receiver, tasks: &[(String, String)]) {
+        let ring = self.place.data().join("callback_tokens.key");
+        let ring = std::fs::read_to_string(ring).unwrap();
+        let ring = KeyRing::parse(&ring).unwrap();
+        for (task_id, submission_id) in tasks {
+            let token = ring.mint(&Subject::Submission(submission_id.parse().unwrap()));
+            let url = receiver.callback_url();
+            let (base, _) = url.rsplit_once('/').unwrap();
+            let body = format!(r#"{{"id":"{task_id}","status":"processing","progress":1}}"#);
+            let sent = receiver
+                .http
+                .post(format!("{base}/{token}"))
+                .body(body)
+                .send()
+                .await;
+            assert_eq!(sent.unwrap().status(), 200, "{}", receiver.log_tail());
+        }
+    }
+
+    /// Waits until every task has ended, and gives how long that took.
+    pub async fn all_ended(&self, receiver: &Receiver) -> Duration {
+        let begun = Instant::now();
+        for id in &self.submitted {
+            loop {
+                let (status, task) = receiver.get(&format!("/v1/tasks/{id}")).await.unwrap();
+                assert_eq!(status, 200, "{id}: {task}");
+                let state = task["receiver"]["state"].as_str().unwrap();
+                if matches!(state, "completed" | "failed") {
+                    break;
+                }
+                assert_ne!(state, "unresolved", "time alone has ended {id}: {task}");
+                assert!(
+                    begun.elapsed() < PATIENCE,
+                    "still {state}: {task}\n{}",
+                    receiver.log_tail()
+                );
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+        begun.elapsed()
+    }
+
+    /// By the simulator's clock, which is the true one.
+    pub fn assert_polls_are_apart(&self) {
+        let mut polls: HashMap<String, QuerySeen> = HashMap::new();
+        for poll in self.simulator.queries() {
+            let Some(last) = polls.insert(poll.task_id.clone(), poll.clone()) else {
+                continue;
+            };
+            let is_between = |kill: &jiff::Timestamp| last.at <= *kill && *kill <= poll.at;
+            if !self.kills.iter().any(is_between) {
+                let gap = Duration::try_from(poll.at - last.at).unwrap();
+                assert!(
+                    gap >= SOONEST_POLL,
+                    "{}: asked about again after {gap:?}",
+                    poll.task_id
+                );
+            }
+        }
+    }
+}
+
+/// For any date that a receiver of this story may take for today's.
+fn keep_certificate(data: &Path) {
+    let pair = Pem::valid(1990, 2090);
+    std::fs::create_dir_all(data).unwrap();
+    std::fs::write(data.join("self-signed.crt"), pair.cert).unwrap();
+    std::fs::write(data.join("self-signed.key"), pair.key).unwrap();
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the true time, as the simulator has it"
+)]
+pub fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
+fn find_library() -> Option<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").unwrap().flatten();
+    let mut libraries = folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
+    let library = libraries.find(|library| library.exists());
+    let library = library.unwrap_or_else(|| "/usr/lib/faketime/libfaketimeMT.so.1".into());
+    are_met(Root::NotNeeded, &[library.to_str().unwrap()]).then_some(library)
+}
