@@ -57,11 +57,11 @@ pub enum Submitted {
 
 impl Submission {
     pub async fn run(self, state: &InternalState) -> Result<Submitted, ApiError> {
-        if state.stopping.is_cancelled() {
-            return Err(ApiError::unavailable());
-        }
         let deadline = Instant::now() + REPLAY_WAIT;
         loop {
+            if state.stopping.is_cancelled() {
+                return Err(ApiError::unavailable());
+            }
             let submission_id = SubmissionId::new(state.clock.now());
             match self.intend(state, submission_id).await? {
                 Receipt::Clash => return Err(ApiError::idempotency_conflict()),
@@ -101,11 +101,12 @@ impl Submission {
     async fn submit(&self, state: &InternalState, id: SubmissionId) -> Result<Submitted, ApiError> {
         let token = state.key_ring.mint(&Subject::Submission(id));
         let callback_url = state.public.callback_url(&token);
-        match state
-            .evolink
-            .submit(&self.generation.to_evolink(&callback_url), id)
-            .await
-        {
+        let request = self.generation.to_evolink(&callback_url);
+        let asking = state.evolink.submit(&request, id);
+        let Some(reply) = state.giving_up.run_until_cancelled(asking).await else {
+            return Err(unknown(state, id, "EvoLink has not answered, and we are stopping").await);
+        };
+        match reply {
             SubmitReply::Accepted(seen) => accepted(state, id, seen).await,
             SubmitReply::Refused(answer) => {
                 let status = answer.status;
