@@ -100,6 +100,8 @@ pub enum Receipt {
     Seen { verdict: Verdict, restored: bool },
     /// The observation is about another task than its subject's: kept in quarantine.
     Mismatch,
+    /// Of a refusal: a callback has told of the task before, so it was accepted all the same.
+    Known,
     /// Of a poll that begins: the task is not due, or another replica was quicker.
     NotDue,
     /// Of everything else.
