@@ -1,53 +1,13 @@
-//! Restarts every few seconds under callbacks with EvoLink's retry times: what was sent is what was delivered.
+//! The worst that a stop may meet: a submit that EvoLink keeps to itself.
 
 use std::time::Duration;
 
-use evolink_receiver::simulator::{Options, Simulator};
-use serde_json::{Value, json};
+use evolink_receiver::simulator::Options;
+use serde_json::json;
 use tokio::time::Instant;
 
-use crate::durability::receiver::{Place, Receiver};
+use super::{STOP_MAX, base_url, staged, submit};
 use crate::support::until::until;
-
-/// What an orchestrator waits before it kills.
-const STOP_MAX: Duration = Duration::from_secs(10);
-
-const SUBMIT: &str = "/v1/images/generations";
-
-/// A receiver's place, and the simulator that calls it back there.
-async fn staged(options: Options) -> (Place, Simulator) {
-    let place = Place::new();
-    let simulator = Simulator::start(Options {
-        allow_private_callbacks: true,
-        callback_ca_pem: Some(place.make_certificate().into_bytes()),
-        ..options
-    });
-    let simulator = simulator.await.unwrap();
-    place.configure_evolink(&simulator.base_url());
-    (place, simulator)
-}
-
-/// Status and body of a submit; `None` if there was no answer.
-async fn submit(
-    http: &reqwest::Client,
-    base_url: &str,
-    key: &str,
-    prompt: &str,
-) -> Option<(u16, Value)> {
-    let request = http
-        .post(format!("{base_url}{SUBMIT}"))
-        .header("idempotency-key", key)
-        .json(&json!({"model": "z-image-turbo", "prompt": prompt}));
-    let answer = request.send().await.ok()?;
-    Some((
-        answer.status().as_u16(),
-        answer.json().await.unwrap_or_default(),
-    ))
-}
-
-fn base_url(receiver: &Receiver) -> String {
-    format!("http://{}", receiver.internal())
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_answers_a_submit_that_evolink_does_not_and_records_it_as_unknown() {
