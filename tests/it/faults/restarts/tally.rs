@@ -51,10 +51,19 @@ impl Tally {
             .iter()
             .map(|(id, state, source)| (id.as_str(), (state.as_str(), source.as_str())))
             .collect();
+        let sql = "SELECT DISTINCT submission_id FROM task JOIN observation ON observation.id / 1024 = task.seq
+            WHERE observation.source = 'callback'";
+        let kept: Vec<String> = database.values(sql, &[]).await;
+        let kept: HashSet<&str> = kept.iter().map(String::as_str).collect();
         let mut prompts = HashSet::new();
         for task in &tasks {
             if !prompts.insert(&task.prompt) {
                 tally.wrong.push(format!("{} was paid twice", task.prompt));
+            }
+            if told.contains(task.id.as_str()) && !kept.contains(submission_of(task)) {
+                tally.wrong.push(format!(
+                    "a callback that was answered 2xx is lost: {task:?}"
+                ));
             }
             let record = records.get(submission_of(task));
             match record {
