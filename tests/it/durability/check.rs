@@ -24,7 +24,7 @@ const NEVER: [(&str, &str); 8] = [
     (
         "a task whose count of observations is not theirs",
         "SELECT count(*) FROM task WHERE observations !=
-            (SELECT count(*) FROM observation WHERE id / 1024 = task.seq)",
+            (SELECT count(*) FROM observation WHERE id BETWEEN task.seq * 1024 AND task.seq * 1024 + 1023)",
     ),
     (
         "an observation whose number is beyond its task's count",

@@ -20,14 +20,14 @@ use reckoning::Reckoning;
 use stage::Stage;
 use witness::Witness;
 
-use crate::durability::{random, rounds};
+use crate::durability::{check, random, rounds};
 use crate::support::until::until;
 
 /// New orders come this often.
 const ORDER_EVERY: Duration = Duration::from_millis(50);
 
-/// After the last order: the longest late callback and every poll that is needed are far shorter.
-const SETTLED_WITHIN: Duration = Duration::from_secs(100);
+/// After the last order. What is asked after is behind by then: a query that stalls or is answered 429 holds up the others.
+const SETTLED_WITHIN: Duration = Duration::from_mins(4);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_misbehaviour_at_once_loses_nothing_and_pays_nothing_twice() {
@@ -62,7 +62,11 @@ async fn every_misbehaviour_at_once_loses_nothing_and_pays_nothing_twice() {
     };
     let settled_after = settling.elapsed();
     println!("{reckoning}; settled after {settled_after:.1?}");
-    assert!(reckoning.faults.is_empty(), "{:#?}", reckoning.faults);
+    let wrong = reckoning.faults.len();
+    let some = &reckoning.faults[..wrong.min(5)];
+    assert_eq!(wrong, 0, "such as {some:#?}");
+    let broken = check::faults(&stage.apps[0].store, &[]).await;
+    assert!(broken.is_empty(), "{broken:#?}");
     let looks = witness.assert_nothing_changed(&stage).await;
     println!("{looks} outcomes seen again, none changed");
     for app in &stage.apps {
