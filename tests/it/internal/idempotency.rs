@@ -285,6 +285,32 @@ async fn a_key_survives_a_restart_and_is_forgotten_after_24_hours() {
     );
 }
 
+/// What is past its day is replaced in place, by whatever body comes first.
+#[tokio::test]
+async fn an_old_key_is_taken_over_whole() {
+    let builder = TestApp::builder().with_manual_clock();
+    let (app, evolink) = builder.start_with_simulator(Options::default()).await;
+    let (one, other) = (body("[sim:duration=10m] a"), body("[sim:duration=10m] b"));
+    let first = submit_under(&app, KEY, one.clone()).await;
+    app.clock.advance(Duration::from_hours(24));
+    let second = submit_under(&app, KEY, other.clone()).await;
+    assert_eq!(
+        (second.status, second.header("idempotency-replayed")),
+        (200, None)
+    );
+    assert_ne!(first.body["id"], second.body["id"]);
+    submit_under(&app, KEY, one.clone()).await.assert_error(
+        422,
+        "idempotency_conflict",
+        None,
+        "the old body",
+    );
+    // It is kept for its own day, not for what was left of the first.
+    app.clock.advance(Duration::from_secs(24 * 3600 - 1));
+    assert_replayed(&second, &submit_under(&app, KEY, other).await);
+    assert_eq!((row_counts(&app).await[4], evolink.stats().submits), (1, 2));
+}
+
 /// A receiver whose EvoLink takes its time for a refusal, and the submission id of a submit under `KEY` that waits for it.
 async fn waiting_for_a_refusal() -> (TestApp, RawServer, tokio::task::JoinHandle<Answer>, String) {
     let refusal = r#"{"error":{"code":"rate_limit_exceeded","message":"m","type":"t"}}"#;
