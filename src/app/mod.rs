@@ -12,7 +12,6 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::cli;
@@ -44,12 +43,15 @@ const PUBLIC_BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 const INTERNAL_BODIES_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Of the 10 s from SIGTERM to the end the listeners get `public.drain_timeout`, at most 8 s, and a little to close what
-/// they then abort. The rest is shared by those who come after them. A submit that is still under way then loses EvoLink's
-/// answer, and its callback adopts the task.
+/// they then abort. The rest is shared by those who come after them.
 const DRAIN_GRACE: Duration = Duration::from_millis(250);
 const SUBMITS_DRAIN: Duration = Duration::from_millis(500);
 const WORKERS_DRAIN: Duration = Duration::from_millis(500);
 const STORE_DRAIN: Duration = Duration::from_millis(500);
+
+/// What is left of the drain when submits that EvoLink has not answered are given up: to record them as unknown, and to
+/// tell their apps. At most half of it.
+const GIVING_UP_GRACE: Duration = Duration::from_secs(1);
 
 /// A process that must be started anew does not keep its clients waiting.
 const FAILED_DRAIN: Duration = Duration::from_secs(1);
@@ -158,14 +160,13 @@ impl App {
     /// `TempFail` if the disk failed, `Unavailable` if a part ended by itself: the process should be started anew.
     pub async fn run(self, stop: CancellationToken) -> Result<(), CommandError> {
         let parts = Parts::new(&stop);
-        let submits = TaskTracker::new();
         let (recorder, store) = (self.recorder.clone(), Arc::clone(&self.store));
         let drain = self.config.public.drain_timeout;
         let at = |address: std::io::Result<SocketAddr>| {
             address.map_or_else(|_| "?".to_owned(), |at| at.to_string())
         };
         let (public, internal) = (at(self.public_address()), at(self.internal_address()));
-        self.start(&parts, &submits);
+        self.start(&parts);
         info!(
             public,
             internal,
@@ -179,13 +180,17 @@ impl App {
         };
         info!("stopping");
         parts.stopping.cancel();
-        let drain = if ended.is_ok() {
-            drain + DRAIN_GRACE
+        let (drain, patience) = if ended.is_ok() {
+            let grace = GIVING_UP_GRACE.min(drain / 2);
+            (drain + DRAIN_GRACE, drain.saturating_sub(grace))
         } else {
-            FAILED_DRAIN
+            (FAILED_DRAIN, Duration::ZERO)
         };
-        finish("the listeners", &parts.listeners, drain).await;
-        finish("submits", &submits, SUBMITS_DRAIN).await;
+        tokio::join!(
+            finish("the listeners", &parts.listeners, drain),
+            parts.end_submits(patience),
+        );
+        finish("submits", &parts.submits, SUBMITS_DRAIN).await;
         parts.recorder_stop.cancel();
         finish("the workers", &parts.workers, WORKERS_DRAIN).await;
         // After a failure of the disk nothing more is written to it.
@@ -198,11 +203,11 @@ impl App {
     }
 
     /// Starts every part: what must not be lost first, then who brings it.
-    fn start(self, parts: &Parts, submits: &TaskTracker) {
+    fn start(self, parts: &Parts) {
         let (stop, drain) = (&parts.stopping, self.config.public.drain_timeout);
         let public = public::router(&self.config.public.callback_path(), self.public_state());
         let gate = Gate::new(self.config.internal.api_keys.clone());
-        let internal = internal::router(self.internal_state(submits, stop), &gate);
+        let internal = internal::router(self.internal_state(parts), &gate);
         let reconciler = self.reconciler();
         self.start_store_workers(parts);
         let recording = self.recorder_worker.run(parts.recorder_stop.clone());
@@ -264,7 +269,7 @@ impl App {
         }
     }
 
-    fn internal_state(&self, submits: &TaskTracker, stopping: &CancellationToken) -> InternalState {
+    fn internal_state(&self, parts: &Parts) -> InternalState {
         InternalState {
             store: Arc::clone(&self.store),
             recorder: self.recorder.clone(),
@@ -273,8 +278,9 @@ impl App {
             public: Arc::new(self.config.public.clone()),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
-            submits: submits.clone(),
-            stopping: stopping.clone(),
+            submits: parts.submits.clone(),
+            stopping: parts.stopping.clone(),
+            giving_up: parts.giving_up.clone(),
             allow_unknown_fields: self.config.evolink.allow_unknown_fields,
             body_budget: BodyBudget::new(INTERNAL_BODIES_BYTES_MAX),
         }

@@ -11,8 +11,11 @@ use tracing::{error, warn};
 pub struct Parts {
     pub listeners: TaskTracker,
     pub workers: TaskTracker,
+    pub submits: TaskTracker,
     /// No new work from here on.
     pub stopping: CancellationToken,
+    /// Submits that EvoLink has not answered are not waited for any longer.
+    pub giving_up: CancellationToken,
     /// Nobody brings anything to be recorded any more.
     pub recorder_stop: CancellationToken,
     /// A part ended though nobody told it to.
@@ -24,10 +27,20 @@ impl Parts {
         Self {
             listeners: TaskTracker::new(),
             workers: TaskTracker::new(),
+            submits: TaskTracker::new(),
             stopping: stop.child_token(),
+            giving_up: CancellationToken::new(),
             recorder_stop: CancellationToken::new(),
             broken: CancellationToken::new(),
         }
+    }
+
+    /// Lets EvoLink answer the submits under way for as long as `patience`. Those that it has not answered then are told to
+    /// give up, which leaves them the rest of the drain to be recorded as unknown and to tell their apps.
+    pub async fn end_submits(&self, patience: Duration) {
+        self.submits.close();
+        let _ = timeout(patience, self.submits.wait()).await;
+        self.giving_up.cancel();
     }
 
     /// A part that ends, or panics, before it was told to takes the whole process with it: half a receiver is worse than

@@ -190,9 +190,11 @@ impl Task {
         self.next_poll_at = Some(self.next_poll_at.map_or(time, |planned| planned.min(time)));
     }
 
-    /// EvoLink's answer to the submit is not known, or is a refusal. Does nothing if a callback was quicker.
+    /// EvoLink's answer to the submit is not known, or is a refusal, which may come after we thought it would never be known.
+    /// Does nothing if a callback was quicker.
     pub fn end_submit(&mut self, state: State) {
-        if self.state == State::Submitting {
+        let is_late_refusal = self.state == State::SubmitUnknown && state == State::Rejected;
+        if self.state == State::Submitting || is_late_refusal {
             self.state = state;
         }
     }

@@ -42,6 +42,8 @@ pub struct InternalState {
     pub submits: TaskTracker,
     /// Cancelled when the process is to stop: no new submits from then on.
     pub stopping: CancellationToken,
+    /// Cancelled when there is just time left to record a submit that EvoLink has not answered as unknown.
+    pub giving_up: CancellationToken,
     pub allow_unknown_fields: bool,
     pub body_budget: BodyBudget,
 }

@@ -57,11 +57,11 @@ pub enum Submitted {
 
 impl Submission {
     pub async fn run(self, state: &InternalState) -> Result<Submitted, ApiError> {
-        if state.stopping.is_cancelled() {
-            return Err(ApiError::unavailable());
-        }
         let deadline = Instant::now() + REPLAY_WAIT;
         loop {
+            if state.stopping.is_cancelled() {
+                return Err(ApiError::unavailable());
+            }
             let submission_id = SubmissionId::new(state.clock.now());
             match self.intend(state, submission_id).await? {
                 Receipt::Clash => return Err(ApiError::idempotency_conflict()),
@@ -95,17 +95,41 @@ impl Submission {
             request: Bytes::from(request),
             idempotency: self.idempotency.clone(),
         };
-        state.recorder.record(Entry::Intent(intent)).await
+        let recorded = state.recorder.record(Entry::Intent(intent)).await;
+        if recorded.as_ref().is_err_and(may_be_written) {
+            self.withdraw(state, submission_id);
+        }
+        recorded
+    }
+
+    /// Of an intent that was perhaps written, and that nobody will send: else it would hold its key for as long as keys are
+    /// kept. The app does not wait for it.
+    fn withdraw(&self, state: &InternalState, submission_id: SubmissionId) {
+        let ended = SubmitEnded::Refused {
+            answer: None,
+            idempotency: self.idempotency.clone(),
+        };
+        let entry = Entry::SubmitEnded {
+            submission_id,
+            ended,
+        };
+        let withdrawing = state.clone();
+        state.submits.spawn(async move {
+            if let Err(error) = record_patiently(&withdrawing, entry).await {
+                error!(submission.id = %submission_id, error = %error, "could not withdraw an intent");
+            }
+        });
     }
 
     async fn submit(&self, state: &InternalState, id: SubmissionId) -> Result<Submitted, ApiError> {
         let token = state.key_ring.mint(&Subject::Submission(id));
         let callback_url = state.public.callback_url(&token);
-        match state
-            .evolink
-            .submit(&self.generation.to_evolink(&callback_url), id)
-            .await
-        {
+        let request = self.generation.to_evolink(&callback_url);
+        let asking = state.evolink.submit(&request, id);
+        let Some(reply) = state.giving_up.run_until_cancelled(asking).await else {
+            return Err(unknown(state, id, "EvoLink has not answered, and we are stopping").await);
+        };
+        match reply {
             SubmitReply::Accepted(seen) => accepted(state, id, seen).await,
             SubmitReply::Refused(answer) => {
                 let status = answer.status;
@@ -115,8 +139,12 @@ impl Submission {
                 } else {
                     info!(submission.id = %id, status, "EvoLink refused the submit ({status})");
                 }
+                if self.free(state, id, Some(answer.body.clone())).await == Some(Receipt::Known) {
+                    warn!(submission.id = %id, status, "a callback told of the task that EvoLink refused: it is the answer");
+                    state.metrics.submit_ended(SubmitEnd::Accepted);
+                    return as_it_is(state, id).await;
+                }
                 state.metrics.submit_ended(SubmitEnd::Refused);
-                self.free(state, id, Some(answer.body.clone())).await;
                 Ok(Submitted::Refused {
                     answer,
                     submission_id: id,
@@ -132,13 +160,13 @@ impl Submission {
         }
     }
 
-    /// Records that nothing was accepted, which lets the app try again under the same key.
+    /// Records that nothing was accepted, which lets the app try again under the same key. `None` if it could not be recorded.
     async fn free(
         &self,
         state: &InternalState,
         submission_id: SubmissionId,
         answer: Option<Bytes>,
-    ) {
+    ) -> Option<Receipt> {
         let ended = SubmitEnded::Refused {
             answer,
             idempotency: self.idempotency.clone(),
@@ -147,9 +175,12 @@ impl Submission {
             submission_id,
             ended,
         };
-        if let Err(error) = record_patiently(state, entry).await {
-            error!(submission.id = %submission_id, error = %error, "could not record a refusal");
-        }
+        record_patiently(state, entry)
+            .await
+            .inspect_err(|error| {
+                error!(submission.id = %submission_id, error = %error, "could not record a refusal");
+            })
+            .ok()
     }
 }
 
@@ -169,17 +200,21 @@ async fn accepted(
         Ok(Receipt::Seen { .. }) => {
             info!(submission.id = %id, task.id = %task_id, "EvoLink accepted the submit");
             state.metrics.submit_ended(SubmitEnd::Accepted);
-            let view = state.store.find_task(&TaskName::Submission(id)).await;
-            match view {
-                Ok(Some(view)) => Ok(accepted_as(id, task_object::of_view(&view), false)),
-                _ => Err(ApiError::submit_outcome_unknown(id)),
-            }
+            as_it_is(state, id).await
         }
         Ok(_) => Err(unknown(state, id, "the task id is another submission's").await),
         Err(error) => {
             error!(submission.id = %id, task.id = %task_id, error = %error, "could not record an accepted submit; its callback can");
             Err(ApiError::submit_outcome_unknown(id))
         }
+    }
+}
+
+/// The task of a submit that EvoLink is known to have accepted.
+async fn as_it_is(state: &InternalState, id: SubmissionId) -> Result<Submitted, ApiError> {
+    match state.store.find_task(&TaskName::Submission(id)).await {
+        Ok(Some(view)) => Ok(accepted_as(id, task_object::of_view(&view), false)),
+        _ => Err(ApiError::submit_outcome_unknown(id)),
     }
 }
 
@@ -247,6 +282,11 @@ fn accepted_as(submission_id: SubmissionId, task: Fields, replayed: bool) -> Sub
         submission_id,
         replayed,
     }
+}
+
+/// Whether the entry that failed so may be in the store all the same.
+const fn may_be_written(error: &StoreError) -> bool {
+    !matches!(error, StoreError::Overloaded)
 }
 
 async fn record_patiently(state: &InternalState, entry: Entry) -> Result<Receipt, StoreError> {

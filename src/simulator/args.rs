@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::faults::{Fault, Faults};
 use super::instruction::parse_duration;
 use super::magic::magic_prompts;
 use super::options::Options;
-use super::plan::{Fault, Faults};
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = misbehaviours())]
@@ -49,8 +49,8 @@ pub struct SimulateArgs {
     #[arg(long)]
     idempotency_keys: bool,
 
-    /// A misbehaviour of all tasks, named as the magic prompts are; may be repeated
-    #[arg(long = "fault", value_name = "NAME=PROBABILITY")]
+    /// A misbehaviour of all tasks, written as in magic prompts; may be repeated
+    #[arg(long = "fault", value_name = "NAME[=VALUE]=PROBABILITY")]
     faults: Vec<Fault>,
 
     /// Seed of the faults: the same seed, the same misbehaviour

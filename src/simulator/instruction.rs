@@ -27,7 +27,7 @@ pub(super) fn apply(
         let bad = || BadInstruction(instruction.to_owned());
         let row = find_row(name).ok_or_else(bad)?;
         let value = row.value(argument, random).ok_or_else(bad)?;
-        (row.apply)(plan, value);
+        row.apply_to(plan, value);
     }
     Ok(())
 }
@@ -42,8 +42,9 @@ fn instructions(prompt: &str) -> impl Iterator<Item = &str> {
 }
 
 impl Row {
-    pub(super) fn apply_default(&self, plan: &mut Plan) {
-        (self.apply)(plan, self.default_value());
+    pub(super) fn apply_to(&self, plan: &mut Plan, value: Value) {
+        (self.apply)(plan, value);
+        plan.misbehaviours.push(self.name);
     }
 
     fn default_value(&self) -> Value {
@@ -60,7 +61,12 @@ impl Row {
         }
     }
 
-    fn value(&self, argument: Option<&str>, random: &mut fastrand::Rng) -> Option<Value> {
+    /// `None` if it does not take that.
+    pub(super) fn value(
+        &self,
+        argument: Option<&str>,
+        random: &mut fastrand::Rng,
+    ) -> Option<Value> {
         let mut value = self.default_value();
         match (self.argument, argument) {
             (_, None) => {}

@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use super::plan::{AnswerFault, Ending, FileFault, Form, Plan, Refusal, When};
+use super::plan::{AnswerFault, Ending, FileFault, Form, Plan, QueryFault, Refusal, When};
 
 #[derive(Debug)]
 pub(super) struct Row {
@@ -162,15 +162,21 @@ static ROWS: &[Row] = &[
         |plan, _| plan.callbacks.form = Form::Encoded),
 
     row("query-403", Plain, "queries of the task are answered 403 permission_denied",
-        |plan, _| plan.query_fault = Some(403)),
+        |plan, _| plan.query_fault = Some(QueryFault::Status(403))),
     row("query-404", Plain, "queries of the task are answered 404 task_not_found",
-        |plan, _| plan.query_fault = Some(404)),
+        |plan, _| plan.query_fault = Some(QueryFault::Status(404))),
     row("query-410", Plain, "queries of the task are answered 410",
-        |plan, _| plan.query_fault = Some(410)),
+        |plan, _| plan.query_fault = Some(QueryFault::Status(410))),
     row("query-429", Plain, "queries of the task are answered 429 with Retry-After: 1",
-        |plan, _| plan.query_fault = Some(429)),
+        |plan, _| plan.query_fault = Some(QueryFault::Status(429))),
     row("query-500", Plain, "queries of the task are answered 500",
-        |plan, _| plan.query_fault = Some(500)),
+        |plan, _| plan.query_fault = Some(QueryFault::Status(500))),
+    row("query-garbage", Plain, "queries of the task are answered 200 with HTML",
+        |plan, _| plan.query_fault = Some(QueryFault::Html)),
+    row("query-wrong-id", Plain, "queries of the task are answered with the id of another task",
+        |plan, _| plan.query_fault = Some(QueryFault::WrongId)),
+    row("query-stall", Milliseconds(60_000), "queries of the task are answered only after this long",
+        |plan, value| plan.query_fault = Some(QueryFault::Stall(value.duration))),
     row("query-faults", Count(1), "with one of the above: only the first N queries",
         |plan, value| plan.query_faults_max = Some(value.count)),
 

@@ -24,6 +24,7 @@ mod addresses;
 mod args;
 mod callbacks;
 mod error;
+mod faults;
 mod files;
 mod image;
 mod instruction;
@@ -31,6 +32,7 @@ mod magic;
 mod options;
 mod payload;
 mod plan;
+mod queries;
 mod records;
 mod request;
 mod routes;
@@ -39,9 +41,9 @@ mod state;
 mod task;
 
 pub use args::SimulateArgs;
+pub use faults::{Fault, Faults};
 pub use magic::{magic_prompts, magic_prompts_markdown};
 pub use options::Options;
-pub use plan::{Fault, Faults};
 pub use records::{CallbackAttempt, QuerySeen, Stats, SubmitSeen, TaskSeen};
 
 /// A running simulator. Dropping it stops it; [`Simulator::shutdown`] also waits until nothing of it runs any more.

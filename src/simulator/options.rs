@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::plan::Faults;
+use super::faults::Faults;
 
 #[derive(Clone)]
 pub struct Options {

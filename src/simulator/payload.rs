@@ -54,7 +54,7 @@ pub(super) fn shaped(body: &Value, form: Form) -> Payload {
     Payload::json(&body)
 }
 
-fn another_id(body: &Value) -> String {
+pub(super) fn another_id(body: &Value) -> String {
     let id = body["id"].as_str().unwrap_or_default();
     let prefix = id.rsplit_once('-').map_or(id, |(prefix, _)| prefix);
     format!("{prefix}-0another")

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::{instruction, magic};
+use super::faults::Faults;
+use super::instruction;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Plan {
@@ -22,10 +23,12 @@ pub(super) struct Plan {
     /// Result URLs carry a signature that differs each time, as those of storage hosts do.
     pub signed_results: bool,
     pub callbacks: CallbackPlan,
-    pub query_fault: Option<u16>,
+    pub query_fault: Option<QueryFault>,
     pub query_faults_max: Option<u32>,
     pub file_fault: Option<FileFault>,
     pub file_faults_max: Option<u32>,
+    /// The names of all that was drawn and asked for, in that order. A later one may have undone an earlier one.
+    pub misbehaviours: Vec<&'static str>,
 }
 
 /// A submit answered with an error before anything was accepted or charged.
@@ -114,6 +117,14 @@ pub(super) enum Form {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub(super) enum QueryFault {
+    Status(u16),
+    Html,
+    WrongId,
+    Stall(Duration),
+}
+
+#[derive(Clone, Copy, Debug)]
 pub(super) enum FileFault {
     Slow(Duration),
     Status(u16),
@@ -140,7 +151,8 @@ impl Plan {
         let mut plan = Self::default();
         for fault in &faults.faults {
             if random.f64() < fault.probability {
-                fault.row.apply_default(&mut plan);
+                let value = fault.value(&mut random);
+                fault.row.apply_to(&mut plan, value);
             }
         }
         instruction::apply(prompt, &mut plan, &mut random)?;
@@ -164,69 +176,6 @@ fn random_for(seed: u64, prompt: &str, earlier_submits: u32) -> fastrand::Rng {
         .split_first_chunk()
         .expect("a SHA-256 digest has more than eight bytes");
     fastrand::Rng::with_seed(u64::from_be_bytes(*first))
-}
-
-/// Misbehaviour of all tasks, by probability. The names are those of the magic prompts.
-#[derive(Clone, Debug, Default)]
-pub struct Faults {
-    pub seed: u64,
-    faults: Vec<Fault>,
-}
-
-/// One misbehaviour and how likely it is: `lost-callback=0.1`.
-#[derive(Clone, Debug)]
-pub struct Fault {
-    row: &'static magic::Row,
-    probability: f64,
-}
-
-impl Faults {
-    #[must_use]
-    pub fn seeded(seed: u64) -> Self {
-        Self {
-            seed,
-            faults: Vec::new(),
-        }
-    }
-
-    pub fn push(&mut self, fault: Fault) {
-        self.faults.push(fault);
-    }
-
-    /// # Errors
-    /// When no magic prompt has that name, or the probability is not between 0 and 1.
-    pub fn with(mut self, name: &str, probability: f64) -> anyhow::Result<Self> {
-        self.push(Fault::new(name, probability)?);
-        Ok(self)
-    }
-}
-
-impl Fault {
-    /// # Errors
-    /// When no magic prompt has that name, or the probability is not between 0 and 1.
-    pub fn new(name: &str, probability: f64) -> anyhow::Result<Self> {
-        let row = magic::find_row(name)
-            .ok_or_else(|| anyhow::anyhow!("there is no misbehaviour named {name:?}"))?;
-        anyhow::ensure!(
-            (0.0..=1.0).contains(&probability),
-            "the probability of {name} must be between 0 and 1, not {probability}"
-        );
-        Ok(Self { row, probability })
-    }
-}
-
-impl std::str::FromStr for Fault {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> anyhow::Result<Self> {
-        let (name, probability) = text
-            .split_once('=')
-            .ok_or_else(|| anyhow::anyhow!("expected NAME=PROBABILITY, got {text:?}"))?;
-        let probability = probability
-            .parse()
-            .map_err(|_| anyhow::anyhow!("{probability:?} is not a number"))?;
-        Self::new(name, probability)
-    }
 }
 
 #[cfg(test)]
@@ -256,22 +205,10 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_needs_a_known_name_and_a_probability() {
-        assert!("lost-callback=0.1".parse::<Fault>().is_ok());
-        for bad in [
-            "lost-calback=0.1",
-            "lost-callback",
-            "lost-callback=2",
-            "lost-callback=NaN",
-        ] {
-            assert!(bad.parse::<Fault>().is_err(), "{bad}");
-        }
-    }
-
-    #[test]
     fn the_magic_prompt_has_the_last_word() {
         let faults = Faults::seeded(1).with("lost-callback", 1.0).unwrap();
         let plan = Plan::draw("a cat [sim:well-behaved]", 0, &faults).unwrap();
         assert_eq!(plan.callbacks.when, When::AtTheEnd);
+        assert_eq!(plan.misbehaviours, ["well-behaved"]);
     }
 }

@@ -47,6 +47,8 @@ pub struct TaskSeen {
     pub callback_url: Option<String>,
     pub queries: u32,
     pub file_fetches: u32,
+    /// What it was drawn and asked to do wrong. A later one may have undone an earlier one.
+    pub misbehaviours: Vec<&'static str>,
     /// What a query would answer, faults aside.
     pub body: Value,
 }
@@ -93,6 +95,7 @@ impl TaskSeen {
             callback_url: callback_url.map(ToString::to_string),
             queries: task.queries,
             file_fetches: task.file_fetches,
+            misbehaviours: task.plan.misbehaviours.clone(),
             body: task.body(public_url),
         }
     }

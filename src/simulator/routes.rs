@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::{Bytes, to_bytes};
-use axum::extract::{Extension, Path, Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
@@ -13,26 +13,29 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::{ApiError, REQUEST_ID};
 use super::plan::{AnswerFault, When};
-use super::records::{QuerySeen, SubmitSeen};
+use super::records::SubmitSeen;
 use super::request::Generation;
 use super::server::ConnectionReset;
 use super::state::{Accepted, Shared};
 use super::task::{Task, remove};
-use super::{addresses, callbacks, files, magic, now};
+use super::{addresses, callbacks, files, magic, now, queries};
 
 const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// The page of a proxy that wants to know a browser.
+pub(super) const JUST_A_MOMENT: &str = "<!DOCTYPE html><html><body>Just a moment…</body></html>";
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/v1/images/generations", post(submit))
-        .route("/v1/tasks/{id}", get(query))
+        .route("/v1/tasks/{id}", get(queries::query))
         .route("/v1/credits", get(credits))
         .route("/files/{id}/{name}", get(files::file))
         .route("/storage/{id}/{name}", get(files::stored_file))
         .route("/simulator/stats", get(stats))
         .route("/simulator/submits", get(submits))
         .route("/simulator/tasks", get(tasks))
-        .route("/simulator/queries", get(queries))
+        .route("/simulator/queries", get(queries_seen))
         .route("/simulator/callbacks", get(callback_attempts))
         .route(
             "/simulator/magic-prompts",
@@ -132,9 +135,7 @@ async fn answer_with(
                 format!("<html><head><title>{status}</title></head><body>nginx</body></html>");
             (status, Html(page)).into_response()
         }
-        Some(AnswerFault::Html) => {
-            Html("<!DOCTYPE html><html><body>Just a moment…</body></html>").into_response()
-        }
+        Some(AnswerFault::Html) => Html(JUST_A_MOMENT).into_response(),
         Some(AnswerFault::NoId) => {
             remove(&mut answer, &["id"]);
             Json(answer).into_response()
@@ -159,7 +160,7 @@ fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-fn authorize(shared: &Shared, headers: &HeaderMap) -> Result<(), ApiError> {
+pub(super) fn authorize(shared: &Shared, headers: &HeaderMap) -> Result<(), ApiError> {
     let bearer = header_text(headers, "authorization")
         .and_then(|value| value.strip_prefix("Bearer "))
         .map(str::trim)
@@ -214,43 +215,6 @@ fn idempotency_key<'a>(
         })
 }
 
-async fn query(
-    State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Result<Json<Value>, ApiError> {
-    let at = now();
-    let answer = task_body(&shared, &id, &headers);
-    let status = answer
-        .as_ref()
-        .err()
-        .map_or(StatusCode::OK, ApiError::status);
-    shared.record_query(QuerySeen {
-        at,
-        task_id: id,
-        status: status.as_u16(),
-    });
-    answer.map(Json)
-}
-
-fn task_body(shared: &Shared, id: &str, headers: &HeaderMap) -> Result<Value, ApiError> {
-    authorize(shared, headers)?;
-    if !id.starts_with("task-unified-") {
-        return Err(ApiError::invalid_task_id());
-    }
-    shared
-        .with_task(id, |task| {
-            task.queries += 1;
-            match task.query_fault() {
-                Some(status) => {
-                    Err(ApiError::of_query(status).with_integer_code(task.plan.integer_codes))
-                }
-                None => Ok(task.body(&shared.public_url)),
-            }
-        })
-        .unwrap_or_else(|| Err(ApiError::of_query(404)))
-}
-
 async fn credits(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
@@ -273,7 +237,7 @@ async fn tasks(State(shared): State<Arc<Shared>>) -> Json<Value> {
     Json(json!({ "data": shared.tasks_seen() }))
 }
 
-async fn queries(State(shared): State<Arc<Shared>>) -> Json<Value> {
+async fn queries_seen(State(shared): State<Arc<Shared>>) -> Json<Value> {
     let queries = shared.remembered().queries.clone();
     Json(json!({ "data": queries }))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::plan::{Ending, FileFault, Plan};
+use super::plan::{Ending, FileFault, Plan, QueryFault};
 use super::request::Generation;
 
 #[derive(Clone, Debug)]
@@ -109,7 +109,7 @@ impl Task {
         body
     }
 
-    pub(super) fn query_fault(&self) -> Option<u16> {
+    pub(super) fn query_fault(&self) -> Option<QueryFault> {
         let is_over = self
             .plan
             .query_faults_max

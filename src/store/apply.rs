@@ -270,6 +270,10 @@ impl Ledger {
             } => {
                 self.submit_ends.push((index, SubmitEnd::Refused));
                 record.task.end_submit(State::Rejected);
+                if record.task.state != State::Rejected {
+                    // To free the key would be to have the app pay for a second task.
+                    return Receipt::Known;
+                }
                 record.refusal.clone_from(answer);
                 if let Some(key) = idempotency {
                     self.free_key(&key.name, id);

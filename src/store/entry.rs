@@ -130,6 +130,8 @@ pub enum Receipt {
     Mismatch,
     /// Of a replay: the entry is no longer in quarantine.
     Gone,
+    /// Of a refusal: a callback has told of the task before, so it was accepted all the same.
+    Known,
     /// Of a poll that begins: the task is not due, or another replica was quicker.
     NotDue,
     /// Of everything else.

@@ -24,7 +24,7 @@ const NEVER: [(&str, &str); 8] = [
     (
         "a task whose count of observations is not theirs",
         "SELECT count(*) FROM task WHERE observations !=
-            (SELECT count(*) FROM observation WHERE id / 1024 = task.seq)",
+            (SELECT count(*) FROM observation WHERE id BETWEEN task.seq * 1024 AND task.seq * 1024 + 1023)",
     ),
     (
         "an observation whose number is beyond its task's count",
@@ -110,7 +110,10 @@ async fn look(
         .await?;
     let kept: HashSet<(String, Vec<u8>)> = kept.into_iter().collect();
     let states: Vec<(String, String)> = database
-        .try_rows("SELECT task_id, state FROM task", &[])
+        .try_rows(
+            "SELECT task_id, state FROM task WHERE task_id IS NOT NULL",
+            &[],
+        )
         .await?;
     let states: HashMap<String, String> = states.into_iter().collect();
     let lost: Vec<&Acknowledged> = acknowledged

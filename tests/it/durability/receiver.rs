@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use evolink_receiver::clock::Clock;
 use evolink_receiver::domain::callback_token::{KeyRing, Subject};
+use evolink_receiver::http::tls::TlsSource;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -146,6 +148,29 @@ first_poll_after = "1h"
         };
         std::fs::write(place.config(), config).unwrap();
         place
+    }
+
+    /// The certificate that it will show, good for its address too: made before the first start, so that a simulator can be
+    /// told to trust it.
+    pub fn make_certificate(&self) -> String {
+        std::fs::create_dir_all(&self.data).unwrap();
+        let names = ["localhost".to_owned(), self.address.to_string()];
+        let source = TlsSource::self_signed_in(&self.data, &names, Clock::System).unwrap();
+        source.certificate_pem()
+    }
+
+    /// Changes its configuration, from the next start on.
+    pub fn configure(&self, from: &str, to: &str) {
+        let config = std::fs::read_to_string(self.config()).unwrap();
+        assert!(config.contains(from), "{from} is not in {config}");
+        std::fs::write(self.config(), config.replace(from, to)).unwrap();
+    }
+
+    /// Has it call `evolink`, and be called back at its own address.
+    pub fn configure_evolink(&self, evolink: &str) {
+        self.configure("http://127.0.0.1:1", evolink);
+        let public = format!("https://{}", self.public());
+        self.configure(&format!("https://localhost:{PUBLIC_PORT}"), &public);
     }
 
     /// Starts it through `command` from now on, such as `eatmydata`.

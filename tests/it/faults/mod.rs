@@ -7,3 +7,4 @@ mod clock;
 mod restarts;
 mod simulation;
 mod submit_points;
+mod table_e;

@@ -201,7 +201,7 @@ async fn queried(stage: &Stage, name: &str) -> bool {
         "query-410" => (410, "task_not_found"),
         "query-429" => (429, "rate_limit_exceeded"),
         "query-500" => (500, "internal_error"),
-        _ => return false,
+        _ => return queried_oddly(stage, name).await,
     };
     let id = stage.task(&format!("[sim:{name},query-faults=2]")).await;
     for _ in 0..2 {
@@ -216,6 +216,38 @@ async fn queried(stage: &Stage, name: &str) -> bool {
         (statuses, stage.simulator.stats().polls),
         (vec![status, status, 200], 3)
     );
+    true
+}
+
+/// Answered 200, and wrongly; the second time well.
+async fn queried_oddly(stage: &Stage, name: &str) -> bool {
+    let is_odd = match name {
+        "query-garbage" => |text: &str, _: &str| text.starts_with("<!DOCTYPE html>"),
+        "query-wrong-id" => {
+            |text: &str, id: &str| !text.contains(id) && text.contains("task-unified-")
+        }
+        "query-stall" => |text: &str, id: &str| text.contains(id),
+        _ => return false,
+    };
+    let stall = if name == "query-stall" { "=300ms" } else { "" };
+    let id = stage
+        .task(&format!("[sim:{name}{stall},query-faults=1]"))
+        .await;
+    let started = Instant::now();
+    let answer = stage.query(&id).await;
+    assert!(
+        answer.status == 200 && is_odd(&answer.text, &id),
+        "{}",
+        answer.text
+    );
+    let took = started.elapsed();
+    assert!(
+        name != "query-stall" || took >= Duration::from_millis(300),
+        "{took:?}"
+    );
+    assert_eq!(stage.query(&id).await.json()["id"], id);
+    let tasks = stage.simulator.tasks();
+    assert_eq!(tasks[0].misbehaviours, [name, "query-faults"]);
     true
 }
 

@@ -1,0 +1,109 @@
+//! Misbehaviours that are drawn by probability and a seed. Their names and values are those of the magic prompts.
+
+use super::magic;
+
+/// Misbehaviour of all tasks, by probability. The names are those of the magic prompts.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    pub seed: u64,
+    pub(super) faults: Vec<Fault>,
+}
+
+/// One misbehaviour and how likely it is: `lost-callback=0.1`, `late-callback=2s=0.1`.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    pub(super) row: &'static magic::Row,
+    argument: Option<String>,
+    pub(super) probability: f64,
+}
+
+impl Faults {
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        Self {
+            seed,
+            faults: Vec::new(),
+        }
+    }
+
+    pub fn push(&mut self, fault: Fault) {
+        self.faults.push(fault);
+    }
+
+    /// # Errors
+    /// As [`Fault::new`].
+    pub fn with(mut self, instruction: &str, probability: f64) -> anyhow::Result<Self> {
+        self.push(Fault::new(instruction, probability)?);
+        Ok(self)
+    }
+}
+
+impl Fault {
+    /// `instruction` is what a magic prompt would say: `lost-callback`, `late-callback=2s`.
+    ///
+    /// # Errors
+    /// When no magic prompt has that name or takes that value, or the probability is not between 0 and 1.
+    pub fn new(instruction: &str, probability: f64) -> anyhow::Result<Self> {
+        let (name, argument) = match instruction.split_once('=') {
+            Some((name, argument)) => (name, Some(argument.to_owned())),
+            None => (instruction, None),
+        };
+        let row = magic::find_row(name)
+            .ok_or_else(|| anyhow::anyhow!("there is no misbehaviour named {name:?}"))?;
+        let any = &mut fastrand::Rng::with_seed(0);
+        anyhow::ensure!(
+            row.value(argument.as_deref(), any).is_some(),
+            "{name} does not take the value of {instruction:?}"
+        );
+        anyhow::ensure!(
+            (0.0..=1.0).contains(&probability),
+            "the probability of {name} must be between 0 and 1, not {probability}"
+        );
+        Ok(Self {
+            row,
+            argument,
+            probability,
+        })
+    }
+
+    pub(super) fn value(&self, random: &mut fastrand::Rng) -> magic::Value {
+        self.row
+            .value(self.argument.as_deref(), random)
+            .expect("it was checked when the fault was made")
+    }
+}
+
+impl std::str::FromStr for Fault {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let (instruction, probability) = text.rsplit_once('=').ok_or_else(|| {
+            anyhow::anyhow!("expected NAME=PROBABILITY or NAME=VALUE=PROBABILITY, got {text:?}")
+        })?;
+        let probability = probability
+            .parse()
+            .map_err(|_| anyhow::anyhow!("{probability:?} is not a number"))?;
+        Self::new(instruction, probability)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_needs_a_known_name_and_a_probability() {
+        assert!("lost-callback=0.1".parse::<Fault>().is_ok());
+        assert!("late-callback=1s..2s=0.1".parse::<Fault>().is_ok());
+        for bad in [
+            "lost-calback=0.1",
+            "lost-callback",
+            "lost-callback=2",
+            "lost-callback=NaN",
+            "lost-callback=3=0.1",
+            "late-callback=soon=0.1",
+        ] {
+            assert!(bad.parse::<Fault>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! EvoLink as attacker: every misbehaviour that the simulator knows, at random and all at once, while apps submit, and come
+//! again as apps do. In the end: tasks in == outcomes out, charges == tasks, and nothing was ever taken back.
+//!
+//! One receiver on SQLite; three behind a round robin on PostgreSQL. The seed draws the orders and what befalls each; how they
+//! fall in time is the machine's.
+
+mod orders;
+mod panics;
+mod reckoning;
+mod stage;
+mod witness;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use orders::{Book, Order};
+use reckoning::Reckoning;
+use stage::Stage;
+use witness::Witness;
+
+use crate::durability::{check, random, rounds};
+use crate::support::until::until;
+
+/// New orders come this often.
+const ORDER_EVERY: Duration = Duration::from_millis(50);
+
+/// After the last order. What is asked after is behind by then: a query that stalls or is answered 429 holds up the others.
+const SETTLED_WITHIN: Duration = Duration::from_mins(4);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_misbehaviour_at_once_loses_nothing_and_pays_nothing_twice() {
+    let mut random = random();
+    let panics = panics::counted();
+    let stage = Stage::start(random.u64(..)).await;
+    let witness = Witness::start(&stage);
+    let book = Arc::new(Book::default());
+
+    let lasts = Duration::from_secs(rounds(12, 600).into());
+    let mut ticks = interval(ORDER_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let until_then = Instant::now() + lasts;
+    let mut apps = tokio::task::JoinSet::new();
+    for number in 0.. {
+        ticks.tick().await;
+        if Instant::now() >= until_then {
+            break;
+        }
+        let order = Order::new(number, &stage, &mut random);
+        apps.spawn(order.place(Arc::clone(&book)));
+    }
+    apps.join_all().await;
+
+    let settling = Instant::now();
+    let reckoning = loop {
+        let reckoning = Reckoning::of(&stage, &book).await;
+        if reckoning.faults.is_empty() || settling.elapsed() > SETTLED_WITHIN {
+            break reckoning;
+        }
+        sleep(Duration::from_millis(500)).await;
+    };
+    let settled_after = settling.elapsed();
+    println!("{reckoning}; settled after {settled_after:.1?}");
+    let wrong = reckoning.faults.len();
+    let some = &reckoning.faults[..wrong.min(5)];
+    assert_eq!(wrong, 0, "such as {some:#?}");
+    let broken = check::faults(&stage.apps[0].store, &[]).await;
+    assert!(broken.is_empty(), "{broken:#?}");
+    let looks = witness.assert_nothing_changed(&stage).await;
+    println!("{looks} outcomes seen again, none changed");
+    for app in &stage.apps {
+        until("the callbacks under way have ended", || {
+            app.callbacks_ended() == app.callbacks_received()
+        })
+        .await;
+        app.assert_counters_balance();
+    }
+    stage.assert_well().await;
+    assert_eq!(panics(), 0, "panics");
+}

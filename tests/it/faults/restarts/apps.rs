@@ -1,0 +1,91 @@
+//! What apps do meanwhile: each order has a key, and is asked for until somebody answers for it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use super::submit;
+
+/// One task is submitted, and one callback sent, each time.
+const ORDER_EVERY: Duration = Duration::from_millis(50);
+
+/// As an app that is in no hurry: it outlasts the longest outage. A submit that was cut off before EvoLink had it is never
+/// answered for.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How often each status was answered; 0 stands for a connection that was cut or refused.
+pub type Statuses = Arc<Mutex<BTreeMap<u16, u64>>>;
+
+pub struct Apps {
+    stop: oneshot::Sender<()>,
+    statuses: Statuses,
+    placing: JoinHandle<()>,
+}
+
+impl Apps {
+    pub fn start(http: reqwest::Client, base_url: String) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let statuses = Statuses::default();
+        let placing = tokio::spawn(place_orders(http, base_url, Arc::clone(&statuses), stopped));
+        Self {
+            stop,
+            statuses,
+            placing,
+        }
+    }
+
+    /// No new orders; waits for those that are placed.
+    pub async fn stop(self) -> BTreeMap<u16, u64> {
+        let _ = self.stop.send(());
+        self.placing.await.unwrap();
+        self.statuses.lock().unwrap().clone()
+    }
+}
+
+async fn place_orders(
+    http: reqwest::Client,
+    base_url: String,
+    statuses: Statuses,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let mut ticks = interval(ORDER_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut orders = JoinSet::new();
+    for number in 0.. {
+        tokio::select! {
+            _ = &mut stopped => break,
+            _ = ticks.tick() => {}
+        }
+        orders.spawn(place(
+            number,
+            http.clone(),
+            base_url.clone(),
+            Arc::clone(&statuses),
+        ));
+    }
+    orders.join_all().await;
+}
+
+async fn place(number: u32, http: reqwest::Client, base_url: String, statuses: Statuses) {
+    let (key, prompt) = (
+        format!("the-key-of-order-{number}"),
+        format!("order {number}"),
+    );
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        let answer = submit(&http, &base_url, &key, &prompt).await;
+        let status = answer.map_or(0, |(status, _)| status);
+        *statuses.lock().unwrap().entry(status).or_default() += 1;
+        match status {
+            200 => return,
+            0 => sleep(Duration::from_millis(200)).await,
+            // Unknown until its callback comes, if EvoLink has it at all.
+            409 | 503 | 504 => sleep(Duration::from_millis(500)).await,
+            other => panic!("{other} is no answer to an order"),
+        }
+    }
+}
