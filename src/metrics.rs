@@ -11,6 +11,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
@@ -34,6 +35,8 @@ struct Counters {
     batches: Counter,
     entries: Counter,
     commit_seconds: Histogram,
+    /// A family without labels: without a file there is no series.
+    free_bytes: Family<[(String, String); 0], Gauge>,
 }
 
 /// From a fast disk to a server that is given up.
@@ -61,6 +64,8 @@ pub enum SubmitEnd {
     Unknown,
     Replayed,
     Invalid,
+    /// The store is nearly full.
+    NoRoom,
 }
 
 /// How a poll ended.
@@ -106,6 +111,7 @@ impl Metrics {
             batches: Counter::default(),
             entries: Counter::default(),
             commit_seconds: Histogram::new(COMMIT_SECONDS),
+            free_bytes: Family::default(),
         };
         let registry = &mut counters.registry;
         registry.register(
@@ -153,6 +159,11 @@ impl Metrics {
             "From the beginning of a transaction to the end of its commit",
             counters.commit_seconds.clone(),
         );
+        registry.register(
+            "store_free_bytes",
+            "Room that is left on the disk of a SQLite store",
+            counters.free_bytes.clone(),
+        );
         Self(Arc::new(counters))
     }
 
@@ -197,6 +208,7 @@ impl Metrics {
                 SubmitEnd::Unknown => "unknown",
                 SubmitEnd::Replayed => "replayed",
                 SubmitEnd::Invalid => "invalid",
+                SubmitEnd::NoRoom => "no_room",
             },
         );
     }
@@ -218,6 +230,12 @@ impl Metrics {
         self.0.batches.inc();
         self.0.entries.inc_by(entries as u64);
         self.0.commit_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Of a SQLite store.
+    pub fn store_free_bytes(&self, bytes: u64) {
+        let gauge = self.0.free_bytes.get_or_create(&[]);
+        gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Everything in the text format of OpenMetrics.

@@ -103,6 +103,9 @@ impl App {
             settings::pace(&config),
             metrics.clone(),
         );
+        let min_free = config.store.min_free.as_u64();
+        let failed = recorder.failed();
+        store.look_at_space(min_free, &metrics, failed).await;
         let public = settings::bind("public.listen", config.public.listen)?;
         let internal = settings::bind("internal.listen", config.internal.listen)?;
         let reload = Arc::new(Notify::new());
@@ -244,8 +247,17 @@ impl App {
         let listening = async move { waking.listen(stopping).await };
         parts.run("the wake-up listener", &parts.workers, stop, listening);
         let stopping = stop.clone();
+        let (watched, failing) = (Arc::clone(&store), failed.clone());
         let checkpoints = async move { store.run_checkpoints(failed, stopping).await };
         parts.run("the checkpointer", &parts.workers, stop, checkpoints);
+        let (min_free, metrics) = (self.config.store.min_free.as_u64(), self.metrics.clone());
+        let stopping = stop.clone();
+        let watching = async move {
+            watched
+                .watch_space(min_free, metrics, failing, stopping)
+                .await;
+        };
+        parts.run("the space watch", &parts.workers, stop, watching);
     }
 
     fn public_state(&self) -> PublicState {

@@ -51,6 +51,7 @@ impl Store {
                     failed.cancel();
                     return stop.cancelled().await;
                 }
+                Err(error) if self.give_way(&error).await => {}
                 Err(error) => {
                     warn!(error = %error, "no checkpoint was made; the write-ahead log grows until one is");
                     stop.run_until_cancelled(sleep(BACK_OFF)).await;

@@ -1,6 +1,8 @@
 //! SQLite: the lock against a second process, the pragmas that make a commit durable, the schema.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqlitePool};
 
-use super::StoreError;
+use super::{StoreError, ballast};
 
 /// SQLite from 3.7.0 to 3.51.2 can corrupt a write-ahead log when two connections write and checkpoint at once.
 const VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
@@ -31,6 +33,9 @@ const LOG_BYTES_KEPT: &str = "16777216";
 
 /// In KiB, negative as SQLite wants it.
 const CACHE_SIZE_KIB: &str = "-16000";
+
+/// The database and what lies beside it hold prompts: they are for our own user alone.
+pub(super) const FILE_MODE: u32 = 0o600;
 
 /// The schema, step by step.
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -54,35 +59,49 @@ pub(super) async fn open(url: &str) -> Result<(SqlitePool, SqliteFile), StoreErr
     std::fs::create_dir_all(&folder).map_err(|error| cannot_open(&path, &error))?;
     let file = SqliteFile {
         _lock: Arc::new(lock(&path)?),
-        options: options.create_if_missing(true),
+        options: options.create_if_missing(false),
     };
-    let mut connection = file
-        .connect_writer()
-        .await
-        .map_err(|error| cannot_open_database(&path, error))?;
-    MIGRATIONS
-        .run(&mut connection)
-        .await
-        .map_err(migration_error)?;
-    // The file's name must survive a power cut as surely as its content.
-    sync_folder(&folder).map_err(|error| cannot_open(&path, &error))?;
-    let pool = readers(file.options.clone()).await?;
-    connection.close().await?;
+    // SQLite would make it readable for all; its log and its index get the mode of the database.
+    make_file(&path).map_err(|error| cannot_open(&path, &error))?;
+    let pool = match file.prepare(&folder).await {
+        Err(StoreError::Full) if ballast::remove(&path) => file.prepare(&folder).await,
+        prepared => prepared,
+    }?;
     Ok((pool, file))
 }
 
 impl SqliteFile {
+    /// Brings the schema up to date, and opens the database for those who read.
+    async fn prepare(&self, folder: &Path) -> Result<SqlitePool, StoreError> {
+        let path = self.path();
+        let mut connection = self
+            .connect_writer()
+            .await
+            .map_err(|error| cannot_open_database(path, error))?;
+        MIGRATIONS
+            .run(&mut connection)
+            .await
+            .map_err(migration_error)?;
+        // The file's name must survive a power cut as surely as its content.
+        sync_folder(folder).map_err(|error| cannot_open(path, &error))?;
+        let pool = readers(self.options.clone()).await?;
+        connection.close().await?;
+        Ok(pool)
+    }
+
     pub(super) async fn connect_writer(&self) -> Result<SqliteConnection, StoreError> {
         let mut connection = self.options.connect().await?;
         assert_durable(&mut connection).await?;
         Ok(connection)
     }
 
+    pub(super) fn path(&self) -> &Path {
+        self.options.get_filename()
+    }
+
     /// How long the write-ahead log is, or `LOG_BYTES_KEPT` if it is shorter.
     pub(super) fn log_bytes(&self) -> u64 {
-        let mut log = self.options.get_filename().as_os_str().to_owned();
-        log.push("-wal");
-        std::fs::metadata(log).map_or(0, |log| log.len())
+        std::fs::metadata(log_file(self.path())).map_or(0, |log| log.len())
     }
 
     /// The last connection that may write, when it closes, folds the log in and removes it.
@@ -120,12 +139,7 @@ async fn readers(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Erro
     SqlitePoolOptions::new()
         .max_connections(READERS)
         .acquire_timeout(BUSY_TIMEOUT)
-        .connect_with(
-            options
-                .create_if_missing(false)
-                .read_only(true)
-                .pragma("query_only", "on"),
-        )
+        .connect_with(options.read_only(true).pragma("query_only", "on"))
         .await
 }
 
@@ -162,22 +176,37 @@ fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
     Some((parts.next()??, parts.next()??, parts.next()??))
 }
 
+/// A file of ours next to the database, by what is appended to its name.
+pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+/// SQLite's write-ahead log.
+pub(super) fn log_file(database: &Path) -> PathBuf {
+    beside(database, "-wal")
+}
+
 /// The file whose lock says that the store is in use.
 pub(super) fn lock_file(database: &Path) -> PathBuf {
-    let mut path = database.as_os_str().to_owned();
-    path.push(".lock");
-    path.into()
+    beside(database, ".lock")
+}
+
+/// Makes an empty file unless it is there: to SQLite that is a database with nothing in it.
+fn make_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(FILE_MODE)
+        .open(path)
 }
 
 /// Takes the lock that keeps a second process off this store; the system lets go of it when the process ends, however.
 fn lock(database: &Path) -> Result<File, StoreError> {
     let path = lock_file(database);
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(|error| cannot_open(&path, &error))?;
+    let file = make_file(&path).map_err(|error| cannot_open(&path, &error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
@@ -187,18 +216,18 @@ fn lock(database: &Path) -> Result<File, StoreError> {
     }
 }
 
-fn folder_of(path: &Path) -> PathBuf {
+pub(super) fn folder_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
         _ => PathBuf::from("."),
     }
 }
 
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn cannot_open(path: &Path, error: &std::io::Error) -> StoreError {
+fn cannot_open(path: &Path, error: &io::Error) -> StoreError {
     StoreError::CannotOpen {
         path: path.display().to_string(),
         reason: error.to_string(),

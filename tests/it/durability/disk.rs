@@ -15,10 +15,11 @@ use crate::support::needs::{self, Root};
 const POWER_CUT: &str = "import fcntl, os, struct, sys
 fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
 
-/// An ext4 file system in an image file, mounted.
+/// A file system of its own, mounted.
 pub struct Disk {
     namespace: Namespace,
-    image: PathBuf,
+    /// The arguments of `mount` for it.
+    source: Vec<OsString>,
     mount_point: PathBuf,
 }
 
@@ -30,22 +31,39 @@ struct Namespace {
 impl Disk {
     /// A fresh disk and a receiver's place on it. `None`, said in one line, where this machine cannot do that.
     pub fn with_place(size: &str) -> Option<(Self, Place)> {
-        let tools = ["mkfs.ext4", "mount", "unshare", "nsenter", "python3"];
-        if !needs::are_met(Root::Needed, &tools) {
+        if !needs::are_met(Root::Needed, &["mkfs.ext4"]) {
             return None;
         }
         let scratch = tempfile::tempdir().unwrap();
+        let image = scratch.path().join("image");
+        run(Command::new("truncate").args(["-s", size]).arg(&image)).unwrap();
+        run(Command::new("mkfs.ext4").arg("-q").arg(&image)).unwrap();
+        // What the kernel finds wrong with it makes it read-only under open files.
+        let options = "loop,errors=remount-ro";
+        Self::mounted(scratch, vec!["-o".into(), options.into(), image.into()])
+    }
+
+    /// The same in memory, with so many files at most.
+    pub fn with_place_for_files(size: &str, files: u32) -> Option<(Self, Place)> {
+        let options = format!("size={size},nr_inodes={files}");
+        let source = ["-t", "tmpfs", "-o", &options, "tmpfs"].map(OsString::from);
+        Self::mounted(tempfile::tempdir().unwrap(), source.to_vec())
+    }
+
+    fn mounted(scratch: TempDir, source: Vec<OsString>) -> Option<(Self, Place)> {
+        let tools = ["mount", "unshare", "nsenter", "python3"];
+        if !needs::are_met(Root::Needed, &tools) {
+            return None;
+        }
         let mount_point = scratch.path().join("disk");
         std::fs::create_dir(&mount_point).unwrap();
         let disk = Self {
             namespace: Namespace::new(),
-            image: scratch.path().join("image"),
+            source,
             mount_point,
         };
-        run(Command::new("truncate").args(["-s", size]).arg(&disk.image)).unwrap();
-        run(Command::new("mkfs.ext4").arg("-q").arg(&disk.image)).unwrap();
         if let Err(reason) = disk.try_mount() {
-            needs::skip(&format!("a loop device cannot be mounted here: {reason}"));
+            needs::skip(&format!("a disk cannot be mounted here: {reason}"));
             return None;
         }
         let place = disk.place(scratch);
@@ -75,9 +93,7 @@ impl Disk {
 
     fn try_mount(&self) -> Result<(), String> {
         let mut mount = self.namespace.command("mount");
-        run(mount
-            .args(["-o", "loop"])
-            .args([&self.image, &self.mount_point]))
+        run(mount.args(&self.source).arg(&self.mount_point))
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod check;
 mod disk;
+mod files;
 mod fsync;
 mod full;
 mod kill;

@@ -278,6 +278,17 @@ impl Receiver {
         Some((answer.status().as_u16(), retry_after))
     }
 
+    /// A submit, with status and error code; `None` if there was no answer. No EvoLink can be reached from here, so a submit
+    /// that goes out ends in `evolink_unreachable`.
+    pub async fn submit(&self) -> Option<(u16, String)> {
+        let url = format!("http://{}/v1/images/generations", self.internal);
+        let body = serde_json::json!({"model": "z-image-turbo", "prompt": "a cat"});
+        let answer = self.http.post(url).json(&body).send().await.ok()?;
+        let status = answer.status().as_u16();
+        let body: Value = answer.json().await.ok()?;
+        Some((status, body["error"]["code"].as_str()?.to_owned()))
+    }
+
     /// The status of a GET on the internal listener; `None` if there was no answer.
     pub async fn status(&self, path: &str) -> Option<u16> {
         Some(self.get(path).await?.0)
