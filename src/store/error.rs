@@ -67,7 +67,7 @@ impl StoreError {
 /// SQLite's primary result codes, <https://www.sqlite.org/rescode.html>.
 mod sqlite {
     pub const IOERR: i32 = 10;
-    pub const IOERR_SHMSIZE: i32 = 10 | 19 << 8;
+    pub const IOERR_SHMSIZE: i32 = 4874;
     pub const CORRUPT: i32 = 11;
     pub const FULL: i32 = 13;
     pub const NOTADB: i32 = 26;

@@ -163,7 +163,7 @@ fn fill(path: &Path) {
 fn fill_until(path: &Path, is_enough: impl Fn() -> bool) {
     let mut filler = File::create(path).unwrap();
     while !is_enough() {
-        filler.write_all(&[0x5a; STEP_BYTES]).unwrap();
+        filler.write_all(&vec![0x5a; STEP_BYTES]).unwrap();
         filler.sync_all().unwrap();
     }
 }
