@@ -79,6 +79,11 @@ impl Disk {
         )
     }
 
+    /// How the receiver sees a file of it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.mount_point.join(name)
+    }
+
     /// Pulls the plug: nothing reaches the disk any more, and what only the system's memory held never will.
     pub fn cut_power(&self) {
         let mut python = self.namespace.command("python3");
