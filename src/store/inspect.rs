@@ -12,7 +12,7 @@ use sqlx::{ConnectOptions, Connection};
 
 use super::is_postgres;
 use super::postgres::{self, PostgresServer, careless_settings};
-use super::space::{Reserve, Room};
+use super::room::{Reserve, Room};
 use super::sqlite::{self, connect_options, lock_file, log_file};
 use super::{StoreError, ballast};
 
@@ -57,7 +57,7 @@ impl RoomFound {
         let reserve = Reserve::of(&room, min_free);
         let has_ballast = ballast::is_there(database);
         Ok(Self {
-            free_bytes: room.free_bytes(),
+            free_bytes: room.free_bytes,
             wanted_bytes: reserve.bytes_wanted(has_ballast),
             is_short: reserve.is_short(&room, has_ballast, false),
         })

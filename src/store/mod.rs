@@ -37,6 +37,7 @@ pub mod checkpointer;
 pub mod error;
 pub mod inspect;
 mod postgres;
+mod room;
 pub mod space;
 mod sqlite;
 

@@ -50,15 +50,57 @@ impl Disk {
         Self::mounted(tempfile::tempdir().unwrap(), source.to_vec())
     }
 
+    /// An ext4 file system of `size` on a device that has only room for `memory`: beyond it, writes that were accepted fail when
+    /// they are synced.
+    pub fn with_place_on_scarce_memory(size: &str, memory: &str) -> Option<(Self, Place)> {
+        if !needs::are_met(Root::Needed, &["mkfs.ext4", "mount", "unshare", "nsenter"]) {
+            return None;
+        }
+        let scratch = tempfile::tempdir().unwrap();
+        let device = scratch.path().join("device");
+        std::fs::create_dir(&device).unwrap();
+        let namespace = Namespace::new();
+        let mut mount = namespace.command("mount");
+        let options = format!("size={memory}");
+        run(mount
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(&device))
+        .unwrap();
+        let image = device.join("image");
+        let mut truncate = namespace.command("truncate");
+        run(truncate.args(["-s", size]).arg(&image)).unwrap();
+        let mut mkfs = namespace.command("mkfs.ext4");
+        run(mkfs.args(["-q", "-J", "size=4"]).arg(&image)).unwrap();
+        let options = "loop,errors=remount-ro";
+        let source = vec!["-o".into(), options.into(), image.into()];
+        Self::mounted_in(namespace, scratch, source)
+    }
+
+    /// The memory under `with_place_on_scarce_memory` grows.
+    pub fn grow_memory(&self, memory: &str) {
+        let device = self.mount_point.with_file_name("device");
+        let mut mount = self.namespace.command("mount");
+        let options = format!("remount,size={memory}");
+        run(mount.args(["-o", &options]).arg(device)).unwrap();
+    }
+
     fn mounted(scratch: TempDir, source: Vec<OsString>) -> Option<(Self, Place)> {
         let tools = ["mount", "unshare", "nsenter", "python3"];
         if !needs::are_met(Root::Needed, &tools) {
             return None;
         }
+        Self::mounted_in(Namespace::new(), scratch, source)
+    }
+
+    fn mounted_in(
+        namespace: Namespace,
+        scratch: TempDir,
+        source: Vec<OsString>,
+    ) -> Option<(Self, Place)> {
         let mount_point = scratch.path().join("disk");
         std::fs::create_dir(&mount_point).unwrap();
         let disk = Self {
-            namespace: Namespace::new(),
+            namespace,
             source,
             mount_point,
         };
@@ -88,6 +130,21 @@ impl Disk {
     pub fn cut_power(&self) {
         let mut python = self.namespace.command("python3");
         run(python.args(["-c", POWER_CUT]).arg(&self.mount_point)).unwrap();
+    }
+
+    /// Has the kernel find a fault in the file system: it is read-only from now on, under all files that are open.
+    pub fn turn_read_only(&self) {
+        let mounts = format!("/proc/{}/mounts", self.namespace.holder.id());
+        let mounts = std::fs::read_to_string(mounts).unwrap();
+        let mount_point = self.mount_point.display().to_string();
+        let of_disk = |line: &&str| line.split(' ').nth(1) == Some(&mount_point);
+        let line = mounts.lines().find(of_disk).expect("it is mounted");
+        let device = line
+            .split(' ')
+            .next()
+            .and_then(|path| path.strip_prefix("/dev/"));
+        let trigger = format!("/sys/fs/ext4/{}/trigger_fs_error", device.unwrap());
+        std::fs::write(trigger, "1").unwrap();
     }
 
     /// Plugs it in again. No process may hold a file of it.

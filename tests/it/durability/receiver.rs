@@ -22,7 +22,9 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 const PUBLIC_PORT: u16 = 8443;
 const INTERNAL_PORT: u16 = 8080;
 
-/// Where a receiver lives: its configuration, its data, its address, and what it is started through.
+/// Where a receiver lives: its configuration, its data, its address, and what it is started through. Its clone is the same place,
+/// perhaps started otherwise.
+#[derive(Clone)]
 pub struct Place {
     scratch: Arc<TempDir>,
     store: Arc<TestStore>,
@@ -320,6 +322,27 @@ impl Receiver {
     /// Stops it where it stands: it does nothing and says nothing any more.
     pub fn freeze(&self) {
         self.signal("STOP");
+    }
+
+    /// The same, and waits until none of its threads is in the kernel any more.
+    pub async fn freeze_to_the_last_thread(&self) {
+        self.freeze();
+        let deadline = Instant::now() + PATIENCE;
+        while !self.threads().iter().all(|state| state == "T") {
+            assert!(Instant::now() < deadline, "{:?}", self.threads());
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// The state of each, as the system names it.
+    fn threads(&self) -> Vec<String> {
+        let folder = format!("/proc/{}/task", self.pid());
+        let threads = std::fs::read_dir(folder).unwrap();
+        let stats = threads
+            .filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")).ok());
+        // After the name, which is in brackets.
+        let state = |stat: String| stat.rsplit_once(") ").unwrap().1[..1].to_owned();
+        stats.map(state).collect()
     }
 
     /// Lets it go on.
