@@ -2,6 +2,7 @@
 
 mod parts;
 mod settings;
+mod store_workers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::CONFIGURATION;
 use crate::workers::reconciler::Reconciler;
 use parts::{Parts, finish};
+use store_workers::StoreWorkers;
 
 /// Certificates are looked at this often, whether or not somebody says that they changed.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(5);
@@ -206,7 +208,13 @@ impl App {
         let gate = Gate::new(self.config.internal.api_keys.clone());
         let internal = internal::router(self.internal_state(submits, stop), &gate);
         let reconciler = self.reconciler();
-        self.start_store_workers(parts);
+        let store = StoreWorkers {
+            store: Arc::clone(&self.store),
+            failed: self.recorder.failed().clone(),
+            metrics: self.metrics.clone(),
+            min_free: self.config.store.min_free.as_u64(),
+        };
+        store.start(parts);
         let recording = self.recorder_worker.run(parts.recorder_stop.clone());
         parts.run(
             "the recorder",
@@ -237,27 +245,6 @@ impl App {
             let watching = tls.watch(CERTIFICATE_INTERVAL, self.reload, stop.clone());
             parts.run("the certificate watch", &parts.workers, stop, watching);
         }
-    }
-
-    /// They end with the recorder, not with the listeners: what these still bring is to be folded in too.
-    fn start_store_workers(&self, parts: &Parts) {
-        let stop = &parts.recorder_stop;
-        let (store, failed) = (Arc::clone(&self.store), self.recorder.failed().clone());
-        let (waking, stopping) = (Arc::clone(&store), stop.clone());
-        let listening = async move { waking.listen(stopping).await };
-        parts.run("the wake-up listener", &parts.workers, stop, listening);
-        let stopping = stop.clone();
-        let (watched, failing) = (Arc::clone(&store), failed.clone());
-        let checkpoints = async move { store.run_checkpoints(failed, stopping).await };
-        parts.run("the checkpointer", &parts.workers, stop, checkpoints);
-        let (min_free, metrics) = (self.config.store.min_free.as_u64(), self.metrics.clone());
-        let stopping = stop.clone();
-        let watching = async move {
-            watched
-                .watch_space(min_free, metrics, failing, stopping)
-                .await;
-        };
-        parts.run("the space watch", &parts.workers, stop, watching);
     }
 
     fn public_state(&self) -> PublicState {

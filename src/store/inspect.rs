@@ -14,7 +14,7 @@ use super::is_postgres;
 use super::postgres::{self, PostgresServer, careless_settings};
 use super::room::{Reserve, Room};
 use super::sqlite::{self, connect_options, lock_file, log_file};
-use super::{StoreError, ballast};
+use super::{StoreError, ballast, mark};
 
 /// What there is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +118,7 @@ async fn inspect_server(url: &str) -> Result<Inspected, StoreError> {
 async fn inspect_file(url: &str) -> Result<Inspected, StoreError> {
     let path = connect_options(url)?.get_filename().to_owned();
     if !path.try_exists().unwrap_or(true) {
+        mark::check_files(&path)?;
         return Ok(Inspected::Absent { path });
     }
     access(&path, Access::READ_OK | Access::WRITE_OK).map_err(|error| StoreError::CannotOpen {
@@ -127,6 +128,7 @@ async fn inspect_file(url: &str) -> Result<Inspected, StoreError> {
     if let Some(process) = lock_holder(&lock_file(&path)) {
         return Ok(Inspected::InUse { path, process });
     }
+    mark::check_files(&path)?;
     // Immutable, because even a reader makes and changes the files beside a database in WAL mode.
     let options = SqliteConnectOptions::new()
         .filename(&path)

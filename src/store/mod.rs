@@ -36,6 +36,7 @@ pub mod callback_keys;
 pub mod checkpointer;
 pub mod error;
 pub mod inspect;
+pub mod mark;
 mod postgres;
 mod room;
 pub mod space;

@@ -12,8 +12,10 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqlitePool};
+use sqlx::{ConnectOptions as _, Connection as _, SqlitePool};
+use tokio::sync::Mutex;
 
+use super::mark::{self, Log, Mark};
 use super::{StoreError, ballast};
 
 /// SQLite from 3.7.0 to 3.51.2 can corrupt a write-ahead log when two connections write and checkpoint at once.
@@ -44,6 +46,8 @@ pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 #[derive(Clone, Debug)]
 pub(super) struct SqliteFile {
     options: SqliteConnectOptions,
+    /// Reads, and keeps SQLite from removing the log between two connections that write: the mark says that it is there.
+    anchor: Arc<Mutex<Option<SqliteConnection>>>,
     /// Lets go of the file when the last clone is dropped.
     _lock: Arc<File>,
 }
@@ -60,11 +64,13 @@ pub(super) async fn open(url: &str) -> Result<(SqlitePool, SqliteFile), StoreErr
     let file = SqliteFile {
         _lock: Arc::new(lock(&path)?),
         options: options.create_if_missing(false),
+        anchor: Arc::default(),
     };
+    let mark = mark::check_files(&path)?;
     // SQLite would make it readable for all; its log and its index get the mode of the database.
     make_file(&path).map_err(|error| cannot_open(&path, &error))?;
-    let pool = match file.prepare(&folder).await {
-        Err(StoreError::Full) if ballast::remove(&path) => file.prepare(&folder).await,
+    let pool = match file.prepare(&folder, mark).await {
+        Err(StoreError::Full) if ballast::remove(&path) => file.prepare(&folder, mark).await,
         prepared => prepared,
     }?;
     Ok((pool, file))
@@ -72,8 +78,15 @@ pub(super) async fn open(url: &str) -> Result<(SqlitePool, SqliteFile), StoreErr
 
 impl SqliteFile {
     /// Brings the schema up to date, and opens the database for those who read.
-    async fn prepare(&self, folder: &Path) -> Result<SqlitePool, StoreError> {
+    async fn prepare(&self, folder: &Path, mark: Option<Mark>) -> Result<SqlitePool, StoreError> {
         let path = self.path();
+        let open_error = |error: sqlx::Error| cannot_open_database(path, error.into());
+        if let Some(mark) = mark {
+            // By one that cannot write: what is refused is left as it was found.
+            let mut reader = self.reader_options().connect().await.map_err(open_error)?;
+            mark.check_rows(path, &mut reader).await?;
+            reader.close().await?;
+        }
         let mut connection = self
             .connect_writer()
             .await
@@ -82,9 +95,13 @@ impl SqliteFile {
             .run(&mut connection)
             .await
             .map_err(migration_error)?;
-        // The file's name must survive a power cut as surely as its content.
+        // The files' names must survive a power cut as surely as their content.
         sync_folder(folder).map_err(|error| cannot_open(path, &error))?;
-        let pool = readers(self.options.clone()).await?;
+        let mut anchor = self.reader_options().connect().await?;
+        let mark = Mark::of(&mut anchor, Log::Needed).await?;
+        *self.anchor.lock().await = Some(anchor);
+        mark.write(path)?;
+        let pool = readers(self.reader_options()).await?;
         connection.close().await?;
         Ok(pool)
     }
@@ -93,6 +110,11 @@ impl SqliteFile {
         let mut connection = self.options.connect().await?;
         assert_durable(&mut connection).await?;
         Ok(connection)
+    }
+
+    fn reader_options(&self) -> SqliteConnectOptions {
+        let options = self.options.clone();
+        options.read_only(true).pragma("query_only", "on")
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -107,11 +129,29 @@ impl SqliteFile {
     /// The last connection that may write, when it closes, folds the log in and removes it.
     pub(super) async fn fold_in_log(&self) -> Result<(), StoreError> {
         let mut connection = self.connect_writer().await?;
-        connection
-            .execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            .await?;
-        Ok(connection.close().await?)
+        let mark = Mark::of(&mut connection, Log::FoldedIn).await?;
+        if let Some(anchor) = self.anchor.lock().await.take() {
+            anchor.close().await?;
+        }
+        let folded_in = truncate_log(&mut connection).await;
+        // The log is not needed from here on, and after the next line it is gone.
+        let is_marked = matches!(folded_in, Ok(true));
+        if is_marked {
+            mark.write(self.path())?;
+        }
+        connection.close().await?;
+        if !is_marked && !log_file(self.path()).exists() {
+            mark.write(self.path())?;
+        }
+        folded_in.map(drop)
     }
+}
+
+/// Whether nothing of the log is left.
+async fn truncate_log(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
+    const SQL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+    let (busy, _, _): (i64, i64, i64) = sqlx::query_as(SQL).fetch_one(connection).await?;
+    Ok(busy == 0)
 }
 
 /// Where the database of `url` lies.
@@ -139,7 +179,7 @@ async fn readers(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Erro
     SqlitePoolOptions::new()
         .max_connections(READERS)
         .acquire_timeout(BUSY_TIMEOUT)
-        .connect_with(options.read_only(true).pragma("query_only", "on"))
+        .connect_with(options)
         .await
 }
 

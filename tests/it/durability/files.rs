@@ -15,7 +15,7 @@ async fn what_lies_beside_a_database_is_for_its_user_alone() {
     let running = load.start(&receiver);
     running.reached(20).await;
     running.stop().await;
-    let all = ["", "-wal", "-shm", ".lock", ".ballast"];
+    let all = ["", "-wal", "-shm", ".lock", ".mark", ".ballast"];
     for suffix in all {
         let path = place.data().join(format!("receiver.db{suffix}"));
         until(suffix, || path.exists()).await;

@@ -2,6 +2,7 @@
 //! full disk, with one that fails. A client that logs every 2xx is the oracle.
 
 pub mod check;
+mod damage;
 mod disk;
 mod files;
 mod fsync;

@@ -25,7 +25,7 @@ async fn a_file_system_that_turns_read_only_loses_nothing_and_ends_the_process()
         running.reached(20).await;
         sleep(Duration::from_micros(random.u64(..50_000))).await;
         // A sync under way while ext4 gives up its journal may say that it is done, and is not: a transaction that was given up
-        // counts as no longer under way. In 1 of some 12 rounds a callback was lost so; with nothing in the kernel, in none.
+        // counts as no longer under way. In 1 of 11 rounds a callback was lost so; with nothing in the kernel, in none of 50.
         receiver.freeze_to_the_last_thread().await;
         disk.turn_read_only();
         let start = Instant::now();

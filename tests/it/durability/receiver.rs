@@ -315,6 +315,12 @@ impl Receiver {
         self.child.wait().unwrap();
     }
 
+    /// Ends it as an operator does, so that nothing of its store is left in the log.
+    pub async fn stop(mut self) {
+        self.terminate();
+        assert_eq!(self.ended().await.code(), Some(0), "{}", self.log_tail());
+    }
+
     pub fn terminate(&self) {
         self.signal("TERM");
     }
@@ -341,8 +347,8 @@ impl Receiver {
         let stats = threads
             .filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")).ok());
         // After the name, which is in brackets.
-        let state = |stat: String| stat.rsplit_once(") ").unwrap().1[..1].to_owned();
-        stats.map(state).collect()
+        let letter = |stat: String| stat.rsplit_once(") ").unwrap().1[..1].to_owned();
+        stats.map(letter).collect()
     }
 
     /// Lets it go on.
