@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
-use super::sqlite::{FILE_MODE, beside, folder_of, sync_folder};
+use super::files::{FILE_MODE, beside, folder_of, sync_folder};
 
 /// Of what is written where nothing can be allocated without.
 const CHUNK_BYTES: usize = 64 * 1024;

@@ -10,10 +10,11 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
+use super::files::{lock_file, log_file};
 use super::is_postgres;
 use super::postgres::{self, PostgresServer, careless_settings};
 use super::room::{Reserve, Room};
-use super::sqlite::{self, connect_options, lock_file, log_file};
+use super::sqlite::{self, connect_options};
 use super::{StoreError, ballast, mark};
 
 /// What there is.

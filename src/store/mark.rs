@@ -17,7 +17,8 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::sqlite::{FILE_MODE, SqliteFile, beside, folder_of, log_file, sync_folder};
+use super::files::{FILE_MODE, beside, folder_of, log_file, sync_folder};
+use super::sqlite::SqliteFile;
 use super::{Database, ReadPool, Store, StoreError, read_in_time};
 
 /// A number is never given twice: `task.seq` counts on from the newest task, which is therefore never deleted, and

@@ -35,6 +35,7 @@ mod ballast;
 pub mod callback_keys;
 pub mod checkpointer;
 pub mod error;
+mod files;
 pub mod inspect;
 pub mod mark;
 mod postgres;

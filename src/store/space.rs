@@ -12,8 +12,9 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::files::folder_of;
 use super::room::{Reserve, Room};
-use super::sqlite::{SqliteFile, folder_of};
+use super::sqlite::SqliteFile;
 use super::{Database, Store, StoreError, ballast};
 use crate::metrics::Metrics;
 

@@ -1,9 +1,7 @@
-//! SQLite: the lock against a second process, the pragmas that make a commit durable, the schema.
+//! SQLite: the pragmas that make a commit durable, the schema.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +13,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions as _, Connection as _, SqlitePool};
 use tokio::sync::Mutex;
 
+use super::files::{cannot_open, folder_of, lock, log_file, make_file, sync_folder};
 use super::mark::{self, Log, Mark};
 use super::{StoreError, ballast};
 
@@ -35,9 +34,6 @@ const LOG_BYTES_KEPT: &str = "16777216";
 
 /// In KiB, negative as SQLite wants it.
 const CACHE_SIZE_KIB: &str = "-16000";
-
-/// The database and what lies beside it hold prompts: they are for our own user alone.
-pub(super) const FILE_MODE: u32 = 0o600;
 
 /// The schema, step by step.
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -214,64 +210,6 @@ fn unusable(reason: String) -> sqlx::Error {
 fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
     let mut parts = text.split('.').map(|part| part.parse().ok());
     Some((parts.next()??, parts.next()??, parts.next()??))
-}
-
-/// A file of ours next to the database, by what is appended to its name.
-pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
-    let mut path = database.as_os_str().to_owned();
-    path.push(suffix);
-    path.into()
-}
-
-/// SQLite's write-ahead log.
-pub(super) fn log_file(database: &Path) -> PathBuf {
-    beside(database, "-wal")
-}
-
-/// The file whose lock says that the store is in use.
-pub(super) fn lock_file(database: &Path) -> PathBuf {
-    beside(database, ".lock")
-}
-
-/// Makes an empty file unless it is there: to SQLite that is a database with nothing in it.
-fn make_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(FILE_MODE)
-        .open(path)
-}
-
-/// Takes the lock that keeps a second process off this store; the system lets go of it when the process ends, however.
-fn lock(database: &Path) -> Result<File, StoreError> {
-    let path = lock_file(database);
-    let file = make_file(&path).map_err(|error| cannot_open(&path, &error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
-            path: database.display().to_string(),
-        }),
-        Err(TryLockError::Error(error)) => Err(cannot_open(&path, &error)),
-    }
-}
-
-pub(super) fn folder_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
-    }
-}
-
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-fn cannot_open(path: &Path, error: &io::Error) -> StoreError {
-    StoreError::CannotOpen {
-        path: path.display().to_string(),
-        reason: error.to_string(),
-    }
 }
 
 fn cannot_open_database(path: &Path, error: StoreError) -> StoreError {

@@ -95,7 +95,7 @@ async fn i6_no_kill_leaves_what_is_refused() {
     let mut random = random();
     let place = Place::new();
     let load = Load::new();
-    for round in 1..=rounds(15, 200) {
+    for round in 1..=rounds(10, 200) {
         let (mut starting, _) = place.spawn();
         sleep(Duration::from_micros(random.u64(..80_000))).await;
         starting.kill().unwrap();
