@@ -59,7 +59,8 @@ impl Store {
                     failed.cancel();
                     return stop.cancelled().await;
                 }
-                Err(error) if self.give_way(&error).await => {}
+                // There is room now, and may be nobody who writes.
+                Err(error) if self.give_way(&error).await => self.log.written.notify_one(),
                 Err(error) => {
                     warn!(error = %error, "no checkpoint was made; the write-ahead log grows until one is");
                     stop.run_until_cancelled(sleep(BACK_OFF)).await;
