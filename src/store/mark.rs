@@ -37,7 +37,7 @@ const BYTES_MAX: u64 = 4096;
 pub struct Mark {
     newest_task: i64,
     newest_event: i64,
-    log: Log,
+    pub log: Log,
 }
 
 /// Whether the database is whole without its write-ahead log.
@@ -170,8 +170,8 @@ impl Store {
 impl Mark {
     /// Where nobody has to wait for the disk.
     async fn write_aside(self, file: &SqliteFile) -> Result<(), StoreError> {
-        let database = file.path().to_owned();
-        let written = spawn_blocking(move || self.write(&database)).await;
+        let file = file.clone();
+        let written = spawn_blocking(move || file.write_mark(&self)).await;
         written.unwrap_or(Err(StoreError::Stopped))
     }
 }

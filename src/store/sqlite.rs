@@ -1,9 +1,10 @@
 //! SQLite: the pragmas that make a commit durable, the schema.
 
 use std::fs::File;
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{self, Arc, PoisonError};
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
@@ -42,8 +43,11 @@ pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 #[derive(Clone, Debug)]
 pub(super) struct SqliteFile {
     options: SqliteConnectOptions,
-    /// Reads, and keeps SQLite from removing the log between two connections that write: the mark says that it is there.
-    anchor: Arc<Mutex<Option<SqliteConnection>>>,
+    /// Reads, and keeps SQLite from removing the log between two connections that write: the mark says that it is there. Never
+    /// closed but on purpose, so that nothing that ends in disorder ends with it first.
+    anchor: Arc<Mutex<Option<ManuallyDrop<SqliteConnection>>>>,
+    /// Whether the last mark is written: the one that wants no log.
+    is_marked_for_good: Arc<sync::Mutex<bool>>,
     /// Lets go of the file when the last clone is dropped.
     _lock: Arc<File>,
 }
@@ -61,6 +65,7 @@ pub(super) async fn open(url: &str) -> Result<(SqlitePool, SqliteFile), StoreErr
         _lock: Arc::new(lock(&path)?),
         options: options.create_if_missing(false),
         anchor: Arc::default(),
+        is_marked_for_good: Arc::default(),
     };
     let mark = mark::check_files(&path)?;
     // SQLite would make it readable for all; its log and its index get the mode of the database.
@@ -95,8 +100,8 @@ impl SqliteFile {
         sync_folder(folder).map_err(|error| cannot_open(path, &error))?;
         let mut anchor = self.reader_options().connect().await?;
         let mark = Mark::of(&mut anchor, Log::Needed).await?;
-        *self.anchor.lock().await = Some(anchor);
-        mark.write(path)?;
+        *self.anchor.lock().await = Some(ManuallyDrop::new(anchor));
+        self.write_mark(&mark)?;
         let pool = readers(self.reader_options()).await?;
         connection.close().await?;
         Ok(pool)
@@ -106,6 +111,19 @@ impl SqliteFile {
         let mut connection = self.options.connect().await?;
         assert_durable(&mut connection).await?;
         Ok(connection)
+    }
+
+    /// One after the other: a slow one of before must not overtake the last one.
+    pub(super) fn write_mark(&self, mark: &Mark) -> Result<(), StoreError> {
+        let mut is_over = self
+            .is_marked_for_good
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if !*is_over {
+            mark.write(self.path())?;
+            *is_over = mark.log == Log::FoldedIn;
+        }
+        Ok(())
     }
 
     fn reader_options(&self) -> SqliteConnectOptions {
@@ -122,24 +140,19 @@ impl SqliteFile {
         std::fs::metadata(log_file(self.path())).map_or(0, |log| log.len())
     }
 
-    /// The last connection that may write, when it closes, folds the log in and removes it.
+    /// Folds the log in and removes it. If that fails, or is broken off, the log stays, and so does the mark that wants it.
     pub(super) async fn fold_in_log(&self) -> Result<(), StoreError> {
         let mut connection = self.connect_writer().await?;
         let mark = Mark::of(&mut connection, Log::FoldedIn).await?;
-        if let Some(anchor) = self.anchor.lock().await.take() {
-            anchor.close().await?;
+        let is_folded_in = truncate_log(&mut connection).await?;
+        if is_folded_in {
+            self.write_mark(&mark)?;
+            // From here on the last connection that may write removes the log when it closes.
+            if let Some(anchor) = self.anchor.lock().await.take() {
+                ManuallyDrop::into_inner(anchor).close().await?;
+            }
         }
-        let folded_in = truncate_log(&mut connection).await;
-        // The log is not needed from here on, and after the next line it is gone.
-        let is_marked = matches!(folded_in, Ok(true));
-        if is_marked {
-            mark.write(self.path())?;
-        }
-        connection.close().await?;
-        if !is_marked && !log_file(self.path()).exists() {
-            mark.write(self.path())?;
-        }
-        folded_in.map(drop)
+        Ok(connection.close().await?)
     }
 }
 
