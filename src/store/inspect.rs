@@ -188,9 +188,14 @@ fn lock_holder(file: &Path) -> Option<u32> {
         rustix::fs::major(device),
         rustix::fs::minor(device)
     );
-    let locks = fs::read_to_string("/proc/locks").ok()?;
-    locks.lines().find_map(|line| holder(line, &name))
+    (0..LOOKS).find_map(|_| {
+        let locks = fs::read_to_string("/proc/locks").ok()?;
+        locks.lines().find_map(|line| holder(line, &name))
+    })
 }
+
+/// The list is handed out in pieces: while many others come and go, one that stays may be missed.
+const LOOKS: usize = 4;
 
 /// A line such as `3: FLOCK  ADVISORY  WRITE 2406 fe:00:10010675 0 EOF`.
 fn holder(line: &str, name: &str) -> Option<u32> {
