@@ -40,6 +40,8 @@ struct Counters {
     entries: Counter,
     commit_seconds: Histogram,
     clock_difference: Gauge,
+    /// A family without labels: without a file there is no series.
+    free_bytes: Family<[(String, String); 0], Gauge>,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +78,8 @@ pub enum SubmitEnd {
     Unknown,
     Replayed,
     Invalid,
+    /// The store is nearly full.
+    NoRoom,
 }
 
 /// How a poll ended.
@@ -137,6 +141,11 @@ impl Counters {
             "By how much the system's clock is ahead of this process's time",
             self.clock_difference.clone(),
         );
+        registry.register(
+            "store_free_bytes",
+            "Room that is left on the disk of a SQLite store",
+            self.free_bytes.clone(),
+        );
     }
 }
 
@@ -156,6 +165,7 @@ impl Metrics {
             entries: Counter::default(),
             commit_seconds: Histogram::new(COMMIT_SECONDS),
             clock_difference: Gauge::default(),
+            free_bytes: Family::default(),
         };
         let registry = &mut counters.registry;
         registry.register(
@@ -265,6 +275,7 @@ impl Metrics {
                 SubmitEnd::Unknown => "unknown",
                 SubmitEnd::Replayed => "replayed",
                 SubmitEnd::Invalid => "invalid",
+                SubmitEnd::NoRoom => "no_room",
             },
         );
     }
@@ -286,6 +297,12 @@ impl Metrics {
         self.0.batches.inc();
         self.0.entries.inc_by(entries as u64);
         self.0.commit_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Of a SQLite store.
+    pub fn store_free_bytes(&self, bytes: u64) {
+        let gauge = self.0.free_bytes.get_or_create(&[]);
+        gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Everything in the text format of OpenMetrics.

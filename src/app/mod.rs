@@ -2,6 +2,7 @@
 
 mod parts;
 mod settings;
+mod store_workers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::CONFIGURATION;
 use crate::workers::reconciler::Reconciler;
 use parts::{Parts, finish};
+use store_workers::StoreWorkers;
 
 /// Certificates are looked at this often, whether or not somebody says that they changed.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(5);
@@ -106,6 +108,9 @@ impl App {
             metrics.clone(),
         );
         let recorder_worker = recorder_worker.with_bounds(settings::quarantine_bounds(&config));
+        let min_free = config.store.min_free.as_u64();
+        let failed = recorder.failed();
+        store.look_at_space(min_free, &metrics, failed).await;
         let public = settings::bind("public.listen", config.public.listen)?;
         let internal = settings::bind("internal.listen", config.internal.listen)?;
         let reload = Arc::new(Notify::new());
@@ -209,7 +214,13 @@ impl App {
         let gate = Gate::new(self.config.internal.api_keys.clone());
         let internal = internal::router(self.internal_state(parts), &gate);
         let reconciler = self.reconciler();
-        self.start_store_workers(parts);
+        let store = StoreWorkers {
+            store: Arc::clone(&self.store),
+            failed: self.recorder.failed().clone(),
+            metrics: self.metrics.clone(),
+            min_free: self.config.store.min_free.as_u64(),
+        };
+        store.start(parts);
         let recording = self.recorder_worker.run(parts.recorder_stop.clone());
         parts.run(
             "the recorder",
@@ -240,18 +251,6 @@ impl App {
             let watching = tls.watch(CERTIFICATE_INTERVAL, self.reload, stop.clone());
             parts.run("the certificate watch", &parts.workers, stop, watching);
         }
-    }
-
-    /// They end with the recorder, not with the listeners: what these still bring is to be folded in too.
-    fn start_store_workers(&self, parts: &Parts) {
-        let stop = &parts.recorder_stop;
-        let (store, failed) = (Arc::clone(&self.store), self.recorder.failed().clone());
-        let (waking, stopping) = (Arc::clone(&store), stop.clone());
-        let listening = async move { waking.listen(stopping).await };
-        parts.run("the wake-up listener", &parts.workers, stop, listening);
-        let stopping = stop.clone();
-        let checkpoints = async move { store.run_checkpoints(failed, stopping).await };
-        parts.run("the checkpointer", &parts.workers, stop, checkpoints);
     }
 
     fn public_state(&self) -> PublicState {

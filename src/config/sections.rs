@@ -163,6 +163,7 @@ pub struct StoreConfig {
     #[serde(serialize_with = "units::without_password")]
     pub url: String,
     pub password_file: Option<PathBuf>,
+    pub min_free: ByteSize,
 }
 
 impl Default for StoreConfig {
@@ -170,6 +171,7 @@ impl Default for StoreConfig {
         Self {
             url: "sqlite:data/receiver.db".into(),
             password_file: None,
+            min_free: ByteSize::kib(64 * 1024),
         }
     }
 }
@@ -180,6 +182,7 @@ impl fmt::Debug for StoreConfig {
         f.debug_struct("StoreConfig")
             .field("url", &url)
             .field("password_file", &self.password_file)
+            .field("min_free", &self.min_free)
             .finish()
     }
 }

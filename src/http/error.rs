@@ -270,6 +270,19 @@ impl ApiError {
         error
     }
 
+    /// Refused early, so that callbacks can still be recorded.
+    pub fn store_nearly_full() -> Self {
+        let message = "the receiver's disk is nearly full, and what is left is kept for callbacks; nothing was sent to EvoLink";
+        let mut error = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "store_nearly_full",
+            "api_error",
+            message,
+        );
+        error.retry_after_seconds = Some(5);
+        error
+    }
+
     /// A fault of ours. Says nothing of what EvoLink was sent: that is not known.
     pub fn internal() -> Self {
         let message =

@@ -40,6 +40,10 @@ pub async fn create(
             return Err(error);
         }
     };
+    if state.store.is_nearly_full() {
+        state.metrics.submit_ended(SubmitEnd::NoRoom);
+        return Err(ApiError::store_nearly_full());
+    }
     // To its end on a worker of its own: a client that hangs up must not leave a submit half recorded.
     let submits = state.submits.clone();
     let running = async move { submission.run(&state).await };

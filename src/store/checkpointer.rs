@@ -11,7 +11,7 @@ use tracing::{error, warn};
 
 use super::sqlite::SqliteFile;
 use super::writer::Writer;
-use super::{Database, Store, StoreError};
+use super::{Database, Store, StoreError, mark};
 
 /// Often while there is something to fold in, so that there is little to do each time.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -27,6 +27,8 @@ const LOG_BYTES_MAX: u64 = 32 * 1024 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct WriteAheadLog {
     written: Notify,
+    /// The same, for the high-water mark.
+    unmarked: Notify,
 }
 
 impl WriteAheadLog {
@@ -34,6 +36,12 @@ impl WriteAheadLog {
     async fn next(&self) {
         self.written.notified().await;
         sleep(INTERVAL).await;
+    }
+
+    /// Returns when it is time to write the next high-water mark.
+    pub(super) async fn next_mark(&self) {
+        self.unmarked.notified().await;
+        sleep(mark::INTERVAL).await;
     }
 }
 
@@ -51,6 +59,8 @@ impl Store {
                     failed.cancel();
                     return stop.cancelled().await;
                 }
+                // There is room now, and may be nobody who writes.
+                Err(error) if self.give_way(&error).await => self.log.written.notify_one(),
                 Err(error) => {
                     warn!(error = %error, "no checkpoint was made; the write-ahead log grows until one is");
                     stop.run_until_cancelled(sleep(BACK_OFF)).await;
@@ -74,6 +84,7 @@ impl Store {
     /// After each transaction of the recorder, on its connection.
     pub(super) async fn after_commit(&self, writer: &mut Writer) -> Result<(), StoreError> {
         self.log.written.notify_one();
+        self.log.unmarked.notify_one();
         let (Writer::Sqlite(connection), Database::Sqlite(file)) = (writer, &self.database) else {
             return Ok(());
         };

@@ -67,6 +67,7 @@ impl StoreError {
 /// SQLite's primary result codes, <https://www.sqlite.org/rescode.html>.
 mod sqlite {
     pub const IOERR: i32 = 10;
+    pub const IOERR_SHMSIZE: i32 = 4874;
     pub const CORRUPT: i32 = 11;
     pub const FULL: i32 = 13;
     pub const NOTADB: i32 = 26;
@@ -95,6 +96,10 @@ impl From<sqlx::Error> for StoreError {
 fn of_sqlite(error: &dyn DatabaseError) -> Option<StoreError> {
     let extended: i32 = error.code()?.parse().ok()?;
     let message = || error.message().to_owned();
+    if extended == sqlite::IOERR_SHMSIZE {
+        // The log's index cannot grow: on a full disk SQLite calls that a failed write. It holds nothing that must last.
+        return Some(StoreError::Full);
+    }
     match extended & 0xff {
         sqlite::FULL => Some(StoreError::Full),
         sqlite::IOERR => Some(StoreError::DiskFailed(message())),

@@ -1,6 +1,7 @@
 //! A look at a store without touching it, for `check`: no file is made, no lock is taken, no write-ahead log is folded in.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -9,10 +10,12 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
-use super::StoreError;
+use super::files::{lock_file, log_file};
 use super::is_postgres;
 use super::postgres::{self, PostgresServer, careless_settings};
-use super::sqlite::{self, connect_options, lock_file};
+use super::room::{Reserve, Room};
+use super::sqlite::{self, connect_options};
+use super::{StoreError, ballast, mark};
 
 /// What there is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +40,42 @@ pub enum Inspected {
         /// Settings by which the server does not wait for its disk.
         careless: Vec<&'static str>,
     },
+}
+
+/// How much room there is for a SQLite store, and how much there should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoomFound {
+    pub free_bytes: u64,
+    pub wanted_bytes: u64,
+    /// Submits would be refused.
+    pub is_short: bool,
+}
+
+impl RoomFound {
+    /// Of the file system that has `folder`, for the store in `database`.
+    pub fn of(database: &Path, folder: &Path, min_free: u64) -> io::Result<Self> {
+        let room = Room::of(folder)?;
+        let reserve = Reserve::of(&room, min_free);
+        let has_ballast = ballast::is_there(database);
+        Ok(Self {
+            free_bytes: room.free_bytes,
+            wanted_bytes: reserve.bytes_wanted(has_ballast),
+            is_short: reserve.is_short(&room, has_ballast, false),
+        })
+    }
+}
+
+impl Inspected {
+    /// Of a SQLite store.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Absent { path }
+            | Self::InUse { path, .. }
+            | Self::Empty { path, .. }
+            | Self::Known { path, .. } => Some(path),
+            Self::Server { .. } => None,
+        }
+    }
 }
 
 /// # Errors
@@ -80,6 +119,7 @@ async fn inspect_server(url: &str) -> Result<Inspected, StoreError> {
 async fn inspect_file(url: &str) -> Result<Inspected, StoreError> {
     let path = connect_options(url)?.get_filename().to_owned();
     if !path.try_exists().unwrap_or(true) {
+        mark::check_files(&path)?;
         return Ok(Inspected::Absent { path });
     }
     access(&path, Access::READ_OK | Access::WRITE_OK).map_err(|error| StoreError::CannotOpen {
@@ -89,6 +129,7 @@ async fn inspect_file(url: &str) -> Result<Inspected, StoreError> {
     if let Some(process) = lock_holder(&lock_file(&path)) {
         return Ok(Inspected::InUse { path, process });
     }
+    mark::check_files(&path)?;
     // Immutable, because even a reader makes and changes the files beside a database in WAL mode.
     let options = SqliteConnectOptions::new()
         .filename(&path)
@@ -134,9 +175,7 @@ async fn schema(connection: &mut SqliteConnection) -> Result<Option<i64>, sqlx::
 }
 
 fn has_log(database: &Path) -> bool {
-    let mut log = database.as_os_str().to_owned();
-    log.push("-wal");
-    fs::metadata(PathBuf::from(log)).is_ok_and(|log| log.len() > 0)
+    fs::metadata(log_file(database)).is_ok_and(|log| log.len() > 0)
 }
 
 /// Who holds the lock on `file`, by the kernel's own list: to try the lock, and be it for an instant, could turn away a
@@ -149,9 +188,14 @@ fn lock_holder(file: &Path) -> Option<u32> {
         rustix::fs::major(device),
         rustix::fs::minor(device)
     );
-    let locks = fs::read_to_string("/proc/locks").ok()?;
-    locks.lines().find_map(|line| holder(line, &name))
+    (0..LOOKS).find_map(|_| {
+        let locks = fs::read_to_string("/proc/locks").ok()?;
+        locks.lines().find_map(|line| holder(line, &name))
+    })
 }
+
+/// The list is handed out in pieces: while many others come and go, one that stays may be missed.
+const LOOKS: usize = 4;
 
 /// A line such as `3: FLOCK  ADVISORY  WRITE 2406 fe:00:10010675 0 EOF`.
 fn holder(line: &str, name: &str) -> Option<u32> {

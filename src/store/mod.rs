@@ -31,11 +31,16 @@ pub mod reads;
 pub mod wake;
 
 // The database itself.
+mod ballast;
 pub mod callback_keys;
 pub mod checkpointer;
 pub mod error;
+mod files;
 pub mod inspect;
+pub mod mark;
 mod postgres;
+mod room;
+pub mod space;
 mod sqlite;
 
 use std::time::Duration;
@@ -46,6 +51,7 @@ use tracing::warn;
 
 use checkpointer::WriteAheadLog;
 pub use error::StoreError;
+use space::Space;
 use wake::Wake;
 use writer::Writer;
 
@@ -60,6 +66,7 @@ pub struct Store {
     database: Database,
     wake: Wake,
     log: WriteAheadLog,
+    space: Space,
 }
 
 /// What is there to connect to.
@@ -110,6 +117,7 @@ impl Store {
             database,
             wake: Wake::default(),
             log: WriteAheadLog::default(),
+            space: Space::default(),
         })
     }
 

@@ -28,7 +28,7 @@ const QUEUE_ENTRIES: usize = 4096;
 /// Entries in one transaction. While one commits, the next gathers by itself.
 const BATCH_ENTRIES_MAX: usize = 1024;
 
-/// How often a batch is tried that other recorders get in the way of.
+/// How often a batch is tried that other recorders get in the way of, or for which room was made on a full disk.
 const BATCH_TRIES: u32 = 3;
 
 /// The way to the recorder. Cheap to clone.
@@ -158,7 +158,7 @@ impl RecorderWorker {
         self.follow_up().await;
     }
 
-    /// One transaction; tried again if another recorder's was in its way.
+    /// One transaction; tried again if what was in its way is gone.
     async fn record_batch(&mut self, jobs: &[Job]) -> Result<Vec<Receipt>, StoreError> {
         let entries: Vec<&Entry> = jobs.iter().map(|job| &job.entry).collect();
         let mut tries = 1;
@@ -174,8 +174,9 @@ impl RecorderWorker {
                 Err(error) => {
                     // Nothing may be written into what this connection may have left open.
                     self.disconnect().await;
-                    let again = matches!(error, StoreError::Contended(_)) && tries < BATCH_TRIES;
-                    if !again {
+                    let is_contended = matches!(error, StoreError::Contended(_));
+                    let is_over = is_contended || self.store.give_way(&error).await;
+                    if !(is_over && tries < BATCH_TRIES) {
                         return Err(error);
                     }
                     tries += 1;

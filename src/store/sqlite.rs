@@ -1,18 +1,22 @@
-//! SQLite: the lock against a second process, the pragmas that make a commit durable, the schema.
+//! SQLite: the pragmas that make a commit durable, the schema.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::mem::ManuallyDrop;
+use std::path::Path;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{self, Arc, PoisonError};
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqlitePool};
+use sqlx::{ConnectOptions as _, Connection as _, SqlitePool};
+use tokio::sync::Mutex;
 
-use super::StoreError;
+use super::files::{cannot_open, folder_of, lock, log_file, make_file, sync_folder};
+use super::mark::{self, Log, Mark};
+use super::{StoreError, ballast};
 
 /// SQLite from 3.7.0 to 3.51.2 can corrupt a write-ahead log when two connections write and checkpoint at once.
 const VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
@@ -39,6 +43,11 @@ pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 #[derive(Clone, Debug)]
 pub(super) struct SqliteFile {
     options: SqliteConnectOptions,
+    /// Reads, and keeps SQLite from removing the log between two connections that write: the mark says that it is there. Never
+    /// closed but on purpose, so that nothing that ends in disorder ends with it first.
+    anchor: Arc<Mutex<Option<ManuallyDrop<SqliteConnection>>>>,
+    /// Whether the last mark is written: the one that wants no log.
+    is_marked_for_good: Arc<sync::Mutex<bool>>,
     /// Lets go of the file when the last clone is dropped.
     _lock: Arc<File>,
 }
@@ -54,45 +63,104 @@ pub(super) async fn open(url: &str) -> Result<(SqlitePool, SqliteFile), StoreErr
     std::fs::create_dir_all(&folder).map_err(|error| cannot_open(&path, &error))?;
     let file = SqliteFile {
         _lock: Arc::new(lock(&path)?),
-        options: options.create_if_missing(true),
+        options: options.create_if_missing(false),
+        anchor: Arc::default(),
+        is_marked_for_good: Arc::default(),
     };
-    let mut connection = file
-        .connect_writer()
-        .await
-        .map_err(|error| cannot_open_database(&path, error))?;
-    MIGRATIONS
-        .run(&mut connection)
-        .await
-        .map_err(migration_error)?;
-    // The file's name must survive a power cut as surely as its content.
-    sync_folder(&folder).map_err(|error| cannot_open(&path, &error))?;
-    let pool = readers(file.options.clone()).await?;
-    connection.close().await?;
+    let mark = mark::check_files(&path)?;
+    // SQLite would make it readable for all; its log and its index get the mode of the database.
+    make_file(&path).map_err(|error| cannot_open(&path, &error))?;
+    let pool = match file.prepare(&folder, mark).await {
+        Err(StoreError::Full) if ballast::remove(&path) => file.prepare(&folder, mark).await,
+        prepared => prepared,
+    }?;
     Ok((pool, file))
 }
 
 impl SqliteFile {
+    /// Brings the schema up to date, and opens the database for those who read.
+    async fn prepare(&self, folder: &Path, mark: Option<Mark>) -> Result<SqlitePool, StoreError> {
+        let path = self.path();
+        let open_error = |error: sqlx::Error| cannot_open_database(path, error.into());
+        if let Some(mark) = mark {
+            // By one that cannot write: what is refused is left as it was found.
+            let mut reader = self.reader_options().connect().await.map_err(open_error)?;
+            mark.check_rows(path, &mut reader).await?;
+            reader.close().await?;
+        }
+        let mut connection = self
+            .connect_writer()
+            .await
+            .map_err(|error| cannot_open_database(path, error))?;
+        MIGRATIONS
+            .run(&mut connection)
+            .await
+            .map_err(migration_error)?;
+        // The files' names must survive a power cut as surely as their content.
+        sync_folder(folder).map_err(|error| cannot_open(path, &error))?;
+        let mut anchor = self.reader_options().connect().await?;
+        let mark = Mark::of(&mut anchor, Log::Needed).await?;
+        *self.anchor.lock().await = Some(ManuallyDrop::new(anchor));
+        self.write_mark(&mark)?;
+        let pool = readers(self.reader_options()).await?;
+        connection.close().await?;
+        Ok(pool)
+    }
+
     pub(super) async fn connect_writer(&self) -> Result<SqliteConnection, StoreError> {
         let mut connection = self.options.connect().await?;
         assert_durable(&mut connection).await?;
         Ok(connection)
     }
 
-    /// How long the write-ahead log is, or `LOG_BYTES_KEPT` if it is shorter.
-    pub(super) fn log_bytes(&self) -> u64 {
-        let mut log = self.options.get_filename().as_os_str().to_owned();
-        log.push("-wal");
-        std::fs::metadata(log).map_or(0, |log| log.len())
+    /// One after the other: a slow one of before must not overtake the last one.
+    pub(super) fn write_mark(&self, mark: &Mark) -> Result<(), StoreError> {
+        let mut is_over = self
+            .is_marked_for_good
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if !*is_over {
+            mark.write(self.path())?;
+            *is_over = mark.log == Log::FoldedIn;
+        }
+        Ok(())
     }
 
-    /// The last connection that may write, when it closes, folds the log in and removes it.
+    fn reader_options(&self) -> SqliteConnectOptions {
+        let options = self.options.clone();
+        options.read_only(true).pragma("query_only", "on")
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.options.get_filename()
+    }
+
+    /// How long the write-ahead log is, or `LOG_BYTES_KEPT` if it is shorter.
+    pub(super) fn log_bytes(&self) -> u64 {
+        std::fs::metadata(log_file(self.path())).map_or(0, |log| log.len())
+    }
+
+    /// Folds the log in and removes it. If that fails, or is broken off, the log stays, and so does the mark that wants it.
     pub(super) async fn fold_in_log(&self) -> Result<(), StoreError> {
         let mut connection = self.connect_writer().await?;
-        connection
-            .execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            .await?;
+        let mark = Mark::of(&mut connection, Log::FoldedIn).await?;
+        let is_folded_in = truncate_log(&mut connection).await?;
+        if is_folded_in {
+            self.write_mark(&mark)?;
+            // From here on the last connection that may write removes the log when it closes.
+            if let Some(anchor) = self.anchor.lock().await.take() {
+                ManuallyDrop::into_inner(anchor).close().await?;
+            }
+        }
         Ok(connection.close().await?)
     }
+}
+
+/// Whether nothing of the log is left.
+async fn truncate_log(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
+    const SQL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+    let (busy, _, _): (i64, i64, i64) = sqlx::query_as(SQL).fetch_one(connection).await?;
+    Ok(busy == 0)
 }
 
 /// Where the database of `url` lies.
@@ -120,12 +188,7 @@ async fn readers(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Erro
     SqlitePoolOptions::new()
         .max_connections(READERS)
         .acquire_timeout(BUSY_TIMEOUT)
-        .connect_with(
-            options
-                .create_if_missing(false)
-                .read_only(true)
-                .pragma("query_only", "on"),
-        )
+        .connect_with(options)
         .await
 }
 
@@ -160,49 +223,6 @@ fn unusable(reason: String) -> sqlx::Error {
 fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
     let mut parts = text.split('.').map(|part| part.parse().ok());
     Some((parts.next()??, parts.next()??, parts.next()??))
-}
-
-/// The file whose lock says that the store is in use.
-pub(super) fn lock_file(database: &Path) -> PathBuf {
-    let mut path = database.as_os_str().to_owned();
-    path.push(".lock");
-    path.into()
-}
-
-/// Takes the lock that keeps a second process off this store; the system lets go of it when the process ends, however.
-fn lock(database: &Path) -> Result<File, StoreError> {
-    let path = lock_file(database);
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(|error| cannot_open(&path, &error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
-            path: database.display().to_string(),
-        }),
-        Err(TryLockError::Error(error)) => Err(cannot_open(&path, &error)),
-    }
-}
-
-fn folder_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
-    }
-}
-
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-fn cannot_open(path: &Path, error: &std::io::Error) -> StoreError {
-    StoreError::CannotOpen {
-        path: path.display().to_string(),
-        reason: error.to_string(),
-    }
 }
 
 fn cannot_open_database(path: &Path, error: StoreError) -> StoreError {

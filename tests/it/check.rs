@@ -148,6 +148,8 @@ async fn a_store_is_judged_without_being_opened_by_us() {
         place.store().await,
         "ok      store.url: receiver.db: will be made"
     );
+    let room = place.finding("store.min_free").await;
+    assert!(room.ends_with(" MiB are free"), "{room}");
     let store = Store::open(&place.config.store.url).await.unwrap();
     let in_use = format!(
         "ok      store.url: receiver.db: in use by process {}",
@@ -169,12 +171,21 @@ async fn a_store_is_judged_without_being_opened_by_us() {
         place.store().await,
         "ok      store.url: receiver.db: schema 1"
     );
+    fs::set_permissions(place.database(), fs::Permissions::from_mode(0o644)).unwrap();
+    let open = place.store().await;
+    assert!(
+        open.ends_with(
+            "warning store.url: receiver.db: others may read it, prompts and all: mode 644"
+        ),
+        "{open}"
+    );
 }
 
 #[tokio::test]
 async fn a_store_that_would_stop_the_start_is_an_error() {
     let place = Place::new();
     fs::write(place.database(), "").unwrap();
+    fs::set_permissions(place.database(), fs::Permissions::from_mode(0o600)).unwrap();
     let nothing = place.store().await;
     assert!(
         nothing.starts_with("warning store.url: receiver.db: a database with nothing"),

@@ -1,6 +1,7 @@
 //! `check`: what is wrong with a service's configuration and surroundings, one line a finding, without side effects.
 
 mod certificate;
+mod room;
 mod surroundings;
 
 use std::io::Write;

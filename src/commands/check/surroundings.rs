@@ -9,6 +9,7 @@ use rustix::fs::{Access, access};
 use secrecy::ExposeSecret as _;
 
 use super::certificate::certificate;
+use super::room::room;
 use super::{failed, found};
 use crate::clock::Clock;
 use crate::config::{Config, Finding, Level};
@@ -42,14 +43,18 @@ pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
     findings.extend(certificate(&config.public, clock));
     findings.push(system_roots());
     match store {
-        Some(Ok(inspected)) => findings.extend(store_findings(inspected)),
+        Some(Ok(inspected)) => {
+            let file = inspected.file().map(Path::to_owned);
+            findings.extend(store_findings(inspected));
+            findings.extend(file.iter().flat_map(|file| room(&config.store, file)));
+        }
         Some(Err(error)) => findings.push(found(Level::Error, STORE, error.to_string())),
         None => {}
     }
     findings
 }
 
-const STORE: &str = "store.url";
+pub(super) const STORE: &str = "store.url";
 
 fn clock_finding(clock: &Clock) -> Finding {
     let now = clock.now();
@@ -177,7 +182,7 @@ fn not_made(key: &str, file: &Path, folder: &Path, reason: &str) -> Finding {
 }
 
 /// The first one on the way up that is there; those below it are made by the start.
-fn nearest_folder(file: &Path) -> PathBuf {
+pub(super) fn nearest_folder(file: &Path) -> PathBuf {
     let mut folders = file.ancestors().skip(1);
     let there = folders.find(|folder| folder.as_os_str().is_empty() || folder.exists());
     match there {

@@ -6,10 +6,15 @@ use std::time::{Duration, SystemTime};
 use evolink_receiver::domain::callback_token::{KeyRing, Subject};
 use evolink_receiver::domain::ids::SubmissionId;
 
+use tokio::time::{Instant, sleep};
+
 use super::{Desk, NOW, Submit};
 use crate::support::app::TestApp;
 
 const GUESSES: usize = 20_000;
+
+/// Far above any time under test: reaching it means that it will never happen.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Requests that one connection takes.
 const PER_CONNECTION: usize = 100;
@@ -27,18 +32,24 @@ fn files(app: &TestApp) -> Vec<(u64, SystemTime)> {
     paths.iter().map(|path| look(path).unwrap()).collect()
 }
 
-/// `files` once the checkpoint that follows the last record is done: when two looks apart from each other see the same.
+/// `files` once the log is folded in to its end, by whomever: then nobody has anything to write until something is recorded.
 async fn files_at_rest(app: &TestApp) -> Vec<(u64, SystemTime)> {
-    let mut last = files(app);
-    for _ in 0..100 {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        let now = files(app);
-        if now == last {
-            return now;
-        }
-        last = now;
+    if app.store.file().is_none() {
+        return Vec::new();
     }
-    panic!("the database never came to rest");
+    let database = app.database().await;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let fold_in = database.try_rows("PRAGMA wal_checkpoint(PASSIVE)", &[]);
+        let rows: Vec<(i64, i64, i64)> = fold_in.await.unwrap();
+        // Busy, if the receiver is folding it in.
+        if matches!(rows[..], [(0, written, folded_in)] if written == folded_in) {
+            database.close().await;
+            return files(app);
+        }
+        assert!(Instant::now() < deadline, "the log is not folded in");
+        sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// The `n`th guess. All are wrong, in ten different ways.

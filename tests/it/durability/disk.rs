@@ -15,10 +15,11 @@ use crate::support::needs::{self, Root};
 const POWER_CUT: &str = "import fcntl, os, struct, sys
 fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
 
-/// An ext4 file system in an image file, mounted.
+/// A file system of its own, mounted.
 pub struct Disk {
     namespace: Namespace,
-    image: PathBuf,
+    /// The arguments of `mount` for it.
+    source: Vec<OsString>,
     mount_point: PathBuf,
 }
 
@@ -30,22 +31,81 @@ struct Namespace {
 impl Disk {
     /// A fresh disk and a receiver's place on it. `None`, said in one line, where this machine cannot do that.
     pub fn with_place(size: &str) -> Option<(Self, Place)> {
-        let tools = ["mkfs.ext4", "mount", "unshare", "nsenter", "python3"];
-        if !needs::are_met(Root::Needed, &tools) {
+        if !needs::are_met(Root::Needed, &["mkfs.ext4"]) {
             return None;
         }
         let scratch = tempfile::tempdir().unwrap();
+        let image = scratch.path().join("image");
+        run(Command::new("truncate").args(["-s", size]).arg(&image)).unwrap();
+        run(Command::new("mkfs.ext4").arg("-q").arg(&image)).unwrap();
+        // What the kernel finds wrong with it makes it read-only under open files.
+        let options = "loop,errors=remount-ro";
+        Self::mounted(scratch, vec!["-o".into(), options.into(), image.into()])
+    }
+
+    /// The same in memory, with so many files at most.
+    pub fn with_place_for_files(size: &str, files: u32) -> Option<(Self, Place)> {
+        let options = format!("size={size},nr_inodes={files}");
+        let source = ["-t", "tmpfs", "-o", &options, "tmpfs"].map(OsString::from);
+        Self::mounted(tempfile::tempdir().unwrap(), source.to_vec())
+    }
+
+    /// An ext4 file system of `size` on a device that has only room for `memory`: beyond it, writes that were accepted fail when
+    /// they are synced.
+    pub fn with_place_on_scarce_memory(size: &str, memory: &str) -> Option<(Self, Place)> {
+        if !needs::are_met(Root::Needed, &["mkfs.ext4", "mount", "unshare", "nsenter"]) {
+            return None;
+        }
+        let scratch = tempfile::tempdir().unwrap();
+        let device = scratch.path().join("device");
+        std::fs::create_dir(&device).unwrap();
+        let namespace = Namespace::new();
+        let mut mount = namespace.command("mount");
+        let options = format!("size={memory}");
+        run(mount
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(&device))
+        .unwrap();
+        let image = device.join("image");
+        let mut truncate = namespace.command("truncate");
+        run(truncate.args(["-s", size]).arg(&image)).unwrap();
+        let mut mkfs = namespace.command("mkfs.ext4");
+        run(mkfs.args(["-q", "-J", "size=4"]).arg(&image)).unwrap();
+        let options = "loop,errors=remount-ro";
+        let source = vec!["-o".into(), options.into(), image.into()];
+        Self::mounted_in(namespace, scratch, source)
+    }
+
+    /// The memory under `with_place_on_scarce_memory` grows.
+    pub fn grow_memory(&self, memory: &str) {
+        let device = self.mount_point.with_file_name("device");
+        let mut mount = self.namespace.command("mount");
+        let options = format!("remount,size={memory}");
+        run(mount.args(["-o", &options]).arg(device)).unwrap();
+    }
+
+    fn mounted(scratch: TempDir, source: Vec<OsString>) -> Option<(Self, Place)> {
+        let tools = ["mount", "unshare", "nsenter", "python3"];
+        if !needs::are_met(Root::Needed, &tools) {
+            return None;
+        }
+        Self::mounted_in(Namespace::new(), scratch, source)
+    }
+
+    fn mounted_in(
+        namespace: Namespace,
+        scratch: TempDir,
+        source: Vec<OsString>,
+    ) -> Option<(Self, Place)> {
         let mount_point = scratch.path().join("disk");
         std::fs::create_dir(&mount_point).unwrap();
         let disk = Self {
-            namespace: Namespace::new(),
-            image: scratch.path().join("image"),
+            namespace,
+            source,
             mount_point,
         };
-        run(Command::new("truncate").args(["-s", size]).arg(&disk.image)).unwrap();
-        run(Command::new("mkfs.ext4").arg("-q").arg(&disk.image)).unwrap();
         if let Err(reason) = disk.try_mount() {
-            needs::skip(&format!("a loop device cannot be mounted here: {reason}"));
+            needs::skip(&format!("a disk cannot be mounted here: {reason}"));
             return None;
         }
         let place = disk.place(scratch);
@@ -61,10 +121,30 @@ impl Disk {
         )
     }
 
+    /// How the receiver sees a file of it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.mount_point.join(name)
+    }
+
     /// Pulls the plug: nothing reaches the disk any more, and what only the system's memory held never will.
     pub fn cut_power(&self) {
         let mut python = self.namespace.command("python3");
         run(python.args(["-c", POWER_CUT]).arg(&self.mount_point)).unwrap();
+    }
+
+    /// Has the kernel find a fault in the file system: it is read-only from now on, under all files that are open.
+    pub fn turn_read_only(&self) {
+        let mounts = format!("/proc/{}/mounts", self.namespace.holder.id());
+        let mounts = std::fs::read_to_string(mounts).unwrap();
+        let mount_point = self.mount_point.display().to_string();
+        let of_disk = |line: &&str| line.split(' ').nth(1) == Some(&mount_point);
+        let line = mounts.lines().find(of_disk).expect("it is mounted");
+        let device = line
+            .split(' ')
+            .next()
+            .and_then(|path| path.strip_prefix("/dev/"));
+        let trigger = format!("/sys/fs/ext4/{}/trigger_fs_error", device.unwrap());
+        std::fs::write(trigger, "1").unwrap();
     }
 
     /// Plugs it in again. No process may hold a file of it.
@@ -75,9 +155,7 @@ impl Disk {
 
     fn try_mount(&self) -> Result<(), String> {
         let mut mount = self.namespace.command("mount");
-        run(mount
-            .args(["-o", "loop"])
-            .args([&self.image, &self.mount_point]))
+        run(mount.args(&self.source).arg(&self.mount_point))
     }
 }
 

@@ -20,6 +20,10 @@ impl FailingSync {
         let report = place.data().join("strace");
         let mut strace = Command::new("strace")
             .args(["-f", "-e", "trace=fsync,fdatasync"])
+            .arg("-P")
+            .arg(place.database())
+            .arg("-P")
+            .arg(place.database().with_extension("db-wal"))
             .arg(format!("--inject=fsync,fdatasync:error=EIO:when={which}"))
             .args(["-p", &pid.to_string()])
             .stdout(Stdio::null())

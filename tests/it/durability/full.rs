@@ -1,16 +1,25 @@
-//! The disk fills up (I5): callbacks are told to come again, reads work, and when there is room again callbacks are
-//! recorded by the same process.
+//! The disk fills up (I5): submits are refused first, then callbacks are told to come again, reads work, and when there is
+//! room again all is recorded by the same process.
 
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use rustix::fs::statvfs;
 use tokio::time::{Instant, sleep};
 
 use super::check;
 use super::disk::Disk;
 use super::load::Load;
 use super::receiver::{PATIENCE, Place, Receiver};
+
+/// How much a filler grows at once.
+const STEP_BYTES: usize = 64 * 1024;
+
+const NEARLY_FULL: (u16, &str) = (503, "store_nearly_full");
+
+/// It got as far as EvoLink, which is not there.
+const TAKEN: (u16, &str) = (503, "evolink_unreachable");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_heals_without_a_restart_and_loses_nothing() {
@@ -29,7 +38,7 @@ async fn a_full_disk_heals_without_a_restart_and_loses_nothing() {
         let mut large_ones = fill_by_callbacks(&receiver, round).await;
         // Under load from many at once it stays so.
         let running = load.start(&receiver);
-        sleep(std::time::Duration::from_millis(300)).await;
+        running.sent(100).await;
         running.stop().await;
         assert_reads_work(&receiver, &known.task_id).await;
         assert!(receiver.is_running(), "{}", receiver.log_tail());
@@ -48,13 +57,140 @@ async fn a_full_disk_heals_without_a_restart_and_loses_nothing() {
     assert_eq!(receiver.ended().await.code(), Some(0));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn submits_are_refused_before_callbacks_and_taken_again_after_them() {
+    let Some((_disk, place)) = Disk::with_place("16M") else {
+        return;
+    };
+    let mut receiver = place.start().await;
+    let filler = place.data().join("filler");
+    for round in 1..=3 {
+        submit_is(&receiver, TAKEN).await;
+        ballast_is_there(&place).await;
+        // An eighth of 16 MiB is wanted; what is left still is enough for many callbacks.
+        fill_until(&filler, || free_bytes(place.data()) < 1_500_000);
+        submit_is(&receiver, NEARLY_FULL).await;
+        let body = format!(r#"{{"id":"task-beside-{round}","status":"processing"}}"#);
+        assert_eq!(receiver.callback(body).await, Some((200, None)));
+        assert_eq!(receiver.status("/readyz").await, Some(200));
+        assert!(ballast(&place).exists(), "it is for later");
+
+        fill(&filler);
+        let mut sent = fill_by_callbacks(&receiver, round).await;
+        assert!(!ballast(&place).exists(), "its room was given to callbacks");
+        submit_is(&receiver, NEARLY_FULL).await;
+        std::fs::remove_file(&filler).unwrap();
+        let start = Instant::now();
+        recorded_again(&receiver, &sent.pop().unwrap()).await;
+        submit_is(&receiver, TAKEN).await;
+        ballast_is_there(&place).await;
+        println!(
+            "round {round}: all is as before {:?} after there was room",
+            start.elapsed()
+        );
+        assert_kept(&place, &sent).await;
+    }
+    receiver.terminate();
+    assert_eq!(receiver.ended().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_files_left_submits_are_refused_and_callbacks_are_taken() {
+    let Some((_disk, place)) = Disk::with_place_for_files("16M", 20) else {
+        return;
+    };
+    let mut receiver = place.start().await;
+    for round in 1..=3 {
+        submit_is(&receiver, TAKEN).await;
+        let names = (0..20).map(|number| place.data().join(format!("filler-{number}")));
+        let fillers: Vec<PathBuf> = names
+            .take_while(|name| File::create(name).is_ok())
+            .collect();
+        assert!(fillers.len() < 20, "there are 20 files at most");
+        submit_is(&receiver, NEARLY_FULL).await;
+        let load = Load::new();
+        let running = load.start(&receiver);
+        running.reached(50).await;
+        running.stop().await;
+        for filler in fillers {
+            std::fs::remove_file(filler).unwrap();
+        }
+        let start = Instant::now();
+        submit_is(&receiver, TAKEN).await;
+        println!(
+            "round {round}: submits are taken {:?} after there was room",
+            start.elapsed()
+        );
+        let faults = check::faults(place.store(), &load.acknowledged()).await;
+        assert!(faults.is_empty(), "round {round}: {faults:#?}");
+    }
+    receiver.terminate();
+    assert_eq!(receiver.ended().await.code(), Some(0));
+}
+
+/// A start on a disk that is full but for the ballast.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ballast_is_enough_to_start_and_take_callbacks() {
+    let Some((_disk, place)) = Disk::with_place("16M") else {
+        return;
+    };
+    let mut receiver = place.start().await;
+    ballast_is_there(&place).await;
+    receiver.terminate();
+    assert_eq!(receiver.ended().await.code(), Some(0));
+    fill(&place.data().join("filler"));
+    let receiver = place.start().await;
+    assert!(!ballast(&place).exists(), "it was needed");
+    submit_is(&receiver, NEARLY_FULL).await;
+    let body = r#"{"id":"task-1","status":"processing"}"#;
+    assert_eq!(receiver.callback(body.to_owned()).await, Some((200, None)));
+}
+
 /// Writes until nothing more goes in, then the last bytes one page at a time.
 fn fill(path: &Path) {
-    let mut filler = File::create(path).unwrap();
-    for size in [64 * 1024, 4096, 1] {
+    let mut filler = File::options()
+        .create(true)
+        .append(true)
+        .open(path)
+        .unwrap();
+    for size in [STEP_BYTES, 4096, 1] {
         while filler.write_all(&vec![0x5a; size]).is_ok() {}
         // Delayed allocation may find more room, or less.
         let _ = filler.sync_all();
+    }
+}
+
+fn fill_until(path: &Path, is_enough: impl Fn() -> bool) {
+    let mut filler = File::create(path).unwrap();
+    while !is_enough() {
+        filler.write_all(&vec![0x5a; STEP_BYTES]).unwrap();
+        filler.sync_all().unwrap();
+    }
+}
+
+fn free_bytes(folder: &Path) -> u64 {
+    let found = statvfs(folder).unwrap();
+    found.f_bavail * found.f_frsize
+}
+
+fn ballast(place: &Place) -> PathBuf {
+    place.data().join("receiver.db.ballast")
+}
+
+async fn ballast_is_there(place: &Place) {
+    until("the ballast", async || ballast(place).exists()).await;
+}
+
+async fn submit_is(receiver: &Receiver, (status, code): (u16, &str)) {
+    let wanted = Some((status, code.to_owned()));
+    until(code, async || receiver.submit().await == wanted).await;
+}
+
+async fn until(what: &str, is_it: impl AsyncFn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_it().await {
+        assert!(Instant::now() < deadline, "it never came: {what}");
+        sleep(std::time::Duration::from_millis(10)).await;
     }
 }
 

@@ -24,6 +24,7 @@ pub struct Acknowledged {
 #[derive(Default)]
 pub struct Load {
     acknowledged: Arc<Mutex<Vec<Acknowledged>>>,
+    sent: Arc<AtomicU64>,
     senders: Vec<Arc<AtomicU64>>,
 }
 
@@ -32,6 +33,7 @@ pub struct Running {
     stop: Arc<AtomicBool>,
     acknowledged: Arc<Mutex<Vec<Acknowledged>>>,
     before: usize,
+    sent: Arc<AtomicU64>,
     senders: JoinSet<()>,
 }
 
@@ -39,6 +41,7 @@ impl Load {
     pub fn new() -> Self {
         Self {
             acknowledged: Arc::default(),
+            sent: Arc::default(),
             senders: (0..SENDERS).map(|_| Arc::default()).collect(),
         }
     }
@@ -56,10 +59,11 @@ impl Load {
         let stop = Arc::new(AtomicBool::new(false));
         let mut senders = JoinSet::new();
         for (number, next) in self.senders.iter().enumerate() {
-            let (next, log, stop) = (
+            let (next, log, stop, count) = (
                 Arc::clone(next),
                 Arc::clone(&self.acknowledged),
                 Arc::clone(&stop),
+                Arc::clone(&self.sent),
             );
             let targets = receivers.iter().cycle().skip(number);
             let targets = targets.take(receivers.len());
@@ -72,6 +76,7 @@ impl Load {
                     let callback = callback(number, next.load(Ordering::Relaxed));
                     let (http, url) = targets.next().expect("a receiver");
                     let sent = http.post(url).body(callback.body.clone()).send().await;
+                    count.fetch_add(1, Ordering::Relaxed);
                     if sent.is_ok_and(|answer| answer.status().is_success()) {
                         log.lock().unwrap().push(callback);
                         next.fetch_add(1, Ordering::Relaxed);
@@ -85,6 +90,7 @@ impl Load {
             stop,
             before: self.acknowledged.lock().unwrap().len(),
             acknowledged: Arc::clone(&self.acknowledged),
+            sent: Arc::clone(&self.sent),
             senders,
         }
     }
@@ -101,6 +107,16 @@ impl Running {
         let deadline = Instant::now() + PATIENCE;
         while self.count() < count {
             assert!(Instant::now() < deadline, "nothing is acknowledged");
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Waits until so many more were sent, however they were answered.
+    pub async fn sent(&self, count: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        let wanted = self.sent.load(Ordering::Relaxed) + count;
+        while self.sent.load(Ordering::Relaxed) < wanted {
+            assert!(Instant::now() < deadline, "nothing is answered");
             sleep(Duration::from_millis(1)).await;
         }
     }

@@ -2,19 +2,23 @@
 //! full disk, with one that fails. A client that logs every 2xx is the oracle.
 
 pub mod check;
+mod damage;
 mod disk;
+mod files;
 mod fsync;
 mod full;
 mod kill;
 pub mod load;
 mod log;
 mod power;
+mod read_only;
 pub mod receiver;
 mod recorder;
 mod schema;
 mod shadow;
 mod start;
 mod stop;
+mod sweep;
 
 /// How often a random story is told: as often as there is time for in each run, or in `./test --long`.
 pub fn rounds(normal: u32, long: u32) -> u32 {

@@ -2,9 +2,10 @@
 // which gets what was written only when the file is synced. After SIGKILL the disk holds what a power cut would leave.
 //
 //   POWERLOSS_DATABASE  the database file; it and its -wal are copied, the -shm is memory and is not
-//   POWERLOSS_DISK      the folder of the copies
+//   POWERLOSS_DISK      the folder of the copies; if empty there are none, and syncs reach the real disk
 //   POWERLOSS_EARLY     percentage of writes that reach the disk at once, since a system may write back whenever it likes
-//   POWERLOSS_LIE       if set, a sync is claimed and not done
+//   POWERLOSS_LIE       which syncs are claimed and not done: "" none, "all", or "commit", those of the log by who has written
+//                       to it. That is synchronous=NORMAL: the log is synced by who folds it in, before the database is
 //
 // Good for processes that end by SIGKILL: the names of files are on the disk at once, and none is ever deleted.
 #define _GNU_SOURCE
@@ -30,13 +31,14 @@ struct change {
 };
 
 struct copy {
-    int fd;
+    int fd, number;
     struct change *first, **end;
 };
 
 static const char *const SUFFIXES[COPIES] = {"", "-wal"};
-static struct copy copies[COPIES] = {{.fd = -1}, {.fd = -1}};
+static struct copy copies[COPIES] = {{.fd = -1, .number = 0}, {.fd = -1, .number = 1}};
 static struct copy *copy_of_fd[FDS_MAX];
+static int has_written[FDS_MAX];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned int seed;
 
@@ -68,7 +70,8 @@ static int opened(int fd, const char *path) {
     int number = number_of(path, on_disk);
     pthread_mutex_lock(&lock);
     copy_of_fd[fd] = number < 0 ? NULL : &copies[number];
-    if (number >= 0 && copies[number].fd < 0) {
+    has_written[fd] = 0;
+    if (number >= 0 && copies[number].fd < 0 && *setting("POWERLOSS_DISK")) {
         copies[number].fd = syscall(SYS_openat, AT_FDCWD, on_disk, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         copies[number].end = &copies[number].first;
         if (!seed) seed = getpid();
@@ -82,7 +85,11 @@ static void apply(struct copy *copy, struct change *change) {
     else syscall(SYS_pwrite64, copy->fd, change->bytes, change->length, change->offset);
 }
 
-static void changed(struct copy *copy, const void *bytes, size_t length, off_t offset, int truncates) {
+static void changed(int fd, const void *bytes, size_t length, off_t offset, int truncates) {
+    struct copy *copy = copy_of(fd);
+    if (!copy) return;
+    has_written[fd] = 1;
+    if (copy->fd < 0) return;
     struct change *change = malloc(sizeof *change + length);
     *change = (struct change){.offset = offset, .length = length, .truncates = truncates};
     if (length) memcpy(change->bytes, bytes, length);
@@ -93,8 +100,12 @@ static void changed(struct copy *copy, const void *bytes, size_t length, off_t o
     pthread_mutex_unlock(&lock);
 }
 
-static int synced(struct copy *copy) {
-    if (*setting("POWERLOSS_LIE")) return 0;
+static int synced(int fd, int how) {
+    struct copy *copy = copy_of(fd);
+    const char *lie = setting("POWERLOSS_LIE");
+    if (copy && !strcmp(lie, "all")) return 0;
+    if (copy && !strcmp(lie, "commit") && copy->number == 1 && has_written[fd]) return 0;
+    if (!copy || copy->fd < 0) return syscall(how, fd);
     pthread_mutex_lock(&lock);
     for (struct change *change = copy->first, *next; change; change = next) {
         next = change->next;
@@ -125,8 +136,7 @@ int close(int fd) {
 
 ssize_t pwrite64(int fd, const void *bytes, size_t length, off_t offset) {
     ssize_t written = syscall(SYS_pwrite64, fd, bytes, length, offset);
-    struct copy *copy = copy_of(fd);
-    if (copy && written > 0) changed(copy, bytes, written, offset, 0);
+    if (written > 0) changed(fd, bytes, written, offset, 0);
     return written;
 }
 
@@ -135,17 +145,15 @@ ssize_t pwrite(int fd, const void *bytes, size_t length, off_t offset) {
 }
 
 ssize_t write(int fd, const void *bytes, size_t length) {
-    struct copy *copy = copy_of(fd);
-    off_t offset = copy ? syscall(SYS_lseek, fd, 0, SEEK_CUR) : 0;
+    off_t offset = copy_of(fd) ? syscall(SYS_lseek, fd, 0, SEEK_CUR) : 0;
     ssize_t written = syscall(SYS_write, fd, bytes, length);
-    if (copy && written > 0) changed(copy, bytes, written, offset, 0);
+    if (written > 0) changed(fd, bytes, written, offset, 0);
     return written;
 }
 
 int ftruncate64(int fd, off_t length) {
     int failed = syscall(SYS_ftruncate, fd, length);
-    struct copy *copy = copy_of(fd);
-    if (copy && !failed) changed(copy, NULL, 0, length, 1);
+    if (!failed) changed(fd, NULL, 0, length, 1);
     return failed;
 }
 
@@ -154,10 +162,9 @@ int ftruncate(int fd, off_t length) {
 }
 
 int fsync(int fd) {
-    struct copy *copy = copy_of(fd);
-    return copy ? synced(copy) : syscall(SYS_fsync, fd);
+    return synced(fd, SYS_fsync);
 }
 
 int fdatasync(int fd) {
-    return fsync(fd);
+    return synced(fd, SYS_fdatasync);
 }

@@ -24,7 +24,9 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 const PUBLIC_PORT: u16 = 8443;
 const INTERNAL_PORT: u16 = 8080;
 
-/// Where a receiver lives: its configuration, its data, its address, and what it is started through.
+/// Where a receiver lives: its configuration, its data, its address, and what it is started through. Its clone is the same place,
+/// perhaps started otherwise.
+#[derive(Clone)]
 pub struct Place {
     scratch: Arc<TempDir>,
     store: Arc<TestStore>,
@@ -303,6 +305,17 @@ impl Receiver {
         Some((answer.status().as_u16(), retry_after))
     }
 
+    /// A submit, with status and error code; `None` if there was no answer. No EvoLink can be reached from here, so a submit
+    /// that goes out ends in `evolink_unreachable`.
+    pub async fn submit(&self) -> Option<(u16, String)> {
+        let url = format!("http://{}/v1/images/generations", self.internal);
+        let body = serde_json::json!({"model": "z-image-turbo", "prompt": "a cat"});
+        let answer = self.http.post(url).json(&body).send().await.ok()?;
+        let status = answer.status().as_u16();
+        let body: Value = answer.json().await.ok()?;
+        Some((status, body["error"]["code"].as_str()?.to_owned()))
+    }
+
     /// The status of a GET on the internal listener; `None` if there was no answer.
     pub async fn status(&self, path: &str) -> Option<u16> {
         Some(self.get(path).await?.0)
@@ -332,6 +345,12 @@ impl Receiver {
         self.signal("KILL");
     }
 
+    /// Ends it as an operator does, so that nothing of its store is left in the log.
+    pub async fn stop(mut self) {
+        self.terminate();
+        assert_eq!(self.ended().await.code(), Some(0), "{}", self.log_tail());
+    }
+
     pub fn terminate(&self) {
         self.signal("TERM");
     }
@@ -339,6 +358,27 @@ impl Receiver {
     /// Stops it where it stands: it does nothing and says nothing any more.
     pub fn freeze(&self) {
         self.signal("STOP");
+    }
+
+    /// The same, and waits until none of its threads is in the kernel any more.
+    pub async fn freeze_to_the_last_thread(&self) {
+        self.freeze();
+        let deadline = Instant::now() + PATIENCE;
+        while !self.threads().iter().all(|state| state == "T") {
+            assert!(Instant::now() < deadline, "{:?}", self.threads());
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// The state of each, as the system names it.
+    fn threads(&self) -> Vec<String> {
+        let folder = format!("/proc/{}/task", self.pid());
+        let threads = std::fs::read_dir(folder).unwrap();
+        let stats = threads
+            .filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")).ok());
+        // After the name, which is in brackets.
+        let letter = |stat: String| stat.rsplit_once(") ").unwrap().1[..1].to_owned();
+        stats.map(letter).collect()
     }
 
     /// Lets it go on.

@@ -42,7 +42,7 @@ async fn an_address_in_use_is_named_with_its_key() {
 #[tokio::test]
 async fn a_store_of_a_newer_program_is_left_alone() {
     let place = Place::new();
-    place.start().await.kill();
+    place.start().await.stop().await;
     let database = place.store().connect().await;
     let newer =
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
@@ -115,7 +115,7 @@ async fn a_damaged_store_is_refused_and_not_made_anew() {
 #[tokio::test]
 async fn a_store_with_a_hundred_thousand_open_tasks_is_soon_ready() {
     let place = Place::new();
-    place.start().await.kill();
+    place.start().await.stop().await;
     let database = place.store().connect().await;
     // Half of them are due at once.
     let now = jiff::Timestamp::now().as_millisecond();

@@ -1,0 +1,42 @@
+//! What runs beside the recorder for the store's sake. These end with the recorder, not with the listeners: what those still
+//! bring is to be folded in too. On either engine some have nothing to do, and wait for the end.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::parts::Parts;
+use crate::metrics::Metrics;
+use crate::store::Store;
+
+pub struct StoreWorkers {
+    pub store: Arc<Store>,
+    /// Cancelled when the disk has failed.
+    pub failed: CancellationToken,
+    pub metrics: Metrics,
+    pub min_free: u64,
+}
+
+impl StoreWorkers {
+    pub fn start(self, parts: &Parts) {
+        let stop = &parts.recorder_stop;
+        let (store, stopping) = (Arc::clone(&self.store), stop.clone());
+        let listening = async move { store.listen(stopping).await };
+        parts.run("the wake-up listener", &parts.workers, stop, listening);
+
+        let (store, stopping) = (Arc::clone(&self.store), stop.clone());
+        let failed = self.failed.clone();
+        let checkpoints = async move { store.run_checkpoints(failed, stopping).await };
+        parts.run("the checkpointer", &parts.workers, stop, checkpoints);
+
+        let (store, stopping) = (Arc::clone(&self.store), stop.clone());
+        let failed = self.failed.clone();
+        let marking = async move { store.keep_mark(failed, stopping).await };
+        parts.run("the keeper of the mark", &parts.workers, stop, marking);
+
+        let (store, stopping) = (self.store, stop.clone());
+        let (min_free, metrics, failed) = (self.min_free, self.metrics, self.failed);
+        let watching = async move { store.watch_space(min_free, metrics, failed, stopping).await };
+        parts.run("the space watch", &parts.workers, stop, watching);
+    }
+}

@@ -1,0 +1,42 @@
+//! The room that a SQLite store has, and who may read it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use super::found;
+use super::surroundings::{STORE, nearest_folder};
+use crate::config::{Finding, Level, StoreConfig};
+use crate::store::inspect::RoomFound;
+
+const KEY: &str = "store.min_free";
+
+const MIB: u64 = 1024 * 1024;
+
+/// What there is to say about the disk under `file`, which need not be there yet.
+pub fn room(store: &StoreConfig, file: &Path) -> Vec<Finding> {
+    let folder = nearest_folder(file);
+    let place = folder.display();
+    let mut findings = Vec::new();
+    match RoomFound::of(file, &folder, store.min_free.as_u64()) {
+        Ok(room) if room.is_short => {
+            let (free, wanted) = (room.free_bytes / MIB, room.wanted_bytes.div_ceil(MIB));
+            let message = format!(
+                "{place}: {free} MiB are free, {wanted} are wanted: submits are refused, callbacks are taken as long as they fit"
+            );
+            findings.push(found(Level::Warning, KEY, message));
+        }
+        Ok(room) => {
+            let message = format!("{place}: {} MiB are free", room.free_bytes / MIB);
+            findings.push(Finding::ok(KEY, message));
+        }
+        Err(error) => findings.push(found(Level::Warning, KEY, format!("{place}: {error}"))),
+    }
+    let mode = fs::metadata(file).map_or(0, |file| file.permissions().mode());
+    if mode & 0o077 != 0 {
+        let (file, mode) = (file.display(), mode & 0o777);
+        let message = format!("{file}: others may read it, prompts and all: mode {mode:03o}");
+        findings.push(found(Level::Warning, STORE, message));
+    }
+    findings
+}

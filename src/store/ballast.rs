@@ -1,0 +1,148 @@
+//! A file beside a SQLite database that only takes room. On a full disk SQLite can neither delete nor fold in its log
+//! (RELIABILITY F7); without this file both work again at once, and callbacks are taken for a while longer.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
+use super::files::{FILE_MODE, beside, folder_of, sync_folder};
+
+/// Of what is written where nothing can be allocated without.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// What `MetadataExt::blocks` counts in.
+const BLOCK_BYTES: u64 = 512;
+
+fn file(database: &Path) -> PathBuf {
+    beside(database, ".ballast")
+}
+
+/// Under this name until it is whole.
+fn unfinished(database: &Path) -> PathBuf {
+    beside(database, ".ballast.new")
+}
+
+/// Whether there is a ballast that really takes room.
+pub fn is_there(database: &Path) -> bool {
+    fs::symlink_metadata(file(database)).is_ok_and(|found| {
+        let bytes = found.blocks().saturating_mul(BLOCK_BYTES);
+        found.is_file() && found.len() > 0 && bytes >= found.len()
+    })
+}
+
+/// Makes it, whole or not at all.
+pub fn make(database: &Path, bytes: u64) -> io::Result<()> {
+    let unfinished = unfinished(database);
+    remove_file(&unfinished)?;
+    let made = fill(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, file(database)));
+    if made.is_err() {
+        // What there is of it would only be in the way.
+        remove_file(&unfinished)?;
+    }
+    made?;
+    sync_folder(&folder_of(database))
+}
+
+/// Whether there is one room less taken.
+pub fn remove(database: &Path) -> bool {
+    [file(database), unfinished(database)]
+        .iter()
+        .map(|path| remove_file(path))
+        .fold(false, |any, removed| any | removed.is_ok_and(|was| was))
+}
+
+/// Whether it was there. Removes a symlink, not what it points to.
+fn remove_file(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn fill(path: &Path, bytes: u64) -> io::Result<()> {
+    // Anew: what somebody else has put there meanwhile is neither followed nor written to.
+    let file = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(FILE_MODE)
+        .open(path)?;
+    match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => write(&file, bytes)?,
+        allocated => allocated?,
+    }
+    file.sync_all()
+}
+
+/// Noise, so that no file system can make it smaller.
+fn write(mut file: &File, bytes: u64) -> io::Result<()> {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut left = bytes;
+    while left > 0 {
+        fastrand::fill(&mut chunk);
+        let length = usize::try_from(left).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
+        file.write_all(&chunk[..length])?;
+        left -= length as u64;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    const BYTES: u64 = 300_000;
+
+    #[test]
+    fn it_takes_room_for_us_alone_and_is_gone_when_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("receiver.db");
+        assert!(!is_there(&database));
+        make(&database, BYTES).unwrap();
+        assert!(is_there(&database));
+        let found = fs::metadata(file(&database)).unwrap();
+        assert_eq!((found.len(), found.mode() & 0o777), (BYTES, 0o600));
+        assert!(remove(&database));
+        assert!(!is_there(&database) && !remove(&database));
+    }
+
+    #[test]
+    fn a_file_of_holes_is_none_and_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("receiver.db");
+        File::create(file(&database))
+            .unwrap()
+            .set_len(BYTES)
+            .unwrap();
+        assert!(!is_there(&database));
+        make(&database, BYTES).unwrap();
+        assert!(is_there(&database));
+    }
+
+    #[test]
+    fn a_symlink_is_replaced_and_what_it_points_to_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let (database, other) = (folder.path().join("a.db"), folder.path().join("other"));
+        fs::write(&other, "ours").unwrap();
+        symlink(&other, file(&database)).unwrap();
+        symlink(&other, unfinished(&database)).unwrap();
+        assert!(!is_there(&database));
+        make(&database, BYTES).unwrap();
+        assert!(is_there(&database));
+        assert_eq!(fs::read_to_string(&other).unwrap(), "ours");
+    }
+
+    #[test]
+    fn what_cannot_be_allocated_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("written");
+        write(&File::create(&path).unwrap(), BYTES).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().len(), BYTES);
+    }
+}

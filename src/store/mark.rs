@@ -1,0 +1,237 @@
+//! The high-water mark: a small file beside a SQLite database that says how far it had come, at most a second ago. A database
+//! that is behind its mark, is empty or gone, or misses its write-ahead log after a stop that was not clean, has lost what was
+//! acknowledged, and is refused (RELIABILITY I6). To put an older copy back on purpose is to remove the mark.
+//!
+//! The mark is never ahead of the disk: it is made of rows that a reader sees, which SQLite has synced.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use sqlx::SqliteExecutor;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use super::files::{FILE_MODE, beside, folder_of, log_file, sync_folder};
+use super::sqlite::SqliteFile;
+use super::{Database, ReadPool, Store, StoreError, read_in_time};
+
+/// A number is never given twice: `task.seq` counts on from the newest task, which is therefore never deleted, and
+/// `event.seq` is remembered by SQLite.
+const NEWEST: &str = "SELECT coalesce((SELECT max(seq) FROM task), 0),
+    coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0)";
+
+/// Between two marks, while something is written.
+pub const INTERVAL: Duration = Duration::from_secs(1);
+
+/// A mark is a line of some 70 bytes.
+const BYTES_MAX: u64 = 4096;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mark {
+    newest_task: i64,
+    newest_event: i64,
+    pub log: Log,
+}
+
+/// Whether the database is whole without its write-ahead log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Log {
+    Needed,
+    FoldedIn,
+}
+
+fn file(database: &Path) -> PathBuf {
+    beside(database, ".mark")
+}
+
+/// What the files alone tell, before any of them is touched. Gives the mark; `None` if there is nothing to compare with.
+///
+/// # Errors
+/// `Damaged`.
+pub fn check_files(database: &Path) -> Result<Option<Mark>, StoreError> {
+    let mark = read(database)?;
+    let bytes = |path: &Path| fs::metadata(path).map_or(0, |found| found.len());
+    let log = log_file(database);
+    if bytes(database) == 0 && (mark.is_some() || bytes(&log) > 0) {
+        return Err(damaged(database, "is empty or gone, and was not before"));
+    }
+    let is_log_needed = mark.is_some_and(|mark| mark.log == Log::Needed);
+    if is_log_needed && !log.exists() {
+        let reason = "has no write-ahead log (-wal), though it was not closed: what was written last is missing, unless \
+            another program has opened and closed it since";
+        return Err(damaged(database, reason));
+    }
+    Ok(mark)
+}
+
+impl Mark {
+    /// How far the database has come.
+    pub async fn of(reader: impl SqliteExecutor<'_>, log: Log) -> Result<Self, sqlx::Error> {
+        let (newest_task, newest_event) = sqlx::query_as(NEWEST).fetch_one(reader).await?;
+        Ok(Self {
+            newest_task,
+            newest_event,
+            log,
+        })
+    }
+
+    /// Whether the database has come as far as it once had.
+    ///
+    /// # Errors
+    /// `Damaged` if it has not.
+    pub async fn check_rows(
+        &self,
+        database: &Path,
+        reader: impl SqliteExecutor<'_>,
+    ) -> Result<(), StoreError> {
+        let now = Self::of(reader, self.log).await?;
+        if now.newest_task >= self.newest_task && now.newest_event >= self.newest_event {
+            return Ok(());
+        }
+        let reason = format!(
+            "has lost rows: it ends at task {} and event {}, and had come to {} and {}",
+            now.newest_task, now.newest_event, self.newest_task, self.newest_event
+        );
+        Err(damaged(database, &reason))
+    }
+
+    /// Puts it in the place of the last one, whole or not at all.
+    pub fn write(&self, database: &Path) -> Result<(), StoreError> {
+        self.try_write(database).map_err(|error| failure(&error))
+    }
+
+    fn try_write(&self, database: &Path) -> io::Result<()> {
+        let unfinished = beside(database, ".mark.new");
+        if let Err(error) = fs::remove_file(&unfinished)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        let mut text = serde_json::to_vec(self)?;
+        text.push(b'\n');
+        let mut new = OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .mode(FILE_MODE)
+            .open(&unfinished)?;
+        new.write_all(&text)?;
+        new.sync_all()?;
+        fs::rename(&unfinished, file(database))?;
+        sync_folder(&folder_of(database))
+    }
+}
+
+impl Store {
+    /// Writes the mark each second in which something was recorded, until `stop`. Cancels `failed` if the disk fails. On
+    /// PostgreSQL there is nothing to do.
+    pub async fn keep_mark(&self, failed: CancellationToken, stop: CancellationToken) {
+        let (Database::Sqlite(database), ReadPool::Sqlite(pool)) = (&self.database, &self.read)
+        else {
+            return stop.cancelled().await;
+        };
+        let mut is_known = false;
+        while stop
+            .run_until_cancelled(self.log.next_mark())
+            .await
+            .is_some()
+        {
+            let marked = match read_in_time(Mark::of(pool, Log::Needed)).await {
+                Ok(mark) => mark.write_aside(database).await,
+                Err(error) => {
+                    warn!(error = %error, "the high-water mark could not be read");
+                    Ok(())
+                }
+            };
+            match marked {
+                Ok(()) => is_known = false,
+                Err(error) if error.is_fatal() => {
+                    error!(error = %error, "the disk failed beside the database");
+                    failed.cancel();
+                    return stop.cancelled().await;
+                }
+                Err(error) if !is_known => {
+                    warn!(error = %error, "the high-water mark is not kept up");
+                    is_known = true;
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+impl Mark {
+    /// Where nobody has to wait for the disk.
+    async fn write_aside(self, file: &SqliteFile) -> Result<(), StoreError> {
+        let file = file.clone();
+        let written = spawn_blocking(move || file.write_mark(&self)).await;
+        written.unwrap_or(Err(StoreError::Stopped))
+    }
+}
+
+fn read(database: &Path) -> Result<Option<Mark>, StoreError> {
+    let path = file(database);
+    let bytes = match fs::metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Ok(found) if found.len() > BYTES_MAX => Vec::new(),
+        _ => fs::read(&path).map_err(|error| StoreError::CannotOpen {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        })?,
+    };
+    // Written whole or not at all, so no crash of ours has made it unreadable.
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|_| damaged(database, "has a mark that cannot be read"))
+}
+
+fn damaged(database: &Path, reason: &str) -> StoreError {
+    let (path, mark) = (database.display(), file(database));
+    StoreError::Damaged(format!(
+        "{path} {reason}; restore it, or remove {} to go on with what is there",
+        mark.display()
+    ))
+}
+
+/// Only what says that the disk is not to be trusted any more is a failure of the disk.
+fn failure(error: &io::Error) -> StoreError {
+    match Errno::from_io_error(error) {
+        Some(Errno::NOSPC | Errno::DQUOT) => StoreError::Full,
+        Some(Errno::IO | Errno::ROFS) => StoreError::DiskFailed(error.to_string()),
+        _ => StoreError::CannotOpen {
+            path: "the high-water mark".to_owned(),
+            reason: error.to_string(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_read_as_it_was_written_and_replaces_the_last_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("receiver.db");
+        assert_eq!(read(&database).unwrap(), None);
+        for newest_task in [1, 2] {
+            let mark = Mark {
+                newest_task,
+                newest_event: 3,
+                log: Log::FoldedIn,
+            };
+            mark.write(&database).unwrap();
+            assert_eq!(read(&database).unwrap(), Some(mark));
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        fs::write(file(&database), "").unwrap();
+        assert!(matches!(read(&database), Err(StoreError::Damaged(_))));
+    }
+}

@@ -1,0 +1,172 @@
+//! What a file system has left, and what should be left of it. Pure but for `Room::of`.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use rustix::fs::{StatVfsMountFlags, major, minor, statvfs};
+
+/// Of the file system at most, so that a small one is not refused from the beginning.
+const FREE_FRACTION: u64 = 8;
+const BALLAST_FRACTION: u64 = 16;
+
+const BALLAST_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Files that can still be made. The store itself needs few: a restart makes two.
+const FREE_FILES: u64 = 64;
+
+/// What a file system has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    pub total_bytes: u64,
+    pub free_bytes: u64,
+    /// 0 where files are not counted.
+    pub total_files: u64,
+    pub free_files: u64,
+    pub is_read_only: bool,
+}
+
+/// What is to be left of a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reserve {
+    pub free_bytes: u64,
+    pub free_files: u64,
+    pub ballast_bytes: u64,
+}
+
+impl Room {
+    /// Of the file system that has `path`.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let found = statvfs(path)?;
+        Ok(Self {
+            total_bytes: found.f_blocks.saturating_mul(found.f_frsize),
+            // What is kept for root is not for us, whoever we are.
+            free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
+            total_files: found.f_files,
+            free_files: found.f_favail,
+            is_read_only: found.f_flag.contains(StatVfsMountFlags::RDONLY)
+                || is_given_up(&fs::metadata(path)?),
+        })
+    }
+}
+
+impl Reserve {
+    /// `min_free` bytes, or less on a small file system.
+    pub fn of(room: &Room, min_free: u64) -> Self {
+        Self {
+            free_bytes: min_free.min(room.total_bytes / FREE_FRACTION),
+            free_files: FREE_FILES.min(room.total_files / FREE_FRACTION),
+            ballast_bytes: BALLAST_BYTES.min(room.total_bytes / BALLAST_FRACTION),
+        }
+    }
+
+    /// A ballast that is not there will want its room.
+    pub const fn bytes_wanted(&self, has_ballast: bool) -> u64 {
+        if has_ballast {
+            self.free_bytes
+        } else {
+            self.free_bytes.saturating_add(self.ballast_bytes)
+        }
+    }
+
+    /// Whether submits are to be refused. That ends a little later than it begins, lest it come and go with each file.
+    pub const fn is_short(&self, room: &Room, has_ballast: bool, was_short: bool) -> bool {
+        let bytes = self.bytes_wanted(has_ballast);
+        let margin = if was_short { bytes / 4 } else { 0 };
+        // With no `min_free` nothing is refused early.
+        let is_short_of_bytes = self.free_bytes > 0 && room.free_bytes < bytes + margin;
+        is_short_of_bytes || room.free_files < self.free_files
+    }
+
+    /// Whether there is so much room that the ballast does not make it scarce.
+    pub const fn has_room_for_ballast(&self, room: &Room) -> bool {
+        let bytes = self.free_bytes.saturating_add(self.ballast_bytes);
+        room.free_bytes >= bytes.saturating_mul(2) && room.free_files > self.free_files
+    }
+}
+
+/// Whether the kernel has found a fault and takes no writes any more. Newer ones do not call that read-only.
+fn is_given_up(file: &fs::Metadata) -> bool {
+    let device = file.dev();
+    let device = format!("{}:{}", major(device), minor(device));
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    mounts.lines().any(|line| is_given_up_mount(line, &device))
+}
+
+/// A line such as `65 44 7:0 / /data rw,relatime - ext4 /dev/loop0 rw,emergency_ro`.
+fn is_given_up_mount(line: &str, device: &str) -> bool {
+    let is_it = line.split(' ').nth(2) == Some(device);
+    let options = line.rsplit(' ').next().unwrap_or_default();
+    let mut options = options.split(',');
+    is_it && options.any(|option| matches!(option, "ro" | "emergency_ro" | "shutdown"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    fn room(total_mib: u64, free_mib: u64) -> Room {
+        Room {
+            total_bytes: total_mib * MIB,
+            free_bytes: free_mib * MIB,
+            total_files: 1000,
+            free_files: 900,
+            is_read_only: false,
+        }
+    }
+
+    #[test]
+    fn a_small_file_system_keeps_a_fraction_and_a_large_one_what_is_configured() {
+        let small = Reserve::of(&room(16, 10), 64 * MIB);
+        assert_eq!((small.free_bytes, small.ballast_bytes), (2 * MIB, MIB));
+        let large = Reserve::of(&room(100_000, 10), 64 * MIB);
+        assert_eq!((large.free_bytes, large.ballast_bytes), (64 * MIB, 8 * MIB));
+        assert_eq!((small.free_files, large.free_files), (64, 64));
+    }
+
+    #[test]
+    fn what_the_ballast_left_behind_does_not_count_as_room() {
+        let reserve = Reserve::of(&room(16, 10), 64 * MIB);
+        assert!(!reserve.is_short(&room(16, 2), true, false));
+        assert!(reserve.is_short(&room(16, 1), true, false));
+        assert!(reserve.is_short(&room(16, 2), false, false));
+        assert!(!reserve.is_short(&room(16, 3), false, false));
+        assert!(
+            reserve.is_short(&room(16, 3), false, true),
+            "it lasts a little longer"
+        );
+        assert!(!reserve.is_short(&room(16, 4), false, true));
+        assert!(!reserve.has_room_for_ballast(&room(16, 5)));
+        assert!(reserve.has_room_for_ballast(&room(16, 6)));
+    }
+
+    #[test]
+    fn files_run_out_like_bytes_but_only_where_they_are_counted() {
+        let mut few = room(1000, 900);
+        (few.total_files, few.free_files) = (20, 1);
+        assert!(Reserve::of(&few, 64 * MIB).is_short(&few, true, false));
+        few.free_files = 2;
+        assert!(!Reserve::of(&few, 64 * MIB).is_short(&few, true, false));
+        (few.total_files, few.free_files) = (0, 0);
+        assert!(!Reserve::of(&few, 64 * MIB).is_short(&few, true, false));
+    }
+
+    #[test]
+    fn a_file_system_that_the_kernel_has_given_up_is_read_only() {
+        let line =
+            "65 44 7:0 / /data rw,relatime - ext4 /dev/loop0 rw,errors=remount-ro,emergency_ro";
+        assert!(is_given_up_mount(line, "7:0"));
+        assert!(!is_given_up_mount(line, "7:1"));
+        let good = "65 44 7:0 / /data rw,relatime - ext4 /dev/loop0 rw,errors=remount-ro";
+        assert!(!is_given_up_mount(good, "7:0"));
+    }
+
+    #[test]
+    fn without_a_minimum_nothing_is_refused_early() {
+        let reserve = Reserve::of(&room(16, 0), 0);
+        assert!(!reserve.is_short(&room(16, 0), false, true));
+    }
+}

@@ -1,0 +1,172 @@
+//! The room that a SQLite store's file system has left, looked at each second. When it gets scarce submits are refused,
+//! long before callbacks are (RELIABILITY I5): an app can submit again later, EvoLink calls back for seven seconds only.
+//! And it keeps the `ballast`. A PostgreSQL server looks after its own disk.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::files::folder_of;
+use super::room::{Reserve, Room};
+use super::sqlite::SqliteFile;
+use super::{Database, Store, StoreError, ballast};
+use crate::metrics::Metrics;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the watch knows, for whoever asks.
+#[derive(Debug, Default)]
+pub(super) struct Space {
+    is_short: AtomicBool,
+    /// Said once, not each second.
+    has_complained: AtomicBool,
+    /// SQLite was told that the disk is full; the watch looks at once.
+    was_full: Notify,
+}
+
+/// What a look has found.
+struct Look {
+    room: Room,
+    reserve: Reserve,
+    has_ballast: bool,
+    /// Of making the ballast.
+    failure: Option<io::Error>,
+}
+
+impl Store {
+    /// Whether there is so little room left that it is kept for callbacks.
+    pub fn is_nearly_full(&self) -> bool {
+        self.space.is_short.load(Ordering::Relaxed)
+    }
+
+    /// Runs until `stop`. Cancels `failed` if the file system has become read-only. On PostgreSQL there is nothing to do.
+    pub async fn watch_space(
+        &self,
+        min_free: u64,
+        metrics: Metrics,
+        failed: CancellationToken,
+        stop: CancellationToken,
+    ) {
+        if matches!(self.database, Database::Postgres(_)) {
+            return stop.cancelled().await;
+        }
+        while !stop.is_cancelled() {
+            self.look_at_space(min_free, &metrics, &failed).await;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.space.was_full.notified() => {}
+                () = sleep(INTERVAL) => {}
+            }
+        }
+    }
+
+    /// One look, and what follows from it. The first one comes before anything is served.
+    pub async fn look_at_space(
+        &self,
+        min_free: u64,
+        metrics: &Metrics,
+        failed: &CancellationToken,
+    ) {
+        let Database::Sqlite(file) = &self.database else {
+            return;
+        };
+        let looked = {
+            let file = file.clone();
+            spawn_blocking(move || look(&file, min_free)).await
+        };
+        let look = match looked.map_err(io::Error::other).flatten() {
+            Ok(look) => look,
+            Err(error) => {
+                self.complain("how much room is left cannot be found out", &error);
+                return;
+            }
+        };
+        metrics.store_free_bytes(look.room.free_bytes);
+        if look.room.is_read_only && !failed.is_cancelled() {
+            error!(
+                "the file system of the store is read-only: nothing is recorded until this process was started anew"
+            );
+            failed.cancel();
+        }
+        match &look.failure {
+            Some(error) => self.complain("no ballast could be made beside the store", error),
+            None => self.space.has_complained.store(false, Ordering::Relaxed),
+        }
+        self.judge(&look);
+    }
+
+    fn judge(&self, look: &Look) {
+        let was_short = self.is_nearly_full();
+        let Look { room, reserve, .. } = look;
+        let is_short = reserve.is_short(room, look.has_ballast, was_short);
+        self.space.is_short.store(is_short, Ordering::Relaxed);
+        let (bytes, files) = (room.free_bytes, room.free_files);
+        let wanted = reserve.bytes_wanted(look.has_ballast);
+        if is_short && !was_short {
+            warn!(
+                bytes,
+                files,
+                wanted,
+                "the store's disk is nearly full: submits are refused, callbacks are taken"
+            );
+        } else if was_short && !is_short {
+            info!(
+                bytes,
+                files, wanted, "the store's disk has room again: submits are taken"
+            );
+        }
+    }
+
+    fn complain(&self, what: &str, error: &io::Error) {
+        if !self.space.has_complained.swap(true, Ordering::Relaxed) {
+            warn!(error = %error, "{what}");
+        }
+    }
+
+    /// After `error`: if the disk is full, gives the ballast's room to callbacks. Whether there is new room, so that it is
+    /// worth to try at once again.
+    pub(super) async fn give_way(&self, error: &StoreError) -> bool {
+        let Database::Sqlite(file) = &self.database else {
+            return false;
+        };
+        if !matches!(error, StoreError::Full) {
+            return false;
+        }
+        if !self.space.is_short.swap(true, Ordering::Relaxed) {
+            warn!("the store's disk is full: submits are refused");
+        }
+        let database = file.path().to_owned();
+        let removed = spawn_blocking(move || ballast::remove(&database)).await;
+        let removed = removed.is_ok_and(|removed| removed);
+        if removed {
+            warn!("the disk is full: the ballast is removed, which leaves some room for callbacks");
+        }
+        self.space.was_full.notify_one();
+        removed
+    }
+}
+
+fn look(file: &SqliteFile, min_free: u64) -> io::Result<Look> {
+    let folder = folder_of(file.path());
+    let mut room = Room::of(&folder)?;
+    let reserve = Reserve::of(&room, min_free);
+    let mut has_ballast = ballast::is_there(file.path());
+    let mut failure = None;
+    if !has_ballast && !room.is_read_only && reserve.has_room_for_ballast(&room) {
+        failure = ballast::make(file.path(), reserve.ballast_bytes).err();
+        has_ballast = failure.is_none();
+        room = Room::of(&folder)?;
+    }
+    Ok(Look {
+        room,
+        reserve,
+        has_ballast,
+        failure,
+    })
+}

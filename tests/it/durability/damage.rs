@@ -1,0 +1,174 @@
+//! A database that has lost what it once had is refused and not made anew (I6): it is empty or gone, its log is missing, it is
+//! an older copy. What its operator means to do is possible; what a crash can leave starts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::check;
+use super::load::Load;
+use super::receiver::{Place, Receiver};
+use super::{random, rounds};
+use crate::support::until::until;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i6_a_database_that_is_empty_or_gone_is_refused() {
+    let (place, load) = written().await;
+    for (what, damage) in [
+        ("empty", empty as fn(&Path)),
+        ("gone", |path: &Path| fs::remove_file(path).unwrap()),
+    ] {
+        let whole = keep(&place);
+        damage(&place.database());
+        assert_refused(&place, what, "is empty or gone").await;
+        put_back(&place, &whole);
+        let receiver = place.start().await;
+        let faults = check::faults(place.store(), &load.acknowledged()).await;
+        assert!(faults.is_empty(), "{what}: {faults:#?}");
+        receiver.stop().await;
+    }
+    // Without its mark too, if there is a log that would be thrown away.
+    let mut receiver = place.start().await;
+    write_more(&receiver, &load, &place).await;
+    receiver.kill();
+    fs::remove_file(mark(&place)).unwrap();
+    empty(&place.database());
+    assert_refused(&place, "a log alone", "is empty or gone").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i6_a_missing_log_after_a_kill_is_refused_until_the_operator_says_so() {
+    let (place, _) = written().await;
+    let mut receiver = place.start().await;
+    receiver.kill();
+    fs::remove_file(place.data().join("receiver.db-wal")).unwrap();
+    assert_refused(&place, "no log", "has no write-ahead log").await;
+    fs::remove_file(mark(&place)).unwrap();
+    place.start().await.stop().await;
+    assert!(!place.data().join("receiver.db-wal").exists());
+    place.start().await.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i6_an_older_copy_is_refused_until_the_operator_says_so() {
+    let (place, load) = written().await;
+    let older = keep(&place);
+    let before = load.acknowledged();
+    let receiver = place.start().await;
+    write_more(&receiver, &load, &place).await;
+    receiver.stop().await;
+    fs::copy(place.data().join("older"), place.database()).unwrap();
+    assert_refused(&place, "an older copy", "has lost rows").await;
+    fs::remove_file(mark(&place)).unwrap();
+    let _receiver = place.start().await;
+    let faults = check::faults(place.store(), &before).await;
+    assert!(faults.is_empty(), "{faults:#?}");
+    assert_eq!(older, fs::read(place.data().join("older")).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i6_rows_that_a_crash_could_not_have_taken_are_missed_after_a_kill() {
+    let (place, load) = written().await;
+    keep(&place);
+    let mut receiver = place.start().await;
+    write_more(&receiver, &load, &place).await;
+    receiver.kill();
+    // As if what was synced was not: the older database, with a log that holds nothing.
+    fs::copy(place.data().join("older"), place.database()).unwrap();
+    empty(&place.data().join("receiver.db-wal"));
+    assert_refused(&place, "a sync that was a lie", "has lost rows").await;
+}
+
+#[tokio::test]
+async fn i6_a_mark_that_cannot_be_read_is_refused() {
+    let place = Place::new();
+    place.start().await.stop().await;
+    empty(&mark(&place));
+    assert_refused(&place, "an empty mark", "a mark that cannot be read").await;
+}
+
+/// Whenever it is killed, in its start and in its end too: the next start is never refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i6_no_kill_leaves_what_is_refused() {
+    let mut random = random();
+    let place = Place::new();
+    let load = Load::new();
+    for round in 1..=rounds(10, 200) {
+        let (mut starting, _) = place.spawn();
+        sleep(Duration::from_micros(random.u64(..80_000))).await;
+        starting.kill().unwrap();
+        starting.wait().unwrap();
+        let mut receiver = place.start().await;
+        let running = load.start(&receiver);
+        running.reached(5).await;
+        running.stop().await;
+        receiver.terminate();
+        sleep(Duration::from_micros(random.u64(..40_000))).await;
+        receiver.kill();
+        let Err(refusal) = place.try_start().await.map(drop) else {
+            continue;
+        };
+        panic!("round {round}: {refusal}");
+    }
+    let faults = check::faults(place.store(), &load.acknowledged()).await;
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+/// Stopped as an operator does, with something in it.
+async fn written() -> (Place, Load) {
+    let (place, load) = (Place::new(), Load::new());
+    let receiver = place.start().await;
+    write_more(&receiver, &load, &place).await;
+    receiver.stop().await;
+    (place, load)
+}
+
+/// And waits for the mark to follow.
+async fn write_more(receiver: &Receiver, load: &Load, place: &Place) {
+    let before = fs::read(mark(place)).unwrap();
+    let running = load.start(receiver);
+    running.reached(40).await;
+    running.stop().await;
+    until("a new mark", || {
+        fs::read(mark(place)).is_ok_and(|now| now != before)
+    })
+    .await;
+}
+
+fn mark(place: &Place) -> PathBuf {
+    place.data().join("receiver.db.mark")
+}
+
+/// A copy of the database.
+fn keep(place: &Place) -> Vec<u8> {
+    fs::copy(place.database(), place.data().join("older")).unwrap();
+    fs::read(place.database()).unwrap()
+}
+
+fn put_back(place: &Place, whole: &[u8]) {
+    fs::write(place.database(), whole).unwrap();
+}
+
+fn empty(path: &Path) {
+    fs::write(path, "").unwrap();
+}
+
+/// With exit code 65 and one line, twice, and nothing is changed by it.
+async fn assert_refused(place: &Place, what: &str, why: &str) {
+    let file = |suffix: &str| fs::read(place.data().join(format!("receiver.db{suffix}"))).ok();
+    // Who reads makes an empty log.
+    let log = || file("-wal").filter(|log| !log.is_empty());
+    let files = || [file(""), log(), file(".mark")];
+    let before = files();
+    for _ in 0..2 {
+        let output = place.run_to_end().await;
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(65), "{what}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{what}: {stderr}");
+        assert!(stderr.contains(why), "{what}: {stderr}");
+        assert!(stderr.contains("receiver.db.mark"), "{what}: {stderr}");
+        assert!(before == files(), "{what}: left as it was found");
+    }
+}

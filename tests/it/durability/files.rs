@@ -1,0 +1,25 @@
+//! The files of a SQLite store hold prompts and bodies: nobody but our own user may read them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use super::load::Load;
+use super::receiver::Place;
+use crate::support::until::until;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lies_beside_a_database_is_for_its_user_alone() {
+    let place = Place::new();
+    let receiver = place.start().await;
+    let load = Load::new();
+    let running = load.start(&receiver);
+    running.reached(20).await;
+    running.stop().await;
+    let all = ["", "-wal", "-shm", ".lock", ".mark", ".ballast"];
+    for suffix in all {
+        let path = place.data().join(format!("receiver.db{suffix}"));
+        until(suffix, || path.exists()).await;
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", path.display());
+    }
+}
