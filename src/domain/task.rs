@@ -162,8 +162,20 @@ impl Task {
         self.asked(now, pace);
     }
 
+    /// A poll that says nothing about this task, since EvoLink answers nobody now: it does not count as one, and the next
+    /// comes after `pause`.
+    pub fn put_off(&mut self, pause: Duration, now: Timestamp, pace: &Pace) {
+        self.polled_at = Some(now);
+        let next = now.after(pause.max(pace.interval_min));
+        self.next_poll_at = self.next_poll_at.map(|_| next);
+    }
+
     /// Stops asking. Not an outcome; `None` if the task is no longer open.
     pub fn give_up(&mut self) -> Option<EventType> {
+        if self.state == State::Unresolved {
+            // Asked about once more, for something suspicious: given up again.
+            self.next_poll_at = None;
+        }
         if !matches!(self.state, State::Pending | State::Processing) {
             return None;
         }
@@ -269,7 +281,7 @@ impl Task {
             self.ask_soon(now, pace);
         } else if self.empty_polls > 0 {
             // Also for an unresolved task: it takes so many polls to believe this one.
-            self.next_poll_at = Some(pace.next_poll(now, self.polls));
+            self.next_poll_at = Some(pace.next_poll(now, self.submission_id, self.polls));
         }
         let unknown = matches!(seen.status, Status::Unknown(_));
         let progressed = unknown && self.raise_progress(seen);
@@ -314,6 +326,6 @@ impl Task {
         self.polled_at = Some(now);
         // An unresolved task is asked about once for each suspicion, not for ever.
         let goes_on = self.next_poll_at.is_some() && self.state != State::Unresolved;
-        self.next_poll_at = goes_on.then(|| pace.next_poll(now, self.polls));
+        self.next_poll_at = goes_on.then(|| pace.next_poll(now, self.submission_id, self.polls));
     }
 }

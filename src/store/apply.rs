@@ -289,6 +289,10 @@ impl Ledger {
                 task.asked_in_vain(self.now, &self.pace);
                 None
             }
+            PollEnded::PutOff(pause) => {
+                task.put_off(pause, self.now, &self.pace);
+                None
+            }
         };
         self.changed(index, event);
         Receipt::Done

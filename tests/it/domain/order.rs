@@ -159,6 +159,28 @@ proptest! {
         });
     }
 
+    /// A poll that was put off leaves everything as it is but its time; a task that is not polled stays so.
+    #[test]
+    fn a_poll_that_was_put_off_does_not_count(steps in anything(), pause_s in 0..3600_u64) {
+        let mut task = fresh();
+        run(&mut task, &steps, |_, _, _, _| {});
+        let (before, now, pause) = (task.clone(), START.after(Duration::from_hours(1)), Duration::from_secs(pause_s));
+        task.put_off(pause, now, &PACE);
+        let next = before.next_poll_at.map(|_| now.after(pause.max(PACE.interval_min)));
+        prop_assert_eq!(task, Task { next_poll_at: next, polled_at: Some(now), ..before });
+    }
+
+    /// Given up, it is asked about no more; not even if something suspicious had just asked for it.
+    #[test]
+    fn what_was_given_up_is_not_due(steps in anything()) {
+        let mut task = fresh();
+        run(&mut task, &steps, |_, _, _, _| {});
+        task.give_up();
+        task.ask_soon(START.after(Duration::from_hours(1)), &PACE);
+        task.give_up();
+        prop_assert_eq!(task.next_poll_at, None);
+    }
+
     /// B6: without results, `completed` is believed at the third poll running, and not by any number of callbacks.
     #[test]
     fn an_empty_completion_needs_three_polls(callbacks in 0..8_usize, polls in 0..6_u8) {
