@@ -11,12 +11,13 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::domain::event::EventType;
 use crate::domain::observation::Source;
-use crate::domain::task::Verdict;
+use crate::domain::task::{State, Verdict};
 
 /// All counters of one process. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -30,7 +31,10 @@ struct Counters {
     outcomes: Family<OutcomeLabels, Counter>,
     restored: Counter,
     submits: Family<ResultLabel, Counter>,
+    submit_retries: Counter,
     polls: Family<ResultLabel, Counter>,
+    polls_suspended: Gauge,
+    tasks: Family<StateLabel, Gauge>,
     batches: Counter,
     entries: Counter,
     commit_seconds: Histogram,
@@ -58,6 +62,8 @@ pub enum SubmitEnd {
     Accepted,
     Refused,
     Unreachable,
+    /// Not sent: more than `evolink.submits_per_second`.
+    Held,
     Unknown,
     Replayed,
     Invalid,
@@ -78,6 +84,11 @@ struct ResultLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: Name,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
     r#type: Name,
     source: Name,
@@ -93,6 +104,34 @@ impl EncodeLabelValue for Name {
     }
 }
 
+impl Counters {
+    /// What we ask of EvoLink, and what is left to be asked.
+    fn register_calls(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("submits", "Submits by how they ended", self.submits.clone());
+        registry.register(
+            "submit_retries",
+            "Submits tried again because EvoLink was not reached",
+            self.submit_retries.clone(),
+        );
+        registry.register(
+            "polls",
+            "Questions to EvoLink about a task, by answer",
+            self.polls.clone(),
+        );
+        registry.register(
+            "polls_suspended",
+            "1 while EvoLink answers no poll and is asked only now and then",
+            self.polls_suspended.clone(),
+        );
+        registry.register(
+            "tasks",
+            "Tasks that somebody should look at, at most 10000 of a state",
+            self.tasks.clone(),
+        );
+    }
+}
+
 impl Metrics {
     pub fn new() -> Self {
         let mut counters = Counters {
@@ -102,7 +141,10 @@ impl Metrics {
             outcomes: Family::default(),
             restored: Counter::default(),
             submits: Family::default(),
+            submit_retries: Counter::default(),
             polls: Family::default(),
+            polls_suspended: Gauge::default(),
+            tasks: Family::default(),
             batches: Counter::default(),
             entries: Counter::default(),
             commit_seconds: Histogram::new(COMMIT_SECONDS),
@@ -129,16 +171,6 @@ impl Metrics {
             counters.restored.clone(),
         );
         registry.register(
-            "submits",
-            "Submits by how they ended",
-            counters.submits.clone(),
-        );
-        registry.register(
-            "polls",
-            "Questions to EvoLink about a task, by answer",
-            counters.polls.clone(),
-        );
-        registry.register(
             "recorder_batches",
             "Transactions of the recorder that were committed",
             counters.batches.clone(),
@@ -153,6 +185,7 @@ impl Metrics {
             "From the beginning of a transaction to the end of its commit",
             counters.commit_seconds.clone(),
         );
+        counters.register_calls();
         Self(Arc::new(counters))
     }
 
@@ -194,11 +227,28 @@ impl Metrics {
                 SubmitEnd::Accepted => "accepted",
                 SubmitEnd::Refused => "refused",
                 SubmitEnd::Unreachable => "unreachable",
+                SubmitEnd::Held => "held",
                 SubmitEnd::Unknown => "unknown",
                 SubmitEnd::Replayed => "replayed",
                 SubmitEnd::Invalid => "invalid",
             },
         );
+    }
+
+    pub fn submit_retried(&self) {
+        self.0.submit_retries.inc();
+    }
+
+    /// Whether EvoLink fails as a whole, as far as polls tell.
+    pub fn polls_suspended(&self, suspended: bool) {
+        self.0.polls_suspended.set(i64::from(suspended));
+    }
+
+    /// There are so many tasks in `state`.
+    pub fn tasks_counted(&self, state: State, tasks: i64) {
+        let state = Name(state.as_str());
+        let labels = StateLabel { state };
+        self.0.tasks.get_or_create(&labels).set(tasks);
     }
 
     pub fn poll_ended(&self, end: PollEnd) {

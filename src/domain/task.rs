@@ -154,7 +154,7 @@ impl Task {
         if self.missed_polls < SAME_POLLS_NEEDED {
             return None;
         }
-        self.give_up()
+        self.give_up(now)
     }
 
     /// A poll was not answered, or not usably.
@@ -171,9 +171,9 @@ impl Task {
     }
 
     /// Stops asking. Not an outcome; `None` if the task is no longer open.
-    pub fn give_up(&mut self) -> Option<EventType> {
-        if self.state == State::Unresolved {
-            // Asked about once more, for something suspicious: given up again.
+    pub fn give_up(&mut self, now: Timestamp) -> Option<EventType> {
+        if self.state == State::Unresolved && self.next_poll_at.is_some_and(|at| at <= now) {
+            // It was to be asked about once more, for something suspicious, and is not.
             self.next_poll_at = None;
         }
         if !matches!(self.state, State::Pending | State::Processing) {

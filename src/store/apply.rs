@@ -300,7 +300,7 @@ impl Ledger {
 
     fn give_up(&mut self, id: SubmissionId) -> Receipt {
         if let Some(&index) = self.by_submission.get(&id) {
-            let event = self.records[index].task.give_up();
+            let event = self.records[index].task.give_up(self.now);
             self.changed(index, event);
         }
         Receipt::Done

@@ -170,15 +170,16 @@ proptest! {
         prop_assert_eq!(task, Task { next_poll_at: next, polled_at: Some(now), ..before });
     }
 
-    /// Given up, it is asked about no more; not even if something suspicious had just asked for it.
+    /// Given up, it is not due any more; not even if something suspicious had just asked for it.
     #[test]
     fn what_was_given_up_is_not_due(steps in anything()) {
-        let mut task = fresh();
+        let (mut task, late) = (fresh(), START.after(Duration::from_hours(1)));
         run(&mut task, &steps, |_, _, _, _| {});
-        task.give_up();
-        task.ask_soon(START.after(Duration::from_hours(1)), &PACE);
-        task.give_up();
-        prop_assert_eq!(task.next_poll_at, None);
+        task.give_up(late);
+        task.ask_soon(late, &PACE);
+        task.give_up(late);
+        prop_assert!(task.next_poll_at.is_none_or(|at| at > late), "{:?}", task);
+        prop_assert!(!matches!(task.state, State::Pending | State::Processing), "{:?}", task);
     }
 
     /// B6: without results, `completed` is believed at the third poll running, and not by any number of callbacks.
@@ -207,7 +208,7 @@ proptest! {
                 shown_progress = progress.unwrap_or(shown_progress);
             }
             if given_up {
-                task.give_up();
+                task.give_up(START);
             }
         }
     }
@@ -217,7 +218,7 @@ proptest! {
     fn an_unresolved_task_is_asked_until_an_empty_completion_is_believed(source in source()) {
         let mut task = fresh();
         task.see(&observation("processing", ""), Source::Submit, START, &PACE);
-        task.give_up();
+        task.give_up(START);
         let mut now = START;
         task.see(&observation("completed", ""), source, now, &PACE);
         for _ in 0..3 {

@@ -51,7 +51,7 @@ impl Step {
             Self::Miss if task.task_id.is_some() => return (None, task.miss(now, &PACE)),
             Self::AskInVain if task.task_id.is_some() => task.asked_in_vain(now, &PACE),
             Self::PutOff => task.put_off(Duration::from_secs(30), now, &PACE),
-            Self::GiveUp => return (None, task.give_up()),
+            Self::GiveUp => return (None, task.give_up(now)),
             Self::EndSubmit(state) => task.end_submit(*state),
             Self::AskSoon => task.ask_soon(now, &PACE),
             Self::Miss | Self::AskInVain => {}
