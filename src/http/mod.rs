@@ -28,6 +28,7 @@ mod health;
 pub mod internal;
 mod passed_on;
 mod request_id;
+mod sending;
 mod submission;
 mod submit;
 mod task_object;

@@ -235,6 +235,8 @@ impl TestAppBuilder {
             .path()
             .clone_into(&mut config.public.tls.self_signed_dir);
         config.evolink.base_url = Url::parse("http://127.0.0.1:1").unwrap();
+        // Who tests this says so.
+        config.evolink.submits_per_second = 1000;
         config.evolink.api_key = Some(SecretString::from(EVOLINK_KEY));
         store.url().clone_into(&mut config.store.url);
         config.callback_tokens.key_file = folder.path().join("callback_tokens.key");
