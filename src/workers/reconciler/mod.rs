@@ -21,6 +21,7 @@ use tracing::{error, info, warn};
 use super::pause;
 use crate::clock::Clock;
 use crate::domain::ids::SubmissionId;
+use crate::domain::timestamp::Timestamp;
 use crate::evolink::{EvolinkClient, RateLimits};
 use crate::metrics::Metrics;
 use crate::store::entry::{Entry, Receipt};
@@ -42,6 +43,10 @@ const POLLS_AT_ONCE: usize = 16;
 /// Time beyond EvoLink's own timeout in which its answer must have been recorded.
 const LEASE_GRACE: Duration = Duration::from_secs(10);
 
+/// For so long after the start no task is given up for want of an answer: what became overdue while we were away is to have
+/// its question answered, though the network or EvoLink is not there yet, or throttles so many questions.
+const START_GRACE: Duration = Duration::from_hours(1);
+
 /// What a reconciler works with.
 #[derive(Debug)]
 pub struct Parts {
@@ -60,6 +65,7 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Reconciler {
     parts: Parts,
+    started_at: Timestamp,
     breaker: Mutex<Breaker>,
 }
 
@@ -83,6 +89,7 @@ enum Begun {
 impl Reconciler {
     pub fn new(parts: Parts) -> Self {
         Self {
+            started_at: parts.clock.now(),
             parts,
             breaker: Mutex::default(),
         }
@@ -158,7 +165,7 @@ impl Reconciler {
         };
         if leave == Leave::Wait {
             // Before it is given up a task is asked about once more, unless nobody would answer.
-            if is_last && evolink_fails {
+            if is_last && evolink_fails && !self.is_patient() {
                 self.give_up(&task).await?;
                 return Ok(Begun::Over);
             }
@@ -194,9 +201,11 @@ impl Reconciler {
         let (id, task_id) = (poll.task.submission_id, &poll.task.task_id);
         let reply = self.parts.evolink.poll(task_id).await;
         self.parts.metrics.poll_ended(reply::told(&reply, task_id));
-        let evolink_fails = self.hear(reply::heard(&reply), &poll);
+        let heard = reply::heard(&reply);
+        let evolink_fails = self.hear(heard, &poll);
         self.record(reply::entry(id, reply, evolink_fails)).await;
         if poll.is_last
+            && (heard == Heard::Answer || !self.is_patient())
             && let Err(error) = self.give_up(&poll.task).await
         {
             error!(error = %error, "could not record that a task is no longer asked about");
@@ -223,6 +232,11 @@ impl Reconciler {
         }
         self.parts.metrics.polls_suspended(is_open);
         is_open
+    }
+
+    /// Whether a task that is too old is kept all the same until EvoLink has answered about it.
+    fn is_patient(&self) -> bool {
+        self.parts.clock.now().since(self.started_at) < START_GRACE
     }
 
     /// Does nothing to a task that has its outcome by now.

@@ -130,3 +130,26 @@ async fn i15_without_any_answer_tasks_are_unresolved_in_the_end() {
         .await;
     assert_eq!(due, 0);
 }
+
+#[tokio::test]
+async fn after_a_day_away_nothing_is_given_up_because_evolink_is_not_there_yet() {
+    let failures = [http(503, &[], "{}"), http(429, &["retry-after: 30"], "{}")];
+    for failure in failures {
+        let (app, evolink, is_well) = failing(failure).await;
+        // Nobody was asked at the time.
+        let (_, builder) = app.stop().await;
+        let before = polls(&evolink);
+        builder.clock().advance(seconds(25 * 3600));
+        let app = builder.start().await;
+        until("polls", || polls(&evolink) > before).await;
+        sleep(SOME_TICKS).await;
+        let database = app.database().await;
+        let unresolved = "SELECT count(*) FROM task WHERE state = 'unresolved'";
+        assert_eq!(database.value::<i64>(unresolved, &[]).await, 0);
+        is_well.store(true, Ordering::Relaxed);
+        // Beyond the lease of what was cut off by the stop.
+        app.clock.advance(seconds(60));
+        let completed = "SELECT count(*) FROM task WHERE state = 'completed'";
+        until_recorded(&app, completed, TASKS).await;
+    }
+}

@@ -254,6 +254,11 @@ impl TestAppBuilder {
         self
     }
 
+    /// As the receiver will have it.
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     pub fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut self.config);
         self
