@@ -5,7 +5,7 @@ use tokio::time::sleep;
 
 use super::{
     BY_POLL, ID, SOME_TICKS, answering, body, builder, event_types, next_poll_after, polls,
-    seconds, state, token,
+    seconds, state, token, until_recorded,
 };
 use crate::support::raw_server::http;
 use crate::support::until::until;
@@ -138,7 +138,7 @@ async fn something_suspicious_has_an_unresolved_task_asked_about_once_more_and_n
     for number in 2..4 {
         app.clock.advance(seconds(60));
         assert_eq!(app.callback(&token, "no task body").await.0, 400);
-        until("one more poll", || polls(&evolink) == number).await;
+        until_recorded(&app, "SELECT polls FROM task", number).await;
         app.clock.advance(seconds(3600));
         sleep(SOME_TICKS).await;
         assert_eq!(polls(&evolink), number);
@@ -168,7 +168,7 @@ async fn b6_an_empty_completion_of_an_unresolved_task_is_believed_the_third_time
     let token = token(&app, &task);
     assert_eq!(app.callback_result(&token, empty).await, "recorded");
     for number in 2..=4 {
-        until("the poll", || polls(&evolink) == number).await;
+        until_recorded(&app, "SELECT polls FROM task", number).await;
         sleep(SOME_TICKS).await;
         assert_eq!(polls(&evolink), number);
         app.clock.advance(seconds(60));

@@ -19,6 +19,9 @@ const TASKS: usize = 40;
 
 const SUSPENDED: &str = "evolink_receiver_polls_suspended";
 
+/// Those that are claimed: for EvoLink's timeout of 30 s and a grace of 10 s.
+const UNDER_WAY: &str = "SELECT count(*) FROM task WHERE next_poll_at - polled_at = 40000";
+
 /// A receiver with many tasks that are due, and an EvoLink that gives `failure` to polls until it is well.
 async fn failing(failure: Vec<u8>) -> (TestApp, RawServer, Arc<AtomicBool>) {
     let is_well = Arc::new(AtomicBool::new(false));
@@ -48,6 +51,7 @@ async fn failing(failure: Vec<u8>) -> (TestApp, RawServer, Arc<AtomicBool>) {
 async fn suspended(app: &TestApp, evolink: &RawServer) -> usize {
     until("polls are suspended", || app.counter(SUSPENDED) == 1).await;
     sleep(SOME_TICKS).await;
+    until_recorded(app, UNDER_WAY, 0).await;
     let asked = polls(evolink);
     assert!(
         (5..=5 + 16).contains(&asked),
@@ -73,6 +77,7 @@ async fn fails_and_is_well_again(failure: Vec<u8>) {
         app.clock.advance(Duration::from_millis(1));
         asked += 1;
         until("one goes to see", || polls(&evolink) == asked).await;
+        until_recorded(&app, UNDER_WAY, 0).await;
         sleep(SOME_TICKS).await;
         assert_eq!(polls(&evolink), asked, "it goes alone");
     }
