@@ -19,7 +19,7 @@ use crate::clock;
 use crate::domain::confirmation::Doubt;
 use crate::domain::event::EventType;
 use crate::domain::observation::Source;
-use crate::domain::task::Verdict;
+use crate::domain::task::{State, Verdict};
 
 /// All counters of one process. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -35,7 +35,10 @@ struct Counters {
     quarantine: Quarantine,
     doubted: Family<ReasonLabel, Counter>,
     submits: Family<ResultLabel, Counter>,
+    submit_retries: Counter,
     polls: Family<ResultLabel, Counter>,
+    polls_suspended: Gauge,
+    tasks: Family<StateLabel, Gauge>,
     batches: Counter,
     entries: Counter,
     commit_seconds: Histogram,
@@ -75,6 +78,8 @@ pub enum SubmitEnd {
     Accepted,
     Refused,
     Unreachable,
+    /// Not sent: more than `evolink.submits_per_second`.
+    Held,
     Unknown,
     Replayed,
     Invalid,
@@ -99,6 +104,11 @@ struct ResultLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
     reason: Name,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: Name,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -147,6 +157,32 @@ impl Counters {
             self.free_bytes.clone(),
         );
     }
+
+    /// What we ask of EvoLink, and what is left to be asked.
+    fn register_calls(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("submits", "Submits by how they ended", self.submits.clone());
+        registry.register(
+            "submit_retries",
+            "Submits tried again because EvoLink was not reached",
+            self.submit_retries.clone(),
+        );
+        registry.register(
+            "polls",
+            "Questions to EvoLink about a task, by answer",
+            self.polls.clone(),
+        );
+        registry.register(
+            "polls_suspended",
+            "1 while EvoLink answers no poll and is asked only now and then",
+            self.polls_suspended.clone(),
+        );
+        registry.register(
+            "tasks",
+            "Tasks that somebody should look at, at most 10000 of a state",
+            self.tasks.clone(),
+        );
+    }
 }
 
 impl Metrics {
@@ -160,7 +196,10 @@ impl Metrics {
             quarantine: Quarantine::default(),
             doubted: Family::default(),
             submits: Family::default(),
+            submit_retries: Counter::default(),
             polls: Family::default(),
+            polls_suspended: Gauge::default(),
+            tasks: Family::default(),
             batches: Counter::default(),
             entries: Counter::default(),
             commit_seconds: Histogram::new(COMMIT_SECONDS),
@@ -194,16 +233,7 @@ impl Metrics {
             "Outcomes told by a callback that EvoLink is asked about before they are believed, by reason",
             counters.doubted.clone(),
         );
-        registry.register(
-            "submits",
-            "Submits by how they ended",
-            counters.submits.clone(),
-        );
-        registry.register(
-            "polls",
-            "Questions to EvoLink about a task, by answer",
-            counters.polls.clone(),
-        );
+        counters.register_calls();
         counters.register_inside();
         Self(Arc::new(counters))
     }
@@ -272,12 +302,29 @@ impl Metrics {
                 SubmitEnd::Accepted => "accepted",
                 SubmitEnd::Refused => "refused",
                 SubmitEnd::Unreachable => "unreachable",
+                SubmitEnd::Held => "held",
                 SubmitEnd::Unknown => "unknown",
                 SubmitEnd::Replayed => "replayed",
                 SubmitEnd::Invalid => "invalid",
                 SubmitEnd::NoRoom => "no_room",
             },
         );
+    }
+
+    pub fn submit_retried(&self) {
+        self.0.submit_retries.inc();
+    }
+
+    /// Whether EvoLink fails as a whole, as far as polls tell.
+    pub fn polls_suspended(&self, suspended: bool) {
+        self.0.polls_suspended.set(i64::from(suspended));
+    }
+
+    /// There are so many tasks in `state`.
+    pub fn tasks_counted(&self, state: State, tasks: i64) {
+        let state = Name(state.as_str());
+        let labels = StateLabel { state };
+        self.0.tasks.get_or_create(&labels).set(tasks);
     }
 
     pub fn poll_ended(&self, end: PollEnd) {

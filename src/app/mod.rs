@@ -19,8 +19,7 @@ use crate::cli;
 use crate::clock::Clock;
 use crate::config::{Config, Level};
 use crate::domain::callback_token::KeyRing;
-use crate::domain::timestamp::Timestamp;
-use crate::evolink::{EvolinkClient, USER_AGENT};
+use crate::evolink::{EvolinkClient, RateLimits, USER_AGENT};
 use crate::exit::{CommandError, Exit};
 use crate::http::auth::Gate;
 use crate::http::body::BodyBudget;
@@ -33,7 +32,7 @@ use crate::metrics::Metrics;
 use crate::store::recorder::{Recorder, RecorderWorker};
 use crate::store::{Store, StoreError};
 use crate::telemetry::CONFIGURATION;
-use crate::workers::reconciler::Reconciler;
+use crate::workers::reconciler::{self, Reconciler};
 use parts::{Parts, finish};
 use store_workers::StoreWorkers;
 
@@ -66,6 +65,7 @@ pub struct App {
     recorder: Recorder,
     recorder_worker: RecorderWorker,
     evolink: Arc<EvolinkClient>,
+    rate_limits: Arc<RateLimits>,
     key_ring: Arc<KeyRing>,
     metrics: Metrics,
     tls: Option<Arc<TlsSource>>,
@@ -98,6 +98,10 @@ impl App {
             config.evolink.timeout,
             USER_AGENT,
         )?);
+        let rate_limits = Arc::new(RateLimits::new(
+            config.evolink.polls_per_second,
+            config.evolink.submits_per_second,
+        ));
         let store = Arc::new(Store::open(config.store.read_url()?.expose_secret()).await?);
         key_ring::agree(&store, &key_ring).await?;
         let metrics = Metrics::new();
@@ -121,6 +125,7 @@ impl App {
             recorder,
             recorder_worker,
             evolink,
+            rate_limits,
             key_ring,
             metrics,
             tls,
@@ -273,6 +278,7 @@ impl App {
             store: Arc::clone(&self.store),
             recorder: self.recorder.clone(),
             evolink: Arc::clone(&self.evolink),
+            rate_limits: Arc::clone(&self.rate_limits),
             key_ring: Arc::clone(&self.key_ring),
             public: Arc::new(self.config.public.clone()),
             clock: self.clock.clone(),
@@ -280,23 +286,23 @@ impl App {
             submits: parts.submits.clone(),
             stopping: parts.stopping.clone(),
             giving_up: parts.giving_up.clone(),
+            evolink_timeout: self.config.evolink.timeout,
             allow_unknown_fields: self.config.evolink.allow_unknown_fields,
             body_budget: BodyBudget::new(INTERNAL_BODIES_BYTES_MAX),
         }
     }
 
     fn reconciler(&self) -> Reconciler {
-        Reconciler {
+        Reconciler::new(reconciler::Parts {
             store: Arc::clone(&self.store),
             recorder: self.recorder.clone(),
             evolink: Arc::clone(&self.evolink),
+            rate_limits: Arc::clone(&self.rate_limits),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             pace: settings::pace(&self.config),
             evolink_timeout: self.config.evolink.timeout,
-            started_at: self.clock.now(),
-            quiet_until: Timestamp::default(),
-        }
+        })
     }
 }
 

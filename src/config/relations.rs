@@ -31,6 +31,9 @@ const QUARANTINE_ENTRIES_PER_TOKEN_MAX: usize = 1000;
 const HEAD_BYTES_MAX: u64 = 16 * 1024;
 const DAY: Duration = Duration::from_hours(24);
 
+/// Calls a second. Beyond this it is no limit.
+const RATE_MAX: u32 = 1000;
+
 /// In the order of the sections.
 pub(super) fn check(found: &mut Found, config: &Config) {
     base_url(found, &config.public.base_url);
@@ -231,6 +234,13 @@ fn evolink(found: &mut Found, evolink: &Evolink) {
     }
     let (least, most) = (Duration::from_secs(1), Duration::from_mins(5));
     found.within("evolink.timeout", evolink.timeout, least, most);
+    for (key, rate) in [
+        ("evolink.polls_per_second", evolink.polls_per_second),
+        ("evolink.submits_per_second", evolink.submits_per_second),
+    ] {
+        let message = format!("must be from 1 to {RATE_MAX}, is {rate}");
+        found.error_unless((1..=RATE_MAX).contains(&rate), key, message);
+    }
 }
 
 fn store(found: &mut Found, store: &StoreConfig) {

@@ -141,6 +141,8 @@ pub struct Evolink {
     pub api_key_file: Option<PathBuf>,
     #[serde(with = "duration")]
     pub timeout: Duration,
+    pub polls_per_second: u32,
+    pub submits_per_second: u32,
     pub allow_unknown_fields: bool,
 }
 
@@ -151,6 +153,11 @@ impl Default for Evolink {
             api_key: None,
             api_key_file: None,
             timeout: Duration::from_secs(30),
+            // EvoLink publishes no limit, and asks its upstream for each poll of an image that is not ready. With gaps that
+            // double, ten a second are enough for some hundred tasks at a time whose callbacks are all lost.
+            polls_per_second: 10,
+            // Each costs money: a key in the wrong hands is bounded by this. No app makes so many images for long.
+            submits_per_second: 50,
             allow_unknown_fields: false,
         }
     }

@@ -79,6 +79,11 @@ impl SubmissionId {
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
     }
 
+    /// Its random half.
+    pub const fn low_bits(self) -> u64 {
+        self.0.as_u64_pair().1
+    }
+
     /// The time at which the id was made; the callback token's age is told by it.
     pub fn made_at(self) -> Timestamp {
         let millis = self.0.as_u128() >> 80;

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::ids::SubmissionId;
 use super::timestamp::Timestamp;
 
-/// The longest gap between two polls of one task.
+/// The longest gap between two polls of one task, before it is spread.
 const GAP_MAX: Duration = Duration::from_mins(10);
 
 /// After so many the gap is the longest, whatever it began with.
@@ -12,6 +13,8 @@ const DOUBLINGS_MAX: u32 = 16;
 
 /// By what a lease, or a pause that EvoLink asked for, may put a poll off.
 const PLAN_GRACE: Duration = Duration::from_hours(1);
+/// A gap is longer than it need be by up to a quarter, so that tasks that were asked about together are not so for ever.
+const SPREAD: f64 = 0.25;
 
 /// The pace of polling; `[reconcile]` in the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -29,9 +32,11 @@ impl Pace {
         now.after(self.first_poll_after.max(estimated))
     }
 
-    /// The next poll of a task that was asked about `polls` times, the last time at `now`: the gap doubles.
-    pub fn next_poll(&self, now: Timestamp, polls: u32) -> Timestamp {
-        now.after(self.gap(polls))
+    /// The next poll of task `id`, which was asked about `polls` times, the last time at `now`: the gap doubles.
+    pub fn next_poll(&self, now: Timestamp, id: SubmissionId, polls: u32) -> Timestamp {
+        let gap = self.gap(polls);
+        // Only upwards: the minimum is EvoLink's wish.
+        now.after(gap.saturating_add(gap.mul_f64(SPREAD * share(id, polls))))
     }
 
     fn gap(&self, polls: u32) -> Duration {
@@ -59,10 +64,9 @@ impl Pace {
             .first_poll_after
             .max(self.give_up_after)
             .max(self.gap_max());
-        // A plan may be a little longer for its jitter, or a lease.
         now.after(
             furthest
-                .saturating_add(furthest / 4)
+                .saturating_add(furthest.mul_f64(SPREAD))
                 .saturating_add(PLAN_GRACE),
         )
     }
@@ -79,21 +83,31 @@ impl Pace {
         running >= self.give_up_after || polls >= self.polls_until_given_up()
     }
 
-    /// How often a task is asked about that never ends.
+    /// How often a task is asked about that never ends, if its gaps are as long as they may be.
     fn polls_until_given_up(&self) -> u32 {
         let (mut elapsed, mut polls) = (self.first_poll_after, 0);
         while elapsed < self.give_up_after && polls < DOUBLINGS_MAX {
             polls += 1;
-            elapsed = elapsed.saturating_add(self.gap(polls));
+            elapsed = elapsed.saturating_add(self.gap(polls).mul_f64(1.0 + SPREAD));
         }
         let rest = self.give_up_after.saturating_sub(elapsed).as_millis();
-        let more = rest / self.gap_max().as_millis().max(1);
+        let more = rest / self.gap_max().mul_f64(1.0 + SPREAD).as_millis().max(1);
         polls.saturating_add(u32::try_from(more).unwrap_or(u32::MAX))
     }
 
     fn gap_max(&self) -> Duration {
         GAP_MAX.max(self.interval_min)
     }
+}
+
+/// Something from 0 to 1, other for each task and each of its polls, and always the same for these: no chance comes into
+/// the domain. The finish of `SplitMix64`, which makes neighbours far apart.
+fn share(id: SubmissionId, polls: u32) -> f64 {
+    let mut mixed = id.low_bits() ^ (u64::from(polls) << 32);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    let high = u32::try_from((mixed ^ (mixed >> 31)) >> 32).unwrap_or(u32::MAX);
+    f64::from(high) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]
@@ -106,14 +120,63 @@ mod tests {
         give_up_after: Duration::from_hours(24),
     };
 
-    #[test]
-    fn gaps_grow_from_the_minimum_to_the_maximum() {
+    fn id(number: u128) -> SubmissionId {
+        let id = SubmissionId::first_at(Timestamp::from_millis(1_757_165_031_007));
+        let text = id
+            .to_string()
+            .replace("000000000000", &format!("{number:012x}"));
+        text.parse().unwrap()
+    }
+
+    fn gap(id: SubmissionId, polls: u32) -> Duration {
         let now = Timestamp::from_millis(0);
-        let gaps: Vec<u64> = (1..=12)
-            .map(|polls| PACE.next_poll(now, polls).since(now).as_secs())
-            .collect();
-        assert_eq!(gaps, [3, 6, 12, 24, 48, 96, 192, 384, 600, 600, 600, 600]);
-        assert_eq!(PACE.next_poll(now, u32::MAX).since(now).as_secs(), 600);
+        PACE.next_poll(now, id, polls).since(now)
+    }
+
+    #[test]
+    fn gaps_grow_from_the_minimum_to_the_maximum_and_are_spread_upwards_only() {
+        let wanted = [3, 6, 12, 24, 48, 96, 192, 384, 600, 600, 600, 600, 600];
+        for number in 0..1000 {
+            for (polls, seconds) in (1..).zip(wanted).chain([(0, 3), (u32::MAX, 600)]) {
+                let (gap, least) = (gap(id(number), polls), Duration::from_secs(seconds));
+                assert!(
+                    gap >= least && gap <= least.mul_f64(1.0 + SPREAD),
+                    "{polls}: {gap:?}"
+                );
+            }
+        }
+        let slow = Pace {
+            interval_min: Duration::from_hours(1),
+            ..PACE
+        };
+        let now = Timestamp::from_millis(0);
+        assert!(slow.next_poll(now, id(1), 9).since(now) >= slow.interval_min);
+        let endless = Pace {
+            interval_min: Duration::MAX,
+            ..PACE
+        };
+        assert_eq!(
+            endless.next_poll(now, id(1), 9),
+            Timestamp::from_millis(i64::MAX)
+        );
+    }
+
+    #[test]
+    fn tasks_that_were_asked_about_together_are_spread_evenly_and_always_alike() {
+        let mut tenths = [0_u32; 10];
+        for number in 0..10_000 {
+            let gap = gap(id(number), 9);
+            assert_eq!(gap, super::tests::gap(id(number), 9));
+            let beyond = u32::try_from(gap.as_millis() - 600_000).unwrap();
+            tenths[(beyond / 15_001) as usize] += 1;
+        }
+        assert!(
+            tenths.iter().all(|tenth| (800..1200).contains(tenth)),
+            "{tenths:?}"
+        );
+        let of_one: std::collections::HashSet<Duration> =
+            (9..29).map(|polls| gap(id(1), polls)).collect();
+        assert!(of_one.len() > 15, "{of_one:?}");
     }
 
     #[test]
@@ -136,7 +199,11 @@ mod tests {
         let years = Duration::from_hours(10 * 365 * 24);
         assert!(PACE.is_due(now, now) && PACE.is_due(now.after(years), now));
         let longest = PACE.first_poll(now, Some(years));
-        for planned in [PACE.next_poll(now, 1), PACE.next_poll(now, 99), longest] {
+        for planned in [
+            PACE.next_poll(now, id(1), 1),
+            PACE.next_poll(now, id(1), 99),
+            longest,
+        ] {
             assert!(!PACE.is_due(planned, now), "{planned}");
         }
         let soonest = PACE.soonest_poll(now, Some(now.after(years)));
@@ -156,7 +223,7 @@ mod tests {
         let (mut at, mut polls) = (PACE.first_poll_after, 0);
         while at < day {
             polls += 1;
-            at += PACE.gap(polls);
+            at += PACE.gap(polls).mul_f64(1.0 + SPREAD);
         }
         assert!(PACE.has_asked_enough(polls, Duration::ZERO), "{polls}");
         assert!(!PACE.has_asked_enough(polls - 3, Duration::ZERO), "{polls}");

@@ -142,7 +142,7 @@ impl Task {
         if self.missed_polls < SAME_POLLS_NEEDED {
             return None;
         }
-        self.give_up()
+        self.give_up(now)
     }
 
     /// A poll was not answered, or not usably.
@@ -150,14 +150,24 @@ impl Task {
         self.asked(now, pace);
     }
 
+    /// A poll that says nothing about this task, since EvoLink answers nobody now: it does not count as one, and the next
+    /// comes after `pause`.
+    pub fn put_off(&mut self, pause: Duration, now: Timestamp, pace: &Pace) {
+        self.polled_at = Some(now);
+        let next = now.after(pause.max(pace.interval_min));
+        self.next_poll_at = self.next_poll_at.map(|_| next);
+    }
+
     /// Stops asking. Not an outcome; `None` if the task was not open. What was claimed stays in its history.
-    pub fn give_up(&mut self) -> Option<EventType> {
-        if !self.state.is_confirmed() {
-            return None;
+    pub fn give_up(&mut self, now: Timestamp) -> Option<EventType> {
+        let is_open = matches!(self.state, State::Pending | State::Processing);
+        // A task that is not open was to be asked about once more, for something suspicious, and is not. What EvoLink has
+        // yet to repeat lies ahead, and stays.
+        if is_open || self.next_poll_at.is_some_and(|at| at <= now) {
+            self.claim = None;
+            self.next_poll_at = None;
         }
-        self.claim = None;
-        self.next_poll_at = None;
-        if !matches!(self.state, State::Pending | State::Processing) {
+        if !is_open {
             return None;
         }
         self.state = State::Unresolved;
@@ -338,7 +348,7 @@ impl Task {
 
     /// A claim begins the pace anew: EvoLink's answer to a poll may be a little behind its callback.
     fn next_poll(&self, now: Timestamp, pace: &Pace) -> Timestamp {
-        let planned = pace.next_poll(now, self.polls);
+        let planned = pace.next_poll(now, self.submission_id, self.polls);
         let since_claim = |claim: Claim| now.since(claim.at).max(pace.interval_min);
         let again = self.claim.map(|claim| now.after(since_claim(claim)));
         again.map_or(planned, |again| again.min(planned))

@@ -10,6 +10,7 @@ use super::passed_on::pass_on;
 use crate::evolink::NoAnswer;
 
 pub async fn show(State(state): State<InternalState>) -> Result<Response, ApiError> {
+    state.rate_limits.read();
     match state.evolink.credits().await {
         Ok(answer) => Ok(pass_on(answer)),
         Err(error) => {

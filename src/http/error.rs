@@ -210,6 +210,20 @@ impl ApiError {
         error
     }
 
+    /// More submits than this process sends EvoLink: nothing was sent, nothing recorded.
+    pub fn too_many_submits() -> Self {
+        let message =
+            "more submits than `evolink.submits_per_second` allows; nothing was sent to EvoLink";
+        let mut error = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limit_exceeded",
+            "rate_limit_error",
+            message,
+        );
+        error.retry_after_seconds = Some(5);
+        error
+    }
+
     /// EvoLink was asked and gave no usable answer to a question without consequences.
     pub fn evolink_unreadable() -> Self {
         let message = "EvoLink gave no usable answer";

@@ -22,7 +22,7 @@ use super::{credits, health, history, quarantine, request_id, submit, tasks};
 use crate::clock::Clock;
 use crate::config::{Public, Scope};
 use crate::domain::callback_token::KeyRing;
-use crate::evolink::EvolinkClient;
+use crate::evolink::{EvolinkClient, RateLimits};
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::store::recorder::Recorder;
@@ -33,6 +33,7 @@ pub struct InternalState {
     pub store: Arc<Store>,
     pub recorder: Recorder,
     pub evolink: Arc<EvolinkClient>,
+    pub rate_limits: Arc<RateLimits>,
     pub key_ring: Arc<KeyRing>,
     /// Knows what a callback URL looks like.
     pub public: Arc<Public>,
@@ -44,6 +45,8 @@ pub struct InternalState {
     pub stopping: CancellationToken,
     /// Cancelled when there is just time left to record a submit that EvoLink has not answered as unknown.
     pub giving_up: CancellationToken,
+    /// `evolink.timeout`.
+    pub evolink_timeout: Duration,
     pub allow_unknown_fields: bool,
     pub body_budget: BodyBudget,
 }

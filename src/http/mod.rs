@@ -31,6 +31,7 @@ mod passed_on;
 mod quarantine;
 mod query;
 mod request_id;
+mod sending;
 mod submission;
 mod submit;
 mod task_object;

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use super::error::ApiError;
 use super::internal::InternalState;
-use super::task_object;
+use super::{sending, task_object};
 use crate::domain::callback_token::Subject;
 use crate::domain::generation::Generation;
 use crate::domain::ids::SubmissionId;
@@ -32,6 +32,9 @@ const REPLAY_PAUSE: Duration = Duration::from_millis(50);
 /// EvoLink's answer is worth some patience with our own store: without it only a callback can tell of the task.
 const RECORD_TRIES: u32 = 5;
 const RECORD_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long a submit waits for its turn. The app waits too, and is better told than kept.
+const TURN_WAIT: Duration = Duration::from_secs(5);
 
 /// A submit that is well formed.
 #[derive(Debug)]
@@ -57,6 +60,16 @@ pub enum Submitted {
 
 impl Submission {
     pub async fn run(self, state: &InternalState) -> Result<Submitted, ApiError> {
+        // Its turn first: what is refused for want of one leaves no trace, however many there are.
+        let turn = state.rate_limits.submit(TURN_WAIT);
+        match state.stopping.run_until_cancelled(turn).await {
+            Some(true) => {}
+            Some(false) => {
+                state.metrics.submit_ended(SubmitEnd::Held);
+                return Err(ApiError::too_many_submits());
+            }
+            None => return Err(ApiError::unavailable()),
+        }
         let deadline = Instant::now() + REPLAY_WAIT;
         loop {
             if state.stopping.is_cancelled() {
@@ -124,9 +137,9 @@ impl Submission {
     async fn submit(&self, state: &InternalState, id: SubmissionId) -> Result<Submitted, ApiError> {
         let token = state.key_ring.mint(&Subject::Submission(id));
         let callback_url = state.public.callback_url(&token);
-        let request = self.generation.to_evolink(&callback_url);
-        let asking = state.evolink.submit(&request, id);
-        let Some(reply) = state.giving_up.run_until_cancelled(asking).await else {
+        let body = self.generation.to_evolink(&callback_url);
+        let sending = sending::send(state, &body, id);
+        let Some(reply) = state.giving_up.run_until_cancelled(sending).await else {
             return Err(unknown(state, id, "EvoLink has not answered, and we are stopping").await);
         };
         match reply {

@@ -317,6 +317,10 @@ impl Ledger {
                 task.asked_in_vain(self.now, &self.policy.pace);
                 None
             }
+            PollEnded::PutOff(pause) => {
+                task.put_off(pause, self.now, &self.policy.pace);
+                None
+            }
         };
         self.changed(index, event);
         Receipt::Done
@@ -329,7 +333,7 @@ impl Ledger {
         let task = &mut self.records[index].task;
         // Something may have been claimed since the reconciler looked.
         if self.policy.pace.is_long_ago(task.asked_since(), self.now) {
-            let event = task.give_up();
+            let event = task.give_up(self.now);
             self.changed(index, event);
         }
         Receipt::Done

@@ -113,6 +113,8 @@ pub enum PollEnded {
     Gone,
     /// No usable answer.
     Failed,
+    /// EvoLink answers nobody now, and is not to be asked about this task before so long: no poll that counts.
+    PutOff(Duration),
 }
 
 /// What became of an entry. Whoever holds one may rely on it after a power cut.

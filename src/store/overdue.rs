@@ -1,4 +1,5 @@
-//! What the reconciler looks for: tasks that are due to be asked about, and submits that nobody will finish.
+//! What the reconciler looks for: tasks that are due to be asked about, submits that nobody will finish, and how many tasks
+//! there are that somebody should look at.
 
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use super::record::parse_id;
 use super::{Store, StoreError, on_pool};
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::polling::Pace;
+use crate::domain::task::State;
 use crate::domain::timestamp::Timestamp;
 
 /// A task that EvoLink is to be asked about.
@@ -43,12 +45,19 @@ const UNANSWERED_BEYOND: &str = "SELECT seq, submission_id FROM task
     WHERE (state, submission_id) > ('submitting', $1) AND (state, submission_id) < ('submitting', 'g')
         AND state <> 'completed' ORDER BY state, submission_id LIMIT $2";
 
+// `LIMIT` inside: what is counted is bounded too.
+const COUNT: &str = "SELECT count(*) FROM (SELECT 1 FROM task WHERE state = $1 AND state <> 'completed' LIMIT $2) AS counted";
+
+/// More tasks in one state than this are counted as so many: whoever is to be alarmed is by then.
+pub const COUNTED_MAX: u32 = 10_000;
+
 /// Each statement here, with what its parameters are to PostgreSQL: all are answered from an index.
-pub const STATEMENTS: [(&str, &str); 4] = [
+pub const STATEMENTS: [(&str, &str); 5] = [
     (DUE, "bigint, bigint"),
     (DUE_BEYOND, "bigint, bigint"),
     (UNANSWERED, "text, bigint"),
     (UNANSWERED_BEYOND, "text, bigint"),
+    (COUNT, "text, bigint"),
 ];
 
 impl Store {
@@ -91,6 +100,15 @@ impl Store {
             rows.extend(found);
         }
         rows.into_iter().map(parse_id).collect()
+    }
+
+    /// How many tasks are in `state`, up to `COUNTED_MAX`. Not for `Completed`, which has no index.
+    pub async fn count_in_state(&self, state: State) -> Result<i64, StoreError> {
+        let count: i64 = on_pool!(self, pool => sqlx::query_scalar(COUNT)
+            .bind(state.as_str())
+            .bind(i64::from(COUNTED_MAX))
+            .fetch_one(pool))?;
+        Ok(count)
     }
 }
 

@@ -194,6 +194,29 @@ proptest! {
         prop_assert_eq!((task.state, task.source), (State::Completed, Some(by)));
     }
 
+    /// A poll that was put off leaves everything as it is but its time; a task that is not polled stays so.
+    #[test]
+    fn a_poll_that_was_put_off_does_not_count(steps in anything(), pause_s in 0..3600_u64) {
+        let mut task = fresh();
+        run(&mut task, &steps, Confirm::Never, |_, _, _, _| {});
+        let (before, now, pause) = (task.clone(), START.after(Duration::from_hours(1)), Duration::from_secs(pause_s));
+        task.put_off(pause, now, &PACE);
+        let next = before.next_poll_at.map(|_| now.after(pause.max(PACE.interval_min)));
+        prop_assert_eq!(task, Task { next_poll_at: next, polled_at: Some(now), ..before });
+    }
+
+    /// Given up, it is not due any more; not even if something suspicious had just asked for it.
+    #[test]
+    fn what_was_given_up_is_not_due(steps in anything()) {
+        let (mut task, late) = (fresh(), START.after(Duration::from_hours(1)));
+        run(&mut task, &steps, Confirm::Never, |_, _, _, _| {});
+        task.give_up(late);
+        task.ask_soon(late, &PACE);
+        task.give_up(late);
+        prop_assert!(task.next_poll_at.is_none_or(|at| at > late), "{:?}", task);
+        prop_assert!(!matches!(task.state, State::Pending | State::Processing), "{:?}", task);
+    }
+
     /// B6: without results, `completed` is believed at the third poll running, and not by any number of callbacks.
     #[test]
     fn an_empty_completion_needs_three_polls(callbacks in 0..8_usize, polls in 0..6_u8) {
@@ -221,7 +244,7 @@ proptest! {
                 shown_progress = progress.unwrap_or(shown_progress);
             }
             if given_up {
-                task.give_up();
+                task.give_up(START);
             }
         }
     }
@@ -232,7 +255,7 @@ proptest! {
         let mut task = fresh();
         let never = policy(Confirm::Never);
         task.see(&observation("processing", ""), Source::Submit, START, &never);
-        task.give_up();
+        task.give_up(START);
         let mut now = START;
         task.see(&observation("completed", ""), source, now, &never);
         for _ in 0..3 {

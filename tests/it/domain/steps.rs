@@ -1,5 +1,7 @@
 //! The things that may happen to a task, and how to make up any number of them.
 
+use std::time::Duration;
+
 use evolink_receiver::domain::confirmation::{Confirm, Policy};
 use evolink_receiver::domain::event::EventType;
 use evolink_receiver::domain::observation::Source;
@@ -22,6 +24,7 @@ pub enum Step {
     },
     Miss,
     AskInVain,
+    PutOff,
     AskSoon,
     GiveUp,
     EndSubmit(State),
@@ -65,7 +68,8 @@ impl Step {
             // EvoLink is polled only about a task whose id is known.
             Self::Miss if task.task_id.is_some() => return (None, task.miss(now, &PACE)),
             Self::AskInVain if task.task_id.is_some() => task.asked_in_vain(now, &PACE),
-            Self::GiveUp => return (None, task.give_up()),
+            Self::PutOff => task.put_off(Duration::from_secs(30), now, &PACE),
+            Self::GiveUp => return (None, task.give_up(now)),
             Self::EndSubmit(state) => task.end_submit(*state),
             Self::AskSoon => task.ask_soon(now, &PACE),
             Self::Miss | Self::AskInVain => {}
@@ -128,6 +132,7 @@ pub fn silence() -> impl Strategy<Value = Step> {
     prop_oneof![
         Just(Step::Miss),
         Just(Step::AskInVain),
+        Just(Step::PutOff),
         Just(Step::AskSoon),
         Just(Step::GiveUp),
         Just(Step::EndSubmit(State::SubmitUnknown)),

@@ -268,7 +268,7 @@ async fn e7_where_no_connection_is_made_nothing_was_sent() {
         "https://no-such-host.invalid",
         &bad_tls,
     ] {
-        let app = app_of(url, Duration::from_secs(20)).await;
+        let app = app_of(url, Duration::from_secs(2)).await;
         let answer = submit(&app, &generation("a cute cat")).await;
         answer.assert_error(503, "evolink_unreachable", None, url);
         assert!(answer.header("retry-after").is_some());

@@ -20,7 +20,7 @@ async fn started() -> (TestApp, Simulator) {
     TestApp::start_with_simulator(Options::default()).await
 }
 
-async fn submit_under(app: &TestApp, key: &str, body: impl Into<String>) -> Answer {
+pub async fn submit_under(app: &TestApp, key: &str, body: impl Into<String>) -> Answer {
     send(submission(app, body).header("idempotency-key", key)).await
 }
 

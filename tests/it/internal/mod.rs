@@ -11,6 +11,7 @@ mod lists;
 mod pages;
 mod plans;
 mod reads;
+mod retries;
 mod unanswered;
 
 use evolink_receiver::domain::callback_token::Subject;

@@ -5,9 +5,10 @@ use tokio::time::sleep;
 
 use super::{
     BY_POLL, ID, SOME_TICKS, answering, body, builder, event_types, next_poll_after, polls,
-    seconds, state, token,
+    seconds, state, token, until_recorded,
 };
 use crate::support::raw_server::http;
+use crate::support::until::until;
 
 #[tokio::test]
 async fn e8_three_times_unknown_ends_the_asking_and_a_later_callback_counts() {
@@ -74,7 +75,7 @@ async fn i17_a_task_that_never_ends_is_given_up_and_a_later_outcome_counts() {
     let give_up = |config: &mut evolink_receiver::config::Config| {
         config.reconcile.give_up_after = seconds(3600);
     };
-    let (app, _evolink) = builder()
+    let (app, evolink) = builder()
         .with(give_up)
         .start_with_simulator(Options::default())
         .await;
@@ -83,6 +84,7 @@ async fn i17_a_task_that_never_ends_is_given_up_and_a_later_outcome_counts() {
     app.clock.advance(seconds(3600));
     app.task_when(id, |task| task["receiver"]["state"] == "unresolved")
         .await;
+    assert_eq!(evolink.queries().len(), 1, "EvoLink has the last word");
     assert_eq!(app.counter(BY_POLL), 0);
     assert_eq!(
         app.callback_result(&token(&app, &task), body(id, "completed"))
@@ -102,4 +104,74 @@ async fn i17_a_task_that_never_ends_is_given_up_and_a_later_outcome_counts() {
         1,
         "{types:?}"
     );
+}
+
+#[tokio::test]
+async fn what_ended_while_we_were_away_for_longer_than_a_day_is_found() {
+    let (app, evolink) = builder().start_with_simulator(Options::default()).await;
+    let task = app.submitted("[sim:lost-callback,duration=100ms]").await;
+    until("the end of the task", || {
+        evolink.tasks()[0].body["status"] == "completed"
+    })
+    .await;
+    let (_, builder) = app.stop().await;
+    let app = builder.start().await;
+    app.clock.advance(seconds(25 * 3600));
+    let id = task["id"].as_str().unwrap();
+    app.task_when(id, |task| task["status"] == "completed")
+        .await;
+    assert_eq!(
+        event_types(&app, id).await,
+        ["task.submitted", "task.completed"]
+    );
+}
+
+#[tokio::test]
+async fn something_suspicious_has_an_unresolved_task_asked_about_once_more_and_not_for_ever() {
+    let (app, evolink) = answering(vec![http(200, &[], &body(ID, "processing"))]).await;
+    let task = app.submitted("a").await;
+    let token = token(&app, &task);
+    app.clock.advance(seconds(24 * 3600));
+    app.task_when(ID, |task| task["receiver"]["state"] == "unresolved")
+        .await;
+    assert_eq!(polls(&evolink), 1);
+    for number in 2..4 {
+        app.clock.advance(seconds(60));
+        assert_eq!(app.callback(&token, "no task body").await.0, 400);
+        until_recorded(&app, "SELECT polls FROM task", number).await;
+        app.clock.advance(seconds(3600));
+        sleep(SOME_TICKS).await;
+        assert_eq!(polls(&evolink), number);
+        let database = app.database().await;
+        let due = "SELECT count(*) FROM task WHERE next_poll_at IS NOT NULL";
+        assert_eq!(database.value::<i64>(due, &[]).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn b6_an_empty_completion_of_an_unresolved_task_is_believed_the_third_time() {
+    let (processing, empty) = (
+        http(200, &[], &body(ID, "processing")),
+        http(
+            200,
+            &[],
+            &format!(r#"{{"id":"{ID}","status":"completed"}}"#),
+        ),
+    );
+    let (app, evolink) = answering(vec![processing, empty]).await;
+    let task = app.submitted("a").await;
+    app.clock.advance(seconds(24 * 3600));
+    app.task_when(ID, |task| task["receiver"]["state"] == "unresolved")
+        .await;
+    app.clock.advance(seconds(60));
+    let empty = format!(r#"{{"id":"{ID}","status":"completed"}}"#);
+    let token = token(&app, &task);
+    assert_eq!(app.callback_result(&token, empty).await, "recorded");
+    for number in 2..=4 {
+        until_recorded(&app, "SELECT polls FROM task", number).await;
+        sleep(SOME_TICKS).await;
+        assert_eq!(polls(&evolink), number);
+        app.clock.advance(seconds(60));
+    }
+    assert_eq!(state(&app).await, "completed");
 }

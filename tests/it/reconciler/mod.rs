@@ -1,14 +1,18 @@
 //! What no callback told is found by asking: at its pace, as often as EvoLink allows, and never for ever.
 
 mod answers;
+mod backlog;
 mod endings;
+mod outage;
 mod pace;
+mod stuck;
 mod years;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use evolink_receiver::domain::callback_token::Subject;
+use evolink_receiver::domain::timestamp::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -65,21 +69,62 @@ fn polls(evolink: &RawServer) -> usize {
         .count()
 }
 
-/// Moves the clock to just before the next poll, which must not come, then to it; `polled` must be the number then.
+/// Moves the clock to just before the next poll of the only task, which must not come, then to it; polled `number` times it
+/// is then. It is to come after `gap`, or up to a quarter later.
 async fn next_poll_after(app: &TestApp, gap: Duration, count: impl Fn() -> usize, number: usize) {
+    let recorded = app.database().await;
+    let at: i64 = recorded.value("SELECT next_poll_at FROM task", &[]).await;
+    let wait = Timestamp::from_millis(at).since(app.clock.now());
+    assert!(
+        wait >= gap && wait <= gap.mul_f64(1.25),
+        "{wait:?}, not {gap:?}"
+    );
     app.clock
-        .advance(gap.saturating_sub(Duration::from_millis(1)));
+        .advance(wait.saturating_sub(Duration::from_millis(1)));
     sleep(SOME_TICKS).await;
     assert_eq!(count(), number - 1, "before its time");
     app.clock.advance(Duration::from_millis(1));
     until("the poll", || count() == number).await;
-    let recorded = app.database().await;
+    until_recorded(app, "SELECT polls FROM task", number).await;
+}
+
+/// Waits until `sql` gives `number`.
+async fn until_recorded(app: &TestApp, sql: &str, number: usize) {
+    let database = app.database().await;
+    let number = i64::try_from(number).unwrap();
     let deadline = Instant::now() + seconds(60);
-    while recorded.value::<i64>("SELECT polls FROM task", &[]).await
-        < i64::try_from(number).unwrap()
-    {
-        assert!(Instant::now() < deadline, "the poll was not recorded");
+    while database.value::<i64>(sql, &[]).await != number {
+        assert!(Instant::now() < deadline, "it never was {number}: {sql}");
         sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// EvoLink with a new task for each submit, and `poll` for each question, given the id that is asked about.
+async fn accepting(end: End, poll: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> RawServer {
+    let number = AtomicUsize::new(0);
+    let answers = move |request: &str| {
+        if request.starts_with("POST ") {
+            let number = number.fetch_add(1, Ordering::Relaxed);
+            return http(
+                200,
+                &[],
+                &body(&format!("task-unified-1-{number}"), "pending"),
+            );
+        }
+        poll(asked_about(request))
+    };
+    RawServer::start_answering(answers, end).await
+}
+
+/// The task id in a poll.
+fn asked_about(request: &str) -> &str {
+    let path = request.split(' ').nth(1).unwrap();
+    path.rsplit('/').next().unwrap()
+}
+
+async fn submitted(app: &TestApp, tasks: usize) {
+    for _ in 0..tasks {
+        app.submitted("a").await;
     }
 }
 

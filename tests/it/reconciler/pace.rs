@@ -1,15 +1,16 @@
 //! When EvoLink is asked: once a task is overdue, then less and less often, and not at all while it says so.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use evolink_receiver::simulator::Options;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{BY_POLL, SOME_TICKS, body, builder, next_poll_after, polls, seconds, token};
+use super::{
+    BY_POLL, SOME_TICKS, accepting, builder, next_poll_after, polls, seconds, submitted, token,
+};
 use crate::support::app::TestApp;
-use crate::support::raw_server::{End, RawServer, http};
+use crate::support::raw_server::{End, http};
 use crate::support::until::until;
 
 #[tokio::test]
@@ -79,43 +80,38 @@ async fn polls_of_one_task_are_3_s_apart_whatever_asks_for_them() {
 }
 
 #[tokio::test]
-async fn a_429_leaves_evolink_in_peace_for_as_long_as_it_says() {
-    let number = AtomicUsize::new(0);
-    let evolink = RawServer::start_answering(
-        move |request| {
-            if request.starts_with("POST ") {
-                let number = number.fetch_add(1, Ordering::Relaxed);
-                return http(
-                    200,
-                    &[],
-                    &body(&format!("task-unified-1-{number}"), "pending"),
-                );
-            }
-            http(429, &["retry-after: 30"], "{}")
-        },
-        End::Close,
-    )
-    .await;
+async fn a_429_leaves_evolink_in_peace_for_as_long_as_it_says_and_counts_for_no_task() {
+    let evolink = accepting(End::Close, |_| http(429, &["retry-after: 30"], "{}")).await;
     let url = evolink.url.parse().unwrap();
     let app = builder()
         .with(|config| config.evolink.base_url = url)
         .start()
         .await;
-    for _ in 0..12 {
-        app.submitted("a").await;
-    }
+    submitted(&app, 40).await;
     app.clock.advance(seconds(15));
     let throttled = "evolink_receiver_polls_total{result=\"throttled\"}";
-    until("a poll", || app.counter(throttled) > 0).await;
-    sleep(SOME_TICKS).await;
-    let first = polls(&evolink);
-    assert!(
-        (1..=4).contains(&first),
-        "{first}: at most those that were under way when the first 429 came"
-    );
-    app.clock.advance(seconds(29));
-    sleep(SOME_TICKS).await;
-    assert_eq!(polls(&evolink), first);
-    app.clock.advance(seconds(1));
-    until("polls go on", || polls(&evolink) > first).await;
+    let mut before = 0;
+    for _ in 0..3 {
+        until("polls go on", || polls(&evolink) > before).await;
+        until("they are told to wait", || {
+            app.counter(throttled) == u64::try_from(polls(&evolink)).unwrap()
+        })
+        .await;
+        sleep(SOME_TICKS).await;
+        let asked = polls(&evolink);
+        assert!(
+            asked - before <= 16,
+            "{asked}: at most those that were under way when the first 429 came"
+        );
+        app.clock.advance(seconds(29));
+        sleep(SOME_TICKS).await;
+        assert_eq!(polls(&evolink), asked);
+        app.clock.advance(seconds(1));
+        before = asked;
+    }
+    let database = app.database().await;
+    let counted: i64 = database
+        .value("SELECT count(*) FROM task WHERE polls > 0", &[])
+        .await;
+    assert_eq!(counted, 0, "their gaps grow by it");
 }

@@ -23,8 +23,8 @@ use crate::support::app::{TestApp, TestAppBuilder};
 use crate::support::database::{Bind, Database};
 use crate::support::store::TestStore;
 
-/// Accepted by EvoLink, and then never heard of again; polls are answered 500, so that they change nothing.
-const SILENT: &str = "[sim:never-ends,lost-callback,query-500]";
+/// Accepted by EvoLink, and then never heard of again.
+const SILENT: &str = "[sim:never-ends,lost-callback]";
 
 /// Three receivers with one store, one key ring, one clock that stands still, in front of one simulator.
 struct Replicas {

@@ -235,6 +235,8 @@ impl TestAppBuilder {
             .path()
             .clone_into(&mut config.public.tls.self_signed_dir);
         config.evolink.base_url = Url::parse("http://127.0.0.1:1").unwrap();
+        // Who tests this says so.
+        config.evolink.submits_per_second = 1000;
         config.evolink.api_key = Some(SecretString::from(EVOLINK_KEY));
         store.url().clone_into(&mut config.store.url);
         config.callback_tokens.key_file = folder.path().join("callback_tokens.key");
@@ -250,6 +252,11 @@ impl TestAppBuilder {
     pub fn with_manual_clock(mut self) -> Self {
         self.clock = Clock::manual(START);
         self
+    }
+
+    /// As the receiver will have it.
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {

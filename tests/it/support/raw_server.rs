@@ -76,6 +76,13 @@ impl RawServer {
         Self::serve_all(Answering::at_once(answers, end), None).await
     }
 
+    /// Answers with `bytes`, at a port where nobody was before.
+    pub async fn start_at(port: u16, bytes: Vec<u8>) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        let answering = Answering::at_once(move |_| bytes.clone(), End::Close);
+        Self::serve_from(listener, answering, None)
+    }
+
     pub async fn start_with(bytes: Vec<u8>, end: End, tls: Option<TlsAcceptor>) -> Self {
         let answering = Answering::at_once(move |_| bytes.clone(), end);
         Self::serve_all(answering, tls).await
@@ -83,6 +90,10 @@ impl RawServer {
 
     async fn serve_all(answering: Answering, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::serve_from(listener, answering, tls)
+    }
+
+    fn serve_from(listener: TcpListener, answering: Answering, tls: Option<TlsAcceptor>) -> Self {
         let address = listener.local_addr().unwrap();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let requests = Arc::new(Mutex::new(Vec::new()));

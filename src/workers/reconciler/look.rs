@@ -1,0 +1,78 @@
+//! The look for what there is to do: tasks that are due, and on the way submits that nobody will finish, and tasks that
+//! somebody should look at.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::Reconciler;
+use crate::domain::task::State;
+use crate::store::StoreError;
+use crate::store::entry::{Entry, SubmitEnded};
+use crate::store::overdue::DueTask;
+
+/// Of each kind that one look finds.
+const BATCH: u32 = 32;
+
+/// Between two counts.
+const COUNT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Time beyond EvoLink's own timeout in which a submit must have been recorded, or was cut off.
+const SUBMIT_GRACE: Duration = Duration::from_secs(30);
+
+/// What the last look found.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Those that were not begun yet, the longest overdue first.
+    pub due: VecDeque<DueTask>,
+    /// Whether any of them was.
+    pub any_begun: bool,
+    counted_at: Option<Instant>,
+}
+
+impl Reconciler {
+    pub(super) async fn look(&self, found: &mut Found) -> Result<(), StoreError> {
+        self.end_unanswered().await?;
+        self.count_stuck(&mut found.counted_at).await?;
+        let now = self.parts.clock.now();
+        let horizon = self.parts.pace.horizon(now);
+        let due = self.parts.store.list_due(now, horizon, BATCH).await?;
+        found.due = due.into();
+        found.any_begun = false;
+        Ok(())
+    }
+
+    /// Submits that nobody will finish: their process ended between the intent and the answer.
+    async fn end_unanswered(&self) -> Result<(), StoreError> {
+        let (now, patience) = (
+            self.parts.clock.now(),
+            self.parts.evolink_timeout + SUBMIT_GRACE,
+        );
+        let (before, beyond) = (now.before(patience), now.after(patience));
+        let store = &self.parts.store;
+        for submission_id in store.list_unanswered(before, beyond, BATCH).await? {
+            warn!(submission.id = %submission_id, "a submit was cut off: whether EvoLink accepted it is unknown");
+            self.record(Entry::SubmitEnded {
+                submission_id,
+                ended: SubmitEnded::Unknown,
+            })
+            .await;
+        }
+        Ok(())
+    }
+
+    /// Tells the metrics how many tasks there are that nobody works on any more.
+    async fn count_stuck(&self, counted_at: &mut Option<Instant>) -> Result<(), StoreError> {
+        if counted_at.is_some_and(|at| at.elapsed() < COUNT_INTERVAL) {
+            return Ok(());
+        }
+        for state in [State::SubmitUnknown, State::Unresolved] {
+            let tasks = self.parts.store.count_in_state(state).await?;
+            self.parts.metrics.tasks_counted(state, tasks);
+        }
+        *counted_at = Some(Instant::now());
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+//! What EvoLink's reply to a poll means: to the recorder, to the breaker, to whoever reads log and metrics.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use tracing::{info, warn};
+
+use super::breaker::Heard;
+use crate::domain::callback_token::Subject;
+use crate::domain::ids::{SubmissionId, TaskId};
+use crate::domain::observation::Source;
+use crate::evolink::PollReply;
+use crate::metrics::PollEnd;
+use crate::store::entry::{Entry, PollEnded};
+
+/// How long EvoLink is left in peace after a 429 that does not say.
+const THROTTLE_PAUSE: Duration = Duration::from_secs(10);
+
+/// What it says of EvoLink as a whole. A task that is not there is an answer as good as any.
+pub fn heard(reply: &PollReply) -> Heard {
+    match reply {
+        PollReply::Seen(_) | PollReply::Gone => Heard::Answer,
+        PollReply::Throttled { retry_after } => {
+            Heard::Throttled(retry_after.unwrap_or(THROTTLE_PAUSE))
+        }
+        PollReply::Failed { .. } | PollReply::Unreadable { .. } => Heard::Failure,
+    }
+}
+
+/// Tells the log; gives what to count.
+pub fn told(reply: &PollReply, task_id: &TaskId) -> PollEnd {
+    match reply {
+        PollReply::Seen(observation) => {
+            info!(task.id = %task_id, status = observation.status.as_str(), "EvoLink was asked about a task");
+            PollEnd::Seen
+        }
+        PollReply::Gone => {
+            warn!(task.id = %task_id, "EvoLink does not know a task");
+            PollEnd::Gone
+        }
+        PollReply::Throttled { .. } => PollEnd::Throttled,
+        PollReply::Failed { reason } | PollReply::Unreadable { reason, .. } => {
+            warn!(task.id = %task_id, reason, "EvoLink could not be asked about a task");
+            PollEnd::Failed
+        }
+    }
+}
+
+/// What it is to the recorder. Where EvoLink `fails` as a whole, or throttles, the task has no part in it, and its poll
+/// does not count.
+pub fn entry(submission_id: SubmissionId, reply: PollReply, fails: bool) -> Entry {
+    let subject = Subject::Submission(submission_id);
+    let (source, headers) = (Source::Poll, HeaderMap::new());
+    let put_off = match heard(&reply) {
+        Heard::Throttled(pause) => Some(pause),
+        Heard::Failure if fails => Some(Duration::ZERO),
+        Heard::Failure | Heard::Answer => None,
+    };
+    let ended = match (reply, put_off) {
+        (_, Some(pause)) => PollEnded::PutOff(pause),
+        (PollReply::Seen(observation), None) => {
+            return Entry::Observed {
+                subject,
+                observation,
+                source,
+                headers,
+            };
+        }
+        (PollReply::Unreadable { body, reason }, None) => {
+            return Entry::Unreadable {
+                subject,
+                source,
+                body,
+                reason,
+                headers,
+            };
+        }
+        (PollReply::Gone, None) => PollEnded::Gone,
+        (PollReply::Throttled { .. } | PollReply::Failed { .. }, None) => PollEnded::Failed,
+    };
+    Entry::PollEnded {
+        submission_id,
+        ended,
+    }
+}

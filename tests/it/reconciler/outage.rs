@@ -1,0 +1,160 @@
+//! EvoLink fails as a whole: it is not asked about every task in vain, and no task pays for it with longer gaps.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::sleep;
+
+use super::{
+    BY_POLL, SOME_TICKS, accepting, body, builder, polls, seconds, submitted, until_recorded,
+};
+use crate::support::app::TestApp;
+use crate::support::raw_server::{End, RawServer, http};
+use crate::support::until::until;
+
+/// More than are under way at once and may fail before that is known.
+const TASKS: usize = 40;
+
+const SUSPENDED: &str = "evolink_receiver_polls_suspended";
+
+/// Those that are claimed: for EvoLink's timeout of 30 s and a grace of 10 s.
+const UNDER_WAY: &str = "SELECT count(*) FROM task WHERE next_poll_at - polled_at = 40000";
+
+/// A receiver with many tasks that are due, and an EvoLink that gives `failure` to polls until it is well.
+async fn failing(failure: Vec<u8>) -> (TestApp, RawServer, Arc<AtomicBool>) {
+    let is_well = Arc::new(AtomicBool::new(false));
+    let well = Arc::clone(&is_well);
+    let evolink = accepting(End::Close, move |id| {
+        if well.load(Ordering::Relaxed) {
+            http(200, &[], &body(id, "completed"))
+        } else {
+            failure.clone()
+        }
+    })
+    .await;
+    let url = evolink.url.parse().unwrap();
+    let app = builder()
+        .with(|config| {
+            config.evolink.base_url = url;
+            config.evolink.polls_per_second = 50;
+        })
+        .start()
+        .await;
+    submitted(&app, TASKS).await;
+    app.clock.advance(seconds(15));
+    (app, evolink, is_well)
+}
+
+/// Waits until polls are suspended, and gives how many there were.
+async fn suspended(app: &TestApp, evolink: &RawServer) -> usize {
+    until("polls are suspended", || app.counter(SUSPENDED) == 1).await;
+    sleep(SOME_TICKS).await;
+    until_recorded(app, UNDER_WAY, 0).await;
+    let asked = polls(evolink);
+    assert!(
+        (5..=5 + 16).contains(&asked),
+        "{asked}: those under way are not cut off"
+    );
+    asked
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_poll_at_a_time_goes_to_see_and_all_are_asked_about_once_there_is_an_answer() {
+    // An answer that is none counts as much as an error.
+    let failures = [http(503, &[], "{}"), Vec::new(), http(200, &[], "<html>")];
+    join_all(failures.map(fails_and_is_well_again)).await;
+}
+
+async fn fails_and_is_well_again(failure: Vec<u8>) {
+    let (app, evolink, is_well) = failing(failure).await;
+    let mut asked = suspended(&app, &evolink).await;
+    for pause in [5, 10] {
+        app.clock.advance(Duration::from_millis(pause * 1000 - 1));
+        sleep(SOME_TICKS).await;
+        assert_eq!(polls(&evolink), asked, "before its time");
+        app.clock.advance(Duration::from_millis(1));
+        asked += 1;
+        until("one goes to see", || polls(&evolink) == asked).await;
+        until_recorded(&app, UNDER_WAY, 0).await;
+        sleep(SOME_TICKS).await;
+        assert_eq!(polls(&evolink), asked, "it goes alone");
+    }
+    let database = app.database().await;
+    let counted = "SELECT count(*) FROM task WHERE polls > 0";
+    let counted: i64 = database.value(counted, &[]).await;
+    assert_eq!(
+        counted, 4,
+        "that of the fifth task, and all after it, do not count"
+    );
+    is_well.store(true, Ordering::Relaxed);
+    app.clock.advance(seconds(20));
+    until("all outcomes", || app.counter(BY_POLL) == TASKS as u64).await;
+    assert_eq!(app.counter(SUSPENDED), 0);
+}
+
+#[tokio::test]
+async fn a_few_tasks_that_evolink_cannot_answer_about_do_not_keep_it_from_being_asked() {
+    let evolink = accepting(End::Close, |id| {
+        if id < "task-unified-1-4" {
+            http(500, &[], "{}")
+        } else {
+            http(200, &[], &body(id, "processing"))
+        }
+    })
+    .await;
+    let url = evolink.url.parse().unwrap();
+    let app = builder()
+        .with(|config| config.evolink.base_url = url)
+        .start()
+        .await;
+    submitted(&app, 4).await;
+    for number in 1..=4 {
+        app.clock.advance(seconds(60));
+        until_recorded(&app, "SELECT MIN(polls) FROM task", number).await;
+    }
+    sleep(SOME_TICKS).await;
+    assert_eq!(app.counter(SUSPENDED), 0);
+}
+
+#[tokio::test]
+async fn i15_without_any_answer_tasks_are_unresolved_in_the_end() {
+    let (app, evolink, _) = failing(http(503, &[], "{}")).await;
+    let asked = suspended(&app, &evolink).await;
+    app.clock.advance(seconds(24 * 3600));
+    let database = app.database().await;
+    let unresolved = "SELECT count(*) FROM task WHERE state = 'unresolved'";
+    until_recorded(&app, unresolved, TASKS).await;
+    assert_eq!(polls(&evolink), asked + 1, "one went to see");
+    let due: i64 = database
+        .value(
+            "SELECT count(*) FROM task WHERE next_poll_at IS NOT NULL",
+            &[],
+        )
+        .await;
+    assert_eq!(due, 0);
+}
+
+#[tokio::test]
+async fn after_a_day_away_nothing_is_given_up_because_evolink_is_not_there_yet() {
+    let failures = [http(503, &[], "{}"), http(429, &["retry-after: 30"], "{}")];
+    for failure in failures {
+        let (app, evolink, is_well) = failing(failure).await;
+        // Nobody was asked at the time.
+        let (_, builder) = app.stop().await;
+        let before = polls(&evolink);
+        builder.clock().advance(seconds(25 * 3600));
+        let app = builder.start().await;
+        until("polls", || polls(&evolink) > before).await;
+        sleep(SOME_TICKS).await;
+        let database = app.database().await;
+        let unresolved = "SELECT count(*) FROM task WHERE state = 'unresolved'";
+        assert_eq!(database.value::<i64>(unresolved, &[]).await, 0);
+        is_well.store(true, Ordering::Relaxed);
+        // Beyond the lease of what was cut off by the stop.
+        app.clock.advance(seconds(60));
+        let completed = "SELECT count(*) FROM task WHERE state = 'completed'";
+        until_recorded(&app, completed, TASKS).await;
+    }
+}
