@@ -110,7 +110,10 @@ async fn look(
         .await?;
     let kept: HashSet<(String, Vec<u8>)> = kept.into_iter().collect();
     let states: Vec<(String, String)> = database
-        .try_rows("SELECT task_id, state FROM task", &[])
+        .try_rows(
+            "SELECT task_id, state FROM task WHERE task_id IS NOT NULL",
+            &[],
+        )
         .await?;
     let states: HashMap<String, String> = states.into_iter().collect();
     let lost: Vec<&Acknowledged> = acknowledged
