@@ -201,6 +201,10 @@ first_poll_after = "1h"
         SocketAddr::from((self.address, PUBLIC_PORT))
     }
 
+    pub fn internal(&self) -> SocketAddr {
+        SocketAddr::from((self.address, INTERNAL_PORT))
+    }
+
     fn command(&self) -> Command {
         let mut words = self.launcher.clone();
         words.push(env!("CARGO_BIN_EXE_evolink-receiver").into());
@@ -247,7 +251,7 @@ first_poll_after = "1h"
         let mut receiver = Receiver {
             child,
             public: self.public(),
-            internal: SocketAddr::from((self.address, INTERNAL_PORT)),
+            internal: self.internal(),
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
             token: String::new(),
             certificate_pem: String::new(),

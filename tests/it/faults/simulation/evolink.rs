@@ -1,0 +1,123 @@
+//! EvoLink, as far as a history needs it: which tasks there are, what was charged, how each will end.
+
+use std::collections::BTreeMap;
+
+use evolink_receiver::domain::ids::SubmissionId;
+
+use super::statement::Statement;
+
+/// How a task ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Completed,
+    Failed,
+    Cancelled,
+    Never,
+}
+
+/// A task that was accepted, and charged.
+#[derive(Clone, Debug)]
+pub struct Work {
+    pub id: String,
+    pub submission: SubmissionId,
+    pub fate: Fate,
+    pub progress: u8,
+    pub has_ended: bool,
+}
+
+#[derive(Debug, Default)]
+pub struct Evolink {
+    pub works: Vec<Work>,
+    posts: Vec<SubmissionId>,
+    charges: BTreeMap<String, u32>,
+    said: u32,
+}
+
+impl Evolink {
+    /// A submit arrives and is accepted. `Err` if it was sent or paid for before; `paid_as` is what may be paid for once.
+    pub fn accept(
+        &mut self,
+        submission: SubmissionId,
+        paid_as: Option<&str>,
+        fate: Fate,
+    ) -> Result<(), String> {
+        self.post(submission)?;
+        if let Some(key) = paid_as {
+            let charges = self.charges.entry(key.to_owned()).or_default();
+            *charges += 1;
+            if *charges > 1 {
+                return Err(format!("{key} was paid for twice"));
+            }
+        }
+        self.works.push(Work {
+            id: format!("task-unified-{submission}"),
+            submission,
+            fate,
+            progress: 0,
+            has_ended: false,
+        });
+        Ok(())
+    }
+
+    /// A submit is sent.
+    pub fn post(&mut self, submission: SubmissionId) -> Result<(), String> {
+        if self.posts.contains(&submission) {
+            return Err(format!("{submission} was sent twice"));
+        }
+        self.posts.push(submission);
+        Ok(())
+    }
+
+    pub fn of(&self, submission: SubmissionId) -> Option<usize> {
+        let mut works = self.works.iter();
+        works.position(|work| work.submission == submission)
+    }
+
+    /// It works on a task; `Never` never ends.
+    pub fn go_on(&mut self, at: usize, progress: u8, ends: bool) {
+        let work = &mut self.works[at];
+        work.progress = work.progress.max(progress.min(99));
+        work.has_ended |= ends && work.fate != Fate::Never;
+    }
+
+    /// The truth about a task, in a body of its own. Result URLs are signed anew each time.
+    pub fn tell(&mut self, at: usize) -> Statement {
+        self.said += 1;
+        let (work, number) = (&self.works[at], self.said);
+        let status = match work.fate {
+            _ if !work.has_ended && work.progress == 0 => "pending",
+            _ if !work.has_ended => "processing",
+            Fate::Completed => "completed",
+            Fate::Failed => "failed",
+            Fate::Cancelled | Fate::Never => "cancelled",
+        };
+        let results = match status {
+            "completed" => vec![
+                format!(
+                    "https://files.evolink.ai/{}/0.webp?signed={number}",
+                    work.id
+                ),
+                format!("https://files.evolink.ai/{}/1.webp", work.id),
+            ],
+            _ => Vec::new(),
+        };
+        Statement {
+            task: work.id.clone(),
+            status,
+            progress: Some(if work.has_ended { 100 } else { work.progress }),
+            results,
+            number,
+        }
+    }
+}
+
+impl Fate {
+    pub const fn state(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Never => "unresolved",
+        }
+    }
+}

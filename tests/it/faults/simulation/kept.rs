@@ -1,0 +1,177 @@
+//! One record of the reference: what each thing that is said does to it. Here is where the rules are that the product must follow.
+
+use evolink_receiver::domain::task::Verdict;
+
+use super::statement::{Statement, Way};
+
+/// Polls running that make EvoLink believed where it is doubtful.
+const SAME_POLLS: i64 = 3;
+
+pub const OUTCOMES: [&str; 3] = ["completed", "failed", "cancelled"];
+const UNCONFIRMED: [&str; 3] = ["submitting", "submit_unknown", "rejected"];
+
+/// One record, as the model has it and as SQL shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Empty while nobody was told it: a record that the standing URL made.
+    pub submission: String,
+    pub task: Option<String>,
+    pub origin: String,
+    pub state: String,
+    pub progress: i64,
+    pub source: Option<String>,
+    /// Of a completed task, without their query strings, in order.
+    pub results: Vec<String>,
+    pub shown: Option<i64>,
+    /// Whether EvoLink is to be asked some time.
+    pub is_due: bool,
+    pub polls: i64,
+    pub empty_polls: i64,
+    pub missed_polls: i64,
+    /// Way, verdict, body.
+    pub observations: Vec<(String, String, String)>,
+    /// Type, and the number of the observation that it tells of.
+    pub events: Vec<(String, Option<i64>)>,
+}
+
+impl Kept {
+    pub fn has_ended(&self) -> bool {
+        OUTCOMES.contains(&self.state.as_str())
+    }
+
+    /// Whether this ends the task. Here is the place for a receiver that has EvoLink confirm what a callback says.
+    fn is_outcome(&self, said: &Statement) -> bool {
+        match said.status {
+            "failed" | "cancelled" => true,
+            "completed" => {
+                !said.results.is_empty()
+                    || self.state == "completed"
+                    || self.empty_polls >= SAME_POLLS
+            }
+            _ => false,
+        }
+    }
+
+    pub fn see(&mut self, way: Way, said: &Statement) -> Verdict {
+        let number = i64::try_from(self.observations.len()).unwrap();
+        if self.task.is_none() {
+            self.task = Some(said.task.clone());
+            self.is_due = true;
+        }
+        if way == Way::Poll {
+            self.asked();
+            self.missed_polls = 0;
+            let is_empty = said.status == "completed" && said.results.is_empty();
+            self.empty_polls = if is_empty { self.empty_polls + 1 } else { 0 };
+        }
+        if self.is_outcome(said) {
+            return self.end(way, said, number);
+        }
+        if self.has_ended() {
+            return Verdict::Unchanged;
+        }
+        self.go_on(way, said, number)
+    }
+
+    fn end(&mut self, way: Way, said: &Statement, number: i64) -> Verdict {
+        let results = without_queries(&said.results);
+        if self.has_ended() {
+            let is_same =
+                said.status != "completed" || results.is_empty() || results == self.results;
+            return if self.state == said.status && is_same {
+                Verdict::Duplicate
+            } else {
+                Verdict::Conflict
+            };
+        }
+        self.progress = self.progress.max(said.progress.map_or(0, i64::from));
+        self.results = if said.status == "completed" {
+            results
+        } else {
+            Vec::new()
+        };
+        self.shown = Some(number);
+        self.is_due = false;
+        self.become_state(said.status, way, Some(number));
+        Verdict::Recorded
+    }
+
+    fn go_on(&mut self, way: Way, said: &Statement, number: i64) -> Verdict {
+        let is_unknown = !["pending", "processing", "completed"].contains(&said.status);
+        let is_doubtful = is_unknown || said.status == "completed";
+        let first = UNCONFIRMED.contains(&self.state.as_str());
+        let state = if is_doubtful { "pending" } else { said.status };
+        let moves = first || !is_doubtful && self.state == "pending" && state == "processing";
+        if moves {
+            self.become_state(state, way, Some(number));
+        }
+        let counts = said.progress.map_or(0, i64::from);
+        let rises = said.status != "completed" && counts > self.progress;
+        if rises {
+            self.progress = counts;
+        }
+        if is_doubtful {
+            self.is_due |= way != Way::Poll || self.empty_polls > 0;
+        }
+        let is_news = moves || rises || is_doubtful;
+        let is_behind = said.progress.is_some() && counts < self.progress
+            || said.status == "pending" && self.state != "pending";
+        if is_news && said.status != "completed" && !is_behind {
+            self.shown = Some(number);
+        }
+        if is_news {
+            Verdict::Recorded
+        } else {
+            Verdict::Unchanged
+        }
+    }
+
+    fn become_state(&mut self, state: &str, way: Way, number: Option<i64>) {
+        state.clone_into(&mut self.state);
+        self.source = Some(way.name().to_owned());
+        let event = if state == "pending" {
+            "submitted"
+        } else {
+            state
+        };
+        self.events.push((format!("task.{event}"), number));
+    }
+
+    pub fn end_submit(&mut self, state: &str) {
+        if self.state == "submitting" {
+            state.clone_into(&mut self.state);
+        }
+    }
+
+    /// A poll is over, however.
+    pub fn asked(&mut self) {
+        self.polls += 1;
+        self.is_due &= self.state != "unresolved";
+    }
+
+    pub fn miss(&mut self) {
+        self.asked();
+        self.empty_polls = 0;
+        self.missed_polls += 1;
+        if self.missed_polls >= SAME_POLLS {
+            self.give_up();
+        }
+    }
+
+    pub fn give_up(&mut self) {
+        if ["pending", "processing"].contains(&self.state.as_str()) {
+            "unresolved".clone_into(&mut self.state);
+            self.is_due = false;
+            self.events.push(("task.unresolved".to_owned(), None));
+        }
+    }
+}
+
+pub fn without_queries(urls: &[String]) -> Vec<String> {
+    let mut urls: Vec<String> = urls
+        .iter()
+        .map(|url| url.split('?').next().unwrap_or_default().to_owned())
+        .collect();
+    urls.sort_unstable();
+    urls
+}

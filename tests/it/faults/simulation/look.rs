@@ -1,0 +1,197 @@
+//! What SQL shows of one history, from a connection of its own.
+
+use serde_json::Value;
+
+use super::kept::{Kept, without_queries};
+use super::model::Content;
+use crate::support::database::{Bind, Database};
+
+/// Where a history begins in each table.
+#[derive(Clone, Debug)]
+pub struct Start {
+    pub task: i64,
+    event: i64,
+    quarantine: i64,
+    /// What its idempotency keys begin with; it ends in `k`.
+    pub prefix: String,
+    sql: String,
+}
+
+/// Times and numbers of a record, which the model does not know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    pub seq: i64,
+    pub submitted_at: i64,
+    pub outcome_at: Option<i64>,
+    pub next_poll_at: Option<i64>,
+    pub polled_at: Option<i64>,
+    pub digest: Option<String>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Look {
+    pub content: Content,
+    /// Of each record, in the same order.
+    pub marks: Vec<Marks>,
+    /// What cannot even be shown.
+    pub oddity: Option<String>,
+}
+
+/// All that there is of a history since its start, in one call: that is what a look costs. The tables in order, each as it is
+/// numbered; `array`, `hex` and `text` are the engine's words.
+const ALL: &str = "
+    SELECT CAST(1 AS BIGINT), seq, concat(array(seq, submission_id, task_id, origin, state, progress, source, shown, polls,
+        empty_polls, missed_polls, submitted_at, outcome_at, next_poll_at, polled_at, hex(results_digest)))
+        FROM task WHERE seq > $1
+    UNION ALL SELECT 2, id, concat(array(id, source, result, text(body))) FROM observation WHERE id >= ($1 + 1) * 1024
+    UNION ALL SELECT 3, seq, concat(array(task_seq, type, observation)) FROM event WHERE seq > $2
+    UNION ALL SELECT 4, id, concat(array(subject, text(body), repeats)) FROM quarantine WHERE id > $3
+    UNION ALL SELECT 5, 0, concat(array(name, submission_id)) FROM idempotency WHERE name >= $4 AND name < $5
+    ORDER BY 1, 2";
+
+const STARTS: &str =
+    "SELECT coalesce((SELECT max(seq) FROM task), 0), coalesce((SELECT max(seq) FROM event), 0),
+    coalesce((SELECT max(id) FROM quarantine), 0)";
+
+impl Start {
+    /// Beyond each key that begins with the prefix, in any collation.
+    pub fn keys_end(&self) -> String {
+        format!("{}l", self.prefix.trim_end_matches('k'))
+    }
+
+    pub async fn here(eye: &Database, prefix: String) -> Self {
+        let (task, event, quarantine) = eye.row(STARTS, &[]).await;
+        let all = ALL.replace("array(", eye.either("json_array(", "json_build_array("));
+        let all = if eye.is_postgres() {
+            all.replace("hex(results_digest)", "encode(results_digest, 'hex')")
+                .replace("text(body)", "convert_from(body, 'UTF8')")
+        } else {
+            all.replace("text(body)", "CAST(body AS TEXT)")
+        };
+        Self {
+            task,
+            event,
+            quarantine,
+            prefix,
+            sql: all,
+        }
+    }
+}
+
+impl Look {
+    pub async fn at(eye: &Database, start: &Start) -> Self {
+        let end = start.keys_end();
+        let binds = [
+            Bind::Int(start.task),
+            Bind::Int(start.event),
+            Bind::Int(start.quarantine),
+            Bind::Text(&start.prefix),
+            Bind::Text(&end),
+        ];
+        let rows: Vec<(i64, i64, String)> = eye.rows(&start.sql, &binds).await;
+        let mut look = Self::default();
+        for (kind, _, row) in rows {
+            look.add(kind, &row);
+        }
+        for record in &mut look.content.records {
+            record.results = results_of(record);
+        }
+        look
+    }
+
+    fn add(&mut self, kind: i64, row: &str) {
+        match kind {
+            1 => {
+                let (kept, marks) = record_of(serde_json::from_str(row).unwrap());
+                self.content.records.push(kept);
+                self.marks.push(marks);
+            }
+            2 => {
+                let (id, source, result, body): (i64, String, String, String) =
+                    serde_json::from_str(row).unwrap();
+                let observations = &mut self.numbered(id / 1024).observations;
+                let number = i64::try_from(observations.len()).unwrap();
+                observations.push((source, result, body));
+                if id % 1024 != number {
+                    self.oddity = Some(format!("observation {id} is number {number} of its task"));
+                }
+            }
+            3 => {
+                let (seq, kind, observation): (i64, String, Option<i64>) =
+                    serde_json::from_str(row).unwrap();
+                self.numbered(seq).events.push((kind, observation));
+            }
+            4 => {
+                let (subject, body, repeats): (String, String, i64) =
+                    serde_json::from_str(row).unwrap();
+                self.content.quarantine.insert((subject, body), repeats);
+            }
+            _ => {
+                let (name, holder): (String, String) = serde_json::from_str(row).unwrap();
+                self.content.keys.insert(name, holder);
+            }
+        }
+    }
+
+    /// Of a record that is not there, in an empty one.
+    fn numbered(&mut self, seq: i64) -> &mut Kept {
+        let at = self.marks.iter().position(|marks| marks.seq == seq);
+        let at = at.unwrap_or_else(|| {
+            self.oddity = Some(format!("a row of record {seq}, which is not there"));
+            self.marks.push(Marks::default());
+            self.content.records.push(Kept::default());
+            self.marks.len() - 1
+        });
+        &mut self.content.records[at]
+    }
+
+    pub fn find(&self, submission: &str) -> Option<(&Kept, &Marks)> {
+        let mut all = self.content.records.iter().zip(&self.marks);
+        all.find(|(record, _)| record.submission == submission)
+    }
+}
+
+fn record_of(row: Vec<Value>) -> (Kept, Marks) {
+    let mut columns = row.into_iter();
+    let mut next = || columns.next().expect("a column");
+    let text = |value: Value| value.as_str().map(str::to_owned);
+    let word = |value: Value| value.as_str().unwrap().to_owned();
+    let number = |value: Value| value.as_i64().unwrap();
+    let mut kept = Kept::default();
+    let seq = number(next());
+    kept.submission = word(next());
+    kept.task = text(next());
+    kept.origin = word(next());
+    kept.state = word(next());
+    kept.progress = number(next());
+    kept.source = text(next());
+    kept.shown = next().as_i64();
+    kept.polls = number(next());
+    kept.empty_polls = number(next());
+    kept.missed_polls = number(next());
+    let marks = Marks {
+        seq,
+        submitted_at: number(next()),
+        outcome_at: next().as_i64(),
+        next_poll_at: next().as_i64(),
+        polled_at: next().as_i64(),
+        digest: text(next()).filter(|digest| !digest.is_empty()),
+    };
+    kept.is_due = marks.next_poll_at.is_some();
+    (kept, marks)
+}
+
+/// Those that the shown body names, if it is a completed task's.
+fn results_of(record: &Kept) -> Vec<String> {
+    let shown = record.shown.and_then(|shown| usize::try_from(shown).ok());
+    let Some((.., body)) = shown.and_then(|shown| record.observations.get(shown)) else {
+        return Vec::new();
+    };
+    if record.state != "completed" {
+        return Vec::new();
+    }
+    let body: Value = serde_json::from_str(body).unwrap();
+    let urls = body["results"].as_array().into_iter().flatten();
+    let urls: Vec<String> = urls.map(|url| url.as_str().unwrap().to_owned()).collect();
+    without_queries(&urls)
+}

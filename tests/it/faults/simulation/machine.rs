@@ -1,0 +1,233 @@
+//! The real store and the real recorder on a clock that stands still, and what can be done to them: calls in one batch, a crash
+//! in its middle, an error of the database after a part of it was written.
+
+use std::future::poll_fn;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use evolink_receiver::clock::Clock;
+use evolink_receiver::domain::polling::Pace;
+use evolink_receiver::metrics::Metrics;
+use evolink_receiver::store::entry::{Entry, Receipt};
+use evolink_receiver::store::recorder::Recorder;
+use evolink_receiver::store::{Store, StoreError};
+use futures_util::future::{join_all, maybe_done};
+use tempfile::TempDir;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::app::START;
+use crate::support::database::Database;
+use crate::support::store::{TestStore, is_postgres};
+
+pub const PACE: Pace = Pace {
+    first_poll_after: Duration::from_secs(15),
+    interval_min: Duration::from_secs(3),
+    give_up_after: Duration::from_hours(1),
+};
+
+/// Where the database can be told to refuse a row, in the order in which a batch is written. With how to know the task.
+const PLACES: [(&str, &str, &str); 6] = [
+    ("quarantine", "INSERT", "-1"),
+    ("task", "INSERT", "NEW.seq"),
+    ("task", "UPDATE", "NEW.seq"),
+    ("observation", "INSERT", "NEW.id / 1024"),
+    ("event", "INSERT", "NEW.task_seq"),
+    ("idempotency", "INSERT", "-1"),
+];
+
+/// Of SQLite: FAIL would keep what the statement had done, ROLLBACK ends the transaction behind the driver's back.
+const WAYS: [&str; 3] = ["ABORT", "FAIL", "ROLLBACK"];
+
+/// How long a process waits for a lock before it ends; and how long a crash may take to come about.
+const IN_LINE: Duration = Duration::from_millis(3);
+const IN_LINE_MAX: Duration = Duration::from_mins(1);
+
+pub type Told = Result<Receipt, StoreError>;
+
+pub struct Machine {
+    pub clock: Clock,
+    /// A connection of our own.
+    pub eye: Database,
+    pub home: TestStore,
+    /// How often a process was started.
+    pub starts: u32,
+    store: Option<Arc<Store>>,
+    process: Option<Process>,
+    _memory: Option<TempDir>,
+}
+
+/// What a crash takes.
+struct Process {
+    recorder: Recorder,
+    worker: Pin<Box<dyn Future<Output = ()>>>,
+}
+
+impl Process {
+    fn on(store: Arc<Store>, clock: &Clock) -> Self {
+        let (recorder, worker) = Recorder::new(store, clock.clone(), PACE, Metrics::new());
+        Self {
+            recorder,
+            worker: Box::pin(worker.run(CancellationToken::new())),
+        }
+    }
+
+    async fn end_in(self, entries: Vec<Entry>, wakes: u32, time_max: Duration) -> Vec<Told> {
+        let (recorder, mut worker) = (self.recorder, self.worker);
+        let calls = entries.into_iter().map(|entry| recorder.record(entry));
+        let mut calls: Vec<_> = calls.map(|call| Box::pin(maybe_done(call))).collect();
+        let mut left = wakes;
+        let until_then = poll_fn(|context| {
+            // Queued by their first poll, before the recorder looks.
+            let calls = calls.iter_mut();
+            let answered = calls.map(|call| call.as_mut().poll(context).is_ready());
+            if answered.filter(|it| !it).count() == 0 || left == 0 {
+                return Poll::Ready(());
+            }
+            left -= 1;
+            assert!(worker.as_mut().poll(context).is_pending(), "it runs");
+            Poll::Pending
+        });
+        // Whether the time is over or not, this is the end of the process.
+        let _ = timeout(time_max, until_then).await;
+        drop(worker);
+        let told = calls.into_iter().map(|mut call| async move {
+            call.as_mut().await;
+            call.as_mut().take_output().expect("awaited once")
+        });
+        join_all(told).await
+    }
+}
+
+impl Machine {
+    pub async fn new() -> Self {
+        // To sync is not what this is about, and takes most of the time.
+        let memory = Path::new("/dev/shm");
+        let memory =
+            (!is_postgres() && memory.is_dir()).then(|| tempfile::tempdir_in(memory).unwrap());
+        let home = match &memory {
+            Some(folder) => TestStore::file_in(folder.path()),
+            None => TestStore::new(),
+        };
+        let clock = Clock::manual(START);
+        let store = Arc::new(Store::open(home.url()).await.unwrap());
+        let eye = home.connect().await;
+        make_faults(&eye).await;
+        Self {
+            process: Some(Process::on(Arc::clone(&store), &clock)),
+            store: Some(store),
+            starts: 1,
+            clock,
+            eye,
+            home,
+            _memory: memory,
+        }
+    }
+
+    pub fn store(&self) -> &Arc<Store> {
+        self.store.as_ref().expect("it is open")
+    }
+
+    pub fn now(&self) -> i64 {
+        self.clock.now().as_millis()
+    }
+
+    /// All in one batch.
+    pub async fn record(&mut self, entries: Vec<Entry>) -> Vec<Told> {
+        let process = self.process.as_mut().expect("it runs");
+        let calls = entries
+            .into_iter()
+            .map(|entry| process.recorder.record(entry));
+        tokio::select! {
+            biased;
+            told = join_all(calls) => told,
+            () = &mut process.worker => panic!("the recorder ended by itself"),
+        }
+    }
+
+    /// As `record`, but the process ends when its recorder was woken so many times, or when all are answered.
+    pub async fn crash_in(&mut self, entries: Vec<Entry>, wakes: u32) -> Vec<Told> {
+        let process = self.process.take().expect("it runs");
+        let told = process.end_in(entries, wakes, IN_LINE_MAX).await;
+        self.settle().await;
+        told
+    }
+
+    /// As `crash_in`, while somebody else holds the lock.
+    pub async fn crash_in_line(&mut self, entries: Vec<Entry>) -> Vec<Told> {
+        self.eye.hold_writes().await;
+        let process = self.process.take().expect("it runs");
+        let told = process.end_in(entries, u32::MAX, IN_LINE).await;
+        self.eye.let_write().await;
+        self.settle().await;
+        told
+    }
+
+    /// Another process goes on. To open the store takes longer than a history, so now and then it goes on with it as it is open.
+    pub async fn start(&mut self, opens: bool) {
+        if opens {
+            self.store = None;
+            self.store = Some(Arc::new(Store::open(self.home.url()).await.unwrap()));
+        }
+        self.process = Some(Process::on(Arc::clone(self.store()), &self.clock));
+        self.starts += 1;
+    }
+
+    /// Ends without a word, with nothing under way.
+    pub async fn crash(&mut self) {
+        self.process = None;
+        self.settle().await;
+    }
+
+    /// Nothing of the lost process is under way in the database any more.
+    async fn settle(&self) {
+        self.eye.hold_writes().await;
+        self.eye.let_write().await;
+    }
+
+    /// From now on the database refuses rows at this place; only those of task `seq`, if given.
+    pub async fn break_at(&self, place: usize, way: usize, seq: Option<i64>) -> String {
+        let (table, verb, _) = PLACES[place % PLACES.len()];
+        let way = WAYS[way % WAYS.len()];
+        let seq = seq.map_or("NULL".to_owned(), |seq| seq.to_string());
+        let sql = format!(
+            "INSERT INTO fault (place, way, task) VALUES ('{table} {verb}', '{way}', {seq})"
+        );
+        self.eye.execute(&sql).await;
+        format!("{way} at {verb} of {table}, task {seq}")
+    }
+
+    pub async fn repair(&self) {
+        self.eye.execute("DELETE FROM fault").await;
+    }
+}
+
+/// Triggers that refuse what the table `fault` says.
+async fn make_faults(eye: &Database) {
+    eye.execute("CREATE TABLE fault (place TEXT NOT NULL, way TEXT NOT NULL, task BIGINT)")
+        .await;
+    for (at, (table, verb, task)) in PLACES.into_iter().enumerate() {
+        let is_wanted = format!(
+            "EXISTS (SELECT 1 FROM fault WHERE place = '{table} {verb}' AND (task IS NULL OR task = {task})"
+        );
+        if eye.is_postgres() {
+            eye.execute(&format!(
+                "CREATE FUNCTION fault_{at}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                    IF {is_wanted}) THEN RAISE EXCEPTION 'a fault'; END IF; RETURN NEW; END $$;
+                CREATE TRIGGER fault_{at} BEFORE {verb} ON {table} FOR EACH ROW EXECUTE FUNCTION fault_{at}()"
+            ))
+            .await;
+            continue;
+        }
+        for way in WAYS {
+            eye.execute(&format!(
+                "CREATE TRIGGER fault_{at}_{way} BEFORE {verb} ON {table} WHEN {is_wanted} AND way = '{way}')
+                    BEGIN SELECT RAISE({way}, 'a fault'); END"
+            ))
+            .await;
+        }
+    }
+}

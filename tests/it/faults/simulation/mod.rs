@@ -1,0 +1,160 @@
+//! A simulation (RELIABILITY R6): the real domain, recorder and store under a seeded scheduler, beside a plain model.
+//!
+//! A history is some forty steps of apps, EvoLink, the reconciler and fate. After each that touches the store, SQL is asked what is
+//! there, and the model what may be. A crash loses what was not committed and who waited for it, so there the model allows both.
+//! The same seed makes the same choices; where exactly a crash hits is the machine's.
+//!
+//! `statement` is what is said, `machine` says it to the product, `look` sees what is there, `laws` what may never be, `model` knows what
+//! should be, and `kept` what of each record, `run` joins them; `steps`, `deliveries`, `reconciler`, `evolink` and `mishap` are what happens.
+
+mod deliveries;
+mod evolink;
+mod kept;
+mod laws;
+mod look;
+mod machine;
+mod mishap;
+mod model;
+mod orders;
+mod reconciler;
+mod run;
+mod statement;
+mod steps;
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
+use tokio::time::Instant;
+
+use crate::durability::{check, rounds};
+use crate::support::store::is_postgres;
+use machine::Machine;
+use run::{Checked, Run, Tally};
+
+/// Of one history, before it comes to its end.
+const STEPS: std::ops::RangeInclusive<u32> = 5..=40;
+
+/// Histories in one database: new ones are quick to fill.
+const HISTORIES_PER_STORE: u64 = 2000;
+
+/// Tells one history, with its trace.
+const TO_REPLAY: &str = "EVOLINK_RECEIVER_TEST_SEED";
+
+/// In so many histories the rarest of these happens some twenty times.
+const MEANINGFUL: u64 = 200;
+
+/// What must have happened in any run that is to mean something.
+const MUST_HAPPEN: [&str; 14] = [
+    "calls without a mishap",
+    "calls repeated",
+    "clashes of a key",
+    "crashes",
+    "crashes in line",
+    "histories that ended well",
+    "polls",
+    "refusals",
+    "refusals with a crash",
+    "replays of a key",
+    "restored backups",
+    "submits cut off",
+    "unknown, and all there",
+    "unknown, and not all there",
+];
+
+/// One history, from its seed. `number` is told of a failure; without it the whole history is told as it goes.
+async fn live(machine: &mut Machine, tally: &mut Tally, seed: u64, number: Option<u64>) {
+    let mut run = Run::begin(machine, tally, seed, number.is_none()).await;
+    let steps = run.random.u32(STEPS);
+    let ends_well = run.random.bool();
+    let lived = async {
+        run.submit().await?;
+        for _ in 0..steps {
+            run.step().await?;
+        }
+        if ends_well {
+            run.come_to_an_end().await?;
+        }
+        run.end().await;
+        Checked::Ok(())
+    };
+    // A panic is a fault too, and wants its trace.
+    let lived = AssertUnwindSafe(lived).catch_unwind().await;
+    if let Err(fault) = lived.unwrap_or_else(|_| Err("it panicked, as told above".to_owned())) {
+        let (fault, trace) = (run.named(&fault), run.trace.join("\n"));
+        let number = number.map_or(0, |number| number + 1);
+        panic!("history {number} of this processor, {TO_REPLAY}={seed}\n{trace}\n{fault}");
+    }
+}
+
+async fn assert_whole(machine: &Machine) {
+    let faults = check::faults(&machine.home, &[]).await;
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+/// So many histories, one after the other, and how often each thing happened in them.
+async fn live_all(first: u64, histories: u64) -> Tally {
+    let mut machine = Machine::new().await;
+    let mut tally = Tally::new();
+    for number in 0..histories {
+        if number > 0 && number % HISTORIES_PER_STORE == 0 {
+            assert_whole(&machine).await;
+            machine = Machine::new().await;
+        }
+        live(&mut machine, &mut tally, first + number, Some(number)).await;
+    }
+    assert_whole(&machine).await;
+    tally
+}
+
+fn on_runtime<T>(work: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build().unwrap().block_on(work)
+}
+
+/// A share of the histories on each processor, with a store of its own.
+fn live_all_at_once(first: u64, share: u64, processors: u64) -> Tally {
+    let mut tally = Tally::new();
+    std::thread::scope(|scope| {
+        let work = |number| move || on_runtime(live_all(first + number * share, share));
+        let running = (0..processors).map(|number| scope.spawn(work(number)));
+        let running: Vec<_> = running.collect();
+        for one in running {
+            for (what, times) in one.join().expect("it has said why") {
+                *tally.entry(what).or_default() += times;
+            }
+        }
+    });
+    tally
+}
+
+#[test]
+fn the_store_is_what_the_model_allows_whatever_happens_in_whatever_order() {
+    if let Ok(seed) = std::env::var(TO_REPLAY) {
+        return on_runtime(async {
+            let mut machine = Machine::new().await;
+            live(&mut machine, &mut Tally::new(), seed.parse().unwrap(), None).await;
+            assert_whole(&machine).await;
+        });
+    }
+    let histories = u64::from(if is_postgres() {
+        rounds(60, 10_000)
+    } else {
+        rounds(240, 100_000)
+    });
+    let processors = std::thread::available_parallelism().unwrap().get() as u64;
+    let share = histories.div_ceil(processors);
+    let first = fastrand::u64(..u64::MAX / 2);
+    let began = Instant::now();
+    let tally = live_all_at_once(first, share, processors);
+    let (took, histories) = (began.elapsed(), share * processors);
+    println!(
+        "{histories} histories in {took:.1?} on {processors} processors, {:.0} a second, the first with seed {first}: {tally:#?}",
+        f64::from(u32::try_from(histories).unwrap()) / took.as_secs_f64()
+    );
+    if histories < MEANINGFUL {
+        return;
+    }
+    let missing = MUST_HAPPEN.iter().filter(|what| !tally.contains_key(*what));
+    let missing: Vec<_> = missing.collect();
+    assert!(missing.is_empty(), "this never happened: {missing:?}");
+}

@@ -1,0 +1,251 @@
+//! The reference: what the store must hold after each call, and what the caller must have been told. As plain as can be, and no
+//! code of the product but the receipts. Times are left out, but for what they decide.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use evolink_receiver::domain::ids::SubmissionId;
+use evolink_receiver::domain::task::Verdict;
+use evolink_receiver::store::entry::Receipt;
+
+use super::kept::Kept;
+use super::look::Look;
+use super::statement::{About, Call, Key, LEASE, Statement, Way};
+
+/// An `Idempotency-Key` is remembered for so long.
+const KEY_KEPT: Duration = Duration::from_hours(24);
+
+/// Different bodies that are kept of one callback URL.
+const QUARANTINED_MAX: usize = 20;
+
+/// What may be compared with the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Content {
+    pub records: Vec<Kept>,
+    /// The submission that holds each key.
+    pub keys: BTreeMap<String, String>,
+    /// How often it came again, by subject and body.
+    pub quarantine: BTreeMap<(String, String), i64>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    pub content: Content,
+    /// When EvoLink is to be asked: read from the store, because the gaps are not the model's business.
+    pub next_polls: BTreeMap<String, i64>,
+    /// Body and time of each key.
+    keys: BTreeMap<String, (u8, i64)>,
+}
+
+impl Content {
+    /// For people: where the store is not like the model.
+    pub fn difference(&self, store: &Self) -> String {
+        let both = |at: usize| (self.records.get(at), store.records.get(at));
+        let count = self.records.len().max(store.records.len());
+        let other = (0..count).map(both).find(|(model, store)| model != store);
+        if let Some((model, store)) = other {
+            return format!("\nmodel {model:?}\nstore {store:?}");
+        }
+        let rest = |content: &Self| format!("{:?} {:?}", content.keys, content.quarantine);
+        format!("\nmodel {}\nstore {}", rest(self), rest(store))
+    }
+}
+
+impl Model {
+    /// What the caller must be told once this is on the disk.
+    pub fn apply(&mut self, call: &Call, now: i64) -> Receipt {
+        match call {
+            Call::Intend(id, key) => self.intend(*id, key.as_ref(), now),
+            Call::Hear(about, way, said) => self.hear(*about, *way, said),
+            Call::Unreadable(about, way, body) => {
+                let own = self.of_about(*about);
+                self.suspect(own, *way);
+                self.quarantine(*about, body);
+                Receipt::Done
+            }
+            Call::SubmitUnknown(id) => {
+                self.change(*id, |record| record.end_submit("submit_unknown"))
+            }
+            Call::SubmitRefused(id, key) => {
+                let is_there = self.of(*id).is_some();
+                self.change(*id, |record| record.end_submit("rejected"));
+                if let Some(key) = key.as_ref().filter(|_| is_there)
+                    && self.content.keys.get(&key.name) == Some(&id.to_string())
+                {
+                    self.content.keys.remove(&key.name);
+                }
+                Receipt::Done
+            }
+            Call::BeginPoll(id) => self.begin_poll(*id, now),
+            Call::PollGone(id) => self.change(*id, Kept::miss),
+            Call::PollFailed(id) => self.change(*id, Kept::asked),
+            Call::GiveUp(id) => self.change(*id, Kept::give_up),
+        }
+    }
+
+    /// Takes over what only the store can tell: when EvoLink is to be asked, and the ids that the recorder gave itself.
+    pub fn learn(&mut self, look: &Look) {
+        for record in &mut self.content.records {
+            if record.submission.is_empty() {
+                let mut seen = look.content.records.iter();
+                let seen = seen.find(|seen| seen.task == record.task);
+                record.submission = seen.map_or(String::new(), |seen| seen.submission.clone());
+            }
+        }
+        let records = look.content.records.iter().zip(&look.marks);
+        self.next_polls = records
+            .filter_map(|(record, marks)| Some((record.submission.clone(), marks.next_poll_at?)))
+            .collect();
+    }
+
+    /// A backup from before this submission was restored.
+    pub fn forget(&mut self, id: SubmissionId) {
+        let name = id.to_string();
+        self.content
+            .records
+            .retain(|record| record.submission != name);
+        self.content.keys.retain(|_, holder| *holder != name);
+        self.content
+            .quarantine
+            .retain(|(subject, _), _| *subject != name);
+    }
+
+    fn of(&self, id: SubmissionId) -> Option<usize> {
+        let name = id.to_string();
+        let mut records = self.content.records.iter();
+        records.position(|record| record.submission == name)
+    }
+
+    fn of_about(&self, about: About) -> Option<usize> {
+        match about {
+            About::Submission(id) => self.of(id),
+            About::Standing(_) => None,
+        }
+    }
+
+    fn change(&mut self, id: SubmissionId, change: impl FnOnce(&mut Kept)) -> Receipt {
+        if let Some(at) = self.of(id) {
+            change(&mut self.content.records[at]);
+        }
+        Receipt::Done
+    }
+
+    fn add(&mut self, submission: String, origin: &str) -> usize {
+        self.content.records.push(Kept {
+            submission,
+            origin: origin.to_owned(),
+            state: "submitting".to_owned(),
+            ..Kept::default()
+        });
+        self.content.records.len() - 1
+    }
+
+    fn intend(&mut self, id: SubmissionId, key: Option<&Key>, now: i64) -> Receipt {
+        if let Some(key) = key {
+            let known = self
+                .content
+                .keys
+                .get(&key.name)
+                .zip(self.keys.get(&key.name));
+            if let Some((holder, (body, made_at))) = known
+                && now - made_at < i64::try_from(KEY_KEPT.as_millis()).unwrap()
+            {
+                return if *body == key.body {
+                    Receipt::Replay(holder.parse().unwrap())
+                } else {
+                    Receipt::Clash
+                };
+            }
+            self.content.keys.insert(key.name.clone(), id.to_string());
+            self.keys.insert(key.name.clone(), (key.body, now));
+        }
+        self.add(id.to_string(), "submit");
+        Receipt::Fresh
+    }
+
+    fn begin_poll(&mut self, id: SubmissionId, now: i64) -> Receipt {
+        let name = id.to_string();
+        if self.next_polls.get(&name).is_none_or(|at| *at > now) {
+            return Receipt::NotDue;
+        }
+        let lease = i64::try_from(LEASE.as_millis()).unwrap();
+        self.next_polls.insert(name, now + lease);
+        Receipt::Done
+    }
+
+    fn hear(&mut self, about: About, way: Way, said: &Statement) -> Receipt {
+        let mut records = self.content.records.iter();
+        let holder = records.position(|record| record.task.as_ref() == Some(&said.task));
+        let own = self.of_about(about);
+        let is_unbound = |at: usize| self.content.records[at].task.is_none();
+        let (at, is_new) = match (about, own, holder) {
+            (About::Submission(_), Some(own), Some(holder)) if own == holder => (own, false),
+            (About::Submission(_), Some(own), None) if is_unbound(own) => (own, false),
+            (About::Submission(id), None, None) => (self.add(id.to_string(), "restored"), true),
+            (About::Standing(_), _, Some(holder))
+                if self.content.records[holder].origin == "standing" =>
+            {
+                (holder, false)
+            }
+            (About::Standing(_), _, None) => (self.add(String::new(), "standing"), false),
+            (About::Submission(_), ..) => return self.mismatch(own, about, way, said),
+            (About::Standing(_), ..) => return self.mismatch(holder, about, way, said),
+        };
+        let record = &mut self.content.records[at];
+        let restored = is_new || record.state == "rejected";
+        let verdict = record.see(way, said);
+        let number = i64::try_from(record.observations.len()).unwrap();
+        let name = verdict.as_str().to_owned();
+        let observed = (way.name().to_owned(), name, said.body());
+        record.observations.push(observed);
+        if verdict == Verdict::Conflict && self.quarantine(about, &said.body()) {
+            let event = ("task.conflict".to_owned(), Some(number));
+            self.content.records[at].events.push(event);
+        }
+        Receipt::Seen { verdict, restored }
+    }
+
+    fn mismatch(
+        &mut self,
+        suspect: Option<usize>,
+        about: About,
+        way: Way,
+        said: &Statement,
+    ) -> Receipt {
+        self.suspect(suspect, way);
+        self.quarantine(about, &said.body());
+        Receipt::Mismatch
+    }
+
+    fn suspect(&mut self, at: Option<usize>, way: Way) {
+        let Some(at) = at else { return };
+        let record = &mut self.content.records[at];
+        match way {
+            Way::Submit => record.end_submit("submit_unknown"),
+            Way::Poll => record.asked(),
+            Way::Callback => record.is_due |= record.task.is_some() && !record.has_ended(),
+        }
+    }
+
+    /// Whether it is new there.
+    fn quarantine(&mut self, about: About, body: &str) -> bool {
+        let subject = about.name();
+        let kept = self.content.quarantine.keys();
+        let of_subject = kept.filter(|(other, _)| *other == subject).count();
+        match self
+            .content
+            .quarantine
+            .get_mut(&(subject.clone(), body.to_owned()))
+        {
+            Some(repeats) => *repeats += 1,
+            None if of_subject < QUARANTINED_MAX => {
+                self.content
+                    .quarantine
+                    .insert((subject, body.to_owned()), 0);
+                return true;
+            }
+            None => {}
+        }
+        false
+    }
+}

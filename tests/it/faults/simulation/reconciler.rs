@@ -1,0 +1,207 @@
+//! The reconciler's part: what it finds in the real store, and what it does with it. And the end of a history that is to end well:
+//! nothing goes wrong any more, and everything must come to its end.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use evolink_receiver::domain::ids::SubmissionId;
+
+use super::deliveries::{Message, PollAnswer, Said};
+use super::evolink::Fate;
+use super::machine::PACE;
+use super::run::{Checked, Run, is_claimed};
+use super::statement::{About, Call};
+
+/// After that a submit must have been answered, or was cut off.
+const SUBMIT_TIME: Duration = Duration::from_mins(1);
+
+/// More than is ever due in one history.
+const LIMIT: u32 = 32;
+
+/// Longer than any gap between polls.
+const CALM_GAP: Duration = Duration::from_mins(15);
+
+/// By then everything has come to its end: it takes five to give a task up.
+const CALM_ROUNDS: u32 = 8;
+
+/// Each takes something out of the air.
+const DELIVERIES_MAX: u32 = 200;
+
+impl Run<'_> {
+    /// Looks for what is due, claims it, perhaps beside a rival, and asks.
+    pub async fn reconcile(&mut self) -> Checked {
+        let now = self.machine.clock.now();
+        let due = self.machine.store().list_due(now, LIMIT).await;
+        let due = due.map_err(|error| error.to_string())?;
+        let found: BTreeSet<String> = due
+            .iter()
+            .map(|due| due.submission_id.to_string())
+            .collect();
+        let records = self.look.content.records.iter().zip(&self.look.marks);
+        let wanted = records.filter(|(_, marks)| {
+            let at = marks.next_poll_at;
+            at.is_some_and(|at| at <= now.as_millis())
+        });
+        let wanted: BTreeSet<String> = wanted
+            .map(|(record, _)| record.submission.clone())
+            .collect();
+        if found != wanted {
+            return Err(format!("due are {wanted:?}, found were {found:?}"));
+        }
+        let (old, young): (Vec<_>, Vec<_>) = due
+            .into_iter()
+            .partition(|due| now.since(due.submitted_at) >= PACE.give_up_after);
+        if !old.is_empty() {
+            let old = old.iter().map(|due| Call::GiveUp(due.submission_id));
+            self.say(old.collect()).await?;
+        }
+        let mut claims: Vec<SubmissionId> = young.iter().map(|due| due.submission_id).collect();
+        if self.has_mishaps && self.random.u8(..4) == 0 {
+            claims.extend_from_within(..);
+        }
+        self.claim(claims).await
+    }
+
+    /// Another replica looked earlier, and is late.
+    pub async fn claim_as_a_rival(&mut self) -> Checked {
+        let records = &self.look.content.records;
+        if records.is_empty() {
+            return Ok(());
+        }
+        let id = &records[self.random.usize(..records.len())].submission;
+        let id = id.parse().unwrap();
+        self.claim(vec![id]).await
+    }
+
+    async fn claim(&mut self, ids: Vec<SubmissionId>) -> Checked {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let process = self.machine.starts;
+        let claims = ids.iter().map(|id| Call::BeginPoll(*id)).collect();
+        let told = self.say(claims).await?;
+        for (id, told) in ids.into_iter().zip(told) {
+            if is_claimed(&told) && self.machine.starts == process {
+                let answer = self.draw_answer();
+                self.count("polls");
+                self.air.push(Message::PollAnswer(id, answer));
+            }
+        }
+        Ok(())
+    }
+
+    fn draw_answer(&mut self) -> PollAnswer {
+        if !self.has_mishaps {
+            return PollAnswer::Truth;
+        }
+        match self.random.u8(..12) {
+            0..4 => PollAnswer::Truth,
+            4..6 => PollAnswer::Empty,
+            6 => PollAnswer::UnknownStatus,
+            7 => PollAnswer::OtherTask,
+            8 => PollAnswer::Unreadable,
+            9 => PollAnswer::Failed,
+            _ => PollAnswer::Gone,
+        }
+    }
+
+    /// Ends submits that were cut off in the middle.
+    pub async fn end_unanswered(&mut self) -> Checked {
+        let before = self.machine.clock.now().before(SUBMIT_TIME);
+        let found = self.machine.store().list_unanswered(before, LIMIT).await;
+        let found = found.map_err(|error| error.to_string())?;
+        let names: BTreeSet<String> = found.iter().map(ToString::to_string).collect();
+        let records = self.look.content.records.iter().zip(&self.look.marks);
+        let wanted = records.filter(|(record, marks)| {
+            record.state == "submitting" && marks.submitted_at < before.as_millis()
+        });
+        let wanted: BTreeSet<String> = wanted
+            .map(|(record, _)| record.submission.clone())
+            .collect();
+        if names != wanted {
+            return Err(format!("unanswered are {wanted:?}, found were {names:?}"));
+        }
+        if found.is_empty() {
+            return Ok(());
+        }
+        self.count("submits cut off");
+        let calls = found.into_iter().map(Call::SubmitUnknown).collect();
+        self.say(calls).await.map(drop)
+    }
+
+    /// Nothing goes wrong any more: after a bounded while nothing is open (RELIABILITY R6, I15).
+    pub async fn come_to_an_end(&mut self) -> Checked {
+        self.note("from here on nothing goes wrong");
+        self.has_mishaps = false;
+        let is_deaf = self.random.bool();
+        if is_deaf {
+            self.note("no callback comes through");
+            self.air
+                .retain(|message| !matches!(message, Message::Callback { .. }));
+        }
+        for at in 0..self.evolink.works.len() {
+            self.evolink.go_on(at, 99, true);
+            if !is_deaf && self.evolink.works[at].fate != Fate::Never {
+                let id = self.evolink.works[at].submission;
+                let said = self.evolink.tell(at);
+                self.call_back(About::Submission(id), Said::Statement(said));
+            }
+        }
+        self.deliver_all().await?;
+        for _ in 0..CALM_ROUNDS {
+            self.machine.clock.advance(CALM_GAP);
+            self.end_unanswered().await?;
+            self.reconcile().await?;
+            self.deliver_all().await?;
+        }
+        self.check_the_end()
+    }
+
+    async fn deliver_all(&mut self) -> Checked {
+        for _ in 0..DELIVERIES_MAX {
+            if self.air.is_empty() {
+                return Ok(());
+            }
+            self.deliver().await?;
+        }
+        Err("the air does not clear".to_owned())
+    }
+
+    fn check_the_end(&mut self) -> Checked {
+        for record in &self.look.content.records {
+            let may_stay =
+                ["submit_unknown", "rejected", "unresolved"].contains(&record.state.as_str());
+            if !record.has_ended() && !may_stay {
+                return Err(format!("it never ends: {record:?}"));
+            }
+            if record.task.is_some() && !record.has_ended() && record.state != "unresolved" {
+                return Err(format!("a task of EvoLink's without an end: {record:?}"));
+            }
+        }
+        let honest = self.evolink.works.iter();
+        let honest = honest.filter(|work| !self.lied_about.contains(&work.submission));
+        for work in honest {
+            let Some((record, _)) = self.look.find(&work.submission.to_string()) else {
+                continue;
+            };
+            let was_given_up = self.given_up.contains(&work.submission)
+                || self
+                    .gone
+                    .get(&work.submission)
+                    .is_some_and(|gone| *gone >= 3);
+            let is_right = match &record.task {
+                None => record.state == "submit_unknown",
+                Some(task) if *task != work.id => false,
+                Some(_) => {
+                    record.state == work.fate.state()
+                        || record.state == "unresolved" && was_given_up
+                }
+            };
+            if !is_right {
+                return Err(format!("{work:?} became {record:?}"));
+            }
+        }
+        self.count("histories that ended well");
+        Ok(())
+    }
+}

@@ -1,0 +1,287 @@
+//! One history: what was said to the recorder so far, and whether the store is one that the model allows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use evolink_receiver::domain::ids::SubmissionId;
+use evolink_receiver::store::entry::Receipt;
+use fastrand::Rng;
+
+use super::deliveries::Message;
+use super::evolink::Evolink;
+use super::look::{Look, Start};
+use super::machine::{Machine, Told};
+use super::mishap::Mishap;
+use super::model::Model;
+use super::statement::{Call, Key};
+
+pub type Checked<T = ()> = Result<T, String>;
+
+/// How often each thing happened, in all histories.
+pub type Tally = BTreeMap<&'static str, u64>;
+
+pub struct Run<'a> {
+    pub machine: &'a mut Machine,
+    pub tally: &'a mut Tally,
+    pub seed: u64,
+    pub random: Rng,
+    start: Start,
+    model: Model,
+    /// At the store after the last call.
+    pub look: Look,
+    pub evolink: Evolink,
+    pub air: Vec<Message>,
+    /// All that was said and may be said again.
+    pub said: Vec<Call>,
+    pub submissions: Vec<(SubmissionId, Option<Key>)>,
+    /// Those about which EvoLink, or somebody with their callback URL, said what is not true.
+    pub lied_about: BTreeSet<SubmissionId>,
+    /// "No such task", for each submission.
+    pub gone: BTreeMap<SubmissionId, u32>,
+    pub given_up: BTreeSet<SubmissionId>,
+    /// How often all knowledge of a key was lost for a good reason, so that it may be paid for again.
+    pub eras: BTreeMap<String, u32>,
+    /// Whether anything may go wrong.
+    pub has_mishaps: bool,
+    pub trace: Vec<String>,
+    is_told: bool,
+}
+
+impl<'a> Run<'a> {
+    pub async fn begin(
+        machine: &'a mut Machine,
+        tally: &'a mut Tally,
+        seed: u64,
+        is_told: bool,
+    ) -> Self {
+        let prefix = format!("{seed:020}k");
+        let start = Start::here(&machine.eye, prefix).await;
+        Self {
+            machine,
+            tally,
+            seed,
+            random: Rng::with_seed(seed),
+            start,
+            model: Model::default(),
+            look: Look::default(),
+            evolink: Evolink::default(),
+            air: Vec::new(),
+            said: Vec::new(),
+            submissions: Vec::new(),
+            lied_about: BTreeSet::new(),
+            gone: BTreeMap::new(),
+            given_up: BTreeSet::new(),
+            eras: BTreeMap::new(),
+            has_mishaps: true,
+            trace: Vec::new(),
+            is_told,
+        }
+    }
+
+    /// One more line of the trace.
+    pub fn note(&mut self, line: &str) {
+        let line = self.named(line);
+        if self.is_told {
+            println!("{line}");
+        }
+        self.trace.push(line);
+    }
+
+    pub fn count(&mut self, what: &'static str) {
+        *self.tally.entry(what).or_default() += 1;
+    }
+
+    /// With short names instead of submission ids.
+    pub fn named(&self, text: &str) -> String {
+        let names = self.submissions.iter().enumerate();
+        names.fold(text.to_owned(), |text, (at, (id, _))| {
+            text.replace(&format!("SubmissionId({id})"), &format!("s{at}"))
+                .replace(&id.to_string(), &format!("s{at}"))
+        })
+    }
+
+    pub fn key_prefix(&self) -> &str {
+        &self.start.prefix
+    }
+
+    /// Says all of it at once, with a mishap or without, and checks what came of it.
+    pub async fn say(&mut self, calls: Vec<Call>) -> Checked<Vec<Told>> {
+        let mishap = if self.has_mishaps {
+            Mishap::draw(&mut self.random)
+        } else {
+            Mishap::None
+        };
+        for call in &calls {
+            match call {
+                Call::PollGone(id) => *self.gone.entry(*id).or_default() += 1,
+                Call::GiveUp(id) => drop(self.given_up.insert(*id)),
+                _ => {}
+            }
+        }
+        self.note(&format!("say {calls:?} with {mishap:?}"));
+        self.count(mishap.name());
+        let told = self.record(&calls, mishap).await;
+        self.note(&format!("  told {told:?}"));
+        self.judge(&calls, &told, mishap).await?;
+        if mishap.is_crash() {
+            self.restart().await;
+        }
+        let may_repeat = |call: &Call| !matches!(call, Call::Intend(..) | Call::BeginPoll(_));
+        self.said.extend(calls.into_iter().filter(may_repeat));
+        Ok(told)
+    }
+
+    async fn record(&mut self, calls: &[Call], mishap: Mishap) -> Vec<Told> {
+        let entries = calls.iter().map(Call::entry).collect();
+        match mishap {
+            Mishap::None => self.machine.record(entries).await,
+            Mishap::Crash { wakes } => self.machine.crash_in(entries, wakes).await,
+            Mishap::CrashInLine => self.machine.crash_in_line(entries).await,
+            Mishap::Refusal {
+                place,
+                way,
+                of_one_task,
+                wakes,
+            } => {
+                let marks = &self.look.marks;
+                let of_one_task = of_one_task && !marks.is_empty();
+                let seq = of_one_task.then(|| marks[self.random.usize(..marks.len())].seq);
+                let what = self.machine.break_at(place, way, seq).await;
+                self.note(&format!("  {what}"));
+                let told = match wakes {
+                    Some(wakes) => self.machine.crash_in(entries, wakes).await,
+                    None => self.machine.record(entries).await,
+                };
+                self.machine.repair().await;
+                told
+            }
+        }
+    }
+
+    /// Whether somebody was told what is not so, or the store holds what it may not. What nobody was told of may be there or not.
+    async fn judge(&mut self, calls: &[Call], told: &[Told], mishap: Mishap) -> Checked {
+        let now = self.machine.now();
+        let mut allowed = vec![self.model.clone()];
+        for (call, told) in calls.iter().zip(told) {
+            if told.is_err() && mishap == Mishap::None {
+                return Err(format!("{call:?} was refused without a cause: {told:?}"));
+            }
+            self.count(if told.is_ok() { "told" } else { "told nothing" });
+            let mut next = Vec::new();
+            let mut wanted = Vec::new();
+            for model in allowed {
+                let mut after = model.clone();
+                let receipt = after.apply(call, now);
+                if told.is_err() {
+                    next.extend([after, model]);
+                } else if told.as_ref().is_ok_and(|told| *told == receipt) {
+                    next.push(after);
+                } else {
+                    wanted.push(receipt);
+                }
+            }
+            if next.is_empty() {
+                return Err(format!("{call:?} was told {told:?} instead of {wanted:?}"));
+            }
+            allowed = next;
+        }
+        let look = Look::at(&self.machine.eye, &self.start).await;
+        let mut spoken_of = BTreeSet::new();
+        for call in calls {
+            spoken_of.extend(call.submission().map(|id| id.to_string()));
+            spoken_of.extend(call.standing_task().map(str::to_owned));
+        }
+        if let Some(broken) = look.broken_since(&self.look, &spoken_of) {
+            return Err(broken);
+        }
+        self.look = look;
+        self.settle_for(allowed)
+    }
+
+    /// Of all that the model allows, the one that is there.
+    fn settle_for(&mut self, mut allowed: Vec<Model>) -> Checked {
+        for model in &mut allowed {
+            model.learn(&self.look);
+        }
+        let found = allowed
+            .iter()
+            .position(|model| model.content == self.look.content);
+        let Some(found) = found else {
+            let differences = allowed
+                .iter()
+                .map(|model| model.content.difference(&self.look.content));
+            let differences: Vec<String> = differences.collect();
+            return Err(format!(
+                "the store is nothing that the model allows: {}",
+                differences.join("\nor: ")
+            ));
+        };
+        if allowed.len() > 1 {
+            self.count(if found == 0 {
+                "unknown, and all there"
+            } else {
+                "unknown, and not all there"
+            });
+        }
+        self.model = allowed.swap_remove(found);
+        Ok(())
+    }
+
+    /// What the lost process had in its hands is lost with it.
+    async fn restart(&mut self) {
+        let opens = self.random.u8(..8) == 0;
+        self.machine.start(opens).await;
+        self.air
+            .retain(|message| matches!(message, Message::Callback { .. }));
+    }
+
+    /// The process ends while it does nothing.
+    pub async fn crash(&mut self) {
+        self.note("crash");
+        self.machine.crash().await;
+        self.restart().await;
+    }
+
+    /// A backup from before a submission is restored.
+    pub async fn restore_without(&mut self, id: SubmissionId) -> Checked {
+        let Some(seq) = self.look.find(&id.to_string()).map(|(_, marks)| marks.seq) else {
+            return Ok(());
+        };
+        self.note(&format!("restore a backup without {id}"));
+        self.count("restored backups");
+        self.machine.crash().await;
+        let (first, end) = (seq * 1024, (seq + 1) * 1024);
+        let (prefix, keys_end) = (&self.start.prefix, self.start.keys_end());
+        let sql = format!(
+            "DELETE FROM observation WHERE id >= {first} AND id < {end};
+            DELETE FROM event WHERE task_seq = {seq}; DELETE FROM quarantine WHERE subject = '{id}';
+            DELETE FROM idempotency WHERE name >= '{prefix}' AND name < '{keys_end}' AND submission_id = '{id}';
+            DELETE FROM task WHERE seq = {seq}"
+        );
+        self.machine.eye.execute(&sql).await;
+        self.restart().await;
+        let keys = self.submissions.iter().filter(|(other, _)| *other == id);
+        let keys: Vec<Key> = keys.filter_map(|(_, key)| key.clone()).collect();
+        for key in keys {
+            *self.eras.entry(key.name).or_default() += 1;
+        }
+        self.model.forget(id);
+        self.look = Look::at(&self.machine.eye, &self.start).await;
+        let model = self.model.clone();
+        self.settle_for(vec![model])
+    }
+
+    /// Nobody of a later history finds work that this one left.
+    pub async fn end(&mut self) {
+        let seq = self.start.task;
+        let sql = format!(
+            "UPDATE task SET next_poll_at = NULL WHERE seq > {seq} AND next_poll_at IS NOT NULL;
+            UPDATE task SET state = 'submit_unknown' WHERE seq > {seq} AND state = 'submitting'"
+        );
+        self.machine.eye.execute(&sql).await;
+    }
+}
+
+/// Whether it says that the poll is ours to make.
+pub fn is_claimed(told: &Told) -> bool {
+    matches!(told, Ok(Receipt::Done))
+}

@@ -1,0 +1,189 @@
+//! What is said to the recorder, in plain data that a trace can show, and as the entries that the product has for it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use evolink_receiver::domain::callback_token::Subject;
+use evolink_receiver::domain::ids::SubmissionId;
+use evolink_receiver::domain::observation::{Observation, Source};
+use evolink_receiver::store::entry::{Entry, Idempotency, Intent, PollEnded, SubmitEnded};
+use http::HeaderMap;
+use serde_json::json;
+
+/// For how long a poll is claimed.
+pub const LEASE: Duration = Duration::from_secs(40);
+
+/// What EvoLink says of a task. `number` makes bodies differ that say the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    pub task: String,
+    pub status: &'static str,
+    pub progress: Option<u8>,
+    pub results: Vec<String>,
+    pub number: u32,
+}
+
+/// By which way it is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Submit,
+    Callback,
+    Poll,
+}
+
+/// Whose callback URL it came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    Submission(SubmissionId),
+    /// The standing URL of this history.
+    Standing(u64),
+}
+
+/// An app's `Idempotency-Key`, and which body it came with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    pub name: String,
+    pub body: u8,
+}
+
+/// One call of the recorder.
+#[derive(Clone, Debug)]
+pub enum Call {
+    Intend(SubmissionId, Option<Key>),
+    Hear(About, Way, Statement),
+    Unreadable(About, Way, String),
+    SubmitUnknown(SubmissionId),
+    SubmitRefused(SubmissionId, Option<Key>),
+    BeginPoll(SubmissionId),
+    PollGone(SubmissionId),
+    PollFailed(SubmissionId),
+    GiveUp(SubmissionId),
+}
+
+impl Statement {
+    pub fn body(&self) -> String {
+        let mut body = json!({"id": self.task, "status": self.status, "n": self.number});
+        if let Some(progress) = self.progress {
+            body["progress"] = progress.into();
+        }
+        if !self.results.is_empty() {
+            body["results"] = json!(self.results);
+        }
+        body.to_string()
+    }
+}
+
+impl Way {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Submit => "submit",
+            Self::Callback => "callback",
+            Self::Poll => "poll",
+        }
+    }
+
+    const fn source(self) -> Source {
+        match self {
+            Self::Submit => Source::Submit,
+            Self::Callback => Source::Callback,
+            Self::Poll => Source::Poll,
+        }
+    }
+}
+
+impl About {
+    /// As it stands in quarantine.
+    pub fn name(self) -> String {
+        self.subject().to_string()
+    }
+
+    fn subject(self) -> Subject {
+        match self {
+            Self::Submission(id) => Subject::Submission(id),
+            Self::Standing(history) => Subject::Standing(history.to_string().parse().unwrap()),
+        }
+    }
+}
+
+impl Key {
+    fn idempotency(&self) -> Idempotency {
+        Idempotency {
+            name: self.name.clone(),
+            fingerprint: [self.body; 32],
+        }
+    }
+}
+
+impl Call {
+    /// The submission that it can change, if it names one.
+    pub const fn submission(&self) -> Option<SubmissionId> {
+        match self {
+            Self::Intend(id, _)
+            | Self::SubmitUnknown(id)
+            | Self::SubmitRefused(id, _)
+            | Self::BeginPoll(id)
+            | Self::PollGone(id)
+            | Self::PollFailed(id)
+            | Self::GiveUp(id)
+            | Self::Hear(About::Submission(id), ..)
+            | Self::Unreadable(About::Submission(id), ..) => Some(*id),
+            Self::Hear(About::Standing(_), ..) | Self::Unreadable(About::Standing(_), ..) => None,
+        }
+    }
+
+    /// The task that it speaks of, if it came to the standing URL.
+    pub fn standing_task(&self) -> Option<&str> {
+        match self {
+            Self::Hear(About::Standing(_), _, said) => Some(&said.task),
+            _ => None,
+        }
+    }
+
+    pub fn entry(&self) -> Entry {
+        match self.clone() {
+            Self::Intend(submission_id, key) => Entry::Intent(Intent {
+                submission_id,
+                client: None,
+                request: Bytes::from_static(b"{}"),
+                idempotency: key.map(|key| key.idempotency()),
+            }),
+            Self::Hear(about, way, said) => Entry::Observed {
+                subject: about.subject(),
+                observation: Observation::parse(said.body().into()).unwrap(),
+                source: way.source(),
+                headers: HeaderMap::new(),
+            },
+            Self::Unreadable(about, way, body) => Entry::Unreadable {
+                subject: about.subject(),
+                source: way.source(),
+                body: body.into(),
+                reason: "unreadable".to_owned(),
+                headers: HeaderMap::new(),
+            },
+            Self::SubmitUnknown(submission_id) => Entry::SubmitEnded {
+                submission_id,
+                ended: SubmitEnded::Unknown,
+            },
+            Self::SubmitRefused(submission_id, key) => Entry::SubmitEnded {
+                submission_id,
+                ended: SubmitEnded::Refused {
+                    answer: None,
+                    idempotency: key.map(|key| key.idempotency()),
+                },
+            },
+            Self::BeginPoll(submission_id) => Entry::PollBegun {
+                submission_id,
+                lease: LEASE,
+            },
+            Self::PollGone(submission_id) => Entry::PollEnded {
+                submission_id,
+                ended: PollEnded::Gone,
+            },
+            Self::PollFailed(submission_id) => Entry::PollEnded {
+                submission_id,
+                ended: PollEnded::Failed,
+            },
+            Self::GiveUp(submission_id) => Entry::GaveUp { submission_id },
+        }
+    }
+}
