@@ -160,14 +160,13 @@ impl Task {
 
     /// Stops asking. Not an outcome; `None` if the task was not open. What was claimed stays in its history.
     pub fn give_up(&mut self, now: Timestamp) -> Option<EventType> {
-        let is_open = matches!(self.state, State::Pending | State::Processing);
-        // A task that is not open was to be asked about once more, for something suspicious, and is not. What EvoLink has
-        // yet to repeat lies ahead, and stays.
-        if is_open || self.next_poll_at.is_some_and(|at| at <= now) {
+        // That it has completed without results EvoLink has yet to repeat: it was just asked, and will be.
+        let repeats = self.empty_polls > 0 && self.next_poll_at.is_some_and(|at| at > now);
+        if !repeats {
             self.claim = None;
             self.next_poll_at = None;
         }
-        if !is_open {
+        if !matches!(self.state, State::Pending | State::Processing) {
             return None;
         }
         self.state = State::Unresolved;

@@ -137,8 +137,10 @@ impl Kept {
         self.events.push((format!("task.{event}"), number));
     }
 
+    /// A refusal may come late; a callback may have come before either.
     pub fn end_submit(&mut self, state: &str) {
-        if self.state == "submitting" {
+        let is_late_refusal = self.state == "submit_unknown" && state == "rejected";
+        if self.state == "submitting" || is_late_refusal {
             state.clone_into(&mut self.state);
         }
     }
@@ -154,14 +156,16 @@ impl Kept {
         self.empty_polls = 0;
         self.missed_polls += 1;
         if self.missed_polls >= SAME_POLLS {
-            self.give_up();
+            self.give_up(false);
         }
     }
 
-    pub fn give_up(&mut self) {
+    /// `was_just_asked`: its next poll lies ahead.
+    pub fn give_up(&mut self, was_just_asked: bool) {
+        // It takes three polls that say so to believe that it has completed without results.
+        self.is_due &= was_just_asked && self.empty_polls > 0;
         if ["pending", "processing"].contains(&self.state.as_str()) {
             "unresolved".clone_into(&mut self.state);
-            self.is_due = false;
             self.events.push(("task.unresolved".to_owned(), None));
         }
     }

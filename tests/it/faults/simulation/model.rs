@@ -10,6 +10,7 @@ use evolink_receiver::store::entry::Receipt;
 
 use super::kept::Kept;
 use super::look::Look;
+use super::machine::PACE;
 use super::statement::{About, Call, Key, LEASE, Statement, Way};
 
 /// An `Idempotency-Key` is remembered for so long.
@@ -67,9 +68,14 @@ impl Model {
                 self.change(*id, |record| record.end_submit("submit_unknown"))
             }
             Call::SubmitRefused(id, key) => {
-                let is_there = self.of(*id).is_some();
                 self.change(*id, |record| record.end_submit("rejected"));
-                if let Some(key) = key.as_ref().filter(|_| is_there)
+                let Some(at) = self.of(*id) else {
+                    return Receipt::Done;
+                };
+                if self.content.records[at].state != "rejected" {
+                    return Receipt::Known;
+                }
+                if let Some(key) = key
                     && self.content.keys.get(&key.name) == Some(&id.to_string())
                 {
                     self.content.keys.remove(&key.name);
@@ -79,7 +85,15 @@ impl Model {
             Call::BeginPoll(id) => self.begin_poll(*id, now),
             Call::PollGone(id) => self.change(*id, Kept::miss),
             Call::PollFailed(id) => self.change(*id, Kept::asked),
-            Call::GiveUp(id) => self.change(*id, Kept::give_up),
+            Call::GiveUp(id) => {
+                let age = now - id.made_at().as_millis();
+                if age < i64::try_from(PACE.give_up_after.as_millis()).unwrap() {
+                    return Receipt::Done;
+                }
+                let next = self.next_polls.get(&id.to_string());
+                let was_just_asked = next.is_some_and(|at| *at > now);
+                self.change(*id, |record| record.give_up(was_just_asked))
+            }
         }
     }
 

@@ -31,7 +31,8 @@ impl Run<'_> {
     /// Looks for what is due, claims it, perhaps beside a rival, and asks.
     pub async fn reconcile(&mut self) -> Checked {
         let now = self.machine.clock.now();
-        let due = self.machine.store().list_due(now, LIMIT).await;
+        let horizon = PACE.horizon(now);
+        let due = self.machine.store().list_due(now, horizon, LIMIT).await;
         let due = due.map_err(|error| error.to_string())?;
         let found: BTreeSet<String> = due
             .iter()
@@ -50,7 +51,7 @@ impl Run<'_> {
         }
         let (old, young): (Vec<_>, Vec<_>) = due
             .into_iter()
-            .partition(|due| now.since(due.submitted_at) >= PACE.give_up_after);
+            .partition(|due| now.since(due.asked_since) >= PACE.give_up_after);
         if !old.is_empty() {
             let old = old.iter().map(|due| Call::GiveUp(due.submission_id));
             self.say(old.collect()).await?;
@@ -107,8 +108,10 @@ impl Run<'_> {
 
     /// Ends submits that were cut off in the middle.
     pub async fn end_unanswered(&mut self) -> Checked {
-        let before = self.machine.clock.now().before(SUBMIT_TIME);
-        let found = self.machine.store().list_unanswered(before, LIMIT).await;
+        let now = self.machine.clock.now();
+        let (before, beyond) = (now.before(SUBMIT_TIME), now.after(SUBMIT_TIME));
+        let store = self.machine.store();
+        let found = store.list_unanswered(before, beyond, LIMIT).await;
         let found = found.map_err(|error| error.to_string())?;
         let names: BTreeSet<String> = found.iter().map(ToString::to_string).collect();
         let records = self.look.content.records.iter().zip(&self.look.marks);
