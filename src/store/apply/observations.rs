@@ -1,85 +1,24 @@
-//! What each entry of a batch does to the ledger: the domain's rules, applied in turn.
-
-use std::time::Duration;
+//! What EvoLink says of a task, and what somebody says in its place: applied to the record that it is about, or kept in
+//! quarantine.
 
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::entry::{Entry, Intent, PollEnded, Receipt, SubmitEnd, SubmitEnded};
-use super::ledger::{Ledger, NewDoubt, NewEvent, NewObservation, Quarantined};
-use super::quarantine::Kind;
-use super::record::{Origin, Record};
 use crate::domain::callback_token::Subject;
 use crate::domain::confirmation::Doubt;
-use crate::domain::event::EventType;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::observation::{Observation, Source};
 use crate::domain::task::{Seen, State, Task, Verdict};
+use crate::store::entry::Receipt;
+use crate::store::ledger::{Ledger, NewDoubt, NewEvent, NewObservation, Quarantined};
+use crate::store::quarantine::Kind;
+use crate::store::record::{Origin, Record};
 
 /// Observations that are kept of one task; those that move it are always kept (rule B8).
 const OBSERVATIONS_KEPT: u16 = 200;
 
 impl Ledger {
-    pub fn apply(&mut self, entry: &Entry) -> Receipt {
-        match entry {
-            Entry::Intent(intent) => self.intend(intent),
-            Entry::Observed {
-                subject,
-                observation,
-                source,
-                headers,
-            } => self.observe(subject, observation, *source, headers),
-            Entry::Unreadable {
-                subject,
-                source,
-                body,
-                reason,
-                headers,
-            } => self.keep_unreadable(subject, *source, body, reason, headers),
-            Entry::FromQuarantine {
-                id,
-                subject,
-                observation,
-            } => self.replay(*id, subject, observation),
-            Entry::SubmitEnded {
-                submission_id,
-                ended,
-            } => self.end_submit(*submission_id, ended),
-            Entry::PollBegun {
-                submission_id,
-                lease,
-            } => self.begin_poll(*submission_id, *lease),
-            Entry::PollEnded {
-                submission_id,
-                ended,
-            } => self.end_poll(*submission_id, *ended),
-            Entry::GaveUp { submission_id } => self.give_up(*submission_id),
-        }
-    }
-
-    fn intend(&mut self, intent: &Intent) -> Receipt {
-        if let Some(idempotency) = &intent.idempotency {
-            if let Some((known, submission_id)) = self.keys.get(&idempotency.name) {
-                let same = known.fingerprint == idempotency.fingerprint;
-                return if same {
-                    Receipt::Replay(*submission_id)
-                } else {
-                    Receipt::Clash
-                };
-            }
-            let key = (idempotency.clone(), intent.submission_id);
-            self.keys.insert(idempotency.name.clone(), key);
-            self.keys_made.push(idempotency.name.clone());
-        }
-        let task = Task::new(intent.submission_id, State::Submitting);
-        let mut record = Record::new(task, Origin::Submit, intent.client.clone());
-        record.request = Some(intent.request.clone());
-        let index = self.add(record);
-        self.touched.push(index);
-        Receipt::Fresh
-    }
-
-    pub(super) fn observe(
+    pub(in crate::store) fn observe(
         &mut self,
         subject: &Subject,
         seen: &Observation,
@@ -189,7 +128,7 @@ impl Ledger {
         Receipt::Mismatch
     }
 
-    fn keep_unreadable(
+    pub(super) fn keep_unreadable(
         &mut self,
         subject: &Subject,
         source: Source,
@@ -254,94 +193,9 @@ impl Ledger {
         Some(number)
     }
 
-    fn end_submit(&mut self, id: SubmissionId, ended: &SubmitEnded) -> Receipt {
-        let Some(&index) = self.by_submission.get(&id) else {
-            return Receipt::Done;
-        };
-        let record = &mut self.records[index];
-        match ended {
-            SubmitEnded::Unknown => {
-                record.task.end_submit(State::SubmitUnknown);
-                self.submit_ends.push((index, SubmitEnd::Unknown));
-            }
-            SubmitEnded::Refused {
-                answer,
-                idempotency,
-            } => {
-                self.submit_ends.push((index, SubmitEnd::Refused));
-                record.task.end_submit(State::Rejected);
-                if record.task.state != State::Rejected {
-                    // To free the key would be to have the app pay for a second task.
-                    return Receipt::Known;
-                }
-                record.refusal.clone_from(answer);
-                if let Some(key) = idempotency {
-                    self.free_key(&key.name, id);
-                }
-            }
-        }
-        self.touched.push(index);
-        Receipt::Done
-    }
-
-    /// Only while it is this submission's: told a second time, a refusal must not free the key of the next try.
-    fn free_key(&mut self, name: &str, id: SubmissionId) {
-        if self.keys.get(name).is_some_and(|(_, holder)| *holder == id) {
-            self.keys.remove(name);
-            self.keys_made.retain(|made| made != name);
-        }
-        self.keys_freed.push((name.to_owned(), id));
-    }
-
-    fn begin_poll(&mut self, id: SubmissionId, lease: Duration) -> Receipt {
-        let index = self.by_submission.get(&id).copied();
-        let Some(index) = index else {
-            return Receipt::NotDue;
-        };
-        let task = &mut self.records[index].task;
-        if !task.begin_poll(self.now, lease, &self.policy.pace) {
-            return Receipt::NotDue;
-        }
-        self.touched.push(index);
-        Receipt::Done
-    }
-
-    fn end_poll(&mut self, id: SubmissionId, ended: PollEnded) -> Receipt {
-        let Some(&index) = self.by_submission.get(&id) else {
-            return Receipt::Done;
-        };
-        let task = &mut self.records[index].task;
-        let event = match ended {
-            PollEnded::Gone => task.miss(self.now, &self.policy.pace),
-            PollEnded::Failed => {
-                task.asked_in_vain(self.now, &self.policy.pace);
-                None
-            }
-            PollEnded::PutOff(pause) => {
-                task.put_off(pause, self.now, &self.policy.pace);
-                None
-            }
-        };
-        self.changed(index, event);
-        Receipt::Done
-    }
-
-    fn give_up(&mut self, id: SubmissionId) -> Receipt {
-        let Some(&index) = self.by_submission.get(&id) else {
-            return Receipt::Done;
-        };
-        let task = &mut self.records[index].task;
-        // Something may have been claimed since the reconciler looked.
-        if self.policy.pace.is_long_ago(task.asked_since(), self.now) {
-            let event = task.give_up(self.now);
-            self.changed(index, event);
-        }
-        Receipt::Done
-    }
-
     /// `told` are the conflicts that are new to quarantine, which bounds them: EvoLink is asked once about each that came by
     /// callback.
-    pub(super) fn tell_of_conflicts(&mut self, told: Vec<NewEvent>) {
+    pub(in crate::store) fn tell_of_conflicts(&mut self, told: Vec<NewEvent>) {
         self.doubted.retain(|new| {
             new.doubted.reason != Doubt::Conflict
                 || told.iter().any(|event| event.record == new.record)
@@ -354,15 +208,5 @@ impl Ledger {
             }
         }
         self.events.extend(told);
-    }
-
-    fn changed(&mut self, index: usize, event: Option<EventType>) {
-        self.touched.push(index);
-        self.events.extend(event.map(|event_type| NewEvent {
-            record: index,
-            event_type,
-            source: None,
-            observation: None,
-        }));
     }
 }
