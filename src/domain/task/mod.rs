@@ -87,12 +87,34 @@ impl Task {
         now: Timestamp,
         policy: &Policy,
     ) -> Seen {
+        self.hear(seen, source, source, now, policy)
+    }
+
+    /// Applies what came by way of `first`, and was kept until it could be applied. It is believed as it was then.
+    pub fn see_again(
+        &mut self,
+        seen: &Observation,
+        first: Source,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Seen {
+        self.hear(seen, Source::Replay, first, now, policy)
+    }
+
+    fn hear(
+        &mut self,
+        seen: &Observation,
+        source: Source,
+        first: Source,
+        now: Timestamp,
+        policy: &Policy,
+    ) -> Seen {
         let pace = &policy.pace;
         if self.task_id.is_none() {
             self.task_id = Some(seen.task_id.clone());
             self.next_poll_at = Some(pace.first_poll(now, seen.estimated_time));
         }
-        if matches!(source, Source::Submit | Source::Poll) {
+        if first.is_evolinks_word() {
             self.vouched_at.get_or_insert(now);
         }
         if source == Source::Poll {
@@ -103,11 +125,11 @@ impl Task {
             Word::Outcome(state) if self.state.is_outcome() => {
                 let compared = self.compare(state, seen);
                 let is_doubted =
-                    compared.verdict == Verdict::Conflict && confirmation.doubts_conflict(source);
+                    compared.verdict == Verdict::Conflict && confirmation.doubts_conflict(first);
                 compared.doubted(is_doubted.then_some(Doubt::Conflict), state)
             }
             Word::Outcome(state) => {
-                let doubt = confirmation.doubt(seen, source, self.vouched_at.is_some());
+                let doubt = confirmation.doubt(seen, first, self.vouched_at.is_some());
                 if doubt.is_none() {
                     return self.finish(state, seen, source, now);
                 }
@@ -118,7 +140,13 @@ impl Task {
             Word::Running(_) | Word::Doubtful if self.state.is_outcome() => {
                 Seen::unmoved(Verdict::Unchanged)
             }
-            Word::Running(state) => self.advance(state, seen, source),
+            Word::Running(state) => {
+                if self.state == State::Unresolved && source != Source::Poll {
+                    // EvoLink still knows it.
+                    self.ask_soon(now, pace);
+                }
+                self.advance(state, seen, source)
+            }
             Word::Doubtful => self.doubt(seen, source, now, pace),
         }
     }

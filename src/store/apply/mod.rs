@@ -16,7 +16,7 @@ impl Ledger {
                 observation,
                 source,
                 headers,
-            } => self.observe(subject, observation, *source, headers),
+            } => self.observe(subject, observation, *source, *source, headers),
             Entry::Unreadable {
                 subject,
                 source,

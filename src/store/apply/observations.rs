@@ -5,12 +5,11 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::domain::callback_token::Subject;
-use crate::domain::confirmation::Doubt;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::observation::{Observation, Source};
 use crate::domain::task::{Seen, State, Task, Verdict};
 use crate::store::entry::Receipt;
-use crate::store::ledger::{Ledger, NewDoubt, NewEvent, NewObservation, Quarantined};
+use crate::store::ledger::{Ledger, NewConflict, NewDoubt, NewEvent, NewObservation, Quarantined};
 use crate::store::quarantine::Kind;
 use crate::store::record::{Origin, Record};
 
@@ -18,11 +17,13 @@ use crate::store::record::{Origin, Record};
 const OBSERVATIONS_KEPT: u16 = 200;
 
 impl Ledger {
+    /// `first` is the way by which a replay came at first, and `source` itself of all else.
     pub(in crate::store) fn observe(
         &mut self,
         subject: &Subject,
         seen: &Observation,
         source: Source,
+        first: Source,
         headers: &HeaderMap,
     ) -> Receipt {
         let (index, restored) = match self.record_for(subject, &seen.task_id) {
@@ -32,18 +33,17 @@ impl Ledger {
         let record = &mut self.records[index];
         let restored = restored || record.task.state == State::Rejected;
         let before = record.task.clone();
-        let done = record.task.see(seen, source, self.now, &self.policy);
+        let (task, now, policy) = (&mut record.task, self.now, &self.policy);
+        let done = match source {
+            Source::Replay => task.see_again(seen, first, now, policy),
+            Source::Submit | Source::Callback | Source::Poll => task.see(seen, source, now, policy),
+        };
         if before.task_id.is_none() {
             self.by_task.insert(seen.task_id.clone(), index);
         }
         if record.task != before {
             self.touched.push(index);
         }
-        let doubted = done.doubted.map(|doubted| NewDoubt {
-            record: index,
-            doubted,
-        });
-        self.doubted.extend(doubted);
         let number = self.keep(index, seen, source, done);
         let event = done.event.map(|event_type| NewEvent {
             record: index,
@@ -60,10 +60,18 @@ impl Ledger {
                 task_id: Some(seen.task_id.clone()),
                 headers: headers.clone(),
                 body: seen.raw.clone(),
-                event,
+                conflict: event.map(|event| NewConflict {
+                    event,
+                    doubted: done.doubted,
+                }),
             });
         } else {
             self.events.extend(event);
+            let doubted = done.doubted.map(|doubted| NewDoubt {
+                record: index,
+                doubted,
+            });
+            self.doubted.extend(doubted);
         }
         Receipt::Seen {
             verdict: done.verdict,
@@ -123,7 +131,7 @@ impl Ledger {
             task_id: Some(seen.task_id.clone()),
             headers: headers.clone(),
             body: seen.raw.clone(),
-            event: None,
+            conflict: None,
         });
         Receipt::Mismatch
     }
@@ -149,7 +157,7 @@ impl Ledger {
             task_id: None,
             headers: headers.clone(),
             body: body.clone(),
-            event: None,
+            conflict: None,
         });
         Receipt::Done
     }
@@ -193,20 +201,16 @@ impl Ledger {
         Some(number)
     }
 
-    /// `told` are the conflicts that are new to quarantine, which bounds them: EvoLink is asked once about each that came by
-    /// callback.
-    pub(in crate::store) fn tell_of_conflicts(&mut self, told: Vec<NewEvent>) {
-        self.doubted.retain(|new| {
-            new.doubted.reason != Doubt::Conflict
-                || told.iter().any(|event| event.record == new.record)
-        });
-        for NewDoubt { record, doubted } in &self.doubted {
-            if doubted.reason == Doubt::Conflict {
-                let task = &mut self.records[*record].task;
-                task.claim_conflict(doubted.state, self.now, &self.policy.pace);
-                self.touched.push(*record);
-            }
+    /// Once for each that is new to quarantine, which bounds them: EvoLink is asked about those that are doubted.
+    pub(in crate::store) fn tell_of_conflict(&mut self, new: NewConflict) {
+        let NewConflict { event, doubted } = new;
+        let record = event.record;
+        if let Some(doubted) = doubted {
+            let task = &mut self.records[record].task;
+            task.claim_conflict(doubted.state, self.now, &self.policy.pace);
+            self.touched.push(record);
+            self.doubted.push(NewDoubt { record, doubted });
         }
-        self.events.extend(told);
+        self.events.push(event);
     }
 }

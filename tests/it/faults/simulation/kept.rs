@@ -112,6 +112,9 @@ impl Kept {
         }
         if is_doubtful {
             self.is_due |= way != Way::Poll || self.empty_polls > 0;
+        } else if self.state == "unresolved" {
+            // EvoLink still knows it.
+            self.is_due |= way != Way::Poll;
         }
         let is_news = moves || rises || is_doubtful;
         let is_behind = said.progress.is_some() && counts < self.progress
