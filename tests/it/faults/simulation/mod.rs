@@ -8,11 +8,12 @@
 //!
 //! `statement` is what is said, `machine` says it to the product, `look` sees what is there, `laws` what may never be, and `belief` what may
 //! not be believed; `model` knows what should be, `kept` what of each record, and `quarantine` what of what could not be applied; `run`
-//! joins them; `steps`, `stray`, `deliveries`, `reconciler`, `evolink` and `mishap` are what happens.
+//! joins them, and `judge` judges; `steps`, `stray`, `deliveries`, `reconciler`, `evolink` and `mishap` are what happens.
 
 mod belief;
 mod deliveries;
 mod evolink;
+mod judge;
 mod kept;
 mod laws;
 mod look;
