@@ -219,7 +219,10 @@ impl Ledger {
     fn suspect(&mut self, index: usize, source: Source) {
         let task = &mut self.records[index].task;
         match source {
-            Source::Submit => task.end_submit(State::SubmitUnknown),
+            Source::Submit => {
+                task.end_submit(State::SubmitUnknown);
+                self.submit_ends.push((index, SubmitEnd::Unknown));
+            }
             Source::Poll => task.asked_in_vain(self.now, &self.policy.pace),
             Source::Callback | Source::Replay => task.ask_soon(self.now, &self.policy.pace),
         }
