@@ -11,6 +11,7 @@ use super::findings::Found;
 use super::hosts::{self, Ports};
 use super::secret::API_KEY_MISSING;
 use super::{Archive, ByteSize, Config, Evolink, Forward, Level, Quarantine};
+use crate::domain::confirmation::Confirm;
 
 /// All that is known of one callback URL is looked at with each batch that adds to it.
 const QUARANTINE_ENTRIES_PER_TOKEN_MAX: usize = 1000;
@@ -30,6 +31,7 @@ pub(super) fn check(found: &mut Found, config: &Config) {
     listeners::api_keys(found, &config.internal.api_keys);
     evolink(found, &config.evolink);
     store::store(found, &config.store);
+    confirmation(found, config);
     times(found, config);
     quarantine(found, config);
     archive(found, &config.archive);
@@ -78,6 +80,27 @@ fn evolink(found: &mut Found, evolink: &Evolink) {
     }
 }
 
+fn confirmation(found: &mut Found, config: &Config) {
+    let (key, confirm) = ("callbacks.confirm", config.callbacks.confirm);
+    found.warn_if(
+        confirm == Confirm::Suspicious && config.archive.allowed_hosts.is_empty(),
+        key,
+        "\"suspicious\" is as \"always\" for completed tasks while archive.allowed_hosts is empty: every result is on a host that is not listed",
+    );
+    let (polls, submits) = (
+        config.evolink.polls_per_second,
+        config.evolink.submits_per_second,
+    );
+    let message = format!(
+        "is {polls}, less than evolink.submits_per_second ({submits}): callbacks.confirm \"always\" costs a poll a task, so the outcomes of more than {polls} tasks a second wait"
+    );
+    found.warn_if(
+        confirm == Confirm::Always && polls < submits,
+        "evolink.polls_per_second",
+        message,
+    );
+}
+
 fn times(found: &mut Found, config: &Config) {
     let reconcile = &config.reconcile;
     let give_up_after = reconcile.give_up_after;
@@ -85,6 +108,11 @@ fn times(found: &mut Found, config: &Config) {
         reconcile.interval_min >= Duration::from_secs(1),
         "reconcile.interval_min",
         "must be at least 1s: EvoLink limits how often it is asked",
+    );
+    found.error_unless(
+        reconcile.interval_min <= give_up_after,
+        "reconcile.interval_min",
+        "must not exceed reconcile.give_up_after, else a task is asked after once",
     );
     found.error_unless(
         reconcile.first_poll_after <= give_up_after,
