@@ -18,3 +18,4 @@ mod state;
 mod status;
 pub mod task;
 pub mod timestamp;
+pub mod token_echo;

@@ -18,6 +18,7 @@ use url::Url;
 
 use super::reply::{Answer, NoAnswer, PollReply, SubmitReply};
 use crate::domain::ids::{SubmissionId, TaskId};
+use crate::domain::token_echo;
 
 /// What we call ourselves.
 pub const USER_AGENT: &str = concat!("evolink-receiver/", env!("CARGO_PKG_VERSION"));
@@ -185,11 +186,12 @@ impl EvolinkClient {
             }
             body.extend_from_slice(&chunk);
         }
+        let body = token_echo::strike_out(body.freeze());
         let key = self.api_key.expose_secret().as_bytes();
         if body.windows(key.len()).any(|window| window == key) {
             return Ok(self.strike_out(&String::from_utf8_lossy(&body)).into());
         }
-        Ok(body.freeze())
+        Ok(body)
     }
 
     fn strike_out(&self, text: &str) -> String {

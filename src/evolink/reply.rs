@@ -34,7 +34,6 @@ pub enum NoAnswer {
 }
 
 /// What became of a submit.
-#[derive(Debug)]
 pub enum SubmitReply {
     Accepted(Observation),
     /// Known not to have been accepted, nor charged.
@@ -43,10 +42,12 @@ pub enum SubmitReply {
     Unreachable {
         reason: String,
     },
-    /// It may have been accepted and charged. Never to be sent again.
+    /// It may have been accepted and charged. Never to be sent again. `body` is what came with success or a redirect, and
+    /// is no task.
     Unknown {
         reason: String,
         status: Option<u16>,
+        body: Bytes,
     },
 }
 
@@ -71,19 +72,29 @@ impl SubmitReply {
             Ok(answer) => answer,
             Err(NoAnswer::Unreachable { reason }) => return Self::Unreachable { reason },
             Err(NoAnswer::Unreadable { reason, status }) => {
-                return Self::Unknown { reason, status };
+                return Self::Unknown {
+                    reason,
+                    status,
+                    body: Bytes::new(),
+                };
             }
         };
         let status = answer.status;
-        let unknown = |reason: String| Self::Unknown {
+        let unknown_with = |reason: String, body: Bytes| Self::Unknown {
             reason,
             status: Some(status),
+            body,
         };
+        let unknown = |reason: String| unknown_with(reason, Bytes::new());
         match status {
-            200..=299 => match Observation::parse(answer.body) {
+            200..=299 => match Observation::parse(answer.body.clone()) {
                 Ok(seen) => Self::Accepted(seen),
-                Err(error) => unknown(format!("answered {status}, but with no task: {error}")),
+                Err(error) => {
+                    let reason = format!("answered {status}, but with no task: {error}");
+                    unknown_with(reason, answer.body)
+                }
             },
+            300..=399 => unknown_with(format!("answered {status}"), answer.body),
             408 => unknown("answered 408".to_owned()),
             400..=499 if ErrorEnvelope::has_code(&answer.body, PAID_OUTCOME_UNKNOWN) => unknown(
                 format!("answered {status} with code {PAID_OUTCOME_UNKNOWN}"),
@@ -139,6 +150,18 @@ impl fmt::Debug for Answer {
             .field("body_bytes", &self.body.len())
             .field("request_id", &self.request_id)
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SubmitReply {
+    /// Without bodies, as above.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accepted(seen) => f.debug_tuple("Accepted").field(seen).finish(),
+            Self::Refused(answer) => f.debug_tuple("Refused").field(answer).finish(),
+            Self::Unreachable { reason } => write!(f, "Unreachable({reason:?})"),
+            Self::Unknown { reason, status, .. } => write!(f, "Unknown({status:?}, {reason:?})"),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use super::callbacks::{Counted, deadline, try_again};
 use super::public::PublicState;
 use crate::domain::callback_token::Subject;
 use crate::domain::observation::Observation;
+use crate::domain::token_echo;
 use crate::metrics::CallbackEnd;
 
 /// A callback whose URL came from us, whole and parsed. Only the extractor makes one.
@@ -100,6 +101,7 @@ async fn read(
     let (raw, share) = read_body(body, bytes_max, state.body_timeout, &state.body_budget)
         .await
         .map_err(CallbackRejection::Body)?;
+    let raw = token_echo::strike_out(raw);
     let content = match Observation::parse(raw.clone()) {
         Ok(observation) => CallbackContent::Observation(observation),
         Err(error) => CallbackContent::Unreadable {

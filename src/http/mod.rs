@@ -30,6 +30,8 @@ pub mod internal;
 mod passed_on;
 mod quarantine;
 mod query;
+mod recording;
+mod replaying;
 mod request_id;
 mod sending;
 mod submission;

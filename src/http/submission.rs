@@ -6,32 +6,27 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use tokio::time::{Instant, sleep};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::error::ApiError;
 use super::internal::InternalState;
-use super::{sending, task_object};
+use super::{recording, replaying, sending, task_object};
 use crate::domain::callback_token::Subject;
 use crate::domain::generation::Generation;
 use crate::domain::ids::SubmissionId;
 use crate::domain::json::Fields;
 use crate::domain::observation::{Observation, Source};
-use crate::domain::task::State;
 use crate::evolink::{Answer, SubmitReply};
 use crate::metrics::SubmitEnd;
 use crate::store::StoreError;
 use crate::store::entry::{Entry, Idempotency, Intent, Receipt, SubmitEnded};
-use crate::store::reads::{TaskName, TaskView};
+use crate::store::reads::TaskName;
 
 /// How long a second request with the same `Idempotency-Key` waits for the first.
 const REPLAY_WAIT: Duration = Duration::from_secs(5);
 
 /// Before a try with a key that was just freed.
 const REPLAY_PAUSE: Duration = Duration::from_millis(50);
-
-/// EvoLink's answer is worth some patience with our own store: without it only a callback can tell of the task.
-const RECORD_TRIES: u32 = 5;
-const RECORD_PAUSE: Duration = Duration::from_millis(200);
 
 /// How long a submit waits for its turn. The app waits too, and is better told than kept.
 const TURN_WAIT: Duration = Duration::from_secs(5);
@@ -79,7 +74,7 @@ impl Submission {
             match self.intend(state, submission_id).await? {
                 Receipt::Clash => return Err(ApiError::idempotency_conflict()),
                 Receipt::Replay(first) => {
-                    if let Some(submitted) = replay(state, first, deadline).await? {
+                    if let Some(submitted) = replaying::replay(state, first, deadline).await? {
                         state.metrics.submit_ended(SubmitEnd::Replayed);
                         return Ok(submitted);
                     }
@@ -126,12 +121,7 @@ impl Submission {
             submission_id,
             ended,
         };
-        let withdrawing = state.clone();
-        state.submits.spawn(async move {
-            if let Err(error) = record_patiently(&withdrawing, entry).await {
-                error!(submission.id = %submission_id, error = %error, "could not withdraw an intent");
-            }
-        });
+        recording::record_withdrawal(state, submission_id, entry);
     }
 
     async fn submit(&self, state: &InternalState, id: SubmissionId) -> Result<Submitted, ApiError> {
@@ -140,7 +130,8 @@ impl Submission {
         let body = self.generation.to_evolink(&callback_url);
         let sending = sending::send(state, &body, id);
         let Some(reply) = state.giving_up.run_until_cancelled(sending).await else {
-            return Err(unknown(state, id, "EvoLink has not answered, and we are stopping").await);
+            let reason = "EvoLink has not answered, and we are stopping";
+            return Err(unknown(state, id, reason, Bytes::new()).await);
         };
         match reply {
             SubmitReply::Accepted(seen) => accepted(state, id, seen).await,
@@ -169,11 +160,13 @@ impl Submission {
                 self.free(state, id, None).await;
                 Err(ApiError::evolink_unreachable().about(id))
             }
-            SubmitReply::Unknown { reason, .. } => Err(unknown(state, id, &reason).await),
+            SubmitReply::Unknown { reason, body, .. } => {
+                Err(unknown(state, id, &reason, body).await)
+            }
         }
     }
 
-    /// Records that nothing was accepted, which lets the app try again under the same key. `None` if it could not be recorded.
+    /// Records that nothing was accepted, which lets the app try again under the same key. `None` if it is not recorded yet.
     async fn free(
         &self,
         state: &InternalState,
@@ -188,12 +181,7 @@ impl Submission {
             submission_id,
             ended,
         };
-        record_patiently(state, entry)
-            .await
-            .inspect_err(|error| {
-                error!(submission.id = %submission_id, error = %error, "could not record a refusal");
-            })
-            .ok()
+        recording::record(state, submission_id, entry).await.ok()
     }
 }
 
@@ -209,17 +197,19 @@ async fn accepted(
         source: Source::Submit,
         headers: HeaderMap::new(),
     };
-    match record_patiently(state, entry).await {
+    match recording::record(state, id, entry).await {
         Ok(Receipt::Seen { .. }) => {
             info!(submission.id = %id, task.id = %task_id, "EvoLink accepted the submit");
             state.metrics.submit_ended(SubmitEnd::Accepted);
             as_it_is(state, id).await
         }
-        Ok(_) => Err(unknown(state, id, "the task id is another submission's").await),
-        Err(error) => {
-            error!(submission.id = %id, task.id = %task_id, error = %error, "could not record an accepted submit; its callback can");
-            Err(ApiError::submit_outcome_unknown(id))
+        Ok(_) => {
+            // Kept in quarantine, and the submit recorded as unknown with it.
+            warn!(submission.id = %id, task.id = %task_id, "EvoLink's answer to the submit names another submission's task");
+            Err(unknown_to_app(state, id))
         }
+        // Unknown to the app; the recording goes on.
+        Err(_) => Err(unknown_to_app(state, id)),
     }
 }
 
@@ -231,65 +221,38 @@ async fn as_it_is(state: &InternalState, id: SubmissionId) -> Result<Submitted, 
     }
 }
 
-async fn unknown(state: &InternalState, id: SubmissionId, reason: &str) -> ApiError {
+/// With what EvoLink answered, if that was anything: it may tell a person more than it told us.
+async fn unknown(state: &InternalState, id: SubmissionId, reason: &str, answer: Bytes) -> ApiError {
     warn!(submission.id = %id, reason, "whether EvoLink accepted the submit is unknown; it is not sent again");
-    state.metrics.submit_ended(SubmitEnd::Unknown);
-    let entry = Entry::SubmitEnded {
-        submission_id: id,
-        ended: SubmitEnded::Unknown,
+    let entry = if answer.is_empty() {
+        Entry::SubmitEnded {
+            submission_id: id,
+            ended: SubmitEnded::Unknown,
+        }
+    } else {
+        Entry::Unreadable {
+            subject: Subject::Submission(id),
+            source: Source::Submit,
+            body: answer,
+            reason: reason.to_owned(),
+            headers: HeaderMap::new(),
+        }
     };
-    if let Err(error) = record_patiently(state, entry).await {
-        error!(submission.id = %id, error = %error, "could not record a submit of unknown outcome");
-    }
+    // The app is told the same whether or not it is recorded yet.
+    let _ = recording::record(state, id, entry).await;
+    unknown_to_app(state, id)
+}
+
+fn unknown_to_app(state: &InternalState, id: SubmissionId) -> ApiError {
+    state.metrics.submit_ended(SubmitEnd::Unknown);
     ApiError::submit_outcome_unknown(id)
 }
 
-/// The answer that the first request with this key was given; `None` if it was refused, which frees the key.
-async fn replay(
-    state: &InternalState,
-    first: SubmissionId,
-    deadline: Instant,
-) -> Result<Option<Submitted>, ApiError> {
-    let mut news = state.store.wake().waiter();
-    loop {
-        let view = state.store.find_task(&TaskName::Submission(first)).await?;
-        let Some(view) = view else { return Ok(None) };
-        match view.record.task.state {
-            State::Rejected => return Ok(None),
-            State::SubmitUnknown => return Err(ApiError::submit_outcome_unknown(first)),
-            State::Submitting if Instant::now() < deadline => news.wait().await,
-            State::Submitting => return Err(ApiError::idempotency_in_flight()),
-            _ => {
-                return Ok(Some(accepted_as(
-                    first,
-                    first_answer(state, &view).await?,
-                    true,
-                )));
-            }
-        }
-    }
-}
-
-/// What EvoLink answered to the submit; if it never did and a callback told of the task instead, the task as it is.
-async fn first_answer(state: &InternalState, view: &TaskView) -> Result<Fields, ApiError> {
-    let body = match view.record.seq {
-        Some(seq) => state.store.find_submit_answer(seq).await?,
-        None => None,
-    };
-    Ok(match body {
-        Some(body) => {
-            let at = view
-                .record
-                .task
-                .outcome_at
-                .unwrap_or(view.record.task.submitted_at);
-            task_object::as_told_by(&view.record, &body, Source::Submit, at)
-        }
-        None => task_object::of_view(view),
-    })
-}
-
-fn accepted_as(submission_id: SubmissionId, task: Fields, replayed: bool) -> Submitted {
+pub(super) const fn accepted_as(
+    submission_id: SubmissionId,
+    task: Fields,
+    replayed: bool,
+) -> Submitted {
     Submitted::Accepted {
         task,
         submission_id,
@@ -300,18 +263,4 @@ fn accepted_as(submission_id: SubmissionId, task: Fields, replayed: bool) -> Sub
 /// Whether the entry that failed so may be in the store all the same.
 const fn may_be_written(error: &StoreError) -> bool {
     !matches!(error, StoreError::Overloaded)
-}
-
-async fn record_patiently(state: &InternalState, entry: Entry) -> Result<Receipt, StoreError> {
-    let mut tries = 1;
-    loop {
-        match state.recorder.record(entry.clone()).await {
-            Err(error) if tries < RECORD_TRIES && !error.is_fatal() => {
-                warn!(error = %error, "the answer to a submit was not recorded; once more");
-                tries += 1;
-                sleep(RECORD_PAUSE).await;
-            }
-            ended => return ended,
-        }
-    }
 }

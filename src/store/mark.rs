@@ -61,12 +61,16 @@ pub fn check_files(database: &Path) -> Result<Option<Mark>, StoreError> {
     let bytes = |path: &Path| fs::metadata(path).map_or(0, |found| found.len());
     let log = log_file(database);
     if bytes(database) == 0 && (mark.is_some() || bytes(&log) > 0) {
-        return Err(damaged(database, "is empty or gone, and was not before"));
+        let reason = format!(
+            "is empty or gone, and was not before: restore it; or, to begin with nothing, remove {} and",
+            log.display()
+        );
+        return Err(damaged(database, &reason));
     }
     let is_log_needed = mark.is_some_and(|mark| mark.log == Log::Needed);
     if is_log_needed && !log.exists() {
-        let reason = "has no write-ahead log (-wal), though it was not closed: what was written last is missing, unless \
-            another program has opened and closed it since";
+        let reason = "has no write-ahead log (-wal), though it was not closed, so what was written last is missing: restore \
+            it; or, if a program such as sqlite3 has opened and closed it since, which has lost nothing,";
         return Err(damaged(database, reason));
     }
     Ok(mark)
@@ -97,7 +101,8 @@ impl Mark {
             return Ok(());
         }
         let reason = format!(
-            "has lost rows: it ends at task {} and event {}, and had come to {} and {}",
+            "has lost rows: it ends at task {} and event {}, and had come to {} and {}: restore a newer copy; or, if this \
+            older one was put in place on purpose (without the -wal and -shm of the other),",
             now.newest_task, now.newest_event, self.newest_task, self.newest_event
         );
         Err(damaged(database, &reason))
@@ -189,15 +194,13 @@ fn read(database: &Path) -> Result<Option<Mark>, StoreError> {
     // Written whole or not at all, so no crash of ours has made it unreadable.
     serde_json::from_slice(&bytes)
         .map(Some)
-        .map_err(|_| damaged(database, "has a mark that cannot be read"))
+        .map_err(|_| damaged(database, "has a mark that cannot be read; if it is whole,"))
 }
 
+/// `reason` ends with when it is right to go on with what is there.
 fn damaged(database: &Path, reason: &str) -> StoreError {
     let (path, mark) = (database.display(), file(database));
-    StoreError::Damaged(format!(
-        "{path} {reason}; restore it, or remove {} to go on with what is there",
-        mark.display()
-    ))
+    StoreError::Damaged(format!("{path} {reason} remove {}", mark.display()))
 }
 
 /// Only what says that the disk is not to be trusted any more is a failure of the disk.

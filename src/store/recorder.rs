@@ -168,7 +168,7 @@ impl RecorderWorker {
                 Ok((ledger, receipts)) => {
                     self.metrics.batch_recorded(entries.len(), began.elapsed());
                     self.count(&ledger, &receipts);
-                    self.untold |= is_news(&ledger, &entries);
+                    self.untold |= is_news(&ledger);
                     return Ok(receipts);
                 }
                 Err(error) => {
@@ -276,9 +276,8 @@ impl RecorderWorker {
 }
 
 /// Whether somebody may be waiting for what was recorded: an event, or a submit's end without one.
-fn is_news(ledger: &Ledger, entries: &[&Entry]) -> bool {
-    let ends_submit = |entry: &&Entry| matches!(entry, Entry::SubmitEnded { .. });
-    !ledger.events.is_empty() || entries.iter().any(ends_submit)
+const fn is_news(ledger: &Ledger) -> bool {
+    !ledger.events.is_empty() || !ledger.submit_ends.is_empty()
 }
 
 /// A caller that has gone away gets no answer, and what it brought is recorded all the same.

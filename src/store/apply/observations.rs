@@ -8,7 +8,7 @@ use crate::domain::callback_token::Subject;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::observation::{Observation, Source};
 use crate::domain::task::{Seen, State, Task, Verdict};
-use crate::store::entry::Receipt;
+use crate::store::entry::{Receipt, SubmitEnd};
 use crate::store::ledger::{Ledger, NewConflict, NewDoubt, NewEvent, NewObservation, Quarantined};
 use crate::store::quarantine::Kind;
 use crate::store::record::{Origin, Record};
@@ -166,7 +166,10 @@ impl Ledger {
     fn suspect(&mut self, index: usize, source: Source) {
         let task = &mut self.records[index].task;
         match source {
-            Source::Submit => task.end_submit(State::SubmitUnknown),
+            Source::Submit => {
+                task.end_submit(State::SubmitUnknown);
+                self.submit_ends.push((index, SubmitEnd::Unknown));
+            }
             Source::Poll => task.asked_in_vain(self.now, &self.policy.pace),
             Source::Callback | Source::Replay => task.ask_soon(self.now, &self.policy.pace),
         }

@@ -5,6 +5,7 @@
 mod bounds;
 mod confirm;
 mod contract;
+mod echo;
 mod framing;
 mod guesses;
 mod hang_up;

@@ -152,3 +152,25 @@ fn the_minimal_configuration_is_valid_and_odd_things_are_warnings() {
     });
     assert!(warned);
 }
+
+#[test]
+fn a_confirmation_that_asks_more_than_it_seems_to_is_a_warning() {
+    let warned = |confirm: &str, change: fn(&mut Config)| {
+        let mut pairs = MINIMAL.to_vec();
+        pairs.push(("public.base_url", "https://hooks.acme.io"));
+        pairs.push(("callbacks.confirm", confirm));
+        let mut config = load_env(&pairs).expect(confirm);
+        change(&mut config);
+        assert_eq!(validated(&config), "ok", "{confirm}");
+        let findings = config.findings();
+        let keys = findings.into_iter().map(|finding| finding.key);
+        keys.collect::<Vec<_>>()
+    };
+    let no_hosts: fn(&mut Config) = |config| config.archive.allowed_hosts.clear();
+    assert_eq!(warned("suspicious", no_hosts), ["callbacks.confirm"]);
+    assert_eq!(warned("suspicious", |_| {}), [""; 0]);
+    assert_eq!(warned("never", no_hosts), [""; 0]);
+    assert_eq!(warned("always", no_hosts), ["evolink.polls_per_second"]);
+    let enough: fn(&mut Config) = |config| config.evolink.polls_per_second = 50;
+    assert_eq!(warned("always", enough), [""; 0]);
+}

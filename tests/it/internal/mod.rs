@@ -11,6 +11,7 @@ mod lists;
 mod pages;
 mod plans;
 mod reads;
+mod recording;
 mod retries;
 mod unanswered;
 

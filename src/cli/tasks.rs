@@ -1,0 +1,62 @@
+//! `tasks`: what became of them.
+
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+
+use super::ClientArgs;
+
+#[derive(Debug, Subcommand)]
+pub enum TasksCommand {
+    /// List tasks, the newest first.
+    List(TasksListArgs),
+    /// Show one task.
+    Show(TasksShowArgs),
+    /// Watch tasks until all are terminal.
+    Watch(TasksWatchArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct TasksListArgs {
+    /// Only tasks with this status.
+    #[arg(long)]
+    pub status: Option<String>,
+    /// Only tasks that were submitted with the API key of this name.
+    #[arg(long = "client", value_name = "NAME")]
+    pub client_name: Option<String>,
+    /// Only tasks made after this time (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    pub created_after: Option<Timestamp>,
+    /// How many, at most.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=200))]
+    pub limit: u16,
+    /// Go on where an earlier page ended (its `next`).
+    #[arg(long)]
+    pub cursor: Option<String>,
+    /// Print the page as JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct TasksShowArgs {
+    /// A task id or a submission id.
+    pub id: String,
+    /// Print the task object as JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct TasksWatchArgs {
+    /// Task ids or submission ids; none: the tasks that are not terminal now.
+    pub ids: Vec<String>,
+    /// Print one task object as JSON whenever a task changes.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}

@@ -1,0 +1,173 @@
+//! Where EvoLink, apps and operators come in: addresses, limits, certificate, API keys.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use url::Url;
+
+use super::unique_name;
+use crate::config::findings::Found;
+use crate::config::hosts;
+use crate::config::{ApiKey, ByteSize, Config, Internal, Level, Public, TlsMode};
+
+/// EvoLink's bound on `callback_url`.
+const CALLBACK_URL_CHARS_MAX: usize = 2048;
+/// Key id, submission id or label, MAC and the dots between: no callback token is longer.
+const CALLBACK_TOKEN_CHARS_MAX: usize = 160;
+/// EvoLink hangs up at 10 s; later answers are for nobody. It is also how long the whole stop may take.
+const ANSWER_TIMEOUT_MAX: Duration = Duration::from_secs(9);
+
+/// What comes after the drain has the rest of the promised 10 s.
+const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(8);
+
+pub(super) fn base_url(found: &mut Found, url: &Url) {
+    let key = "public.base_url";
+    let bare = url.query().is_none() && url.fragment().is_none();
+    found.error_unless(
+        url.scheme() == "https",
+        key,
+        "must be https, the only scheme that EvoLink calls; with a proxy in front, this is the proxy's address",
+    );
+    found.error_unless(bare, key, "must not have a query or a fragment");
+    let path = url.path().strip_suffix('/').unwrap_or(url.path());
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let mut segments = path.split('/').skip(1);
+    found.error_unless(
+        segments.all(|segment| !segment.is_empty() && segment.bytes().all(is_plain)),
+        key,
+        "the path must consist of segments of letters, digits, '-', '.', '_' and '~'",
+    );
+    let rest = "/callbacks/".len() + CALLBACK_TOKEN_CHARS_MAX;
+    let chars_max = CALLBACK_URL_CHARS_MAX - rest;
+    let chars = url.as_str().trim_end_matches('/').len();
+    let message = format!(
+        "must have at most {chars_max} characters, has {chars}: EvoLink takes callback URLs of at most {CALLBACK_URL_CHARS_MAX}"
+    );
+    found.error_unless(chars <= chars_max, key, message);
+    found.warn_if(
+        hosts::is_internal(url),
+        key,
+        "is an internal address, which EvoLink refuses to call; good only with the simulator",
+    );
+    found.warn_if(
+        url.host_str() == Some("hooks.example.com"),
+        key,
+        "is still the example's; EvoLink's callbacks will not arrive here",
+    );
+}
+
+pub(super) fn public(found: &mut Found, public: &Public) {
+    let (least, most) = (ByteSize::kib(1), ByteSize::kib(16 * 1024));
+    found.error_unless(
+        (least..=most).contains(&public.max_body),
+        "public.max_body",
+        format!("must be from {least} to {most}, is {}", public.max_body),
+    );
+    for (key, connections) in [
+        ("public.max_connections", public.max_connections),
+        (
+            "public.max_connections_per_address",
+            public.max_connections_per_address,
+        ),
+    ] {
+        found.error_unless(connections > 0, key, "must be at least 1");
+    }
+    for (key, timeout) in [
+        ("public.handshake_timeout", public.handshake_timeout),
+        ("public.header_timeout", public.header_timeout),
+        ("public.body_timeout", public.body_timeout),
+    ] {
+        found.error_unless(!timeout.is_zero(), key, "must be more than 0");
+    }
+    for (key, timeout, max) in [
+        (
+            "public.request_timeout",
+            public.request_timeout,
+            ANSWER_TIMEOUT_MAX,
+        ),
+        (
+            "public.drain_timeout",
+            public.drain_timeout,
+            DRAIN_TIMEOUT_MAX,
+        ),
+    ] {
+        found.within(key, timeout, Duration::from_millis(1), max);
+    }
+    found.warn_if(
+        public.drain_timeout < public.request_timeout,
+        "public.drain_timeout",
+        "is less than public.request_timeout, so a stop may cut a callback short",
+    );
+}
+
+pub(super) fn tls(found: &mut Found, public: &Public) {
+    match public.tls.mode {
+        TlsMode::Files => {
+            for (key, file) in [
+                ("public.tls.cert_file", &public.tls.cert_file),
+                ("public.tls.key_file", &public.tls.key_file),
+            ] {
+                let message = "missing: public.tls.mode \"files\" needs it";
+                found.error_unless(file.is_some(), key, message);
+            }
+        }
+        TlsMode::Acme => found.add(
+            Level::Error,
+            "public.tls.mode",
+            "\"acme\" is not in this version; use files, self-signed or off",
+        ),
+        TlsMode::SelfSigned => found.add(
+            Level::Warning,
+            "public.tls.mode",
+            "\"self-signed\" is for trials: EvoLink has no reason to trust the certificate",
+        ),
+        TlsMode::Off => {}
+    }
+}
+
+pub(super) fn apart(found: &mut Found, config: &Config) {
+    let Internal {
+        listen,
+        max_connections,
+        ref api_keys,
+    } = config.internal;
+    let public = config.public.listen;
+    // Port 0 has the system choose, and it never chooses the same twice.
+    let same_port = public.port() == listen.port() && listen.port() != 0;
+    let same_address =
+        public.ip() == listen.ip() || public.ip().is_unspecified() || listen.ip().is_unspecified();
+    found.error_unless(
+        !(same_port && same_address),
+        "internal.listen",
+        format!("must not be where public.listen is ({public})"),
+    );
+    found.error_unless(
+        max_connections > 0,
+        "internal.max_connections",
+        "must be at least 1",
+    );
+    found.error_unless(
+        listen.ip().to_canonical().is_loopback() || !api_keys.is_empty(),
+        "internal.api_keys",
+        format!("missing: internal.listen {listen} is not loopback, so callers need keys; `evolink-receiver keys new` makes one"),
+    );
+}
+
+pub(super) fn api_keys(found: &mut Found, api_keys: &[ApiKey]) {
+    let mut names = HashSet::new();
+    let mut digests = HashSet::new();
+    for (n, api_key) in api_keys.iter().enumerate() {
+        let key = |field: &str| format!("internal.api_keys[{n}].{field}");
+        unique_name(found, key("name"), &api_key.name, &mut names);
+        found.error_unless(
+            digests.insert(api_key.sha256.to_string()),
+            key("sha256"),
+            "is another entry's too; every key needs one entry",
+        );
+        found.error_unless(
+            !api_key.scopes.is_empty(),
+            key("scopes"),
+            "must name at least one of submit, read, admin",
+        );
+    }
+}

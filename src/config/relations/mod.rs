@@ -1,0 +1,213 @@
+//! The relations that must hold between keys, and what is odd though allowed. Pure: no file is opened here.
+
+mod listeners;
+mod store;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::check_name;
+use super::findings::Found;
+use super::hosts::{self, Ports};
+use super::secret::API_KEY_MISSING;
+use super::{Archive, ByteSize, Config, Evolink, Forward, Level, Quarantine};
+use crate::domain::confirmation::Confirm;
+
+/// All that is known of one callback URL is looked at with each batch that adds to it.
+const QUARANTINE_ENTRIES_PER_TOKEN_MAX: usize = 1000;
+/// The longest head that the public listener takes.
+const HEAD_BYTES_MAX: u64 = 16 * 1024;
+const DAY: Duration = Duration::from_hours(24);
+
+/// Calls a second. Beyond this it is no limit.
+const RATE_MAX: u32 = 1000;
+
+/// In the order of the sections.
+pub(super) fn check(found: &mut Found, config: &Config) {
+    listeners::base_url(found, &config.public.base_url);
+    listeners::public(found, &config.public);
+    listeners::tls(found, &config.public);
+    listeners::apart(found, config);
+    listeners::api_keys(found, &config.internal.api_keys);
+    evolink(found, &config.evolink);
+    store::store(found, &config.store);
+    confirmation(found, config);
+    times(found, config);
+    quarantine(found, config);
+    archive(found, &config.archive);
+    forward(found, &config.forward);
+}
+
+fn unique_name<'a>(found: &mut Found, key: String, name: &'a str, seen: &mut HashSet<&'a str>) {
+    if let Err(message) = check_name(name) {
+        found.add(Level::Error, key, message);
+    } else if !seen.insert(name) {
+        let message = format!("{name:?} is another entry's name too");
+        found.add(Level::Error, key, message);
+    }
+}
+
+fn evolink(found: &mut Found, evolink: &Evolink) {
+    let url = &evolink.base_url;
+    let safe = url.scheme() == "https" || (url.scheme() == "http" && hosts::is_loopback(url));
+    found.error_unless(
+        safe,
+        "evolink.base_url",
+        "must be https, or http for a loopback host: our EvoLink key goes there",
+    );
+    found.error_unless(
+        url.query().is_none() && url.fragment().is_none(),
+        "evolink.base_url",
+        "must not have a query or a fragment",
+    );
+    match (&evolink.api_key, &evolink.api_key_file) {
+        (None, None) => found.add(Level::Error, "evolink.api_key_file", API_KEY_MISSING),
+        (Some(_), Some(_)) => found.add(
+            Level::Error,
+            "evolink.api_key_file",
+            "is set together with evolink.api_key; keep one of them",
+        ),
+        (Some(_), None) | (None, Some(_)) => {}
+    }
+    let (least, most) = (Duration::from_secs(1), Duration::from_mins(5));
+    found.within("evolink.timeout", evolink.timeout, least, most);
+    for (key, rate) in [
+        ("evolink.polls_per_second", evolink.polls_per_second),
+        ("evolink.submits_per_second", evolink.submits_per_second),
+    ] {
+        let message = format!("must be from 1 to {RATE_MAX}, is {rate}");
+        found.error_unless((1..=RATE_MAX).contains(&rate), key, message);
+    }
+}
+
+fn confirmation(found: &mut Found, config: &Config) {
+    let (key, confirm) = ("callbacks.confirm", config.callbacks.confirm);
+    found.warn_if(
+        confirm == Confirm::Suspicious && config.archive.allowed_hosts.is_empty(),
+        key,
+        "\"suspicious\" is as \"always\" for completed tasks while archive.allowed_hosts is empty: every result is on a host that is not listed",
+    );
+    let (polls, submits) = (
+        config.evolink.polls_per_second,
+        config.evolink.submits_per_second,
+    );
+    let message = format!(
+        "is {polls}, less than evolink.submits_per_second ({submits}): callbacks.confirm \"always\" costs a poll a task, so the outcomes of more than {polls} tasks a second wait"
+    );
+    found.warn_if(
+        confirm == Confirm::Always && polls < submits,
+        "evolink.polls_per_second",
+        message,
+    );
+}
+
+fn times(found: &mut Found, config: &Config) {
+    let reconcile = &config.reconcile;
+    let give_up_after = reconcile.give_up_after;
+    found.error_unless(
+        reconcile.interval_min >= Duration::from_secs(1),
+        "reconcile.interval_min",
+        "must be at least 1s: EvoLink limits how often it is asked",
+    );
+    found.error_unless(
+        reconcile.interval_min <= give_up_after,
+        "reconcile.interval_min",
+        "must not exceed reconcile.give_up_after, else a task is asked after once",
+    );
+    found.error_unless(
+        reconcile.first_poll_after <= give_up_after,
+        "reconcile.first_poll_after",
+        "must not exceed reconcile.give_up_after, else no task is ever asked after",
+    );
+    let tasks = config.retention.tasks;
+    found.error_unless(tasks >= DAY, "retention.tasks", "must be at least 1d");
+    found.error_unless(
+        tasks >= give_up_after,
+        "retention.tasks",
+        "must not be less than reconcile.give_up_after, else tasks are forgotten while they are waited for",
+    );
+}
+
+fn quarantine(found: &mut Found, config: &Config) {
+    let Quarantine {
+        max_entries_per_token,
+        max_bytes_per_token,
+        max_entries,
+        max_bytes,
+    } = config.quarantine;
+    found.error_unless(
+        (1..=QUARANTINE_ENTRIES_PER_TOKEN_MAX).contains(&max_entries_per_token),
+        "quarantine.max_entries_per_token",
+        format!("must be from 1 to {QUARANTINE_ENTRIES_PER_TOKEN_MAX}, is {max_entries_per_token}"),
+    );
+    let largest = ByteSize::bytes(config.public.max_body.as_u64() + HEAD_BYTES_MAX);
+    found.error_unless(
+        max_bytes_per_token >= largest,
+        "quarantine.max_bytes_per_token",
+        format!("must be at least {largest}, else a callback of public.max_body with its head could not be kept"),
+    );
+    found.error_unless(
+        max_entries >= max_entries_per_token as u64,
+        "quarantine.max_entries",
+        "must not be less than quarantine.max_entries_per_token, else one callback URL fills it",
+    );
+    found.error_unless(
+        max_bytes >= max_bytes_per_token,
+        "quarantine.max_bytes",
+        "must not be less than quarantine.max_bytes_per_token, else one callback URL fills it",
+    );
+}
+
+fn archive(found: &mut Found, archive: &Archive) {
+    let url = &archive.url;
+    let is_place = ["file:", "s3://"].iter().any(|scheme| {
+        url.strip_prefix(scheme)
+            .is_some_and(|rest| !rest.is_empty())
+    });
+    found.error_unless(
+        is_place,
+        "archive.url",
+        "must be file: and a directory, or s3://bucket/prefix",
+    );
+    host_patterns(
+        found,
+        "archive.allowed_hosts",
+        &archive.allowed_hosts,
+        Ports::Refused,
+    );
+}
+
+fn forward(found: &mut Found, forward: &Forward) {
+    let key = "forward.allowed_hosts";
+    host_patterns(found, key, &forward.allowed_hosts, Ports::Allowed);
+    let mut names = HashSet::new();
+    for (n, endpoint) in forward.endpoints.iter().enumerate() {
+        let key = |field: &str| format!("forward.endpoints[{n}].{field}");
+        unique_name(found, key("name"), &endpoint.name, &mut names);
+        let is_http = ["http", "https"].contains(&endpoint.url.scheme());
+        found.error_unless(is_http, key("url"), "must be http or https");
+        let message = "must name at least one of task.completed, task.failed, task.cancelled";
+        found.error_unless(!endpoint.events.is_empty(), key("events"), message);
+    }
+    let no_effect = "has no effect yet: this version does not forward";
+    found.warn_if(!forward.allowed_hosts.is_empty(), key, no_effect);
+    found.warn_if(
+        !forward.endpoints.is_empty(),
+        "forward.endpoints",
+        no_effect,
+    );
+}
+
+fn host_patterns(found: &mut Found, key: &str, patterns: &[String], ports: Ports) {
+    let form = match ports {
+        Ports::Allowed => "a host, *.domain, or either with :port",
+        Ports::Refused => "a host or *.domain, without scheme, port or path",
+    };
+    for (n, pattern) in patterns.iter().enumerate() {
+        found.error_unless(
+            hosts::is_host_pattern(pattern, ports),
+            format!("{key}[{n}]"),
+            format!("{pattern:?} is not {form}"),
+        );
+    }
+}

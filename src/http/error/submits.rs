@@ -1,0 +1,85 @@
+//! Why a submit has no task to show. Each says whether anything was sent to EvoLink.
+
+use http::StatusCode;
+
+use super::ApiError;
+use crate::domain::ids::SubmissionId;
+
+impl ApiError {
+    /// EvoLink was not reached: nothing was sent, so nothing is charged.
+    pub fn evolink_unreachable() -> Self {
+        let message = "EvoLink could not be reached; nothing was sent to it";
+        let mut error = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "evolink_unreachable",
+            "api_error",
+            message,
+        );
+        error.retry_after_seconds = Some(5);
+        error
+    }
+
+    /// More submits than this process sends EvoLink: nothing was sent, nothing recorded.
+    pub fn too_many_submits() -> Self {
+        let message =
+            "more submits than `evolink.submits_per_second` allows; nothing was sent to EvoLink";
+        let mut error = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limit_exceeded",
+            "rate_limit_error",
+            message,
+        );
+        error.retry_after_seconds = Some(5);
+        error
+    }
+
+    /// EvoLink may have accepted and charged the submit. It is not sent again by us, and should not be by the app.
+    pub fn submit_outcome_unknown(submission_id: SubmissionId) -> Self {
+        let message = "EvoLink may or may not have accepted this submit; it is not sent again. \
+            If it was accepted, the task appears under submission_id once EvoLink calls back";
+        let error = Self::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "submit_outcome_unknown",
+            "api_error",
+            message,
+        );
+        error.about(submission_id)
+    }
+
+    pub fn idempotency_conflict() -> Self {
+        let message = "this Idempotency-Key was used with another body";
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Self::new(
+            status,
+            "idempotency_conflict",
+            "invalid_request_error",
+            message,
+        )
+    }
+
+    pub fn idempotency_in_flight() -> Self {
+        let message = "the first request with this Idempotency-Key is still under way";
+        let status = StatusCode::CONFLICT;
+        let mut error = Self::new(
+            status,
+            "idempotency_in_flight",
+            "invalid_request_error",
+            message,
+        );
+        error.retry_after_seconds = Some(5);
+        error
+    }
+
+    /// Refused early, so that callbacks can still be recorded.
+    pub fn store_nearly_full() -> Self {
+        let message = "the receiver's disk is nearly full, and what is left is kept for callbacks; nothing was sent to EvoLink";
+        let mut error = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "store_nearly_full",
+            "api_error",
+            message,
+        );
+        error.retry_after_seconds = Some(5);
+        error
+    }
+}

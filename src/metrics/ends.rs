@@ -1,0 +1,75 @@
+//! How callbacks, submits and polls end: the closed sets that their counters are labelled with.
+
+use crate::domain::task::Verdict;
+
+/// How a callback ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CallbackEnd {
+    Seen(Verdict),
+    Quarantined,
+    /// Answered with an error, nothing written.
+    Refused,
+    /// The client went away before it was answered.
+    Aborted,
+}
+
+/// How a submit ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SubmitEnd {
+    Accepted,
+    Refused,
+    Unreachable,
+    /// Not sent: more than `evolink.submits_per_second`.
+    Held,
+    Unknown,
+    Replayed,
+    Invalid,
+    /// The store is nearly full.
+    NoRoom,
+}
+
+/// How a poll ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PollEnd {
+    Seen,
+    Gone,
+    Throttled,
+    Failed,
+}
+
+impl CallbackEnd {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Seen(verdict) => verdict.as_str(),
+            Self::Quarantined => "quarantined",
+            Self::Refused => "refused",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
+impl SubmitEnd {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::Held => "held",
+            Self::Unknown => "unknown",
+            Self::Replayed => "replayed",
+            Self::Invalid => "invalid",
+            Self::NoRoom => "no_room",
+        }
+    }
+}
+
+impl PollEnd {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Seen => "seen",
+            Self::Gone => "gone",
+            Self::Throttled => "throttled",
+            Self::Failed => "failed",
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What is counted, for `/metrics` in Prometheus' text format. Labels come from closed sets, so that nobody outside can
+//! make the series grow.
+//!
+//! The counters balance at any scrape: callbacks received = recorded + unchanged + duplicate + conflict + quarantined +
+//! refused + aborted + those under way.
+
+mod ends;
+mod series;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+
+pub use self::ends::{CallbackEnd, PollEnd, SubmitEnd};
+use self::series::{Counters, Name, OutcomeLabels, ReasonLabel, ResultLabel, StateLabel};
+use crate::clock;
+use crate::domain::confirmation::Doubt;
+use crate::domain::event::EventType;
+use crate::domain::observation::Source;
+use crate::domain::task::State;
+
+/// All counters of one process. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Metrics(Arc<Counters>);
+
+impl Metrics {
+    pub fn new() -> Self {
+        Self(Arc::new(Counters::new()))
+    }
+
+    pub fn callback_received(&self) {
+        self.0.received.inc();
+    }
+
+    pub fn callback_ended(&self, end: CallbackEnd) {
+        count(&self.0.callbacks, end.as_str());
+    }
+
+    pub fn event_recorded(&self, event_type: EventType, source: Option<Source>) {
+        if matches!(
+            event_type,
+            EventType::Completed | EventType::Failed | EventType::Cancelled
+        ) {
+            let labels = OutcomeLabels {
+                r#type: Name(event_type.as_str()),
+                source: Name(source.map_or("none", Source::as_str)),
+            };
+            self.0.outcomes.get_or_create(&labels).inc();
+        }
+    }
+
+    pub fn record_restored(&self) {
+        self.0.restored.inc();
+    }
+
+    /// Bodies that were beyond the bounds of their callback URL.
+    pub fn quarantine_dropped(&self, bodies: u64) {
+        self.0.quarantine.dropped.inc_by(bodies);
+    }
+
+    /// Entries that made room for newer ones.
+    pub fn quarantine_evicted(&self, entries: u64) {
+        self.0.quarantine.evicted.inc_by(entries);
+    }
+
+    /// What is in quarantine now, in all replicas together.
+    pub fn quarantine_holds(&self, entries: u64, bytes: u64) {
+        let gauge = |number| i64::try_from(number).unwrap_or(i64::MAX);
+        self.0.quarantine.entries.set(gauge(entries));
+        self.0.quarantine.bytes.set(gauge(bytes));
+    }
+
+    pub fn replayed(&self, result: &'static str) {
+        count(&self.0.quarantine.replays, result);
+    }
+
+    pub fn outcome_doubted(&self, reason: Doubt) {
+        let reason = Name(reason.as_str());
+        self.0.doubted.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    pub fn submit_ended(&self, end: SubmitEnd) {
+        count(&self.0.submits, end.as_str());
+    }
+
+    pub fn submit_retried(&self) {
+        self.0.submit_retries.inc();
+    }
+
+    /// Whether EvoLink fails as a whole, as far as polls tell.
+    pub fn polls_suspended(&self, suspended: bool) {
+        self.0.polls_suspended.set(i64::from(suspended));
+    }
+
+    /// There are so many tasks in `state`.
+    pub fn tasks_counted(&self, state: State, tasks: i64) {
+        let state = Name(state.as_str());
+        let labels = StateLabel { state };
+        self.0.tasks.get_or_create(&labels).set(tasks);
+    }
+
+    pub fn poll_ended(&self, end: PollEnd) {
+        count(&self.0.polls, end.as_str());
+    }
+
+    /// A transaction of the recorder was committed.
+    pub fn batch_recorded(&self, entries: usize, took: Duration) {
+        self.0.batches.inc();
+        self.0.entries.inc_by(entries as u64);
+        self.0.commit_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Of a SQLite store.
+    pub fn store_free_bytes(&self, bytes: u64) {
+        let gauge = self.0.free_bytes.get_or_create(&[]);
+        gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Everything in the text format of OpenMetrics.
+    pub fn render(&self) -> String {
+        self.0.clock_difference.set(clock::system_ahead_seconds());
+        let mut text = String::new();
+        encode(&mut text, &self.0.registry).expect("a String takes any text");
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn count(family: &Family<ResultLabel, Counter>, result: &'static str) {
+    family
+        .get_or_create(&ResultLabel {
+            result: Name(result),
+        })
+        .inc();
+}

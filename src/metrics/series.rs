@@ -1,0 +1,218 @@
+//! The series there are: each counter with its name, its help and its labels.
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+#[derive(Debug)]
+pub(super) struct Counters {
+    pub(super) registry: Registry,
+    pub(super) received: Counter,
+    pub(super) callbacks: Family<ResultLabel, Counter>,
+    pub(super) outcomes: Family<OutcomeLabels, Counter>,
+    pub(super) restored: Counter,
+    pub(super) quarantine: Quarantine,
+    pub(super) doubted: Family<ReasonLabel, Counter>,
+    pub(super) submits: Family<ResultLabel, Counter>,
+    pub(super) submit_retries: Counter,
+    pub(super) polls: Family<ResultLabel, Counter>,
+    pub(super) polls_suspended: Gauge,
+    pub(super) tasks: Family<StateLabel, Gauge>,
+    pub(super) batches: Counter,
+    pub(super) entries: Counter,
+    pub(super) commit_seconds: Histogram,
+    pub(super) clock_difference: Gauge,
+    /// A family without labels: without a file there is no series.
+    pub(super) free_bytes: Family<[(String, String); 0], Gauge>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Quarantine {
+    pub(super) entries: Gauge,
+    pub(super) bytes: Gauge,
+    pub(super) dropped: Counter,
+    pub(super) evicted: Counter,
+    pub(super) replays: Family<ResultLabel, Counter>,
+}
+
+/// From a fast disk to a server that is given up.
+const COMMIT_SECONDS: [f64; 12] = [
+    0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.5, 2.0, 8.0,
+];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ResultLabel {
+    pub(super) result: Name,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ReasonLabel {
+    pub(super) reason: Name,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct StateLabel {
+    pub(super) state: Name,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct OutcomeLabels {
+    pub(super) r#type: Name,
+    pub(super) source: Name,
+}
+
+/// A label value: always one of our own words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Name(pub(super) &'static str);
+
+impl EncodeLabelValue for Name {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
+        EncodeLabelValue::encode(&self.0, encoder)
+    }
+}
+
+impl Counters {
+    pub(super) fn new() -> Self {
+        let mut counters = Counters {
+            registry: Registry::with_prefix("evolink_receiver"),
+            received: Counter::default(),
+            callbacks: Family::default(),
+            outcomes: Family::default(),
+            restored: Counter::default(),
+            quarantine: Quarantine::default(),
+            doubted: Family::default(),
+            submits: Family::default(),
+            submit_retries: Counter::default(),
+            polls: Family::default(),
+            polls_suspended: Gauge::default(),
+            tasks: Family::default(),
+            batches: Counter::default(),
+            entries: Counter::default(),
+            commit_seconds: Histogram::new(COMMIT_SECONDS),
+            clock_difference: Gauge::default(),
+            free_bytes: Family::default(),
+        };
+        counters.register_outcomes();
+        counters.register_calls();
+        counters.register_inside();
+        counters
+    }
+
+    /// What is told to us, and what came of it.
+    fn register_outcomes(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "callbacks_received",
+            "Callbacks that began",
+            self.received.clone(),
+        );
+        registry.register(
+            "callbacks",
+            "Callbacks by how they ended",
+            self.callbacks.clone(),
+        );
+        registry.register(
+            "outcomes",
+            "Outcomes recorded, by what found them first",
+            self.outcomes.clone(),
+        );
+        registry.register(
+            "restored",
+            "Records made anew or revived by a callback",
+            self.restored.clone(),
+        );
+        register_quarantine(registry, &self.quarantine);
+        registry.register(
+            "outcomes_doubted",
+            "Outcomes told by a callback that EvoLink is asked about before they are believed, by reason",
+            self.doubted.clone(),
+        );
+    }
+
+    /// What is not about tasks.
+    fn register_inside(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "recorder_batches",
+            "Transactions of the recorder that were committed",
+            self.batches.clone(),
+        );
+        registry.register(
+            "recorder_entries",
+            "What was recorded in them",
+            self.entries.clone(),
+        );
+        registry.register(
+            "recorder_commit_seconds",
+            "From the beginning of a transaction to the end of its commit",
+            self.commit_seconds.clone(),
+        );
+        registry.register(
+            "clock_difference_seconds",
+            "By how much the system's clock is ahead of this process's time",
+            self.clock_difference.clone(),
+        );
+        registry.register(
+            "store_free_bytes",
+            "Room that is left on the disk of a SQLite store",
+            self.free_bytes.clone(),
+        );
+    }
+
+    /// What we ask of EvoLink, and what is left to be asked.
+    fn register_calls(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("submits", "Submits by how they ended", self.submits.clone());
+        registry.register(
+            "submit_retries",
+            "Submits tried again because EvoLink was not reached",
+            self.submit_retries.clone(),
+        );
+        registry.register(
+            "polls",
+            "Questions to EvoLink about a task, by answer",
+            self.polls.clone(),
+        );
+        registry.register(
+            "polls_suspended",
+            "1 while EvoLink answers no poll and is asked only now and then",
+            self.polls_suspended.clone(),
+        );
+        registry.register(
+            "tasks",
+            "Tasks that somebody should look at, at most 10000 of a state",
+            self.tasks.clone(),
+        );
+    }
+}
+
+fn register_quarantine(registry: &mut Registry, quarantine: &Quarantine) {
+    registry.register(
+        "quarantine_entries",
+        "Bodies in quarantine",
+        quarantine.entries.clone(),
+    );
+    registry.register(
+        "quarantine_bytes",
+        "Bytes of them and their headers",
+        quarantine.bytes.clone(),
+    );
+    registry.register(
+        "quarantine_dropped",
+        "Bodies that were not kept: too many of one callback URL",
+        quarantine.dropped.clone(),
+    );
+    registry.register(
+        "quarantine_evicted",
+        "Bodies that made room for newer ones",
+        quarantine.evicted.clone(),
+    );
+    registry.register(
+        "quarantine_replays",
+        "Replays by result",
+        quarantine.replays.clone(),
+    );
+}
