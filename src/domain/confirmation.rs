@@ -1,8 +1,8 @@
 //! Whether what a callback tells is believed at once, or EvoLink is asked first: `callbacks.confirm`.
 //!
 //! A callback is unsigned: whoever has its URL can send one. So an outcome that came by callback may be kept as a claim,
-//! which ends nothing before EvoLink itself has said the same. EvoLink's own answers, to a submit or to a poll, and what
-//! an operator replays are never doubted. `Task::see` asks here; what becomes of a claim is its business.
+//! which ends nothing before EvoLink itself has said the same. EvoLink's own answers, to a submit or to a poll, are
+//! never doubted; a replay is what it was when it came first. `Task::see` asks here; what becomes of a claim is its business.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -64,9 +64,10 @@ impl From<Pace> for Policy {
 }
 
 impl Confirmation {
-    /// Why an outcome is not believed at once; `None` if it is. `vouched`: EvoLink itself has named the task id.
-    pub fn doubt(&self, seen: &Observation, source: Source, vouched: bool) -> Option<Doubt> {
-        if source != Source::Callback || self.confirm == Confirm::Never {
+    /// Why an outcome that came by way of `first` is not believed at once; `None` if it is. `vouched`: EvoLink itself has
+    /// named the task id.
+    pub fn doubt(&self, seen: &Observation, first: Source, vouched: bool) -> Option<Doubt> {
+        if first.is_evolinks_word() || self.confirm == Confirm::Never {
             return None;
         }
         if !vouched {
@@ -81,8 +82,8 @@ impl Confirmation {
     }
 
     /// Whether EvoLink is asked about a second, different outcome.
-    pub fn doubts_conflict(&self, source: Source) -> bool {
-        source == Source::Callback && self.confirm != Confirm::Never
+    pub fn doubts_conflict(&self, first: Source) -> bool {
+        !first.is_evolinks_word() && self.confirm != Confirm::Never
     }
 }
 

@@ -54,6 +54,14 @@ pub enum Source {
 }
 
 impl Source {
+    /// Whether it is EvoLink's answer to a question of ours. Whoever has a callback URL can say anything by callback.
+    pub const fn is_evolinks_word(self) -> bool {
+        match self {
+            Self::Submit | Self::Poll => true,
+            Self::Callback | Self::Replay => false,
+        }
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Submit => "submit",

@@ -62,6 +62,13 @@ pub struct NewEvent {
     pub observation: Option<u16>,
 }
 
+/// Another outcome than the recorded one, to be told of.
+pub struct NewConflict {
+    pub event: NewEvent,
+    /// EvoLink is to be asked about it.
+    pub doubted: Option<Doubted>,
+}
+
 /// An outcome that was not believed.
 pub struct NewDoubt {
     pub record: usize,
@@ -77,8 +84,8 @@ pub struct Quarantined {
     pub task_id: Option<TaskId>,
     pub headers: HeaderMap,
     pub body: Bytes,
-    /// To be written if these bytes were not in quarantine before.
-    pub event: Option<NewEvent>,
+    /// To be told of if these bytes were not in quarantine before.
+    pub conflict: Option<NewConflict>,
 }
 
 impl Ledger {

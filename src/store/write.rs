@@ -66,10 +66,10 @@ pub async fn write_and_commit(
     let new = number_tasks(ledger, last);
     let quarantined = std::mem::take(&mut ledger.quarantined);
     if !quarantined.is_empty() {
-        // Conflicts are told of once, when they are new to quarantine.
         ledger.kept = quarantine::keep(writer, quarantined, bounds, ledger.now).await?;
-        let told = std::mem::take(&mut ledger.kept.events);
-        ledger.tell_of_conflicts(told);
+        for new in std::mem::take(&mut ledger.kept.conflicts) {
+            ledger.tell_of_conflict(new);
+        }
     }
     let mut script = Script::new(writer);
     insert_tasks(&mut script, ledger, &new)?;

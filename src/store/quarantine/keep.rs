@@ -11,7 +11,7 @@ use crate::domain::callback_token::Subject;
 use crate::domain::ids::TaskId;
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
-use crate::store::ledger::{NewEvent, Quarantined};
+use crate::store::ledger::{NewConflict, Quarantined};
 use crate::store::rows::{Rows, Value};
 use crate::store::writer::{Writer, on_writer};
 
@@ -44,7 +44,7 @@ const REMOVE: &str = "DELETE FROM quarantine WHERE id <= $1";
 #[derive(Default)]
 pub struct Kept {
     /// Conflicts that are new, and therefore told of.
-    pub events: Vec<NewEvent>,
+    pub conflicts: Vec<NewConflict>,
     pub new: Vec<NewEntry>,
     /// Bodies beyond the bounds of their callback URL.
     pub dropped: u64,
@@ -102,7 +102,7 @@ pub async fn keep(
     let (total, evicted) = evict(writer, Total::from_row(total), bounds).await?;
     (kept.total, kept.evicted) = (Some(total), evicted);
     for New { quarantined, .. } in new {
-        kept.events.extend(quarantined.event);
+        kept.conflicts.extend(quarantined.conflict);
         kept.new.push(NewEntry {
             subject: quarantined.subject,
             kind: quarantined.kind,

@@ -18,7 +18,7 @@ use crate::store::script::Script;
 use crate::store::writer::Writer;
 
 static LOAD: Rows<1> = Rows::new(
-    "SELECT id, kind, replay_result FROM",
+    "SELECT id, kind, source, replay_result FROM",
     "CROSS JOIN quarantine WHERE quarantine.id = given.column1",
 );
 
@@ -30,6 +30,8 @@ static MARK: Rows<4> = Rows::new(
 /// What the recorder must know of an entry that is replayed.
 pub struct Replayable {
     kind: Kind,
+    /// By which way it came: it is believed accordingly.
+    source: Source,
     result: Option<ReplayResult>,
     /// The task that the entry turned out to be about; `None` while it is as it was.
     marked: Option<TaskId>,
@@ -45,9 +47,9 @@ pub async fn load(
         _ => None,
     });
     let ids: Vec<_> = ids.collect();
-    let rows = LOAD.fetch::<(i64, String, Option<String>)>(writer, &ids);
-    let parsed = rows.await?.into_iter().map(|(id, kind, result)| {
-        let replayable = parse(&kind, result.as_deref()).ok_or(StoreError::Corrupt {
+    let rows = LOAD.fetch::<(i64, String, String, Option<String>)>(writer, &ids);
+    let parsed = rows.await?.into_iter().map(|(id, kind, source, result)| {
+        let replayable = parse(&kind, &source, result.as_deref()).ok_or(StoreError::Corrupt {
             table: "quarantine",
             id,
             column: "kind",
@@ -57,13 +59,14 @@ pub async fn load(
     parsed.collect()
 }
 
-fn parse(kind: &str, result: Option<&str>) -> Option<Replayable> {
+fn parse(kind: &str, source: &str, result: Option<&str>) -> Option<Replayable> {
     let result = match result {
         Some(text) => Some(ReplayResult::parse(text)?),
         None => None,
     };
     Some(Replayable {
         kind: Kind::parse(kind)?,
+        source: Source::parse(source)?,
         result,
         marked: None,
     })
@@ -82,12 +85,15 @@ impl Ledger {
             };
         }
         let is_told = entry.kind == Kind::Conflict || entry.result == Some(ReplayResult::Conflict);
-        let before = self.quarantined.len();
-        let receipt = self.observe(subject, seen, Source::Replay, &HeaderMap::new());
+        let (first, before) = (entry.source, self.quarantined.len());
+        let headers = HeaderMap::new();
+        let receipt = self.observe(subject, seen, Source::Replay, first, &headers);
         // These bytes are in quarantine already.
         let again = self.quarantined.split_off(before);
-        let conflicts = again.into_iter().filter_map(|again| again.event);
-        self.events.extend(conflicts.filter(|_| !is_told));
+        let conflicts = again.into_iter().filter_map(|again| again.conflict);
+        for conflict in conflicts.filter(|_| !is_told) {
+            self.tell_of_conflict(conflict);
+        }
         if let Some(entry) = self.replays.get_mut(&id) {
             entry.result = result_of(receipt);
             entry.marked = Some(seen.task_id.clone());

@@ -62,6 +62,7 @@ async fn submits_are_refused_before_callbacks_and_taken_again_after_them() {
     let Some((_disk, place)) = Disk::with_place("16M") else {
         return;
     };
+    give_up_on_evolink_soon(&place);
     let mut receiver = place.start().await;
     let filler = place.data().join("filler");
     for round in 1..=3 {
@@ -99,6 +100,7 @@ async fn without_files_left_submits_are_refused_and_callbacks_are_taken() {
     let Some((_disk, place)) = Disk::with_place_for_files("16M", 20) else {
         return;
     };
+    give_up_on_evolink_soon(&place);
     let mut receiver = place.start().await;
     for round in 1..=3 {
         submit_is(&receiver, TAKEN).await;
@@ -144,6 +146,11 @@ async fn the_ballast_is_enough_to_start_and_take_callbacks() {
     submit_is(&receiver, NEARLY_FULL).await;
     let body = r#"{"id":"task-1","status":"processing"}"#;
     assert_eq!(receiver.callback(body.to_owned()).await, Some((200, None)));
+}
+
+/// A submit that is taken is tried for as long.
+fn give_up_on_evolink_soon(place: &Place) {
+    place.configure("[evolink]", "[evolink]\ntimeout = \"1s\"");
 }
 
 /// Writes until nothing more goes in, then the last bytes one page at a time.

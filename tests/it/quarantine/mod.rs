@@ -4,6 +4,7 @@ mod api;
 mod batch;
 mod bounds;
 mod commands;
+mod doubt;
 mod kill;
 mod replay;
 
@@ -19,12 +20,17 @@ use crate::support::database::{Bind, Database};
 
 /// Puts `body` there as a version would have that could not read it, and gives the entry's number.
 pub async fn put(database: &Database, subject: &str, body: &str) -> i64 {
+    put_from("callback", database, subject, body).await
+}
+
+/// The same, of what came by way of `source`.
+pub async fn put_from(source: &str, database: &Database, subject: &str, body: &str) -> i64 {
     let (digest, bytes) = (hex(&Sha256::digest(body)), body.len());
     let blob = |hex: &str| database.either(format!("x'{hex}'"), format!("decode('{hex}', 'hex')"));
     let (digest, body) = (blob(&digest), blob(&hex(body.as_bytes())));
     let insert = format!(
         "INSERT INTO quarantine (subject, kind, source, repeats, first_at, last_at, bytes, body_digest, reason, headers, body)
-         VALUES ('{subject}', 'unreadable', 'callback', 0, 1757165032000, 1757165032000, {bytes}, {digest}, 'too new',
+         VALUES ('{subject}', 'unreadable', '{source}', 0, 1757165032000, 1757165032000, {bytes}, {digest}, 'too new',
             'content-type: application/json\n', {body})"
     );
     database.execute(&insert).await;

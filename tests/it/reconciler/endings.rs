@@ -175,3 +175,36 @@ async fn b6_an_empty_completion_of_an_unresolved_task_is_believed_the_third_time
     }
     assert_eq!(state(&app).await, "completed");
 }
+
+#[tokio::test]
+async fn a_callback_that_says_that_it_goes_on_has_an_unresolved_task_asked_about_once() {
+    let processing = http(200, &[], &body(ID, "processing"));
+    let completed = http(200, &[], &body(ID, "completed"));
+    let (app, evolink) = answering(vec![processing.clone(), processing, completed]).await;
+    let task = app.submitted("a").await;
+    let token = token(&app, &task);
+    app.clock.advance(seconds(24 * 3600));
+    app.task_when(ID, |task| task["receiver"]["state"] == "unresolved")
+        .await;
+    assert_eq!(polls(&evolink), 1);
+    for (number, goes_on) in [(2, "processing"), (3, "pending")] {
+        app.clock.advance(seconds(60));
+        assert_eq!(
+            app.callback_result(&token, body(ID, goes_on)).await,
+            "unchanged"
+        );
+        until_recorded(&app, "SELECT polls FROM task", number).await;
+        // Again at once: not faster than `interval_min`.
+        if number == 2 {
+            assert_eq!(state(&app).await, "unresolved");
+            let answer = app.callback_result(&token, body(ID, goes_on)).await;
+            assert_eq!(answer, "unchanged");
+            sleep(SOME_TICKS).await;
+        }
+        assert_eq!(polls(&evolink), number);
+        let database = app.database().await;
+        let due = "SELECT count(*) FROM task WHERE next_poll_at < polled_at + 3000";
+        assert_eq!(database.value::<i64>(due, &[]).await, 0);
+    }
+    assert_eq!(state(&app).await, "completed");
+}

@@ -22,8 +22,11 @@ use crate::support::until::until;
 /// Two looks of the reconciler and some: enough for what must not happen to happen.
 const SOME_TICKS: Duration = Duration::from_millis(1300);
 
+/// The least gap between two polls of a task.
+const POLL_GAP_MIN: Duration = Duration::from_secs(3);
+
 /// Longer than any gap between two polls of these stories, but for those that are refused.
-const NEXT_POLL: Duration = Duration::from_secs(3);
+const NEXT_POLL: Duration = Duration::from_secs(4);
 
 /// How a callback comes about, each about a task of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{
-    Kind, NEXT_POLL, Oracle, SOME_TICKS, Says, after_poll, doubted, id_of, receiver_member, token,
+    Kind, NEXT_POLL, Oracle, POLL_GAP_MIN, SOME_TICKS, Says, after_poll, doubted, id_of,
+    receiver_member, token,
 };
 use crate::callbacks::{body, completed, completed_with};
 use crate::support::app::TestApp;
@@ -125,7 +126,7 @@ async fn a_conflict_has_evolink_asked_once_and_changes_nothing() {
         assert_eq!(app.callback_result(&token, body.clone()).await, "conflict");
     }
     app.clock
-        .advance(NEXT_POLL.saturating_sub(Duration::from_millis(1)));
+        .advance(POLL_GAP_MIN.saturating_sub(Duration::from_millis(1)));
     sleep(SOME_TICKS).await;
     assert_eq!(oracle.polls(&id), 1);
     app.clock.advance(Duration::from_millis(1));
@@ -182,6 +183,8 @@ async fn a_claim_about_a_task_that_is_old_is_confirmed_before_anything_is_given_
         app.callback_result(&token, completed(&id)).await,
         "recorded"
     );
+    // It was asked about once more before it was given up.
+    app.clock.advance(NEXT_POLL);
     let task = app
         .task_when(&id, |task| task["receiver"]["state"] == "completed")
         .await;

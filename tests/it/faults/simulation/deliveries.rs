@@ -1,5 +1,7 @@
 //! What is on its way to the receiver, and how it arrives.
 
+use std::time::Duration;
+
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::store::entry::Receipt;
 
@@ -10,8 +12,14 @@ use super::statement::{About, Call, Key, Statement, Way};
 #[derive(Clone, Debug)]
 pub enum Message {
     SubmitAnswer(SubmissionId, Option<Key>, Answer),
-    Callback { about: About, said: Said, tries: u8 },
+    Callback {
+        about: About,
+        said: Said,
+        tries: u8,
+    },
     PollAnswer(SubmissionId, PollAnswer),
+    /// An operator names an entry of the quarantine.
+    Replay(i64, About, Statement),
 }
 
 #[derive(Clone, Debug)]
@@ -38,6 +46,7 @@ pub enum PollAnswer {
     Unreadable,
     Gone,
     Failed,
+    PutOff(Duration),
 }
 
 impl Run<'_> {
@@ -70,11 +79,13 @@ impl Run<'_> {
                     }
                 }
                 (answer @ Message::SubmitAnswer(..), Err(_)) if is_alive => self.air.push(answer),
+                // Whatever became of it.
+                (replay @ Message::Replay(..), Err(_)) => self.air.push(replay),
                 (Message::SubmitAnswer(id, key, _), Ok(Receipt::Mismatch)) if is_alive => {
                     self.air
                         .push(Message::SubmitAnswer(id, key, Answer::Unknown));
                 }
-                (Message::SubmitAnswer(..) | Message::PollAnswer(..), _) => {}
+                (Message::SubmitAnswer(..) | Message::PollAnswer(..) | Message::Replay(..), _) => {}
             }
         }
         Ok(())
@@ -91,6 +102,7 @@ impl Run<'_> {
                 Said::Statement(said) => Call::Hear(about, Way::Callback, said),
                 Said::Unreadable(body) => Call::Unreadable(about, Way::Callback, body),
             },
+            Message::Replay(id, about, said) => Call::Replay(id, about, said),
             Message::PollAnswer(id, answer) => self.answer_poll(id, answer),
         }
     }
@@ -101,14 +113,18 @@ impl Run<'_> {
         let mut works = self.evolink.works.iter();
         let work = works.position(|work| Some(&work.id) == task.as_ref());
         let about = About::Submission(id);
+        if let PollAnswer::PutOff(pause) = answer {
+            return Call::PollPutOff(id, pause);
+        }
         let Some(work) = work.filter(|_| answer != PollAnswer::Gone) else {
             return Call::PollGone(id);
         };
         let truth = self.evolink.tell(work);
         let said = match answer {
-            PollAnswer::Truth | PollAnswer::Gone => truth,
+            PollAnswer::Truth | PollAnswer::Gone | PollAnswer::PutOff(_) => truth,
             PollAnswer::Empty => {
                 self.lie_about(id, &truth.task);
+                self.misled.insert(truth.task.clone());
                 Statement {
                     status: "completed",
                     results: Vec::new(),

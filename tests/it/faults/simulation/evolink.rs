@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use evolink_receiver::domain::ids::SubmissionId;
 
-use super::statement::Statement;
+use super::statement::{Form, Statement};
 
 /// How a task ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,13 +92,11 @@ impl Evolink {
             Fate::Cancelled | Fate::Never => "cancelled",
         };
         let results = match status {
-            "completed" => vec![
-                format!(
-                    "https://files.evolink.ai/{}/0.webp?signed={number}",
-                    work.id
-                ),
-                format!("https://files.evolink.ai/{}/1.webp", work.id),
-            ],
+            "completed" => {
+                let mut results = work.results();
+                results[0] = format!("{}?signed={number}", results[0]);
+                results
+            }
             _ => Vec::new(),
         };
         Statement {
@@ -107,7 +105,16 @@ impl Evolink {
             progress: Some(if work.has_ended { 100 } else { work.progress }),
             results,
             number,
+            form: Form::Documented,
         }
+    }
+}
+
+impl Work {
+    /// Of a completed one, not signed.
+    pub fn results(&self) -> Vec<String> {
+        let urls = (0..2).map(|at| format!("https://files.evolink.ai/{}/{at}.webp", self.id));
+        urls.collect()
     }
 }
 

@@ -3,11 +3,14 @@
 use evolink_receiver::domain::task::Verdict;
 
 use super::statement::{Statement, Way};
+use evolink_receiver::domain::confirmation::Confirm;
 
 /// Polls running that make EvoLink believed where it is doubtful.
 const SAME_POLLS: i64 = 3;
 
 pub const OUTCOMES: [&str; 3] = ["completed", "failed", "cancelled"];
+/// Where EvoLink's results are, as the receiver was told.
+pub const LISTED: &str = "https://files.evolink.ai/";
 const UNCONFIRMED: [&str; 3] = ["submitting", "submit_unknown", "rejected"];
 
 /// One record, as the model has it and as SQL shows it.
@@ -16,6 +19,10 @@ pub struct Kept {
     /// Empty while nobody was told it: a record that the standing URL made.
     pub submission: String,
     pub task: Option<String>,
+    /// Whether EvoLink itself has named that id, in answer to a submit or to a poll.
+    pub is_vouched: bool,
+    /// The outcome that a callback told of and EvoLink is asked about, and when it was told last.
+    pub claim: Option<(String, i64)>,
     pub origin: String,
     pub state: String,
     pub progress: i64,
@@ -39,7 +46,7 @@ impl Kept {
         OUTCOMES.contains(&self.state.as_str())
     }
 
-    /// Whether this ends the task. Here is the place for a receiver that has EvoLink confirm what a callback says.
+    /// Whether this names an outcome.
     fn is_outcome(&self, said: &Statement) -> bool {
         match said.status {
             "failed" | "cancelled" => true,
@@ -52,20 +59,47 @@ impl Kept {
         }
     }
 
-    pub fn see(&mut self, way: Way, said: &Statement) -> Verdict {
+    /// Whether an outcome is only claimed. A callback is; EvoLink's own answers and what an operator replays are not.
+    fn is_doubted(&self, way: Way, said: &Statement, confirm: Confirm) -> bool {
+        let mut results = said.results.iter();
+        let is_odd = !self.is_vouched
+            || !said.is_documented()
+            || results.any(|url| !url.starts_with(LISTED));
+        way == Way::Callback
+            && match confirm {
+                Confirm::Never => false,
+                Confirm::Suspicious => is_odd,
+                Confirm::Always => true,
+            }
+    }
+
+    pub fn see(&mut self, way: Way, said: &Statement, confirm: Confirm, now: i64) -> Verdict {
         let number = i64::try_from(self.observations.len()).unwrap();
         if self.task.is_none() {
             self.task = Some(said.task.clone());
             self.is_due = true;
         }
+        self.is_vouched |= matches!(way, Way::Submit | Way::Poll);
         if way == Way::Poll {
+            if self.has_ended() {
+                // EvoLink has said what it says.
+                self.claim = None;
+            }
             self.asked();
             self.missed_polls = 0;
             let is_empty = said.status == "completed" && said.results.is_empty();
             self.empty_polls = if is_empty { self.empty_polls + 1 } else { 0 };
         }
         if self.is_outcome(said) {
-            return self.end(way, said, number);
+            if self.has_ended() || !self.is_doubted(way, said, confirm) {
+                return self.end(way, said, number);
+            }
+            self.claim = Some((said.status.to_owned(), now));
+            self.is_due = true;
+            if UNCONFIRMED.contains(&self.state.as_str()) {
+                self.become_state("pending", way, Some(number));
+            }
+            return Verdict::Recorded;
         }
         if self.has_ended() {
             return Verdict::Unchanged;
@@ -92,6 +126,7 @@ impl Kept {
         };
         self.shown = Some(number);
         self.is_due = false;
+        self.claim = None;
         self.become_state(said.status, way, Some(number));
         Verdict::Recorded
     }
@@ -112,6 +147,9 @@ impl Kept {
         }
         if is_doubtful {
             self.is_due |= way != Way::Poll || self.empty_polls > 0;
+        } else if self.state == "unresolved" {
+            // EvoLink still knows it.
+            self.is_due |= way != Way::Poll;
         }
         let is_news = moves || rises || is_doubtful;
         let is_behind = said.progress.is_some() && counts < self.progress
@@ -148,7 +186,8 @@ impl Kept {
     /// A poll is over, however.
     pub fn asked(&mut self) {
         self.polls += 1;
-        self.is_due &= self.state != "unresolved";
+        let is_open = self.state != "unresolved" && !self.has_ended();
+        self.is_due &= is_open || self.claim.is_some();
     }
 
     pub fn miss(&mut self) {
@@ -163,7 +202,10 @@ impl Kept {
     /// `was_just_asked`: its next poll lies ahead.
     pub fn give_up(&mut self, was_just_asked: bool) {
         // It takes three polls that say so to believe that it has completed without results.
-        self.is_due &= was_just_asked && self.empty_polls > 0;
+        if !(self.is_due && was_just_asked && self.empty_polls > 0) {
+            self.is_due = false;
+            self.claim = None;
+        }
         if ["pending", "processing"].contains(&self.state.as_str()) {
             "unresolved".clone_into(&mut self.state);
             self.events.push(("task.unresolved".to_owned(), None));

@@ -82,6 +82,15 @@ fn step_back(old: (&Kept, &Marks), new: (&Kept, &Marks)) -> Option<&'static str>
     if new.progress < old.progress || new.polls < old.polls {
         return Some("progress, or the number of polls, fell");
     }
+    if old.is_vouched && !new.is_vouched {
+        return Some("EvoLink's word for a task id was forgotten");
+    }
+    if old.has_ended() {
+        let rule = asked_without_a_cause(old, new);
+        if rule.is_some() {
+            return rule;
+        }
+    }
     if old.task.is_some() && old.task != new.task {
         return Some("a bound task id changed");
     }
@@ -89,6 +98,24 @@ fn step_back(old: (&Kept, &Marks), new: (&Kept, &Marks)) -> Option<&'static str>
         return Some("what was told before was changed");
     }
     None
+}
+
+/// EvoLink is asked about an ended task once for each conflict that is new to quarantine, and tells it once.
+fn asked_without_a_cause(old: &Kept, new: &Kept) -> Option<&'static str> {
+    let of = |record: &Kept| {
+        let conflicts = record.events.iter();
+        conflicts
+            .filter(|(kind, _)| kind == "task.conflict")
+            .count()
+    };
+    if of(old) < of(new) {
+        return None;
+    }
+    let mut news = new.observations.iter().skip(old.observations.len());
+    if news.any(|(way, ..)| way == "poll") && new.claim.is_some() {
+        return Some("EvoLink has said what it says, and is asked again");
+    }
+    (new.claim.is_some() && new.claim != old.claim).then_some("asked again about an old conflict")
 }
 
 fn broken_record(record: &Kept, marks: &Marks) -> Option<&'static str> {
@@ -106,6 +133,12 @@ fn broken_record(record: &Kept, marks: &Marks) -> Option<&'static str> {
     let count = i64::try_from(record.observations.len()).unwrap();
     if numbers.chain(record.shown).any(|number| number >= count) {
         return Some("an observation is named that is not there");
+    }
+    if record.claim.is_some() && !record.is_due {
+        return Some("something is claimed, and nobody will ask about it");
+    }
+    if record.has_ended() && record.is_due && record.claim.is_none() {
+        return Some("it has ended, and is asked about all the same");
     }
     if record.has_ended() != marks.outcome_at.is_some() {
         return Some("an outcome without its time, or a time without outcome");

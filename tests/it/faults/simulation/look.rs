@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::kept::{Kept, without_queries};
 use super::model::Content;
+use super::quarantine::Held;
 use crate::support::database::{Bind, Database};
 
 /// Where a history begins in each table.
@@ -40,12 +41,12 @@ pub struct Look {
 /// All that there is of a history since its start, in one call: that is what a look costs. The tables in order, each as it is
 /// numbered; `array`, `hex` and `text` are the engine's words.
 const ALL: &str = "
-    SELECT CAST(1 AS BIGINT), seq, concat(array(seq, submission_id, task_id, origin, state, progress, source, shown, polls,
+    SELECT CAST(1 AS BIGINT), seq, concat(array(seq, submission_id, task_id, vouched_at, claimed, claimed_at, origin, state, progress, source, shown, polls,
         empty_polls, missed_polls, submitted_at, outcome_at, next_poll_at, polled_at, hex(results_digest)))
         FROM task WHERE seq > $1
     UNION ALL SELECT 2, id, concat(array(id, source, result, text(body))) FROM observation WHERE id >= ($1 + 1) * 1024
     UNION ALL SELECT 3, seq, concat(array(task_seq, type, observation)) FROM event WHERE seq > $2
-    UNION ALL SELECT 4, id, concat(array(subject, text(body), repeats)) FROM quarantine WHERE id > $3
+    UNION ALL SELECT 4, id, concat(array(id, subject, kind, text(body), repeats, replay_result)) FROM quarantine WHERE id > $3
     UNION ALL SELECT 5, 0, concat(array(name, submission_id)) FROM idempotency WHERE name >= $4 AND name < $5
     ORDER BY 1, 2";
 
@@ -122,9 +123,16 @@ impl Look {
                 self.numbered(seq).events.push((kind, observation));
             }
             4 => {
-                let (subject, body, repeats): (String, String, i64) =
-                    serde_json::from_str(row).unwrap();
-                self.content.quarantine.insert((subject, body), repeats);
+                type Row = (i64, String, String, String, i64, Option<String>);
+                let row: Row = serde_json::from_str(row).unwrap();
+                let (id, subject, kind, body, repeats, replayed) = row;
+                let held = Held {
+                    id,
+                    kind,
+                    repeats,
+                    replayed,
+                };
+                self.content.quarantine.insert((subject, body), held);
             }
             _ => {
                 let (name, holder): (String, String) = serde_json::from_str(row).unwrap();
@@ -161,6 +169,9 @@ fn record_of(row: Vec<Value>) -> (Kept, Marks) {
     let seq = number(next());
     kept.submission = word(next());
     kept.task = text(next());
+    kept.is_vouched = next().is_i64();
+    let claimed = text(next());
+    kept.claim = claimed.zip(next().as_i64());
     kept.origin = word(next());
     kept.state = word(next());
     kept.progress = number(next());
@@ -191,6 +202,7 @@ fn results_of(record: &Kept) -> Vec<String> {
         return Vec::new();
     }
     let body: Value = serde_json::from_str(body).unwrap();
+    let body = body.get("data").unwrap_or(&body);
     let urls = body["results"].as_array().into_iter().flatten();
     let urls: Vec<String> = urls.map(|url| url.as_str().unwrap().to_owned()).collect();
     without_queries(&urls)

@@ -9,6 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use evolink_receiver::clock::Clock;
+use evolink_receiver::domain::confirmation::{Confirm, Confirmation, ListedHosts, Policy};
 use evolink_receiver::domain::polling::Pace;
 use evolink_receiver::metrics::Metrics;
 use evolink_receiver::store::entry::{Entry, Receipt};
@@ -55,6 +56,7 @@ pub struct Machine {
     pub home: TestStore,
     /// How often a process was started.
     pub starts: u32,
+    confirm: Confirm,
     store: Option<Arc<Store>>,
     process: Option<Process>,
     _memory: Option<TempDir>,
@@ -67,8 +69,13 @@ struct Process {
 }
 
 impl Process {
-    fn on(store: Arc<Store>, clock: &Clock) -> Self {
-        let (recorder, worker) = Recorder::new(store, clock.clone(), PACE, Metrics::new());
+    fn on(store: Arc<Store>, clock: &Clock, confirm: Confirm) -> Self {
+        let hosts = ListedHosts::new(&["files.evolink.ai".to_owned()]);
+        let policy = Policy {
+            pace: PACE,
+            confirmation: Confirmation { confirm, hosts },
+        };
+        let (recorder, worker) = Recorder::new(store, clock.clone(), policy, Metrics::new());
         Self {
             recorder,
             worker: Box::pin(worker.run(CancellationToken::new())),
@@ -117,7 +124,8 @@ impl Machine {
         let eye = home.connect().await;
         make_faults(&eye).await;
         Self {
-            process: Some(Process::on(Arc::clone(&store), &clock)),
+            process: Some(Process::on(Arc::clone(&store), &clock, Confirm::Never)),
+            confirm: Confirm::Never,
             store: Some(store),
             starts: 1,
             clock,
@@ -172,8 +180,18 @@ impl Machine {
             self.store = None;
             self.store = Some(Arc::new(Store::open(self.home.url()).await.unwrap()));
         }
-        self.process = Some(Process::on(Arc::clone(self.store()), &self.clock));
+        let process = Process::on(Arc::clone(self.store()), &self.clock, self.confirm);
+        self.process = Some(process);
         self.starts += 1;
+    }
+
+    /// From now on it is configured so: a process like that goes on.
+    pub async fn configure(&mut self, confirm: Confirm) {
+        if self.confirm != confirm {
+            self.confirm = confirm;
+            self.crash().await;
+            self.start(false).await;
+        }
     }
 
     /// Ends without a word, with nothing under way.

@@ -4,11 +4,16 @@
 //! there, and the model what may be. A crash loses what was not committed and who waited for it, so there the model allows both.
 //! The same seed makes the same choices; where exactly a crash hits is the machine's.
 //!
-//! `statement` is what is said, `machine` says it to the product, `look` sees what is there, `laws` what may never be, `model` knows what
-//! should be, and `kept` what of each record, `run` joins them; `steps`, `deliveries`, `reconciler`, `evolink` and `mishap` are what happens.
+//! A third of the histories each run with `callbacks.confirm` as `never`, `suspicious` and `always`.
+//!
+//! `statement` is what is said, `machine` says it to the product, `look` sees what is there, `laws` what may never be, and `belief` what may
+//! not be believed; `model` knows what should be, `kept` what of each record, and `quarantine` what of what could not be applied; `run`
+//! joins them, and `judge` judges; `steps`, `stray`, `deliveries`, `reconciler`, `evolink` and `mishap` are what happens.
 
+mod belief;
 mod deliveries;
 mod evolink;
+mod judge;
 mod kept;
 mod laws;
 mod look;
@@ -16,10 +21,12 @@ mod machine;
 mod mishap;
 mod model;
 mod orders;
+mod quarantine;
 mod reconciler;
 mod run;
 mod statement;
 mod steps;
+mod stray;
 
 use std::panic::AssertUnwindSafe;
 
@@ -44,16 +51,21 @@ const TO_REPLAY: &str = "EVOLINK_RECEIVER_TEST_SEED";
 const MEANINGFUL: u64 = 200;
 
 /// What must have happened in any run that is to mean something.
-const MUST_HAPPEN: [&str; 14] = [
+const MUST_HAPPEN: [&str; 19] = [
+    "claims",
+    "claims against an outcome",
     "calls without a mishap",
     "calls repeated",
     "clashes of a key",
     "crashes",
     "crashes in line",
     "histories that ended well",
+    "outcomes of EvoLink's own",
     "polls",
+    "polls put off",
     "refusals",
     "refusals with a crash",
+    "replays from quarantine",
     "replays of a key",
     "restored backups",
     "submits cut off",

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use evolink_receiver::domain::confirmation::Confirm;
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::task::Verdict;
 use evolink_receiver::store::entry::Receipt;
@@ -11,13 +12,11 @@ use evolink_receiver::store::entry::Receipt;
 use super::kept::Kept;
 use super::look::Look;
 use super::machine::PACE;
+use super::quarantine::{News, Quarantine};
 use super::statement::{About, Call, Key, LEASE, Statement, Way};
 
 /// An `Idempotency-Key` is remembered for so long.
 const KEY_KEPT: Duration = Duration::from_hours(24);
-
-/// Different bodies that are kept of one callback URL.
-const QUARANTINED_MAX: usize = 20;
 
 /// What may be compared with the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,8 +24,7 @@ pub struct Content {
     pub records: Vec<Kept>,
     /// The submission that holds each key.
     pub keys: BTreeMap<String, String>,
-    /// How often it came again, by subject and body.
-    pub quarantine: BTreeMap<(String, String), i64>,
+    pub quarantine: Quarantine,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -36,6 +34,9 @@ pub struct Model {
     pub next_polls: BTreeMap<String, i64>,
     /// Body and time of each key.
     keys: BTreeMap<String, (u8, i64)>,
+    confirm: Confirm,
+    /// What the conflicts of this batch do, which is done at its end.
+    pub news: Vec<News>,
 }
 
 impl Content {
@@ -53,15 +54,23 @@ impl Content {
 }
 
 impl Model {
+    pub fn new(confirm: Confirm) -> Self {
+        Self {
+            confirm,
+            ..Self::default()
+        }
+    }
+
     /// What the caller must be told once this is on the disk.
     pub fn apply(&mut self, call: &Call, now: i64) -> Receipt {
         match call {
             Call::Intend(id, key) => self.intend(*id, key.as_ref(), now),
-            Call::Hear(about, way, said) => self.hear(*about, *way, said),
+            Call::Hear(about, way, said) => self.hear(*about, *way, said, now),
+            Call::Replay(id, about, said) => self.replay(*id, *about, said, now),
             Call::Unreadable(about, way, body) => {
                 let own = self.of_about(*about);
                 self.suspect(own, *way);
-                self.quarantine(*about, body);
+                self.content.keep(*about, "unreadable", body);
                 Receipt::Done
             }
             Call::SubmitUnknown(id) => {
@@ -85,8 +94,14 @@ impl Model {
             Call::BeginPoll(id) => self.begin_poll(*id, now),
             Call::PollGone(id) => self.change(*id, Kept::miss),
             Call::PollFailed(id) => self.change(*id, Kept::asked),
+            Call::PollPutOff(..) => Receipt::Done,
             Call::GiveUp(id) => {
-                let age = now - id.made_at().as_millis();
+                let claimed_at = self.of(*id).and_then(|at| {
+                    let claim = self.content.records[at].claim.as_ref();
+                    claim.map(|(_, at)| *at)
+                });
+                let since = id.made_at().as_millis();
+                let age = now - claimed_at.map_or(since, |at| at.max(since));
                 if age < i64::try_from(PACE.give_up_after.as_millis()).unwrap() {
                     return Receipt::Done;
                 }
@@ -104,6 +119,11 @@ impl Model {
                 let mut seen = look.content.records.iter();
                 let seen = seen.find(|seen| seen.task == record.task);
                 record.submission = seen.map_or(String::new(), |seen| seen.submission.clone());
+            }
+        }
+        for (key, held) in &mut self.content.quarantine {
+            if held.id == 0 {
+                held.id = look.content.quarantine.get(key).map_or(0, |seen| seen.id);
             }
         }
         let records = look.content.records.iter().zip(&look.marks);
@@ -130,7 +150,7 @@ impl Model {
         records.position(|record| record.submission == name)
     }
 
-    fn of_about(&self, about: About) -> Option<usize> {
+    pub fn of_about(&self, about: About) -> Option<usize> {
         match about {
             About::Submission(id) => self.of(id),
             About::Standing(_) => None,
@@ -187,7 +207,23 @@ impl Model {
         Receipt::Done
     }
 
-    fn hear(&mut self, about: About, way: Way, said: &Statement) -> Receipt {
+    fn hear(&mut self, about: About, way: Way, said: &Statement, now: i64) -> Receipt {
+        let receipt = self.listen(about, way, said, now);
+        match receipt {
+            Receipt::Mismatch => drop(self.content.keep(about, "mismatch", &said.body())),
+            Receipt::Seen { verdict, .. } if verdict == Verdict::Conflict => {
+                if self.content.keep(about, "conflict", &said.body()) {
+                    let asks = way == Way::Callback && self.confirm != Confirm::Never;
+                    self.tell_of_conflict(said, asks.then_some(now));
+                }
+            }
+            _ => {}
+        }
+        receipt
+    }
+
+    /// Without what it does to the quarantine.
+    pub fn listen(&mut self, about: About, way: Way, said: &Statement, now: i64) -> Receipt {
         let mut records = self.content.records.iter();
         let holder = records.position(|record| record.task.as_ref() == Some(&said.task));
         let own = self.of_about(about);
@@ -202,32 +238,20 @@ impl Model {
                 (holder, false)
             }
             (About::Standing(_), _, None) => (self.add(String::new(), "standing"), false),
-            (About::Submission(_), ..) => return self.mismatch(own, about, way, said),
-            (About::Standing(_), ..) => return self.mismatch(holder, about, way, said),
+            (About::Submission(_), ..) => return self.mismatch(own, way),
+            (About::Standing(_), ..) => return self.mismatch(holder, way),
         };
         let record = &mut self.content.records[at];
         let restored = is_new || record.state == "rejected";
-        let verdict = record.see(way, said);
-        let number = i64::try_from(record.observations.len()).unwrap();
+        let verdict = record.see(way, said, self.confirm, now);
         let name = verdict.as_str().to_owned();
         let observed = (way.name().to_owned(), name, said.body());
         record.observations.push(observed);
-        if verdict == Verdict::Conflict && self.quarantine(about, &said.body()) {
-            let event = ("task.conflict".to_owned(), Some(number));
-            self.content.records[at].events.push(event);
-        }
         Receipt::Seen { verdict, restored }
     }
 
-    fn mismatch(
-        &mut self,
-        suspect: Option<usize>,
-        about: About,
-        way: Way,
-        said: &Statement,
-    ) -> Receipt {
+    fn mismatch(&mut self, suspect: Option<usize>, way: Way) -> Receipt {
         self.suspect(suspect, way);
-        self.quarantine(about, &said.body());
         Receipt::Mismatch
     }
 
@@ -237,29 +261,9 @@ impl Model {
         match way {
             Way::Submit => record.end_submit("submit_unknown"),
             Way::Poll => record.asked(),
-            Way::Callback => record.is_due |= record.task.is_some() && !record.has_ended(),
-        }
-    }
-
-    /// Whether it is new there.
-    fn quarantine(&mut self, about: About, body: &str) -> bool {
-        let subject = about.name();
-        let kept = self.content.quarantine.keys();
-        let of_subject = kept.filter(|(other, _)| *other == subject).count();
-        match self
-            .content
-            .quarantine
-            .get_mut(&(subject.clone(), body.to_owned()))
-        {
-            Some(repeats) => *repeats += 1,
-            None if of_subject < QUARANTINED_MAX => {
-                self.content
-                    .quarantine
-                    .insert((subject, body.to_owned()), 0);
-                return true;
+            Way::Callback | Way::Replay => {
+                record.is_due |= record.task.is_some() && !record.has_ended()
             }
-            None => {}
         }
-        false
     }
 }

@@ -5,7 +5,7 @@ use evolink_receiver::domain::ids::SubmissionId;
 
 use super::look::{Look, Start};
 use super::machine::Machine;
-use super::statement::{About, Call, Statement, Way};
+use super::statement::{About, Call, Form, Statement, Way};
 use crate::support::store::is_postgres;
 
 /// State, progress, results and task of a record, and how often its outcome was told.
@@ -20,6 +20,7 @@ fn told(id: SubmissionId, way: Way, status: &'static str, progress: u8) -> Call 
         progress: Some(progress),
         results: Vec::from_iter((status == "completed").then_some(result)),
         number: 0,
+        form: Form::Documented,
     };
     Call::Hear(About::Submission(id), way, said)
 }

@@ -95,13 +95,14 @@ impl Run<'_> {
         if !self.has_mishaps {
             return PollAnswer::Truth;
         }
-        match self.random.u8(..12) {
+        match self.random.u8(..14) {
             0..4 => PollAnswer::Truth,
             4..6 => PollAnswer::Empty,
             6 => PollAnswer::UnknownStatus,
             7 => PollAnswer::OtherTask,
             8 => PollAnswer::Unreadable,
             9 => PollAnswer::Failed,
+            10..12 => PollAnswer::PutOff(Duration::from_secs([1, 30, 600][self.random.usize(..3)])),
             _ => PollAnswer::Gone,
         }
     }
@@ -172,6 +173,9 @@ impl Run<'_> {
 
     fn check_the_end(&mut self) -> Checked {
         for record in &self.look.content.records {
+            if record.claim.is_some() {
+                return Err(format!("a claim that nobody clears up: {record:?}"));
+            }
             let may_stay =
                 ["submit_unknown", "rejected", "unresolved"].contains(&record.state.as_str());
             if !record.has_ended() && !may_stay {
@@ -187,11 +191,7 @@ impl Run<'_> {
             let Some((record, _)) = self.look.find(&work.submission.to_string()) else {
                 continue;
             };
-            let was_given_up = self.given_up.contains(&work.submission)
-                || self
-                    .gone
-                    .get(&work.submission)
-                    .is_some_and(|gone| *gone >= 3);
+            let was_given_up = self.was_given_up(work.submission);
             let is_right = match &record.task {
                 None => record.state == "submit_unknown",
                 Some(task) if *task != work.id => false,
@@ -204,6 +204,7 @@ impl Run<'_> {
                 return Err(format!("{work:?} became {record:?}"));
             }
         }
+        self.check_the_truth()?;
         self.count("histories that ended well");
         Ok(())
     }

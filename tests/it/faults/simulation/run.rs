@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use evolink_receiver::domain::confirmation::Confirm;
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::store::entry::Receipt;
 use fastrand::Rng;
@@ -12,7 +13,7 @@ use super::look::{Look, Start};
 use super::machine::{Machine, Told};
 use super::mishap::Mishap;
 use super::model::Model;
-use super::statement::{Call, Key};
+use super::statement::{About, Call, Key, Statement};
 
 pub type Checked<T = ()> = Result<T, String>;
 
@@ -24,8 +25,9 @@ pub struct Run<'a> {
     pub tally: &'a mut Tally,
     pub seed: u64,
     pub random: Rng,
-    start: Start,
-    model: Model,
+    pub confirm: Confirm,
+    pub start: Start,
+    pub model: Model,
     /// At the store after the last call.
     pub look: Look,
     pub evolink: Evolink,
@@ -35,6 +37,10 @@ pub struct Run<'a> {
     pub submissions: Vec<(SubmissionId, Option<Key>)>,
     /// Those about which EvoLink, or somebody with their callback URL, said what is not true.
     pub lied_about: BTreeSet<SubmissionId>,
+    /// Tasks about which EvoLink itself said what is not true, or an operator replayed something.
+    pub misled: BTreeSet<String>,
+    /// What can be read of all that may be in quarantine, by subject and body.
+    pub readable: BTreeMap<(String, String), (About, Statement)>,
     /// "No such task", for each submission.
     pub gone: BTreeMap<SubmissionId, u32>,
     pub given_up: BTreeSet<SubmissionId>,
@@ -55,19 +61,26 @@ impl<'a> Run<'a> {
     ) -> Self {
         let prefix = format!("{seed:020}k");
         let start = Start::here(&machine.eye, prefix).await;
+        let mut random = Rng::with_seed(seed);
+        let confirm = Confirm::ALL[random.usize(..Confirm::ALL.len())];
+        machine.configure(confirm).await;
+        let model = Model::new(confirm);
         Self {
             machine,
             tally,
             seed,
-            random: Rng::with_seed(seed),
+            random,
+            confirm,
             start,
-            model: Model::default(),
+            model,
             look: Look::default(),
             evolink: Evolink::default(),
             air: Vec::new(),
             said: Vec::new(),
             submissions: Vec::new(),
             lied_about: BTreeSet::new(),
+            misled: BTreeSet::new(),
+            readable: BTreeMap::new(),
             gone: BTreeMap::new(),
             given_up: BTreeSet::new(),
             eras: BTreeMap::new(),
@@ -110,13 +123,7 @@ impl<'a> Run<'a> {
         } else {
             Mishap::None
         };
-        for call in &calls {
-            match call {
-                Call::PollGone(id) => *self.gone.entry(*id).or_default() += 1,
-                Call::GiveUp(id) => drop(self.given_up.insert(*id)),
-                _ => {}
-            }
-        }
+        self.remember(&calls);
         self.note(&format!("say {calls:?} with {mishap:?}"));
         self.count(mishap.name());
         let told = self.record(&calls, mishap).await;
@@ -128,6 +135,28 @@ impl<'a> Run<'a> {
         let may_repeat = |call: &Call| !matches!(call, Call::Intend(..) | Call::BeginPoll(_));
         self.said.extend(calls.into_iter().filter(may_repeat));
         Ok(told)
+    }
+
+    /// What the laws must know.
+    fn remember(&mut self, calls: &[Call]) {
+        for call in calls {
+            match call {
+                Call::PollGone(id) => *self.gone.entry(*id).or_default() += 1,
+                Call::GiveUp(id) => drop(self.given_up.insert(*id)),
+                Call::Replay(.., said) => {
+                    self.count("replays from quarantine");
+                    self.misled.insert(said.task.clone());
+                }
+                Call::Hear(about, _, said) => self.can_be_read(*about, said),
+                Call::PollPutOff(..) => self.count("polls put off"),
+                _ => {}
+            }
+        }
+    }
+
+    pub fn can_be_read(&mut self, about: About, said: &Statement) {
+        let key = (about.name(), said.body());
+        self.readable.insert(key, (about, said.clone()));
     }
 
     async fn record(&mut self, calls: &[Call], mishap: Mishap) -> Vec<Told> {
@@ -157,81 +186,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Whether somebody was told what is not so, or the store holds what it may not. What nobody was told of may be there or not.
-    async fn judge(&mut self, calls: &[Call], told: &[Told], mishap: Mishap) -> Checked {
-        let now = self.machine.now();
-        let mut allowed = vec![self.model.clone()];
-        for (call, told) in calls.iter().zip(told) {
-            if told.is_err() && mishap == Mishap::None {
-                return Err(format!("{call:?} was refused without a cause: {told:?}"));
-            }
-            self.count(if told.is_ok() { "told" } else { "told nothing" });
-            let mut next = Vec::new();
-            let mut wanted = Vec::new();
-            for model in allowed {
-                let mut after = model.clone();
-                let receipt = after.apply(call, now);
-                if told.is_err() {
-                    next.extend([after, model]);
-                } else if told.as_ref().is_ok_and(|told| *told == receipt) {
-                    next.push(after);
-                } else {
-                    wanted.push(receipt);
-                }
-            }
-            if next.is_empty() {
-                return Err(format!("{call:?} was told {told:?} instead of {wanted:?}"));
-            }
-            allowed = next;
-        }
-        let look = Look::at(&self.machine.eye, &self.start).await;
-        let mut spoken_of = BTreeSet::new();
-        for call in calls {
-            spoken_of.extend(call.submission().map(|id| id.to_string()));
-            spoken_of.extend(call.standing_task().map(str::to_owned));
-        }
-        if let Some(broken) = look.broken_since(&self.look, &spoken_of) {
-            return Err(broken);
-        }
-        self.look = look;
-        self.settle_for(allowed)
-    }
-
-    /// Of all that the model allows, the one that is there.
-    fn settle_for(&mut self, mut allowed: Vec<Model>) -> Checked {
-        for model in &mut allowed {
-            model.learn(&self.look);
-        }
-        let found = allowed
-            .iter()
-            .position(|model| model.content == self.look.content);
-        let Some(found) = found else {
-            let differences = allowed
-                .iter()
-                .map(|model| model.content.difference(&self.look.content));
-            let differences: Vec<String> = differences.collect();
-            return Err(format!(
-                "the store is nothing that the model allows: {}",
-                differences.join("\nor: ")
-            ));
-        };
-        if allowed.len() > 1 {
-            self.count(if found == 0 {
-                "unknown, and all there"
-            } else {
-                "unknown, and not all there"
-            });
-        }
-        self.model = allowed.swap_remove(found);
-        Ok(())
-    }
-
     /// What the lost process had in its hands is lost with it.
     async fn restart(&mut self) {
         let opens = self.random.u8(..8) == 0;
         self.machine.start(opens).await;
         self.air
-            .retain(|message| matches!(message, Message::Callback { .. }));
+            .retain(|message| matches!(message, Message::Callback { .. } | Message::Replay(..)));
     }
 
     /// The process ends while it does nothing.
@@ -274,7 +234,7 @@ impl<'a> Run<'a> {
     pub async fn end(&mut self) {
         let seq = self.start.task;
         let sql = format!(
-            "UPDATE task SET next_poll_at = NULL WHERE seq > {seq} AND next_poll_at IS NOT NULL;
+            "UPDATE task SET next_poll_at = NULL, claimed = NULL, claimed_at = NULL WHERE seq > {seq} AND next_poll_at IS NOT NULL;
             UPDATE task SET state = 'submit_unknown' WHERE seq > {seq} AND state = 'submitting'"
         );
         self.machine.eye.execute(&sql).await;

@@ -21,6 +21,17 @@ pub struct Statement {
     pub progress: Option<u8>,
     pub results: Vec<String>,
     pub number: u32,
+    pub form: Form,
+}
+
+/// How it is written. Only `Documented` is as EvoLink's own documents have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Documented,
+    /// In a member `data`.
+    Wrapped,
+    /// An outcome in other words.
+    Respelt,
 }
 
 /// By which way it is said.
@@ -29,6 +40,8 @@ pub enum Way {
     Submit,
     Callback,
     Poll,
+    /// By an operator, out of quarantine.
+    Replay,
 }
 
 /// Whose callback URL it came to.
@@ -57,19 +70,40 @@ pub enum Call {
     BeginPoll(SubmissionId),
     PollGone(SubmissionId),
     PollFailed(SubmissionId),
+    PollPutOff(SubmissionId, Duration),
+    /// The entry of this number in quarantine, which was found to be of this URL and to say this.
+    Replay(i64, About, Statement),
     GiveUp(SubmissionId),
 }
 
 impl Statement {
     pub fn body(&self) -> String {
-        let mut body = json!({"id": self.task, "status": self.status, "n": self.number});
+        let status = self.spelling();
+        let mut body = json!({"id": self.task, "status": status, "n": self.number});
         if let Some(progress) = self.progress {
             body["progress"] = progress.into();
         }
         if !self.results.is_empty() {
             body["results"] = json!(self.results);
         }
-        body.to_string()
+        match self.form {
+            Form::Wrapped => json!({"data": body}).to_string(),
+            Form::Documented | Form::Respelt => body.to_string(),
+        }
+    }
+
+    fn spelling(&self) -> &'static str {
+        match (self.form, self.status) {
+            (Form::Respelt, "completed") => "succeeded",
+            (Form::Respelt, "failed") => "error",
+            (Form::Respelt, "cancelled") => "canceled",
+            (_, status) => status,
+        }
+    }
+
+    /// Whether EvoLink documents this form.
+    pub fn is_documented(&self) -> bool {
+        self.form != Form::Wrapped && self.spelling() == self.status
     }
 }
 
@@ -79,6 +113,7 @@ impl Way {
             Self::Submit => "submit",
             Self::Callback => "callback",
             Self::Poll => "poll",
+            Self::Replay => "replay",
         }
     }
 
@@ -87,6 +122,7 @@ impl Way {
             Self::Submit => Source::Submit,
             Self::Callback => Source::Callback,
             Self::Poll => Source::Poll,
+            Self::Replay => Source::Replay,
         }
     }
 }
@@ -124,17 +160,23 @@ impl Call {
             | Self::BeginPoll(id)
             | Self::PollGone(id)
             | Self::PollFailed(id)
+            | Self::PollPutOff(id, _)
             | Self::GiveUp(id)
             | Self::Hear(About::Submission(id), ..)
+            | Self::Replay(_, About::Submission(id), _)
             | Self::Unreadable(About::Submission(id), ..) => Some(*id),
-            Self::Hear(About::Standing(_), ..) | Self::Unreadable(About::Standing(_), ..) => None,
+            Self::Hear(About::Standing(_), ..)
+            | Self::Replay(_, About::Standing(_), _)
+            | Self::Unreadable(About::Standing(_), ..) => None,
         }
     }
 
     /// The task that it speaks of, if it came to the standing URL.
     pub fn standing_task(&self) -> Option<&str> {
         match self {
-            Self::Hear(About::Standing(_), _, said) => Some(&said.task),
+            Self::Hear(About::Standing(_), _, said) | Self::Replay(_, About::Standing(_), said) => {
+                Some(&said.task)
+            }
             _ => None,
         }
     }
@@ -182,6 +224,15 @@ impl Call {
             Self::PollFailed(submission_id) => Entry::PollEnded {
                 submission_id,
                 ended: PollEnded::Failed,
+            },
+            Self::PollPutOff(submission_id, pause) => Entry::PollEnded {
+                submission_id,
+                ended: PollEnded::PutOff(pause),
+            },
+            Self::Replay(id, about, said) => Entry::FromQuarantine {
+                id,
+                subject: about.subject(),
+                observation: Observation::parse(said.body().into()).unwrap(),
             },
             Self::GiveUp(submission_id) => Entry::GaveUp { submission_id },
         }

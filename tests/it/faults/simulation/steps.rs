@@ -22,9 +22,10 @@ impl Run<'_> {
             64..74 => self.stray(),
             74..83 => self.reconcile().await,
             83..86 => self.claim_as_a_rival().await,
-            86..89 => self.end_unanswered().await,
-            89..93 => self.repeat().await,
-            93..97 => self.pass_time(),
+            86..88 => self.end_unanswered().await,
+            88..91 => self.repeat().await,
+            91..94 => self.replay(),
+            94..97 => self.pass_time(),
             97 => {
                 self.crash().await;
                 Ok(())
@@ -114,6 +115,7 @@ impl Run<'_> {
                     ..self.truth(id)
                 };
                 self.lie_about(id, &told.task);
+                self.misled.insert(told.task.clone());
                 Answer::Accepted(told)
             }
             68..80 | 92..100 => Answer::Unknown,
@@ -130,7 +132,7 @@ impl Run<'_> {
     }
 
     /// A task that is not this submission's: another's, or nobody's.
-    fn any_task(&mut self, not_of: SubmissionId) -> String {
+    pub fn any_task(&mut self, not_of: SubmissionId) -> String {
         let works = self.evolink.works.iter();
         let others = works.filter(|work| work.submission != not_of);
         let others: Vec<String> = others.map(|work| work.id.clone()).collect();
@@ -149,7 +151,7 @@ impl Run<'_> {
         self.lied_about.extend(own.map(|work| work.submission));
     }
 
-    fn any_submission(&mut self) -> Option<SubmissionId> {
+    pub fn any_submission(&mut self) -> Option<SubmissionId> {
         if self.submissions.is_empty() {
             return None;
         }
@@ -178,75 +180,6 @@ impl Run<'_> {
         self.note(&format!("to come: {about:?} {said:?}"));
         let tries = 4;
         self.air.push(Message::Callback { about, said, tries });
-    }
-
-    /// A callback that is not as it should be.
-    #[expect(clippy::unnecessary_wraps, reason = "it is a step like the others")]
-    fn stray(&mut self) -> Checked {
-        let Some(id) = self.any_submission() else {
-            return Ok(());
-        };
-        let own = match self.evolink.of(id) {
-            Some(work) => self.evolink.tell(work),
-            None => Statement {
-                task: format!("task-unified-{id}"),
-                status: "processing",
-                progress: None,
-                results: Vec::new(),
-                number: self.random.u32(..3),
-            },
-        };
-        let about = About::Submission(id);
-        let kind = self.random.u8(..8);
-        let said = match kind {
-            0 => Statement {
-                task: self.any_task(id),
-                ..own
-            },
-            1 => Statement {
-                status: ["completed", "failed", "cancelled"][self.random.usize(..3)],
-                results: vec![format!(
-                    "https://files.evolink.ai/other/{}",
-                    self.random.u8(..2)
-                )],
-                number: self.random.u32(..2),
-                ..own
-            },
-            2 => Statement {
-                status: "completed",
-                results: Vec::new(),
-                ..own
-            },
-            3 => Statement {
-                status: "paused",
-                progress: Some(self.random.u8(..=100)),
-                results: Vec::new(),
-                ..own
-            },
-            4 => Statement {
-                status: ["pending", "processing"][self.random.usize(..2)],
-                progress: Some(self.random.u8(..=100)),
-                results: Vec::new(),
-                ..own
-            },
-            5 => {
-                let page = format!("<html>{}", self.random.u8(..3));
-                self.call_back(about, Said::Unreadable(page));
-                return Ok(());
-            }
-            _ => {
-                let task = self.any_task(id);
-                self.lie_about(id, &task);
-                let about = About::Standing(self.seed);
-                self.call_back(about, Said::Statement(Statement { task, ..own }));
-                return Ok(());
-            }
-        };
-        if kind < 2 {
-            self.lie_about(id, &said.task);
-        }
-        self.call_back(about, Said::Statement(said));
-        Ok(())
     }
 
     /// Somebody says once more what was said before.

@@ -1,0 +1,47 @@
+//! What each entry of a batch does to the ledger: the domain's rules, applied in turn.
+
+mod observations;
+mod polls;
+mod submits;
+
+use super::entry::{Entry, Receipt};
+use super::ledger::Ledger;
+
+impl Ledger {
+    pub fn apply(&mut self, entry: &Entry) -> Receipt {
+        match entry {
+            Entry::Intent(intent) => self.intend(intent),
+            Entry::Observed {
+                subject,
+                observation,
+                source,
+                headers,
+            } => self.observe(subject, observation, *source, *source, headers),
+            Entry::Unreadable {
+                subject,
+                source,
+                body,
+                reason,
+                headers,
+            } => self.keep_unreadable(subject, *source, body, reason, headers),
+            Entry::FromQuarantine {
+                id,
+                subject,
+                observation,
+            } => self.replay(*id, subject, observation),
+            Entry::SubmitEnded {
+                submission_id,
+                ended,
+            } => self.end_submit(*submission_id, ended),
+            Entry::PollBegun {
+                submission_id,
+                lease,
+            } => self.begin_poll(*submission_id, *lease),
+            Entry::PollEnded {
+                submission_id,
+                ended,
+            } => self.end_poll(*submission_id, *ended),
+            Entry::GaveUp { submission_id } => self.give_up(*submission_id),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! What EvoLink says of a task, and what somebody says in its place: applied to the record that it is about, or kept in
+//! quarantine.
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use crate::domain::callback_token::Subject;
+use crate::domain::ids::{SubmissionId, TaskId};
+use crate::domain::observation::{Observation, Source};
+use crate::domain::task::{Seen, State, Task, Verdict};
+use crate::store::entry::{Receipt, SubmitEnd};
+use crate::store::ledger::{Ledger, NewConflict, NewDoubt, NewEvent, NewObservation, Quarantined};
+use crate::store::quarantine::Kind;
+use crate::store::record::{Origin, Record};
+
+/// Observations that are kept of one task; those that move it are always kept (rule B8).
+const OBSERVATIONS_KEPT: u16 = 200;
+
+impl Ledger {
+    /// `first` is the way by which a replay came at first, and `source` itself of all else.
+    pub(in crate::store) fn observe(
+        &mut self,
+        subject: &Subject,
+        seen: &Observation,
+        source: Source,
+        first: Source,
+        headers: &HeaderMap,
+    ) -> Receipt {
+        let (index, restored) = match self.record_for(subject, &seen.task_id) {
+            Ok(found) => found,
+            Err(suspects) => return self.mismatch(subject, seen, source, headers, suspects),
+        };
+        let record = &mut self.records[index];
+        let restored = restored || record.task.state == State::Rejected;
+        let before = record.task.clone();
+        let (task, now, policy) = (&mut record.task, self.now, &self.policy);
+        let done = match source {
+            Source::Replay => task.see_again(seen, first, now, policy),
+            Source::Submit | Source::Callback | Source::Poll => task.see(seen, source, now, policy),
+        };
+        if before.task_id.is_none() {
+            self.by_task.insert(seen.task_id.clone(), index);
+        }
+        if record.task != before {
+            self.touched.push(index);
+        }
+        let number = self.keep(index, seen, source, done);
+        let event = done.event.map(|event_type| NewEvent {
+            record: index,
+            event_type,
+            source: Some(source),
+            observation: number,
+        });
+        if done.verdict == Verdict::Conflict {
+            self.quarantined.push(Quarantined {
+                subject: subject.clone(),
+                kind: Kind::Conflict,
+                source,
+                reason: "another outcome than the recorded one".to_owned(),
+                task_id: Some(seen.task_id.clone()),
+                headers: headers.clone(),
+                body: seen.raw.clone(),
+                conflict: event.map(|event| NewConflict {
+                    event,
+                    doubted: done.doubted,
+                }),
+            });
+        } else {
+            self.events.extend(event);
+            let doubted = done.doubted.map(|doubted| NewDoubt {
+                record: index,
+                doubted,
+            });
+            self.doubted.extend(doubted);
+        }
+        Receipt::Seen {
+            verdict: done.verdict,
+            restored,
+        }
+    }
+
+    /// The record that `subject` speaks for, if `task_id` may be its task. Otherwise those that deserve a second look.
+    fn record_for(
+        &mut self,
+        subject: &Subject,
+        task_id: &TaskId,
+    ) -> Result<(usize, bool), Vec<usize>> {
+        let holder = self.by_task.get(task_id).copied();
+        match subject {
+            Subject::Submission(id) => match (self.by_submission.get(id).copied(), holder) {
+                (Some(own), Some(holder)) if own == holder => Ok((own, false)),
+                (Some(own), None) if self.records[own].task.task_id.is_none() => Ok((own, false)),
+                (None, None) => {
+                    let task = Task::new(*id, State::Submitting);
+                    Ok((self.add(Record::new(task, Origin::Restored, None)), true))
+                }
+                (own, _) => Err(own.into_iter().collect()),
+            },
+            Subject::Standing(label) => match holder {
+                Some(holder) if self.records[holder].origin == Origin::Standing => {
+                    Ok((holder, false))
+                }
+                Some(holder) => Err(vec![holder]),
+                None => {
+                    let task = Task::new(SubmissionId::new(self.now), State::Submitting);
+                    Ok((
+                        self.add(Record::new(task, Origin::Standing, Some(label.to_string()))),
+                        false,
+                    ))
+                }
+            },
+        }
+    }
+
+    fn mismatch(
+        &mut self,
+        subject: &Subject,
+        seen: &Observation,
+        source: Source,
+        headers: &HeaderMap,
+        suspects: Vec<usize>,
+    ) -> Receipt {
+        for index in suspects {
+            self.suspect(index, source);
+        }
+        self.quarantined.push(Quarantined {
+            subject: subject.clone(),
+            kind: Kind::Mismatch,
+            source,
+            reason: "about another task than its URL is for".to_owned(),
+            task_id: Some(seen.task_id.clone()),
+            headers: headers.clone(),
+            body: seen.raw.clone(),
+            conflict: None,
+        });
+        Receipt::Mismatch
+    }
+
+    pub(super) fn keep_unreadable(
+        &mut self,
+        subject: &Subject,
+        source: Source,
+        body: &Bytes,
+        reason: &str,
+        headers: &HeaderMap,
+    ) -> Receipt {
+        if let Subject::Submission(id) = subject
+            && let Some(&index) = self.by_submission.get(id)
+        {
+            self.suspect(index, source);
+        }
+        self.quarantined.push(Quarantined {
+            subject: subject.clone(),
+            kind: Kind::Unreadable,
+            source,
+            reason: reason.to_owned(),
+            task_id: None,
+            headers: headers.clone(),
+            body: body.clone(),
+            conflict: None,
+        });
+        Receipt::Done
+    }
+
+    /// Somebody spoke for this record and could not be believed: EvoLink is asked, unless it was EvoLink's own answer.
+    fn suspect(&mut self, index: usize, source: Source) {
+        let task = &mut self.records[index].task;
+        match source {
+            Source::Submit => {
+                task.end_submit(State::SubmitUnknown);
+                self.submit_ends.push((index, SubmitEnd::Unknown));
+            }
+            Source::Poll => task.asked_in_vain(self.now, &self.policy.pace),
+            Source::Callback | Source::Replay => task.ask_soon(self.now, &self.policy.pace),
+        }
+        self.touched.push(index);
+    }
+
+    fn keep(
+        &mut self,
+        index: usize,
+        seen: &Observation,
+        source: Source,
+        done: Seen,
+    ) -> Option<u16> {
+        let record = &mut self.records[index];
+        let number = record.observations;
+        if number >= OBSERVATIONS_KEPT && !done.moved {
+            return None;
+        }
+        record.observations += 1;
+        self.counted.push(index);
+        if done.shown {
+            record.shown = Some(number);
+            self.touched.push(index);
+        }
+        self.observations.push(NewObservation {
+            record: index,
+            number,
+            source,
+            verdict: done.verdict,
+            body: seen.raw.clone(),
+        });
+        Some(number)
+    }
+
+    /// Once for each that is new to quarantine, which bounds them: EvoLink is asked about those that are doubted.
+    pub(in crate::store) fn tell_of_conflict(&mut self, new: NewConflict) {
+        let NewConflict { event, doubted } = new;
+        let record = event.record;
+        if let Some(doubted) = doubted {
+            let task = &mut self.records[record].task;
+            task.claim_conflict(doubted.state, self.now, &self.policy.pace);
+            self.touched.push(record);
+            self.doubted.push(NewDoubt { record, doubted });
+        }
+        self.events.push(event);
+    }
+}

@@ -1,0 +1,70 @@
+//! Submits: the intent, under an idempotency key or none, and an end without an observation.
+
+use crate::domain::ids::SubmissionId;
+use crate::domain::task::{State, Task};
+use crate::store::entry::{Intent, Receipt, SubmitEnd, SubmitEnded};
+use crate::store::ledger::Ledger;
+use crate::store::record::{Origin, Record};
+
+impl Ledger {
+    pub(super) fn intend(&mut self, intent: &Intent) -> Receipt {
+        if let Some(idempotency) = &intent.idempotency {
+            if let Some((known, submission_id)) = self.keys.get(&idempotency.name) {
+                let same = known.fingerprint == idempotency.fingerprint;
+                return if same {
+                    Receipt::Replay(*submission_id)
+                } else {
+                    Receipt::Clash
+                };
+            }
+            let key = (idempotency.clone(), intent.submission_id);
+            self.keys.insert(idempotency.name.clone(), key);
+            self.keys_made.push(idempotency.name.clone());
+        }
+        let task = Task::new(intent.submission_id, State::Submitting);
+        let mut record = Record::new(task, Origin::Submit, intent.client.clone());
+        record.request = Some(intent.request.clone());
+        let index = self.add(record);
+        self.touched.push(index);
+        Receipt::Fresh
+    }
+
+    pub(super) fn end_submit(&mut self, id: SubmissionId, ended: &SubmitEnded) -> Receipt {
+        let Some(&index) = self.by_submission.get(&id) else {
+            return Receipt::Done;
+        };
+        let record = &mut self.records[index];
+        match ended {
+            SubmitEnded::Unknown => {
+                record.task.end_submit(State::SubmitUnknown);
+                self.submit_ends.push((index, SubmitEnd::Unknown));
+            }
+            SubmitEnded::Refused {
+                answer,
+                idempotency,
+            } => {
+                self.submit_ends.push((index, SubmitEnd::Refused));
+                record.task.end_submit(State::Rejected);
+                if record.task.state != State::Rejected {
+                    // To free the key would be to have the app pay for a second task.
+                    return Receipt::Known;
+                }
+                record.refusal.clone_from(answer);
+                if let Some(key) = idempotency {
+                    self.free_key(&key.name, id);
+                }
+            }
+        }
+        self.touched.push(index);
+        Receipt::Done
+    }
+
+    /// Only while it is this submission's: told a second time, a refusal must not free the key of the next try.
+    fn free_key(&mut self, name: &str, id: SubmissionId) {
+        if self.keys.get(name).is_some_and(|(_, holder)| *holder == id) {
+            self.keys.remove(name);
+            self.keys_made.retain(|made| made != name);
+        }
+        self.keys_freed.push((name.to_owned(), id));
+    }
+}

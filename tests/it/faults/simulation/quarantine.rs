@@ -1,0 +1,113 @@
+//! The model's quarantine: what is kept, what a conflict that is new there does, and what an operator takes out of it.
+
+use std::collections::BTreeMap;
+
+use evolink_receiver::domain::task::Verdict;
+use evolink_receiver::store::entry::Receipt;
+
+use super::model::{Content, Model};
+use super::statement::{About, Statement, Way};
+
+/// Different bodies that are kept of one callback URL.
+const QUARANTINED_MAX: usize = 20;
+
+/// By subject and body.
+pub type Quarantine = BTreeMap<(String, String), Held>;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Given by the store: 0 until it was seen there.
+    pub id: i64,
+    pub kind: String,
+    /// How often it came again.
+    pub repeats: i64,
+    /// What came of it when an operator replayed it last.
+    pub replayed: Option<String>,
+}
+
+/// A conflict that is told of.
+#[derive(Clone, Debug)]
+pub struct News {
+    task: String,
+    observation: i64,
+    /// The other outcome, and when, if EvoLink is asked about it.
+    claim: Option<(String, i64)>,
+}
+
+impl Content {
+    /// Whether it is new there.
+    pub fn keep(&mut self, about: About, kind: &str, body: &str) -> bool {
+        let subject = about.name();
+        let kept = self.quarantine.keys();
+        let of_subject = kept.filter(|(other, _)| *other == subject).count();
+        let key = (subject, body.to_owned());
+        match self.quarantine.get_mut(&key) {
+            Some(held) => held.repeats += 1,
+            None if of_subject < QUARANTINED_MAX => {
+                let held = Held {
+                    kind: kind.to_owned(),
+                    ..Held::default()
+                };
+                self.quarantine.insert(key, held);
+                return true;
+            }
+            None => {}
+        }
+        false
+    }
+}
+
+impl Model {
+    /// The last observation of the task was another outcome; `asks_at` is when EvoLink is asked about it, if it is.
+    pub fn tell_of_conflict(&mut self, said: &Statement, asks_at: Option<i64>) {
+        let mut records = self.content.records.iter();
+        let record = records.find(|record| record.task.as_ref() == Some(&said.task));
+        let count = record.expect("it was heard").observations.len();
+        self.news.push(News {
+            task: said.task.clone(),
+            observation: i64::try_from(count).unwrap() - 1,
+            claim: asks_at.map(|at| (said.status.to_owned(), at)),
+        });
+    }
+
+    /// Only when all of a batch was applied is it known what of it is new to quarantine.
+    pub fn end_batch(&mut self) {
+        for news in std::mem::take(&mut self.news) {
+            let mut records = self.content.records.iter_mut();
+            let record = records.find(|record| record.task.as_ref() == Some(&news.task));
+            let record = record.expect("it was heard");
+            let event = ("task.conflict".to_owned(), Some(news.observation));
+            record.events.push(event);
+            record.is_due |= news.claim.is_some();
+            record.claim = news.claim.or(record.claim.take());
+        }
+    }
+
+    /// Once applied, it is not applied again. These bytes are in quarantine already, so nothing is added to it; a conflict is told
+    /// of unless it was before.
+    pub fn replay(&mut self, id: i64, about: About, said: &Statement, now: i64) -> Receipt {
+        let key = (about.name(), said.body());
+        let held = self.content.quarantine.get(&key);
+        let Some(held) = held.filter(|held| held.id == id).cloned() else {
+            return Receipt::Gone;
+        };
+        let before = held.replayed.as_deref().unwrap_or_default();
+        if ["recorded", "unchanged", "duplicate"].contains(&before) {
+            return Receipt::Seen {
+                verdict: Verdict::Duplicate,
+                restored: false,
+            };
+        }
+        let receipt = self.listen(about, Way::Replay, said, now);
+        let result = match receipt {
+            Receipt::Seen { verdict, .. } => verdict.as_str(),
+            _ => "mismatch",
+        };
+        if result == "conflict" && held.kind != "conflict" && before != "conflict" {
+            self.tell_of_conflict(said, None);
+        }
+        let held = self.content.quarantine.get_mut(&key).expect("it is there");
+        held.replayed = Some(result.to_owned());
+        receipt
+    }
+}
