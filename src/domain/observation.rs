@@ -46,7 +46,7 @@ pub struct Observation {
     pub is_documented: bool,
     /// `task_info.estimated_time`, if given and usable.
     pub estimated_time: Option<Duration>,
-    /// The body exactly as it came.
+    /// The body as it came, without the secrets of callback URLs in it.
     pub raw: Bytes,
     /// The task is in member `data` of `raw`.
     is_wrapped: bool,

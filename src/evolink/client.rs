@@ -144,7 +144,7 @@ impl EvolinkClient {
         let response = request
             .send()
             .await
-            .map_err(|error| self.no_answer(error, None))?;
+            .map_err(|error| self.no_answer(error))?;
         let status = response.status().as_u16();
         let header = |name: &HeaderName| {
             let value = response.headers().get(name)?.to_str().ok()?;
@@ -169,6 +169,7 @@ impl EvolinkClient {
         let unreadable = |reason: &str| NoAnswer::Unreadable {
             reason: reason.to_owned(),
             status,
+            body: Bytes::new(),
         };
         if is_encoded(response.headers()) {
             return Err(unreadable(
@@ -176,41 +177,57 @@ impl EvolinkClient {
             ));
         }
         let mut body = BytesMut::new();
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| self.no_answer(error, status))?
-        {
-            if body.len() + chunk.len() > BODY_BYTES_MAX {
-                return Err(unreadable("the answer is larger than 1 MiB"));
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() > BODY_BYTES_MAX => {
+                    return Err(unreadable("the answer is larger than 1 MiB"));
+                }
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) => return Ok(self.without_secrets(body.freeze())),
+                Err(error) => {
+                    return Err(NoAnswer::Unreadable {
+                        reason: self.reason(error),
+                        status,
+                        body: self.without_secrets(body.freeze()),
+                    });
+                }
             }
-            body.extend_from_slice(&chunk);
         }
-        let body = token_echo::strike_out(body.freeze());
+    }
+
+    fn without_secrets(&self, body: Bytes) -> Bytes {
+        let body = token_echo::strike_out(body);
         let key = self.api_key.expose_secret().as_bytes();
         if body.windows(key.len()).any(|window| window == key) {
-            return Ok(self.strike_out(&String::from_utf8_lossy(&body)).into());
+            return self.strike_out(&String::from_utf8_lossy(&body)).into();
         }
-        Ok(body)
+        body
     }
 
     fn strike_out(&self, text: &str) -> String {
         text.replace(self.api_key.expose_secret(), STRUCK_OUT)
     }
 
-    fn no_answer(&self, error: reqwest::Error, status: Option<u16>) -> NoAnswer {
-        let (is_connect, is_timeout) = (error.is_connect(), error.is_timeout());
-        let mut reason = if is_timeout {
-            "timed out: ".to_owned()
-        } else {
-            String::new()
-        };
-        reason.push_str(&self.strike_out(&causes(&error.without_url())));
-        if is_connect {
-            NoAnswer::Unreachable { reason }
-        } else {
-            NoAnswer::Unreadable { reason, status }
+    fn no_answer(&self, error: reqwest::Error) -> NoAnswer {
+        if error.is_connect() {
+            let reason = self.reason(error);
+            return NoAnswer::Unreachable { reason };
         }
+        NoAnswer::Unreadable {
+            reason: self.reason(error),
+            status: None,
+            body: Bytes::new(),
+        }
+    }
+
+    fn reason(&self, error: reqwest::Error) -> String {
+        let timed_out = if error.is_timeout() {
+            "timed out: "
+        } else {
+            ""
+        };
+        let causes = self.strike_out(&causes(&error.without_url()));
+        format!("{timed_out}{causes}")
     }
 }
 

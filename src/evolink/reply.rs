@@ -23,14 +23,19 @@ pub struct Answer {
 }
 
 /// Why there is no answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoAnswer {
     /// No connection was made, so nothing was sent: refused, DNS, TLS.
     #[error("EvoLink was not reached: {reason}")]
     Unreachable { reason: String },
-    /// The request went out, or may have. `status` is there if the answer had a readable head.
+    /// The request went out, or may have. `status` is there if the answer had a readable head, `body` is what came of it before
+    /// it was cut off.
     #[error("EvoLink gave no readable answer: {reason}")]
-    Unreadable { reason: String, status: Option<u16> },
+    Unreadable {
+        reason: String,
+        status: Option<u16>,
+        body: Bytes,
+    },
 }
 
 /// What became of a submit.
@@ -71,11 +76,16 @@ impl SubmitReply {
         let answer = match answer {
             Ok(answer) => answer,
             Err(NoAnswer::Unreachable { reason }) => return Self::Unreachable { reason },
-            Err(NoAnswer::Unreadable { reason, status }) => {
+            Err(NoAnswer::Unreadable {
+                reason,
+                status,
+                body,
+            }) => {
+                let may_tell = status.is_some_and(|status| (200..=399).contains(&status));
                 return Self::Unknown {
                     reason,
                     status,
-                    body: Bytes::new(),
+                    body: if may_tell { body } else { Bytes::new() },
                 };
             }
         };
@@ -150,6 +160,13 @@ impl fmt::Debug for Answer {
             .field("body_bytes", &self.body.len())
             .field("request_id", &self.request_id)
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for NoAnswer {
+    /// Without the body, as above.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NoAnswer({:?})", self.to_string())
     }
 }
 

@@ -158,6 +158,22 @@ async fn e2_an_answer_that_is_no_task_is_kept_with_the_end_of_the_submit() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_cut_off_is_kept_as_far_as_it_came() {
+    let begun = format!(r#"{{"id":"{ID}","sta"#);
+    let cut = format!("HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{begun}");
+    let evolink = RawServer::start(cut.into_bytes(), End::Close).await;
+    let app = builder(&evolink).start().await;
+    submit(&app, &generation("a"))
+        .await
+        .assert_unknown("cut off");
+    let entry = get(&app, "/v1/quarantine/1").await.body;
+    assert_eq!(
+        (&entry["body"], &entry["source"]),
+        (&json!(begun), &json!("submit"))
+    );
+}
+
+#[tokio::test]
 async fn an_empty_answer_and_a_failure_of_evolink_leave_nothing_to_look_at() {
     for (status, body) in [(200, ""), (500, "<html>sorry</html>"), (408, "{}")] {
         let evolink = RawServer::start(http(status, &[], body), End::Close).await;
