@@ -88,6 +88,9 @@ pub async fn keep(
 ) -> Result<Kept, StoreError> {
     let mut known = load_known(writer, &brought).await?;
     let (new, dropped) = sort_out(&mut known, brought, bounds);
+    let rows: Vec<_> = new.iter().map(|new| new.values(now)).collect();
+    INSERT.execute(writer, &rows).await?;
+    // After that: what is new may have come more than once.
     count_repeats(writer, &known, now).await?;
     let mut kept = Kept {
         dropped,
@@ -96,8 +99,6 @@ pub async fn keep(
     if new.is_empty() {
         return Ok(kept);
     }
-    let rows: Vec<_> = new.iter().map(|new| new.values(now)).collect();
-    INSERT.execute(writer, &rows).await?;
     let total = on_writer!(writer, connection => sqlx::query_as(TOTAL).fetch_one(connection))?;
     let (total, evicted) = evict(writer, Total::from_row(total), bounds).await?;
     (kept.total, kept.evicted) = (Some(total), evicted);

@@ -2,7 +2,7 @@
 //! in its middle, an error of the database after a part of it was written.
 
 use std::future::poll_fn;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -198,6 +198,17 @@ impl Machine {
     pub async fn crash(&mut self) {
         self.process = None;
         self.settle().await;
+    }
+
+    /// An older copy was put back on purpose.
+    pub fn remove_mark(&self) {
+        let Some(path) = self.home.url().strip_prefix("sqlite:") else {
+            return;
+        };
+        let mark = PathBuf::from(format!("{path}.mark"));
+        if mark.exists() {
+            std::fs::remove_file(mark).unwrap();
+        }
     }
 
     /// Nothing of the lost process is under way in the database any more.

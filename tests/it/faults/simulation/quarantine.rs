@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use evolink_receiver::domain::task::Verdict;
 use evolink_receiver::store::entry::Receipt;
 
+use super::kept::Kept;
 use super::model::{Content, Model};
 use super::statement::{About, Statement, Way};
 
@@ -58,24 +59,30 @@ impl Content {
 }
 
 impl Model {
-    /// The last observation of the task was another outcome; `asks_at` is when EvoLink is asked about it, if it is.
+    /// The last observation of the task was another outcome, and is new to quarantine; `asks_at` is when EvoLink is asked about it,
+    /// if it is.
     pub fn tell_of_conflict(&mut self, said: &Statement, asks_at: Option<i64>) {
-        let mut records = self.content.records.iter();
-        let record = records.find(|record| record.task.as_ref() == Some(&said.task));
-        let count = record.expect("it was heard").observations.len();
+        let (_, observation) = self.last_of(&said.task);
         self.news.push(News {
             task: said.task.clone(),
-            observation: i64::try_from(count).unwrap() - 1,
+            observation,
             claim: asks_at.map(|at| (said.status.to_owned(), at)),
         });
+    }
+
+    /// A record, and the number of its last observation.
+    fn last_of(&mut self, task: &str) -> (&mut Kept, i64) {
+        let mut records = self.content.records.iter_mut();
+        let record = records.find(|record| record.task.as_deref() == Some(task));
+        let record = record.expect("it was heard");
+        let number = i64::try_from(record.observations.len()).unwrap() - 1;
+        (record, number)
     }
 
     /// Only when all of a batch was applied is it known what of it is new to quarantine.
     pub fn end_batch(&mut self) {
         for news in std::mem::take(&mut self.news) {
-            let mut records = self.content.records.iter_mut();
-            let record = records.find(|record| record.task.as_ref() == Some(&news.task));
-            let record = record.expect("it was heard");
+            let (record, _) = self.last_of(&news.task);
             let event = ("task.conflict".to_owned(), Some(news.observation));
             record.events.push(event);
             record.is_due |= news.claim.is_some();
@@ -104,7 +111,9 @@ impl Model {
             _ => "mismatch",
         };
         if result == "conflict" && held.kind != "conflict" && before != "conflict" {
-            self.tell_of_conflict(said, None);
+            let (record, number) = self.last_of(&said.task);
+            let event = ("task.conflict".to_owned(), Some(number));
+            record.events.push(event);
         }
         let held = self.content.quarantine.get_mut(&key).expect("it is there");
         held.replayed = Some(result.to_owned());
