@@ -46,12 +46,12 @@ const INTERNAL_BODIES_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Of the 10 s from SIGTERM to the end the listeners get `public.drain_timeout`, at most 8 s, and a little to close what
 /// they then abort. The rest is shared by those who come after them.
 const DRAIN_GRACE: Duration = Duration::from_millis(250);
-const SUBMITS_DRAIN: Duration = Duration::from_millis(500);
+const CALLS_DRAIN: Duration = Duration::from_millis(500);
 const WORKERS_DRAIN: Duration = Duration::from_millis(500);
 const STORE_DRAIN: Duration = Duration::from_millis(500);
 
-/// What is left of the drain when submits that EvoLink has not answered are given up: to record them as unknown, and to
-/// tell their apps. At most half of it.
+/// What is left of the drain when calls that EvoLink has not answered are given up: to record submits as unknown, and to
+/// tell their apps; to give polls back. At most half of it.
 const GIVING_UP_GRACE: Duration = Duration::from_secs(1);
 
 /// A process that must be started anew does not keep its clients waiting.
@@ -198,9 +198,9 @@ impl App {
         };
         tokio::join!(
             finish("the listeners", &parts.listeners, drain),
-            parts.end_submits(patience),
+            parts.end_calls(patience),
         );
-        finish("submits", &parts.submits, SUBMITS_DRAIN).await;
+        finish("calls of EvoLink", &parts.calls, CALLS_DRAIN).await;
         parts.recorder_stop.cancel();
         finish("the workers", &parts.workers, WORKERS_DRAIN).await;
         // After a failure of the disk nothing more is written to it.
@@ -218,7 +218,7 @@ impl App {
         let public = public::router(&self.config.public.callback_path(), self.public_state());
         let gate = Gate::new(self.config.internal.api_keys.clone());
         let internal = internal::router(self.internal_state(parts), &gate);
-        let reconciler = self.reconciler();
+        let reconciler = self.reconciler(parts).run();
         let store = StoreWorkers {
             store: Arc::clone(&self.store),
             failed: self.recorder.failed().clone(),
@@ -246,12 +246,7 @@ impl App {
         let limits = settings::internal_limits(&self.config);
         let serving = listener::serve(self.internal, None, limits, internal, stop.clone(), drain);
         parts.run("the internal listener", &parts.listeners, stop, serving);
-        parts.run(
-            "the reconciler",
-            &parts.workers,
-            stop,
-            reconciler.run(stop.clone()),
-        );
+        parts.run("the reconciler", &parts.calls, stop, reconciler);
         if let Some(tls) = self.tls {
             let watching = tls.watch(CERTIFICATE_INTERVAL, self.reload, stop.clone());
             parts.run("the certificate watch", &parts.workers, stop, watching);
@@ -283,7 +278,7 @@ impl App {
             public: Arc::new(self.config.public.clone()),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
-            submits: parts.submits.clone(),
+            submits: parts.calls.clone(),
             stopping: parts.stopping.clone(),
             giving_up: parts.giving_up.clone(),
             evolink_timeout: self.config.evolink.timeout,
@@ -292,7 +287,7 @@ impl App {
         }
     }
 
-    fn reconciler(&self) -> Reconciler {
+    fn reconciler(&self, parts: &Parts) -> Reconciler {
         Reconciler::new(reconciler::Parts {
             store: Arc::clone(&self.store),
             recorder: self.recorder.clone(),
@@ -302,6 +297,8 @@ impl App {
             metrics: self.metrics.clone(),
             pace: settings::pace(&self.config),
             evolink_timeout: self.config.evolink.timeout,
+            stop: parts.stopping.clone(),
+            giving_up: parts.giving_up.clone(),
         })
     }
 }

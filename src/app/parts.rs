@@ -11,10 +11,11 @@ use tracing::{error, warn};
 pub struct Parts {
     pub listeners: TaskTracker,
     pub workers: TaskTracker,
-    pub submits: TaskTracker,
+    /// Those who wait for EvoLink's answers: submits, and the reconciler.
+    pub calls: TaskTracker,
     /// No new work from here on.
     pub stopping: CancellationToken,
-    /// Submits that EvoLink has not answered are not waited for any longer.
+    /// Calls that EvoLink has not answered are not waited for any longer.
     pub giving_up: CancellationToken,
     /// Nobody brings anything to be recorded any more.
     pub recorder_stop: CancellationToken,
@@ -27,7 +28,7 @@ impl Parts {
         Self {
             listeners: TaskTracker::new(),
             workers: TaskTracker::new(),
-            submits: TaskTracker::new(),
+            calls: TaskTracker::new(),
             stopping: stop.child_token(),
             giving_up: CancellationToken::new(),
             recorder_stop: CancellationToken::new(),
@@ -35,11 +36,12 @@ impl Parts {
         }
     }
 
-    /// Lets EvoLink answer the submits under way for as long as `patience`. Those that it has not answered then are told to
-    /// give up, which leaves them the rest of the drain to be recorded as unknown and to tell their apps.
-    pub async fn end_submits(&self, patience: Duration) {
-        self.submits.close();
-        let _ = timeout(patience, self.submits.wait()).await;
+    /// Lets EvoLink answer the calls under way for as long as `patience`. Those that it has not answered then are told to
+    /// give up, which leaves them the rest of the drain: submits to be recorded as unknown and to tell their apps, polls to
+    /// be given back.
+    pub async fn end_calls(&self, patience: Duration) {
+        self.calls.close();
+        let _ = timeout(patience, self.calls.wait()).await;
         self.giving_up.cancel();
     }
 

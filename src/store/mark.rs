@@ -135,29 +135,31 @@ impl Mark {
 }
 
 impl Store {
-    /// Writes the mark each second in which something was recorded, until `stop`. Cancels `failed` if the disk fails. On
+    /// Writes the mark each second in which the database came further, until `stop`. Nobody waits for it. Cancels `failed` if the disk fails. On
     /// PostgreSQL there is nothing to do.
     pub async fn keep_mark(&self, failed: CancellationToken, stop: CancellationToken) {
         let (Database::Sqlite(database), ReadPool::Sqlite(pool)) = (&self.database, &self.read)
         else {
             return stop.cancelled().await;
         };
-        let mut is_known = false;
+        let (mut is_known, mut written) = (false, None);
         while stop
             .run_until_cancelled(self.log.next_mark())
             .await
             .is_some()
         {
-            let marked = match read_in_time(Mark::of(pool, Log::Needed)).await {
-                Ok(mark) => mark.write_aside(database).await,
-                Err(error) => {
-                    warn!(error = %error, "the high-water mark could not be read");
-                    Ok(())
-                }
+            let now = read_in_time(Mark::of(pool, Log::Needed)).await;
+            let is_read = now.is_ok();
+            let marked = match now {
+                // A repeat or a poll makes no row, and two waits for the disk are not to be had for nothing.
+                Ok(mark) if written == Some(mark) => continue,
+                Ok(mark) => mark.write_aside(database).await.map(|()| mark),
+                Err(error) => Err(error),
             };
             match marked {
-                Ok(()) => is_known = false,
-                Err(error) if error.is_fatal() => {
+                Ok(mark) => (is_known, written) = (false, Some(mark)),
+                // A mark that was not written in time is written later; only a disk that has failed is one to stop for.
+                Err(error) if is_read && error.is_fatal() => {
                     error!(error = %error, "the disk failed beside the database");
                     failed.cancel();
                     return stop.cancelled().await;
@@ -174,7 +176,7 @@ impl Store {
 
 impl Mark {
     /// Where nobody has to wait for the disk.
-    async fn write_aside(self, file: &SqliteFile) -> Result<(), StoreError> {
+    pub(super) async fn write_aside(self, file: &SqliteFile) -> Result<(), StoreError> {
         let file = file.clone();
         let written = spawn_blocking(move || file.write_mark(&self)).await;
         written.unwrap_or(Err(StoreError::Stopped))

@@ -12,7 +12,8 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments as _, AssertSqlSafe, FromRow};
 
-use super::script::Script;
+use super::StoreError;
+use super::script::{Script, Wanted};
 use super::writer::Writer;
 
 /// How many rows a text for SQLite has room for. The largest is a batch of the recorder, within SQLite's 32,766
@@ -78,16 +79,39 @@ impl<const COLUMNS: usize> Rows<COLUMNS> {
         script: &mut Script,
         rows: &[[Value<'_>; COLUMNS]],
     ) -> Result<(), sqlx::Error> {
+        self.add(script, None, rows)
+    }
+
+    /// The same, where each of `rows` is one of `table` and is there: a script that does not change them all is refused.
+    pub fn add_update_to(
+        &self,
+        script: &mut Script,
+        table: &'static str,
+        rows: &[[Value<'_>; COLUMNS]],
+    ) -> Result<(), sqlx::Error> {
+        self.add(script, Some(table), rows)
+    }
+
+    fn add(
+        &self,
+        script: &mut Script,
+        updated: Option<&'static str>,
+        rows: &[[Value<'_>; COLUMNS]],
+    ) -> Result<(), sqlx::Error> {
         for chunk in rows.chunks(SIZES[SIZES.len() - 1]) {
+            let wanted: Wanted = updated.map(|table| (table, chunk.len()));
             match script {
                 Script::Sqlite(script) => {
                     let room = room_for(chunk.len());
                     bind_rows(&mut script.arguments, chunk, room)?;
-                    script.push(&self.text_for_sqlite(chunk.len()));
+                    script.push(&self.text_for_sqlite(chunk.len()), wanted);
+                    if wanted.is_some() {
+                        script.refuse_unless_changed(chunk.len())?;
+                    }
                 }
                 Script::Postgres(statements) => {
                     let text = self.text_for_postgres(&chunk[0]);
-                    statements.push((text, bind_columns(chunk)?));
+                    statements.push((text, bind_columns(chunk)?, wanted));
                 }
             }
         }
@@ -99,7 +123,7 @@ impl<const COLUMNS: usize> Rows<COLUMNS> {
         &self,
         writer: &mut Writer,
         rows: &[[Value<'_>; COLUMNS]],
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<(), StoreError> {
         let mut script = Script::new(writer);
         self.add_to(&mut script, rows)?;
         script.run(writer).await

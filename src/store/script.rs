@@ -8,19 +8,29 @@ use std::sync::Arc;
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, Either, Executor as _, SqliteConnection};
+use sqlx::{Arguments as _, AssertSqlSafe, Either, Executor as _, SqliteConnection};
 
+use super::StoreError;
 use super::writer::Writer;
+
+/// Writes nothing if the statement before has changed so many rows, and what a CHECK forbids if it has not: SQLite goes on
+/// with a script, up to the COMMIT, while its results are still on their way to us.
+const REFUSE_UNLESS_CHANGED: &str =
+    "INSERT INTO recorder_turn (id, taken) SELECT 0, 0 WHERE changes() <> ?";
 
 pub enum Script {
     Sqlite(SqliteScript),
-    Postgres(Vec<(Arc<str>, PgArguments)>),
+    Postgres(Vec<(Arc<str>, PgArguments, Wanted)>),
 }
+
+/// How many rows of which table a statement is to change; `None` if that says nothing.
+pub type Wanted = Option<(&'static str, usize)>;
 
 #[derive(Default)]
 pub struct SqliteScript {
     text: String,
-    statements: usize,
+    /// One for each statement, in order.
+    wanted: Vec<Wanted>,
     /// Of all statements, in order.
     pub arguments: SqliteArguments,
 }
@@ -37,21 +47,25 @@ impl Script {
     /// Ends the transaction. When `run` has then returned without an error, what was written survives a power cut.
     pub fn commit(&mut self) {
         match self {
-            Self::Sqlite(script) => script.push("COMMIT"),
+            Self::Sqlite(script) => script.push("COMMIT", None),
             Self::Postgres(statements) => {
-                statements.push(("COMMIT".into(), PgArguments::default()));
+                statements.push(("COMMIT".into(), PgArguments::default(), None));
             }
         }
     }
 
     /// Runs all statements, or those before the first that fails.
-    pub async fn run(self, writer: &mut Writer) -> Result<(), sqlx::Error> {
+    ///
+    /// # Errors
+    /// `Corrupt` if one has not changed the rows that it was to change. Nothing is committed then.
+    pub async fn run(self, writer: &mut Writer) -> Result<(), StoreError> {
         match (self, writer) {
             (Self::Sqlite(script), Writer::Sqlite(connection)) => script.run(connection).await,
             (Self::Postgres(statements), Writer::Postgres(connection)) => {
-                for (text, arguments) in statements {
+                for (text, arguments, wanted) in statements {
                     let query = sqlx::query_with(AssertSqlSafe(text), arguments);
-                    query.execute(&mut *connection).await?;
+                    let done = query.execute(&mut *connection).await?;
+                    check(wanted, done.rows_affected())?;
                 }
                 Ok(())
             }
@@ -61,25 +75,45 @@ impl Script {
 }
 
 impl SqliteScript {
-    pub fn push(&mut self, statement: &str) {
+    pub fn push(&mut self, statement: &str, wanted: Wanted) {
         self.text.push_str(statement);
         self.text.push(';');
-        self.statements += 1;
+        self.wanted.push(wanted);
     }
 
-    async fn run(self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    /// To follow a statement that is to change so many rows.
+    pub fn refuse_unless_changed(&mut self, rows: usize) -> Result<(), sqlx::Error> {
+        let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+        self.arguments.add(rows).map_err(sqlx::Error::Encode)?;
+        self.push(REFUSE_UNLESS_CHANGED, None);
+        Ok(())
+    }
+
+    async fn run(self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
         let query = sqlx::query_with(AssertSqlSafe(self.text), self.arguments);
         let mut results = connection.fetch_many(query);
-        let mut done = 0;
+        let mut wanted = self.wanted.into_iter();
         while let Some(result) = results.try_next().await? {
-            done += usize::from(matches!(result, Either::Left(_)));
+            if let Either::Left(done) = result {
+                check(wanted.next().flatten(), done.rows_affected())?;
+            }
         }
         // A thread that ended in the middle leaves no error behind, and nothing may be acknowledged for its silence.
-        if done == self.statements {
-            Ok(())
-        } else {
-            Err(sqlx::Error::WorkerCrashed)
+        match wanted.next() {
+            None => Ok(()),
+            Some(_) => Err(sqlx::Error::WorkerCrashed.into()),
         }
+    }
+}
+
+fn check(wanted: Wanted, changed: u64) -> Result<(), StoreError> {
+    match wanted {
+        Some((table, rows)) if rows as u64 != changed => Err(StoreError::Corrupt {
+            table,
+            id: 0,
+            column: "seq",
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -93,17 +127,14 @@ mod tests {
     async fn a_statement_that_was_not_seen_to_be_done_is_an_error() {
         let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
         let mut whole = SqliteScript::default();
-        whole.push("BEGIN");
-        whole.push("COMMIT");
+        whole.push("BEGIN", None);
+        whole.push("COMMIT", None);
         whole.run(&mut connection).await.unwrap();
         // Nothing is done for an empty statement, as nothing is by a thread that has ended.
         let mut cut = SqliteScript::default();
-        cut.push("BEGIN");
-        cut.push("");
-        let ended = cut.run(&mut connection).await;
-        assert!(
-            matches!(ended, Err(sqlx::Error::WorkerCrashed)),
-            "{ended:?}"
-        );
+        cut.push("BEGIN", None);
+        cut.push("", None);
+        let ended = cut.run(&mut connection).await.unwrap_err();
+        assert!(matches!(ended, StoreError::Sql(_)), "{ended:?}");
     }
 }

@@ -146,7 +146,7 @@ impl SqliteFile {
         let mark = Mark::of(&mut connection, Log::FoldedIn).await?;
         let is_folded_in = truncate_log(&mut connection).await?;
         if is_folded_in {
-            self.write_mark(&mark)?;
+            mark.write_aside(self).await?;
             // From here on the last connection that may write removes the log when it closes.
             if let Some(anchor) = self.anchor.lock().await.take() {
                 ManuallyDrop::into_inner(anchor).close().await?;

@@ -81,7 +81,7 @@ pub async fn write_and_commit(
     quarantine::mark(&mut script, ledger)?;
     write_keys(&mut script, ledger)?;
     script.commit();
-    Ok(script.run(writer).await?)
+    script.run(writer).await
 }
 
 /// Gives the new tasks their numbers, and tells which they are. Nobody else adds any meanwhile, and to have the database give
@@ -125,7 +125,7 @@ fn update_tasks(
         .map(|&index| &ledger.records[index])
         .filter_map(|record| Some(record.changed_values(record.seq?)))
         .collect();
-    UPDATE_TASKS.add_to(script, &rows)
+    UPDATE_TASKS.add_update_to(script, "task", &rows)
 }
 
 fn update_counts(
@@ -143,7 +143,7 @@ fn update_counts(
         .map(|&index| &ledger.records[index])
         .filter_map(|record| Some([record.seq?.into(), i64::from(record.observations).into()]))
         .collect();
-    UPDATE_COUNTS.add_to(script, &rows)
+    UPDATE_COUNTS.add_update_to(script, "task", &rows)
 }
 
 fn insert_observations(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {

@@ -183,7 +183,7 @@ async fn count_repeats(
             ]);
         }
     }
-    Ok(COUNT_REPEATS.execute(writer, &rows).await?)
+    COUNT_REPEATS.execute(writer, &rows).await
 }
 
 /// Removes the oldest until the rest is within the bounds. Gives what is left, and how many went.

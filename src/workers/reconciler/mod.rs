@@ -56,6 +56,10 @@ pub struct Parts {
     pub pace: Pace,
     /// `evolink.timeout`.
     pub evolink_timeout: Duration,
+    /// No poll is begun any more.
+    pub stop: CancellationToken,
+    /// Polls that EvoLink has not answered are not waited for any longer.
+    pub giving_up: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -91,12 +95,12 @@ impl Reconciler {
         }
     }
 
-    /// Works until `stop`. What is under way then is asked again after its lease, by whoever looks.
-    pub async fn run(self, stop: CancellationToken) {
+    /// Works until `stop`, then ends what is under way.
+    pub async fn run(self) {
         let this = Arc::new(self);
         let asking = Arc::clone(&this);
-        let polls = stream::unfold((this, Found::default()), |(this, mut found)| async move {
-            let poll = this.next_poll(&mut found).await;
+        stream::unfold((this, Found::default()), |(this, mut found)| async move {
+            let poll = this.next_poll(&mut found).await?;
             Some((poll, (this, found)))
         })
         .map(|poll| {
@@ -104,15 +108,16 @@ impl Reconciler {
             async move { this.ask(poll).await }
         })
         .buffer_unordered(POLLS_AT_ONCE)
-        .for_each(ready);
-        stop.run_until_cancelled(polls).await;
+        .for_each(ready)
+        .await;
     }
 
-    /// The next poll that is to be made now; rests until there is one.
-    async fn next_poll(&self, found: &mut Found) -> Poll {
-        loop {
+    /// The next poll that is to be made now; rests until there is one. `None` once it is to stop.
+    async fn next_poll(&self, found: &mut Found) -> Option<Poll> {
+        let stop = &self.parts.stop;
+        while !stop.is_cancelled() {
             let rest = match self.try_next_poll(found).await {
-                Ok(Some(poll)) => return poll,
+                Ok(Some(poll)) => return Some(poll),
                 Ok(None) => INTERVAL,
                 Err(error) => {
                     error!(error = %error, "the reconciler could not look for work");
@@ -120,21 +125,19 @@ impl Reconciler {
                 }
             };
             found.due.clear();
-            sleep(pause(rest)).await;
+            stop.run_until_cancelled(sleep(pause(rest))).await;
         }
+        None
     }
 
-    /// `None` if nothing is due, or EvoLink is not to be asked now.
+    /// `None` if nothing is due, EvoLink is not to be asked now, or it is to stop.
     async fn try_next_poll(&self, found: &mut Found) -> Result<Option<Poll>, StoreError> {
-        loop {
-            if found.due.is_empty() {
-                self.look(found).await?;
-            }
-            if found.due.is_empty() {
+        let stop = &self.parts.stop;
+        // What is cut off here can be done again. A claim is not cut off: nobody would ask before its lease is over.
+        while let Some(is_any_due) = stop.run_until_cancelled(self.prepare(found)).await {
+            if !is_any_due? {
                 return Ok(None);
             }
-            // Before the claim: the lease is for EvoLink's answer.
-            self.parts.rate_limits.poll().await;
             while let Some(task) = found.due.pop_front() {
                 match self.begin(task).await? {
                     Begun::Poll(poll) => {
@@ -150,6 +153,20 @@ impl Reconciler {
                 return Ok(None);
             }
         }
+        Ok(None)
+    }
+
+    /// Looks for what is due, if nothing is left of the last look, and waits for a turn at EvoLink. Whether anything is.
+    async fn prepare(&self, found: &mut Found) -> Result<bool, StoreError> {
+        if found.due.is_empty() {
+            self.look(found).await?;
+        }
+        if found.due.is_empty() {
+            return Ok(false);
+        }
+        // Before the claim: the lease is for EvoLink's answer.
+        self.parts.rate_limits.poll().await;
+        Ok(true)
     }
 
     async fn begin(&self, task: DueTask) -> Result<Begun, StoreError> {
@@ -196,7 +213,12 @@ impl Reconciler {
     /// Asks about one task, and records what EvoLink says.
     async fn ask(&self, poll: Poll) {
         let (id, task_id) = (poll.task.submission_id, &poll.task.task_id);
-        let reply = self.parts.evolink.poll(task_id).await;
+        let replying = self.parts.evolink.poll(task_id);
+        let Some(reply) = self.parts.giving_up.run_until_cancelled(replying).await else {
+            // The claim is given back: whoever comes next need not wait until its lease is over.
+            self.record(reply::put_off(id, Duration::ZERO)).await;
+            return;
+        };
         self.parts.metrics.poll_ended(reply::told(&reply, task_id));
         let heard = reply::heard(&reply);
         let evolink_fails = self.hear(heard, &poll);

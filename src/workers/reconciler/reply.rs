@@ -46,18 +46,26 @@ pub fn told(reply: &PollReply, task_id: &TaskId) -> PollEnd {
     }
 }
 
+/// A poll that does not count; the next comes after `pause`, and as soon as the pace allows if that is later.
+pub const fn put_off(submission_id: SubmissionId, pause: Duration) -> Entry {
+    Entry::PollEnded {
+        submission_id,
+        ended: PollEnded::PutOff(pause),
+    }
+}
+
 /// What it is to the recorder. Where EvoLink `fails` as a whole, or throttles, the task has no part in it, and its poll
 /// does not count.
 pub fn entry(submission_id: SubmissionId, reply: PollReply, fails: bool) -> Entry {
     let subject = Subject::Submission(submission_id);
     let (source, headers) = (Source::Poll, HeaderMap::new());
-    let put_off = match heard(&reply) {
+    let pause = match heard(&reply) {
         Heard::Throttled(pause) => Some(pause),
         Heard::Failure if fails => Some(Duration::ZERO),
         Heard::Failure | Heard::Answer => None,
     };
-    let ended = match (reply, put_off) {
-        (_, Some(pause)) => PollEnded::PutOff(pause),
+    let ended = match (reply, pause) {
+        (_, Some(pause)) => return put_off(submission_id, pause),
         (PollReply::Seen(observation), None) => {
             return Entry::Observed {
                 subject,

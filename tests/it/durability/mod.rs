@@ -10,6 +10,7 @@ mod full;
 mod kill;
 pub mod load;
 mod log;
+mod mark;
 mod power;
 mod read_only;
 pub mod receiver;
@@ -19,6 +20,7 @@ mod shadow;
 mod start;
 mod stop;
 mod sweep;
+mod vanished;
 
 /// How often a random story is told: as often as there is time for in each run, or in `./test --long`.
 pub fn rounds(normal: u32, long: u32) -> u32 {

@@ -22,24 +22,25 @@ use super::{check, random};
 use crate::support::database::{Bind, Database, Refused};
 use crate::support::store::{self, TestStore};
 
+pub const PACE: Pace = Pace {
+    first_poll_after: Duration::from_secs(15),
+    interval_min: Duration::from_secs(3),
+    give_up_after: Duration::from_hours(1),
+};
+
 /// A store with its recorder, and a second connection.
-struct Bench {
-    recorder: Recorder,
-    database: Database,
+pub struct Bench {
+    pub recorder: Recorder,
+    pub database: Database,
     home: TestStore,
 }
 
 impl Bench {
     /// With its worker, which does not run yet, so that what is queued before becomes one batch.
-    async fn new() -> (Self, RecorderWorker) {
+    pub async fn new() -> (Self, RecorderWorker) {
         let home = TestStore::new();
         let store = Arc::new(Store::open(home.url()).await.unwrap());
-        let pace = Pace {
-            first_poll_after: Duration::from_secs(15),
-            interval_min: Duration::from_secs(3),
-            give_up_after: Duration::from_hours(1),
-        };
-        let (recorder, worker) = Recorder::new(store, Clock::System, pace, Metrics::new());
+        let (recorder, worker) = Recorder::new(store, Clock::System, PACE, Metrics::new());
         let database = home.connect().await;
         let bench = Self {
             recorder,
@@ -74,7 +75,7 @@ impl Bench {
     }
 }
 
-fn entry(task_id: &str, word: &str) -> Entry {
+pub fn entry(task_id: &str, word: &str) -> Entry {
     let body =
         format!(r#"{{"id":"{task_id}","status":"processing","progress":10,"word":"{word}"}}"#);
     Entry::Observed {

@@ -5,6 +5,7 @@ mod backlog;
 mod endings;
 mod outage;
 mod pace;
+mod stop;
 mod stuck;
 mod years;
 

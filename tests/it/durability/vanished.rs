@@ -1,0 +1,57 @@
+//! A row that is gone when it is to be changed: what was to be written to it is not acknowledged.
+
+use evolink_receiver::store::StoreError;
+use evolink_receiver::store::entry::{Entry, Receipt};
+use tokio_util::sync::CancellationToken;
+
+use super::recorder::{Bench, entry};
+
+#[tokio::test]
+async fn what_is_said_of_a_task_whose_row_has_vanished_is_not_acknowledged() {
+    let (bench, worker) = Bench::new().await;
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(worker.run(stop.clone()));
+    let recorder = &bench.recorder;
+    recorder.record(entry("task-0", "first")).await.unwrap();
+    let events = "SELECT count(*) FROM event";
+    let observations = "SELECT count(*) FROM observation";
+    let before: i64 = bench.database.value(events, &[]).await;
+    // To a statement it is as if there were no such row.
+    let vanish = bench.database.either(
+        "CREATE TRIGGER vanish BEFORE UPDATE ON task BEGIN SELECT RAISE(IGNORE); END",
+        "CREATE FUNCTION vanish() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+         CREATE TRIGGER vanish BEFORE UPDATE ON task FOR EACH ROW EXECUTE FUNCTION vanish()",
+    );
+    bench.database.execute(vanish).await;
+    // One that only counts, and one that moves the task.
+    let mut moving = entry("task-0", "moves");
+    if let Entry::Observed { observation, .. } = &mut moving {
+        observation.progress = Some(50);
+    }
+    // SQLite could be quicker to commit than we are to see that something is wrong.
+    let again = (0..20).map(|number| entry("task-0", &format!("again {number}")));
+    for said in again.chain([moving]) {
+        let receipt = recorder.record(said).await;
+        let is_refused = matches!(receipt, Err(StoreError::Corrupt { table: "task", .. }));
+        assert!(is_refused, "{receipt:?}");
+    }
+    let written: i64 = bench.database.value(observations, &[]).await;
+    assert_eq!(written, 1, "of what was refused nothing is written");
+    // The others have nothing to do with it.
+    let other = recorder.record(entry("task-1", "new")).await;
+    assert!(matches!(other, Ok(Receipt::Seen { .. })), "{other:?}");
+    assert!(!recorder.failed().is_cancelled());
+    let appear = bench
+        .database
+        .either("DROP TRIGGER vanish", "DROP TRIGGER vanish ON task");
+    bench.database.execute(appear).await;
+    let again = recorder.record(entry("task-0", "once more")).await;
+    assert!(matches!(again, Ok(Receipt::Seen { .. })), "{again:?}");
+    assert_eq!(
+        bench.database.value::<i64>(events, &[]).await,
+        before + 1,
+        "of the other task"
+    );
+    stop.cancel();
+    running.await.unwrap();
+}
