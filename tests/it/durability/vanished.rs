@@ -31,9 +31,9 @@ async fn what_is_said_of_a_task_whose_row_has_vanished_is_not_acknowledged() {
     // SQLite could be quicker to commit than we are to see that something is wrong.
     let again = (0..20).map(|number| entry("task-0", &format!("again {number}")));
     for said in again.chain([moving]) {
-        let recorded = recorder.record(said).await;
-        let is_refused = matches!(recorded, Err(StoreError::Corrupt { table: "task", .. }));
-        assert!(is_refused, "{recorded:?}");
+        let refused = recorder.record(said).await;
+        let is_refused = matches!(refused, Err(StoreError::Corrupt { table: "task", .. }));
+        assert!(is_refused, "{refused:?}");
     }
     let written: i64 = bench.database.value(observations, &[]).await;
     assert_eq!(written, 1, "of what was refused nothing is written");
@@ -45,8 +45,8 @@ async fn what_is_said_of_a_task_whose_row_has_vanished_is_not_acknowledged() {
         .database
         .either("DROP TRIGGER vanish", "DROP TRIGGER vanish ON task");
     bench.database.execute(appear).await;
-    let again = recorder.record(entry("task-0", "once more")).await;
-    assert!(matches!(again, Ok(Receipt::Seen { .. })), "{again:?}");
+    let after = recorder.record(entry("task-0", "once more")).await;
+    assert!(matches!(after, Ok(Receipt::Seen { .. })), "{after:?}");
     assert_eq!(
         bench.database.value::<i64>(events, &[]).await,
         before + 1,
