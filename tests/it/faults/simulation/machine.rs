@@ -176,6 +176,13 @@ impl Machine {
         self.starts += 1;
     }
 
+    /// As whoever puts an older copy back on purpose: else the store is refused for what it has lost.
+    pub fn remove_mark(&self) {
+        if let Some(file) = self.home.file() {
+            std::fs::remove_file(file.with_extension("db.mark")).ok();
+        }
+    }
+
     /// Ends without a word, with nothing under way.
     pub async fn crash(&mut self) {
         self.process = None;

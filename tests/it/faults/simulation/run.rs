@@ -258,6 +258,7 @@ impl<'a> Run<'a> {
             DELETE FROM task WHERE seq = {seq}"
         );
         self.machine.eye.execute(&sql).await;
+        self.machine.remove_mark();
         self.restart().await;
         let keys = self.submissions.iter().filter(|(other, _)| *other == id);
         let keys: Vec<Key> = keys.filter_map(|(_, key)| key.clone()).collect();
