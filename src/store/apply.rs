@@ -10,7 +10,6 @@ use super::ledger::{Ledger, NewDoubt, NewEvent, NewObservation, Quarantined};
 use super::quarantine::Kind;
 use super::record::{Origin, Record};
 use crate::domain::callback_token::Subject;
-use crate::domain::confirmation::Doubt;
 use crate::domain::event::EventType;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::observation::{Observation, Source};
@@ -100,19 +99,21 @@ impl Ledger {
         if record.task != before {
             self.touched.push(index);
         }
-        let doubted = done.doubted.map(|doubted| NewDoubt {
+        let is_conflict = done.verdict == Verdict::Conflict;
+        let doubted = done.doubted.filter(|_| !is_conflict);
+        self.doubted.extend(doubted.map(|doubted| NewDoubt {
             record: index,
             doubted,
-        });
-        self.doubted.extend(doubted);
+        }));
         let number = self.keep(index, seen, source, done);
         let event = done.event.map(|event_type| NewEvent {
             record: index,
             event_type,
             source: Some(source),
             observation: number,
+            doubted: done.doubted,
         });
-        if done.verdict == Verdict::Conflict {
+        if is_conflict {
             self.quarantined.push(Quarantined {
                 subject: subject.clone(),
                 kind: Kind::Conflict,
@@ -342,16 +343,15 @@ impl Ledger {
     /// `told` are the conflicts that are new to quarantine, which bounds them: EvoLink is asked once about each that came by
     /// callback.
     pub(super) fn tell_of_conflicts(&mut self, told: Vec<NewEvent>) {
-        self.doubted.retain(|new| {
-            new.doubted.reason != Doubt::Conflict
-                || told.iter().any(|event| event.record == new.record)
-        });
-        for NewDoubt { record, doubted } in &self.doubted {
-            if doubted.reason == Doubt::Conflict {
-                let task = &mut self.records[*record].task;
-                task.claim_conflict(doubted.state, self.now, &self.policy.pace);
-                self.touched.push(*record);
-            }
+        for event in &told {
+            let Some(doubted) = event.doubted else {
+                continue;
+            };
+            let record = event.record;
+            let task = &mut self.records[record].task;
+            task.claim_conflict(doubted.state, self.now, &self.policy.pace);
+            self.touched.push(record);
+            self.doubted.push(NewDoubt { record, doubted });
         }
         self.events.extend(told);
     }
@@ -363,6 +363,7 @@ impl Ledger {
             event_type,
             source: None,
             observation: None,
+            doubted: None,
         }));
     }
 }

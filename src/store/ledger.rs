@@ -60,6 +60,8 @@ pub struct NewEvent {
     pub event_type: EventType,
     pub source: Option<Source>,
     pub observation: Option<u16>,
+    /// Of a conflict: the outcome that EvoLink is asked about once this is told.
+    pub doubted: Option<Doubted>,
 }
 
 /// An outcome that was not believed.
