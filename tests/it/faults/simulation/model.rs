@@ -211,10 +211,15 @@ impl Model {
         let receipt = self.listen(about, way, said, now);
         match receipt {
             Receipt::Mismatch => drop(self.content.keep(about, "mismatch", &said.body())),
-            Receipt::Seen { verdict, .. } if verdict == Verdict::Conflict => {
-                if self.content.keep(about, "conflict", &said.body()) {
-                    let asks = way == Way::Callback && self.confirm != Confirm::Never;
-                    self.tell_of_conflict(said, asks.then_some(now));
+            Receipt::Seen {
+                verdict: Verdict::Conflict,
+                ..
+            } => {
+                let is_new = self.content.keep(about, "conflict", &said.body());
+                let asks = way == Way::Callback && self.confirm != Confirm::Never;
+                let asks_at = asks.then_some(now);
+                if is_new {
+                    self.tell_of_conflict(said, asks_at);
                 }
             }
             _ => {}
@@ -262,7 +267,7 @@ impl Model {
             Way::Submit => record.end_submit("submit_unknown"),
             Way::Poll => record.asked(),
             Way::Callback | Way::Replay => {
-                record.is_due |= record.task.is_some() && !record.has_ended()
+                record.is_due |= record.task.is_some() && !record.has_ended();
             }
         }
     }
