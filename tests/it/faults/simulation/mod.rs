@@ -10,6 +10,7 @@
 //! not be believed; `model` knows what should be, `kept` what of each record, and `quarantine` what of what could not be applied; `run`
 //! joins them, and `judge` judges; `steps`, `stray`, `deliveries`, `reconciler`, `evolink` and `mishap` are what happens.
 
+mod batches;
 mod belief;
 mod deliveries;
 mod evolink;

@@ -1,5 +1,7 @@
 //! Callbacks that are not as they should be, and what an operator does with those that went to quarantine.
 
+use evolink_receiver::domain::ids::SubmissionId;
+
 use super::deliveries::{Message, Said};
 use super::run::{Checked, Run};
 use super::statement::{About, Form, Statement};
@@ -11,6 +13,10 @@ impl Run<'_> {
         let Some(id) = self.any_submission() else {
             return Ok(());
         };
+        if self.random.u8(..4) == 0 {
+            self.contradict();
+            return Ok(());
+        }
         let own = match self.evolink.of(id) {
             Some(work) => self.evolink.tell(work),
             None => Statement {
@@ -70,6 +76,28 @@ impl Run<'_> {
         }
         self.call_back(about, Said::Statement(said));
         Ok(())
+    }
+
+    /// Of a task that has ended somebody says that it ended otherwise, perhaps twice.
+    fn contradict(&mut self) {
+        let records = self.look.content.records.iter();
+        let ended = records.filter(|record| record.has_ended() && record.origin != "standing");
+        let ended: Vec<SubmissionId> = ended
+            .map(|record| record.submission.parse().unwrap())
+            .collect();
+        if ended.is_empty() {
+            return;
+        }
+        let id = ended[self.random.usize(..ended.len())];
+        let Some(work) = self.evolink.of(id) else {
+            return;
+        };
+        let truth = self.evolink.tell(work);
+        let said = self.forge(truth);
+        self.lie_about(id, &said.task);
+        for _ in 0..self.random.u8(1..=2) {
+            self.call_back(About::Submission(id), Said::Statement(said.clone()));
+        }
     }
 
     /// An outcome that somebody with the callback URL made up.
