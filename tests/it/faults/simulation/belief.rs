@@ -50,7 +50,7 @@ impl Run<'_> {
         (!is_plain || !is_listed).then_some("an odd callback ended a task")
     }
 
-    /// With `always`: whatever callbacks said, a task ends as it ended at EvoLink, or as an operator replayed.
+    /// With `always`: whatever callbacks said, a task ends as it ended at EvoLink.
     fn broken_certainty(&self, record: &Kept) -> Option<&'static str> {
         if !record.has_ended() {
             return None;

@@ -59,13 +59,13 @@ impl Kept {
         }
     }
 
-    /// Whether an outcome is only claimed. A callback is; EvoLink's own answers and what an operator replays are not.
-    fn is_doubted(&self, way: Way, said: &Statement, confirm: Confirm) -> bool {
+    /// Whether an outcome is only claimed. A callback's is, also if an operator replays it; EvoLink's own answers are not.
+    fn is_doubted(&self, first: Way, said: &Statement, confirm: Confirm) -> bool {
         let mut results = said.results.iter();
         let is_odd = !self.is_vouched
             || !said.is_documented()
             || results.any(|url| !url.starts_with(LISTED));
-        way == Way::Callback
+        first == Way::Callback
             && match confirm {
                 Confirm::Never => false,
                 Confirm::Suspicious => is_odd,
@@ -73,13 +73,20 @@ impl Kept {
             }
     }
 
-    pub fn see(&mut self, way: Way, said: &Statement, confirm: Confirm, now: i64) -> Verdict {
+    pub fn see(
+        &mut self,
+        way: Way,
+        first: Way,
+        said: &Statement,
+        confirm: Confirm,
+        now: i64,
+    ) -> Verdict {
         let number = i64::try_from(self.observations.len()).unwrap();
         if self.task.is_none() {
             self.task = Some(said.task.clone());
             self.is_due = true;
         }
-        self.is_vouched |= matches!(way, Way::Submit | Way::Poll);
+        self.is_vouched |= matches!(first, Way::Submit | Way::Poll);
         if way == Way::Poll {
             if self.has_ended() {
                 // EvoLink has said what it says.
@@ -91,7 +98,7 @@ impl Kept {
             self.empty_polls = if is_empty { self.empty_polls + 1 } else { 0 };
         }
         if self.is_outcome(said) {
-            if self.has_ended() || !self.is_doubted(way, said, confirm) {
+            if self.has_ended() || !self.is_doubted(first, said, confirm) {
                 return self.end(way, said, number);
             }
             self.claim = Some((said.status.to_owned(), now));

@@ -46,7 +46,7 @@ const ALL: &str = "
         FROM task WHERE seq > $1
     UNION ALL SELECT 2, id, concat(array(id, source, result, text(body))) FROM observation WHERE id >= ($1 + 1) * 1024
     UNION ALL SELECT 3, seq, concat(array(task_seq, type, observation)) FROM event WHERE seq > $2
-    UNION ALL SELECT 4, id, concat(array(id, subject, kind, text(body), repeats, replay_result)) FROM quarantine WHERE id > $3
+    UNION ALL SELECT 4, id, concat(array(id, subject, kind, source, text(body), repeats, replay_result)) FROM quarantine WHERE id > $3
     UNION ALL SELECT 5, 0, concat(array(name, submission_id)) FROM idempotency WHERE name >= $4 AND name < $5
     ORDER BY 1, 2";
 
@@ -123,12 +123,13 @@ impl Look {
                 self.numbered(seq).events.push((kind, observation));
             }
             4 => {
-                type Row = (i64, String, String, String, i64, Option<String>);
+                type Row = (i64, String, String, String, String, i64, Option<String>);
                 let row: Row = serde_json::from_str(row).unwrap();
-                let (id, subject, kind, body, repeats, replayed) = row;
+                let (id, subject, kind, way, body, repeats, replayed) = row;
                 let held = Held {
                     id,
                     kind,
+                    way,
                     repeats,
                     replayed,
                 };

@@ -34,7 +34,7 @@ pub struct Model {
     pub next_polls: BTreeMap<String, i64>,
     /// Body and time of each key.
     keys: BTreeMap<String, (u8, i64)>,
-    confirm: Confirm,
+    pub confirm: Confirm,
     /// What the conflicts of this batch do, which is done at its end.
     pub news: Vec<News>,
 }
@@ -70,7 +70,7 @@ impl Model {
             Call::Unreadable(about, way, body) => {
                 let own = self.of_about(*about);
                 self.suspect(own, *way);
-                self.content.keep(*about, "unreadable", body);
+                self.content.keep(*about, *way, "unreadable", body);
                 Receipt::Done
             }
             Call::SubmitUnknown(id) => {
@@ -208,13 +208,13 @@ impl Model {
     }
 
     fn hear(&mut self, about: About, way: Way, said: &Statement, now: i64) -> Receipt {
-        let receipt = self.listen(about, way, said, now);
+        let receipt = self.listen(about, way, way, said, now);
         match receipt {
-            Receipt::Mismatch => drop(self.content.keep(about, "mismatch", &said.body())),
+            Receipt::Mismatch => drop(self.content.keep(about, way, "mismatch", &said.body())),
             Receipt::Seen {
                 verdict: Verdict::Conflict,
                 ..
-            } if self.content.keep(about, "conflict", &said.body()) => {
+            } if self.content.keep(about, way, "conflict", &said.body()) => {
                 let asks = way == Way::Callback && self.confirm != Confirm::Never;
                 self.tell_of_conflict(said, asks.then_some(now));
             }
@@ -223,8 +223,15 @@ impl Model {
         receipt
     }
 
-    /// Without what it does to the quarantine.
-    pub fn listen(&mut self, about: About, way: Way, said: &Statement, now: i64) -> Receipt {
+    /// Without what it does to the quarantine. `first` is the way by which a replay came at first.
+    pub fn listen(
+        &mut self,
+        about: About,
+        way: Way,
+        first: Way,
+        said: &Statement,
+        now: i64,
+    ) -> Receipt {
         let mut records = self.content.records.iter();
         let holder = records.position(|record| record.task.as_ref() == Some(&said.task));
         let own = self.of_about(about);
@@ -244,7 +251,7 @@ impl Model {
         };
         let record = &mut self.content.records[at];
         let restored = is_new || record.state == "rejected";
-        let verdict = record.see(way, said, self.confirm, now);
+        let verdict = record.see(way, first, said, self.confirm, now);
         let name = verdict.as_str().to_owned();
         let observed = (way.name().to_owned(), name, said.body());
         record.observations.push(observed);

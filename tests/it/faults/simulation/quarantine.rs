@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use evolink_receiver::domain::confirmation::Confirm;
 use evolink_receiver::domain::task::Verdict;
 use evolink_receiver::store::entry::Receipt;
 
@@ -20,6 +21,8 @@ pub struct Held {
     /// Given by the store: 0 until it was seen there.
     pub id: i64,
     pub kind: String,
+    /// By which it came at first.
+    pub way: String,
     /// How often it came again.
     pub repeats: i64,
     /// What came of it when an operator replayed it last.
@@ -37,7 +40,7 @@ pub struct News {
 
 impl Content {
     /// Whether it is new there.
-    pub fn keep(&mut self, about: About, kind: &str, body: &str) -> bool {
+    pub fn keep(&mut self, about: About, way: Way, kind: &str, body: &str) -> bool {
         let subject = about.name();
         let kept = self.quarantine.keys();
         let of_subject = kept.filter(|(other, _)| *other == subject).count();
@@ -47,6 +50,7 @@ impl Content {
             None if of_subject < QUARANTINED_MAX => {
                 let held = Held {
                     kind: kind.to_owned(),
+                    way: way.name().to_owned(),
                     ..Held::default()
                 };
                 self.quarantine.insert(key, held);
@@ -105,15 +109,24 @@ impl Model {
                 restored: false,
             };
         }
-        let receipt = self.listen(about, Way::Replay, said, now);
+        // It is believed as it would have been then: EvoLink's own word, or a callback.
+        let ways = [Way::Submit, Way::Callback, Way::Poll];
+        let first = ways.into_iter().find(|way| way.name() == held.way);
+        let first = first.expect("it came by one of them");
+        let receipt = self.listen(about, Way::Replay, first, said, now);
         let result = match receipt {
             Receipt::Seen { verdict, .. } => verdict.as_str(),
             _ => "mismatch",
         };
         if result == "conflict" && held.kind != "conflict" && before != "conflict" {
+            let asks = first == Way::Callback && self.confirm != Confirm::Never;
             let (record, number) = self.last_of(&said.task);
             let event = ("task.conflict".to_owned(), Some(number));
             record.events.push(event);
+            if asks {
+                record.claim = Some((said.status.to_owned(), now));
+                record.is_due = true;
+            }
         }
         let held = self.content.quarantine.get_mut(&key).expect("it is there");
         held.replayed = Some(result.to_owned());

@@ -37,7 +37,7 @@ pub struct Run<'a> {
     pub submissions: Vec<(SubmissionId, Option<Key>)>,
     /// Those about which EvoLink, or somebody with their callback URL, said what is not true.
     pub lied_about: BTreeSet<SubmissionId>,
-    /// Tasks about which EvoLink itself said what is not true, or an operator replayed something.
+    /// Tasks about which EvoLink itself said what is not true.
     pub misled: BTreeSet<String>,
     /// What can be read of all that may be in quarantine, by subject and body.
     pub readable: BTreeMap<(String, String), (About, Statement)>,
@@ -143,10 +143,7 @@ impl<'a> Run<'a> {
             match call {
                 Call::PollGone(id) => *self.gone.entry(*id).or_default() += 1,
                 Call::GiveUp(id) => drop(self.given_up.insert(*id)),
-                Call::Replay(.., said) => {
-                    self.count("replays from quarantine");
-                    self.misled.insert(said.task.clone());
-                }
+                Call::Replay(..) => self.count("replays from quarantine"),
                 Call::Hear(about, _, said) => self.can_be_read(*about, said),
                 Call::PollPutOff(..) => self.count("polls put off"),
                 _ => {}
