@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use memchr::memmem;
 
 use super::callback_token::Subject;
 
@@ -21,7 +22,7 @@ const NAMES_BYTES_MAX: usize = 128;
 pub fn strike_out(body: Bytes) -> Bytes {
     let mut struck: Option<Vec<u8>> = None;
     let mut from = 0;
-    while let Some(at) = find(&body[from..]) {
+    while let Some(at) = memmem::find(&body[from..], BEFORE) {
         let after = from + at + BEFORE.len();
         from = after;
         if let Some(mac) = mac_after(&body, after) {
@@ -30,12 +31,6 @@ pub fn strike_out(body: Bytes) -> Bytes {
         }
     }
     struck.map_or(body, Bytes::from)
-}
-
-fn find(bytes: &[u8]) -> Option<usize> {
-    bytes
-        .windows(BEFORE.len())
-        .position(|window| window == BEFORE)
 }
 
 /// Where the MAC is of the token that begins with a slash at `at`.
