@@ -20,20 +20,25 @@ pub struct DueTask {
     /// Since when there is something to ask: the submit, or what was claimed since.
     pub asked_since: Timestamp,
     pub polls: u32,
+    /// It is open, or something is claimed of it. Else it is asked about once, for something suspicious.
+    pub is_waited_for: bool,
 }
 
 impl DueTask {
-    /// Whether it was asked about for long enough, by a process that has been `running` for so long.
+    /// Whether it was waited for and asked about for long enough, by a process that has been `running` for so long.
     pub fn has_had_its_time(&self, pace: &Pace, running: Duration, now: Timestamp) -> bool {
-        pace.is_long_ago(self.asked_since, now) && pace.has_asked_enough(self.polls, running)
+        self.is_waited_for
+            && pace.is_long_ago(self.asked_since, now)
+            && pace.has_asked_enough(self.polls, running)
     }
 }
 
-const DUE: &str = "SELECT seq, submission_id, task_id, submitted_at, claimed_at, polls FROM task
+const DUE: &str =
+    "SELECT seq, submission_id, task_id, state, submitted_at, claimed_at, polls FROM task
     WHERE next_poll_at <= $1 ORDER BY next_poll_at LIMIT $2";
 
 const DUE_BEYOND: &str =
-    "SELECT seq, submission_id, task_id, submitted_at, claimed_at, polls FROM task
+    "SELECT seq, submission_id, task_id, state, submitted_at, claimed_at, polls FROM task
     WHERE next_poll_at > $1 ORDER BY next_poll_at LIMIT $2";
 
 const UNANSWERED: &str = "SELECT seq, submission_id FROM task
@@ -117,6 +122,7 @@ struct DueRow {
     seq: i64,
     submission_id: String,
     task_id: String,
+    state: String,
     submitted_at: i64,
     claimed_at: Option<i64>,
     polls: i64,
@@ -131,7 +137,10 @@ impl TryFrom<DueRow> for DueTask {
             id: row.seq,
             column,
         };
+        let state = State::parse(&row.state).ok_or_else(|| corrupt("state"))?;
+        let is_open = matches!(state, State::Pending | State::Processing);
         Ok(Self {
+            is_waited_for: is_open || row.claimed_at.is_some(),
             submission_id: row
                 .submission_id
                 .parse()

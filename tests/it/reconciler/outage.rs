@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use tokio::time::sleep;
 
 use super::{
-    BY_POLL, SOME_TICKS, accepting, body, builder, polls, seconds, submitted, until_recorded,
+    BY_POLL, SOME_TICKS, accepting, body, builder, polls, seconds, submitted, token, until_recorded,
 };
 use crate::support::app::TestApp;
 use crate::support::raw_server::{End, RawServer, http};
@@ -134,6 +134,26 @@ async fn i15_without_any_answer_tasks_are_unresolved_in_the_end() {
         )
         .await;
     assert_eq!(due, 0);
+}
+
+#[tokio::test]
+async fn an_unresolved_task_that_goes_on_is_asked_about_once_there_is_an_answer() {
+    let (app, evolink, is_well) = failing(http(503, &[], "{}")).await;
+    suspended(&app, &evolink).await;
+    app.clock.advance(seconds(24 * 3600));
+    let unresolved = "SELECT count(*) FROM task WHERE state = 'unresolved'";
+    until_recorded(&app, unresolved, TASKS).await;
+    let task = app.get("/v1/tasks?limit=1").await.1["data"][0].clone();
+    let id = task["id"].as_str().unwrap();
+    let token = token(&app, &task);
+    let result = app.callback_result(&token, body(id, "processing")).await;
+    assert_eq!(result, "unchanged");
+    sleep(SOME_TICKS).await;
+    is_well.store(true, Ordering::Relaxed);
+    app.clock.advance(seconds(60));
+    app.task_when(id, |task| task["status"] == "completed")
+        .await;
+    assert_eq!(app.counter(BY_POLL), 1, "of the others nothing was heard");
 }
 
 #[tokio::test]
