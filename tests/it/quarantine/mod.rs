@@ -14,7 +14,7 @@ use reqwest::Method;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use crate::callbacks::Rows;
+use crate::callbacks::{Desk, Rows, Submit, completed};
 use crate::support::app::TestApp;
 use crate::support::database::{Bind, Database};
 
@@ -23,7 +23,13 @@ pub async fn put(database: &Database, subject: &str, body: &str) -> i64 {
     put_from("callback", database, subject, body).await
 }
 
-/// The same, of what came by way of `source`.
+/// The same, of the documented callback of a task that has completed.
+async fn put_completed(desk: &Desk, submit: &Submit) -> i64 {
+    let body = completed(&submit.task_id);
+    put(&desk.database, &submit.submission_id, &body).await
+}
+
+/// The same as `put`, of what came by way of `source`.
 pub async fn put_from(source: &str, database: &Database, subject: &str, body: &str) -> i64 {
     let (digest, bytes) = (hex(&Sha256::digest(body)), body.len());
     let blob = |hex: &str| database.either(format!("x'{hex}'"), format!("decode('{hex}', 'hex')"));

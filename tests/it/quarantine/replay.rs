@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{put, replay, totals, without_observations};
+use super::{put, put_completed, replay, totals, without_observations};
 use crate::callbacks::{Answer, Desk, body, completed};
 use crate::support::database::Bind;
 
@@ -11,12 +11,7 @@ async fn what_an_older_version_could_not_read_is_recorded_after_the_fix_and_told
 {
     let mut desk = Desk::open().await;
     let submit = desk.bound().await;
-    let id = put(
-        &desk.database,
-        &submit.submission_id,
-        &completed(&submit.task_id),
-    )
-    .await;
+    let id = put_completed(&desk, &submit).await;
     let (status, answer) = replay(&desk.app, id).await;
     assert_eq!(
         (status, &answer["result"]),
@@ -53,12 +48,7 @@ async fn what_an_older_version_could_not_read_is_recorded_after_the_fix_and_told
 async fn however_often_it_is_asked_for_at_once_an_entry_is_recorded_once() {
     let mut desk = Desk::open().await;
     let submit = desk.bound().await;
-    let id = put(
-        &desk.database,
-        &submit.submission_id,
-        &completed(&submit.task_id),
-    )
-    .await;
+    let id = put_completed(&desk, &submit).await;
     let before = desk.rows().await;
     let asked = (0..64).map(|_| replay(&desk.app, id));
     let answers = futures_util::future::join_all(asked).await;
@@ -85,12 +75,7 @@ async fn however_often_it_is_asked_for_at_once_an_entry_is_recorded_once() {
 async fn a_submit_of_unknown_outcome_is_resolved_by_a_replay() {
     let mut desk = Desk::open().await;
     let submit = desk.unbound().await;
-    let id = put(
-        &desk.database,
-        &submit.submission_id,
-        &completed(&submit.task_id),
-    )
-    .await;
+    let id = put_completed(&desk, &submit).await;
     assert_eq!(replay(&desk.app, id).await.1["result"], "recorded");
     assert_eq!(desk.state(&submit).await.0, "completed");
     let path = format!("/v1/tasks/{}/events", submit.task_id);
@@ -199,12 +184,7 @@ async fn a_body_that_still_cannot_be_read_is_refused_with_the_reason_and_nothing
 async fn the_mark_and_what_it_tells_of_are_written_together_or_not_at_all() {
     let mut desk = Desk::open().await;
     let submit = desk.bound().await;
-    let id = put(
-        &desk.database,
-        &submit.submission_id,
-        &completed(&submit.task_id),
-    )
-    .await;
+    let id = put_completed(&desk, &submit).await;
     let before = desk.rows().await;
     let intruder = desk.intruder().await;
     let refuse = intruder.either(

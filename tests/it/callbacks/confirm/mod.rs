@@ -12,7 +12,7 @@ use evolink_receiver::domain::callback_token::Subject;
 use evolink_receiver::domain::confirmation::Confirm;
 use evolink_receiver::domain::ids::SubmissionId;
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{body, completed, completed_with};
 use crate::support::app::{START, TestApp};
@@ -21,6 +21,9 @@ use crate::support::until::until;
 
 /// Two looks of the reconciler and some: enough for what must not happen to happen.
 const SOME_TICKS: Duration = Duration::from_millis(1300);
+
+/// Far above any time under test: reaching it means that it will never happen.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The least gap between two polls of a task.
 const POLL_GAP_MIN: Duration = Duration::from_secs(3);
@@ -200,7 +203,9 @@ async fn after_poll(app: &TestApp, oracle: &Oracle, id: &str, number: usize) -> 
     let database = app.database().await;
     let sql = "SELECT polls FROM task WHERE task_id = $1";
     let bind = [crate::support::database::Bind::Text(id)];
+    let deadline = Instant::now() + PATIENCE;
     while database.value::<i64>(sql, &bind).await < i64::try_from(number).unwrap() {
+        assert!(Instant::now() < deadline, "the poll was not recorded");
         sleep(Duration::from_millis(10)).await;
     }
     database.close().await;
