@@ -64,7 +64,7 @@ async fn an_old_conflict_beside_a_new_one_is_not_asked_about_again() {
         claim.map(|(state, _)| state)
     };
     assert_eq!(claim(&machine).await, None, "EvoLink has said it");
-    say(&mut machine, &[old.clone()]).await;
+    say(&mut machine, std::slice::from_ref(&old)).await;
     assert_eq!(claim(&machine).await, None, "it was asked about");
     let Call::Hear(about, way, said) = old.clone() else {
         unreachable!("it was heard");
