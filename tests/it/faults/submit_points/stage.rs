@@ -182,8 +182,10 @@ impl Stage {
 
     async fn is_in_line(&self) -> bool {
         if self.eye.is_postgres() {
-            let waiting = "SELECT count(*) FROM pg_stat_activity
-                WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            // Not `pg_stat_activity`: within a transaction, and this one holds the lock in one, it keeps to the sessions that
+            // there were at its first look.
+            let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
             return self.eye.value::<i64>(waiting, &[]).await > 0;
         }
         // SQLite sleeps between two looks at the lock, and nobody else in the program sleeps so.
