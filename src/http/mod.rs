@@ -33,6 +33,7 @@ mod query;
 mod recording;
 mod replaying;
 mod request_id;
+pub mod seats;
 mod sending;
 mod submission;
 mod submit;

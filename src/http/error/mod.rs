@@ -222,6 +222,19 @@ impl ApiError {
         error
     }
 
+    /// All that may be kept waiting at once are.
+    pub fn too_many_waiting() -> Self {
+        let message = "too many queries and streams are waiting, in all or of this API key; the same without waiting is answered";
+        let mut error = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_waiting",
+            "api_error",
+            message,
+        );
+        error.retry_after_seconds = Some(1);
+        error
+    }
+
     /// A fault of ours. Says nothing of what EvoLink was sent: that is not known.
     pub fn internal() -> Self {
         let message =
