@@ -5,9 +5,15 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Semaphore;
+
 use super::auth::Caller;
 use super::error::ApiError;
 use crate::metrics::Metrics;
+
+/// All who wait for one task are told at once, and all who began together end together. So many of them at a time ask the
+/// store: the others queue here, not before its few connections, where they would be in the way of everybody else.
+const LOOKS_AT_ONCE: usize = 4;
 
 /// All seats of the internal listener. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -18,6 +24,7 @@ struct Room {
     seats_max: usize,
     per_key_max: usize,
     taken: Mutex<Taken>,
+    looks: Semaphore,
     metrics: Metrics,
 }
 
@@ -43,6 +50,7 @@ impl Seats {
             seats_max,
             per_key_max: (seats_max / 2).max(1),
             taken: Mutex::default(),
+            looks: Semaphore::new(LOOKS_AT_ONCE),
             metrics,
         }))
     }
@@ -56,6 +64,14 @@ impl Seats {
             None => self.0.metrics.seat_refused(),
         }
         seat.ok_or_else(ApiError::too_many_waiting)
+    }
+}
+
+impl Seat {
+    /// Asks the store, in turn with others who wait.
+    pub async fn look<T>(&self, look: impl Future<Output = T>) -> T {
+        let _turn = self.room.looks.acquire().await;
+        look.await
     }
 }
 
