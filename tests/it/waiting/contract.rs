@@ -112,9 +112,12 @@ async fn a_submit_that_evolink_refuses_is_over() {
 #[tokio::test]
 async fn a_task_that_is_given_up_is_over() {
     let gone = RawServer::start_answering(
-        |request| match request.starts_with("POST ") {
-            true => http(200, &[], &body(ID, "pending")),
-            false => http(404, &[], "{}"),
+        |request| {
+            if request.starts_with("POST ") {
+                http(200, &[], &body(ID, "pending"))
+            } else {
+                http(404, &[], "{}")
+            }
         },
         End::Close,
     )
