@@ -1,7 +1,9 @@
 //! `?wait=` and `Prefer: wait=`: the answer that is held until a task is over, through real sockets, on the real `App`.
 
 mod contract;
+mod crowd;
 mod leaving;
+pub mod races;
 mod seats;
 mod submits;
 
