@@ -15,6 +15,7 @@ mod outage;
 mod recording;
 mod ring;
 mod sessions;
+mod waits;
 mod wake;
 
 use std::time::Duration;
