@@ -19,7 +19,7 @@ use super::writer::Writer;
 use super::{Store, StoreError, load, write};
 use crate::clock::Clock;
 use crate::domain::confirmation::Policy;
-use crate::domain::ids::TaskId;
+use crate::domain::ids::{SubmissionId, TaskId};
 use crate::metrics::Metrics;
 
 /// Entries that may wait. Whoever comes when it is full is told to come again, which EvoLink does.
@@ -169,6 +169,7 @@ impl RecorderWorker {
                     self.metrics.batch_recorded(entries.len(), began.elapsed());
                     self.count(&ledger, &receipts);
                     self.untold |= is_news(&ledger);
+                    self.store.tail().tell(without_event(&ledger));
                     return Ok(receipts);
                 }
                 Err(error) => {
@@ -278,6 +279,12 @@ impl RecorderWorker {
 /// Whether somebody may be waiting for what was recorded: an event, or a submit's end without one.
 const fn is_news(ledger: &Ledger) -> bool {
     !ledger.events.is_empty() || !ledger.submit_ends.is_empty()
+}
+
+/// Submits that ended: whoever waits for one finds no event of it.
+fn without_event(ledger: &Ledger) -> impl Iterator<Item = SubmissionId> {
+    let ended = ledger.submit_ends.iter();
+    ended.map(|(record, _)| ledger.records[*record].task.submission_id)
 }
 
 /// A caller that has gone away gets no answer, and what it brought is recorded all the same.

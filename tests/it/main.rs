@@ -16,6 +16,7 @@ mod config;
 mod demo;
 mod domain;
 mod durability;
+mod events;
 mod evolink;
 mod faults;
 mod internal;
