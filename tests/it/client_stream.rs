@@ -135,7 +135,6 @@ async fn what_is_no_stream_of_events_is_the_end() {
             78,
             "403",
         ),
-        (http(404, &[], "<html>"), 69, "not as an evolink-receiver"),
     ] {
         let server = scripted(vec![answer]).await;
         let ended = run_at(&server.url, &["events", "tail"], &[]).await;
