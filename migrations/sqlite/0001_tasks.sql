@@ -75,8 +75,8 @@ CREATE TABLE observation (
 ) STRICT;
 
 CREATE TABLE event (
-    -- AUTOINCREMENT: a number is never given twice, not even after the newest event was deleted.
-    seq              INTEGER PRIMARY KEY AUTOINCREMENT,
+    -- Numbered by the recorder, one after the other and without a gap: who has read up to one knows which is next.
+    seq              INTEGER PRIMARY KEY,
     task_seq         INTEGER NOT NULL,
     type             TEXT    NOT NULL,
     source           TEXT,
@@ -86,6 +86,13 @@ CREATE TABLE event (
 ) STRICT;
 
 CREATE INDEX event_of_task ON event (task_seq);
+
+-- The next number is that of the newest event and one: without it a number would be given twice.
+CREATE TRIGGER event_newest_stays BEFORE DELETE ON event
+WHEN OLD.seq = (SELECT max(seq) FROM event)
+BEGIN
+    SELECT RAISE(ABORT, 'the newest event stays');
+END;
 
 -- What could not be applied, with its bytes. The small columns come first: a list reads no more.
 CREATE TABLE quarantine (
