@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Level};
 use crate::domain::callback_token::KeyRing;
 use crate::domain::delivery::Holder;
+use crate::domain::egress::Rules;
 use crate::evolink::{EvolinkClient, RateLimits, USER_AGENT};
 use crate::exit::{CommandError, Exit};
 use crate::http::auth::Gate;
@@ -69,6 +70,7 @@ pub struct App {
     rate_limits: Arc<RateLimits>,
     key_ring: Arc<KeyRing>,
     metrics: Metrics,
+    egress_rules: Rules,
     tls: Option<Arc<TlsSource>>,
     public: TcpListener,
     internal: TcpListener,
@@ -121,6 +123,7 @@ impl App {
         store.look_at_space(min_free, &metrics, failed).await;
         let public = settings::bind("public.listen", config.public.listen)?;
         let internal = settings::bind("internal.listen", config.internal.listen)?;
+        let egress_rules = settings::egress_rules(&config, [&public, &internal]);
         let reload = Arc::new(Notify::new());
         Ok(Self {
             config,
@@ -132,6 +135,7 @@ impl App {
             rate_limits,
             key_ring,
             metrics,
+            egress_rules,
             tls,
             public,
             internal,
@@ -280,6 +284,7 @@ impl App {
             rate_limits: Arc::clone(&self.rate_limits),
             key_ring: Arc::clone(&self.key_ring),
             public: Arc::new(self.config.public.clone()),
+            egress_rules: self.egress_rules.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             submits: parts.calls.clone(),
