@@ -24,6 +24,7 @@ pub mod public;
 pub mod auth;
 mod credits;
 mod error;
+pub mod events;
 mod health;
 mod history;
 pub mod internal;
