@@ -1,5 +1,6 @@
 //! The log as it grows, for those who wait for news of it, read it page by page, or follow it as a stream.
 
+pub mod campaign;
 mod feed;
 pub mod news;
 mod reader;
