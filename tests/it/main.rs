@@ -16,6 +16,7 @@ mod config;
 mod demo;
 mod domain;
 mod durability;
+mod egress;
 mod evolink;
 mod faults;
 mod internal;
