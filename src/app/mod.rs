@@ -19,6 +19,7 @@ use crate::cli;
 use crate::clock::Clock;
 use crate::config::{Config, Level};
 use crate::domain::callback_token::KeyRing;
+use crate::domain::delivery::Holder;
 use crate::domain::egress::Rules;
 use crate::evolink::{EvolinkClient, RateLimits, USER_AGENT};
 use crate::exit::{CommandError, Exit};
@@ -27,6 +28,7 @@ use crate::http::body::BodyBudget;
 use crate::http::internal::{self, InternalState};
 use crate::http::listener;
 use crate::http::public::{self, PublicState};
+use crate::http::seats::Seats;
 use crate::http::tls::TlsSource;
 use crate::key_ring;
 use crate::metrics::Metrics;
@@ -113,7 +115,10 @@ impl App {
             settings::policy(&config),
             metrics.clone(),
         );
-        let recorder_worker = recorder_worker.with_bounds(settings::quarantine_bounds(&config));
+        let holder = Holder::new(clock.now());
+        let recorder_worker = recorder_worker
+            .with_bounds(settings::quarantine_bounds(&config))
+            .with_routes(settings::routes(&config, holder));
         let min_free = config.store.min_free.as_u64();
         let failed = recorder.failed();
         store.look_at_space(min_free, &metrics, failed).await;
@@ -289,6 +294,7 @@ impl App {
             evolink_timeout: self.config.evolink.timeout,
             allow_unknown_fields: self.config.evolink.allow_unknown_fields,
             body_budget: BodyBudget::new(INTERNAL_BODIES_BYTES_MAX),
+            seats: Seats::new(self.config.internal.max_connections, self.metrics.clone()),
         }
     }
 

@@ -5,6 +5,7 @@
 
 pub mod callback_token;
 pub mod confirmation;
+pub mod delivery;
 pub mod egress;
 pub mod event;
 pub mod generation;
@@ -15,6 +16,7 @@ pub mod network;
 pub mod observation;
 pub mod polling;
 mod results;
+pub mod routes;
 mod seen;
 mod state;
 mod status;

@@ -14,6 +14,7 @@ use crate::domain::egress::{
     AllowedHosts, Author, Class, HostPattern, PatternHost, Refused, Rules,
 };
 use crate::domain::network::Network;
+use crate::domain::routes::{COUNTED_TOGETHER, STANDING_MAX};
 
 const LOOPBACK: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -48,10 +49,17 @@ pub(super) fn forward(found: &mut Found, config: &Config) {
         }
     }
     networks(found, allow_networks);
+    let few = endpoints.len() <= STANDING_MAX;
+    let message = format!("must be at most {STANDING_MAX}");
+    found.error_unless(few, "forward.endpoints", message);
     let mut names = HashSet::new();
     for (n, endpoint) in endpoints.iter().enumerate() {
         let key = |field: &str| format!("forward.endpoints[{n}].{field}");
         unique_name(found, key("name"), &endpoint.name, &mut names);
+        let is_free = !COUNTED_TOGETHER.contains(&endpoint.name.as_str());
+        let message =
+            "must be another: what is no endpoint of the configuration is counted under it";
+        found.error_unless(is_free, key("name"), message);
         endpoint_url(found, &key("url"), endpoint, &rules);
         let message = "must name at least one of task.completed, task.failed, task.cancelled";
         found.error_unless(!endpoint.events.is_empty(), key("events"), message);
