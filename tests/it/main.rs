@@ -17,6 +17,7 @@ mod demo;
 mod domain;
 mod durability;
 mod egress;
+mod events;
 mod evolink;
 mod faults;
 mod internal;
