@@ -21,6 +21,8 @@ pub mod exit;
 pub mod key_ring;
 pub mod metrics;
 pub mod process;
+mod secret_file;
+pub mod signing_files;
 pub mod telemetry;
 pub mod untrusted;
 

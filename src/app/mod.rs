@@ -29,6 +29,7 @@ use crate::http::public::{self, PublicState};
 use crate::http::tls::TlsSource;
 use crate::key_ring;
 use crate::metrics::Metrics;
+use crate::signing_files::SigningFiles;
 use crate::store::recorder::{Recorder, RecorderWorker};
 use crate::store::{Store, StoreError};
 use crate::telemetry::CONFIGURATION;
@@ -67,6 +68,7 @@ pub struct App {
     evolink: Arc<EvolinkClient>,
     rate_limits: Arc<RateLimits>,
     key_ring: Arc<KeyRing>,
+    signing_files: Arc<SigningFiles>,
     metrics: Metrics,
     tls: Option<Arc<TlsSource>>,
     public: TcpListener,
@@ -91,6 +93,7 @@ impl App {
             warn!(target: CONFIGURATION, key, "{key}: {message}");
         }
         let key_ring = Arc::new(key_ring::load_or_create(&config.callback_tokens.key_file)?);
+        let signing_files = Arc::new(SigningFiles::open(&config.forward)?);
         let tls = settings::tls_source(&config)?;
         let evolink = Arc::new(EvolinkClient::new(
             config.evolink.base_url.clone(),
@@ -127,6 +130,7 @@ impl App {
             evolink,
             rate_limits,
             key_ring,
+            signing_files,
             metrics,
             tls,
             public,
@@ -247,6 +251,9 @@ impl App {
         let serving = listener::serve(self.internal, None, limits, internal, stop.clone(), drain);
         parts.run("the internal listener", &parts.listeners, stop, serving);
         parts.run("the reconciler", &parts.calls, stop, reconciler);
+        let watching = self.signing_files.watch(stop.clone());
+        let name = "the watch of signing secrets";
+        parts.run(name, &parts.workers, stop, watching);
         if let Some(tls) = self.tls {
             let watching = tls.watch(CERTIFICATE_INTERVAL, self.reload, stop.clone());
             parts.run("the certificate watch", &parts.workers, stop, watching);

@@ -14,6 +14,7 @@ pub mod observation;
 pub mod polling;
 mod results;
 mod seen;
+pub mod signing;
 mod state;
 mod status;
 pub mod task;

@@ -240,6 +240,7 @@ impl TestAppBuilder {
         config.evolink.api_key = Some(SecretString::from(EVOLINK_KEY));
         store.url().clone_into(&mut config.store.url);
         config.callback_tokens.key_file = folder.path().join("callback_tokens.key");
+        config.forward.secret_file = folder.path().join("forward.whsec");
         Self {
             folder: Arc::new(folder),
             store: Arc::new(store),
