@@ -5,6 +5,7 @@
 
 pub mod callback_token;
 pub mod confirmation;
+pub mod delivery;
 pub mod event;
 pub mod generation;
 pub mod ids;
@@ -13,6 +14,7 @@ mod members;
 pub mod observation;
 pub mod polling;
 mod results;
+pub mod routes;
 mod seen;
 pub mod signing;
 mod state;

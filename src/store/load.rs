@@ -108,7 +108,11 @@ async fn load_keys(
 
 fn submission_of(entry: &Entry) -> Option<SubmissionId> {
     match entry {
-        Entry::Intent(_) => None,
+        Entry::Intent(_)
+        | Entry::DeliveryClaimed { .. }
+        | Entry::DeliveryEnded { .. }
+        | Entry::DeliveryRetried { .. }
+        | Entry::DeliveriesRetried { .. } => None,
         Entry::Observed { subject, .. }
         | Entry::Unreadable { subject, .. }
         | Entry::FromQuarantine { subject, .. } => match subject {

@@ -23,6 +23,7 @@ mod script;
 mod writer;
 
 // What can be asked.
+pub mod deliveries;
 pub mod history;
 pub mod overdue;
 pub mod reads;

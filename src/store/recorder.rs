@@ -20,6 +20,7 @@ use super::{Store, StoreError, load, write};
 use crate::clock::Clock;
 use crate::domain::confirmation::Policy;
 use crate::domain::ids::TaskId;
+use crate::domain::routes::Routes;
 use crate::metrics::Metrics;
 
 /// Entries that may wait. Whoever comes when it is full is told to come again, which EvoLink does.
@@ -115,6 +116,13 @@ impl RecorderWorker {
     #[must_use]
     pub const fn with_bounds(mut self, bounds: Bounds) -> Self {
         self.bounds = bounds;
+        self
+    }
+
+    /// Where outcomes are delivered to; nowhere if nothing is said.
+    #[must_use]
+    pub fn with_routes(self, routes: Routes) -> Self {
+        let _ = routes;
         self
     }
 

@@ -1,5 +1,6 @@
 //! What each entry of a batch does to the ledger: the domain's rules, applied in turn.
 
+mod deliveries;
 mod observations;
 mod polls;
 mod submits;
@@ -42,6 +43,10 @@ impl Ledger {
                 ended,
             } => self.end_poll(*submission_id, *ended),
             Entry::GaveUp { submission_id } => self.give_up(*submission_id),
+            Entry::DeliveryClaimed { .. }
+            | Entry::DeliveryEnded { .. }
+            | Entry::DeliveryRetried { .. }
+            | Entry::DeliveriesRetried { .. } => self.not_yet(),
         }
     }
 }
