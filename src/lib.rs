@@ -13,6 +13,9 @@ pub mod evolink;
 
 pub mod workers;
 
+// How a task is shown to apps, by whatever way.
+mod task_object;
+
 pub mod app;
 
 pub mod clock;

@@ -36,5 +36,6 @@ mod request_id;
 mod sending;
 mod submission;
 mod submit;
-mod task_object;
 mod tasks;
+
+use crate::task_object;
