@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use tracing::{info, warn};
 
-use super::breaker::Heard;
+use crate::workers::breaker::Heard;
 use crate::domain::callback_token::Subject;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::observation::Source;
