@@ -19,6 +19,7 @@ use crate::cli;
 use crate::clock::Clock;
 use crate::config::{Config, Level};
 use crate::domain::callback_token::KeyRing;
+use crate::domain::delivery::Holder;
 use crate::evolink::{EvolinkClient, RateLimits, USER_AGENT};
 use crate::exit::{CommandError, Exit};
 use crate::http::auth::Gate;
@@ -114,7 +115,10 @@ impl App {
             settings::policy(&config),
             metrics.clone(),
         );
-        let recorder_worker = recorder_worker.with_bounds(settings::quarantine_bounds(&config));
+        let holder = Holder::new(clock.now());
+        let recorder_worker = recorder_worker
+            .with_bounds(settings::quarantine_bounds(&config))
+            .with_routes(settings::routes(&config, holder));
         let min_free = config.store.min_free.as_u64();
         let failed = recorder.failed();
         store.look_at_space(min_free, &metrics, failed).await;

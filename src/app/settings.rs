@@ -9,7 +9,9 @@ use tokio::net::{TcpListener, TcpSocket};
 use crate::clock::Clock;
 use crate::config::{Config, TlsMode};
 use crate::domain::confirmation::{Confirmation, ListedHosts, Policy};
+use crate::domain::delivery::{EndpointKey, Holder, LEASE};
 use crate::domain::polling::Pace;
+use crate::domain::routes::{Route, Routes};
 use crate::exit::{CommandError, Exit};
 use crate::http::limits::Limits;
 use crate::http::tls::TlsSource;
@@ -75,6 +77,23 @@ pub fn pace(config: &Config) -> Pace {
         first_poll_after: config.reconcile.first_poll_after,
         interval_min: config.reconcile.interval_min,
         give_up_after: config.reconcile.give_up_after,
+    }
+}
+
+/// Where outcomes are delivered to; what this process makes, `holder` sends.
+pub fn routes(config: &Config, holder: Holder) -> Routes {
+    let standing = config.forward.endpoints.iter().map(|endpoint| Route {
+        endpoint: EndpointKey::standing(&endpoint.name),
+        events: endpoint
+            .events
+            .iter()
+            .map(|event| event.event_type())
+            .collect(),
+    });
+    Routes {
+        standing: standing.collect(),
+        holder,
+        lease: LEASE,
     }
 }
 

@@ -4,6 +4,7 @@
 //! The counters balance at any scrape: callbacks received = recorded + unchanged + duplicate + conflict + quarantined +
 //! refused + aborted + those under way.
 
+mod deliveries;
 mod ends;
 mod series;
 
@@ -14,6 +15,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
+pub use self::deliveries::DeliveryEnd;
 pub use self::ends::{CallbackEnd, PollEnd, SubmitEnd};
 use self::series::{Counters, Name, OutcomeLabels, ReasonLabel, ResultLabel, StateLabel};
 use crate::clock;

@@ -7,6 +7,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::deliveries::{self, Deliveries};
+
 #[derive(Debug)]
 pub(super) struct Counters {
     pub(super) registry: Registry,
@@ -15,6 +17,7 @@ pub(super) struct Counters {
     pub(super) outcomes: Family<OutcomeLabels, Counter>,
     pub(super) restored: Counter,
     pub(super) quarantine: Quarantine,
+    pub(super) deliveries: Deliveries,
     pub(super) doubted: Family<ReasonLabel, Counter>,
     pub(super) submits: Family<ResultLabel, Counter>,
     pub(super) submit_retries: Counter,
@@ -83,6 +86,7 @@ impl Counters {
             outcomes: Family::default(),
             restored: Counter::default(),
             quarantine: Quarantine::default(),
+            deliveries: Deliveries::default(),
             doubted: Family::default(),
             submits: Family::default(),
             submit_retries: Counter::default(),
@@ -125,6 +129,7 @@ impl Counters {
             self.restored.clone(),
         );
         register_quarantine(registry, &self.quarantine);
+        deliveries::register(registry, &self.deliveries);
         registry.register(
             "outcomes_doubted",
             "Outcomes told by a callback that EvoLink is asked about before they are believed, by reason",

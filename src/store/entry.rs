@@ -85,6 +85,8 @@ pub struct Intent {
     pub client: Option<String>,
     /// The request as it goes to EvoLink, without the callback URL.
     pub request: Bytes,
+    /// The app's own address, where the outcome is delivered to.
+    pub callback_url: Option<String>,
     pub idempotency: Option<Idempotency>,
 }
 

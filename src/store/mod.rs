@@ -140,6 +140,11 @@ impl Store {
         }
     }
 
+    /// Whether other processes may have this store open, too.
+    const fn is_shared(&self) -> bool {
+        matches!(self.database, Database::Postgres(_))
+    }
+
     /// Waits for questions under way, then closes their connections and leaves a SQLite file with no log beside it. The
     /// recorder must have ended.
     pub async fn close(&self) {

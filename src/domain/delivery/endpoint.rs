@@ -15,8 +15,10 @@ impl EndpointKey {
         Self(name.into())
     }
 
-    pub fn of_url(url: &Url) -> Self {
-        Self(url.origin().ascii_serialization().into())
+    /// Where an app's own address lies.
+    pub fn of_address(url: &str) -> Self {
+        let origin = Url::parse(url).map(|url| url.origin().ascii_serialization());
+        Self(origin.unwrap_or_else(|_| url.to_owned()).into())
     }
 
     /// As it is stored, or asked for.

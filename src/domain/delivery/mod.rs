@@ -5,6 +5,8 @@
 
 mod endpoint;
 pub mod schedule;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +21,10 @@ use super::timestamp::Timestamp;
 pub const LEASE: Duration = Duration::from_secs(30);
 
 /// No lease is longer: one that ends later was taken by a clock that was far ahead, and does not count.
-const LEASE_MAX: Duration = Duration::from_mins(10);
+pub const LEASE_MAX: Duration = Duration::from_mins(10);
+
+/// What is kept of why an attempt failed.
+const ERROR_CHARS_MAX: usize = 200;
 
 /// The number of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,6 +111,130 @@ impl Holder {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+impl Delivery {
+    /// Whether `holder` may send it: nobody else has taken it. `shared`: there may be other processes; else a lease of
+    /// another holder is one of a process that is no more.
+    pub fn is_free_for(&self, holder: &Holder, now: Timestamp, shared: bool) -> bool {
+        let lease = self.lease.as_ref();
+        let is_anothers = lease.is_some_and(|lease| lease.holder != *holder && lease.counts(now));
+        !(shared && is_anothers)
+    }
+
+    /// Takes it for `holder`. `false` if it is not to be sent now, or not by this one.
+    pub fn claim(
+        &mut self,
+        holder: &Holder,
+        lease: Duration,
+        now: Timestamp,
+        shared: bool,
+    ) -> bool {
+        let is_due = schedule::is_due(self.due_at, now);
+        if self.state != DeliveryState::Pending || !is_due || !self.is_free_for(holder, now, shared)
+        {
+            return false;
+        }
+        self.lease = Some(Lease {
+            holder: holder.clone(),
+            until: now.after(lease.min(LEASE_MAX)),
+        });
+        true
+    }
+
+    /// The `attempt`th attempt, by `holder`, ended. `None` if it says nothing new: it was told of before, or somebody else
+    /// has taken the delivery since. But what was delivered is, whoever sent it.
+    pub fn end(
+        &mut self,
+        holder: &Holder,
+        attempt: u32,
+        end: &AttemptEnd,
+        jitter: f64,
+        now: Timestamp,
+    ) -> Option<DeliveryState> {
+        if let AttemptEnd::Delivered { status } = end {
+            if self.state == DeliveryState::Delivered {
+                return None;
+            }
+            self.attempts = self.attempts.max(attempt);
+            (self.last_status, self.last_error) = (Some(*status), None);
+            return Some(self.finish(DeliveryState::Delivered, now));
+        }
+        let is_holders = self
+            .lease
+            .as_ref()
+            .is_some_and(|lease| lease.holder == *holder);
+        if self.state != DeliveryState::Pending || !is_holders || attempt != self.attempts + 1 {
+            return None;
+        }
+        match end {
+            AttemptEnd::Delivered { .. } => None,
+            AttemptEnd::Failed {
+                status,
+                reason,
+                retry_after,
+            } => {
+                self.attempts = attempt;
+                (self.last_status, self.last_error) = (*status, Some(bounded(reason)));
+                let Some(gap) = schedule::gap(attempt, jitter, *retry_after) else {
+                    return Some(self.finish(DeliveryState::Dead, now));
+                };
+                (self.lease, self.due_at) = (None, now.after(gap));
+                Some(self.state)
+            }
+            AttemptEnd::Gone { status } => {
+                self.attempts = attempt;
+                let reason = "the endpoint wants nothing any more".to_owned();
+                (self.last_status, self.last_error) = (Some(*status), Some(reason));
+                Some(self.finish(DeliveryState::Dead, now))
+            }
+            AttemptEnd::Refused { reason } => {
+                self.last_error = Some(bounded(reason));
+                Some(self.finish(DeliveryState::Dead, now))
+            }
+            AttemptEnd::Disabled => {
+                self.last_error = Some("the endpoint is disabled".to_owned());
+                Some(self.finish(DeliveryState::Dead, now))
+            }
+        }
+    }
+
+    /// An operator wants it to be sent now: a dead one with all its attempts before it. `false` if it was delivered.
+    pub fn retry(&mut self, now: Timestamp) -> bool {
+        match self.state {
+            DeliveryState::Delivered => return false,
+            // Whoever sends it just now goes on.
+            DeliveryState::Pending => self.due_at = now,
+            DeliveryState::Dead => {
+                (self.state, self.attempts, self.due_at) = (DeliveryState::Pending, 0, now);
+                self.ended_at = None;
+            }
+        }
+        true
+    }
+
+    fn finish(&mut self, state: DeliveryState, now: Timestamp) -> DeliveryState {
+        (self.state, self.lease, self.ended_at) = (state, None, Some(now));
+        state
+    }
+}
+
+impl Lease {
+    pub fn counts(&self, now: Timestamp) -> bool {
+        self.until > now && self.until <= now.after(LEASE_MAX)
+    }
+}
+
+/// It is written for people, and may quote what somebody else sent.
+fn bounded(reason: &str) -> String {
+    let plain = |character: char| {
+        if character.is_control() {
+            ' '
+        } else {
+            character
+        }
+    };
+    reason.chars().take(ERROR_CHARS_MAX).map(plain).collect()
 }
 
 impl fmt::Display for DeliveryId {

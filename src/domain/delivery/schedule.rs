@@ -51,3 +51,63 @@ pub fn is_due(at: Timestamp, now: Timestamp) -> bool {
 pub fn horizon(now: Timestamp) -> Timestamp {
     now.after(GAPS[GAPS.len() - 1].mul_f64(SPREAD) + PLAN_GRACE)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_757_165_031_007);
+
+    #[test]
+    fn gaps_are_spread_evenly_from_nothing_to_twice_their_average() {
+        for (attempts, average) in (1..).zip(GAPS) {
+            let mut tenths = [0_u32; 10];
+            for step in 0..10_000 {
+                let gap = gap(attempts, f64::from(step) / 10_000.0, None).unwrap();
+                let tenth = gap.as_nanos() * 10 / (2 * average).as_nanos();
+                tenths[usize::try_from(tenth).unwrap()] += 1;
+            }
+            let even = tenths.iter().all(|tenth| (999..=1001).contains(tenth));
+            assert!(even, "after {attempts}: {tenths:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_gap_is_within_its_bounds_whatever_the_endpoint_wishes(
+            attempts in 0..20_u32, jitter in -1.0..2.0_f64, wish in proptest::option::of(any::<u64>()),
+        ) {
+            let wish = wish.map(Duration::from_millis);
+            let gap = gap(attempts, jitter, wish);
+            let Some(gap) = gap else {
+                prop_assert!(attempts == 0 || attempts >= ATTEMPTS_MAX);
+                return Ok(());
+            };
+            let least = if wish.is_some() { RETRY_AFTER_MIN } else { Duration::ZERO };
+            prop_assert!(gap >= least);
+            let average = GAPS[attempts as usize - 1];
+            prop_assert!(gap <= (2 * average).max(RETRY_AFTER_MAX));
+            if let Some(wish) = wish {
+                prop_assert!(gap >= wish.min(RETRY_AFTER_MAX));
+            }
+        }
+
+        /// Whatever the clock that planned was, and whatever it is now: a plan comes, and no sooner than it may.
+        #[test]
+        fn a_plan_survives_any_clock(
+            attempts in 1..ATTEMPTS_MAX, jitter in 0.0..1.0_f64, wish in proptest::option::of(any::<u32>()),
+            jump in -400_000_000_000_i64..400_000_000_000,
+        ) {
+            let gap = gap(attempts, jitter, wish.map(|wish| Duration::from_secs(wish.into()))).unwrap();
+            let due = NOW.after(gap);
+            prop_assert!(gap.is_zero() || !is_due(due, NOW));
+            prop_assert!(is_due(due, due));
+            // The clock jumps right after the plan was made. It is due now, or within the longest plan.
+            let then = Timestamp::from_millis(NOW.as_millis() + jump);
+            prop_assert!(is_due(due, then) || due <= horizon(then));
+            prop_assert!(is_due(due, then.after(horizon(then).since(then))));
+        }
+    }
+}
