@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Level};
 use crate::domain::callback_token::KeyRing;
 use crate::domain::delivery::Holder;
+use crate::egress::Egress;
 use crate::evolink::{EvolinkClient, RateLimits, USER_AGENT};
 use crate::exit::{CommandError, Exit};
 use crate::http::auth::Gate;
@@ -34,6 +35,7 @@ use crate::signing_files::SigningFiles;
 use crate::store::recorder::{Recorder, RecorderWorker};
 use crate::store::{Store, StoreError};
 use crate::telemetry::CONFIGURATION;
+use crate::workers::forwarder::{self, Forwarder};
 use crate::workers::reconciler::{self, Reconciler};
 use parts::{Parts, finish};
 use store_workers::StoreWorkers;
@@ -70,6 +72,10 @@ pub struct App {
     rate_limits: Arc<RateLimits>,
     key_ring: Arc<KeyRing>,
     signing_files: Arc<SigningFiles>,
+    egress: Egress,
+    /// As which this process takes deliveries.
+    holder: Holder,
+    attempts_at_once: usize,
     metrics: Metrics,
     tls: Option<Arc<TlsSource>>,
     public: TcpListener,
@@ -84,7 +90,7 @@ impl App {
     /// What is wrong, with the exit code for it.
     pub async fn build(config: Config, clock: Clock) -> Result<Self, CommandError> {
         config.validate()?;
-        let config = settings::within_descriptors(config);
+        let (config, attempts_at_once) = settings::within_descriptors(config);
         for finding in config
             .findings()
             .iter()
@@ -118,12 +124,14 @@ impl App {
         let holder = Holder::new(clock.now());
         let recorder_worker = recorder_worker
             .with_bounds(settings::quarantine_bounds(&config))
-            .with_routes(settings::routes(&config, holder));
+            .with_routes(settings::routes(&config, holder.clone()));
         let min_free = config.store.min_free.as_u64();
         let failed = recorder.failed();
         store.look_at_space(min_free, &metrics, failed).await;
         let public = settings::bind("public.listen", config.public.listen)?;
         let internal = settings::bind("internal.listen", config.internal.listen)?;
+        let listeners = [public.local_addr(), internal.local_addr()];
+        let egress = settings::egress(&config, listeners)?;
         let reload = Arc::new(Notify::new());
         Ok(Self {
             config,
@@ -135,6 +143,9 @@ impl App {
             rate_limits,
             key_ring,
             signing_files,
+            egress,
+            holder,
+            attempts_at_once,
             metrics,
             tls,
             public,
@@ -227,6 +238,7 @@ impl App {
         let gate = Gate::new(self.config.internal.api_keys.clone());
         let internal = internal::router(self.internal_state(parts), &gate);
         let reconciler = self.reconciler(parts).run();
+        let forwarder = self.forwarder(parts).run();
         let store = StoreWorkers {
             store: Arc::clone(&self.store),
             failed: self.recorder.failed().clone(),
@@ -255,6 +267,7 @@ impl App {
         let serving = listener::serve(self.internal, None, limits, internal, stop.clone(), drain);
         parts.run("the internal listener", &parts.listeners, stop, serving);
         parts.run("the reconciler", &parts.calls, stop, reconciler);
+        parts.run("the forwarder", &parts.calls, stop, forwarder);
         let watching = self.signing_files.watch(stop.clone());
         let name = "the watch of signing secrets";
         parts.run(name, &parts.workers, stop, watching);
@@ -308,6 +321,22 @@ impl App {
             metrics: self.metrics.clone(),
             pace: settings::pace(&self.config),
             evolink_timeout: self.config.evolink.timeout,
+            stop: parts.stopping.clone(),
+            giving_up: parts.giving_up.clone(),
+        })
+    }
+
+    fn forwarder(&self, parts: &Parts) -> Forwarder {
+        Forwarder::new(forwarder::Parts {
+            store: Arc::clone(&self.store),
+            recorder: self.recorder.clone(),
+            egress: self.egress.clone(),
+            signing_files: Arc::clone(&self.signing_files),
+            endpoints: settings::endpoints(&self.config),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            holder: self.holder.clone(),
+            at_once: self.attempts_at_once,
             stop: parts.stopping.clone(),
             giving_up: parts.giving_up.clone(),
         })

@@ -97,13 +97,7 @@ impl<Id: PartialEq> Breaker<Id> {
     }
 
     /// What came of the call about `id` for which `leave` was given.
-    pub fn hear(
-        &mut self,
-        heard: Heard,
-        id: Id,
-        leave: Leave,
-        now: Timestamp,
-    ) -> Option<Change> {
+    pub fn hear(&mut self, heard: Heard, id: Id, leave: Leave, now: Timestamp) -> Option<Change> {
         match heard {
             Heard::Answer => self.close(),
             Heard::Throttled(length) => {

@@ -197,13 +197,6 @@ fn forward(found: &mut Found, forward: &Forward) {
         let message = "must name at least one of task.completed, task.failed, task.cancelled";
         found.error_unless(!endpoint.events.is_empty(), key("events"), message);
     }
-    let no_effect = "has no effect yet: this version does not forward";
-    found.warn_if(!forward.allowed_hosts.is_empty(), key, no_effect);
-    found.warn_if(
-        !forward.endpoints.is_empty(),
-        "forward.endpoints",
-        no_effect,
-    );
 }
 
 fn host_patterns(found: &mut Found, key: &str, patterns: &[String], ports: Ports) {

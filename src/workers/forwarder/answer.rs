@@ -10,7 +10,6 @@ use tokio::time::timeout;
 use crate::domain::delivery::AttemptEnd;
 use crate::domain::timestamp::Timestamp;
 use crate::evolink::retry_after;
-use crate::metrics::AttemptResult;
 use crate::workers::breaker::Heard;
 
 /// Read of an answer, so that its connection can be used again; one that has more is closed.
@@ -62,17 +61,6 @@ pub const fn heard(end: &AttemptEnd) -> Option<Heard> {
     }
 }
 
-pub const fn result(end: &AttemptEnd) -> AttemptResult {
-    match end {
-        AttemptEnd::Delivered { .. } => AttemptResult::Delivered,
-        AttemptEnd::Failed { .. } => AttemptResult::Failed,
-        AttemptEnd::Gone { .. } => AttemptResult::Gone,
-        AttemptEnd::Refused { .. } => AttemptResult::Refused,
-        AttemptEnd::Disabled => AttemptResult::Disabled,
-        AttemptEnd::GivenBack => AttemptResult::GivenBack,
-    }
-}
-
 /// Reads what follows the head, within bounds. What it says is nobody's business.
 pub async fn read_rest(mut response: reqwest::Response) {
     let reading = async {
@@ -110,9 +98,16 @@ mod tests {
             assert_eq!(end_of(status, &[]), AttemptEnd::Delivered { status });
         }
         assert_eq!(end_of(410, &[]), AttemptEnd::Gone { status: 410 });
-        for status in [300, 301, 302, 304, 307, 308, 400, 401, 404, 408, 409, 429, 500, 503, 599] {
+        for status in [
+            300, 301, 302, 304, 307, 308, 400, 401, 404, 408, 409, 429, 500, 503, 599,
+        ] {
             let end = end_of(status, &[]);
-            let AttemptEnd::Failed { status: Some(code), retry_after: None, .. } = end else {
+            let AttemptEnd::Failed {
+                status: Some(code),
+                retry_after: None,
+                ..
+            } = end
+            else {
                 panic!("{status}: {end:?}");
             };
             assert_eq!(code, status);
@@ -120,7 +115,8 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_is_bounded_nonsense_is_none_and_a_date_is_measured_by_the_clock_that_made_it_or_ours() {
+    fn a_wish_is_bounded_nonsense_is_none_and_a_date_is_measured_by_the_clock_that_made_it_or_ours()
+    {
         let wish = |headers: &[(HeaderName, &'static str)]| match end_of(503, headers) {
             AttemptEnd::Failed { retry_after, .. } => retry_after.map(|wish| wish.as_secs()),
             end => panic!("{end:?}"),

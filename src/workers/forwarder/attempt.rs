@@ -8,7 +8,6 @@ use tracing::{debug, error, info, warn};
 
 use super::{Forwarder, answer};
 use crate::domain::delivery::{AttemptEnd, DeliveryId, DeliveryState, EndpointKey, LEASE};
-use crate::domain::timestamp::Timestamp;
 use crate::egress::NoAnswer;
 use crate::store::StoreError;
 use crate::store::deliveries::DueDelivery;
@@ -133,7 +132,6 @@ impl Forwarder {
             }
             AttemptEnd::Disabled | AttemptEnd::GivenBack => {}
         }
-        self.parts.metrics.attempt_ended(answer::result(end));
     }
 
     /// Tries until it is recorded, or nobody waits any more: else the delivery would be sent again at once, again and again,
@@ -150,7 +148,9 @@ impl Forwarder {
         loop {
             match self.parts.recorder.record(entry.clone()).await {
                 Ok(receipt) => {
-                    self.tell_receipt(due, receipt);
+                    if receipt == Receipt::Delivery(DeliveryState::Dead) {
+                        warn!(delivery.id = %due.id, endpoint = %due.endpoint, "a delivery is dead: it is not sent again unless an operator wants it");
+                    }
                     if was_disabled && receipt == Receipt::Stale {
                         self.disabled().remove(&due.endpoint);
                     }
@@ -162,15 +162,13 @@ impl Forwarder {
                 }
             }
             let giving_up = &self.parts.giving_up;
-            if giving_up.run_until_cancelled(sleep(RECORD_AGAIN)).await.is_none() {
+            if giving_up
+                .run_until_cancelled(sleep(RECORD_AGAIN))
+                .await
+                .is_none()
+            {
                 return;
             }
-        }
-    }
-
-    fn tell_receipt(&self, due: &DueDelivery, receipt: Receipt) {
-        if receipt == Receipt::Delivery(DeliveryState::Dead) {
-            warn!(delivery.id = %due.id, endpoint = %due.endpoint, "a delivery is dead: it is not sent again unless an operator wants it");
         }
     }
 }

@@ -21,7 +21,7 @@ const PAUSES: Pauses = Pauses {
 
 /// All endpoints that something is to be sent to.
 pub struct Lanes {
-    lanes: BTreeMap<EndpointKey, Lane>,
+    all: BTreeMap<EndpointKey, Lane>,
     under_way: usize,
     at_once: usize,
     /// Where the last attempt went, so that the next lane has its turn.
@@ -41,7 +41,7 @@ impl Lanes {
     /// `at_once`: attempts under way, all lanes together.
     pub fn new(at_once: usize) -> Self {
         Self {
-            lanes: BTreeMap::new(),
+            all: BTreeMap::new(),
             under_way: 0,
             at_once,
             turn: None,
@@ -51,14 +51,14 @@ impl Lanes {
     /// Whether something that is due for `endpoint` could be begun now. If not, it is looked for as soon as it could.
     pub fn has_room(&mut self, endpoint: &EndpointKey, now: Timestamp) -> bool {
         let at_once = self.at_once_each();
-        let lane = self.lanes.entry(endpoint.clone()).or_insert_with(Lane::new);
+        let lane = self.all.entry(endpoint.clone()).or_insert_with(Lane::new);
         lane.more = true;
         lane.may_begin(now, at_once)
     }
 
     /// What was found for `endpoint`, at most `limit` of it, takes the place of what was found before.
     pub fn fill(&mut self, endpoint: &EndpointKey, due: Vec<DueDelivery>, limit: usize) {
-        let Some(lane) = self.lanes.get_mut(endpoint) else {
+        let Some(lane) = self.all.get_mut(endpoint) else {
             return;
         };
         lane.more = due.len() >= limit;
@@ -76,11 +76,11 @@ impl Lanes {
             Some(turn) => (Bound::Excluded(turn.clone()), Bound::Unbounded),
             None => (Bound::Unbounded, Bound::Unbounded),
         };
-        let begin = |(endpoint, lane): (&EndpointKey, &mut Lane)| {
+        let try_lane = |(endpoint, lane): (&EndpointKey, &mut Lane)| {
             Some((endpoint.clone(), lane.begin(now, at_once)?))
         };
-        let first = self.lanes.range_mut(after).find_map(begin);
-        let (endpoint, begun) = first.or_else(|| self.lanes.iter_mut().find_map(begin))?;
+        let first = self.all.range_mut(after).find_map(try_lane);
+        let (endpoint, begun) = first.or_else(|| self.all.iter_mut().find_map(try_lane))?;
         self.turn = Some(endpoint);
         self.under_way += 1;
         Some(begun)
@@ -88,7 +88,7 @@ impl Lanes {
 
     pub fn end(&mut self, ended: &Ended, now: Timestamp) -> Option<Change> {
         self.under_way -= 1;
-        let lane = self.lanes.get_mut(&ended.endpoint)?;
+        let lane = self.all.get_mut(&ended.endpoint)?;
         lane.under_way.remove(&ended.id);
         match ended.heard {
             Some(heard) => lane.breaker.hear(heard, ended.id, ended.leave, now),
@@ -100,12 +100,13 @@ impl Lanes {
     }
 
     /// Those that have used up what was found for them, though there may be more.
-    pub fn to_be_refilled(&mut self, now: Timestamp) -> Vec<EndpointKey> {
+    pub fn used_up(&mut self, now: Timestamp) -> Vec<EndpointKey> {
         let at_once = self.at_once_each();
-        let empty = self.lanes.iter_mut().filter(|(_, lane)| {
-            lane.more && lane.found.is_empty() && lane.may_begin(now, at_once)
+        let empty = self.all.iter_mut().filter_map(|(endpoint, lane)| {
+            let is_empty = lane.more && lane.found.is_empty();
+            (is_empty && lane.may_begin(now, at_once)).then(|| endpoint.clone())
         });
-        empty.map(|(endpoint, _)| endpoint.clone()).collect()
+        empty.collect()
     }
 
     /// Forgets those for which nothing is pending.
@@ -113,7 +114,7 @@ impl Lanes {
         let is_kept = |endpoint: &EndpointKey, lane: &mut Lane| {
             has_work.contains(endpoint) || !lane.under_way.is_empty()
         };
-        self.lanes.retain(is_kept);
+        self.all.retain(is_kept);
     }
 
     /// Once half of all attempts are under way a lane gets one at a time: as many endpoints that never answer as that are

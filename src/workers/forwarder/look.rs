@@ -62,7 +62,7 @@ impl Forwarder {
     /// Looks on for lanes that have used up what was found for them.
     pub(super) async fn refill(&self, lanes: &mut Lanes) {
         let now = self.parts.clock.now();
-        let empty = lanes.to_be_refilled(now);
+        let empty = lanes.used_up(now);
         let filling = self.fill(lanes, empty, now);
         if let Some(Err(error)) = self.parts.stop.run_until_cancelled(filling).await {
             // The next look finds them.
@@ -94,7 +94,9 @@ impl Forwarder {
     ) -> Result<Vec<DueDelivery>, StoreError> {
         let (store, holder) = (&self.parts.store, &self.parts.holder);
         let limit = u32::try_from(DELIVERIES).unwrap_or(u32::MAX);
-        store.list_due_deliveries(endpoint, now, holder, limit).await
+        store
+            .list_due_deliveries(endpoint, now, holder, limit)
+            .await
     }
 
     async fn look_for_disabled(&self) -> Result<(), StoreError> {

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use url::Url;
@@ -148,7 +148,9 @@ impl Forwarder {
             Some(Change::Opened) => {
                 warn!(endpoint = %endpoint, "an endpoint takes nothing: it is tried with one delivery at a time, until it does");
             }
-            Some(Change::Closed) => info!(endpoint = %endpoint, "an endpoint takes deliveries again"),
+            Some(Change::Closed) => {
+                info!(endpoint = %endpoint, "an endpoint takes deliveries again");
+            }
             None => {}
         }
     }

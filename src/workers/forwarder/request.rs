@@ -26,7 +26,9 @@ impl Forwarder {
             return Err(AttemptEnd::Disabled);
         }
         let request = self.addressed(due)?;
-        let secrets = self.secrets(due).ok_or_else(|| refused("no secret to sign with"))?;
+        let secrets = self
+            .secrets(due)
+            .ok_or_else(|| refused("no secret to sign with"))?;
         let body = self.body(due).await?;
         // Its number in the log: the same in feed, stream and each attempt.
         let (id, now) = (due.event_seq.to_string(), self.parts.clock.now());
@@ -61,7 +63,12 @@ impl Forwarder {
     /// The task object, byte for byte as it is given to whoever asks for the task now.
     async fn body(&self, due: &DueDelivery) -> Result<String, AttemptEnd> {
         let name = TaskName::Submission(due.submission_id);
-        let view = self.parts.store.find_task(&name).await.map_err(|error| not_read(&error))?;
+        let view = self
+            .parts
+            .store
+            .find_task(&name)
+            .await
+            .map_err(|error| not_read(&error))?;
         let view = view.ok_or_else(|| refused("its task is no longer kept"))?;
         serde_json::to_string(&task_object::of_view(&view))
             .map_err(|_| refused("its task cannot be shown"))
