@@ -130,8 +130,8 @@ impl App {
         store.look_at_space(min_free, &metrics, failed).await;
         let public = settings::bind("public.listen", config.public.listen)?;
         let internal = settings::bind("internal.listen", config.internal.listen)?;
-        let listeners = [public.local_addr(), internal.local_addr()];
-        let egress = settings::egress(&config, listeners)?;
+        let egress_rules = settings::egress_rules(&config, [&public, &internal]);
+        let egress = Egress::new(egress_rules, USER_AGENT)?;
         let reload = Arc::new(Notify::new());
         Ok(Self {
             config,
@@ -300,6 +300,7 @@ impl App {
             rate_limits: Arc::clone(&self.rate_limits),
             key_ring: Arc::clone(&self.key_ring),
             public: Arc::new(self.config.public.clone()),
+            egress_rules: self.egress.rules().clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             submits: parts.calls.clone(),

@@ -1,7 +1,6 @@
 //! What the configuration comes to for each part.
 
 use std::collections::HashMap;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +12,10 @@ use crate::clock::Clock;
 use crate::config::{Config, TlsMode};
 use crate::domain::confirmation::{Confirmation, ListedHosts, Policy};
 use crate::domain::delivery::{EndpointKey, Holder, LEASE};
+use crate::domain::egress::Rules;
 use crate::domain::polling::Pace;
 use crate::domain::routes::{Route, Routes};
-use crate::egress::{self, Egress};
-use crate::evolink::USER_AGENT;
+use crate::egress;
 use crate::exit::{CommandError, Exit};
 use crate::http::limits::Limits;
 use crate::http::tls::TlsSource;
@@ -116,16 +115,6 @@ pub fn endpoints(config: &Config) -> HashMap<EndpointKey, Url> {
     places.collect()
 }
 
-/// What calls endpoints, but never our own `listeners`.
-pub fn egress(
-    config: &Config,
-    listeners: [io::Result<SocketAddr>; 2],
-) -> Result<Egress, CommandError> {
-    let listeners: Vec<SocketAddr> = listeners.into_iter().flatten().collect();
-    let rules = egress::rules(&config.forward, &listeners);
-    Ok(Egress::new(rules, USER_AGENT)?)
-}
-
 pub fn quarantine_bounds(config: &Config) -> Bounds {
     let quarantine = &config.quarantine;
     Bounds {
@@ -144,6 +133,13 @@ pub fn policy(config: &Config) -> Policy {
             hosts: ListedHosts::new(&config.archive.allowed_hosts),
         },
     }
+}
+
+/// By where we truly listen: a port may have been left to the system.
+pub fn egress_rules(config: &Config, listeners: [&TcpListener; 2]) -> Rules {
+    let listeners = listeners.map(|listener| listener.local_addr().ok());
+    let listeners: Vec<_> = listeners.into_iter().flatten().collect();
+    egress::rules(&config.forward, &listeners)
 }
 
 pub fn public_limits(config: &Config) -> Limits {

@@ -105,6 +105,10 @@ fn relations_in_lists_are_refused_by_the_entry_s_number() {
             "[forward]\nallowed_hosts = ['x.io:0']".into(),
             "forward.allowed_hosts[0]: \"x.io:0\" is not a host, *.domain, or either with :port",
         ),
+        (
+            "[forward]\nallowed_hosts = ['x.io', '1.2.3.256']".into(),
+            "forward.allowed_hosts[1]: \"1.2.3.256\" is not a host, *.domain, or either with :port",
+        ),
     ] {
         let minimal = MINIMAL.map(|(key, value)| (env_name(key), value));
         let env = minimal
