@@ -18,6 +18,7 @@ mod domain;
 mod durability;
 mod evolink;
 mod faults;
+mod forward;
 mod internal;
 mod listener;
 mod listener_caps;

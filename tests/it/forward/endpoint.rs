@@ -166,8 +166,7 @@ async fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<(
             }
             // Until the other side has had enough.
             Behaviour::Silence => {
-                stream.read(&mut [0; 64]).await?;
-                return Ok(());
+                return stream.read_to_end(&mut rest).await.map(|_| ());
             }
             Behaviour::Drip => {
                 for byte in "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".bytes() {
@@ -186,7 +185,10 @@ async fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<(
 }
 
 async fn flood(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", 10_u64 << 30);
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n",
+        10_u64 << 30
+    );
     stream.write_all(head.as_bytes()).await?;
     loop {
         stream.write_all(&[b'x'; 16 * 1024]).await?;

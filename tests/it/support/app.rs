@@ -255,6 +255,11 @@ impl TestAppBuilder {
         self
     }
 
+    /// Where all is that it keeps in files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// As the receiver will have it.
     pub const fn clock(&self) -> &Clock {
         &self.clock
