@@ -13,6 +13,7 @@ mod check;
 mod cli;
 mod client;
 mod config;
+mod deliveries;
 mod demo;
 mod domain;
 mod durability;
