@@ -4,7 +4,9 @@ use std::io::stdout;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use evolink_receiver::cli::{Cli, Command, KeysCommand, QuarantineCommand, TasksCommand};
+use evolink_receiver::cli::{
+    Cli, Command, DeliveriesCommand, KeysCommand, QuarantineCommand, TasksCommand,
+};
 use evolink_receiver::commands::{check, client, demo, keys, operate, serve};
 use evolink_receiver::exit::{CommandError, Exit};
 use evolink_receiver::telemetry::{self, LogTo};
@@ -52,6 +54,10 @@ fn run(command: Command) -> Result<(), CommandError> {
             QuarantineCommand::List(args) => wait(client::quarantine::list(&args, &mut out)),
             QuarantineCommand::Show(args) => wait(client::quarantine::show(&args, &mut out)),
             QuarantineCommand::Replay(args) => wait(client::quarantine::replay(&args, &mut out)),
+        },
+        Command::Deliveries { command } => match command {
+            DeliveriesCommand::List(args) => wait(client::deliveries::list(&args, &mut out)),
+            DeliveriesCommand::Retry(args) => wait(client::deliveries::retry(&args, &mut out)),
         },
     }
 }

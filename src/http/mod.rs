@@ -23,6 +23,7 @@ pub mod public;
 // What apps and operators reach.
 pub mod auth;
 mod credits;
+mod deliveries;
 mod error;
 mod health;
 mod history;
