@@ -17,6 +17,7 @@ mod readers;
 pub mod recording;
 mod ring;
 mod sessions;
+mod waits;
 mod wake;
 
 use std::time::Duration;
