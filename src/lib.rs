@@ -11,7 +11,12 @@ pub mod store;
 // How a task is asked of EvoLink, what happens when no callback comes, and who puts all of it together.
 pub mod evolink;
 
+pub mod egress;
+
 pub mod workers;
+
+// How a task is shown to apps, by whatever way.
+mod task_object;
 
 pub mod app;
 
@@ -21,6 +26,8 @@ pub mod exit;
 pub mod key_ring;
 pub mod metrics;
 pub mod process;
+mod secret_file;
+pub mod signing_files;
 pub mod telemetry;
 pub mod untrusted;
 

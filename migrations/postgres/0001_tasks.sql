@@ -11,6 +11,8 @@ CREATE TABLE task (
     client           TEXT,
     -- What was asked of EvoLink, without the callback URL.
     request          BYTEA,
+    -- The app's own address, where the outcome is delivered to.
+    callback_url     TEXT,
     state            TEXT    NOT NULL CHECK (state IN ('submitting', 'submit_unknown', 'rejected', 'pending',
                                  'processing', 'completed', 'failed', 'cancelled', 'unresolved')),
     progress         BIGINT  NOT NULL CHECK (progress BETWEEN 0 AND 100),
@@ -98,6 +100,74 @@ BEGIN
 END $$;
 
 CREATE TRIGGER event_newest_stays BEFORE DELETE ON event FOR EACH ROW EXECUTE FUNCTION event_newest_stays();
+
+-- One event owed to one endpoint.
+CREATE TABLE delivery (
+    -- event_seq * 1024 + n, n counting the deliveries of the event from 0: the rows of one event lie together, the newest
+    -- are last, and an outcome is owed to nobody twice.
+    id               BIGINT  PRIMARY KEY,
+    event_seq        BIGINT  NOT NULL,
+    task_seq         BIGINT  NOT NULL,
+    -- The name of a standing endpoint, or the origin (scheme://host:port) of the app's own address.
+    endpoint         TEXT    COLLATE "C" NOT NULL,
+    -- The app's own address. NULL for a standing endpoint, whose own is read when it is sent.
+    url              TEXT,
+    state            TEXT    NOT NULL CHECK (state IN ('pending', 'delivered', 'dead')),
+    -- Since it was made, or last made pending again.
+    attempts         BIGINT  NOT NULL CHECK (attempts >= 0),
+    due_at           BIGINT  NOT NULL,
+    -- The process that sends it, and until when it is alone with it.
+    holder           TEXT,
+    lease_until      BIGINT,
+    -- How the last attempt ended.
+    last_status      BIGINT  CHECK (last_status BETWEEN 100 AND 999),
+    last_error       TEXT,
+    made_at          BIGINT  NOT NULL,
+    ended_at         BIGINT,
+    CHECK (id / 1024 = event_seq),
+    CHECK ((state = 'pending') = (ended_at IS NULL)),
+    CHECK ((holder IS NULL) = (lease_until IS NULL)),
+    CHECK (holder IS NULL OR state = 'pending')
+);
+
+-- What is to be sent, by endpoint: no endpoint has to wait for another's.
+CREATE INDEX delivery_due ON delivery (endpoint, due_at) WHERE state = 'pending';
+-- Most are delivered, and those need no index to be found.
+CREATE INDEX delivery_open ON delivery (state, id) WHERE state <> 'delivered';
+CREATE INDEX delivery_dead ON delivery (endpoint, id) WHERE state = 'dead';
+
+CREATE FUNCTION delivery_delivered_never_changes() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'what was delivered never changes';
+END $$;
+
+CREATE TRIGGER delivery_delivered_never_changes BEFORE UPDATE ON delivery FOR EACH ROW
+WHEN (OLD.state = 'delivered')
+EXECUTE FUNCTION delivery_delivered_never_changes();
+
+CREATE FUNCTION delivery_dead_begins_anew() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'a dead delivery is pending only from the beginning';
+END $$;
+
+CREATE TRIGGER delivery_dead_begins_anew BEFORE UPDATE OF state ON delivery FOR EACH ROW
+WHEN (OLD.state = 'dead' AND NEW.state = 'pending' AND NEW.attempts <> 0)
+EXECUTE FUNCTION delivery_dead_begins_anew();
+
+CREATE FUNCTION delivery_is_of_its_event() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'a delivery stays that of its event and its endpoint';
+END $$;
+
+CREATE TRIGGER delivery_is_of_its_event BEFORE UPDATE OF id, event_seq, task_seq, endpoint, url, made_at ON delivery
+FOR EACH ROW EXECUTE FUNCTION delivery_is_of_its_event();
+
+-- Standing endpoints that want nothing any more, until an operator has something sent to them again.
+CREATE TABLE endpoint (
+    name             TEXT    COLLATE "C" PRIMARY KEY,
+    disabled_at      BIGINT  NOT NULL,
+    reason           TEXT    NOT NULL
+);
 
 -- What could not be applied, with its bytes. The small columns come first: a list reads no more.
 CREATE TABLE quarantine (

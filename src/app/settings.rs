@@ -1,15 +1,21 @@
 //! What the configuration comes to for each part.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
+use url::Url;
 
 use crate::clock::Clock;
 use crate::config::{Config, TlsMode};
 use crate::domain::confirmation::{Confirmation, ListedHosts, Policy};
+use crate::domain::delivery::{EndpointKey, Holder, LEASE};
+use crate::domain::egress::Rules;
 use crate::domain::polling::Pace;
+use crate::domain::routes::{Route, Routes};
+use crate::egress;
 use crate::exit::{CommandError, Exit};
 use crate::http::limits::Limits;
 use crate::http::tls::TlsSource;
@@ -58,16 +64,22 @@ pub fn tls_source(config: &Config) -> Result<Option<Arc<TlsSource>>, CommandErro
         .map_err(|error| CommandError::new(Exit::Config, format!("public.tls: {error}")))
 }
 
-/// Both listeners share the descriptors that the system grants; the public one comes first.
-pub fn within_descriptors(mut config: Config) -> Config {
-    let wanted = config.public.max_connections + config.internal.max_connections;
-    let granted = process::connections_granted(wanted);
+/// Attempts to deliver under way at once: each holds a connection and a task object.
+const ATTEMPTS_AT_ONCE: usize = 128;
+
+/// Both listeners and the forwarder share the descriptors that the system grants; the public listener comes first. Gives how
+/// many attempts to deliver may be under way.
+pub fn within_descriptors(mut config: Config) -> (Config, usize) {
+    let listeners = config.public.max_connections + config.internal.max_connections;
+    let granted = process::connections_granted(listeners + ATTEMPTS_AT_ONCE);
+    let attempts = ATTEMPTS_AT_ONCE.min((granted / 8).max(1));
+    let granted = granted.saturating_sub(attempts).max(1);
     config.public.max_connections = config.public.max_connections.min((granted * 2 / 3).max(1));
     config.internal.max_connections = config
         .internal
         .max_connections
         .min((granted - config.public.max_connections).max(1));
-    config
+    (config, attempts)
 }
 
 pub fn pace(config: &Config) -> Pace {
@@ -76,6 +88,31 @@ pub fn pace(config: &Config) -> Pace {
         interval_min: config.reconcile.interval_min,
         give_up_after: config.reconcile.give_up_after,
     }
+}
+
+/// Where outcomes are delivered to; what this process makes, `holder` sends.
+pub fn routes(config: &Config, holder: Holder) -> Routes {
+    let standing = config.forward.endpoints.iter().map(|endpoint| Route {
+        endpoint: EndpointKey::standing(&endpoint.name),
+        events: endpoint
+            .events
+            .iter()
+            .map(|event| event.event_type())
+            .collect(),
+    });
+    Routes {
+        standing: standing.collect(),
+        holder,
+        lease: LEASE,
+    }
+}
+
+/// Where the standing ones are.
+pub fn endpoints(config: &Config) -> HashMap<EndpointKey, Url> {
+    let endpoints = config.forward.endpoints.iter();
+    let places =
+        endpoints.map(|endpoint| (EndpointKey::standing(&endpoint.name), endpoint.url.clone()));
+    places.collect()
 }
 
 pub fn quarantine_bounds(config: &Config) -> Bounds {
@@ -96,6 +133,13 @@ pub fn policy(config: &Config) -> Policy {
             hosts: ListedHosts::new(&config.archive.allowed_hosts),
         },
     }
+}
+
+/// By where we truly listen: a port may have been left to the system.
+pub fn egress_rules(config: &Config, listeners: [&TcpListener; 2]) -> Rules {
+    let listeners = listeners.map(|listener| listener.local_addr().ok());
+    let listeners: Vec<_> = listeners.into_iter().flatten().collect();
+    egress::rules(&config.forward, &listeners)
 }
 
 pub fn public_limits(config: &Config) -> Limits {

@@ -29,6 +29,10 @@ impl StoreWorkers {
         parts.run("the teller of news", &parts.workers, stop, telling);
 
         let (store, stopping) = (Arc::clone(&self.store), stop.clone());
+        let reading = async move { store.fill_ring(stopping).await };
+        parts.run("the reader of the log", &parts.workers, stop, reading);
+
+        let (store, stopping) = (Arc::clone(&self.store), stop.clone());
         let failed = self.failed.clone();
         let checkpoints = async move { store.run_checkpoints(failed, stopping).await };
         parts.run("the checkpointer", &parts.workers, stop, checkpoints);
@@ -37,6 +41,11 @@ impl StoreWorkers {
         let failed = self.failed.clone();
         let marking = async move { store.keep_mark(failed, stopping).await };
         parts.run("the keeper of the mark", &parts.workers, stop, marking);
+
+        let (store, stopping) = (Arc::clone(&self.store), stop.clone());
+        let metrics = self.metrics.clone();
+        let counting = async move { store.count_deliveries_until(metrics, stopping).await };
+        parts.run("the count of deliveries", &parts.workers, stop, counting);
 
         let (store, stopping) = (self.store, stop.clone());
         let (min_free, metrics, failed) = (self.min_free, self.metrics, self.failed);

@@ -45,6 +45,11 @@ impl EventType {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
+    /// Whether it tells of an outcome.
+    pub const fn is_outcome(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+
     /// The event that tells of `state`; `None` for states that only the submitting app hears of.
     pub const fn of(state: State) -> Option<Self> {
         match state {

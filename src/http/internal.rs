@@ -18,11 +18,13 @@ use tracing::{Span, info, info_span, warn};
 use super::auth::{self, Gate};
 use super::body::BodyBudget;
 use super::error::ApiError;
+use super::events::PageTurns;
 use super::seats::Seats;
-use super::{credits, health, history, quarantine, request_id, submit, tasks};
+use super::{credits, deliveries, events, health, history, quarantine, request_id, submit, tasks};
 use crate::clock::Clock;
 use crate::config::{Public, Scope};
 use crate::domain::callback_token::KeyRing;
+use crate::domain::egress::Rules;
 use crate::evolink::{EvolinkClient, RateLimits};
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -38,6 +40,8 @@ pub struct InternalState {
     pub key_ring: Arc<KeyRing>,
     /// Knows what a callback URL looks like.
     pub public: Arc<Public>,
+    /// Where an app may have its outcome sent.
+    pub egress_rules: Rules,
     pub clock: Clock,
     pub metrics: Metrics,
     /// Submits run here, not in their request: a client that hangs up must not leave one half recorded.
@@ -52,6 +56,8 @@ pub struct InternalState {
     pub body_budget: BodyBudget,
     /// Whoever is kept waiting holds one of these: waiting queries and event streams.
     pub seats: Seats,
+    /// Readers of the stream of events take turns to catch up.
+    pub page_turns: PageTurns,
 }
 
 pub fn router(state: InternalState, gate: &Gate) -> Router {
@@ -63,12 +69,16 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
         .route("/v1/tasks", get(tasks::list))
         .route("/v1/tasks/{id}", get(tasks::show))
         .route("/v1/tasks/{id}/events", get(history::show))
+        .route("/v1/events", get(events::show))
         .route("/v1/credits", get(credits::show))
         .route_layer(needs(Scope::Read));
     let operators = Router::new()
         .route("/v1/quarantine", get(quarantine::list))
         .route("/v1/quarantine/{id}", get(quarantine::show))
         .route("/v1/quarantine/{id}/replay", post(quarantine::replay))
+        .route("/v1/deliveries", get(deliveries::list))
+        .route("/v1/deliveries/retry", post(deliveries::retry_all))
+        .route("/v1/deliveries/{id}/retry", post(deliveries::retry))
         .route_layer(needs(Scope::Admin));
     let open = Router::new()
         .route("/livez", get(health::live))

@@ -23,7 +23,9 @@ pub mod public;
 // What apps and operators reach.
 pub mod auth;
 mod credits;
+mod deliveries;
 mod error;
+pub mod events;
 mod health;
 mod history;
 pub mod internal;
@@ -38,6 +40,7 @@ pub mod seats;
 mod sending;
 mod submission;
 mod submit;
-mod task_object;
 mod tasks;
 mod waiting;
+
+use crate::task_object;

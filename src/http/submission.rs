@@ -105,6 +105,7 @@ impl Submission {
             submission_id,
             client: self.client.clone(),
             request: Bytes::from(request),
+            callback_url: self.generation.callback_url.clone(),
             idempotency: self.idempotency.clone(),
         };
         let recorded = state.recorder.record(Entry::Intent(intent)).await;

@@ -101,9 +101,9 @@ async fn judge(
     let (body, _share) = read(&parts.headers, body, &state.body_budget).await?;
     let wait = Wait::parse(parts.uri.query(), &parts.headers)?;
     let generation = Generation::parse(&body, state.allow_unknown_fields)?;
-    if generation.callback_url.is_some() {
-        let message = "`callback_url`: no host is allowed here; ask for the task instead";
-        return Err(ApiError::invalid("callback_url", message));
+    if let Some(callback_url) = &generation.callback_url {
+        let judged = state.egress_rules.judge_text(callback_url);
+        judged.map_err(|refused| ApiError::refused_callback_url(&refused))?;
     }
     let idempotency = idempotency_key(&parts.headers)?.map(|key| Idempotency {
         name: format!("{}/{key}", caller.name.as_deref().unwrap_or_default()),

@@ -86,7 +86,7 @@ pub(super) async fn find(
         .ok_or_else(ApiError::task_not_found)
 }
 
-fn parse_name(text: &str) -> Option<TaskName> {
+pub(super) fn parse_name(text: &str) -> Option<TaskName> {
     let submission = text.parse::<SubmissionId>().ok().map(TaskName::Submission);
     submission.or_else(|| TaskId::parse(text).map(TaskName::Task))
 }

@@ -4,6 +4,7 @@
 //! The counters balance at any scrape: callbacks received = recorded + unchanged + duplicate + conflict + quarantined +
 //! refused + aborted + those under way.
 
+mod deliveries;
 mod ends;
 mod series;
 
@@ -14,6 +15,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
+pub use self::deliveries::DeliveryEnd;
 pub use self::ends::{CallbackEnd, PollEnd, SubmitEnd};
 use self::series::{Counters, Name, OutcomeLabels, ReasonLabel, ResultLabel, StateLabel};
 use crate::clock;
@@ -118,6 +120,11 @@ impl Metrics {
 
     pub fn poll_ended(&self, end: PollEnd) {
         count(&self.0.polls, end.as_str());
+    }
+
+    /// From the outcome being recorded to its first attempt being answered 2xx.
+    pub fn delivered_after(&self, took: Duration) {
+        self.0.delivery_seconds.observe(took.as_secs_f64());
     }
 
     /// A transaction of the recorder was committed.

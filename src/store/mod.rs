@@ -23,6 +23,8 @@ mod script;
 mod writer;
 
 // What can be asked.
+pub mod deliveries;
+pub mod events;
 pub mod history;
 pub mod overdue;
 pub mod reads;
@@ -141,6 +143,11 @@ impl Store {
             Database::Sqlite(_) => None,
             Database::Postgres(_) => Some(postgres::BATCH_TIMEOUT),
         }
+    }
+
+    /// Whether other processes may have this store open, too.
+    const fn is_shared(&self) -> bool {
+        matches!(self.database, Database::Postgres(_))
     }
 
     /// Waits for questions under way, then closes their connections and leaves a SQLite file with no log beside it. The

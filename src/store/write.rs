@@ -1,6 +1,7 @@
 //! The second half of a batch: writes what a `Ledger` holds, each table once, and commits.
 
 use super::StoreError;
+use super::deliveries;
 use super::ledger::Ledger;
 use super::quarantine::{self, Bounds};
 use super::record::{CHANGED_COLUMN_COUNT, COLUMN_COUNT, OBSERVATIONS_PER_TASK, record_columns};
@@ -8,6 +9,7 @@ use super::rows::Rows;
 use super::script::Script;
 use super::writer::{Last, Writer};
 use crate::domain::observation::Source;
+use crate::domain::routes::Routes;
 
 static INSERT_TASKS: Rows<COLUMN_COUNT> = Rows::new(
     concat!("INSERT INTO task (", record_columns!(), ") SELECT * FROM"),
@@ -63,6 +65,7 @@ pub async fn write_and_commit(
     ledger: &mut Ledger,
     last: Last,
     bounds: &Bounds,
+    routes: &Routes,
 ) -> Result<(), StoreError> {
     let new = number_tasks(ledger, last.task);
     let quarantined = std::mem::take(&mut ledger.quarantined);
@@ -78,6 +81,8 @@ pub async fn write_and_commit(
     update_counts(&mut script, ledger, &new)?;
     insert_observations(&mut script, ledger)?;
     insert_events(&mut script, ledger, last.event)?;
+    deliveries::insert(&mut script, ledger, last.event, routes)?;
+    deliveries::write(&mut script, ledger)?;
     insert_submit_ends(&mut script, ledger)?;
     quarantine::mark(&mut script, ledger)?;
     write_keys(&mut script, ledger)?;
