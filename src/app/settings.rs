@@ -10,8 +10,10 @@ use crate::clock::Clock;
 use crate::config::{Config, TlsMode};
 use crate::domain::confirmation::{Confirmation, ListedHosts, Policy};
 use crate::domain::delivery::{EndpointKey, Holder, LEASE};
+use crate::domain::egress::Rules;
 use crate::domain::polling::Pace;
 use crate::domain::routes::{Route, Routes};
+use crate::egress;
 use crate::exit::{CommandError, Exit};
 use crate::http::limits::Limits;
 use crate::http::tls::TlsSource;
@@ -117,6 +119,13 @@ pub fn policy(config: &Config) -> Policy {
     }
 }
 
+/// By where we truly listen: a port may have been left to the system.
+pub fn egress_rules(config: &Config, listeners: [&TcpListener; 2]) -> Rules {
+    let listeners = listeners.map(|listener| listener.local_addr().ok());
+    let listeners: Vec<_> = listeners.into_iter().flatten().collect();
+    egress::rules(&config.forward, &listeners)
+}
+
 pub fn public_limits(config: &Config) -> Limits {
     let public = &config.public;
     Limits {
@@ -132,6 +141,8 @@ pub fn public_limits(config: &Config) -> Limits {
 pub fn internal_limits(config: &Config) -> Limits {
     Limits {
         connections_max: config.internal.max_connections,
+        // A single machine may run all apps; what one API key may hold is counted by itself.
+        connections_per_address_max: config.internal.max_connections,
         ..Limits::internal()
     }
 }

@@ -34,3 +34,4 @@ mod standing;
 mod support;
 mod tls;
 mod tls_reload;
+mod waiting;
