@@ -39,6 +39,7 @@ pub mod seats;
 mod sending;
 mod submission;
 mod submit;
-mod task_object;
 mod tasks;
 mod waiting;
+
+use crate::task_object;
