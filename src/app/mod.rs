@@ -28,6 +28,7 @@ use crate::http::body::BodyBudget;
 use crate::http::internal::{self, InternalState};
 use crate::http::listener;
 use crate::http::public::{self, PublicState};
+use crate::http::seats::Seats;
 use crate::http::tls::TlsSource;
 use crate::key_ring;
 use crate::metrics::Metrics;
@@ -309,6 +310,7 @@ impl App {
             evolink_timeout: self.config.evolink.timeout,
             allow_unknown_fields: self.config.evolink.allow_unknown_fields,
             body_budget: BodyBudget::new(INTERNAL_BODIES_BYTES_MAX),
+            seats: Seats::new(self.config.internal.max_connections, self.metrics.clone()),
         }
     }
 

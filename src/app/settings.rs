@@ -157,6 +157,8 @@ pub fn public_limits(config: &Config) -> Limits {
 pub fn internal_limits(config: &Config) -> Limits {
     Limits {
         connections_max: config.internal.max_connections,
+        // A single machine may run all apps; what one API key may hold is counted by itself.
+        connections_per_address_max: config.internal.max_connections,
         ..Limits::internal()
     }
 }

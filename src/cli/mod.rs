@@ -3,6 +3,7 @@
 //! `main.rs` parses it and dispatches. A wrong command line exits with 64 (clap's own 2 says less).
 
 mod deliveries;
+mod events;
 mod quarantine;
 mod tasks;
 
@@ -15,6 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 pub use self::deliveries::{DeliveriesCommand, DeliveriesListArgs, DeliveriesRetryArgs};
+pub use self::events::{EventsCommand, EventsTailArgs};
 pub use self::quarantine::{
     QuarantineCommand, QuarantineListArgs, QuarantineReplayArgs, QuarantineShowArgs,
 };
@@ -49,6 +51,11 @@ pub enum Command {
     Tasks {
         #[command(subcommand)]
         command: TasksCommand,
+    },
+    /// Follow the log of what happens to tasks.
+    Events {
+        #[command(subcommand)]
+        command: EventsCommand,
     },
     /// Look at callbacks that could not be applied, and apply them after a fix.
     Quarantine {

@@ -18,6 +18,7 @@ use tracing::{Span, info, info_span, warn};
 use super::auth::{self, Gate};
 use super::body::BodyBudget;
 use super::error::ApiError;
+use super::seats::Seats;
 use super::{credits, deliveries, health, history, quarantine, request_id, submit, tasks};
 use crate::clock::Clock;
 use crate::config::{Public, Scope};
@@ -52,6 +53,8 @@ pub struct InternalState {
     pub evolink_timeout: Duration,
     pub allow_unknown_fields: bool,
     pub body_budget: BodyBudget,
+    /// Whoever is kept waiting holds one of these: waiting queries and event streams.
+    pub seats: Seats,
 }
 
 pub fn router(state: InternalState, gate: &Gate) -> Router {

@@ -29,14 +29,17 @@ mod health;
 mod history;
 pub mod internal;
 mod passed_on;
+mod prefer;
 mod quarantine;
 mod query;
 mod recording;
 mod replaying;
 mod request_id;
+pub mod seats;
 mod sending;
 mod submission;
 mod submit;
 mod tasks;
+mod waiting;
 
 use crate::task_object;

@@ -97,6 +97,20 @@ impl Metrics {
         self.0.polls_suspended.set(i64::from(suspended));
     }
 
+    /// Somebody is kept waiting.
+    pub fn seat_taken(&self) {
+        self.0.seats_taken.inc();
+    }
+
+    pub fn seat_given_back(&self) {
+        self.0.seats_taken.dec();
+    }
+
+    /// Too many are kept waiting.
+    pub fn seat_refused(&self) {
+        self.0.seats_refused.inc();
+    }
+
     /// There are so many tasks in `state`.
     pub fn tasks_counted(&self, state: State, tasks: i64) {
         let state = Name(state.as_str());

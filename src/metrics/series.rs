@@ -23,6 +23,8 @@ pub(super) struct Counters {
     pub(super) submit_retries: Counter,
     pub(super) polls: Family<ResultLabel, Counter>,
     pub(super) polls_suspended: Gauge,
+    pub(super) seats_taken: Gauge,
+    pub(super) seats_refused: Counter,
     pub(super) tasks: Family<StateLabel, Gauge>,
     pub(super) delivery_seconds: Histogram,
     pub(super) batches: Counter,
@@ -98,6 +100,8 @@ impl Counters {
             submit_retries: Counter::default(),
             polls: Family::default(),
             polls_suspended: Gauge::default(),
+            seats_taken: Gauge::default(),
+            seats_refused: Counter::default(),
             tasks: Family::default(),
             delivery_seconds: Histogram::new(DELIVERY_SECONDS),
             batches: Counter::default(),
@@ -108,6 +112,7 @@ impl Counters {
         };
         counters.register_outcomes();
         counters.register_calls();
+        counters.register_seats();
         counters.register_inside();
         counters
     }
@@ -141,6 +146,21 @@ impl Counters {
             "outcomes_doubted",
             "Outcomes told by a callback that EvoLink is asked about before they are believed, by reason",
             self.doubted.clone(),
+        );
+    }
+
+    /// Who is kept waiting.
+    fn register_seats(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "seats_taken",
+            "Waiting queries and event streams now",
+            self.seats_taken.clone(),
+        );
+        registry.register(
+            "seats_refused",
+            "Waiting queries and event streams that were refused, since there were too many",
+            self.seats_refused.clone(),
         );
     }
 
