@@ -4,6 +4,7 @@
 mod dns;
 mod literals;
 mod names;
+mod receiver;
 mod redirects;
 mod traps;
 
