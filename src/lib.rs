@@ -11,6 +11,8 @@ pub mod store;
 // How a task is asked of EvoLink, what happens when no callback comes, and who puts all of it together.
 pub mod evolink;
 
+pub mod egress;
+
 pub mod workers;
 
 pub mod app;

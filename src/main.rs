@@ -4,7 +4,9 @@ use std::io::stdout;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use evolink_receiver::cli::{Cli, Command, KeysCommand, QuarantineCommand, TasksCommand};
+use evolink_receiver::cli::{
+    Cli, Command, EventsCommand, KeysCommand, QuarantineCommand, TasksCommand,
+};
 use evolink_receiver::commands::{check, client, demo, keys, operate, serve};
 use evolink_receiver::exit::{CommandError, Exit};
 use evolink_receiver::telemetry::{self, LogTo};
@@ -48,6 +50,9 @@ fn run(command: Command) -> Result<(), CommandError> {
             TasksCommand::Show(args) => wait(client::show(&args, &mut out)),
             TasksCommand::Watch(args) => wait(client::watch(&args, &mut out)),
         },
+        Command::Events {
+            command: EventsCommand::Tail(args),
+        } => wait(client::events::tail(&args, &mut out)),
         Command::Quarantine { command } => match command {
             QuarantineCommand::List(args) => wait(client::quarantine::list(&args, &mut out)),
             QuarantineCommand::Show(args) => wait(client::quarantine::show(&args, &mut out)),

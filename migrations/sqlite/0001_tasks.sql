@@ -14,6 +14,8 @@ CREATE TABLE task (
     client           TEXT,
     -- What was asked of EvoLink, without the callback URL.
     request          BLOB,
+    -- The app's own address, where the outcome is delivered to.
+    callback_url     TEXT,
     state            TEXT    NOT NULL CHECK (state = 'completed' OR state = 'submitting' OR state = 'pending'
                                  OR state = 'processing' OR state = 'failed' OR state = 'cancelled'
                                  OR state = 'submit_unknown' OR state = 'rejected' OR state = 'unresolved'),
@@ -75,8 +77,8 @@ CREATE TABLE observation (
 ) STRICT;
 
 CREATE TABLE event (
-    -- AUTOINCREMENT: a number is never given twice, not even after the newest event was deleted.
-    seq              INTEGER PRIMARY KEY AUTOINCREMENT,
+    -- Numbered by the recorder, one after the other and without a gap: who has read up to one knows which is next.
+    seq              INTEGER PRIMARY KEY,
     task_seq         INTEGER NOT NULL,
     type             TEXT    NOT NULL,
     source           TEXT,
@@ -86,6 +88,72 @@ CREATE TABLE event (
 ) STRICT;
 
 CREATE INDEX event_of_task ON event (task_seq);
+
+-- The next number is that of the newest event and one: without it a number would be given twice.
+CREATE TRIGGER event_newest_stays BEFORE DELETE ON event
+WHEN OLD.seq = (SELECT max(seq) FROM event)
+BEGIN
+    SELECT RAISE(ABORT, 'the newest event stays');
+END;
+
+-- One event owed to one endpoint.
+CREATE TABLE delivery (
+    -- event_seq * 1024 + n, n counting the deliveries of the event from 0: the rows of one event lie together, the newest
+    -- are last, and an outcome is owed to nobody twice.
+    id               INTEGER PRIMARY KEY,
+    event_seq        INTEGER NOT NULL,
+    task_seq         INTEGER NOT NULL,
+    -- The name of a standing endpoint, or the origin (scheme://host:port) of the app's own address.
+    endpoint         TEXT    NOT NULL,
+    -- The app's own address. NULL for a standing endpoint, whose own is read when it is sent.
+    url              TEXT,
+    state            TEXT    NOT NULL CHECK (state = 'pending' OR state = 'delivered' OR state = 'dead'),
+    -- Since it was made, or last made pending again.
+    attempts         INTEGER NOT NULL CHECK (attempts >= 0),
+    due_at           INTEGER NOT NULL,
+    -- The process that sends it, and until when it is alone with it.
+    holder           TEXT,
+    lease_until      INTEGER,
+    -- How the last attempt ended.
+    last_status      INTEGER CHECK (last_status BETWEEN 100 AND 999),
+    last_error       TEXT,
+    made_at          INTEGER NOT NULL,
+    ended_at         INTEGER,
+    CHECK (id / 1024 = event_seq),
+    CHECK ((state = 'pending') = (ended_at IS NULL)),
+    CHECK ((holder IS NULL) = (lease_until IS NULL)),
+    CHECK (holder IS NULL OR state = 'pending')
+) STRICT;
+
+-- What is to be sent, by endpoint: no endpoint has to wait for another's.
+CREATE INDEX delivery_due ON delivery (endpoint, due_at) WHERE state = 'pending';
+-- Most are delivered, and those need no index to be found.
+CREATE INDEX delivery_open ON delivery (state, id) WHERE state <> 'delivered';
+CREATE INDEX delivery_dead ON delivery (endpoint, id) WHERE state = 'dead';
+
+CREATE TRIGGER delivery_delivered_never_changes BEFORE UPDATE ON delivery
+WHEN OLD.state = 'delivered'
+BEGIN
+    SELECT RAISE(ABORT, 'what was delivered never changes');
+END;
+
+CREATE TRIGGER delivery_dead_begins_anew BEFORE UPDATE OF state ON delivery
+WHEN OLD.state = 'dead' AND NEW.state = 'pending' AND NEW.attempts <> 0
+BEGIN
+    SELECT RAISE(ABORT, 'a dead delivery is pending only from the beginning');
+END;
+
+CREATE TRIGGER delivery_is_of_its_event BEFORE UPDATE OF id, event_seq, task_seq, endpoint, url, made_at ON delivery
+BEGIN
+    SELECT RAISE(ABORT, 'a delivery stays that of its event and its endpoint');
+END;
+
+-- Standing endpoints that want nothing any more, until an operator has something sent to them again.
+CREATE TABLE endpoint (
+    name             TEXT    PRIMARY KEY,
+    disabled_at      INTEGER NOT NULL,
+    reason           TEXT    NOT NULL
+) STRICT;
 
 -- What could not be applied, with its bytes. The small columns come first: a list reads no more.
 CREATE TABLE quarantine (

@@ -19,6 +19,8 @@ use crate::cli;
 use crate::clock::Clock;
 use crate::config::{Config, Level};
 use crate::domain::callback_token::KeyRing;
+use crate::domain::delivery::Holder;
+use crate::domain::egress::Rules;
 use crate::evolink::{EvolinkClient, RateLimits, USER_AGENT};
 use crate::exit::{CommandError, Exit};
 use crate::http::auth::Gate;
@@ -26,6 +28,7 @@ use crate::http::body::BodyBudget;
 use crate::http::internal::{self, InternalState};
 use crate::http::listener;
 use crate::http::public::{self, PublicState};
+use crate::http::seats::Seats;
 use crate::http::tls::TlsSource;
 use crate::key_ring;
 use crate::metrics::Metrics;
@@ -68,6 +71,7 @@ pub struct App {
     rate_limits: Arc<RateLimits>,
     key_ring: Arc<KeyRing>,
     metrics: Metrics,
+    egress_rules: Rules,
     tls: Option<Arc<TlsSource>>,
     public: TcpListener,
     internal: TcpListener,
@@ -111,12 +115,16 @@ impl App {
             settings::policy(&config),
             metrics.clone(),
         );
-        let recorder_worker = recorder_worker.with_bounds(settings::quarantine_bounds(&config));
+        let holder = Holder::new(clock.now());
+        let recorder_worker = recorder_worker
+            .with_bounds(settings::quarantine_bounds(&config))
+            .with_routes(settings::routes(&config, holder));
         let min_free = config.store.min_free.as_u64();
         let failed = recorder.failed();
         store.look_at_space(min_free, &metrics, failed).await;
         let public = settings::bind("public.listen", config.public.listen)?;
         let internal = settings::bind("internal.listen", config.internal.listen)?;
+        let egress_rules = settings::egress_rules(&config, [&public, &internal]);
         let reload = Arc::new(Notify::new());
         Ok(Self {
             config,
@@ -128,6 +136,7 @@ impl App {
             rate_limits,
             key_ring,
             metrics,
+            egress_rules,
             tls,
             public,
             internal,
@@ -276,6 +285,7 @@ impl App {
             rate_limits: Arc::clone(&self.rate_limits),
             key_ring: Arc::clone(&self.key_ring),
             public: Arc::new(self.config.public.clone()),
+            egress_rules: self.egress_rules.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             submits: parts.calls.clone(),
@@ -284,6 +294,7 @@ impl App {
             evolink_timeout: self.config.evolink.timeout,
             allow_unknown_fields: self.config.evolink.allow_unknown_fields,
             body_budget: BodyBudget::new(INTERNAL_BODIES_BYTES_MAX),
+            seats: Seats::new(self.config.internal.max_connections, self.metrics.clone()),
         }
     }
 

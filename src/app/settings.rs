@@ -9,7 +9,11 @@ use tokio::net::{TcpListener, TcpSocket};
 use crate::clock::Clock;
 use crate::config::{Config, TlsMode};
 use crate::domain::confirmation::{Confirmation, ListedHosts, Policy};
+use crate::domain::delivery::{EndpointKey, Holder, LEASE};
+use crate::domain::egress::Rules;
 use crate::domain::polling::Pace;
+use crate::domain::routes::{Route, Routes};
+use crate::egress;
 use crate::exit::{CommandError, Exit};
 use crate::http::limits::Limits;
 use crate::http::tls::TlsSource;
@@ -78,6 +82,23 @@ pub fn pace(config: &Config) -> Pace {
     }
 }
 
+/// Where outcomes are delivered to; what this process makes, `holder` sends.
+pub fn routes(config: &Config, holder: Holder) -> Routes {
+    let standing = config.forward.endpoints.iter().map(|endpoint| Route {
+        endpoint: EndpointKey::standing(&endpoint.name),
+        events: endpoint
+            .events
+            .iter()
+            .map(|event| event.event_type())
+            .collect(),
+    });
+    Routes {
+        standing: standing.collect(),
+        holder,
+        lease: LEASE,
+    }
+}
+
 pub fn quarantine_bounds(config: &Config) -> Bounds {
     let quarantine = &config.quarantine;
     Bounds {
@@ -98,6 +119,13 @@ pub fn policy(config: &Config) -> Policy {
     }
 }
 
+/// By where we truly listen: a port may have been left to the system.
+pub fn egress_rules(config: &Config, listeners: [&TcpListener; 2]) -> Rules {
+    let listeners = listeners.map(|listener| listener.local_addr().ok());
+    let listeners: Vec<_> = listeners.into_iter().flatten().collect();
+    egress::rules(&config.forward, &listeners)
+}
+
 pub fn public_limits(config: &Config) -> Limits {
     let public = &config.public;
     Limits {
@@ -113,6 +141,8 @@ pub fn public_limits(config: &Config) -> Limits {
 pub fn internal_limits(config: &Config) -> Limits {
     Limits {
         connections_max: config.internal.max_connections,
+        // A single machine may run all apps; what one API key may hold is counted by itself.
+        connections_per_address_max: config.internal.max_connections,
         ..Limits::internal()
     }
 }

@@ -34,6 +34,11 @@ impl StoreWorkers {
         let marking = async move { store.keep_mark(failed, stopping).await };
         parts.run("the keeper of the mark", &parts.workers, stop, marking);
 
+        let (store, stopping) = (Arc::clone(&self.store), stop.clone());
+        let metrics = self.metrics.clone();
+        let counting = async move { store.count_deliveries_until(metrics, stopping).await };
+        parts.run("the count of deliveries", &parts.workers, stop, counting);
+
         let (store, stopping) = (self.store, stop.clone());
         let (min_free, metrics, failed) = (self.min_free, self.metrics, self.failed);
         let watching = async move { store.watch_space(min_free, metrics, failed, stopping).await };

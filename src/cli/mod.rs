@@ -2,6 +2,7 @@
 //!
 //! `main.rs` parses it and dispatches. A wrong command line exits with 64 (clap's own 2 says less).
 
+mod events;
 mod quarantine;
 mod tasks;
 
@@ -13,6 +14,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+pub use self::events::{EventsCommand, EventsTailArgs};
 pub use self::quarantine::{
     QuarantineCommand, QuarantineListArgs, QuarantineReplayArgs, QuarantineShowArgs,
 };
@@ -47,6 +49,11 @@ pub enum Command {
     Tasks {
         #[command(subcommand)]
         command: TasksCommand,
+    },
+    /// Follow the log of what happens to tasks.
+    Events {
+        #[command(subcommand)]
+        command: EventsCommand,
     },
     /// Look at callbacks that could not be applied, and apply them after a fix.
     Quarantine {

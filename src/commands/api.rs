@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use http::{HeaderName, StatusCode};
-use reqwest::{Client, RequestBuilder};
+use reqwest::{Client, RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
@@ -79,8 +79,13 @@ impl Api {
     }
 
     pub async fn task(&self, id: &str) -> Result<Value, CommandError> {
-        self.send(self.http.get(self.url(&["v1", "tasks", id])?))
-            .await
+        self.task_within(id, 0).await
+    }
+
+    /// The task once it is over, or after so many seconds; the service has it that more than 60 count as 60.
+    pub async fn task_within(&self, id: &str, seconds: u64) -> Result<Value, CommandError> {
+        let url = self.url(&["v1", "tasks", id])?;
+        self.send(self.http.get(waiting(url, seconds))).await
     }
 
     /// How a task came to be what it is: observations and events.
@@ -124,15 +129,37 @@ impl Api {
         &self,
         body: &Value,
         idempotency_key: Option<&str>,
+        wait_seconds: u64,
     ) -> Result<Value, CommandError> {
-        let mut request = self
-            .http
-            .post(self.url(&["v1", "images", "generations"])?)
-            .json(body);
+        let url = self.url(&["v1", "images", "generations"])?;
+        let mut request = self.http.post(waiting(url, wait_seconds)).json(body);
         if let Some(key) = idempotency_key {
             request = request.header(IDEMPOTENCY_KEY.clone(), key);
         }
         self.send(request).await
+    }
+
+    /// Asks for events; how they are to come is for the caller to say.
+    pub(super) fn get_events(
+        &self,
+        query: &[(&'static str, String)],
+    ) -> Result<RequestBuilder, CommandError> {
+        let mut url = self.url(&["v1", "events"])?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        Ok(self.http.get(url))
+    }
+
+    /// An answer whose body is yet to come.
+    pub(super) async fn open(&self, request: RequestBuilder) -> Result<Response, CommandError> {
+        let answer = self.begin(request).await?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let body = self.read(answer).await?;
+        Err(refused(status, &body).unwrap_or_else(|| self.not_ours(status)))
     }
 
     /// Segment by segment, so that an id with a slash or a question mark in it asks for nothing else.
@@ -159,14 +186,20 @@ impl Api {
     }
 
     /// Whatever the service answers, if it is JSON.
-    async fn ask(&self, mut request: RequestBuilder) -> Result<(StatusCode, Value), CommandError> {
+    async fn ask(&self, request: RequestBuilder) -> Result<(StatusCode, Value), CommandError> {
+        let answer = self.begin(request).await?;
+        Ok((answer.status(), self.read(answer).await?))
+    }
+
+    async fn begin(&self, mut request: RequestBuilder) -> Result<Response, CommandError> {
         if let Some(key) = &self.key {
             request = request.bearer_auth(key.expose_secret());
         }
-        let mut answer = request
-            .send()
-            .await
-            .map_err(|error| self.not_reached(error))?;
+        let answer = request.send().await;
+        answer.map_err(|error| self.not_reached(error))
+    }
+
+    async fn read(&self, mut answer: Response) -> Result<Value, CommandError> {
         let status = answer.status();
         let mut body = Vec::new();
         while let Some(chunk) = answer
@@ -179,8 +212,7 @@ impl Api {
             }
             body.extend_from_slice(&chunk);
         }
-        let body = serde_json::from_slice(&body);
-        Ok((status, body.map_err(|_| self.not_ours(status))?))
+        serde_json::from_slice(&body).map_err(|_| self.not_ours(status))
     }
 
     fn not_reached(&self, error: reqwest::Error) -> CommandError {
@@ -199,6 +231,14 @@ impl Api {
             format!("{base} answered {status}, and not as an evolink-receiver does"),
         )
     }
+}
+
+fn waiting(mut url: Url, seconds: u64) -> Url {
+    if seconds > 0 {
+        let seconds = seconds.to_string();
+        url.query_pairs_mut().append_pair("wait", &seconds);
+    }
+    url
 }
 
 /// The `data` of a page.

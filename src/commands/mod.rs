@@ -7,6 +7,7 @@ pub mod demo;
 pub mod keys;
 pub mod operate;
 pub mod serve;
+mod stream;
 pub mod table;
 
 use std::path::Path;

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::event::EventType;
+
 /// Defines an enum whose variants have one spelling each, with the conversions both ways.
 macro_rules! choice {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
@@ -84,5 +86,15 @@ choice! {
         Completed = "task.completed",
         Failed = "task.failed",
         Cancelled = "task.cancelled",
+    }
+}
+
+impl OutcomeEvent {
+    pub const fn event_type(self) -> EventType {
+        match self {
+            Self::Completed => EventType::Completed,
+            Self::Failed => EventType::Failed,
+            Self::Cancelled => EventType::Cancelled,
+        }
     }
 }

@@ -1,15 +1,15 @@
 //! What can be said of a host by its looks alone: whether it is internal, whether a pattern has the right form.
 
-use std::net::{IpAddr, Ipv6Addr};
-
 use url::{Host, Url};
+
+use crate::domain::egress::{self, Class, HostPattern};
 
 /// This machine: the only place where http is as good as https.
 pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Domain(name)) => egress::is_localhost(name),
         None => false,
     }
 }
@@ -17,37 +17,10 @@ pub(super) fn is_loopback(url: &Url) -> bool {
 /// An address that EvoLink refuses to call, as far as the text shows.
 pub(super) fn is_internal(url: &Url) -> bool {
     match url.host() {
-        Some(Host::Ipv4(address)) => is_internal_address(address.into()),
-        Some(Host::Ipv6(address)) => is_internal_address(address.into()),
-        Some(Host::Domain(name)) => {
-            let internal_suffixes = [".localhost", ".local", ".internal", ".lan", ".home.arpa"];
-            !name.trim_end_matches('.').contains('.')
-                || internal_suffixes
-                    .iter()
-                    .any(|suffix| name.ends_with(suffix))
-        }
+        Some(Host::Ipv4(address)) => Class::of(address.into()) != Class::Public,
+        Some(Host::Ipv6(address)) => Class::of(address.into()) != Class::Public,
+        Some(Host::Domain(name)) => egress::is_internal_name(name),
         None => false,
-    }
-}
-
-fn is_internal_address(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            let [first, second, ..] = address.octets();
-            address.is_loopback()
-                || address.is_private()
-                || address.is_link_local()
-                || address.is_unspecified()
-                || address.is_documentation()
-                || (first == 100 && (64..128).contains(&second))
-                || (first == 198 && (18..20).contains(&second))
-        }
-        IpAddr::V6(address) => {
-            address.is_loopback()
-                || address.is_unspecified()
-                || address.is_unique_local()
-                || address.is_unicast_link_local()
-        }
     }
 }
 
@@ -60,35 +33,8 @@ pub(super) enum Ports {
 
 /// `host`, `*.domain`, an address; with `Ports::Allowed` also `host:port`.
 pub(super) fn is_host_pattern(text: &str, ports: Ports) -> bool {
-    let host = match (split_port(text), ports) {
-        (Some((host, port)), Ports::Allowed) => {
-            if port.parse::<u16>().is_ok_and(|port| port != 0) {
-                host
-            } else {
-                return false;
-            }
-        }
-        (Some(_), Ports::Refused) => return false,
-        (None, _) => text,
-    };
-    let bracketed = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-    if let Some(address) = bracketed {
-        return address.parse::<Ipv6Addr>().is_ok();
-    }
-    let name = host.strip_prefix("*.").unwrap_or(host);
-    name.len() <= 253 && name.split('.').all(is_label)
-}
-
-/// A colon inside brackets belongs to an IPv6 address.
-fn split_port(text: &str) -> Option<(&str, &str)> {
-    let after_bracket = text.rfind(']').map_or(0, |at| at + 1);
-    let colon = text[after_bracket..].find(':')? + after_bracket;
-    Some((&text[..colon], &text[colon + 1..]))
-}
-
-fn is_label(label: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    (1..=63).contains(&label.len()) && label.bytes().all(is_plain)
+    HostPattern::parse(text)
+        .is_some_and(|pattern| ports == Ports::Allowed || pattern.port.is_none())
 }
 
 #[cfg(test)]

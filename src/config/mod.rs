@@ -28,7 +28,8 @@ pub use self::sections::{
     ApiKey, Archive, CallbackTokens, Callbacks, Endpoint, Evolink, Forward, Internal, Public,
     Quarantine, Reconcile, Retention, StoreConfig, Tls,
 };
-pub use self::units::{ByteSize, Network};
+pub use self::units::ByteSize;
+pub use crate::domain::network::Network;
 
 /// Everything that can be configured. The default is what `config.example.toml` shows.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -1,7 +1,6 @@
-//! Values with units: durations and sizes as text with a unit, networks as CIDR, URLs.
+//! Values with units: durations and sizes as text with a unit, URLs.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -131,70 +130,6 @@ pub(super) mod duration {
             .to_duration(SpanRelativeTo::days_are_24_hours())
             .map_err(|_| refuse())?;
         Duration::try_from(signed).map_err(|_| format!("{text:?} must not be negative"))
-    }
-}
-
-/// A range of addresses, written as CIDR: `"10.0.0.0/8"`, or one address alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Network {
-    address: IpAddr,
-    prefix_bits: u8,
-}
-
-impl Network {
-    /// An IPv4 address mapped into IPv6 counts as the IPv4 address that it is.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let differing = network.to_bits() ^ address.to_bits();
-                differing.leading_zeros() >= u32::from(self.prefix_bits)
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let differing = network.to_bits() ^ address.to_bits();
-                differing.leading_zeros() >= u32::from(self.prefix_bits)
-            }
-            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
-        }
-    }
-}
-
-impl FromStr for Network {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let refuse = || format!("{text:?} is not a network; write CIDR, as in \"10.0.0.0/8\"");
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| refuse())?;
-        let bits_max = if address.is_ipv4() { 32 } else { 128 };
-        let prefix_bits = match prefix {
-            Some(prefix) => prefix.parse().map_err(|_| refuse())?,
-            None => bits_max,
-        };
-        if prefix_bits > bits_max {
-            return Err(refuse());
-        }
-        Ok(Self {
-            address,
-            prefix_bits,
-        })
-    }
-}
-
-impl TryFrom<String> for Network {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Network> for String {
-    fn from(network: Network) -> Self {
-        format!("{}/{}", network.address, network.prefix_bits)
     }
 }
 

@@ -12,10 +12,12 @@ pub enum EventType {
     Cancelled,
     Conflict,
     Unresolved,
+    /// The results are kept here.
+    Archived,
 }
 
 impl EventType {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Submitted,
         Self::Processing,
         Self::Completed,
@@ -23,6 +25,7 @@ impl EventType {
         Self::Cancelled,
         Self::Conflict,
         Self::Unresolved,
+        Self::Archived,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -34,11 +37,17 @@ impl EventType {
             Self::Cancelled => "task.cancelled",
             Self::Conflict => "task.conflict",
             Self::Unresolved => "task.unresolved",
+            Self::Archived => "task.archived",
         }
     }
 
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+
+    /// Whether it tells of an outcome.
+    pub const fn is_outcome(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
 
     /// The event that tells of `state`; `None` for states that only the submitting app hears of.

@@ -5,14 +5,18 @@
 
 pub mod callback_token;
 pub mod confirmation;
+pub mod delivery;
+pub mod egress;
 pub mod event;
 pub mod generation;
 pub mod ids;
 pub mod json;
 mod members;
+pub mod network;
 pub mod observation;
 pub mod polling;
 mod results;
+pub mod routes;
 mod seen;
 mod state;
 mod status;

@@ -95,8 +95,7 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
         // Without a timer, hyper's timeouts do nothing.
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
-        // A client that closes its sending side after the request still wants the answer.
-        .half_close(true)
+        .half_close(limits.half_close)
         .max_headers(limits.head_lines_max)
         .max_header_size(limits.head_bytes_max)
         .max_buf_size(limits.head_bytes_max);

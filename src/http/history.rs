@@ -218,9 +218,9 @@ fn task_of_event(
     at: Timestamp,
 ) -> Fields {
     match (event_type, source, body) {
-        (EventType::Conflict | EventType::Unresolved, ..) | (_, None, _) | (_, _, None) => {
-            task_object::of_view(view)
-        }
+        (EventType::Conflict | EventType::Unresolved | EventType::Archived, ..)
+        | (_, None, _)
+        | (_, _, None) => task_object::of_view(view),
         (EventType::Submitted, Some(source), Some(body)) => {
             task_object::as_adopted_by(&view.record, body, source, at)
         }

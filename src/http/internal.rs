@@ -18,10 +18,12 @@ use tracing::{Span, info, info_span, warn};
 use super::auth::{self, Gate};
 use super::body::BodyBudget;
 use super::error::ApiError;
+use super::seats::Seats;
 use super::{credits, health, history, quarantine, request_id, submit, tasks};
 use crate::clock::Clock;
 use crate::config::{Public, Scope};
 use crate::domain::callback_token::KeyRing;
+use crate::domain::egress::Rules;
 use crate::evolink::{EvolinkClient, RateLimits};
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -37,6 +39,8 @@ pub struct InternalState {
     pub key_ring: Arc<KeyRing>,
     /// Knows what a callback URL looks like.
     pub public: Arc<Public>,
+    /// Where an app may have its outcome sent.
+    pub egress_rules: Rules,
     pub clock: Clock,
     pub metrics: Metrics,
     /// Submits run here, not in their request: a client that hangs up must not leave one half recorded.
@@ -49,6 +53,8 @@ pub struct InternalState {
     pub evolink_timeout: Duration,
     pub allow_unknown_fields: bool,
     pub body_budget: BodyBudget,
+    /// Whoever is kept waiting holds one of these: waiting queries and event streams.
+    pub seats: Seats,
 }
 
 pub fn router(state: InternalState, gate: &Gate) -> Router {

@@ -25,6 +25,9 @@ pub struct Limits {
     pub linger_timeout: Duration,
     /// The last of so many requests is answered with `Connection: close`.
     pub requests_per_connection_max: usize,
+    /// Whether a client may close its sending side after a request and still have the answer. Where it may not, one that
+    /// does so counts as gone, and what was being done for it is dropped at once. From here the two look the same.
+    pub half_close: bool,
     /// Request line and headers together, in bytes; more is a 431. At least 8 KiB, hyper's own minimum.
     pub head_bytes_max: usize,
     /// Header lines; more is a 431.
@@ -45,19 +48,22 @@ impl Limits {
             write_timeout: Duration::from_secs(10),
             linger_timeout: Duration::from_secs(1),
             requests_per_connection_max: 100,
+            half_close: true,
             head_bytes_max: 16 * 1024,
             head_lines_max: 100,
         }
     }
 
     /// For apps and operators: waiting queries (up to 60 s) and event streams have no deadline here, and a connection pool
-    /// may keep its connections for longer.
+    /// may keep its connections for longer. Who hangs up while it waits makes room at once; submits do not run in their
+    /// connection, and apps do not close half of it.
     pub fn internal() -> Self {
         Self {
             head_timeout: Duration::from_secs(15),
             request_timeout: None,
             write_timeout: Duration::from_secs(30),
             requests_per_connection_max: 10_000,
+            half_close: false,
             ..Self::public()
         }
     }

@@ -42,15 +42,19 @@ pub struct Submission {
 /// A submit that ended in an answer of EvoLink.
 #[derive(Debug)]
 pub enum Submitted {
-    Accepted {
-        task: Fields,
-        submission_id: SubmissionId,
-        replayed: bool,
-    },
+    Accepted(Accepted),
     Refused {
         answer: Answer,
         submission_id: SubmissionId,
     },
+}
+
+/// A submit that EvoLink accepted, now or when it came for the first time.
+#[derive(Debug)]
+pub struct Accepted {
+    pub task: Fields,
+    pub submission_id: SubmissionId,
+    pub replayed: bool,
 }
 
 impl Submission {
@@ -101,6 +105,7 @@ impl Submission {
             submission_id,
             client: self.client.clone(),
             request: Bytes::from(request),
+            callback_url: self.generation.callback_url.clone(),
             idempotency: self.idempotency.clone(),
         };
         let recorded = state.recorder.record(Entry::Intent(intent)).await;
@@ -253,11 +258,11 @@ pub(super) const fn accepted_as(
     task: Fields,
     replayed: bool,
 ) -> Submitted {
-    Submitted::Accepted {
+    Submitted::Accepted(Accepted {
         task,
         submission_id,
         replayed,
-    }
+    })
 }
 
 /// Whether the entry that failed so may be in the store all the same.

@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use super::auth::Caller;
@@ -14,7 +15,10 @@ use super::body::{BodyBudget, BodyError, BudgetShare, declared_length, is_identi
 use super::error::{ApiError, SUBMISSION_ID};
 use super::internal::InternalState;
 use super::passed_on::pass_on;
-use super::submission::{Submission, Submitted};
+use super::prefer::PREFERENCE_APPLIED;
+use super::submission::{Accepted, Submission, Submitted};
+use super::task_object;
+use super::waiting::{self, Wait};
 use crate::domain::generation::Generation;
 use crate::metrics::SubmitEnd;
 use crate::store::entry::Idempotency;
@@ -28,13 +32,16 @@ const BODY_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(10);
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 static IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
+/// The time that the app is willing to wait counts from here.
 pub async fn create(
     State(state): State<InternalState>,
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let submission = match judge(&state, caller, request).await {
-        Ok(submission) => submission,
+    let start = Instant::now();
+    let judged = Box::pin(judge(&state, &caller, request)).await;
+    let (submission, wait) = match judged {
+        Ok(judged) => judged,
         Err(error) => {
             state.metrics.submit_ended(SubmitEnd::Invalid);
             return Err(error);
@@ -45,37 +52,69 @@ pub async fn create(
         return Err(ApiError::store_nearly_full());
     }
     // To its end on a worker of its own: a client that hangs up must not leave a submit half recorded.
-    let submits = state.submits.clone();
-    let running = async move { submission.run(&state).await };
-    let running = submits.spawn(running.in_current_span());
+    let worker = state.clone();
+    let running = async move { submission.run(&worker).await };
+    let running = state.submits.spawn(running.in_current_span());
     // It panicked, and perhaps after EvoLink was called: nothing that invites another try under a new key.
     let submitted = running.await.map_err(|_| ApiError::internal())??;
-    Ok(answer(submitted))
+    match (submitted, wait.deadline(start)) {
+        (Submitted::Accepted(accepted), Some(deadline)) => {
+            let applied = wait.applied();
+            Ok(answer_in_time(&state, &caller, accepted, deadline, applied).await)
+        }
+        (submitted, _) => Ok(answer(submitted)),
+    }
+}
+
+/// The answer with the task once it is over, or the time is. A submit that was paid is answered with what there is, come
+/// what may: without waiting where too many do so already, and with EvoLink's first word where the store fails.
+async fn answer_in_time(
+    state: &InternalState,
+    caller: &Caller,
+    mut accepted: Accepted,
+    deadline: Instant,
+    applied: Option<HeaderValue>,
+) -> Response {
+    let Ok(seat) = state.seats.take(caller) else {
+        return answer(Submitted::Accepted(accepted));
+    };
+    let waiting = waiting::until_over(state, seat, accepted.submission_id, deadline);
+    if let Ok(Some(view)) = waiting.await {
+        accepted.task = task_object::of_view(&view);
+    }
+    let mut response = answer(Submitted::Accepted(accepted));
+    if let Some(applied) = applied {
+        let headers = response.headers_mut();
+        headers.insert(PREFERENCE_APPLIED.clone(), applied);
+    }
+    response
 }
 
 /// What is wrong with the request, in the order of rule B9; 401 and 403 were before.
 async fn judge(
     state: &InternalState,
-    caller: Caller,
+    caller: &Caller,
     request: Request,
-) -> Result<Submission, ApiError> {
+) -> Result<(Submission, Wait), ApiError> {
     let (parts, body) = request.into_parts();
     check_media_type(&parts.headers)?;
     let (body, _share) = read(&parts.headers, body, &state.body_budget).await?;
+    let wait = Wait::parse(parts.uri.query(), &parts.headers)?;
     let generation = Generation::parse(&body, state.allow_unknown_fields)?;
-    if generation.callback_url.is_some() {
-        let message = "`callback_url`: no host is allowed here; ask for the task instead";
-        return Err(ApiError::invalid("callback_url", message));
+    if let Some(callback_url) = &generation.callback_url {
+        let judged = state.egress_rules.judge_text(callback_url);
+        judged.map_err(|refused| ApiError::refused_callback_url(&refused))?;
     }
     let idempotency = idempotency_key(&parts.headers)?.map(|key| Idempotency {
         name: format!("{}/{key}", caller.name.as_deref().unwrap_or_default()),
         fingerprint: generation.fingerprint().to_bytes(),
     });
-    Ok(Submission {
+    let submission = Submission {
         generation,
-        client: caller.name,
+        client: caller.name.clone(),
         idempotency,
-    })
+    };
+    Ok((submission, wait))
 }
 
 async fn read(
@@ -149,11 +188,11 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
 
 fn answer(submitted: Submitted) -> Response {
     let (mut response, submission_id) = match submitted {
-        Submitted::Accepted {
+        Submitted::Accepted(Accepted {
             task,
             submission_id,
             replayed,
-        } => {
+        }) => {
             let mut response = (StatusCode::OK, Json(&task)).into_response();
             let location = format!(
                 "/v1/tasks/{}",

@@ -1,12 +1,18 @@
 //! Questions about tasks: one, and many.
 
-use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use http::HeaderMap;
 use serde::Serialize;
+use tokio::time::Instant;
 
+use super::auth::Caller;
 use super::error::ApiError;
 use super::internal::InternalState;
+use super::prefer::PREFERENCE_APPLIED;
+use super::waiting::{self, Wait};
 use super::{query, task_object};
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::json::Fields;
@@ -25,12 +31,33 @@ pub struct TaskPage {
     next: Option<SubmissionId>,
 }
 
+/// A task; with `wait`, once it is over or the time is.
 pub async fn show(
     State(state): State<InternalState>,
+    Extension(caller): Extension<Caller>,
     id: Result<Path<String>, PathRejection>,
-) -> Result<Json<Fields>, ApiError> {
-    let view = find(&state, id.ok()).await?;
-    Ok(Json(task_object::of_view(&view)))
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let wait = Wait::parse(query.as_deref(), &headers)?;
+    drop((query, headers));
+    let deadline = wait.deadline(Instant::now());
+    let mut view = find(&state, id.ok()).await?;
+    let task = &view.record.task;
+    if let Some(deadline) = deadline.filter(|_| !waiting::is_over(task.state)) {
+        let (seat, id) = (state.seats.take(&caller)?, task.submission_id);
+        // As long as it waits it holds neither the task nor who asks.
+        drop((view, caller));
+        let found = waiting::until_over(&state, seat, id, deadline).await?;
+        view = found.ok_or_else(ApiError::task_not_found)?;
+    }
+    let mut response = Json(task_object::of_view(&view)).into_response();
+    if let Some(applied) = wait.applied() {
+        response
+            .headers_mut()
+            .insert(PREFERENCE_APPLIED.clone(), applied);
+    }
+    Ok(response)
 }
 
 pub async fn list(

@@ -4,6 +4,7 @@
 //! The counters balance at any scrape: callbacks received = recorded + unchanged + duplicate + conflict + quarantined +
 //! refused + aborted + those under way.
 
+mod deliveries;
 mod ends;
 mod series;
 
@@ -14,6 +15,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
+pub use self::deliveries::DeliveryEnd;
 pub use self::ends::{CallbackEnd, PollEnd, SubmitEnd};
 use self::series::{Counters, Name, OutcomeLabels, ReasonLabel, ResultLabel, StateLabel};
 use crate::clock;
@@ -93,6 +95,20 @@ impl Metrics {
     /// Whether EvoLink fails as a whole, as far as polls tell.
     pub fn polls_suspended(&self, suspended: bool) {
         self.0.polls_suspended.set(i64::from(suspended));
+    }
+
+    /// Somebody is kept waiting.
+    pub fn seat_taken(&self) {
+        self.0.seats_taken.inc();
+    }
+
+    pub fn seat_given_back(&self) {
+        self.0.seats_taken.dec();
+    }
+
+    /// Too many are kept waiting.
+    pub fn seat_refused(&self) {
+        self.0.seats_refused.inc();
     }
 
     /// There are so many tasks in `state`.

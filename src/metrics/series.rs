@@ -7,6 +7,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::deliveries::{self, Deliveries};
+
 #[derive(Debug)]
 pub(super) struct Counters {
     pub(super) registry: Registry,
@@ -15,11 +17,14 @@ pub(super) struct Counters {
     pub(super) outcomes: Family<OutcomeLabels, Counter>,
     pub(super) restored: Counter,
     pub(super) quarantine: Quarantine,
+    pub(super) deliveries: Deliveries,
     pub(super) doubted: Family<ReasonLabel, Counter>,
     pub(super) submits: Family<ResultLabel, Counter>,
     pub(super) submit_retries: Counter,
     pub(super) polls: Family<ResultLabel, Counter>,
     pub(super) polls_suspended: Gauge,
+    pub(super) seats_taken: Gauge,
+    pub(super) seats_refused: Counter,
     pub(super) tasks: Family<StateLabel, Gauge>,
     pub(super) batches: Counter,
     pub(super) entries: Counter,
@@ -83,11 +88,14 @@ impl Counters {
             outcomes: Family::default(),
             restored: Counter::default(),
             quarantine: Quarantine::default(),
+            deliveries: Deliveries::default(),
             doubted: Family::default(),
             submits: Family::default(),
             submit_retries: Counter::default(),
             polls: Family::default(),
             polls_suspended: Gauge::default(),
+            seats_taken: Gauge::default(),
+            seats_refused: Counter::default(),
             tasks: Family::default(),
             batches: Counter::default(),
             entries: Counter::default(),
@@ -97,6 +105,7 @@ impl Counters {
         };
         counters.register_outcomes();
         counters.register_calls();
+        counters.register_seats();
         counters.register_inside();
         counters
     }
@@ -125,10 +134,26 @@ impl Counters {
             self.restored.clone(),
         );
         register_quarantine(registry, &self.quarantine);
+        deliveries::register(registry, &self.deliveries);
         registry.register(
             "outcomes_doubted",
             "Outcomes told by a callback that EvoLink is asked about before they are believed, by reason",
             self.doubted.clone(),
+        );
+    }
+
+    /// Who is kept waiting.
+    fn register_seats(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "seats_taken",
+            "Waiting queries and event streams now",
+            self.seats_taken.clone(),
+        );
+        registry.register(
+            "seats_refused",
+            "Waiting queries and event streams that were refused, since there were too many",
+            self.seats_refused.clone(),
         );
     }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::domain::callback_token::Subject;
+use crate::domain::delivery::{AttemptEnd, DeliveryId, DeliveryState, EndpointKey, Holder};
 use crate::domain::ids::SubmissionId;
 use crate::domain::observation::{Observation, Source};
 use crate::domain::task::Verdict;
@@ -53,6 +54,28 @@ pub enum Entry {
     },
     /// The task is older than we are willing to ask about.
     GaveUp { submission_id: SubmissionId },
+    /// A delivery that is due is about to be sent by `holder`, and by nobody else before `lease` is over.
+    DeliveryClaimed {
+        id: DeliveryId,
+        holder: Holder,
+        lease: Duration,
+    },
+    /// The `attempt`th attempt of a delivery, the first being 1, ended; or there is to be none. `jitter`: from 0 to 1, by
+    /// chance.
+    DeliveryEnded {
+        id: DeliveryId,
+        holder: Holder,
+        attempt: u32,
+        end: AttemptEnd,
+        jitter: f64,
+    },
+    /// An operator wants one delivery to be sent now.
+    DeliveryRetried { id: DeliveryId },
+    /// An operator wants at most `limit` dead deliveries to be sent after all, the oldest first: those to `endpoint`, or all.
+    DeliveriesRetried {
+        endpoint: Option<EndpointKey>,
+        limit: u32,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -62,6 +85,8 @@ pub struct Intent {
     pub client: Option<String>,
     /// The request as it goes to EvoLink, without the callback URL.
     pub request: Bytes,
+    /// The app's own address, where the outcome is delivered to.
+    pub callback_url: Option<String>,
     pub idempotency: Option<Idempotency>,
 }
 
@@ -134,8 +159,20 @@ pub enum Receipt {
     Gone,
     /// Of a refusal: a callback has told of the task before, so it was accepted all the same.
     Known,
-    /// Of a poll that begins: the task is not due, or another replica was quicker.
+    /// Of a poll or a delivery that begins: it is not due, or another replica was quicker.
     NotDue,
+    /// Of an attempt: what the delivery is now.
+    Delivery(DeliveryState),
+    /// Of an attempt: it was told of before, or the delivery is no longer its sender's.
+    Stale,
+    /// Of a delivery to be sent again: it was delivered.
+    Delivered,
+    /// Of all that are to be sent again.
+    Retried {
+        deliveries: u32,
+        /// There are dead ones left.
+        more: bool,
+    },
     /// Of everything else.
     Done,
 }

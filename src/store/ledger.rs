@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use http::HeaderMap;
 
+use super::deliveries::Deliveries;
 use super::entry::{Idempotency, SubmitEnd};
 use super::quarantine::{Kept, Kind, Replayable};
 use super::record::Record;
@@ -43,6 +44,7 @@ pub struct Ledger {
     /// What became of `quarantined`.
     pub kept: Kept,
     pub doubted: Vec<NewDoubt>,
+    pub deliveries: Deliveries,
 }
 
 /// An observation to be kept.
@@ -108,6 +110,7 @@ impl Ledger {
             replays: HashMap::new(),
             kept: Kept::default(),
             doubted: Vec::new(),
+            deliveries: Deliveries::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::StoreError;
+use super::deliveries;
 use super::entry::{Entry, Idempotency};
 use super::ledger::Ledger;
 use super::quarantine;
@@ -33,12 +34,13 @@ static LOAD_KEYS: Rows<2> = Rows::new(
     "CROSS JOIN idempotency WHERE idempotency.name = given.column1 AND idempotency.made_at > given.column2",
 );
 
-/// A ledger with every record that `entries` may concern.
+/// A ledger with every record that `entries` may concern. `shared`: other processes may have the store, too.
 pub async fn load(
     writer: &mut Writer,
     entries: &[&Entry],
     now: Timestamp,
     policy: Policy,
+    shared: bool,
 ) -> Result<Ledger, StoreError> {
     let mut ledger = Ledger::new(now, policy);
     let submissions: Vec<String> = entries
@@ -59,6 +61,7 @@ pub async fn load(
         .collect();
     load_keys(writer, &mut ledger, &keys).await?;
     ledger.replays = quarantine::load(writer, entries).await?;
+    ledger.deliveries = deliveries::load(writer, entries, shared).await?;
     Ok(ledger)
 }
 
@@ -108,7 +111,11 @@ async fn load_keys(
 
 fn submission_of(entry: &Entry) -> Option<SubmissionId> {
     match entry {
-        Entry::Intent(_) => None,
+        Entry::Intent(_)
+        | Entry::DeliveryClaimed { .. }
+        | Entry::DeliveryEnded { .. }
+        | Entry::DeliveryRetried { .. }
+        | Entry::DeliveriesRetried { .. } => None,
         Entry::Observed { subject, .. }
         | Entry::Unreadable { subject, .. }
         | Entry::FromQuarantine { subject, .. } => match subject {

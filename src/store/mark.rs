@@ -21,10 +21,9 @@ use super::files::{FILE_MODE, beside, folder_of, log_file, sync_folder};
 use super::sqlite::SqliteFile;
 use super::{Database, ReadPool, Store, StoreError, read_in_time};
 
-/// A number is never given twice: `task.seq` counts on from the newest task, which is therefore never deleted, and
-/// `event.seq` is remembered by SQLite.
-const NEWEST: &str = "SELECT coalesce((SELECT max(seq) FROM task), 0),
-    coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0)";
+/// A number is never given twice: both count on from the newest, which is therefore never deleted.
+const NEWEST: &str =
+    "SELECT coalesce((SELECT max(seq) FROM task), 0), coalesce((SELECT max(seq) FROM event), 0)";
 
 /// Between two marks, while something is written.
 pub const INTERVAL: Duration = Duration::from_secs(1);

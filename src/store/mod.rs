@@ -23,6 +23,7 @@ mod script;
 mod writer;
 
 // What can be asked.
+pub mod deliveries;
 pub mod history;
 pub mod overdue;
 pub mod reads;
@@ -137,6 +138,11 @@ impl Store {
             Database::Sqlite(_) => None,
             Database::Postgres(_) => Some(postgres::BATCH_TIMEOUT),
         }
+    }
+
+    /// Whether other processes may have this store open, too.
+    const fn is_shared(&self) -> bool {
+        matches!(self.database, Database::Postgres(_))
     }
 
     /// Waits for questions under way, then closes their connections and leaves a SQLite file with no log beside it. The

@@ -35,7 +35,7 @@ pub(super) const BATCH_TIMEOUT: Duration = Duration::from_secs(4);
 /// go on from what it saw before its turn.
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
     UPDATE recorder_turn SET taken = taken + 1 WHERE id = 1;
-    SELECT max(seq) FROM task";
+    SELECT (SELECT max(seq) FROM task), (SELECT max(seq) FROM event)";
 
 pub(super) const NOTIFY: &str = "NOTIFY evolink_receiver";
 

@@ -48,6 +48,8 @@ pub struct Record {
     pub client: Option<String>,
     /// What was asked of EvoLink, without the callback URL.
     pub request: Option<Bytes>,
+    /// The app's own address, where the outcome is delivered to.
+    pub callback_url: Option<String>,
     /// EvoLink's refusal of the submit, as it came.
     pub refusal: Option<Bytes>,
     /// How many observations are kept.
@@ -65,7 +67,7 @@ const _: () = assert!(OBSERVATIONS_PER_TASK == 1024);
 /// What is written and read of a record, in this order.
 macro_rules! record_columns {
     () => {
-        "seq, submission_id, task_id, origin, client, request, state, progress, source, results_digest, refusal, \
+        "seq, submission_id, task_id, origin, client, request, callback_url, state, progress, source, results_digest, refusal, \
          observations, shown, submitted_at, outcome_at, next_poll_at, polled_at, polls, empty_polls, missed_polls, \
          vouched_at, claimed, claimed_at"
     };
@@ -73,7 +75,7 @@ macro_rules! record_columns {
 pub(super) use record_columns;
 
 /// How many `record_columns` there are.
-pub const COLUMN_COUNT: usize = 23;
+pub const COLUMN_COUNT: usize = 24;
 
 /// How many of them may change after the record is made, and `seq`.
 pub const CHANGED_COLUMN_COUNT: usize = 18;
@@ -86,6 +88,7 @@ impl Record {
             origin,
             client,
             request: None,
+            callback_url: None,
             refusal: None,
             observations: 0,
             shown: None,
@@ -106,6 +109,7 @@ impl Record {
             self.origin.as_str().into(),
             self.client.as_deref().into(),
             self.request.as_deref().into(),
+            self.callback_url.as_deref().into(),
             task.state.as_str().into(),
             i64::from(task.progress).into(),
             task.source.map(Source::as_str).into(),
@@ -167,6 +171,7 @@ pub struct RecordRow {
     pub origin: String,
     pub client: Option<String>,
     pub request: Option<Vec<u8>>,
+    pub callback_url: Option<String>,
     pub state: String,
     pub progress: i64,
     pub source: Option<String>,
@@ -234,6 +239,7 @@ impl TryFrom<RecordRow> for Record {
             origin: Origin::parse(&row.origin).ok_or_else(corrupt("origin"))?,
             client: row.client,
             request: row.request.map(Bytes::from),
+            callback_url: row.callback_url,
             refusal: row.refusal.map(Bytes::from),
             observations: narrow(row.observations).ok_or_else(corrupt("observations"))?,
             shown: parse_all(row.shown, narrow).ok_or_else(corrupt("shown"))?,

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::deliveries::{Change, Deliveries};
 use super::entry::{Entry, Receipt};
 use super::ledger::{Ledger, NewDoubt};
 use super::quarantine::{Bounds, Reporter};
@@ -19,8 +20,10 @@ use super::writer::Writer;
 use super::{Store, StoreError, load, write};
 use crate::clock::Clock;
 use crate::domain::confirmation::Policy;
+use crate::domain::delivery::{Holder, LEASE};
 use crate::domain::ids::TaskId;
-use crate::metrics::Metrics;
+use crate::domain::routes::Routes;
+use crate::metrics::{DeliveryEnd, Metrics};
 
 /// Entries that may wait. Whoever comes when it is full is told to come again, which EvoLink does.
 const QUEUE_ENTRIES: usize = 4096;
@@ -51,6 +54,7 @@ pub struct RecorderWorker {
     policy: Policy,
     metrics: Metrics,
     bounds: Bounds,
+    routes: Routes,
     reporter: Reporter,
     queue: mpsc::Receiver<Job>,
     failed: CancellationToken,
@@ -73,8 +77,14 @@ impl Recorder {
             queue: sender,
             failed: failed.clone(),
         };
+        let routes = Routes {
+            standing: Vec::new(),
+            holder: Holder::new(clock.now()),
+            lease: LEASE,
+        };
         let worker = RecorderWorker {
             store,
+            routes,
             clock,
             reporter: Reporter::new(metrics.clone()),
             policy: policy.into(),
@@ -115,6 +125,13 @@ impl RecorderWorker {
     #[must_use]
     pub const fn with_bounds(mut self, bounds: Bounds) -> Self {
         self.bounds = bounds;
+        self
+    }
+
+    /// Where outcomes are delivered to; nowhere if nothing is said.
+    #[must_use]
+    pub fn with_routes(mut self, routes: Routes) -> Self {
+        self.routes = routes;
         self
     }
 
@@ -207,9 +224,10 @@ impl RecorderWorker {
         };
         let last = writer.begin().await?;
         let (now, policy) = (self.clock.now(), self.policy.clone());
-        let mut ledger = load::load(writer, entries, now, policy).await?;
+        let mut ledger = load::load(writer, entries, now, policy, self.store.is_shared()).await?;
         let receipts: Vec<Receipt> = entries.iter().map(|entry| ledger.apply(entry)).collect();
-        write::write_and_commit(writer, &mut ledger, last, &self.bounds).await?;
+        ledger.owe(&self.routes);
+        write::write_and_commit(writer, &mut ledger, last, &self.bounds, &self.routes).await?;
         Ok((ledger, receipts))
     }
 
@@ -254,12 +272,45 @@ impl RecorderWorker {
         for _ in receipts.iter().filter(restored) {
             self.metrics.record_restored();
         }
+        self.count_deliveries(&ledger.deliveries);
         for NewDoubt { record, doubted } in &ledger.doubted {
             let task = &ledger.records[*record].task;
             let (reason, status) = (doubted.reason.as_str(), doubted.state.as_str());
             self.metrics.outcome_doubted(doubted.reason);
             let id = task.task_id.as_ref().map_or("", TaskId::as_str);
             info!(task.id = id, submission.id = %task.submission_id, status, reason, "a callback tells of an outcome: EvoLink is asked whether it is so");
+        }
+    }
+
+    fn count_deliveries(&self, deliveries: &Deliveries) {
+        for made in &deliveries.made {
+            self.metrics
+                .delivery_made(self.routes.label(&made.endpoint));
+        }
+        for (endpoint, change) in &deliveries.counted {
+            let (metrics, label) = (&self.metrics, self.routes.label(endpoint));
+            match change {
+                Change::Failed => metrics.delivery_ended(label, DeliveryEnd::Failed),
+                Change::Dead => metrics.delivery_ended(label, DeliveryEnd::Dead),
+                Change::Revived => metrics.delivery_revived(label),
+                Change::Delivered { was_dead } => {
+                    if *was_dead {
+                        metrics.delivery_revived(label);
+                    }
+                    metrics.delivery_ended(label, DeliveryEnd::Delivered);
+                }
+            }
+        }
+        for (endpoint, reason) in &deliveries.endpoints {
+            let name = endpoint.as_str();
+            match reason {
+                Some(reason) => warn!(
+                    endpoint = name,
+                    reason,
+                    "endpoint {name} is disabled until an operator has something sent to it again"
+                ),
+                None => info!(endpoint = name, "endpoint {name} is sent to again"),
+            }
         }
     }
 
@@ -275,9 +326,14 @@ impl RecorderWorker {
     }
 }
 
-/// Whether somebody may be waiting for what was recorded: an event, or a submit's end without one.
-const fn is_news(ledger: &Ledger) -> bool {
-    !ledger.events.is_empty() || !ledger.submit_ends.is_empty()
+/// Whether somebody may be waiting for what was recorded: an event, a submit's end without one, or something to be sent
+/// again.
+fn is_news(ledger: &Ledger) -> bool {
+    let counted = &ledger.deliveries.counted;
+    !ledger.events.is_empty()
+        || !ledger.submit_ends.is_empty()
+        || !ledger.deliveries.endpoints.is_empty()
+        || counted.iter().any(|(_, change)| *change == Change::Revived)
 }
 
 /// A caller that has gone away gets no answer, and what it brought is recorded all the same.

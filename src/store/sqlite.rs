@@ -24,8 +24,9 @@ const VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
 /// More readers than this only take time from the writer (measured: four and sixteen readers cost it a third).
 const READERS: u32 = 3;
 
-/// Takes the write lock, and tells the number of the last task.
-pub(super) const BEGIN: &str = "BEGIN IMMEDIATE; SELECT max(seq) FROM task";
+/// Takes the write lock, and tells the numbers of the last task and of the last event.
+pub(super) const BEGIN: &str =
+    "BEGIN IMMEDIATE; SELECT (SELECT max(seq) FROM task), (SELECT max(seq) FROM event)";
 
 /// No query of ours waits this long; it bounds a reader that meets a checkpoint.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

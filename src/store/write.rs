@@ -1,13 +1,15 @@
 //! The second half of a batch: writes what a `Ledger` holds, each table once, and commits.
 
 use super::StoreError;
+use super::deliveries;
 use super::ledger::Ledger;
 use super::quarantine::{self, Bounds};
 use super::record::{CHANGED_COLUMN_COUNT, COLUMN_COUNT, OBSERVATIONS_PER_TASK, record_columns};
 use super::rows::Rows;
 use super::script::Script;
-use super::writer::Writer;
+use super::writer::{Last, Writer};
 use crate::domain::observation::Source;
+use crate::domain::routes::Routes;
 
 static INSERT_TASKS: Rows<COLUMN_COUNT> = Rows::new(
     concat!("INSERT INTO task (", record_columns!(), ") SELECT * FROM"),
@@ -34,8 +36,8 @@ static INSERT_OBSERVATIONS: Rows<5> = Rows::new(
     "WHERE column1 IS NOT NULL",
 );
 
-static INSERT_EVENTS: Rows<5> = Rows::new(
-    "INSERT INTO event (task_seq, type, source, observation, at) SELECT * FROM",
+static INSERT_EVENTS: Rows<6> = Rows::new(
+    "INSERT INTO event (seq, task_seq, type, source, observation, at) SELECT * FROM",
     "WHERE column1 IS NOT NULL",
 );
 
@@ -56,14 +58,16 @@ static INSERT_KEYS: Rows<4> = Rows::new(
         submission_id = excluded.submission_id, made_at = excluded.made_at",
 );
 
-/// Writes all that is new in `ledger`, and ends the transaction. `last` is the number of the last task there is.
+/// Writes all that is new in `ledger`, and ends the transaction. `last` are the numbers from which
+/// those of its tasks and events go on.
 pub async fn write_and_commit(
     writer: &mut Writer,
     ledger: &mut Ledger,
-    last: i64,
+    last: Last,
     bounds: &Bounds,
+    routes: &Routes,
 ) -> Result<(), StoreError> {
-    let new = number_tasks(ledger, last);
+    let new = number_tasks(ledger, last.task);
     let quarantined = std::mem::take(&mut ledger.quarantined);
     if !quarantined.is_empty() {
         ledger.kept = quarantine::keep(writer, quarantined, bounds, ledger.now).await?;
@@ -76,7 +80,9 @@ pub async fn write_and_commit(
     update_tasks(&mut script, ledger, &new)?;
     update_counts(&mut script, ledger, &new)?;
     insert_observations(&mut script, ledger)?;
-    insert_events(&mut script, ledger)?;
+    insert_events(&mut script, ledger, last.event)?;
+    deliveries::insert(&mut script, ledger, last.event, routes)?;
+    deliveries::write(&mut script, ledger)?;
     insert_submit_ends(&mut script, ledger)?;
     quarantine::mark(&mut script, ledger)?;
     write_keys(&mut script, ledger)?;
@@ -164,12 +170,15 @@ fn insert_observations(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx:
     INSERT_OBSERVATIONS.add_to(script, &rows)
 }
 
-fn insert_events(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {
+/// Numbered in their order, from the one after `last`: nobody else adds any meanwhile, and numbers that the database gave
+/// would have gaps, for it does not take back those of a batch that was refused.
+fn insert_events(script: &mut Script, ledger: &Ledger, last: i64) -> Result<(), sqlx::Error> {
     let now = ledger.now.as_millis();
-    let events = ledger.events.iter();
+    let events = (last + 1..).zip(&ledger.events);
     let rows: Vec<_> = events
-        .filter_map(|event| {
+        .filter_map(|(seq, event)| {
             Some([
+                seq.into(),
                 ledger.records[event.record].seq?.into(),
                 event.event_type.as_str().into(),
                 event.source.map(Source::as_str).into(),

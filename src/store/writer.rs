@@ -21,6 +21,13 @@ pub enum Writer {
     Postgres(PgConnection),
 }
 
+/// The numbers that were given last; 0 where there is none.
+#[derive(Clone, Copy, Debug)]
+pub struct Last {
+    pub task: i64,
+    pub event: i64,
+}
+
 /// One statement text and its binds, checked against both drivers.
 macro_rules! on_writer {
     ($writer:expr, $connection:ident => $body:expr) => {
@@ -40,20 +47,26 @@ impl Writer {
         }
     }
 
-    /// Begins a transaction that no other recorder's can overtake. Gives the number of the last task; 0 if there is none.
-    pub async fn begin(&mut self) -> Result<i64, sqlx::Error> {
+    /// Begins a transaction that no other recorder's can overtake. Tells the numbers from which the
+    /// recorder counts on: nobody else gives any before its end.
+    pub async fn begin(&mut self) -> Result<Last, sqlx::Error> {
         // In one call: the price is per call.
-        let last: Option<i64> = match self {
+        let (task, event): (Option<i64>, Option<i64>) = match self {
             Self::Sqlite(connection) => {
                 let rows = raw_sql(sqlite::BEGIN).fetch_all(connection).await?;
-                rows.last().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?
+                let last = rows.last().ok_or(sqlx::Error::RowNotFound)?;
+                (last.try_get(0)?, last.try_get(1)?)
             }
             Self::Postgres(connection) => {
                 let rows = raw_sql(postgres::BEGIN).fetch_all(connection).await?;
-                rows.last().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?
+                let last = rows.last().ok_or(sqlx::Error::RowNotFound)?;
+                (last.try_get(0)?, last.try_get(1)?)
             }
         };
-        Ok(last.unwrap_or(0))
+        Ok(Last {
+            task: task.unwrap_or(0),
+            event: event.unwrap_or(0),
+        })
     }
 
     /// Tells other processes that something was recorded.

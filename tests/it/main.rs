@@ -33,3 +33,4 @@ mod standing;
 mod support;
 mod tls;
 mod tls_reload;
+mod waiting;

@@ -1,6 +1,7 @@
-//! `submit`, `tasks` and `quarantine`: a client of a running service's internal API, tables for people and JSON for programs. What was
+//! `submit`, `tasks`, `events` and `quarantine`: a client of a running service's internal API, tables for people and JSON for programs. What was
 //! asked for and given is success, whatever became of the task; `api` says which exit code an error has.
 
+pub mod events;
 pub mod quarantine;
 mod show;
 mod watch;
@@ -23,7 +24,7 @@ use crate::untrusted::Untrusted;
 /// Pages of the service that one list goes through at most: each may look through ten thousand tasks.
 const PAGES_MAX: usize = 1000;
 
-/// How often a task is looked at while its outcome is waited for.
+/// How often something is looked at of which nothing tells.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Submits one prompt, and waits for its outcome if that is asked for.
@@ -32,12 +33,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Not accepted, or, with `--wait`, no outcome in time: exit code 75.
 pub async fn submit(args: &SubmitArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let api = api(&args.client)?;
-    let mut task = api
-        .submit(&submit_body(args), args.idempotency_key.as_deref())
-        .await?;
-    if let Some(wait) = args.wait {
-        task = outcome(&api, task, Duration::from_secs(wait)).await?;
-    }
+    let deadline = Instant::now() + Duration::from_secs(args.wait.unwrap_or_default());
+    let (body, key) = (submit_body(args), args.idempotency_key.as_deref());
+    let task = api.submit(&body, key, seconds_until(deadline)).await?;
+    let task = outcome(&api, task, deadline).await?;
     if args.json {
         print_json(&task, out)?;
     } else {
@@ -102,15 +101,31 @@ fn submit_body(args: &SubmitArgs) -> Value {
     Value::Object(body)
 }
 
-/// The task as it is when it is terminal, or when the wait is over.
-async fn outcome(api: &Api, mut task: Value, wait: Duration) -> Result<Value, CommandError> {
-    let deadline = Instant::now() + wait;
+/// The task as it is when it is terminal, or when the wait is over. A service that is started anew, or has no room for who
+/// waits, is asked again until then: the submit was made, and its task goes on.
+async fn outcome(api: &Api, mut task: Value, deadline: Instant) -> Result<Value, CommandError> {
     let id = name(&task).to_owned();
     while !is_terminal(state(&task)) && Instant::now() < deadline {
-        sleep(LOOK_EVERY.min(deadline - Instant::now())).await;
-        task = api.task(&id).await?;
+        match api.task_within(&id, seconds_until(deadline)).await {
+            Ok(found) => task = found,
+            Err(error) if is_passing(error.exit) => {
+                sleep(LOOK_EVERY.min(deadline - Instant::now())).await;
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(task)
+}
+
+/// In whole seconds, the last one begun.
+fn seconds_until(deadline: Instant) -> u64 {
+    let left = deadline.saturating_duration_since(Instant::now());
+    left.as_secs() + u64::from(left.subsec_nanos() > 0)
+}
+
+/// Whether the same may be answered a little later.
+fn is_passing(exit: Exit) -> bool {
+    matches!(exit, Exit::Unavailable | Exit::TempFail)
 }
 
 fn list_query(

@@ -1,20 +1,22 @@
-//! `tasks watch`: a line for each change of a task, until all are terminal.
+//! `tasks watch`: a line for each change of a task, as the stream of events tells of it, until all are over.
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::pin::pin;
 
 use anyhow::Context as _;
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::{LOOK_EVERY, name};
+use super::{LOOK_EVERY, is_passing, name};
 use crate::cli::TasksWatchArgs;
 use crate::commands::api::{Api, is_terminal, outcome_after_ms, seconds, state, take_data, text};
-use crate::exit::{CommandError, Exit};
+use crate::commands::stream::{News, follow};
+use crate::exit::CommandError;
 use crate::untrusted::Untrusted;
 
-/// States of tasks of which more is to be heard.
+/// States of tasks of which more is to be heard, in the order in which a task goes through them.
 const OPEN_STATES: [&str; 4] = ["submitting", "submit_unknown", "pending", "processing"];
 
 /// More than this nobody watches, and the service has other things to do.
@@ -22,44 +24,71 @@ const TASKS_MAX: usize = 1000;
 
 const REQUESTS_AT_ONCE: usize = 8;
 
-/// A restart of the service is no reason to stop watching; a service that is gone this many looks long is.
-const MISSES_MAX: u32 = 30;
+/// A service that is gone for this many looks is not being started anew.
+const MISSES_MAX: usize = 30;
 
-/// Watches the named tasks, or all that are not terminal now.
+/// The tasks that are not over, by submission id, each as it was last shown.
+#[derive(Default)]
+struct Watched {
+    open: HashMap<String, Option<Shown>>,
+    json: bool,
+}
+
+/// How far it had come: its state's place in the order, and its progress.
+type Shown = (usize, i64);
+
+/// Watches the named tasks, or all that are not over now.
 ///
 /// # Errors
 /// A task that does not exist, or a service that is not reached for half a minute.
 pub async fn watch(args: &TasksWatchArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let api = super::api(&args.client)?;
-    let mut open = if args.ids.is_empty() {
-        open_tasks(&api).await?
-    } else {
-        args.ids.clone()
+    let mut news = pin!(follow(api.clone(), Vec::new()));
+    let mut watched = Watched {
+        json: args.json,
+        ..Watched::default()
     };
-    if open.is_empty() && !args.json {
-        writeln!(out, "no task is under way").context("could not print")?;
-    }
-    let mut seen = HashMap::new();
-    let mut misses = 0;
-    while !open.is_empty() {
-        match look(&api, &open).await {
-            Ok(tasks) => {
-                misses = 0;
-                report(&tasks, &mut seen, args.json, out).context("could not print")?;
-                open = still_open(open, &tasks);
+    // First the stream, then a look: nothing falls between them.
+    let mut is_first = true;
+    loop {
+        let news = tokio::select! {
+            news = news.next() => news.context("a stream has no end")??,
+            // No event tells of a submit that EvoLink refuses.
+            () = sleep(LOOK_EVERY), if watched.has_submits() => News::Opened,
+        };
+        match news {
+            News::Opened if std::mem::take(&mut is_first) => {
+                let tasks = first_look(&api, args).await?;
+                if tasks.is_empty() && !args.json {
+                    writeln!(out, "no task is under way").context("could not print")?;
+                }
+                watched.begin(&tasks, out).context("could not print")?;
             }
-            Err(error) if is_passing(error.exit) && misses < MISSES_MAX => misses += 1,
-            Err(error) => return Err(error),
+            News::Opened => {
+                let ids: Vec<String> = watched.open.keys().cloned().collect();
+                let tasks = look_again(&api, &ids).await?;
+                watched.see(&tasks, out).context("could not print")?;
+            }
+            News::Event(mut event) => {
+                let task = event["task"].take();
+                watched.see(&[task], out).context("could not print")?;
+            }
         }
-        if !open.is_empty() {
-            sleep(LOOK_EVERY).await;
+        if watched.open.is_empty() {
+            return Ok(());
         }
     }
-    Ok(())
 }
 
-/// The tasks that are not terminal now, the newest first.
-async fn open_tasks(api: &Api) -> Result<Vec<String>, CommandError> {
+async fn first_look(api: &Api, args: &TasksWatchArgs) -> Result<Vec<Value>, CommandError> {
+    if args.ids.is_empty() {
+        return open_tasks(api).await;
+    }
+    look(api, &args.ids).await
+}
+
+/// The tasks that are not over now, the newest first.
+async fn open_tasks(api: &Api) -> Result<Vec<Value>, CommandError> {
     let mut open = Vec::new();
     for state in OPEN_STATES {
         let mut cursor = None;
@@ -68,7 +97,7 @@ async fn open_tasks(api: &Api) -> Result<Vec<String>, CommandError> {
             query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
             let page = api.list(&query).await?;
             cursor = text(&page, "/next").map(str::to_owned);
-            open.extend(take_data(page).iter().map(|task| name(task).to_owned()));
+            open.extend(take_data(page));
             if cursor.is_none() {
                 break;
             }
@@ -87,38 +116,56 @@ async fn look(api: &Api, ids: &[String]) -> Result<Vec<Value>, CommandError> {
     answers.into_iter().collect()
 }
 
-fn still_open(ids: Vec<String>, tasks: &[Value]) -> Vec<String> {
-    let pairs = ids.into_iter().zip(tasks);
-    pairs
-        .filter(|(_, task)| !is_terminal(state(task)))
-        .map(|(id, _)| id)
-        .collect()
-}
-
-fn is_passing(exit: Exit) -> bool {
-    matches!(exit, Exit::Unavailable | Exit::TempFail)
-}
-
-/// A line for each task that is not as it was.
-fn report(
-    tasks: &[Value],
-    seen: &mut HashMap<String, (String, i64)>,
-    json: bool,
-    out: &mut impl Write,
-) -> std::io::Result<()> {
-    for task in tasks {
-        let progress = task["progress"].as_i64().unwrap_or_default();
-        let now = (state(task).to_owned(), progress);
-        if seen.insert(name(task).to_owned(), now.clone()) == Some(now) {
-            continue;
-        }
-        if json {
-            writeln!(out, "{task}")?;
-        } else {
-            write_line(task, progress, out)?;
+/// The same while the service may be starting.
+async fn look_again(api: &Api, ids: &[String]) -> Result<Vec<Value>, CommandError> {
+    for _ in 0..MISSES_MAX {
+        match look(api, ids).await {
+            Err(error) if is_passing(error.exit) => sleep(LOOK_EVERY).await,
+            looked => return looked,
         }
     }
-    out.flush()
+    look(api, ids).await
+}
+
+impl Watched {
+    fn begin(&mut self, tasks: &[Value], out: &mut impl Write) -> std::io::Result<()> {
+        let ids = tasks.iter().map(|task| name(task).to_owned());
+        self.open = ids.map(|id| (id, None)).collect();
+        self.see(tasks, out)
+    }
+
+    /// A line for each task that is watched and has come further: an event may tell of what a look saw before.
+    fn see(&mut self, tasks: &[Value], out: &mut impl Write) -> std::io::Result<()> {
+        for task in tasks {
+            let progress = task["progress"].as_i64().unwrap_or_default();
+            let state = state(task);
+            let place = OPEN_STATES.iter().position(|open| *open == state);
+            let now = (place.unwrap_or(OPEN_STATES.len()), progress);
+            let Some(shown) = self.open.get_mut(name(task)) else {
+                continue;
+            };
+            if shown.is_some_and(|shown| shown >= now) {
+                continue;
+            }
+            if self.json {
+                writeln!(out, "{task}")?;
+            } else {
+                write_line(task, progress, out)?;
+            }
+            if is_terminal(state) {
+                self.open.remove(name(task));
+            } else {
+                *shown = Some(now);
+            }
+        }
+        out.flush()
+    }
+
+    /// Whether there are submits that EvoLink has not accepted yet.
+    fn has_submits(&self) -> bool {
+        let mut shown = self.open.values().flatten();
+        shown.any(|(place, _)| OPEN_STATES[*place].starts_with("submit"))
+    }
 }
 
 fn write_line(task: &Value, progress: i64, out: &mut impl Write) -> std::io::Result<()> {

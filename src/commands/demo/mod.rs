@@ -103,7 +103,7 @@ async fn until_terminal(
 ) -> Result<(), CommandError> {
     let bodies: Vec<_> = rows.iter().map(|row| row.prompt.body()).collect();
     let mut submits = stream::iter(bodies.iter().enumerate())
-        .map(async |(n, body)| (n, api.submit(body, None).await))
+        .map(async |(n, body)| (n, api.submit(body, None, 0).await))
         .buffer_unordered(REQUESTS_AT_ONCE);
     let mut progress = Progress::new(rows);
     let started = Instant::now();

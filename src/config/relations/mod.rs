@@ -1,5 +1,6 @@
 //! The relations that must hold between keys, and what is odd though allowed. Pure: no file is opened here.
 
+mod forward;
 mod listeners;
 mod store;
 
@@ -10,7 +11,7 @@ use super::check_name;
 use super::findings::Found;
 use super::hosts::{self, Ports};
 use super::secret::API_KEY_MISSING;
-use super::{Archive, ByteSize, Config, Evolink, Forward, Level, Quarantine};
+use super::{Archive, ByteSize, Config, Evolink, Level, Quarantine};
 use crate::domain::confirmation::Confirm;
 
 /// All that is known of one callback URL is looked at with each batch that adds to it.
@@ -35,7 +36,7 @@ pub(super) fn check(found: &mut Found, config: &Config) {
     times(found, config);
     quarantine(found, config);
     archive(found, &config.archive);
-    forward(found, &config.forward);
+    forward::forward(found, config);
 }
 
 fn unique_name<'a>(found: &mut Found, key: String, name: &'a str, seen: &mut HashSet<&'a str>) {
@@ -174,27 +175,6 @@ fn archive(found: &mut Found, archive: &Archive) {
         "archive.allowed_hosts",
         &archive.allowed_hosts,
         Ports::Refused,
-    );
-}
-
-fn forward(found: &mut Found, forward: &Forward) {
-    let key = "forward.allowed_hosts";
-    host_patterns(found, key, &forward.allowed_hosts, Ports::Allowed);
-    let mut names = HashSet::new();
-    for (n, endpoint) in forward.endpoints.iter().enumerate() {
-        let key = |field: &str| format!("forward.endpoints[{n}].{field}");
-        unique_name(found, key("name"), &endpoint.name, &mut names);
-        let is_http = ["http", "https"].contains(&endpoint.url.scheme());
-        found.error_unless(is_http, key("url"), "must be http or https");
-        let message = "must name at least one of task.completed, task.failed, task.cancelled";
-        found.error_unless(!endpoint.events.is_empty(), key("events"), message);
-    }
-    let no_effect = "has no effect yet: this version does not forward";
-    found.warn_if(!forward.allowed_hosts.is_empty(), key, no_effect);
-    found.warn_if(
-        !forward.endpoints.is_empty(),
-        "forward.endpoints",
-        no_effect,
     );
 }
 

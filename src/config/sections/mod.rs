@@ -13,8 +13,9 @@ use url::Url;
 pub use self::listeners::{ApiKey, Internal, Public, Tls};
 use super::choices::OutcomeEvent;
 use super::secret;
-use super::units::{self, ByteSize, Network, duration};
+use super::units::{self, ByteSize, duration};
 use crate::domain::confirmation::Confirm;
+use crate::domain::network::Network;
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -180,6 +181,7 @@ impl Default for Archive {
 pub struct Forward {
     pub secret_file: PathBuf,
     pub allowed_hosts: Vec<String>,
+    pub allow_networks: Vec<Network>,
     pub endpoints: Vec<Endpoint>,
 }
 
@@ -188,6 +190,7 @@ impl Default for Forward {
         Self {
             secret_file: "data/forward.whsec".into(),
             allowed_hosts: Vec::new(),
+            allow_networks: Vec::new(),
             endpoints: Vec::new(),
         }
     }

@@ -23,6 +23,8 @@ pub struct ApiError {
     status: StatusCode,
     body: Envelope,
     retry_after_seconds: Option<u32>,
+    /// The answer is the last on its connection.
+    closes: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,6 +61,7 @@ impl ApiError {
             status,
             body: Envelope { error },
             retry_after_seconds: None,
+            closes: false,
         }
     }
 
@@ -222,6 +225,20 @@ impl ApiError {
         error
     }
 
+    /// All that may be kept waiting at once are. Who comes too much does not keep the connection either.
+    pub fn too_many_waiting() -> Self {
+        let message = "too many queries and streams are waiting, in all or of this API key; the same without waiting is answered";
+        let mut error = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_waiting",
+            "api_error",
+            message,
+        );
+        error.retry_after_seconds = Some(1);
+        error.closes = true;
+        error
+    }
+
     /// A fault of ours. Says nothing of what EvoLink was sent: that is not known.
     pub fn internal() -> Self {
         let message =
@@ -261,6 +278,9 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.closes {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

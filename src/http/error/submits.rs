@@ -3,9 +3,15 @@
 use http::StatusCode;
 
 use super::ApiError;
+use crate::domain::egress::Refused;
 use crate::domain::ids::SubmissionId;
 
 impl ApiError {
+    /// The app's own address is not one that we would call.
+    pub fn refused_callback_url(refused: &Refused) -> Self {
+        Self::invalid("callback_url", format!("`callback_url`: {refused}"))
+    }
+
     /// EvoLink was not reached: nothing was sent, so nothing is charged.
     pub fn evolink_unreachable() -> Self {
         let message = "EvoLink could not be reached; nothing was sent to it";

@@ -1,5 +1,6 @@
 //! What each entry of a batch does to the ledger: the domain's rules, applied in turn.
 
+mod deliveries;
 mod observations;
 mod polls;
 mod submits;
@@ -42,6 +43,20 @@ impl Ledger {
                 ended,
             } => self.end_poll(*submission_id, *ended),
             Entry::GaveUp { submission_id } => self.give_up(*submission_id),
+            Entry::DeliveryClaimed { id, holder, lease } => {
+                self.claim_delivery(*id, holder, *lease)
+            }
+            Entry::DeliveryEnded {
+                id,
+                holder,
+                attempt,
+                end,
+                jitter,
+            } => self.end_delivery(*id, holder, *attempt, end, *jitter),
+            Entry::DeliveryRetried { id } => self.retry_delivery(*id),
+            Entry::DeliveriesRetried { endpoint, limit } => {
+                self.retry_deliveries(endpoint.as_ref(), *limit)
+            }
         }
     }
 }

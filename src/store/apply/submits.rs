@@ -24,6 +24,7 @@ impl Ledger {
         let task = Task::new(intent.submission_id, State::Submitting);
         let mut record = Record::new(task, Origin::Submit, intent.client.clone());
         record.request = Some(intent.request.clone());
+        record.callback_url.clone_from(&intent.callback_url);
         let index = self.add(record);
         self.touched.push(index);
         Receipt::Fresh

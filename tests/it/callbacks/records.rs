@@ -102,7 +102,7 @@ async fn a_store_restored_from_before_the_submit_takes_its_callback_in_again() {
     let mut desk = Desk::open().await;
     let submit = desk.bound().await;
     let forget = "DELETE FROM event; DELETE FROM observation; DELETE FROM task";
-    desk.intruder().await.execute(forget).await;
+    desk.intruder().await.restore(forget).await;
     let first = completed(&submit.task_id);
     assert_eq!(
         desk.app.callback_result(&submit.token, first.clone()).await,

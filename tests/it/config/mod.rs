@@ -1,6 +1,7 @@
 //! The configuration: what is refused, in exactly which line; what overrides what; that the example file is true.
 
 mod example;
+mod forward;
 mod loaded;
 mod refused;
 

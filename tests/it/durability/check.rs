@@ -9,7 +9,7 @@ use crate::support::database::Database;
 use crate::support::store::TestStore;
 
 /// Each names what may not be there, and counts it.
-const NEVER: [(&str, &str); 8] = [
+const NEVER: [(&str, &str); 9] = [
     (
         "an outcome without its one event, or a second one",
         "SELECT count(*) FROM task WHERE CASE WHEN outcome_at IS NULL THEN 0 ELSE 1 END !=
@@ -41,6 +41,10 @@ const NEVER: [(&str, &str); 8] = [
             AND task_seq * 1024 + observation NOT IN (SELECT id FROM observation)",
     ),
     (
+        UNNUMBERED,
+        "SELECT coalesce(max(seq) - min(seq) + 1, 0) - count(*) FROM event",
+    ),
+    (
         "a task that shows an observation that is not there",
         "SELECT count(*) FROM task WHERE shown IS NOT NULL AND seq * 1024 + shown NOT IN (SELECT id FROM observation)",
     ),
@@ -50,7 +54,8 @@ const NEVER: [(&str, &str); 8] = [
     ),
 ];
 
-/// In the fault that says so.
+/// In the faults that say so.
+pub const UNNUMBERED: &str = "a number that no event has, between two that have one";
 pub const LOST: &str = "acknowledged callbacks are lost";
 
 /// What is wrong with the store after all; empty if nothing was lost and nothing is broken. Looks at a copy of a SQLite store,

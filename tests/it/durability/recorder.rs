@@ -56,6 +56,15 @@ impl Bench {
         self.database.refuse(refused, how).await;
     }
 
+    /// From 1, without a gap, whatever was refused meanwhile.
+    async fn assert_events_are_numbered(&self, count: i64) {
+        let numbers: Vec<i64> = self
+            .database
+            .values("SELECT seq FROM event ORDER BY seq", &[])
+            .await;
+        assert_eq!(numbers, (1..=count).collect::<Vec<_>>());
+    }
+
     async fn kept(&self) -> i64 {
         self.database.value("SELECT count(*) FROM task", &[]).await
     }
@@ -127,6 +136,7 @@ async fn a_bad_row_is_refused_to_its_own_caller_only() {
         bench.assert_no_transaction_is_open().await;
         let after = bench.recorder.record(entry("task-after", "good")).await;
         assert!(after.is_ok(), "{how}: the next one: {after:?}");
+        bench.assert_events_are_numbered(49).await;
         assert!(
             !bench.recorder.failed().is_cancelled(),
             "a bad row is no failed disk"
@@ -247,6 +257,7 @@ async fn a_refusal_that_is_told_twice_does_not_free_the_key_of_the_next_try() {
             submission_id: id,
             client: None,
             request: Bytes::from_static(b"{}"),
+            callback_url: None,
             idempotency: Some(key.clone()),
         };
         bench.recorder.record(Entry::Intent(intent)).await.unwrap()

@@ -90,6 +90,24 @@ async fn no_statement_changes_a_bound_task_id() {
 }
 
 #[tokio::test]
+async fn no_statement_deletes_the_newest_event() {
+    let (_home, database) = database_with("processing", "NULL").await;
+    let event = "INSERT INTO event (seq, task_seq, type, at) VALUES";
+    let events = format!("{event} (1, 1, 'x', 0), (2, 1, 'x', 0), (3, 1, 'x', 0)");
+    database.execute(&events).await;
+    for sql in [
+        "DELETE FROM event",
+        "DELETE FROM event WHERE seq = 3",
+        "DELETE FROM event WHERE at < 5",
+    ] {
+        let refusal = refusal(&database, sql).await;
+        assert_eq!(refusal.as_deref(), Some("the newest event stays"), "{sql}");
+    }
+    let older = refusal(&database, "DELETE FROM event WHERE seq < 3").await;
+    assert_eq!(older, None);
+}
+
+#[tokio::test]
 async fn an_open_task_becomes_an_outcome_only_with_its_time() {
     let (_home, database) = database_with("processing", "NULL").await;
     for sql in [

@@ -2,6 +2,7 @@
 
 mod answers;
 mod bounds;
+mod callback_urls;
 mod deadline;
 mod envelope;
 mod history;

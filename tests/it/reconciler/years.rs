@@ -64,6 +64,7 @@ async fn intend(url: &str, submission_id: SubmissionId) {
         submission_id,
         client: None,
         request: Bytes::from_static(b"{}"),
+        callback_url: None,
         idempotency: None,
     };
     let receipt = recorder.record(Entry::Intent(intent)).await;

@@ -1,5 +1,5 @@
-//! Events become visible in the order of their numbers, whoever records them: a reader that goes on from the last one that it
-//! saw misses none.
+//! Events become visible in the order of their numbers, whoever records them, and no number is left out: a reader that goes on
+//! from the last one that it saw misses none, and can tell.
 
 use std::sync::Arc;
 
@@ -10,10 +10,17 @@ use super::check;
 use super::follower::Follower;
 use super::recording::{Recording, completed};
 use crate::durability::rounds;
+use crate::support::database::Refused;
 use crate::support::store::TestStore;
 
 /// Enough at once that the batches of all recorders follow each other without a pause.
 const CALLERS_EACH: usize = 8;
+
+/// What is in this body is not taken, and its batch is refused with it.
+const REFUSED: &str = "task-refused";
+
+/// One in so many.
+const REFUSED_EVERY: u32 = 25;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_event_becomes_visible_behind_a_later_one() {
@@ -26,6 +33,9 @@ async fn no_event_becomes_visible_behind_a_later_one() {
         replicas.push(Arc::new(Recording::start(store.url()).await));
     }
     let mut follower = Follower::start(store.url());
+    let database = store.connect().await;
+    let refused = Refused::ObservationsWith(REFUSED);
+    database.refuse(refused, "ABORT").await;
     let mut callers = JoinSet::new();
     for (at, replica) in replicas.iter().enumerate() {
         for caller in 0..CALLERS_EACH {
@@ -37,9 +47,10 @@ async fn no_event_becomes_visible_behind_a_later_one() {
     for replica in replicas {
         Arc::into_inner(replica).unwrap().end().await;
     }
-    let database = store.connect().await;
     follower.assert_saw_all(&database).await;
     let events: i64 = database.value("SELECT count(*) FROM event", &[]).await;
+    let newest: i64 = database.value("SELECT max(seq) FROM event", &[]).await;
+    assert_eq!(newest, events, "there are numbers without an event");
     assert_eq!(
         events,
         3 * i64::try_from(CALLERS_EACH).unwrap() * i64::from(each)
@@ -51,6 +62,11 @@ async fn no_event_becomes_visible_behind_a_later_one() {
 
 async fn record(recorder: Recorder, caller: String, count: u32) {
     for number in 0..count {
+        if number % REFUSED_EVERY == 7 {
+            let refused = completed(&format!("{REFUSED}-{caller}-{number}"));
+            let receipt = recorder.record(refused).await;
+            assert!(receipt.is_err(), "{receipt:?}");
+        }
         let entry = completed(&format!("task-{caller}-{number}"));
         let receipt = recorder.record(entry).await;
         assert!(receipt.is_ok(), "{receipt:?}");

@@ -167,6 +167,23 @@ impl Database {
         }
     }
 
+    /// Takes rows out as if an older backup had been put in place, in which the newest event may be an older one, too.
+    pub async fn restore(&self, sql: &str) {
+        if self.is_postgres() {
+            let sql = format!(
+                "ALTER TABLE event DISABLE TRIGGER event_newest_stays; {sql};
+                ALTER TABLE event ENABLE TRIGGER event_newest_stays"
+            );
+            return self.execute(&sql).await;
+        }
+        let kept = "SELECT sql FROM sqlite_schema WHERE name = 'event_newest_stays'";
+        let trigger: String = self.value(kept, &[]).await;
+        self.execute(&format!(
+            "DROP TRIGGER event_newest_stays; {sql}; {trigger}"
+        ))
+        .await;
+    }
+
     /// From now on nobody else writes a row of a task, until `let_write`: what wants to waits.
     pub async fn hold_writes(&self) {
         self.execute(self.either(

@@ -99,7 +99,9 @@ async fn live(machine: &mut Machine, tally: &mut Tally, seed: u64, number: Optio
 }
 
 async fn assert_whole(machine: &Machine) {
-    let faults = check::faults(&machine.home, &[]).await;
+    let mut faults = check::faults(&machine.home, &[]).await;
+    // The backups that are restored here lack one task, and have all that was later.
+    faults.retain(|fault| !fault.ends_with(check::UNNUMBERED));
     assert!(faults.is_empty(), "{faults:#?}");
 }
 

@@ -214,7 +214,7 @@ impl<'a> Run<'a> {
             DELETE FROM idempotency WHERE name >= '{prefix}' AND name < '{keys_end}' AND submission_id = '{id}';
             DELETE FROM task WHERE seq = {seq}"
         );
-        self.machine.eye.execute(&sql).await;
+        self.machine.eye.restore(&sql).await;
         self.machine.remove_mark();
         self.restart().await;
         let keys = self.submissions.iter().filter(|(other, _)| *other == id);

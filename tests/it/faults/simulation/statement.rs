@@ -187,6 +187,7 @@ impl Call {
                 submission_id,
                 client: None,
                 request: Bytes::from_static(b"{}"),
+                callback_url: None,
                 idempotency: key.map(|key| key.idempotency()),
             }),
             Self::Hear(about, way, said) => Entry::Observed {

@@ -1,0 +1,71 @@
+//! `events tail`: the log of what happened to tasks, a line for each event, as they come.
+
+use std::io::Write;
+use std::pin::pin;
+
+use anyhow::Context as _;
+use futures_util::StreamExt as _;
+use serde_json::Value;
+use tokio::signal::ctrl_c;
+
+use crate::cli::EventsTailArgs;
+use crate::commands::api::text;
+use crate::commands::stream::{News, follow};
+use crate::exit::CommandError;
+use crate::untrusted::Untrusted;
+
+/// Prints events until Ctrl-C, or until nobody reads what is printed.
+///
+/// # Errors
+/// A wrong question, or a service that is not reached for half a minute.
+pub async fn tail(args: &EventsTailArgs, out: &mut impl Write) -> Result<(), CommandError> {
+    let api = super::api(&args.client)?;
+    let mut news = pin!(follow(api, query(args)));
+    loop {
+        let news = tokio::select! {
+            news = news.next() => news.context("a stream has no end")??,
+            stopped = ctrl_c() => return Ok(stopped.context("could not listen for Ctrl-C")?),
+        };
+        let News::Event(event) = news else { continue };
+        match write_event(&event, args.json, out) {
+            // `head` has seen enough.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+            written => written.context("could not print")?,
+        }
+    }
+}
+
+fn query(args: &EventsTailArgs) -> Vec<(&'static str, String)> {
+    let types = (!args.types.is_empty()).then(|| args.types.join(","));
+    let query = [
+        ("after", args.after.map(|seq| seq.to_string())),
+        ("types", types),
+        ("task", args.task.clone()),
+    ];
+    let given = query.into_iter();
+    given
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
+}
+
+fn write_event(event: &Value, json: bool, out: &mut impl Write) -> std::io::Result<()> {
+    if json {
+        writeln!(out, "{event}")?;
+        return out.flush();
+    }
+    let part = |name| Untrusted(text(event, name).unwrap_or("-"));
+    let id = text(event, "/task_id").or(text(event, "/submission_id"));
+    write!(
+        out,
+        "{}  {}  {}  {}",
+        event["seq"],
+        part("/at"),
+        part("/type"),
+        Untrusted(id.unwrap_or("-"))
+    )?;
+    match text(event, "/source") {
+        Some(source) => writeln!(out, ", told by {}", Untrusted(source))?,
+        None => writeln!(out)?,
+    }
+    out.flush()
+}

@@ -1,0 +1,43 @@
+//! What deliveries are queued by: an endpoint of the configuration, or the place that an app's own addresses lie at.
+
+use std::fmt;
+use std::sync::Arc;
+
+use url::Url;
+
+/// The name of a standing endpoint, or the origin (`scheme://host:port`) of an app's own `callback_url`. A name holds no
+/// colon, so none is taken for the other.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EndpointKey(Arc<str>);
+
+impl EndpointKey {
+    pub fn standing(name: &str) -> Self {
+        Self(name.into())
+    }
+
+    /// Where an app's own address lies.
+    pub fn of_address(url: &str) -> Self {
+        let origin = Url::parse(url).map(|url| url.origin().ascii_serialization());
+        Self(origin.unwrap_or_else(|_| url.to_owned()).into())
+    }
+
+    /// As it is stored, or asked for.
+    pub fn parse(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is one of the configuration.
+    pub fn is_standing(&self) -> bool {
+        !self.0.contains(':')
+    }
+}
+
+impl fmt::Display for EndpointKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,244 @@
+//! One event owed to one endpoint: offered until it is delivered, or dead and seen to be.
+//!
+//! Pure: who may send, what an attempt makes of a delivery, and when the next is. A delivered delivery never changes; a dead
+//! one is pending again only because an operator wants it so.
+
+mod endpoint;
+pub mod schedule;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use endpoint::EndpointKey;
+
+use super::ids::SubmissionId;
+use super::timestamp::Timestamp;
+
+/// How long whoever took a delivery may be alone with it: an attempt of 10 s, and what it waits for its turn.
+pub const LEASE: Duration = Duration::from_secs(30);
+
+/// No lease is longer: one that ends later was taken by a clock that was far ahead, and does not count.
+pub const LEASE_MAX: Duration = Duration::from_mins(10);
+
+/// What is kept of why an attempt failed.
+const ERROR_CHARS_MAX: usize = 200;
+
+/// The number of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeliveryId(pub i64);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeliveryState {
+    Pending,
+    Delivered,
+    Dead,
+}
+
+/// Who sends: one process, by a name that no other has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Holder(Arc<str>);
+
+/// Somebody has taken the delivery and sends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub holder: Holder,
+    pub until: Timestamp,
+}
+
+/// How an attempt ended, or why there was none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AttemptEnd {
+    /// 2xx.
+    Delivered { status: u16 },
+    /// Anything else, `status` if there was an answer.
+    Failed {
+        status: Option<u16>,
+        reason: String,
+        retry_after: Option<Duration>,
+    },
+    /// 410: nothing is wanted there any more.
+    Gone { status: u16 },
+    /// Never sent: it may not be (any longer).
+    Refused { reason: String },
+    /// Never sent: its endpoint is disabled.
+    Disabled,
+}
+
+/// What is known of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    pub id: DeliveryId,
+    pub endpoint: EndpointKey,
+    pub state: DeliveryState,
+    /// Since it was made, or last made pending again.
+    pub attempts: u32,
+    pub due_at: Timestamp,
+    pub lease: Option<Lease>,
+    pub last_status: Option<u16>,
+    pub last_error: Option<String>,
+    pub ended_at: Option<Timestamp>,
+}
+
+impl DeliveryState {
+    pub const ALL: [Self; 3] = [Self::Pending, Self::Delivered, Self::Dead];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Dead => "dead",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+}
+
+impl Holder {
+    /// Of a process that starts at `now`.
+    pub fn new(now: Timestamp) -> Self {
+        Self(SubmissionId::new(now).to_string().into())
+    }
+
+    pub fn parse(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Delivery {
+    /// Whether `holder` may send it: nobody else has taken it. `shared`: there may be other processes; else a lease of
+    /// another holder is one of a process that is no more.
+    pub fn is_free_for(&self, holder: &Holder, now: Timestamp, shared: bool) -> bool {
+        let lease = self.lease.as_ref();
+        let is_anothers = lease.is_some_and(|lease| lease.holder != *holder && lease.counts(now));
+        !(shared && is_anothers)
+    }
+
+    /// Takes it for `holder`. `false` if it is not to be sent now, or not by this one.
+    pub fn claim(
+        &mut self,
+        holder: &Holder,
+        lease: Duration,
+        now: Timestamp,
+        shared: bool,
+    ) -> bool {
+        let is_due = schedule::is_due(self.due_at, now);
+        if self.state != DeliveryState::Pending || !is_due || !self.is_free_for(holder, now, shared)
+        {
+            return false;
+        }
+        self.lease = Some(Lease {
+            holder: holder.clone(),
+            until: now.after(lease.min(LEASE_MAX)),
+        });
+        true
+    }
+
+    /// The `attempt`th attempt, by `holder`, ended. `None` if it says nothing new: it was told of before, or somebody else
+    /// has taken the delivery since. But what was delivered is, whoever sent it.
+    pub fn end(
+        &mut self,
+        holder: &Holder,
+        attempt: u32,
+        end: &AttemptEnd,
+        jitter: f64,
+        now: Timestamp,
+    ) -> Option<DeliveryState> {
+        if let AttemptEnd::Delivered { status } = end {
+            if self.state == DeliveryState::Delivered {
+                return None;
+            }
+            self.attempts = self.attempts.max(attempt);
+            (self.last_status, self.last_error) = (Some(*status), None);
+            return Some(self.finish(DeliveryState::Delivered, now));
+        }
+        let is_holders = self
+            .lease
+            .as_ref()
+            .is_some_and(|lease| lease.holder == *holder);
+        if self.state != DeliveryState::Pending || !is_holders || attempt != self.attempts + 1 {
+            return None;
+        }
+        match end {
+            AttemptEnd::Delivered { .. } => None,
+            AttemptEnd::Failed {
+                status,
+                reason,
+                retry_after,
+            } => {
+                self.attempts = attempt;
+                (self.last_status, self.last_error) = (*status, Some(bounded(reason)));
+                let Some(gap) = schedule::gap(attempt, jitter, *retry_after) else {
+                    return Some(self.finish(DeliveryState::Dead, now));
+                };
+                (self.lease, self.due_at) = (None, now.after(gap));
+                Some(self.state)
+            }
+            AttemptEnd::Gone { status } => {
+                self.attempts = attempt;
+                let reason = "the endpoint wants nothing any more".to_owned();
+                (self.last_status, self.last_error) = (Some(*status), Some(reason));
+                Some(self.finish(DeliveryState::Dead, now))
+            }
+            AttemptEnd::Refused { reason } => {
+                self.last_error = Some(bounded(reason));
+                Some(self.finish(DeliveryState::Dead, now))
+            }
+            AttemptEnd::Disabled => {
+                self.last_error = Some("the endpoint is disabled".to_owned());
+                Some(self.finish(DeliveryState::Dead, now))
+            }
+        }
+    }
+
+    /// An operator wants it to be sent now: a dead one with all its attempts before it. `false` if it was delivered.
+    pub fn retry(&mut self, now: Timestamp) -> bool {
+        match self.state {
+            DeliveryState::Delivered => return false,
+            // Whoever sends it just now goes on.
+            DeliveryState::Pending => self.due_at = now,
+            DeliveryState::Dead => {
+                (self.state, self.attempts, self.due_at) = (DeliveryState::Pending, 0, now);
+                self.ended_at = None;
+            }
+        }
+        true
+    }
+
+    fn finish(&mut self, state: DeliveryState, now: Timestamp) -> DeliveryState {
+        (self.state, self.lease, self.ended_at) = (state, None, Some(now));
+        state
+    }
+}
+
+impl Lease {
+    pub fn counts(&self, now: Timestamp) -> bool {
+        self.until > now && self.until <= now.after(LEASE_MAX)
+    }
+}
+
+/// It is written for people, and may quote what somebody else sent.
+fn bounded(reason: &str) -> String {
+    let plain = |character: char| {
+        if character.is_control() {
+            ' '
+        } else {
+            character
+        }
+    };
+    reason.chars().take(ERROR_CHARS_MAX).map(plain).collect()
+}
+
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}

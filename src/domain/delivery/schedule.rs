@@ -1,0 +1,113 @@
+//! When a delivery is tried again: ten attempts in about a day, the gaps growing, each spread over twice its length from
+//! nothing on (full jitter), so that what failed together does not come again together.
+
+use std::time::Duration;
+
+use crate::domain::timestamp::Timestamp;
+
+/// What is waited on average after the first attempt, the second, … . After the last there is none.
+const GAPS: [Duration; 9] = [
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+    Duration::from_secs(30),
+    Duration::from_mins(2),
+    Duration::from_mins(10),
+    Duration::from_hours(1),
+    Duration::from_hours(3),
+    Duration::from_hours(8),
+    Duration::from_hours(12),
+];
+
+/// Attempts before a delivery is dead.
+pub const ATTEMPTS_MAX: u32 = 10;
+const _: () = assert!(GAPS.len() + 1 == ATTEMPTS_MAX as usize);
+
+/// A gap is from nothing to so many times its average.
+const SPREAD: f64 = 2.0;
+
+/// What an endpoint's `Retry-After` counts as, at least and at most.
+const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
+
+/// By how much more than the longest gap a plan may lie ahead, for clocks that differ.
+const PLAN_GRACE: Duration = Duration::from_hours(1);
+
+/// How long to wait after `attempts` attempts; `None` if there are no more. `jitter`: from 0 to 1, by chance. What the
+/// endpoint wishes only makes it longer: else ten attempts would be over in ten of its seconds.
+pub fn gap(attempts: u32, jitter: f64, retry_after: Option<Duration>) -> Option<Duration> {
+    let average = GAPS.get((attempts as usize).checked_sub(1)?)?;
+    let gap = average.mul_f64(SPREAD * jitter.clamp(0.0, 1.0));
+    let wish = retry_after.map(|wish| wish.clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX));
+    Some(gap.max(wish.unwrap_or_default()))
+}
+
+/// Whether what was planned for `at` is due. What lies further ahead than any plan of ours was planned by a clock that was
+/// far ahead, and would never come.
+pub fn is_due(at: Timestamp, now: Timestamp) -> bool {
+    at <= now || at > horizon(now)
+}
+
+/// Beyond all that is planned at `now`.
+pub fn horizon(now: Timestamp) -> Timestamp {
+    now.after(GAPS[GAPS.len() - 1].mul_f64(SPREAD) + PLAN_GRACE)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_757_165_031_007);
+
+    #[test]
+    fn gaps_are_spread_evenly_from_nothing_to_twice_their_average() {
+        for (attempts, average) in (1..).zip(GAPS) {
+            let mut tenths = [0_u32; 10];
+            for step in 0..10_000 {
+                let gap = gap(attempts, f64::from(step) / 10_000.0, None).unwrap();
+                let tenth = gap.as_nanos() * 10 / (2 * average).as_nanos();
+                tenths[usize::try_from(tenth).unwrap()] += 1;
+            }
+            let even = tenths.iter().all(|tenth| (999..=1001).contains(tenth));
+            assert!(even, "after {attempts}: {tenths:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_gap_is_within_its_bounds_whatever_the_endpoint_wishes(
+            attempts in 0..20_u32, jitter in -1.0..2.0_f64, wish in proptest::option::of(any::<u64>()),
+        ) {
+            let wish = wish.map(Duration::from_millis);
+            let gap = gap(attempts, jitter, wish);
+            let Some(gap) = gap else {
+                prop_assert!(attempts == 0 || attempts >= ATTEMPTS_MAX);
+                return Ok(());
+            };
+            let least = if wish.is_some() { RETRY_AFTER_MIN } else { Duration::ZERO };
+            prop_assert!(gap >= least);
+            let average = GAPS[attempts as usize - 1];
+            prop_assert!(gap <= (2 * average).max(RETRY_AFTER_MAX));
+            if let Some(wish) = wish {
+                prop_assert!(gap >= wish.min(RETRY_AFTER_MAX));
+            }
+        }
+
+        /// Whatever the clock that planned was, and whatever it is now: a plan comes, and no sooner than it may.
+        #[test]
+        fn a_plan_survives_any_clock(
+            attempts in 1..ATTEMPTS_MAX, jitter in 0.0..1.0_f64, wish in proptest::option::of(any::<u32>()),
+            jump in -400_000_000_000_i64..400_000_000_000,
+        ) {
+            let gap = gap(attempts, jitter, wish.map(|wish| Duration::from_secs(wish.into()))).unwrap();
+            let due = NOW.after(gap);
+            prop_assert!(gap.is_zero() || !is_due(due, NOW));
+            prop_assert!(is_due(due, due));
+            // The clock jumps right after the plan was made. It is due now, or within the longest plan.
+            let then = Timestamp::from_millis(NOW.as_millis() + jump);
+            prop_assert!(is_due(due, then) || due <= horizon(then));
+            prop_assert!(is_due(due, then.after(horizon(then).since(then))));
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Where deliveries may go. What an app wrote as its `callback_url` is admitted only by the operator's list, and even then not
+//! everywhere; what the operator wrote as an endpoint is refused only where nobody is ever sent.
+//!
+//! A URL is judged by its text at the submit, and by its text and all addresses of its name at each attempt, by the same rules.
+//! Pure: `crate::egress` looks names up and connects.
+
+mod address;
+mod hosts;
+mod refused;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use url::{Host, Url};
+
+pub use address::{Class, Never};
+pub use hosts::{AllowedHosts, HostPattern, PatternHost, is_internal_name, is_localhost};
+pub use refused::{Reason, Refused};
+
+use super::network::Network;
+
+/// EvoLink's bound on `callback_url`, and ours.
+pub const URL_CHARS_MAX: usize = 2048;
+
+/// Who wrote an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Author {
+    App,
+    Operator,
+}
+
+/// What is allowed, and what is ours.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// `forward.allowed_hosts`.
+    pub allowed_hosts: AllowedHosts,
+    /// `forward.allow_networks`: where names that look public may point besides public addresses.
+    pub allow_networks: Arc<[Network]>,
+    /// Where this process listens: an app must not use us against ourselves.
+    pub listeners: Arc<[SocketAddr]>,
+    /// Whether an address is one of this machine, for listeners that listen on all of them.
+    pub is_this_machine: fn(IpAddr) -> bool,
+}
+
+impl Rules {
+    /// Whether an app's own address is admitted, by its text alone.
+    ///
+    /// # Errors
+    /// `Refused` says what would have to be changed.
+    pub fn judge_text(&self, text: &str) -> Result<Url, Refused> {
+        let malformed = |what| Refused {
+            target: String::new(),
+            reason: Reason::Malformed(what),
+        };
+        let url = well_formed(text).map_err(malformed)?;
+        self.judge_url(Author::App, &url)?;
+        Ok(url)
+    }
+
+    /// As far as the text of a URL tells. A name's addresses are another matter.
+    ///
+    /// # Errors
+    /// As `judge_text`.
+    pub fn judge_url(&self, author: Author, url: &Url) -> Result<(), Refused> {
+        let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
+            return Err(Refused {
+                target: String::new(),
+                reason: Reason::Malformed("has no host"),
+            });
+        };
+        let refuse = |reason| {
+            let target = format!("{host}:{port}");
+            Err(Refused { target, reason })
+        };
+        if author == Author::App && self.allowed_hosts.is_empty() {
+            return refuse(Reason::NothingListed);
+        }
+        if author == Author::App && !self.allowed_hosts.admit(&host, port) {
+            return refuse(Reason::NotListed);
+        }
+        // A literal that is listed was meant, whatever network it is of.
+        let address = match host {
+            Host::Ipv4(address) => IpAddr::V4(address),
+            Host::Ipv6(address) => IpAddr::V6(address),
+            Host::Domain(_) => return Ok(()),
+        };
+        match self.never(address, port) {
+            Some(reason) => refuse(reason),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a name may be connected to at `port`, now that it has these addresses: all of them must be good.
+    ///
+    /// # Errors
+    /// `Refused` names the first address that is not.
+    pub fn judge_addresses(
+        &self,
+        author: Author,
+        name: &str,
+        port: u16,
+        addresses: &[IpAddr],
+    ) -> Result<(), Refused> {
+        for address in addresses {
+            if let Some(reason) = self.resolved(author, name, port, *address) {
+                let target = name.to_owned();
+                return Err(Refused { target, reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with one address of a name.
+    fn resolved(&self, author: Author, name: &str, port: u16, address: IpAddr) -> Option<Reason> {
+        if let Some(never) = self.never(address, port) {
+            return Some(never);
+        }
+        if author == Author::Operator {
+            return None;
+        }
+        let class = Class::of(address);
+        let is_allowed = match class {
+            Class::Public => true,
+            // No network makes up for this: a name that leads here by surprise is an attack.
+            Class::Loopback => is_localhost(name),
+            Class::Private => is_internal_name(name) || self.is_in_allowed_network(address),
+            Class::Reserved => self.is_in_allowed_network(address),
+            Class::Never(_) => false,
+        };
+        (!is_allowed).then_some(Reason::Address { address, class })
+    }
+
+    /// What no list makes up for.
+    fn never(&self, address: IpAddr, port: u16) -> Option<Reason> {
+        let class = Class::of(address);
+        if matches!(class, Class::Never(_)) {
+            return Some(Reason::Address { address, class });
+        }
+        let is_ours = self.listeners.iter().any(|listener| {
+            listener.port() == port
+                && (same(listener.ip(), address)
+                    || (listener.ip().is_unspecified() && (self.is_this_machine)(address)))
+        });
+        is_ours.then_some(Reason::Ours { address, port })
+    }
+
+    fn is_in_allowed_network(&self, address: IpAddr) -> bool {
+        let meant = address::meant(address);
+        self.allow_networks
+            .iter()
+            .any(|network| network.contains(address) || network.contains(meant))
+    }
+}
+
+fn same(one: IpAddr, other: IpAddr) -> bool {
+    address::meant(one) == address::meant(other)
+}
+
+/// The parser of URLs forgives much: it drops tabs and line ends, adds slashes, and takes a backslash for one. What it would
+/// have to forgive is refused, so that nobody can read an address in two ways.
+fn well_formed(text: &str) -> Result<Url, &'static str> {
+    if text.chars().count() > URL_CHARS_MAX {
+        return Err("has more than 2048 characters");
+    }
+    if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\') {
+        return Err("has a space, a control character or a backslash");
+    }
+    let not_http = "does not begin with http:// or https://";
+    let (scheme, rest) = text.split_once("://").ok_or(not_http)?;
+    if !["http", "https"]
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known))
+    {
+        return Err(not_http);
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.is_empty() {
+        return Err("has no host");
+    }
+    if authority.contains('@') {
+        return Err("has a user name or a password");
+    }
+    let url = Url::parse(text).map_err(|_| "is not a URL")?;
+    if url.fragment().is_some() {
+        return Err("has a fragment (#)");
+    }
+    if url.port_or_known_default() == Some(0) {
+        return Err("has the port 0");
+    }
+    Ok(url)
+}

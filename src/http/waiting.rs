@@ -1,0 +1,154 @@
+//! Waiting for the end of a task: how long a request wants to, and the wait itself. Who waits holds a seat, and looks at
+//! the store a few times: when it begins, when there is news of its task, when its time is over.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue};
+use tokio::time::{Instant, sleep_until};
+
+use super::error::ApiError;
+use super::internal::InternalState;
+use super::seats::Seat;
+use super::{prefer, query};
+use crate::domain::ids::SubmissionId;
+use crate::domain::task::State;
+use crate::store::StoreError;
+use crate::store::reads::{TaskName, TaskView};
+
+/// More than this counts as this (rule B13).
+const WAIT_SECONDS_MAX: u64 = 60;
+
+const PARAMETERS: &str = "wait";
+
+/// How long a request wants to wait, in whole seconds, and where it said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// By the parameter; 0 if by nothing.
+    Asked(u64),
+    /// By `Prefer`.
+    Preferred(u64),
+}
+
+impl Wait {
+    /// From the parameter `wait`, the only one there is here, or else from `Prefer`.
+    ///
+    /// # Errors
+    /// 400 for another parameter, or one that is not in whole seconds. A preference that cannot be read is none.
+    pub fn parse(query: Option<&str>, headers: &HeaderMap) -> Result<Self, ApiError> {
+        let mut asked = None;
+        for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            match name.as_ref() {
+                "wait" => asked = Some(seconds(&value).ok_or_else(not_seconds)?),
+                other => return Err(query::unknown(other, PARAMETERS)),
+            }
+        }
+        if let Some(asked) = asked {
+            return Ok(Self::Asked(asked));
+        }
+        let preferred = prefer::wait(headers).and_then(|value| seconds(&value));
+        Ok(preferred.map_or(Self::Asked(0), Self::Preferred))
+    }
+
+    /// When it ends, if it begins at `start`; `None` if nothing is to be waited for.
+    pub fn deadline(self, start: Instant) -> Option<Instant> {
+        let (Self::Asked(seconds) | Self::Preferred(seconds)) = self;
+        (seconds > 0).then(|| start + Duration::from_secs(seconds))
+    }
+
+    /// For `Preference-Applied`.
+    pub fn applied(self) -> Option<HeaderValue> {
+        match self {
+            Self::Asked(_) => None,
+            Self::Preferred(seconds) => HeaderValue::try_from(format!("wait={seconds}")).ok(),
+        }
+    }
+}
+
+fn seconds(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // What is too long for a number is a long time.
+    let seconds = || text.parse().unwrap_or(WAIT_SECONDS_MAX);
+    is_number.then(|| seconds().min(WAIT_SECONDS_MAX))
+}
+
+fn not_seconds() -> ApiError {
+    let message = "`wait` must be whole seconds; above 60 counts as 60";
+    ApiError::invalid("wait", message)
+}
+
+/// Whether there is nothing more to wait for: an outcome, or none that would come by itself.
+pub const fn is_over(state: State) -> bool {
+    state.is_outcome() || matches!(state, State::Rejected | State::Unresolved)
+}
+
+/// The task once it is over; as it is when `deadline` has come, or when the process is to stop. `None` if it is gone.
+pub async fn until_over(
+    state: &InternalState,
+    seat: Seat,
+    id: SubmissionId,
+    deadline: Instant,
+) -> Result<Option<TaskView>, StoreError> {
+    let mut news = state.store.wake().waiter();
+    let name = TaskName::Submission(id);
+    loop {
+        let is_last = Instant::now() >= deadline || state.stopping.is_cancelled();
+        // Boxed, so that who waits does not hold the room that a look takes.
+        let look = Box::pin(state.store.find_task(&name));
+        let found = seat.look(look).await?;
+        match found {
+            Some(view) if !is_last && !is_over(view.record.task.state) => drop(view),
+            found => return Ok(found),
+        }
+        tokio::select! {
+            () = news.wait() => {}
+            () = sleep_until(deadline) => {}
+            () = state.stopping.cancelled() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(query: &str, prefer: &str) -> Result<Wait, ApiError> {
+        let headers = HeaderMap::from_iter([(prefer::PREFER.clone(), prefer.parse().unwrap())]);
+        Wait::parse(Some(query), &headers)
+    }
+
+    #[test]
+    fn whole_seconds_up_to_a_minute() {
+        for (query, prefer, wait) in [
+            ("", "", Wait::Asked(0)),
+            ("wait=0", "", Wait::Asked(0)),
+            ("wait=30", "wait=5", Wait::Asked(30)),
+            ("wait=61", "", Wait::Asked(60)),
+            ("wait=1000000000", "", Wait::Asked(60)),
+            ("wait=99999999999999999999999", "", Wait::Asked(60)),
+            ("", "wait=30", Wait::Preferred(30)),
+            ("", "respond-async, wait=100", Wait::Preferred(60)),
+            ("", "wait=-1", Wait::Asked(0)),
+            ("", "wait=soon", Wait::Asked(0)),
+        ] {
+            assert_eq!(parse(query, prefer).ok(), Some(wait), "{query} {prefer}");
+        }
+        for query in [
+            "wait=-1",
+            "wait=NaN",
+            "wait=10s",
+            "wait=",
+            "wait",
+            "wait=1.5",
+            "wait=%2B1",
+            "wait=1&wiat=2",
+        ] {
+            assert!(parse(query, "wait=5").is_err(), "{query}");
+        }
+    }
+
+    #[test]
+    fn only_a_preference_is_said_to_be_applied() {
+        assert_eq!(Wait::Asked(30).applied(), None);
+        assert_eq!(Wait::Preferred(30).applied().unwrap(), "wait=30");
+    }
+}

@@ -1,0 +1,110 @@
+//! Deliveries, by endpoint. They balance at any scrape: made + revived = delivered + dead + those that are pending.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::Metrics;
+use super::series::{Name, StateLabel};
+use crate::domain::delivery::DeliveryState;
+
+#[derive(Debug, Default)]
+pub(super) struct Deliveries {
+    made: Family<EndpointLabel, Counter>,
+    ended: Family<EndLabels, Counter>,
+    revived: Family<EndpointLabel, Counter>,
+    open: Family<StateLabel, Gauge>,
+}
+
+/// The name of an endpoint of the configuration, or one of ours: the caller looks after that.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndpointLabel {
+    endpoint: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndLabels {
+    endpoint: String,
+    result: Name,
+}
+
+/// How an attempt, or a delivery, ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeliveryEnd {
+    Delivered,
+    /// To be tried again.
+    Failed,
+    Dead,
+}
+
+impl DeliveryEnd {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+impl Metrics {
+    /// An outcome is owed to `endpoint`.
+    pub fn delivery_made(&self, endpoint: &str) {
+        let labels = EndpointLabel::of(endpoint);
+        self.0.deliveries.made.get_or_create(&labels).inc();
+    }
+
+    pub fn delivery_ended(&self, endpoint: &str, end: DeliveryEnd) {
+        let labels = EndLabels {
+            endpoint: endpoint.to_owned(),
+            result: Name(end.as_str()),
+        };
+        self.0.deliveries.ended.get_or_create(&labels).inc();
+    }
+
+    /// It was dead, and is not any more.
+    pub fn delivery_revived(&self, endpoint: &str) {
+        let labels = EndpointLabel::of(endpoint);
+        self.0.deliveries.revived.get_or_create(&labels).inc();
+    }
+
+    /// There are so many deliveries in `state`.
+    pub fn deliveries_counted(&self, state: DeliveryState, deliveries: i64) {
+        let state = Name(state.as_str());
+        let gauge = self.0.deliveries.open.get_or_create(&StateLabel { state });
+        gauge.set(deliveries);
+    }
+}
+
+impl EndpointLabel {
+    fn of(endpoint: &str) -> Self {
+        Self {
+            endpoint: endpoint.to_owned(),
+        }
+    }
+}
+
+pub(super) fn register(registry: &mut Registry, deliveries: &Deliveries) {
+    registry.register(
+        "deliveries_made",
+        "Outcomes that an endpoint is owed, by endpoint",
+        deliveries.made.clone(),
+    );
+    registry.register(
+        "deliveries",
+        "Attempts to deliver by how they ended; failed ones are made again",
+        deliveries.ended.clone(),
+    );
+    registry.register(
+        "deliveries_revived",
+        "Dead deliveries that are sent again, or turned out to be delivered",
+        deliveries.revived.clone(),
+    );
+    registry.register(
+        "deliveries_open",
+        "Deliveries that are pending or dead, at most 10000 of a state",
+        deliveries.open.clone(),
+    );
+}

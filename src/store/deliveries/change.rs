@@ -1,0 +1,220 @@
+//! What a batch does to deliveries that are there: loads those that its entries are about, and writes those that changed.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::RETRIED_AT_ONCE_MAX;
+use super::made::NewDelivery;
+use super::row::{DeliveryRow, delivery_columns};
+use crate::domain::delivery::{AttemptEnd, Delivery, DeliveryId, EndpointKey};
+use crate::domain::timestamp::Timestamp;
+use crate::store::StoreError;
+use crate::store::entry::Entry;
+use crate::store::ledger::Ledger;
+use crate::store::rows::Rows;
+use crate::store::script::Script;
+use crate::store::writer::{Writer, on_writer};
+
+static LOAD: Rows<1> = Rows::new(
+    concat!("SELECT ", delivery_columns!(), " FROM"),
+    "CROSS JOIN delivery WHERE delivery.id = given.column1",
+);
+
+const DEAD: &str = concat!(
+    "SELECT ",
+    delivery_columns!(),
+    " FROM delivery WHERE state = 'dead' AND state <> 'delivered' ORDER BY state, id LIMIT $1"
+);
+const DEAD_OF_ENDPOINT: &str = concat!(
+    "SELECT ",
+    delivery_columns!(),
+    " FROM delivery WHERE state = 'dead' AND endpoint = $2 ORDER BY id LIMIT $1"
+);
+
+const DISABLED: &str = "SELECT name FROM endpoint";
+
+/// Less than all, because to set an indexed column is to write its index anew.
+static CLAIM: Rows<3> = Rows::new(
+    "UPDATE delivery SET holder = given.column2, lease_until = given.column3 FROM",
+    "WHERE delivery.id = given.column1",
+);
+
+static UPDATE: Rows<9> = Rows::new(
+    "UPDATE delivery SET state = given.column2, attempts = given.column3, due_at = given.column4, holder = given.column5,
+        lease_until = given.column6, last_status = given.column7, last_error = given.column8, ended_at = given.column9 FROM",
+    "WHERE delivery.id = given.column1",
+);
+
+static DISABLE: Rows<3> = Rows::new(
+    "INSERT INTO endpoint (name, disabled_at, reason) SELECT * FROM",
+    "WHERE column1 IS NOT NULL ON CONFLICT (name) DO NOTHING",
+);
+
+static ENABLE: Rows<1> = Rows::new(
+    "DELETE FROM endpoint WHERE name IN (SELECT column1 FROM",
+    ")",
+);
+
+/// The deliveries of one batch: those that it makes, and those that it is about.
+#[derive(Default)]
+pub struct Deliveries {
+    pub made: Vec<NewDelivery>,
+    pub known: BTreeMap<DeliveryId, Delivery>,
+    /// Standing endpoints that are disabled; known only if an entry asks for it.
+    pub disabled: HashSet<EndpointKey>,
+    /// Of `known`: those that are taken, and those that changed in more than that.
+    pub claimed: BTreeSet<DeliveryId>,
+    pub changed: BTreeSet<DeliveryId>,
+    /// Endpoints to be disabled, for that reason, or enabled.
+    pub endpoints: BTreeMap<EndpointKey, Option<String>>,
+    /// What happened, to be counted once it is committed.
+    pub counted: Vec<(EndpointKey, Change)>,
+    /// There may be other processes.
+    pub shared: bool,
+}
+
+/// What happened to a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Delivered { was_dead: bool },
+    Failed,
+    Dead,
+    Revived,
+}
+
+impl Deliveries {
+    pub fn disable(&mut self, endpoint: &EndpointKey, reason: &str) {
+        self.disabled.insert(endpoint.clone());
+        self.endpoints
+            .insert(endpoint.clone(), Some(reason.to_owned()));
+    }
+
+    /// Whether or not it is disabled.
+    pub fn enable(&mut self, endpoint: &EndpointKey) {
+        if endpoint.is_standing() {
+            self.disabled.remove(endpoint);
+            self.endpoints.insert(endpoint.clone(), None);
+        }
+    }
+}
+
+/// All that `entries` say something of.
+pub async fn load(
+    writer: &mut Writer,
+    entries: &[&Entry],
+    shared: bool,
+) -> Result<Deliveries, StoreError> {
+    let mut deliveries = Deliveries {
+        shared,
+        ..Deliveries::default()
+    };
+    let ids = entries.iter().filter_map(|entry| id_of(entry));
+    let ids: Vec<_> = ids.map(|id| [id.0.into()]).collect();
+    let mut rows = LOAD.fetch::<DeliveryRow>(writer, &ids).await?;
+    for entry in entries {
+        if let Entry::DeliveriesRetried { endpoint, limit } = entry {
+            rows.extend(load_dead(writer, endpoint.as_ref(), *limit).await?);
+        }
+    }
+    for row in rows {
+        let delivery = Delivery::try_from(row)?;
+        deliveries.known.insert(delivery.id, delivery);
+    }
+    if entries.iter().any(|entry| asks_for_disabled(entry)) {
+        let names: Vec<(String,)> =
+            on_writer!(writer, connection => sqlx::query_as(DISABLED).fetch_all(connection))?;
+        let names = names.iter().map(|(name,)| EndpointKey::parse(name));
+        deliveries.disabled = names.collect();
+    }
+    Ok(deliveries)
+}
+
+/// One more than are to be retried, to tell whether there are more.
+async fn load_dead(
+    writer: &mut Writer,
+    endpoint: Option<&EndpointKey>,
+    limit: u32,
+) -> Result<Vec<DeliveryRow>, sqlx::Error> {
+    let limit = i64::from(limit.min(RETRIED_AT_ONCE_MAX)) + 1;
+    match endpoint {
+        None => {
+            on_writer!(writer, connection => sqlx::query_as(DEAD).bind(limit).fetch_all(connection))
+        }
+        Some(endpoint) => on_writer!(writer, connection => sqlx::query_as(DEAD_OF_ENDPOINT)
+            .bind(limit)
+            .bind(endpoint.as_str())
+            .fetch_all(connection)),
+    }
+}
+
+const fn id_of(entry: &Entry) -> Option<DeliveryId> {
+    match entry {
+        Entry::DeliveryClaimed { id, .. }
+        | Entry::DeliveryEnded { id, .. }
+        | Entry::DeliveryRetried { id } => Some(*id),
+        _ => None,
+    }
+}
+
+const fn asks_for_disabled(entry: &Entry) -> bool {
+    matches!(
+        entry,
+        Entry::DeliveryEnded {
+            end: AttemptEnd::Disabled,
+            ..
+        }
+    )
+}
+
+/// Writes what changed.
+pub fn write(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {
+    let deliveries = &ledger.deliveries;
+    let claimed = deliveries.claimed.difference(&deliveries.changed);
+    let claimed = claimed.filter_map(|id| deliveries.known.get(id));
+    let rows: Vec<_> = claimed.map(claim_values).collect();
+    CLAIM.add_update_to(script, "delivery", &rows)?;
+    let changed = deliveries.changed.iter();
+    let changed = changed.filter_map(|id| deliveries.known.get(id));
+    let rows: Vec<_> = changed
+        .map(|delivery| {
+            let [id, holder, until] = claim_values(delivery);
+            [
+                id,
+                delivery.state.as_str().into(),
+                i64::from(delivery.attempts).into(),
+                delivery.due_at.as_millis().into(),
+                holder,
+                until,
+                delivery.last_status.map(i64::from).into(),
+                delivery.last_error.as_deref().into(),
+                delivery.ended_at.map(Timestamp::as_millis).into(),
+            ]
+        })
+        .collect();
+    UPDATE.add_update_to(script, "delivery", &rows)?;
+    write_endpoints(script, ledger)
+}
+
+fn claim_values(delivery: &Delivery) -> [crate::store::rows::Value<'_>; 3] {
+    let lease = delivery.lease.as_ref();
+    [
+        delivery.id.0.into(),
+        lease.map(|lease| lease.holder.as_str()).into(),
+        lease.map(|lease| lease.until.as_millis()).into(),
+    ]
+}
+
+fn write_endpoints(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {
+    let endpoints = ledger.deliveries.endpoints.iter();
+    let (mut disabled, mut enabled) = (Vec::new(), Vec::new());
+    for (endpoint, reason) in endpoints {
+        let name = endpoint.as_str().into();
+        match reason {
+            Some(reason) => {
+                disabled.push([name, ledger.now.as_millis().into(), reason.as_str().into()]);
+            }
+            None => enabled.push([name]),
+        }
+    }
+    ENABLE.add_to(script, &enabled)?;
+    DISABLE.add_to(script, &disabled)
+}

@@ -1,0 +1,251 @@
+//! What operators ask for: a page of deliveries, one of them, and how many there are in a state.
+
+use sqlx::FromRow;
+
+use super::row::{DeliveryRow, corrupt, delivery_columns};
+use crate::domain::delivery::{Delivery, DeliveryId, DeliveryState, EndpointKey};
+use crate::domain::event::EventType;
+use crate::domain::ids::{SubmissionId, TaskId};
+use crate::domain::timestamp::Timestamp;
+use crate::store::overdue::COUNTED_MAX;
+use crate::store::reads::TaskName;
+use crate::store::{Store, StoreError, on_pool};
+
+/// A delivery, and what it is about.
+#[derive(Clone, Debug)]
+pub struct DeliveryView {
+    pub delivery: Delivery,
+    pub event_seq: i64,
+    pub event_type: EventType,
+    pub submission_id: SubmissionId,
+    pub task_id: Option<TaskId>,
+    /// The app's own address.
+    pub url: Option<String>,
+    pub made_at: Timestamp,
+    /// Its endpoint gets nothing until an operator wants it to.
+    pub endpoint_disabled: bool,
+}
+
+/// Which deliveries to list. Absent means all.
+#[derive(Clone, Debug, Default)]
+pub struct DeliveryFilter {
+    pub state: Option<DeliveryState>,
+    pub endpoint: Option<EndpointKey>,
+    pub task: Option<TaskName>,
+    /// Older than this one: the last of the page before.
+    pub before: Option<DeliveryId>,
+}
+
+/// A page of deliveries, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct DeliveryPage {
+    pub deliveries: Vec<DeliveryView>,
+    /// `DeliveryFilter::before` of the page after, if there may be one.
+    pub next: Option<DeliveryId>,
+}
+
+macro_rules! select_view {
+    ($from:literal) => {
+        concat!(
+            "SELECT ",
+            delivery_columns!(),
+            ", event_seq, url, made_at, (SELECT type FROM event WHERE seq = event_seq) AS event_type,
+            (SELECT submission_id FROM task WHERE seq = delivery.task_seq) AS submission_id,
+            (SELECT task_id FROM task WHERE seq = delivery.task_seq) AS task_id,
+            (SELECT count(*) FROM endpoint WHERE name = delivery.endpoint) AS disabled FROM ",
+            $from
+        )
+    };
+}
+
+/// Deliveries that one page goes through for a filter that no index serves. What is rare may take several pages to find,
+/// and no page takes long.
+const PAGE_LOOKS_THROUGH: i64 = 5_000;
+
+/// Of one task, which are few: one outcome, and what it is owed to.
+const OF_ONE_TASK_MAX: i64 = super::OF_ONE_EVENT;
+
+const FIND: &str = select_view!("delivery WHERE id = $1");
+
+const PAGE_OF_ANY: &str = select_view!(
+    "delivery WHERE id < $1 AND id >= $2 AND ($3 IS NULL OR state = $3) AND ($4 IS NULL OR endpoint = $4)
+    ORDER BY id DESC LIMIT $5"
+);
+const PAGE_OF_STATE: &str = select_view!(
+    "delivery WHERE (state, id) < ($3, $1) AND (state, id) >= ($3, $2) AND state <> 'delivered'
+        AND ($4 IS NULL OR endpoint = $4) ORDER BY state DESC, id DESC LIMIT $5"
+);
+const PAGE_OF_DEAD: &str = select_view!(
+    "delivery WHERE (endpoint, id) < ($4, $1) AND (endpoint, id) >= ($4, $2) AND state = 'dead' AND $3 = 'dead'
+    ORDER BY endpoint DESC, id DESC LIMIT $5"
+);
+const OF_TASK: &str = select_view!(
+    "event JOIN delivery ON id >= event.seq * 1024 AND id < (event.seq + 1) * 1024
+    WHERE event.task_seq = (SELECT seq FROM task WHERE task_id = $1) AND id < $2 LIMIT $3"
+);
+const OF_SUBMISSION: &str = select_view!(
+    "event JOIN delivery ON id >= event.seq * 1024 AND id < (event.seq + 1) * 1024
+    WHERE event.task_seq = (SELECT seq FROM task WHERE submission_id = $1) AND id < $2 LIMIT $3"
+);
+
+const HORIZON_OF_ANY: &str =
+    "SELECT id FROM delivery WHERE id < $1 AND $2 IS NULL ORDER BY id DESC LIMIT 1 OFFSET $3";
+const HORIZON_OF_STATE: &str = "SELECT id FROM delivery
+    WHERE (state, id) < ($2, $1) AND (state, id) >= ($2, 0) AND state <> 'delivered'
+    ORDER BY state DESC, id DESC LIMIT 1 OFFSET $3";
+
+// `LIMIT` inside: what is counted is bounded too.
+const COUNT: &str = "SELECT count(*) FROM
+    (SELECT 1 FROM delivery WHERE state = $1 AND state <> 'delivered' LIMIT $2) AS counted";
+
+/// Each statement here, with what its parameters are to PostgreSQL: all are answered from an index.
+pub const STATEMENTS: [(&str, &str); 9] = [
+    (FIND, "bigint"),
+    (PAGE_OF_ANY, "bigint, bigint, text, text, bigint"),
+    (PAGE_OF_STATE, "bigint, bigint, text, text, bigint"),
+    (PAGE_OF_DEAD, "bigint, bigint, text, text, bigint"),
+    (OF_TASK, "text, bigint, bigint"),
+    (OF_SUBMISSION, "text, bigint, bigint"),
+    (HORIZON_OF_ANY, "bigint, text, bigint"),
+    (HORIZON_OF_STATE, "bigint, text, bigint"),
+    (COUNT, "text, bigint"),
+];
+
+impl Store {
+    /// A page of at most `limit` deliveries.
+    pub async fn list_deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        limit: u32,
+    ) -> Result<DeliveryPage, StoreError> {
+        let before = filter.before.map_or(i64::MAX, |id| id.0);
+        let (rows, horizon) = match &filter.task {
+            Some(task) => (self.deliveries_of(task, before).await?, None),
+            None => self.page_of_deliveries(filter, before, limit).await?,
+        };
+        let views = rows.into_iter().map(DeliveryView::try_from);
+        let mut deliveries = views.collect::<Result<Vec<_>, _>>()?;
+        deliveries.retain(|view| filter.admits(&view.delivery));
+        deliveries.sort_by_key(|view| std::cmp::Reverse(view.delivery.id));
+        let more = deliveries.len() > limit as usize;
+        deliveries.truncate(limit as usize);
+        let last = deliveries.last().map(|last| last.delivery.id);
+        Ok(DeliveryPage {
+            deliveries,
+            next: if more { last } else { horizon },
+        })
+    }
+
+    pub async fn find_delivery(&self, id: DeliveryId) -> Result<Option<DeliveryView>, StoreError> {
+        let row: Option<ViewRow> =
+            on_pool!(self, pool => sqlx::query_as(FIND).bind(id.0).fetch_optional(pool))?;
+        row.map(DeliveryView::try_from).transpose()
+    }
+
+    /// How many deliveries are in `state`, up to `COUNTED_MAX`. Not for `Delivered`, which has no index.
+    pub async fn count_deliveries(&self, state: DeliveryState) -> Result<i64, StoreError> {
+        let count: i64 = on_pool!(self, pool => sqlx::query_scalar(COUNT)
+            .bind(state.as_str())
+            .bind(i64::from(COUNTED_MAX))
+            .fetch_one(pool))?;
+        Ok(count)
+    }
+
+    async fn deliveries_of(
+        &self,
+        task: &TaskName,
+        before: i64,
+    ) -> Result<Vec<ViewRow>, StoreError> {
+        let (sql, name) = match task {
+            TaskName::Task(id) => (OF_TASK, id.to_string()),
+            TaskName::Submission(id) => (OF_SUBMISSION, id.to_string()),
+        };
+        on_pool!(self, pool => sqlx::query_as(sql)
+            .bind(name)
+            .bind(before)
+            .bind(OF_ONE_TASK_MAX)
+            .fetch_all(pool))
+    }
+
+    /// With the last that the page goes through, if there are more beyond it.
+    async fn page_of_deliveries(
+        &self,
+        filter: &DeliveryFilter,
+        before: i64,
+        limit: u32,
+    ) -> Result<(Vec<ViewRow>, Option<DeliveryId>), StoreError> {
+        let open = filter
+            .state
+            .filter(|state| *state != DeliveryState::Delivered);
+        let (page, horizon) = match (open, &filter.endpoint) {
+            (Some(DeliveryState::Dead), Some(_)) => (PAGE_OF_DEAD, None),
+            (Some(_), None) => (PAGE_OF_STATE, None),
+            (Some(_), Some(_)) => (PAGE_OF_STATE, Some(HORIZON_OF_STATE)),
+            (None, None) if filter.state.is_none() => (PAGE_OF_ANY, None),
+            (None, _) => (PAGE_OF_ANY, Some(HORIZON_OF_ANY)),
+        };
+        let horizon: Option<i64> = match horizon {
+            Some(sql) => on_pool!(self, pool => sqlx::query_scalar(sql)
+                .bind(before)
+                .bind(open.map(DeliveryState::as_str))
+                .bind(PAGE_LOOKS_THROUGH - 1)
+                .fetch_optional(pool))?,
+            None => None,
+        };
+        // One more than is shown tells whether there is a page after.
+        let rows = on_pool!(self, pool => sqlx::query_as(page)
+            .bind(before)
+            .bind(horizon.unwrap_or(0))
+            .bind(filter.state.map(DeliveryState::as_str))
+            .bind(filter.endpoint.as_ref().map(EndpointKey::as_str))
+            .bind(i64::from(limit) + 1)
+            .fetch_all(pool))?;
+        Ok((rows, horizon.map(DeliveryId)))
+    }
+}
+
+impl DeliveryFilter {
+    fn admits(&self, delivery: &Delivery) -> bool {
+        self.state.is_none_or(|state| delivery.state == state)
+            && self
+                .endpoint
+                .as_ref()
+                .is_none_or(|endpoint| delivery.endpoint == *endpoint)
+    }
+}
+
+#[derive(FromRow)]
+struct ViewRow {
+    #[sqlx(flatten)]
+    delivery: DeliveryRow,
+    event_seq: i64,
+    url: Option<String>,
+    made_at: i64,
+    event_type: Option<String>,
+    submission_id: Option<String>,
+    task_id: Option<String>,
+    disabled: i64,
+}
+
+impl TryFrom<ViewRow> for DeliveryView {
+    type Error = StoreError;
+
+    fn try_from(row: ViewRow) -> Result<Self, StoreError> {
+        let corrupt = |column| corrupt(row.delivery.id, column);
+        let event_type = row.event_type.and_then(|text| EventType::parse(&text));
+        let submission_id = row.submission_id.and_then(|text| text.parse().ok());
+        let task_id = row.task_id.map(|text| TaskId::parse(&text));
+        Ok(Self {
+            event_seq: row.event_seq,
+            event_type: event_type.ok_or_else(|| corrupt("event_seq"))?,
+            submission_id: submission_id.ok_or_else(|| corrupt("task_seq"))?,
+            task_id: task_id
+                .map(|parsed| parsed.ok_or_else(|| corrupt("task_seq")))
+                .transpose()?,
+            endpoint_disabled: row.disabled > 0 && row.url.is_none(),
+            url: row.url,
+            made_at: Timestamp::from_millis(row.made_at),
+            delivery: row.delivery.try_into()?,
+        })
+    }
+}

@@ -1,0 +1,176 @@
+//! What the forwarder looks for: endpoints with something to send, what is due for one of them, and which are disabled.
+
+use sqlx::FromRow;
+
+use super::row::{DeliveryRow, corrupt, delivery_columns};
+use crate::domain::delivery::schedule;
+use crate::domain::delivery::{Delivery, DeliveryId, EndpointKey, Holder, LEASE_MAX};
+use crate::domain::ids::SubmissionId;
+use crate::domain::timestamp::Timestamp;
+use crate::store::{Store, StoreError, on_pool};
+
+/// An endpoint that something is pending for: due if `schedule::is_due` says so of either time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointWork {
+    pub endpoint: EndpointKey,
+    pub first_due: Timestamp,
+    pub last_due: Timestamp,
+}
+
+/// A delivery that is due, and that nobody else has taken.
+#[derive(Clone, Debug)]
+pub struct DueDelivery {
+    pub id: DeliveryId,
+    /// The `webhook-id`.
+    pub event_seq: i64,
+    pub endpoint: EndpointKey,
+    /// The app's own address; `None`: the endpoint's of the configuration.
+    pub url: Option<String>,
+    /// Whose task object is sent.
+    pub submission_id: SubmissionId,
+    /// Made so far; the one to be made is the next.
+    pub attempts: u32,
+    pub due_at: Timestamp,
+    /// Until when it is ours alone without being claimed; `None`: claim it first.
+    pub held_until: Option<Timestamp>,
+}
+
+/// A standing endpoint that answered 410 and gets nothing until an operator wants it to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DisabledEndpoint {
+    pub name: EndpointKey,
+    pub since: Timestamp,
+    pub reason: String,
+}
+
+// From name to name, however many deliveries each has.
+const ENDPOINTS: &str = "WITH RECURSIVE named (name) AS (
+        SELECT min(endpoint) FROM delivery WHERE state = 'pending' AND endpoint > $1
+        UNION ALL
+        SELECT (SELECT min(endpoint) FROM delivery WHERE state = 'pending' AND endpoint > named.name)
+        FROM named WHERE named.name IS NOT NULL
+    )
+    SELECT name, (SELECT min(due_at) FROM delivery WHERE state = 'pending' AND endpoint = named.name),
+        (SELECT max(due_at) FROM delivery WHERE state = 'pending' AND endpoint = named.name)
+    FROM named WHERE name IS NOT NULL LIMIT $2";
+
+macro_rules! select_due {
+    ($when:literal) => {
+        concat!(
+            "SELECT ",
+            delivery_columns!(),
+            ", event_seq, task_seq, url, (SELECT submission_id FROM task WHERE seq = task_seq) AS submission_id
+            FROM delivery WHERE state = 'pending' AND endpoint = $1 AND ",
+            $when,
+            " AND (holder IS NULL OR holder = $3 OR $4 = 0 OR lease_until <= $5 OR lease_until > $6)
+            ORDER BY due_at LIMIT $7"
+        )
+    };
+}
+
+const DUE: &str = select_due!("due_at <= $2");
+const DUE_BEYOND: &str = select_due!("due_at > $2");
+
+const DISABLED: &str = "SELECT name, disabled_at, reason FROM endpoint ORDER BY name";
+
+/// Each statement here, with what its parameters are to PostgreSQL: all are answered from an index.
+pub const STATEMENTS: [(&str, &str); 3] = [
+    (ENDPOINTS, "text, bigint"),
+    (DUE, "text, bigint, text, bigint, bigint, bigint, bigint"),
+    (
+        DUE_BEYOND,
+        "text, bigint, text, bigint, bigint, bigint, bigint",
+    ),
+];
+
+impl Store {
+    /// At most `limit` endpoints with something pending, in the order of their names, from the one after `after` on.
+    pub async fn list_endpoints_with_work(
+        &self,
+        after: Option<&EndpointKey>,
+        limit: u32,
+    ) -> Result<Vec<EndpointWork>, StoreError> {
+        let rows: Vec<(String, i64, i64)> = on_pool!(self, pool => sqlx::query_as(ENDPOINTS)
+            .bind(after.map_or("", EndpointKey::as_str))
+            .bind(i64::from(limit))
+            .fetch_all(pool))?;
+        let work = rows.into_iter().map(|(name, first, last)| EndpointWork {
+            endpoint: EndpointKey::parse(&name),
+            first_due: Timestamp::from_millis(first),
+            last_due: Timestamp::from_millis(last),
+        });
+        Ok(work.collect())
+    }
+
+    /// What is due for `endpoint` at `now` and may be sent by `holder`, the longest overdue first; and what was planned so far
+    /// ahead that no clock but one that was far ahead can have planned it.
+    pub async fn list_due_deliveries(
+        &self,
+        endpoint: &EndpointKey,
+        now: Timestamp,
+        holder: &Holder,
+        limit: u32,
+    ) -> Result<Vec<DueDelivery>, StoreError> {
+        let mut rows: Vec<DueRow> = Vec::new();
+        for (statement, time) in [(DUE, now), (DUE_BEYOND, schedule::horizon(now))] {
+            let room = i64::from(limit) - i64::try_from(rows.len()).unwrap_or(i64::MAX);
+            if room > 0 {
+                let found: Vec<DueRow> = on_pool!(self, pool => sqlx::query_as(statement)
+                    .bind(endpoint.as_str())
+                    .bind(time.as_millis())
+                    .bind(holder.as_str())
+                    .bind(i64::from(self.is_shared()))
+                    .bind(now.as_millis())
+                    .bind(now.after(LEASE_MAX).as_millis())
+                    .bind(room)
+                    .fetch_all(pool))?;
+                rows.extend(found);
+            }
+        }
+        let due = rows.into_iter().map(|row| row.due_for(holder, now));
+        due.collect()
+    }
+
+    pub async fn list_disabled_endpoints(&self) -> Result<Vec<DisabledEndpoint>, StoreError> {
+        let rows: Vec<(String, i64, String)> =
+            on_pool!(self, pool => sqlx::query_as(DISABLED).fetch_all(pool))?;
+        let disabled = rows
+            .into_iter()
+            .map(|(name, since, reason)| DisabledEndpoint {
+                name: EndpointKey::parse(&name),
+                since: Timestamp::from_millis(since),
+                reason,
+            });
+        Ok(disabled.collect())
+    }
+}
+
+#[derive(FromRow)]
+struct DueRow {
+    #[sqlx(flatten)]
+    delivery: DeliveryRow,
+    event_seq: i64,
+    url: Option<String>,
+    submission_id: Option<String>,
+}
+
+impl DueRow {
+    fn due_for(self, holder: &Holder, now: Timestamp) -> Result<DueDelivery, StoreError> {
+        let id = self.delivery.id;
+        let delivery = Delivery::try_from(self.delivery)?;
+        let submission_id = self.submission_id.and_then(|text| text.parse().ok());
+        let lease = delivery
+            .lease
+            .filter(|lease| lease.holder == *holder && lease.counts(now));
+        Ok(DueDelivery {
+            id: delivery.id,
+            event_seq: self.event_seq,
+            endpoint: delivery.endpoint,
+            url: self.url,
+            submission_id: submission_id.ok_or_else(|| corrupt(id, "task_seq"))?,
+            attempts: delivery.attempts,
+            due_at: delivery.due_at,
+            held_until: lease.map(|lease| lease.until),
+        })
+    }
+}

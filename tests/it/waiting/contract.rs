@@ -1,0 +1,190 @@
+//! What a waiting query is answered, and when: V2 of RELIABILITY, and every way in which a task is over.
+
+use std::time::Duration;
+
+use evolink_receiver::simulator::Options;
+use serde_json::json;
+
+use super::{
+    SEATS_TAKEN, asking, body, get, nobody_waits, send, submission_id, told, waiting, waiting_for,
+};
+use crate::support::app::TestApp;
+use crate::support::raw_server::{End, RawServer, http};
+use crate::support::until::until;
+
+const ID: &str = "task-unified-1-waited";
+
+async fn started() -> TestApp {
+    let app = TestApp::start().await;
+    told(&app, ID, "processing").await;
+    app
+}
+
+#[tokio::test]
+async fn v2_no_time_is_at_once_and_what_is_no_number_is_refused() {
+    let app = started().await;
+    for query in ["", "?wait=0", "?"] {
+        get(&app, &format!("/v1/tasks/{ID}{query}"))
+            .await
+            .assert_told("processing");
+    }
+    for value in ["-1", "NaN", "10s", "", "1.5", "%2B1", "1e1"] {
+        get(&app, &format!("/v1/tasks/{ID}?wait={value}"))
+            .await
+            .assert_error(400, "invalid_request", Some("wait"));
+    }
+    get(&app, &format!("/v1/tasks/{ID}?wiat=10"))
+        .await
+        .assert_error(400, "invalid_request", Some("wiat"));
+    get(&app, "/v1/tasks/task-absent?wait=60")
+        .await
+        .assert_error(404, "task_not_found", None);
+    get(&app, "/v1/tasks/%00?wait=60")
+        .await
+        .assert_error(400, "invalid_task_id", Some("task_id"));
+    assert_eq!(app.counter(SEATS_TAKEN), 0);
+    app.stop().await.0.unwrap();
+}
+
+#[tokio::test]
+async fn the_task_is_answered_as_it_is_when_the_time_is_over() {
+    let app = started().await;
+    let answer = get(&app, &format!("/v1/tasks/{ID}?wait=1")).await;
+    answer.assert_told("processing");
+    assert!(answer.took >= Duration::from_secs(1), "{answer:?}");
+    nobody_waits(&app).await;
+    app.stop().await.0.unwrap();
+}
+
+#[tokio::test]
+async fn every_outcome_is_told_by_either_name_and_progress_is_not() {
+    let app = started().await;
+    for status in ["completed", "failed", "cancelled"] {
+        let id = format!("task-{status}");
+        told(&app, &id, "pending").await;
+        let submission = submission_id(&get(&app, &format!("/v1/tasks/{id}")).await.body);
+        let (by_task, by_submission) = (
+            waiting_for(&app, &id).await,
+            waiting_for(&app, &submission).await,
+        );
+        told(&app, &id, "processing").await;
+        // Another's end is not its own.
+        told(&app, &format!("{id}-other"), status).await;
+        assert!(!by_task.is_finished() && !by_submission.is_finished());
+        told(&app, &id, status).await;
+        let (by_task, by_submission) = (by_task.await.unwrap(), by_submission.await.unwrap());
+        by_task.assert_told(status);
+        assert_eq!(by_task.body, by_submission.body);
+        let again = get(&app, &format!("/v1/tasks/{id}?wait=60")).await;
+        again.assert_told(status);
+        assert_eq!(again.body, by_task.body);
+    }
+    nobody_waits(&app).await;
+    app.stop().await.0.unwrap();
+}
+
+#[tokio::test]
+async fn a_submit_that_evolink_refuses_is_over() {
+    let refusal = json!({"error": {"code": "invalid_request", "message": "no"}}).to_string();
+    let evolink =
+        RawServer::start_slow(Duration::from_secs(2), move |_| http(400, &[], &refusal)).await;
+    let url = evolink.url.parse().unwrap();
+    let app = TestApp::builder()
+        .with(|config| config.evolink.base_url = url)
+        .start()
+        .await;
+    let submitting = async {
+        app.submit(&json!({"model": "z-image-turbo", "prompt": "a"}))
+            .await
+    };
+    let waiting = async {
+        until("EvoLink has it", || !evolink.requests().is_empty()).await;
+        let listed = get(&app, "/v1/tasks").await.body;
+        let id = submission_id(&listed["data"][0]);
+        waiting_for(&app, &id).await.await.unwrap()
+    };
+    let (submitted, waited) = tokio::join!(submitting, waiting);
+    assert_eq!(submitted.0, 400);
+    waited.assert_told("rejected");
+    app.stop().await.0.unwrap();
+}
+
+#[tokio::test]
+async fn a_task_that_is_given_up_is_over() {
+    let gone = RawServer::start_answering(
+        |request| {
+            if request.starts_with("POST ") {
+                http(200, &[], &body(ID, "pending"))
+            } else {
+                http(404, &[], "{}")
+            }
+        },
+        End::Close,
+    )
+    .await;
+    let url = gone.url.parse().unwrap();
+    let app = TestApp::builder()
+        .with_manual_clock()
+        .with(|config| config.evolink.base_url = url)
+        .start()
+        .await;
+    app.submitted("a").await;
+    let waiting = waiting_for(&app, ID).await;
+    let polls = || gone.requests().len() - 1;
+    for number in 1..=3 {
+        app.clock.advance(Duration::from_mins(1));
+        until("EvoLink is asked", || polls() == number).await;
+    }
+    waiting.await.unwrap().assert_told("unresolved");
+    app.stop().await.0.unwrap();
+}
+
+#[tokio::test]
+async fn a_preference_is_applied_and_said_to_be_and_a_parameter_is_stronger() {
+    let (app, _evolink) = TestApp::start_with_simulator(Options::default()).await;
+    told(&app, ID, "processing").await;
+    let path = format!("/v1/tasks/{ID}");
+    let preferring = |path: &str, lines: &[&str]| {
+        let request = asking(&app, path);
+        lines
+            .iter()
+            .fold(request, |request, line| request.header("prefer", *line))
+    };
+    for (lines, applied) in [
+        (&["wait=1"][..], Some("wait=1")),
+        (&["respond-async, WAIT=\"1\""], Some("wait=1")),
+        (&["return=minimal", "wait=1; x, wait=60"], Some("wait=1")),
+        (&["wait=0"], Some("wait=0")),
+        (&["wait=soon"], None),
+        (&["wait=-1"], None),
+    ] {
+        let answer = send(preferring(&path, lines)).await;
+        answer.assert_told("processing");
+        assert_eq!(answer.header("preference-applied"), applied, "{lines:?}");
+        let waited = answer.took >= Duration::from_secs(1);
+        assert_eq!(waited, applied == Some("wait=1"), "{lines:?}: {answer:?}");
+    }
+    let both = send(preferring(&format!("{path}?wait=0"), &["wait=60"])).await;
+    both.assert_told("processing");
+    assert_eq!(both.header("preference-applied"), None);
+
+    let waiting = waiting(&app, preferring(&path, &["wait=1000000000"])).await;
+    told(&app, ID, "completed").await;
+    let answer = waiting.await.unwrap();
+    answer.assert_told("completed");
+    assert_eq!(answer.header("preference-applied"), Some("wait=60"));
+    app.stop().await.0.unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_answers_all_who_wait_with_what_is() {
+    let app = started().await;
+    let mut waits = Vec::new();
+    for _ in 0..20 {
+        waits.push(waiting_for(&app, ID).await);
+    }
+    app.stop().await.0.unwrap();
+    for waiting in waits {
+        waiting.await.unwrap().assert_told("processing");
+    }
+}

@@ -1,0 +1,75 @@
+//! How many may wait: three quarters of the connections, half of those for one API key, and what the others are told.
+
+use evolink_receiver::config::{ApiKey, KeyDigest, Scope};
+use reqwest::RequestBuilder;
+
+use super::{LONG_WAIT, SEATS_TAKEN, asking, nobody_waits, send, told, waiting};
+use crate::support::app::TestApp;
+
+const ID: &str = "task-unified-1-crowded";
+
+const REFUSED: &str = "evolink_receiver_seats_refused_total";
+
+fn keys(names: &[&str]) -> Vec<ApiKey> {
+    let key = |name: &&str| ApiKey {
+        name: (*name).to_owned(),
+        sha256: KeyDigest::of(name),
+        scopes: vec![Scope::Read, Scope::Submit],
+    };
+    names.iter().map(key).collect()
+}
+
+fn query(app: &TestApp, key: &str, wait: u64) -> RequestBuilder {
+    asking(app, &format!("/v1/tasks/{ID}?wait={wait}")).bearer_auth(key)
+}
+
+#[tokio::test]
+async fn a_key_may_take_half_of_the_seats_and_all_together_no_more_than_there_are() {
+    let app = TestApp::builder()
+        .with(|config| {
+            config.internal.api_keys = keys(&["first", "second", "third"]);
+            config.internal.max_connections = 16;
+        })
+        .start()
+        .await;
+    told(&app, ID, "processing").await;
+    let mut waits = Vec::new();
+    for key in ["first", "second"] {
+        for _ in 0..6 {
+            waits.push(waiting(&app, query(&app, key, LONG_WAIT)).await);
+        }
+    }
+    for key in ["first", "third"] {
+        let refused = send(query(&app, key, 1)).await;
+        refused.assert_error(503, "too_many_waiting", None);
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        assert_eq!(refused.header("connection"), Some("close"));
+        send(query(&app, key, 0)).await.assert_told("processing");
+    }
+    assert_eq!((app.counter(SEATS_TAKEN), app.counter(REFUSED)), (12, 2));
+    waits.pop().unwrap().abort();
+    waits.pop().unwrap().abort();
+    waits.truncate(10);
+    let third = loop {
+        // As soon as the connection is seen to be gone.
+        let answer = send(query(&app, "third", 1)).await;
+        if answer.status == 200 {
+            break answer;
+        }
+        answer.assert_error(503, "too_many_waiting", None);
+    };
+    assert_eq!(third.state(), "processing");
+    send(query(&app, "first", 1))
+        .await
+        .assert_error(503, "too_many_waiting", None);
+    told(&app, ID, "completed").await;
+    for waiting in waits {
+        waiting.await.unwrap().assert_told("completed");
+    }
+    // What is over is no reason to wait.
+    send(query(&app, "first", 60))
+        .await
+        .assert_told("completed");
+    nobody_waits(&app).await;
+    app.stop().await.0.unwrap();
+}
