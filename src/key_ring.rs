@@ -1,15 +1,15 @@
 //! The file of the callback key ring: read at start, made at the first one.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
 
 use tracing::warn;
 
 use crate::config::ConfigError;
 use crate::domain::callback_token::KeyRing;
 use crate::exit::CommandError;
+use crate::secret_file;
 use crate::store::Store;
 use crate::store::callback_keys::Agreement;
 use crate::telemetry::CONFIGURATION;
@@ -67,36 +67,9 @@ fn parse(path: &Path, text: &str) -> Result<KeyRing, ConfigError> {
         .map_err(|error| ConfigError::new(KEY, format!("{}: {error}", path.display())))
 }
 
-/// Written beside its place and linked into it, so that the file is there whole or not at all, and a second process that
-/// starts at the same time does not replace the ring of the first.
 fn create(path: &Path) -> std::io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".{}.draft", std::process::id()));
-    let draft = PathBuf::from(draft);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&draft)?;
-    file.write_all(
-        KeyRing::generate()
-            .map_err(|error| std::io::Error::other(error.to_string()))?
-            .as_bytes(),
-    )?;
-    file.sync_all()?;
-    let linked = match fs::hard_link(&draft, path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        linked => linked,
-    };
-    fs::remove_file(&draft)?;
-    linked?;
-    File::open(folder)?.sync_all()
+    let ring = KeyRing::generate().map_err(|error| std::io::Error::other(error.to_string()))?;
+    secret_file::make(path, &ring)
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> ConfigError {

@@ -15,6 +15,9 @@ pub mod egress;
 
 pub mod workers;
 
+// How a task is shown to apps, by whatever way.
+mod task_object;
+
 pub mod app;
 
 pub mod clock;
@@ -23,6 +26,8 @@ pub mod exit;
 pub mod key_ring;
 pub mod metrics;
 pub mod process;
+mod secret_file;
+pub mod signing_files;
 pub mod telemetry;
 pub mod untrusted;
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use evolink_receiver::cli::{
-    Cli, Command, EventsCommand, KeysCommand, QuarantineCommand, TasksCommand,
+    Cli, Command, DeliveriesCommand, EventsCommand, KeysCommand, QuarantineCommand, TasksCommand,
 };
 use evolink_receiver::commands::{check, client, demo, keys, operate, serve};
 use evolink_receiver::exit::{CommandError, Exit};
@@ -57,6 +57,10 @@ fn run(command: Command) -> Result<(), CommandError> {
             QuarantineCommand::List(args) => wait(client::quarantine::list(&args, &mut out)),
             QuarantineCommand::Show(args) => wait(client::quarantine::show(&args, &mut out)),
             QuarantineCommand::Replay(args) => wait(client::quarantine::replay(&args, &mut out)),
+        },
+        Command::Deliveries { command } => match command {
+            DeliveriesCommand::List(args) => wait(client::deliveries::list(&args, &mut out)),
+            DeliveriesCommand::Retry(args) => wait(client::deliveries::retry(&args, &mut out)),
         },
     }
 }

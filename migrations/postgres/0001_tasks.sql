@@ -90,7 +90,6 @@ CREATE TABLE event (
 
 CREATE INDEX event_of_task ON event (task_seq);
 
-<<<<<<< Updated upstream
 -- The next number is that of the newest event and one: without it a number would be given twice.
 CREATE FUNCTION event_newest_stays() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -101,7 +100,7 @@ BEGIN
 END $$;
 
 CREATE TRIGGER event_newest_stays BEFORE DELETE ON event FOR EACH ROW EXECUTE FUNCTION event_newest_stays();
-=======
+
 -- One event owed to one endpoint.
 CREATE TABLE delivery (
     -- event_seq * 1024 + n, n counting the deliveries of the event from 0: the rows of one event lie together, the newest
@@ -169,7 +168,6 @@ CREATE TABLE endpoint (
     disabled_at      BIGINT  NOT NULL,
     reason           TEXT    NOT NULL
 );
->>>>>>> Stashed changes
 
 -- What could not be applied, with its bytes. The small columns come first: a list reads no more.
 CREATE TABLE quarantine (

@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Level};
 use crate::domain::callback_token::KeyRing;
 use crate::domain::delivery::Holder;
-use crate::domain::egress::Rules;
+use crate::egress::Egress;
 use crate::evolink::{EvolinkClient, RateLimits, USER_AGENT};
 use crate::exit::{CommandError, Exit};
 use crate::http::auth::Gate;
@@ -32,9 +32,11 @@ use crate::http::seats::Seats;
 use crate::http::tls::TlsSource;
 use crate::key_ring;
 use crate::metrics::Metrics;
+use crate::signing_files::SigningFiles;
 use crate::store::recorder::{Recorder, RecorderWorker};
 use crate::store::{Store, StoreError};
 use crate::telemetry::CONFIGURATION;
+use crate::workers::forwarder::{self, Forwarder};
 use crate::workers::reconciler::{self, Reconciler};
 use parts::{Parts, finish};
 use store_workers::StoreWorkers;
@@ -70,8 +72,12 @@ pub struct App {
     evolink: Arc<EvolinkClient>,
     rate_limits: Arc<RateLimits>,
     key_ring: Arc<KeyRing>,
+    signing_files: Arc<SigningFiles>,
+    egress: Egress,
+    /// As which this process takes deliveries.
+    holder: Holder,
+    attempts_at_once: usize,
     metrics: Metrics,
-    egress_rules: Rules,
     tls: Option<Arc<TlsSource>>,
     public: TcpListener,
     internal: TcpListener,
@@ -85,7 +91,7 @@ impl App {
     /// What is wrong, with the exit code for it.
     pub async fn build(config: Config, clock: Clock) -> Result<Self, CommandError> {
         config.validate()?;
-        let config = settings::within_descriptors(config);
+        let (config, attempts_at_once) = settings::within_descriptors(config);
         for finding in config
             .findings()
             .iter()
@@ -95,6 +101,7 @@ impl App {
             warn!(target: CONFIGURATION, key, "{key}: {message}");
         }
         let key_ring = Arc::new(key_ring::load_or_create(&config.callback_tokens.key_file)?);
+        let signing_files = Arc::new(SigningFiles::open(&config.forward)?);
         let tls = settings::tls_source(&config)?;
         let evolink = Arc::new(EvolinkClient::new(
             config.evolink.base_url.clone(),
@@ -118,13 +125,14 @@ impl App {
         let holder = Holder::new(clock.now());
         let recorder_worker = recorder_worker
             .with_bounds(settings::quarantine_bounds(&config))
-            .with_routes(settings::routes(&config, holder));
+            .with_routes(settings::routes(&config, holder.clone()));
         let min_free = config.store.min_free.as_u64();
         let failed = recorder.failed();
         store.look_at_space(min_free, &metrics, failed).await;
         let public = settings::bind("public.listen", config.public.listen)?;
         let internal = settings::bind("internal.listen", config.internal.listen)?;
         let egress_rules = settings::egress_rules(&config, [&public, &internal]);
+        let egress = Egress::new(egress_rules, USER_AGENT)?;
         let reload = Arc::new(Notify::new());
         Ok(Self {
             config,
@@ -135,8 +143,11 @@ impl App {
             evolink,
             rate_limits,
             key_ring,
+            signing_files,
+            egress,
+            holder,
+            attempts_at_once,
             metrics,
-            egress_rules,
             tls,
             public,
             internal,
@@ -228,6 +239,7 @@ impl App {
         let gate = Gate::new(self.config.internal.api_keys.clone());
         let internal = internal::router(self.internal_state(parts), &gate);
         let reconciler = self.reconciler(parts).run();
+        let forwarder = self.forwarder(parts).run();
         let store = StoreWorkers {
             store: Arc::clone(&self.store),
             failed: self.recorder.failed().clone(),
@@ -256,6 +268,10 @@ impl App {
         let serving = listener::serve(self.internal, None, limits, internal, stop.clone(), drain);
         parts.run("the internal listener", &parts.listeners, stop, serving);
         parts.run("the reconciler", &parts.calls, stop, reconciler);
+        parts.run("the forwarder", &parts.calls, stop, forwarder);
+        let watching = self.signing_files.watch(stop.clone());
+        let name = "the watch of signing secrets";
+        parts.run(name, &parts.workers, stop, watching);
         if let Some(tls) = self.tls {
             let watching = tls.watch(CERTIFICATE_INTERVAL, self.reload, stop.clone());
             parts.run("the certificate watch", &parts.workers, stop, watching);
@@ -285,7 +301,7 @@ impl App {
             rate_limits: Arc::clone(&self.rate_limits),
             key_ring: Arc::clone(&self.key_ring),
             public: Arc::new(self.config.public.clone()),
-            egress_rules: self.egress_rules.clone(),
+            egress_rules: self.egress.rules().clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             submits: parts.calls.clone(),
@@ -308,6 +324,22 @@ impl App {
             metrics: self.metrics.clone(),
             pace: settings::pace(&self.config),
             evolink_timeout: self.config.evolink.timeout,
+            stop: parts.stopping.clone(),
+            giving_up: parts.giving_up.clone(),
+        })
+    }
+
+    fn forwarder(&self, parts: &Parts) -> Forwarder {
+        Forwarder::new(forwarder::Parts {
+            store: Arc::clone(&self.store),
+            recorder: self.recorder.clone(),
+            egress: self.egress.clone(),
+            signing_files: Arc::clone(&self.signing_files),
+            endpoints: settings::endpoints(&self.config),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            holder: self.holder.clone(),
+            at_once: self.attempts_at_once,
             stop: parts.stopping.clone(),
             giving_up: parts.giving_up.clone(),
         })

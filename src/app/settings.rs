@@ -1,10 +1,12 @@
 //! What the configuration comes to for each part.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
+use url::Url;
 
 use crate::clock::Clock;
 use crate::config::{Config, TlsMode};
@@ -62,16 +64,22 @@ pub fn tls_source(config: &Config) -> Result<Option<Arc<TlsSource>>, CommandErro
         .map_err(|error| CommandError::new(Exit::Config, format!("public.tls: {error}")))
 }
 
-/// Both listeners share the descriptors that the system grants; the public one comes first.
-pub fn within_descriptors(mut config: Config) -> Config {
-    let wanted = config.public.max_connections + config.internal.max_connections;
-    let granted = process::connections_granted(wanted);
+/// Attempts to deliver under way at once: each holds a connection and a task object.
+const ATTEMPTS_AT_ONCE: usize = 128;
+
+/// Both listeners and the forwarder share the descriptors that the system grants; the public listener comes first. Gives how
+/// many attempts to deliver may be under way.
+pub fn within_descriptors(mut config: Config) -> (Config, usize) {
+    let listeners = config.public.max_connections + config.internal.max_connections;
+    let granted = process::connections_granted(listeners + ATTEMPTS_AT_ONCE);
+    let attempts = ATTEMPTS_AT_ONCE.min((granted / 8).max(1));
+    let granted = granted.saturating_sub(attempts).max(1);
     config.public.max_connections = config.public.max_connections.min((granted * 2 / 3).max(1));
     config.internal.max_connections = config
         .internal
         .max_connections
         .min((granted - config.public.max_connections).max(1));
-    config
+    (config, attempts)
 }
 
 pub fn pace(config: &Config) -> Pace {
@@ -97,6 +105,14 @@ pub fn routes(config: &Config, holder: Holder) -> Routes {
         holder,
         lease: LEASE,
     }
+}
+
+/// Where the standing ones are.
+pub fn endpoints(config: &Config) -> HashMap<EndpointKey, Url> {
+    let endpoints = config.forward.endpoints.iter();
+    let places =
+        endpoints.map(|endpoint| (EndpointKey::standing(&endpoint.name), endpoint.url.clone()));
+    places.collect()
 }
 
 pub fn quarantine_bounds(config: &Config) -> Bounds {

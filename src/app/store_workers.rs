@@ -25,6 +25,10 @@ impl StoreWorkers {
         parts.run("the wake-up listener", &parts.workers, stop, listening);
 
         let (store, stopping) = (Arc::clone(&self.store), stop.clone());
+        let telling = async move { store.tell_news(stopping).await };
+        parts.run("the teller of news", &parts.workers, stop, telling);
+
+        let (store, stopping) = (Arc::clone(&self.store), stop.clone());
         let failed = self.failed.clone();
         let checkpoints = async move { store.run_checkpoints(failed, stopping).await };
         parts.run("the checkpointer", &parts.workers, stop, checkpoints);

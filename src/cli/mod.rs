@@ -2,6 +2,7 @@
 //!
 //! `main.rs` parses it and dispatches. A wrong command line exits with 64 (clap's own 2 says less).
 
+mod deliveries;
 mod events;
 mod quarantine;
 mod tasks;
@@ -14,6 +15,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+pub use self::deliveries::{DeliveriesCommand, DeliveriesListArgs, DeliveriesRetryArgs};
 pub use self::events::{EventsCommand, EventsTailArgs};
 pub use self::quarantine::{
     QuarantineCommand, QuarantineListArgs, QuarantineReplayArgs, QuarantineShowArgs,
@@ -60,6 +62,11 @@ pub enum Command {
         #[command(subcommand)]
         command: QuarantineCommand,
     },
+    /// Look at what endpoints are owed, and send it again.
+    Deliveries {
+        #[command(subcommand)]
+        command: DeliveriesCommand,
+    },
     /// Mint a standing callback URL, for tasks that an app submits to EvoLink itself.
     CallbackUrl(CallbackUrlArgs),
     /// Make API keys.
@@ -93,6 +100,20 @@ pub struct DemoArgs {
     /// Keep database and certificate here, instead of in a directory that is removed at the end.
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+}
+
+/// For commands that list.
+#[derive(Debug, Clone, Args)]
+pub struct PageArgs {
+    /// How many, at most.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=200))]
+    pub limit: u16,
+    /// Go on where an earlier page ended (its `next`).
+    #[arg(long)]
+    pub cursor: Option<String>,
+    /// Print the page as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// For commands that are clients of a running service's internal API.

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::ClientArgs;
+use super::{ClientArgs, PageArgs};
 
 #[derive(Debug, Subcommand)]
 pub enum QuarantineCommand {
@@ -19,15 +19,8 @@ pub struct QuarantineListArgs {
     /// Only what came by this callback URL: a submission id, or ~ and the label of a standing one.
     #[arg(long)]
     pub subject: Option<String>,
-    /// How many, at most.
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=200))]
-    pub limit: u16,
-    /// Go on where an earlier page ended (its `next`).
-    #[arg(long)]
-    pub cursor: Option<String>,
-    /// Print the page as JSON.
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub page: PageArgs,
     #[command(flatten)]
     pub client: ClientArgs,
 }

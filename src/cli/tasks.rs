@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
-use super::ClientArgs;
+use super::{ClientArgs, PageArgs};
 
 #[derive(Debug, Subcommand)]
 pub enum TasksCommand {
@@ -26,15 +26,8 @@ pub struct TasksListArgs {
     /// Only tasks made after this time (RFC 3339).
     #[arg(long, value_name = "TIME")]
     pub created_after: Option<Timestamp>,
-    /// How many, at most.
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=200))]
-    pub limit: u16,
-    /// Go on where an earlier page ended (its `next`).
-    #[arg(long)]
-    pub cursor: Option<String>,
-    /// Print the page as JSON.
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub page: PageArgs,
     #[command(flatten)]
     pub client: ClientArgs,
 }

@@ -125,6 +125,40 @@ impl Api {
         self.judge(status, body).map(ReplayAnswer::Done)
     }
 
+    /// A page of deliveries, as it came: `data` and `next`.
+    pub async fn deliveries(&self, query: &[(&str, String)]) -> Result<Value, CommandError> {
+        let mut url = self.url(&["v1", "deliveries"])?;
+        url.query_pairs_mut().extend_pairs(query);
+        self.send(self.http.get(url)).await
+    }
+
+    /// The delivery as it is then.
+    pub async fn retry_delivery(&self, id: i64) -> Result<Value, CommandError> {
+        let url = self.url(&["v1", "deliveries", &id.to_string(), "retry"])?;
+        let (status, body) = self.ask(self.http.post(url)).await?;
+        let is_delivered = text(&body, "/error/code") == Some("already_delivered");
+        let judged = self.judge(status, body);
+        // A conflict that no later try resolves.
+        judged.map_err(|error| {
+            if is_delivered {
+                CommandError::new(Exit::Usage, error.message)
+            } else {
+                error
+            }
+        })
+    }
+
+    /// So many of the dead ones as the service makes pending at a time: `retried`, and whether there are `more`.
+    pub async fn retry_deliveries(&self, endpoint: Option<&str>) -> Result<Value, CommandError> {
+        let mut url = self.url(&["v1", "deliveries", "retry"])?;
+        let filters = [("state", Some("dead")), ("endpoint", endpoint)];
+        let given = filters
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
+        url.query_pairs_mut().extend_pairs(given);
+        self.send(self.http.post(url)).await
+    }
+
     pub async fn submit(
         &self,
         body: &Value,

@@ -18,6 +18,7 @@ pub mod polling;
 mod results;
 pub mod routes;
 mod seen;
+pub mod signing;
 mod state;
 mod status;
 pub mod task;

@@ -19,7 +19,7 @@ use super::auth::{self, Gate};
 use super::body::BodyBudget;
 use super::error::ApiError;
 use super::seats::Seats;
-use super::{credits, health, history, quarantine, request_id, submit, tasks};
+use super::{credits, deliveries, health, history, quarantine, request_id, submit, tasks};
 use crate::clock::Clock;
 use crate::config::{Public, Scope};
 use crate::domain::callback_token::KeyRing;
@@ -72,6 +72,9 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
         .route("/v1/quarantine", get(quarantine::list))
         .route("/v1/quarantine/{id}", get(quarantine::show))
         .route("/v1/quarantine/{id}/replay", post(quarantine::replay))
+        .route("/v1/deliveries", get(deliveries::list))
+        .route("/v1/deliveries/retry", post(deliveries::retry_all))
+        .route("/v1/deliveries/{id}/retry", post(deliveries::retry))
         .route_layer(needs(Scope::Admin));
     let open = Router::new()
         .route("/livez", get(health::live))

@@ -11,6 +11,7 @@ use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -129,19 +130,34 @@ impl Server {
         drop(seat);
     }
 
+    /// Each way is boxed by itself, so that a connection takes the room of its own way: with TLS that is four times as much.
     async fn serve_admitted(&self, stream: TcpStream, peer: SocketAddr) {
         let (router, limits) = (self.router.clone(), &self.limits);
         let Some(tls) = &self.tls else {
-            return serve_connection(stream, peer, router, limits, &self.shutdown).await;
+            let serving = serve_connection(stream, peer, router, limits, &self.shutdown);
+            return Box::pin(serving).await;
         };
+        let shaken = Box::pin(self.shake_hands(tls, stream, peer)).await;
+        if let Some(stream) = shaken {
+            let serving = serve_connection(stream, peer, router, limits, &self.shutdown);
+            Box::pin(serving).await;
+        }
+    }
+
+    async fn shake_hands(
+        &self,
+        tls: &TlsSource,
+        stream: TcpStream,
+        peer: SocketAddr,
+    ) -> Option<Box<TlsStream<TcpStream>>> {
         let handshake = TlsAcceptor::from(tls.server_config()).accept(stream);
         let shaken = tokio::select! {
             // Nothing has been asked yet, so nothing is lost.
-            () = self.shutdown.cancelled() => return,
-            shaken = timeout(limits.handshake_timeout, handshake) => shaken,
+            () = self.shutdown.cancelled() => return None,
+            shaken = timeout(self.limits.handshake_timeout, handshake) => shaken,
         };
         match shaken {
-            Ok(Ok(stream)) => serve_connection(stream, peer, router, limits, &self.shutdown).await,
+            Ok(Ok(stream)) => return Some(Box::new(stream)),
             Ok(Err(error)) => {
                 debug!(client.address = %peer, error = %error, "TLS handshake with {peer} failed: {error}");
             }
@@ -149,6 +165,7 @@ impl Server {
                 debug!(client.address = %peer, "TLS handshake with {peer} took too long");
             }
         }
+        None
     }
 }
 

@@ -23,6 +23,7 @@ pub mod public;
 // What apps and operators reach.
 pub mod auth;
 mod credits;
+mod deliveries;
 mod error;
 mod health;
 mod history;
@@ -38,6 +39,7 @@ pub mod seats;
 mod sending;
 mod submission;
 mod submit;
-mod task_object;
 mod tasks;
 mod waiting;
+
+use crate::task_object;

@@ -42,7 +42,8 @@ pub async fn show(
     let wait = Wait::parse(query.as_deref(), &headers)?;
     drop((query, headers));
     let deadline = wait.deadline(Instant::now());
-    let mut view = find(&state, id.ok()).await?;
+    // Boxed, as what a wait does not need is not to take room in it.
+    let mut view = Box::pin(find(&state, id.ok())).await?;
     let task = &view.record.task;
     if let Some(deadline) = deadline.filter(|_| !waiting::is_over(task.state)) {
         let (seat, id) = (state.seats.take(&caller)?, task.submission_id);
@@ -85,7 +86,7 @@ pub(super) async fn find(
         .ok_or_else(ApiError::task_not_found)
 }
 
-fn parse_name(text: &str) -> Option<TaskName> {
+pub(super) fn parse_name(text: &str) -> Option<TaskName> {
     let submission = text.parse::<SubmissionId>().ok().map(TaskName::Submission);
     submission.or_else(|| TaskId::parse(text).map(TaskName::Task))
 }

@@ -14,6 +14,7 @@ use crate::domain::ids::SubmissionId;
 use crate::domain::task::State;
 use crate::store::StoreError;
 use crate::store::reads::{TaskName, TaskView};
+use crate::store::wake::LOOK_INTERVAL;
 
 /// More than this counts as this (rule B13).
 const WAIT_SECONDS_MAX: u64 = 60;
@@ -88,22 +89,34 @@ pub async fn until_over(
     id: SubmissionId,
     deadline: Instant,
 ) -> Result<Option<TaskView>, StoreError> {
-    let mut news = state.store.wake().waiter();
+    // Registered before the first look: whatever comes after that look is told.
+    let mut watch = state.store.tail().watch_task(id);
     let name = TaskName::Submission(id);
     loop {
         let is_last = Instant::now() >= deadline || state.stopping.is_cancelled();
         // Boxed, so that who waits does not hold the room that a look takes.
         let look = Box::pin(state.store.find_task(&name));
         let found = seat.look(look).await?;
-        match found {
-            Some(view) if !is_last && !is_over(view.record.task.state) => drop(view),
-            found => return Ok(found),
-        }
+        let until = match &found {
+            Some(view) if !is_last && !is_over(view.record.task.state) => {
+                next_look(view.record.task.state, deadline)
+            }
+            _ => return Ok(found),
+        };
+        drop(found);
         tokio::select! {
-            () = news.wait() => {}
-            () = sleep_until(deadline) => {}
+            () = watch.news() => {}
+            () = sleep_until(until) => {}
             () = state.stopping.cancelled() => {}
         }
+    }
+}
+
+/// No event tells of a submit that EvoLink refused: the process that sent it knows, another has to look.
+fn next_look(state: State, deadline: Instant) -> Instant {
+    match state {
+        State::Submitting => deadline.min(Instant::now() + LOOK_INTERVAL),
+        _ => deadline,
     }
 }
 

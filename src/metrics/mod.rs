@@ -122,6 +122,11 @@ impl Metrics {
         count(&self.0.polls, end.as_str());
     }
 
+    /// From the outcome being recorded to its first attempt being answered 2xx.
+    pub fn delivered_after(&self, took: Duration) {
+        self.0.delivery_seconds.observe(took.as_secs_f64());
+    }
+
     /// A transaction of the recorder was committed.
     pub fn batch_recorded(&self, entries: usize, took: Duration) {
         self.0.batches.inc();

@@ -26,6 +26,7 @@ pub(super) struct Counters {
     pub(super) seats_taken: Gauge,
     pub(super) seats_refused: Counter,
     pub(super) tasks: Family<StateLabel, Gauge>,
+    pub(super) delivery_seconds: Histogram,
     pub(super) batches: Counter,
     pub(super) entries: Counter,
     pub(super) commit_seconds: Histogram,
@@ -46,6 +47,11 @@ pub(super) struct Quarantine {
 /// From a fast disk to a server that is given up.
 const COMMIT_SECONDS: [f64; 12] = [
     0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.5, 2.0, 8.0,
+];
+
+/// From an endpoint on the same machine to one that is given up.
+const DELIVERY_SECONDS: [f64; 12] = [
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 3.0, 10.0,
 ];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -97,6 +103,7 @@ impl Counters {
             seats_taken: Gauge::default(),
             seats_refused: Counter::default(),
             tasks: Family::default(),
+            delivery_seconds: Histogram::new(DELIVERY_SECONDS),
             batches: Counter::default(),
             entries: Counter::default(),
             commit_seconds: Histogram::new(COMMIT_SECONDS),
@@ -205,6 +212,11 @@ impl Counters {
             "polls_suspended",
             "1 while EvoLink answers no poll and is asked only now and then",
             self.polls_suspended.clone(),
+        );
+        registry.register(
+            "delivery_seconds",
+            "From an outcome being recorded to its delivery, of those that the first attempt delivered",
+            self.delivery_seconds.clone(),
         );
         registry.register(
             "tasks",

@@ -28,7 +28,8 @@ pub mod history;
 pub mod overdue;
 pub mod reads;
 
-// Who is told that there is something new to be read.
+// Who is told that there is something new to be read, and what.
+pub mod tail;
 pub mod wake;
 
 // The database itself.
@@ -53,6 +54,7 @@ use tracing::warn;
 use checkpointer::WriteAheadLog;
 pub use error::StoreError;
 use space::Space;
+use tail::Tail;
 use wake::Wake;
 use writer::Writer;
 
@@ -66,6 +68,7 @@ pub struct Store {
     read: ReadPool,
     database: Database,
     wake: Wake,
+    tail: Tail,
     log: WriteAheadLog,
     space: Space,
 }
@@ -117,6 +120,7 @@ impl Store {
             read,
             database,
             wake: Wake::default(),
+            tail: Tail::default(),
             log: WriteAheadLog::default(),
             space: Space::default(),
         })

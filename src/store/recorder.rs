@@ -21,7 +21,7 @@ use super::{Store, StoreError, load, write};
 use crate::clock::Clock;
 use crate::domain::confirmation::Policy;
 use crate::domain::delivery::{Holder, LEASE};
-use crate::domain::ids::TaskId;
+use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::routes::Routes;
 use crate::metrics::{DeliveryEnd, Metrics};
 
@@ -186,6 +186,7 @@ impl RecorderWorker {
                     self.metrics.batch_recorded(entries.len(), began.elapsed());
                     self.count(&ledger, &receipts);
                     self.untold |= is_news(&ledger);
+                    self.store.tail().tell(without_event(&ledger));
                     return Ok(receipts);
                 }
                 Err(error) => {
@@ -334,6 +335,12 @@ fn is_news(ledger: &Ledger) -> bool {
         || !ledger.submit_ends.is_empty()
         || !ledger.deliveries.endpoints.is_empty()
         || counted.iter().any(|(_, change)| *change == Change::Revived)
+}
+
+/// Submits that ended: whoever waits for one finds no event of it.
+fn without_event(ledger: &Ledger) -> impl Iterator<Item = SubmissionId> {
+    let ended = ledger.submit_ends.iter();
+    ended.map(|(record, _)| ledger.records[*record].task.submission_id)
 }
 
 /// A caller that has gone away gets no answer, and what it brought is recorded all the same.

@@ -1,6 +1,9 @@
 //! What happens later. What a worker does at a time is bounded, repeatable, and safe to cut off anywhere.
 
+pub mod forwarder;
 pub mod reconciler;
+
+mod breaker;
 
 use std::time::Duration;
 

@@ -51,6 +51,7 @@ impl Place {
             .clone_into(&mut config.public.tls.self_signed_dir);
         config.store.url = format!("sqlite:{}", folder.path().join("receiver.db").display());
         config.callback_tokens.key_file = folder.path().join("ring");
+        config.forward.secret_file = folder.path().join("whsec");
         Self {
             folder,
             config,
@@ -101,6 +102,29 @@ impl Place {
             .close()
             .await;
     }
+}
+
+#[tokio::test]
+async fn the_secret_of_deliveries_is_there_or_can_be_made_where_it_is_needed() {
+    let key = "forward.secret_file";
+    let mut place = Place::new();
+    let made = format!("ok      {key}: whsec: will be made");
+    assert_eq!(place.finding(key).await, made);
+    let file = place.path("whsec");
+    fs::write(&file, "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD\n").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    assert_eq!(
+        place.finding(key).await,
+        format!(
+            "ok      {key}: whsec: signs deliveries\nwarning {key}: whsec: others may read it: mode 640"
+        )
+    );
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&file, "5ec7e7").unwrap();
+    let bad = format!("{key}: whsec: line 1: want whsec_ and the base64 of 24 to 64 bytes");
+    assert_eq!(place.finding(key).await, format!("warning {bad}"));
+    place.config.forward.allowed_hosts = vec!["app".to_owned()];
+    assert_eq!(place.finding(key).await, format!("error   {bad}"));
 }
 
 #[tokio::test]

@@ -12,8 +12,9 @@ pub use self::surroundings::surroundings;
 use crate::cli::ConfigArgs;
 use crate::clock::Clock;
 use crate::commands::environment;
-use crate::config::{Config, ConfigError, Finding, Level, read_secret_file};
+use crate::config::{Config, ConfigError, Finding, Level};
 use crate::exit::{CommandError, Exit};
+use crate::signing_files;
 
 /// Looks at everything, and prints a line for each finding.
 ///
@@ -40,8 +41,8 @@ pub fn configuration(args: &ConfigArgs) -> (Option<Config>, Vec<Finding>) {
         findings.push(failed(error));
     }
     for (n, endpoint) in config.forward.endpoints.iter().enumerate() {
-        let key = format!("forward.endpoints[{n}].secret_file");
-        if let Err(error) = read_secret_file(&key, &endpoint.secret_file) {
+        let key = signing_files::endpoint_key(n);
+        if let Err(error) = signing_files::load(&key, &endpoint.secret_file) {
             findings.push(failed(error));
         }
     }

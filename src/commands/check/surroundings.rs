@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Finding, Level};
 use crate::domain::timestamp::Timestamp;
 use crate::key_ring;
+use crate::signing_files;
 use crate::store::inspect::{Inspected, inspect};
 
 /// 2026-01-01: this program is younger, so a clock that shows less is wrong.
@@ -40,6 +41,7 @@ pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
         Some(_) => true,
     };
     findings.extend(key_ring(config, is_store_there));
+    findings.extend(signing_file(config));
     findings.extend(certificate(&config.public, clock));
     findings.push(system_roots());
     match store {
@@ -83,12 +85,38 @@ fn key_ring(config: &Config, is_store_there: bool) -> Vec<Finding> {
         Ok(_) => Finding::ok(KEY, format!("{path}: a key ring")),
         Err(error) => failed(error),
     }];
-    let mode = fs::metadata(file).map_or(0, |file| file.permissions().mode());
-    if mode & 0o077 != 0 {
-        let message = format!("{path}: others may read it: mode {:03o}", mode & 0o777);
-        findings.push(found(Level::Warning, KEY, message));
-    }
+    findings.extend(readable_by_others(KEY, file));
     findings
+}
+
+/// What signs deliveries to apps' own addresses. Without hosts that these may be at, nothing needs it.
+fn signing_file(config: &Config) -> Vec<Finding> {
+    const KEY: &str = "forward.secret_file";
+    let file = &config.forward.secret_file;
+    let mut findings = if file.try_exists().unwrap_or(true) {
+        vec![match signing_files::load(KEY, file) {
+            Ok(_) => Finding::ok(KEY, format!("{}: signs deliveries", file.display())),
+            Err(error) => failed(error),
+        }]
+    } else {
+        vec![will_be_made(KEY, file)]
+    };
+    for finding in &mut findings {
+        if finding.level == Level::Error && config.forward.allowed_hosts.is_empty() {
+            finding.level = Level::Warning;
+        }
+    }
+    findings.extend(readable_by_others(KEY, file));
+    findings
+}
+
+fn readable_by_others(key: &str, file: &Path) -> Option<Finding> {
+    let mode = fs::metadata(file).map_or(0, |file| file.permissions().mode());
+    (mode & 0o077 != 0).then(|| {
+        let (path, mode) = (file.display(), mode & 0o777);
+        let message = format!("{path}: others may read it: mode {mode:03o}");
+        found(Level::Warning, key, message)
+    })
 }
 
 /// As the client of EvoLink would find them; without any, it cannot even be made.

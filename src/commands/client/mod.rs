@@ -1,6 +1,7 @@
-//! `submit`, `tasks`, `events` and `quarantine`: a client of a running service's internal API, tables for people and JSON for programs. What was
+//! `submit`, `tasks`, `events`, `quarantine` and `deliveries`: a client of a running service's internal API, tables for people and JSON for programs. What was
 //! asked for and given is success, whatever became of the task; `api` says which exit code an error has.
 
+pub mod deliveries;
 pub mod events;
 pub mod quarantine;
 mod show;
@@ -15,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 pub use self::show::show;
 pub use self::watch::watch;
-use crate::cli::{ClientArgs, SubmitArgs, TasksListArgs};
+use crate::cli::{ClientArgs, PageArgs, SubmitArgs, TasksListArgs};
 use crate::commands::api::{Api, is_terminal, outcome_after_ms, seconds, state, take_data, text};
 use crate::commands::table::table;
 use crate::exit::{CommandError, Exit};
@@ -53,30 +54,63 @@ pub async fn submit(args: &SubmitArgs, out: &mut impl Write) -> Result<(), Comma
 
 /// Lists a page of tasks, full if there are as many.
 pub async fn list(args: &TasksListArgs, out: &mut impl Write) -> Result<(), CommandError> {
-    let (tasks, next) = full_page(&api(&args.client)?, args).await?;
-    if args.json {
-        return print_json(&json!({"data": tasks, "next": next}), out);
-    }
-    write_list(&tasks, next.as_deref(), out).context("could not print")?;
-    Ok(())
+    let api = api(&args.client)?;
+    let created_after = args.created_after.map(|time| time.to_string());
+    let filters = [
+        ("status", args.status.clone()),
+        ("client", args.client_name.clone()),
+        ("created_after", created_after),
+    ];
+    let page = full_page(&args.page, &filters, async |query| api.list(&query).await).await?;
+    page.print(&args.page, out, write_list)
 }
 
-/// What is rare may be spread thinly over many pages of the service: goes on until there are as many tasks as asked for.
+/// What a list command shows.
+struct ListPage {
+    rows: Vec<Value>,
+    next: Option<String>,
+}
+
+impl ListPage {
+    /// As JSON, or by `write` for people.
+    fn print<O: Write>(
+        self,
+        args: &PageArgs,
+        out: &mut O,
+        write: impl FnOnce(&[Value], &mut O) -> std::io::Result<()>,
+    ) -> Result<(), CommandError> {
+        let Self { rows, next } = self;
+        if args.json {
+            return print_json(&json!({"data": rows, "next": next}), out);
+        }
+        let written = write(&rows, out).and_then(|()| write_more(next.as_deref(), out));
+        written.context("could not print")?;
+        Ok(())
+    }
+}
+
+/// What is rare may be spread thinly over many pages of the service: goes on until there are as many rows as asked for.
 async fn full_page(
-    api: &Api,
-    args: &TasksListArgs,
-) -> Result<(Vec<Value>, Option<String>), CommandError> {
-    let (mut tasks, mut next) = (Vec::new(), args.cursor.clone());
+    args: &PageArgs,
+    filters: &[(&'static str, Option<String>)],
+    ask: impl AsyncFn(Vec<(&'static str, String)>) -> Result<Value, CommandError>,
+) -> Result<ListPage, CommandError> {
+    let limit = usize::from(args.limit);
+    let (mut rows, mut next) = (Vec::new(), args.cursor.clone());
     for _ in 0..PAGES_MAX {
-        let missing = usize::from(args.limit) - tasks.len();
-        let page = api.list(&list_query(args, missing, next)).await?;
+        let given = filters.iter().cloned();
+        let given = given.filter_map(|(name, value)| Some((name, value?)));
+        let mut query: Vec<_> = given.collect();
+        query.push(("limit", (limit - rows.len()).to_string()));
+        query.extend(next.take().map(|cursor| ("cursor", cursor)));
+        let page = ask(query).await?;
         next = text(&page, "/next").map(str::to_owned);
-        tasks.extend(take_data(page));
-        if next.is_none() || tasks.len() >= usize::from(args.limit) {
+        rows.extend(take_data(page));
+        if next.is_none() || rows.len() >= limit {
             break;
         }
     }
-    Ok((tasks, next))
+    Ok(ListPage { rows, next })
 }
 
 fn api(args: &ClientArgs) -> Result<Api, CommandError> {
@@ -128,31 +162,9 @@ fn is_passing(exit: Exit) -> bool {
     matches!(exit, Exit::Unavailable | Exit::TempFail)
 }
 
-fn list_query(
-    args: &TasksListArgs,
-    limit: usize,
-    cursor: Option<String>,
-) -> Vec<(&'static str, String)> {
-    let query = [
-        ("status", args.status.clone()),
-        ("client", args.client_name.clone()),
-        (
-            "created_after",
-            args.created_after.map(|time| time.to_string()),
-        ),
-        ("limit", Some(limit.to_string())),
-        ("cursor", cursor),
-    ];
-    let given = query.into_iter();
-    given
-        .filter_map(|(name, value)| Some((name, value?)))
-        .collect()
-}
-
-fn write_list(tasks: &[Value], next: Option<&str>, out: &mut impl Write) -> std::io::Result<()> {
+fn write_list(tasks: &[Value], out: &mut impl Write) -> std::io::Result<()> {
     if tasks.is_empty() {
-        writeln!(out, "no tasks")?;
-        return write_more(next, out);
+        return writeln!(out, "no tasks");
     }
     let header = ["task", "state", "told by", "client", "submitted", "after"];
     let mut table = table(header, &[5]);
@@ -167,8 +179,7 @@ fn write_list(tasks: &[Value], next: Option<&str>, out: &mut impl Write) -> std:
             outcome_after_ms(task).map_or_else(|| "-".to_owned(), seconds),
         ]);
     }
-    writeln!(out, "{}", table.trim_fmt())?;
-    write_more(next, out)
+    writeln!(out, "{}", table.trim_fmt())
 }
 
 fn write_more(next: Option<&str>, out: &mut impl Write) -> std::io::Result<()> {

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use super::{PAGES_MAX, api, print_json, write_more};
+use super::{PAGES_MAX, api, full_page, print_json};
 use crate::cli::{QuarantineListArgs, QuarantineReplayArgs, QuarantineShowArgs};
 use crate::commands::api::{Api, ReplayAnswer, take_data, text};
 use crate::commands::table::table;
@@ -20,16 +20,12 @@ const BODY_CHARS_MAX: usize = 4096;
 
 /// Lists a page of entries.
 pub async fn list(args: &QuarantineListArgs, out: &mut impl Write) -> Result<(), CommandError> {
-    let mut query = vec![("limit", args.limit.to_string())];
-    query.extend(args.subject.clone().map(|subject| ("subject", subject)));
-    query.extend(args.cursor.clone().map(|cursor| ("cursor", cursor)));
-    let page = api(&args.client)?.quarantine(&query).await?;
-    if args.json {
-        return print_json(&page, out);
-    }
-    let next = text(&page, "/next").map(str::to_owned);
-    write_list(&take_data(page), next.as_deref(), out).context("could not print")?;
-    Ok(())
+    let api = api(&args.client)?;
+    let filters = [("subject", args.subject.clone())];
+    let page = full_page(&args.page, &filters, async |query| {
+        api.quarantine(&query).await
+    });
+    page.await?.print(&args.page, out, write_list)
 }
 
 /// Shows one entry with its headers and its body.
@@ -107,10 +103,9 @@ async fn never_replayed(api: &Api) -> Result<Vec<i64>, CommandError> {
     Ok(ids)
 }
 
-fn write_list(entries: &[Value], next: Option<&str>, out: &mut impl Write) -> std::io::Result<()> {
+fn write_list(entries: &[Value], out: &mut impl Write) -> std::io::Result<()> {
     if entries.is_empty() {
-        writeln!(out, "nothing is in quarantine")?;
-        return write_more(next, out);
+        return writeln!(out, "nothing is in quarantine");
     }
     let header = [
         "id",
@@ -137,8 +132,7 @@ fn write_list(entries: &[Value], next: Option<&str>, out: &mut impl Write) -> st
             cell("/replay_result"),
         ]);
     }
-    writeln!(out, "{}", table.trim_fmt())?;
-    write_more(next, out)
+    writeln!(out, "{}", table.trim_fmt())
 }
 
 fn write_entry(entry: &Value, out: &mut impl Write) -> std::io::Result<()> {

@@ -65,6 +65,8 @@ pub enum AttemptEnd {
     Refused { reason: String },
     /// Never sent: its endpoint is disabled.
     Disabled,
+    /// Cut off by a stop: whoever comes next sends it, at once.
+    GivenBack,
 }
 
 /// What is known of a delivery.
@@ -195,6 +197,10 @@ impl Delivery {
             AttemptEnd::Disabled => {
                 self.last_error = Some("the endpoint is disabled".to_owned());
                 Some(self.finish(DeliveryState::Dead, now))
+            }
+            AttemptEnd::GivenBack => {
+                self.lease = None;
+                Some(self.state)
             }
         }
     }

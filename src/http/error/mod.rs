@@ -1,5 +1,6 @@
 //! Errors of the internal API, in EvoLink's envelope: clients of its API already parse it.
 
+mod operators;
 mod submits;
 
 use axum::Json;
@@ -11,7 +12,6 @@ use tracing::error;
 use super::body::BodyError;
 use crate::domain::generation::InvalidRequest;
 use crate::domain::ids::SubmissionId;
-use crate::domain::observation::ObservationError;
 use crate::store::StoreError;
 
 /// The header that names a submission in every answer about one.
@@ -130,26 +130,6 @@ impl ApiError {
             "task_not_found",
             "invalid_request_error",
             "no such task",
-        )
-    }
-
-    pub fn quarantine_not_found() -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            "quarantine_not_found",
-            "invalid_request_error",
-            "no such entry in quarantine; the oldest make room when it is full",
-        )
-    }
-
-    /// A kept body that the present parser does not understand either.
-    pub fn still_unreadable(reason: &ObservationError) -> Self {
-        let message = format!("the kept body is still not a task: {reason}");
-        Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "still_unreadable",
-            "invalid_request_error",
-            message,
         )
     }
 

@@ -55,6 +55,8 @@ impl Ledger {
             );
         }
         let change = match state {
+            // There was no attempt, and its delivery is as it was.
+            _ if *end == AttemptEnd::GivenBack => return Receipt::Delivery(state),
             DeliveryState::Pending => Change::Failed,
             DeliveryState::Delivered => Change::Delivered { was_dead },
             DeliveryState::Dead => Change::Dead,

@@ -4,7 +4,6 @@
 //! One line of work: look for what is due, wait for a turn at EvoLink, claim, and only then ask. Up to here one task comes
 //! after the other; the asking itself goes on beside it, so that one slow answer holds up nobody.
 
-mod breaker;
 mod look;
 mod reply;
 
@@ -18,6 +17,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::breaker::{Breaker, Change, Heard, Leave, Pauses};
 use super::pause;
 use crate::clock::Clock;
 use crate::domain::ids::SubmissionId;
@@ -29,7 +29,6 @@ use crate::store::entry::{Entry, Receipt};
 use crate::store::overdue::DueTask;
 use crate::store::recorder::Recorder;
 use crate::store::{Store, StoreError};
-use breaker::{Breaker, Change, Heard, Leave};
 use look::Found;
 
 /// How long it rests when nothing is due, or EvoLink is not to be asked.
@@ -37,6 +36,12 @@ const INTERVAL: Duration = Duration::from_millis(500);
 
 /// How long it rests after the store failed it.
 const BACK_OFF: Duration = Duration::from_secs(5);
+
+/// Between polls that go to see whether EvoLink is there again.
+const PAUSES: Pauses = Pauses {
+    min: Duration::from_secs(5),
+    max: Duration::from_mins(1),
+};
 
 /// Questions under way at once. With answers that take a second and a half it still asks ten times a second.
 const POLLS_AT_ONCE: usize = 16;
@@ -66,7 +71,7 @@ pub struct Parts {
 pub struct Reconciler {
     parts: Parts,
     started_at: Timestamp,
-    breaker: Mutex<Breaker>,
+    breaker: Mutex<Breaker<SubmissionId>>,
 }
 
 /// A poll that is ours alone to make.
@@ -91,7 +96,7 @@ impl Reconciler {
         Self {
             started_at: parts.clock.now(),
             parts,
-            breaker: Mutex::default(),
+            breaker: Mutex::new(Breaker::new(PAUSES)),
         }
     }
 
@@ -269,7 +274,7 @@ impl Reconciler {
         }
     }
 
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+    fn breaker(&self) -> MutexGuard<'_, Breaker<SubmissionId>> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

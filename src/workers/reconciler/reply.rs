@@ -5,13 +5,13 @@ use std::time::Duration;
 use http::HeaderMap;
 use tracing::{info, warn};
 
-use super::breaker::Heard;
 use crate::domain::callback_token::Subject;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::observation::Source;
 use crate::evolink::PollReply;
 use crate::metrics::PollEnd;
 use crate::store::entry::{Entry, PollEnded};
+use crate::workers::breaker::Heard;
 
 /// How long EvoLink is left in peace after a 429 that does not say.
 const THROTTLE_PAUSE: Duration = Duration::from_secs(10);

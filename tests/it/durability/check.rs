@@ -9,7 +9,7 @@ use crate::support::database::Database;
 use crate::support::store::TestStore;
 
 /// Each names what may not be there, and counts it.
-const NEVER: [(&str, &str); 9] = [
+const NEVER: [(&str, &str); 12] = [
     (
         "an outcome without its one event, or a second one",
         "SELECT count(*) FROM task WHERE CASE WHEN outcome_at IS NULL THEN 0 ELSE 1 END !=
@@ -51,6 +51,20 @@ const NEVER: [(&str, &str); 9] = [
     (
         "a completed task without results or full progress",
         "SELECT count(*) FROM task WHERE state = 'completed' AND (results_digest IS NULL OR shown IS NULL)",
+    ),
+    (
+        "a delivery of no event, or of one that tells of no outcome",
+        "SELECT count(*) FROM delivery WHERE NOT EXISTS (SELECT 1 FROM event WHERE event.seq = delivery.event_seq
+            AND event.task_seq = delivery.task_seq AND type IN ('task.completed', 'task.failed', 'task.cancelled'))",
+    ),
+    (
+        "an outcome that is owed to one endpoint twice",
+        "SELECT count(*) FROM (SELECT 1 FROM delivery GROUP BY event_seq, endpoint HAVING count(*) > 1) AS twice",
+    ),
+    (
+        "an outcome that is not owed to the app's own address",
+        "SELECT count(*) FROM task WHERE outcome_at IS NOT NULL AND callback_url IS NOT NULL
+            AND (SELECT count(*) FROM delivery WHERE task_seq = task.seq AND url = callback_url) != 1",
     ),
 ];
 

@@ -137,6 +137,8 @@ api_key = "not-a-key"
 url = "{url}"
 [callback_tokens]
 key_file = "{inside}/callback_tokens.key"
+[forward]
+secret_file = "{inside}/forward.whsec"
 [reconcile]
 first_poll_after = "1h"
 "#

@@ -2,32 +2,28 @@
 //! the loopback of a network namespace that this test makes, in which it runs itself once more.
 
 use std::net::TcpStream;
-use std::process::Command;
 
 use tokio::time::{Instant, sleep};
 
 use super::{Duration, Replicas, moment};
 use crate::durability::{random, rounds};
 use crate::support::needs::{self, Root};
+use crate::support::own_network::{self, run};
 use crate::support::postgres::{Cluster, Options};
 use crate::support::store::TestStore;
-
-/// Set in the process that runs inside.
-const INSIDE: &str = "EVOLINK_RECEIVER_TEST_IN_OWN_NETWORK";
 
 const NAME: &str =
     "replica_faults::cut::callers_are_answered_in_time_though_the_server_says_nothing";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_are_answered_in_time_though_the_server_says_nothing() {
-    let tools = ["nft", "ip", "unshare", "setpriv"];
-    if !needs::are_met(Root::Needed, &tools) {
+    let tools = ["nft"].into_iter().chain(own_network::TOOLS);
+    if !needs::are_met(Root::Needed, &tools.collect::<Vec<_>>()) {
         return;
     }
-    if std::env::var_os(INSIDE).is_none() {
-        return run_in_own_network();
+    if !own_network::is_inside(NAME, &[]) {
+        return;
     }
-    run("ip", &["link", "set", "lo", "up"]);
     let Some(cluster) = Cluster::start(Options::durable()).await else {
         return;
     };
@@ -68,16 +64,6 @@ async fn callers_are_answered_in_time_though_the_server_says_nothing() {
     );
 }
 
-/// This test once more, in a network where nobody else is; it is gone with the process.
-fn run_in_own_network() {
-    let this = std::env::current_exe().unwrap();
-    let mut again = Command::new("unshare");
-    again.args(["--net", "--", "setpriv", "--pdeathsig=KILL", "--"]);
-    again.arg(this).args([NAME, "--exact", "--nocapture"]);
-    let ended = again.env(INSIDE, "1").status().unwrap();
-    assert!(ended.success(), "inside: {ended}");
-}
-
 /// Nothing that the server sends or is sent arrives any more.
 fn swallow(port: u16) {
     let chain =
@@ -88,9 +74,4 @@ fn swallow(port: u16) {
     let server = ([127, 0, 0, 1], port).into();
     let tried = TcpStream::connect_timeout(&server, Duration::from_millis(50));
     assert!(tried.is_err(), "nothing goes through");
-}
-
-fn run(program: &str, arguments: &[&str]) {
-    let ended = Command::new(program).args(arguments).status().unwrap();
-    assert!(ended.success(), "{program} {arguments:?}: {ended}");
 }

@@ -10,11 +10,13 @@ mod freeze;
 mod hang_up;
 mod kill;
 mod load;
+mod news;
 mod order;
 mod outage;
-mod recording;
+pub mod recording;
 mod ring;
 mod sessions;
+mod waits;
 mod wake;
 
 use std::time::Duration;

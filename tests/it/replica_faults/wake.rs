@@ -13,9 +13,9 @@ use crate::durability::receiver::PATIENCE;
 use crate::support::database::Database;
 use crate::support::store::TestStore;
 
-const LISTENS: &str = "query ILIKE 'LISTEN%'";
+pub const LISTENS: &str = "query ILIKE 'LISTEN%'";
 
-const TERMINATE: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+pub const TERMINATE: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE datname = current_database() AND query ILIKE 'LISTEN%'";
 
 const TIMES: usize = 9;
@@ -47,7 +47,7 @@ async fn assert_wakes(here: &Recording, there: &Recording, what: &str) {
 }
 
 /// Whether anybody may connect to the store from now on. Said from beside it: nobody locks the door of the room they are in.
-async fn let_in(store: &TestStore, is_open: bool) {
+pub async fn let_in(store: &TestStore, is_open: bool) {
     let mut beside = Url::parse(store.url()).unwrap();
     let name = beside.path().trim_start_matches('/').to_owned();
     beside.set_path("postgres");

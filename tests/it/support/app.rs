@@ -240,6 +240,7 @@ impl TestAppBuilder {
         config.evolink.api_key = Some(SecretString::from(EVOLINK_KEY));
         store.url().clone_into(&mut config.store.url);
         config.callback_tokens.key_file = folder.path().join("callback_tokens.key");
+        config.forward.secret_file = folder.path().join("forward.whsec");
         Self {
             folder: Arc::new(folder),
             store: Arc::new(store),
@@ -252,6 +253,11 @@ impl TestAppBuilder {
     pub fn with_manual_clock(mut self) -> Self {
         self.clock = Clock::manual(START);
         self
+    }
+
+    /// Where all is that it keeps in files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// As the receiver will have it.

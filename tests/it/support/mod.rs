@@ -5,6 +5,7 @@ pub mod certificates;
 pub mod database;
 pub mod echo;
 pub mod needs;
+pub mod own_network;
 pub mod postgres;
 pub mod raw;
 pub mod raw_server;

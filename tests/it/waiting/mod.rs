@@ -1,7 +1,9 @@
 //! `?wait=` and `Prefer: wait=`: the answer that is held until a task is over, through real sockets, on the real `App`.
 
 mod contract;
+mod crowd;
 mod leaving;
+pub mod races;
 mod seats;
 mod submits;
 
@@ -20,7 +22,7 @@ use crate::support::until::until;
 const LONG_WAIT: u64 = 45;
 
 /// Who is told, and not merely answered at last, is so before this.
-const TOLD_WITHIN: Duration = Duration::from_secs(30);
+pub const TOLD_WITHIN: Duration = Duration::from_secs(30);
 
 const SEATS_TAKEN: &str = "evolink_receiver_seats_taken";
 

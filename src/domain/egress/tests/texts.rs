@@ -51,6 +51,7 @@ fn an_app_s_address_is_admitted_by_the_list_alone() {
         "http://app.acme.io:80/",
         "http://svc.cluster.local/",
         "http://asvc.cluster.local/",
+        "http://evilsvc.cluster.local/",
         "http://.svc.cluster.local.evil.io/",
         "http://hooks.acme.io.evil.io/",
         "http://evilhooks.acme.io/",

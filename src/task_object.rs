@@ -1,4 +1,5 @@
-//! The task object: EvoLink's JSON as last received, unknown members included, plus one member of ours, `receiver`.
+//! The task object: EvoLink's JSON as last received, unknown members included, plus one member of ours, `receiver`. What an app
+//! asks for and what is delivered to it is made here: it stands beside `http` and `workers`, which do not know each other.
 
 use std::time::Duration;
 

@@ -1,0 +1,53 @@
+//! `deliveries`: what endpoints are owed, and sending it again.
+
+use clap::{Args, Subcommand};
+
+use super::{ClientArgs, PageArgs};
+
+#[derive(Debug, Subcommand)]
+pub enum DeliveriesCommand {
+    /// List deliveries, the newest first.
+    List(DeliveriesListArgs),
+    /// Send again: dead ones from the beginning, pending ones now.
+    Retry(DeliveriesRetryArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct DeliveriesListArgs {
+    /// Only those in this state: pending, delivered or dead.
+    #[arg(long)]
+    pub state: Option<String>,
+    /// Only those to this endpoint: its name, or scheme://host:port of an app's own address.
+    #[arg(long, value_name = "NAME")]
+    pub endpoint: Option<String>,
+    /// Only those that tell of this task: a task id or a submission id.
+    #[arg(long, value_name = "ID")]
+    pub task: Option<String>,
+    #[command(flatten)]
+    pub page: PageArgs,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct DeliveriesRetryArgs {
+    /// The numbers of the deliveries.
+    #[arg(value_name = "ID", required_unless_present = "all_dead", value_parser = clap::value_parser!(i64).range(1..))]
+    pub ids: Vec<i64>,
+    /// Every dead delivery, the oldest first.
+    #[arg(long, conflicts_with = "ids")]
+    pub all_dead: bool,
+    /// With --all-dead: only those to this endpoint.
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "all_dead",
+        conflicts_with = "ids"
+    )]
+    pub endpoint: Option<String>,
+    /// Print one JSON object for each delivery; with --all-dead, one in all.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}

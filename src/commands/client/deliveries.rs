@@ -1,0 +1,110 @@
+//! `deliveries`: what endpoints are owed, for operators, and sending it again.
+
+use std::io::Write;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use super::{PAGES_MAX, api, full_page, print_json};
+use crate::cli::{DeliveriesListArgs, DeliveriesRetryArgs};
+use crate::commands::api::text;
+use crate::commands::table::table;
+use crate::exit::CommandError;
+use crate::untrusted::Untrusted;
+
+/// Of why the last attempt failed, in a table.
+const ERROR_CHARS_MAX: usize = 60;
+
+/// Lists a page of deliveries.
+pub async fn list(args: &DeliveriesListArgs, out: &mut impl Write) -> Result<(), CommandError> {
+    let api = api(&args.client)?;
+    let filters = [
+        ("state", args.state.clone()),
+        ("endpoint", args.endpoint.clone()),
+        ("task", args.task.clone()),
+    ];
+    let page = full_page(&args.page, &filters, async |query| {
+        api.deliveries(&query).await
+    });
+    page.await?.print(&args.page, out, write_list)
+}
+
+/// Has the named deliveries sent again, in that order, or all that are dead.
+///
+/// # Errors
+/// At the first that is not there, or was delivered.
+pub async fn retry(args: &DeliveriesRetryArgs, out: &mut impl Write) -> Result<(), CommandError> {
+    if args.all_dead {
+        return retry_all(args, out).await;
+    }
+    let api = api(&args.client)?;
+    for id in &args.ids {
+        let delivery = api.retry_delivery(*id).await?;
+        if args.json {
+            print_json(&delivery, out)?;
+            continue;
+        }
+        let cell = |pointer| Untrusted(text(&delivery, pointer).unwrap_or("-"));
+        let line = writeln!(out, "{id}  {}  {}", cell("/state"), cell("/endpoint"));
+        line.context("could not print")?;
+    }
+    Ok(())
+}
+
+async fn retry_all(args: &DeliveriesRetryArgs, out: &mut impl Write) -> Result<(), CommandError> {
+    let api = api(&args.client)?;
+    let (mut retried, mut more) = (0, true);
+    for _ in 0..PAGES_MAX {
+        let answer = api.retry_deliveries(args.endpoint.as_deref()).await;
+        let answer = answer.map_err(|error| after(retried, error))?;
+        retried += answer["retried"].as_u64().unwrap_or_default();
+        more = answer["more"].as_bool().unwrap_or_default();
+        if !more {
+            break;
+        }
+    }
+    if args.json {
+        return print_json(&json!({"retried": retried, "more": more}), out);
+    }
+    let rest = if more { ", and there are more" } else { "" };
+    writeln!(out, "{retried} to be sent again{rest}").context("could not print")?;
+    Ok(())
+}
+
+/// What was done before it failed is not done any less.
+fn after(retried: u64, error: CommandError) -> CommandError {
+    if retried == 0 {
+        return error;
+    }
+    CommandError::new(error.exit, format!("{error}, after {retried} were retried"))
+}
+
+fn write_list(deliveries: &[Value], out: &mut impl Write) -> std::io::Result<()> {
+    if deliveries.is_empty() {
+        return writeln!(out, "no deliveries");
+    }
+    let header = [
+        "id", "state", "endpoint", "event", "task", "made", "attempts", "status", "error",
+    ];
+    let mut table = table(header, &[0, 6]);
+    for delivery in deliveries {
+        let cell = |pointer| Untrusted(text(delivery, pointer).unwrap_or("-")).to_string();
+        let number = |name: &str| delivery[name].as_i64().unwrap_or_default().to_string();
+        let status = delivery["last_status"].as_i64();
+        let error = text(delivery, "/last_error").unwrap_or("-");
+        let is_disabled = delivery["endpoint_disabled"] == true;
+        let mark = if is_disabled { " (disabled)" } else { "" };
+        table.add_row([
+            number("id"),
+            cell("/state"),
+            format!("{}{mark}", cell("/endpoint")),
+            cell("/event/type"),
+            cell("/task_id"),
+            cell("/made_at"),
+            number("attempts"),
+            status.map_or_else(|| "-".to_owned(), |status| status.to_string()),
+            Untrusted::up_to(error, ERROR_CHARS_MAX).to_string(),
+        ]);
+    }
+    writeln!(out, "{}", table.trim_fmt())
+}

@@ -1,0 +1,237 @@
+//! What endpoints are owed, for operators: a list, and sending again what is dead, singly and in bulk.
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use serde::Serialize;
+use tracing::{info, warn};
+
+use super::error::ApiError;
+use super::internal::InternalState;
+use super::{query, tasks};
+use crate::domain::delivery::{DeliveryId, DeliveryState, EndpointKey};
+use crate::domain::ids::{SubmissionId, TaskId};
+use crate::domain::timestamp::Timestamp;
+use crate::store::deliveries::{DeliveryFilter, DeliveryView, RETRIED_AT_ONCE_MAX};
+use crate::store::entry::{Entry, Receipt};
+
+const PARAMETERS: &str = "state, endpoint, task, limit, cursor";
+const RETRY_PARAMETERS: &str = "state, endpoint";
+
+/// The longest origin that an address may have.
+const ENDPOINT_BYTES_MAX: usize = 2048;
+
+/// Transactions of one bulk retry: so that it is answered in time, and callbacks come in between.
+const RETRY_BATCHES_MAX: u32 = 10;
+
+/// A page of deliveries, newest first.
+#[derive(Debug, Serialize)]
+pub struct DeliveryPage {
+    data: Vec<DeliveryObject>,
+    /// To be given as `cursor` for the page after.
+    next: Option<String>,
+}
+
+/// One event owed to one endpoint.
+#[derive(Debug, Serialize)]
+pub struct DeliveryObject {
+    id: i64,
+    event: EventName,
+    submission_id: SubmissionId,
+    task_id: Option<TaskId>,
+    endpoint: String,
+    endpoint_disabled: bool,
+    /// The app's own address, without its query, which may hold a secret. `null` for a standing endpoint.
+    url: Option<String>,
+    state: &'static str,
+    attempts: u32,
+    due_at: Option<Timestamp>,
+    last_status: Option<u16>,
+    last_error: Option<String>,
+    made_at: Timestamp,
+    ended_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Serialize)]
+struct EventName {
+    seq: i64,
+    r#type: &'static str,
+}
+
+/// What became of a bulk retry.
+#[derive(Debug, Serialize)]
+pub struct Retried {
+    retried: u32,
+    /// There are dead ones left: ask again.
+    more: bool,
+}
+
+pub async fn list(
+    State(state): State<InternalState>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<DeliveryPage>, ApiError> {
+    let (filter, limit) = parse_list_query(query.as_deref().unwrap_or_default())?;
+    let page = state.store.list_deliveries(&filter, limit).await?;
+    Ok(Json(DeliveryPage {
+        data: page.deliveries.iter().map(DeliveryObject::of).collect(),
+        next: page.next.map(|id| id.to_string()),
+    }))
+}
+
+/// A dead one is pending again, with all its attempts before it; a pending one is due now. What was delivered is not sent
+/// again: its endpoint has said that it has it, and may tell the event of a repeat only if it remembers all.
+pub async fn retry(
+    State(state): State<InternalState>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<DeliveryObject>, ApiError> {
+    let id = parse_id(id.ok())?;
+    match state.recorder.record(Entry::DeliveryRetried { id }).await? {
+        Receipt::Done => {}
+        Receipt::Gone => return Err(ApiError::delivery_not_found()),
+        Receipt::Delivered => return Err(ApiError::already_delivered()),
+        receipt => return Err(unexpected(receipt)),
+    }
+    info!(delivery.id = %id, "delivery {id} is to be sent again");
+    let found = state.store.find_delivery(id).await?;
+    let view = found.ok_or_else(ApiError::delivery_not_found)?;
+    Ok(Json(DeliveryObject::of(&view)))
+}
+
+/// Dead ones, the oldest first, a bounded number in each transaction and in all; tells whether there are more.
+pub async fn retry_all(
+    State(state): State<InternalState>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Retried>, ApiError> {
+    let endpoint = parse_retry_query(query.as_deref().unwrap_or_default())?;
+    let mut all = Retried {
+        retried: 0,
+        more: true,
+    };
+    for _ in 0..RETRY_BATCHES_MAX {
+        let batch = Entry::DeliveriesRetried {
+            endpoint: endpoint.clone(),
+            limit: RETRIED_AT_ONCE_MAX,
+        };
+        match state.recorder.record(batch).await {
+            Ok(Receipt::Retried { deliveries, more }) => {
+                all.retried += deliveries;
+                all.more = more;
+            }
+            Ok(receipt) => return Err(unexpected(receipt)),
+            Err(error) if all.retried == 0 => return Err(error.into()),
+            Err(error) => {
+                let retried = all.retried;
+                warn!(error = %error, retried, "a bulk retry was cut off after {retried} deliveries");
+                return Err(ApiError::retried_in_part(retried));
+            }
+        }
+        if !all.more {
+            break;
+        }
+    }
+    let (retried, more) = (all.retried, all.more);
+    info!(
+        retried,
+        more, "{retried} dead deliveries are to be sent again"
+    );
+    Ok(Json(all))
+}
+
+impl DeliveryObject {
+    fn of(view: &DeliveryView) -> Self {
+        let delivery = &view.delivery;
+        let is_pending = delivery.state == DeliveryState::Pending;
+        Self {
+            id: delivery.id.0,
+            event: EventName {
+                seq: view.event_seq,
+                r#type: view.event_type.as_str(),
+            },
+            submission_id: view.submission_id,
+            task_id: view.task_id.clone(),
+            endpoint: delivery.endpoint.to_string(),
+            endpoint_disabled: view.endpoint_disabled,
+            url: view.url.as_deref().map(without_query),
+            state: delivery.state.as_str(),
+            attempts: delivery.attempts,
+            due_at: is_pending.then_some(delivery.due_at),
+            last_status: delivery.last_status,
+            last_error: delivery.last_error.clone(),
+            made_at: view.made_at,
+            ended_at: delivery.ended_at,
+        }
+    }
+}
+
+fn without_query(url: &str) -> String {
+    let end = url.find(['?', '#']).unwrap_or(url.len());
+    url[..end].to_owned()
+}
+
+fn unexpected(receipt: Receipt) -> ApiError {
+    warn!(?receipt, "a retry has a receipt of something else");
+    ApiError::internal()
+}
+
+fn parse_id(id: Option<Path<String>>) -> Result<DeliveryId, ApiError> {
+    let number = id.and_then(|Path(id)| query::number(&id));
+    let message = "`id` must be the number of a delivery";
+    let number = number.ok_or_else(|| ApiError::invalid("id", message))?;
+    Ok(DeliveryId(number))
+}
+
+fn parse_list_query(query: &str) -> Result<(DeliveryFilter, u32), ApiError> {
+    let mut filter = DeliveryFilter::default();
+    let mut limit = query::LIMIT_DEFAULT;
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        match name.as_ref() {
+            "state" => filter.state = Some(parse_state(&value)?),
+            "endpoint" => filter.endpoint = Some(parse_endpoint(&value)?),
+            "task" => {
+                let message = "`task` must be a task id or a submission id";
+                let task = tasks::parse_name(&value);
+                filter.task = Some(task.ok_or_else(|| ApiError::invalid("task", message))?);
+            }
+            "limit" => limit = query::limit(&value)?,
+            "cursor" => {
+                let message = "`cursor` must be the `next` of the page before";
+                let before = query::number(&value).map(DeliveryId);
+                filter.before = Some(before.ok_or_else(|| ApiError::invalid("cursor", message))?);
+            }
+            other => return Err(query::unknown(other, PARAMETERS)),
+        }
+    }
+    Ok((filter, limit))
+}
+
+fn parse_retry_query(query: &str) -> Result<Option<EndpointKey>, ApiError> {
+    let mut endpoint = None;
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        match name.as_ref() {
+            "endpoint" => endpoint = Some(parse_endpoint(&value)?),
+            "state" if value == DeliveryState::Dead.as_str() => {}
+            "state" => {
+                let message = "`state` must be dead: pending ones are sent anyway";
+                return Err(ApiError::invalid("state", message));
+            }
+            other => return Err(query::unknown(other, RETRY_PARAMETERS)),
+        }
+    }
+    Ok(endpoint)
+}
+
+fn parse_state(text: &str) -> Result<DeliveryState, ApiError> {
+    DeliveryState::parse(text).ok_or_else(|| {
+        let known = DeliveryState::ALL.map(DeliveryState::as_str).join(", ");
+        ApiError::invalid("state", format!("`state` must be one of {known}"))
+    })
+}
+
+/// PostgreSQL takes no NUL in a text (RELIABILITY F13).
+fn parse_endpoint(text: &str) -> Result<EndpointKey, ApiError> {
+    if text.is_empty() || text.len() > ENDPOINT_BYTES_MAX || text.contains('\0') {
+        let message = "`endpoint` must be the name of an endpoint, or scheme://host:port";
+        return Err(ApiError::invalid("endpoint", message));
+    }
+    Ok(EndpointKey::parse(text))
+}

@@ -1,0 +1,59 @@
+//! What operators are told instead of what they asked for: of the quarantine, and of deliveries.
+
+use http::StatusCode;
+
+use super::ApiError;
+use crate::domain::observation::ObservationError;
+
+impl ApiError {
+    pub fn quarantine_not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "quarantine_not_found",
+            "invalid_request_error",
+            "no such entry in quarantine; the oldest make room when it is full",
+        )
+    }
+
+    /// A kept body that the present parser does not understand either.
+    pub fn still_unreadable(reason: &ObservationError) -> Self {
+        let message = format!("the kept body is still not a task: {reason}");
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "still_unreadable",
+            "invalid_request_error",
+            message,
+        )
+    }
+
+    pub fn delivery_not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "delivery_not_found",
+            "invalid_request_error",
+            "no such delivery",
+        )
+    }
+
+    pub fn already_delivered() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "already_delivered",
+            "invalid_request_error",
+            "its endpoint has taken it; who wants it again reads the event",
+        )
+    }
+
+    /// A bulk retry that the store cut off.
+    pub fn retried_in_part(retried: u32) -> Self {
+        let message = format!("{retried} deliveries are pending again; ask again for the rest");
+        let mut error = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "retried_in_part",
+            "api_error",
+            message,
+        );
+        error.retry_after_seconds = Some(1);
+        error
+    }
+}

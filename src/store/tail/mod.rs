@@ -1,0 +1,62 @@
+//! The end of the log, as it grows: read once for all who wait for news in this process, and only while somebody does.
+//!
+//! Those who wait for one task are woken by news of that task alone, so that ten thousand of them cost neither a question each
+//! nor a wake-up for each commit.
+
+mod news;
+mod watches;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+pub use watches::TaskWatch;
+use watches::Watches;
+
+use super::{Store, StoreError, on_pool};
+use crate::domain::ids::SubmissionId;
+
+const NEWEST: &str = "SELECT max(seq) FROM event";
+
+/// Between two tries to read.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+
+/// Of the time in which there is always something new, at most a quarter is spent on reading it: callbacks come first.
+const PAUSES_PER_READ: u32 = 3;
+const PAUSE_MAX: Duration = Duration::from_millis(50);
+
+/// What follows the log in this process. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Tail {
+    watches: Watches,
+}
+
+impl Tail {
+    /// Registers for news of one task. No wake-up is lost to whoever registers first, then looks at the store, then waits.
+    pub fn watch_task(&self, id: SubmissionId) -> TaskWatch {
+        self.watches.add(id)
+    }
+
+    /// Tells of tasks whose news is not in the log: a submit that was refused makes no event. Whoever waits at another
+    /// replica for one that is still being submitted must look again by itself.
+    pub(super) fn tell(&self, ids: impl IntoIterator<Item = SubmissionId>) {
+        self.watches.tell(ids);
+    }
+}
+
+impl Store {
+    pub const fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
+    /// The number of the newest event; 0 if there is none.
+    async fn newest_event(&self) -> Result<i64, StoreError> {
+        let newest: Option<i64> =
+            on_pool!(self, pool => sqlx::query_scalar(NEWEST).fetch_one(pool))?;
+        Ok(newest.unwrap_or(0))
+    }
+}
+
+/// How long to leave the store alone after a read that began then.
+fn pause_after(began: Instant) -> Duration {
+    (began.elapsed() * PAUSES_PER_READ).min(PAUSE_MAX)
+}

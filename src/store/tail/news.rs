@@ -1,0 +1,85 @@
+//! Reads which tasks the newest events are about, and tells those who wait for them.
+
+use sqlx::FromRow;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{READ_AGAIN, pause_after};
+use crate::domain::ids::SubmissionId;
+use crate::store::{Store, StoreError, on_pool};
+
+/// Events that are read at once.
+const EVENTS_MAX: i64 = 1024;
+
+pub(super) const EVENTS: &str = "SELECT event.seq, submission_id
+    FROM event LEFT JOIN task ON task.seq = event.task_seq
+    WHERE event.seq > $1 ORDER BY event.seq LIMIT $2";
+
+#[derive(FromRow)]
+struct NewsRow {
+    seq: i64,
+    submission_id: Option<String>,
+}
+
+impl Store {
+    /// Wakes those who wait for news of a task, until `stop`. While nobody does, nothing is read.
+    pub async fn tell_news(&self, stop: CancellationToken) {
+        let watches = &self.tail.watches;
+        // Up to which the log was read; `None` while nobody waits.
+        let mut cursor = None;
+        let mut wake = self.wake.waiter();
+        let mut is_failing = false;
+        while !stop.is_cancelled() {
+            if watches.is_empty() {
+                cursor = None;
+                stop.run_until_cancelled(watches.wanted()).await;
+                continue;
+            }
+            let began = Instant::now();
+            let read = self.read_news(&mut cursor).await;
+            let has_failed = read.is_err();
+            let pausing = async {
+                match read {
+                    Ok(is_all) => {
+                        sleep(pause_after(began)).await;
+                        if is_all {
+                            wake.wait().await;
+                        }
+                    }
+                    Err(error) => {
+                        if !is_failing {
+                            warn!(error = %error, "the log cannot be read: who waits for a task looks each second");
+                        }
+                        watches.tell_all();
+                        sleep(READ_AGAIN).await;
+                    }
+                }
+            };
+            stop.run_until_cancelled(pausing).await;
+            if is_failing && !has_failed {
+                info!("the log can be read again");
+            }
+            is_failing = has_failed;
+        }
+    }
+
+    /// Reads on from `cursor`, and tells; whether that was all there is.
+    async fn read_news(&self, cursor: &mut Option<i64>) -> Result<bool, StoreError> {
+        let watches = &self.tail.watches;
+        let Some(after) = *cursor else {
+            *cursor = Some(self.newest_event().await?);
+            // Who has registered by now may have looked before the newest event was there.
+            watches.tell_all();
+            return Ok(false);
+        };
+        let rows: Vec<NewsRow> = on_pool!(self, pool => sqlx::query_as(EVENTS)
+            .bind(after)
+            .bind(EVENTS_MAX)
+            .fetch_all(pool))?;
+        let ids = rows.iter().filter_map(|row| row.submission_id.as_deref());
+        watches.tell(ids.filter_map(|id| id.parse::<SubmissionId>().ok()));
+        *cursor = Some(rows.last().map_or(after, |row| row.seq));
+        Ok(rows.len() < usize::try_from(EVENTS_MAX).unwrap_or(usize::MAX))
+    }
+}

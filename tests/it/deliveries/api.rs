@@ -1,0 +1,362 @@
+//! `GET /v1/deliveries`, `POST /v1/deliveries/{id}/retry`, `POST /v1/deliveries/retry`, and their commands: on a whole
+//! receiver, which has two endpoints that nobody listens at.
+
+use evolink_receiver::config::{Endpoint, OutcomeEvent};
+use reqwest::Method;
+use serde_json::Value;
+use url::Url;
+
+use super::*;
+use crate::callbacks::completed;
+use crate::client::{json as stdout_json, run};
+use crate::support::app::TestApp;
+
+/// Of `billing`, which wants all, and `alarms`, which wants failures. Nothing is sent before `due_at`, which a test puts far
+/// ahead where it would disturb.
+async fn start() -> TestApp {
+    let secret = std::env::temp_dir().join(format!("deliveries-{}.whsec", std::process::id()));
+    std::fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
+    let endpoint = |name: &str, events: &[OutcomeEvent]| Endpoint {
+        name: name.to_owned(),
+        url: Url::parse("http://127.0.0.1:1/").unwrap(),
+        secret_file: secret.clone(),
+        events: events.to_vec(),
+    };
+    let endpoints = vec![
+        endpoint("billing", OutcomeEvent::ALL),
+        endpoint("alarms", &[OutcomeEvent::Failed]),
+    ];
+    TestApp::builder()
+        .with(|config| config.forward.endpoints = endpoints)
+        .start()
+        .await
+}
+
+/// So many outcomes by a standing URL, and with them as many deliveries to `billing`, each of them ended as `sql` says.
+async fn fill(app: &TestApp, count: usize, sql: &str) -> Vec<i64> {
+    let token = app.standing_token("shop");
+    for number in 0..count {
+        let body = completed(&format!("task-{number}"));
+        assert_eq!(app.callback_result(&token, body).await, "recorded");
+    }
+    let database = app.database().await;
+    database.execute(sql).await;
+    database
+        .values("SELECT id FROM delivery ORDER BY id DESC", &[])
+        .await
+}
+
+const DEAD: &str = "UPDATE delivery SET state = 'dead', ended_at = 1757165033000, attempts = 10, holder = NULL,
+    lease_until = NULL, last_status = 503, last_error = 'the endpoint answered 503' WHERE state = 'pending'";
+
+fn ids(page: &Value) -> Vec<i64> {
+    let deliveries = page["data"]
+        .as_array()
+        .unwrap_or_else(|| panic!("no page: {page}"));
+    deliveries
+        .iter()
+        .map(|delivery| delivery["id"].as_i64().unwrap())
+        .collect()
+}
+
+async fn post(app: &TestApp, path: &str) -> (u16, Value) {
+    let answer = app.request(Method::POST, path).send().await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+/// All pages of a list, of four rows each.
+async fn listed(app: &TestApp, filter: &str) -> Vec<i64> {
+    let (mut found, mut cursor) = (Vec::new(), String::new());
+    for _ in 0..20 {
+        let (status, page) = app
+            .get(&format!("/v1/deliveries?limit=4{filter}{cursor}"))
+            .await;
+        assert_eq!(status, 200, "{page}");
+        found.extend(ids(&page));
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return found,
+        }
+    }
+    panic!("{filter}: there is no end of pages");
+}
+
+#[tokio::test]
+async fn deliveries_are_listed_newest_first_page_by_page_and_by_what_they_are() {
+    let app = start().await;
+    assert_eq!(
+        app.get("/v1/deliveries").await,
+        (200, json!({"data": [], "next": null}))
+    );
+    let all = fill(&app, 13, DEAD).await;
+    assert_eq!(all.len(), 13);
+    let database = app.database().await;
+    let revive = "UPDATE delivery SET state = 'pending', ended_at = NULL, attempts = 0, due_at = made_at + 3600000
+        WHERE task_seq % 3 = 0";
+    database.execute(revive).await;
+    let deliver = "UPDATE delivery SET state = 'delivered', last_status = 204, last_error = NULL WHERE task_seq % 3 = 1";
+    database.execute(deliver).await;
+    let of = async |what: &str| -> Vec<i64> {
+        let sql = format!("SELECT id FROM delivery WHERE {what} ORDER BY id DESC");
+        database.values(&sql, &[]).await
+    };
+    for (filter, wanted) in [
+        ("", "1 = 1"),
+        ("&state=pending", "state = 'pending'"),
+        ("&state=dead", "state = 'dead'"),
+        ("&state=delivered", "state = 'delivered'"),
+        ("&endpoint=billing", "1 = 1"),
+        ("&endpoint=alarms", "1 = 0"),
+        ("&endpoint=billing&state=pending", "state = 'pending'"),
+        ("&endpoint=billing&state=dead", "state = 'dead'"),
+        ("&endpoint=billing&state=delivered", "state = 'delivered'"),
+        ("&endpoint=alarms&state=dead", "1 = 0"),
+        ("&endpoint=http%3A%2F%2Fa", "1 = 0"),
+        ("&task=task-4", "task_seq = 5"),
+        ("&task=task-4&state=dead", "task_seq = 5 AND state = 'dead'"),
+        ("&task=task-none", "1 = 0"),
+    ] {
+        assert_eq!(listed(&app, filter).await, of(wanted).await, "{filter}");
+    }
+    let (_, page) = app.get("/v1/deliveries?task=task-0").await;
+    let submission = page["data"][0]["submission_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(
+        listed(&app, &format!("&task={submission}")).await,
+        ids(&page)
+    );
+}
+
+#[tokio::test]
+async fn a_delivery_is_shown_with_what_it_tells_of_and_without_the_query_of_an_apps_address() {
+    let app = start().await;
+    let id = fill(&app, 1, DEAD).await[0];
+    let database = app.database().await;
+    database
+        .execute("INSERT INTO endpoint (name, disabled_at, reason) VALUES ('billing', 1, '410')")
+        .await;
+    let (_, page) = app.get("/v1/deliveries").await;
+    let mut shown = page["data"][0].clone();
+    for own in ["submission_id", "made_at"] {
+        assert!(shown[own].take().is_string(), "{own}");
+    }
+    let wanted = json!({
+        "id": id, "event": {"seq": id / 1024, "type": "task.completed"}, "submission_id": null, "task_id": "task-0",
+        "endpoint": "billing", "endpoint_disabled": true, "url": null, "state": "dead", "attempts": 10, "due_at": null,
+        "last_status": 503, "last_error": "the endpoint answered 503", "made_at": null, "ended_at": "2025-09-06T13:23:53.000Z",
+    });
+    assert_eq!(shown, wanted);
+    let own = format!(
+        "INSERT INTO delivery (id, event_seq, task_seq, endpoint, url, state, attempts, due_at, made_at)
+        SELECT id + 1, event_seq, task_seq, '{OWN_ORIGIN}', '{OWN}', 'pending', 0, made_at + 3600000, made_at FROM delivery"
+    );
+    database.execute(&own).await;
+    let (_, page) = app.get("/v1/deliveries?limit=1").await;
+    let shown = &page["data"][0];
+    assert_eq!(shown["url"], "http://web.internal:8000/hook");
+    assert_eq!(shown["endpoint_disabled"], false);
+    assert!(
+        shown["due_at"].as_str() > shown["made_at"].as_str(),
+        "{shown}"
+    );
+    assert!(!page.to_string().contains("canary"), "{page}");
+}
+
+#[tokio::test]
+async fn a_dead_delivery_is_retried_and_a_delivered_one_is_not() {
+    let app = start().await;
+    let id = fill(&app, 1, DEAD).await[0];
+    let (status, delivery) = post(&app, &format!("/v1/deliveries/{id}/retry")).await;
+    assert_eq!(
+        (status, &delivery["id"], &delivery["ended_at"]),
+        (200, &json!(id), &json!(null)),
+        "{delivery}"
+    );
+    let database = app.database().await;
+    database
+        .execute(&DEAD.replace("'dead'", "'delivered'"))
+        .await;
+    let (status, body) = post(&app, &format!("/v1/deliveries/{id}/retry")).await;
+    assert_eq!(
+        (status, &body["error"]["code"]),
+        (409, &json!("already_delivered")),
+        "{body}"
+    );
+    let (status, body) = post(&app, &format!("/v1/deliveries/{}/retry", id + 1)).await;
+    assert_eq!(
+        (status, &body["error"]["code"]),
+        (404, &json!("delivery_not_found")),
+        "{body}"
+    );
+}
+
+/// More than go into one transaction.
+#[tokio::test]
+async fn all_dead_ones_are_retried_at_once_or_those_of_an_endpoint() {
+    let app = start().await;
+    fill(&app, 1, DEAD).await;
+    let database = app.database().await;
+    let numbers = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 1000)";
+    for endpoint in ["billing", "alarms", "alarms"] {
+        let more = format!(
+            "INSERT INTO delivery (id, event_seq, task_seq, endpoint, state, attempts, due_at, made_at, ended_at)
+            {numbers} SELECT last + n * 1024, (last + n * 1024) / 1024, task_seq, '{endpoint}', 'dead', 3, 0, 0, 1
+            FROM numbers, (SELECT max(id) AS last, max(task_seq) AS task_seq FROM delivery) AS newest"
+        );
+        database.execute(&more).await;
+    }
+    let retry = async |query: &str| post(&app, &format!("/v1/deliveries/retry{query}")).await;
+    let retried = |retried: u32| (200, json!({"retried": retried, "more": false}));
+    assert_eq!(retry("?endpoint=nobody").await, retried(0));
+    assert_eq!(retry("?endpoint=alarms&state=dead").await, retried(2000));
+    assert_eq!(retry("").await, retried(1001));
+    assert_eq!(retry("").await, retried(0));
+    let counted = |endpoint: &str| {
+        let labels = format!("{{endpoint=\"{endpoint}\"}}");
+        app.counter(&format!(
+            "evolink_receiver_deliveries_revived_total{labels}"
+        ))
+    };
+    assert_eq!(["alarms", "billing"].map(counted), [2000, 1001]);
+}
+
+#[tokio::test]
+async fn b13_what_is_malformed_is_told_by_name() {
+    let app = start().await;
+    for (param, value) in [
+        ("limit", "0"),
+        ("cursor", "x"),
+        ("cursor", "0"),
+        ("state", ""),
+        ("state", "Dead"),
+        ("endpoint", ""),
+        ("endpoint", "a%00"),
+        ("task", ""),
+        ("task", "a%20b"),
+        ("status", "dead"),
+    ] {
+        let (status, body) = app.get(&format!("/v1/deliveries?{param}={value}")).await;
+        assert_eq!(
+            (status, &body["error"]["param"]),
+            (400, &json!(param)),
+            "{param}={value}: {body}"
+        );
+    }
+    for (path, param) in [
+        ("retry?state=pending", "state"),
+        ("retry?endpoint=", "endpoint"),
+        ("retry?limit=1", "limit"),
+        ("x/retry", "id"),
+        ("0/retry", "id"),
+        ("01/retry", "id"),
+        ("99999999999999999999/retry", "id"),
+    ] {
+        let (status, body) = post(&app, &format!("/v1/deliveries/{path}")).await;
+        assert_eq!(
+            (status, &body["error"]["param"]),
+            (400, &json!(param)),
+            "{path}: {body}"
+        );
+    }
+    let answer = app
+        .request(Method::GET, "/v1/deliveries/retry")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status().as_u16(), 405);
+}
+
+#[tokio::test]
+async fn operators_list_and_retry_by_command() {
+    let app = start().await;
+    let none = run(&app, &["deliveries", "list"]).await;
+    assert_eq!(
+        (none.code, none.stdout.as_str()),
+        (Some(0), "no deliveries\n")
+    );
+    let all = fill(&app, 5, DEAD).await;
+    let page = run(
+        &app,
+        &["deliveries", "list", "--state", "dead", "--limit", "3"],
+    )
+    .await;
+    let lines: Vec<&str> = page.stdout.lines().collect();
+    assert_eq!(lines.len(), 6, "{}", page.stdout);
+    assert!(
+        lines[2].contains("billing") && lines[2].contains("task.completed"),
+        "{}",
+        page.stdout
+    );
+    let cursor = lines[5]
+        .strip_prefix("there may be more: --cursor ")
+        .unwrap();
+    let rest = [
+        "deliveries",
+        "list",
+        "--endpoint",
+        "billing",
+        "--json",
+        "--cursor",
+        cursor,
+    ];
+    assert_eq!(ids(&stdout_json(&run(&app, &rest).await)), all[3..]);
+
+    let ended = run(
+        &app,
+        &[
+            "deliveries",
+            "retry",
+            &all[0].to_string(),
+            &all[1].to_string(),
+        ],
+    )
+    .await;
+    let line = |id| format!("{id}  pending  billing\n");
+    assert_eq!(
+        (ended.code, ended.stdout),
+        (Some(0), line(all[0]) + &line(all[1])),
+        "{}",
+        ended.stderr
+    );
+    let none = run(
+        &app,
+        &["deliveries", "retry", "--all-dead", "--endpoint", "alarms"],
+    )
+    .await;
+    assert_eq!(
+        (none.code, none.stdout.as_str()),
+        (Some(0), "0 to be sent again\n")
+    );
+    let ended = stdout_json(&run(&app, &["deliveries", "retry", "--all-dead", "--json"]).await);
+    assert_eq!(ended, json!({"retried": 3, "more": false}));
+
+    app.database()
+        .await
+        .execute(&DEAD.replace("'dead'", "'delivered'"))
+        .await;
+    let delivered = all[0].to_string();
+    for (args, says) in [
+        (
+            &["deliveries", "retry", &delivered][..],
+            "409 already_delivered: ",
+        ),
+        (&["deliveries", "retry", "7"], "404 delivery_not_found: "),
+        (&["deliveries", "retry"], "required"),
+        (
+            &["deliveries", "retry", "--endpoint", "billing", "7"],
+            "cannot be used with",
+        ),
+        (
+            &["deliveries", "retry", "--all-dead", "7"],
+            "cannot be used with",
+        ),
+        (&["deliveries", "list", "--state", "x"], "(param: state)"),
+    ] {
+        let ended = run(&app, args).await;
+        assert_eq!(ended.code, Some(64), "{args:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains(says), "{args:?}: {}", ended.stderr);
+    }
+    app.stop().await.0.unwrap();
+}

@@ -1,0 +1,196 @@
+//! Addresses that stand in the URL itself, in all their spellings. No resolver ever sees them.
+
+use super::traps::Traps;
+use super::{egress, is_inside, is_refused, own, standing};
+
+/// 127.0.0.1, 10.0.0.1 and the like, as a browser would read them.
+const HOSTS: &[&str] = &[
+    "127.0.0.1",
+    "127.0.0.1.",
+    "2130706433",
+    "0x7f000001",
+    "0x7f.1",
+    "0177.0.0.1",
+    "127.1",
+    "0",
+    "0.0.0.0",
+    "①②⑦.⓪.⓪.①",
+    "127。0。0。1",
+    "%31%32%37.0.0.1",
+    "10.0.0.1",
+    "167772161",
+    "012.0.0.1",
+    "172.16.0.1",
+    "192.168.0.1",
+    "100.64.0.1",
+    "198.18.0.1",
+    "203.0.113.10",
+    "240.0.0.1",
+    "169.254.169.254",
+    "2852039166",
+    "0xA9FEA9FE",
+    "0251.0376.0251.0376",
+    "169.254.43518",
+    "100.100.100.200",
+    "168.63.129.16",
+    "224.0.0.1",
+    "255.255.255.255",
+    "[::]",
+    "[::1]",
+    "[0:0:0:0:0:0:0:1]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:a9fe:a9fe]",
+    "[::ffff:10.0.0.1]",
+    "[::127.0.0.1]",
+    "[::ffff:0:127.0.0.1]",
+    "[64:ff9b::a00:1]",
+    "[64:ff9b::169.254.169.254]",
+    "[64:ff9b:1::a00:1]",
+    "[2002:a00:1::1]",
+    "[fc00::1]",
+    "[fd00:ec2::254]",
+    "[fe80::1]",
+    "[ff02::1]",
+    "[2606:4700::1]",
+    "localhost",
+    "LOCALHOST.",
+    "a.localhost",
+];
+
+/// Never, whoever asks; by what they mean.
+const NEVER: &[&str] = &[
+    "0",
+    "0.0.0.0",
+    "169.254.169.254",
+    "2852039166",
+    "0xA9FEA9FE",
+    "0251.0376.0251.0376",
+    "100.100.100.200",
+    "168.63.129.16",
+    "[::]",
+    "[::ffff:a9fe:a9fe]",
+    "[64:ff9b::a9fe:a9fe]",
+    "[64:ff9b:1::a9fe:a9fe]",
+    "[2002:a9fe:a9fe::1]",
+    "[fd00:ec2::254]",
+    "[fe80::1]",
+];
+
+fn urls(host: &str) -> [String; 5] {
+    [
+        format!("http://{host}/"),
+        format!("https://{host}/"),
+        format!("http://{host}:8000/x?y"),
+        format!("HTTP://{host}:443/"),
+        format!("https://{host}:80/"),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_literal_is_called_that_is_not_listed_in_whatever_spelling() {
+    if !is_inside("literals::no_literal_is_called_that_is_not_listed_in_whatever_spelling") {
+        return;
+    }
+    let traps = Traps::set().await;
+    let (nobody, others) = (
+        egress(&[], &["0.0.0.0/0", "::/0"]),
+        egress(
+            &[
+                "8.8.8.8",
+                "*.io",
+                "*.1",
+                "*.0.0.1",
+                "files.evolink.ai",
+                "[2606:4700::2]",
+            ],
+            &["0.0.0.0/0", "::/0"],
+        ),
+    );
+    for url in HOSTS.iter().flat_map(|host| urls(host)) {
+        for egress in [&nobody, &others] {
+            let result = own(egress, &url).await;
+            assert!(is_refused(&result), "{url}: {result:?}");
+        }
+    }
+    assert_eq!(traps.called().await, []);
+    // Table U: what is not one address for every reader.
+    for url in [
+        "https://user:pw@8.8.8.8/",
+        "https://8.8.8.8@10.0.0.1/",
+        "https://10.0.0.1#@8.8.8.8/",
+        "http://8.8.8.8\\@10.0.0.1/",
+        "http://10.0.0.1\t@8.8.8.8/",
+        "http:8.8.8.8/",
+        "http:///8.8.8.8/",
+        "//8.8.8.8/",
+        "http://8.8.8.8 @10.0.0.1/",
+        "ht\ntp://8.8.8.8/",
+        "ftp://8.8.8.8/",
+        "file:///etc/passwd",
+    ] {
+        let result = own(&others, url).await;
+        assert!(is_refused(&result), "{url}: {result:?}");
+    }
+    assert_eq!(traps.called().await, []);
+    // And who is listed is called.
+    assert_eq!(own(&others, "http://8.8.8.8/").await, Ok(204));
+    assert_eq!(own(&others, "http://[2606:4700::2]:8000/").await, Ok(204));
+    let called = [
+        ("8.8.8.8:80".to_owned(), 1),
+        ("[2606:4700::2]:8000".to_owned(), 1),
+    ];
+    assert_eq!(traps.called().await, called);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listed_literal_is_called_and_never_metadata_nor_ourselves() {
+    if !is_inside("literals::a_listed_literal_is_called_and_never_metadata_nor_ourselves") {
+        return;
+    }
+    let traps = Traps::set().await;
+    for host in NEVER {
+        let egress = egress(&[host], &["0.0.0.0/0", "::/0"]);
+        for url in urls(host) {
+            for result in [own(&egress, &url).await, standing(&egress, &url).await] {
+                assert!(is_refused(&result), "{url}: {result:?}");
+            }
+        }
+    }
+    let egress = egress(
+        &[
+            "127.0.0.1",
+            "localhost",
+            "10.0.0.1",
+            "198.18.0.1:80",
+            "[fc00::1]",
+        ],
+        &[],
+    );
+    for ours in ["127.0.0.1", "2130706433", "[::ffff:127.0.0.1]", "localhost"] {
+        let url = format!("http://{ours}:8000/v1/tasks");
+        for result in [own(&egress, &url).await, standing(&egress, &url).await] {
+            assert!(is_refused(&result), "{url}: {result:?}");
+        }
+    }
+    assert_eq!(traps.called().await, []);
+    let mut expected = Vec::new();
+    for (url, called) in [
+        ("http://0xa.1/", "10.0.0.1:80"),
+        ("http://127.1/", "127.0.0.1:80"),
+        ("http://198.18.0.1/", "198.18.0.1:80"),
+        ("http://[fc00::1]:8000/", "[fc00::1]:8000"),
+    ] {
+        assert_eq!(own(&egress, url).await, Ok(204), "{url}");
+        expected.push((called.to_owned(), 1));
+    }
+    assert_eq!(traps.called().await, expected);
+    // The operator's own words need no list.
+    for (url, called) in [
+        ("http://10.0.0.7:8000/", "10.0.0.7:8000"),
+        ("http://127.0.0.9/", "127.0.0.9:80"),
+        ("http://[::1]:8000/", "[::1]:8000"),
+    ] {
+        assert_eq!(standing(&egress, url).await, Ok(204), "{url}");
+        assert_eq!(traps.called().await, [(called.to_owned(), 1)], "{url}");
+    }
+}

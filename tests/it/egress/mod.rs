@@ -1,0 +1,69 @@
+//! Deliveries in a network where each address in the world is a trap that notes who called, and the DNS lies: nobody is called
+//! but who may be. Each story also has those called who may be, so that zero means something.
+
+mod dns;
+mod literals;
+mod names;
+mod redirects;
+mod traps;
+
+use std::net::SocketAddr;
+
+use evolink_receiver::config::{Config, Forward};
+use evolink_receiver::egress::{self, Egress, NoAnswer};
+use url::Url;
+
+use crate::support::needs::{self, Root};
+use crate::support::own_network;
+
+/// Where the receiver would listen, if there was one.
+const OURS: &str = "127.0.0.1:8000";
+
+/// Whether this process is inside of the lab. If not, the story is told there, or skipped.
+fn is_inside(name: &str) -> bool {
+    let tools = ["mount"].into_iter().chain(own_network::TOOLS);
+    if !needs::are_met(Root::Needed, &tools.collect::<Vec<_>>()) {
+        return false;
+    }
+    // Nobody may be asked to go on our behalf.
+    let proxy = "http://10.0.0.99:80";
+    let proxies = [
+        "http_proxy",
+        "HTTP_PROXY",
+        "https_proxy",
+        "HTTPS_PROXY",
+        "all_proxy",
+        "ALL_PROXY",
+    ];
+    let env = proxies.map(|name| (name, proxy));
+    own_network::is_inside(&format!("egress::{name}"), &env)
+}
+
+fn egress(allowed: &[&str], networks: &[&str]) -> Egress {
+    let forward = Forward {
+        allowed_hosts: allowed.iter().map(ToString::to_string).collect(),
+        allow_networks: networks.iter().map(|n| n.parse().unwrap()).collect(),
+        ..Config::default().forward
+    };
+    let ours: SocketAddr = OURS.parse().unwrap();
+    Egress::new(egress::rules(&forward, &[ours]), "test").unwrap()
+}
+
+/// The status of an app's delivery.
+async fn own(egress: &Egress, url: &str) -> Result<u16, NoAnswer> {
+    let request = egress.own(url).map_err(NoAnswer::Refused)?;
+    let answer = request.body("outcome").send().await?;
+    Ok(answer.status().as_u16())
+}
+
+/// The status of an endpoint's delivery.
+async fn standing(egress: &Egress, url: &str) -> Result<u16, NoAnswer> {
+    let url = Url::parse(url).unwrap();
+    let request = egress.standing(&url).map_err(NoAnswer::Refused)?;
+    let answer = request.body("outcome").send().await?;
+    Ok(answer.status().as_u16())
+}
+
+fn is_refused(result: &Result<u16, NoAnswer>) -> bool {
+    matches!(result, Err(NoAnswer::Refused(_)))
+}

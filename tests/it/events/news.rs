@@ -1,0 +1,176 @@
+//! Who waits for news of a task is woken by it, whenever it comes, and by nothing else.
+
+use std::sync::Arc;
+
+use evolink_receiver::domain::callback_token::Subject;
+use evolink_receiver::domain::ids::SubmissionId;
+use evolink_receiver::domain::timestamp::Timestamp;
+use evolink_receiver::store::entry::Entry;
+use evolink_receiver::store::reads::TaskName;
+use evolink_receiver::store::tail::TaskWatch;
+use evolink_receiver::store::{Store, StoreError};
+use futures_util::FutureExt as _;
+use tokio::task::{JoinHandle, JoinSet, yield_now};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::durability::receiver::PATIENCE;
+use crate::replica_faults::recording::{Recording, completed};
+use crate::support::store::TestStore;
+
+/// As many races, of which these are run alone: nobody waits before and after each, so that the log is taken up anew.
+const RACES: u32 = 10_000;
+const RACES_ALONE: u32 = 1000;
+const LANES: u32 = 12;
+
+/// A store with its recorder, and the worker under test.
+pub struct Bench {
+    pub recording: Recording,
+    stop: CancellationToken,
+    teller: JoinHandle<()>,
+}
+
+impl Bench {
+    pub async fn start(url: &str) -> Self {
+        Self::over(Recording::start(url).await)
+    }
+
+    fn over(recording: Recording) -> Self {
+        let (store, stop) = (Arc::clone(&recording.store), CancellationToken::new());
+        let stopping = stop.clone();
+        Self {
+            recording,
+            teller: tokio::spawn(async move { store.tell_news(stopping).await }),
+            stop,
+        }
+    }
+
+    pub async fn end(self) {
+        self.stop.cancel();
+        self.teller.await.unwrap();
+        self.recording.end().await;
+    }
+}
+
+pub fn new_id() -> SubmissionId {
+    SubmissionId::new(Timestamp::from_millis(1_757_165_031_000))
+}
+
+/// The outcome of a submission of which nothing is known yet.
+pub fn outcome_of(id: SubmissionId) -> Entry {
+    let mut entry = completed(&format!("task-{id}"));
+    if let Entry::Observed { subject, .. } = &mut entry {
+        *subject = Subject::Submission(id);
+    }
+    entry
+}
+
+async fn is_there(store: &Store, id: SubmissionId) -> Result<bool, StoreError> {
+    let found = store.find_task(&TaskName::Submission(id)).await?;
+    Ok(found.is_some())
+}
+
+pub async fn news(watch: &mut TaskWatch, what: &str) {
+    let told = timeout(PATIENCE, watch.news()).await;
+    assert!(told.is_ok(), "{what}: a wake-up was lost");
+}
+
+/// Registers, looks and waits, while the outcome is recorded; how often it looked.
+async fn race(recording: &Recording, number: u32) -> u32 {
+    let id = new_id();
+    let callers = recording.recorder.clone();
+    let recorded = tokio::spawn(async move {
+        for _ in 0..number % 7 {
+            yield_now().await;
+        }
+        callers.record(outcome_of(id)).await
+    });
+    for _ in 0..number % 5 {
+        yield_now().await;
+    }
+    let mut watch = recording.store.tail().watch_task(id);
+    let mut looks = 1;
+    while !is_there(&recording.store, id).await.unwrap() {
+        news(&mut watch, &format!("race {number}")).await;
+        looks += 1;
+    }
+    assert!(recorded.await.unwrap().is_ok());
+    looks
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn no_wake_up_is_lost_in_ten_thousand_races() {
+    let home = TestStore::new();
+    let bench = Arc::new(Bench::start(home.url()).await);
+    let mut waited = 0;
+    for number in 0..RACES_ALONE {
+        waited += u32::from(race(&bench.recording, number).await > 1);
+    }
+    let mut lanes = JoinSet::new();
+    for lane in 0..LANES {
+        let bench = Arc::clone(&bench);
+        lanes.spawn(async move {
+            let mut waited = 0;
+            let mut number = RACES_ALONE + lane;
+            while number < RACES {
+                waited += u32::from(race(&bench.recording, number).await > 1);
+                number += LANES;
+            }
+            waited
+        });
+    }
+    waited += lanes.join_all().await.into_iter().sum::<u32>();
+    println!("{RACES} races, in {waited} of which somebody had to wait");
+    assert!(waited > RACES / 20, "only {waited} had to wait");
+    Arc::into_inner(bench).unwrap().end().await;
+}
+
+/// The log is taken up at its end, and who waits has looked before that.
+#[tokio::test]
+async fn what_came_before_the_log_was_taken_up_is_not_missed() {
+    let home = TestStore::new();
+    let recording = Recording::start(home.url()).await;
+    let id = new_id();
+    let mut watch = recording.store.tail().watch_task(id);
+    assert!(!is_there(&recording.store, id).await.unwrap());
+    recording.recorder.record(outcome_of(id)).await.unwrap();
+    let bench = Bench::over(recording);
+    news(&mut watch, "what came before").await;
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_woken_by_the_news_of_another_task() {
+    let home = TestStore::new();
+    let bench = Bench::start(home.url()).await;
+    let (store, recorder) = (&bench.recording.store, &bench.recording.recorder);
+    let (one, other) = (new_id(), new_id());
+    let mut of_one = store.tail().watch_task(one);
+    let mut of_other = store.tail().watch_task(other);
+    // That the log was taken up.
+    news(&mut of_one, "at first").await;
+    news(&mut of_other, "at first").await;
+    for _ in 0..20 {
+        recorder.record(outcome_of(new_id())).await.unwrap();
+    }
+    recorder.record(outcome_of(one)).await.unwrap();
+    news(&mut of_one, "its own").await;
+    assert!(of_other.news().now_or_never().is_none());
+    recorder.record(outcome_of(other)).await.unwrap();
+    news(&mut of_other, "its own").await;
+    drop((of_one, of_other));
+    bench.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_is_woken_when_the_log_cannot_be_read() {
+    let home = TestStore::new();
+    let bench = Bench::start(home.url()).await;
+    let store = Arc::clone(&bench.recording.store);
+    let mut watch = store.tail().watch_task(new_id());
+    news(&mut watch, "at first").await;
+    store.close().await;
+    news(&mut watch, "once").await;
+    news(&mut watch, "and again").await;
+    bench.end().await;
+}

@@ -1,0 +1,106 @@
+//! I24 and I25: processes that deliver are killed with SIGKILL, round after round. Every outcome that was acknowledged comes to
+//! the endpoint, under the number of its event, signed, as whoever asks for the task gets it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::SECRET;
+use super::endpoint::{Endpoint, Received};
+use super::signatures::faults;
+use crate::durability::load::Load;
+use crate::durability::receiver::{Place, Receiver};
+use crate::durability::{random, rounds};
+use crate::support::needs::{Root, are_met};
+
+/// What was taken by a process that was killed waits for its lease, half a minute, wherever another might be sending it.
+const PATIENCE: Duration = Duration::from_mins(3);
+
+fn deliver_to(place: &Place, endpoint: &Endpoint) {
+    let file = place.data().parent().unwrap().join("endpoint.whsec");
+    std::fs::write(&file, SECRET).unwrap();
+    let (url, file) = (endpoint.url(), file.display());
+    place.configure(
+        "[reconcile]",
+        &format!(
+            "[[forward.endpoints]]\nname = \"billing\"\nurl = \"{url}\"\nsecret_file = \"{file}\"\nevents = [\"task.completed\"]\n[reconcile]"
+        ),
+    );
+}
+
+/// By task id.
+fn by_task(received: &[Received]) -> BTreeMap<String, Vec<&Received>> {
+    let mut tasks: BTreeMap<String, Vec<&Received>> = BTreeMap::new();
+    for delivery in received {
+        let id = delivery.json()["id"].as_str().unwrap().to_owned();
+        tasks.entry(id).or_default().push(delivery);
+    }
+    tasks
+}
+
+/// Waits until all that `load` acknowledged has come, then looks at all that came.
+async fn assert_delivered(load: &Load, endpoint: &Endpoint, at: &Receiver) {
+    let acknowledged = load.acknowledged();
+    let outcomes = acknowledged.iter().filter(|callback| callback.is_outcome);
+    let outcomes: BTreeSet<_> = outcomes.map(|callback| callback.task_id.clone()).collect();
+    let deadline = Instant::now() + PATIENCE;
+    let received = loop {
+        let received = endpoint.received();
+        let came = by_task(&received);
+        let missing = outcomes.iter().filter(|id| !came.contains_key(*id)).count();
+        if missing == 0 {
+            break received;
+        }
+        assert!(Instant::now() < deadline, "{missing} outcomes did not come");
+        sleep(Duration::from_millis(200)).await;
+    };
+    let came = by_task(&received);
+    let mut ids = BTreeSet::new();
+    for (task, deliveries) in &came {
+        let first = deliveries[0];
+        assert!(
+            ids.insert(first.id().to_owned()),
+            "two tasks have the id {}",
+            first.id()
+        );
+        assert!(
+            deliveries.iter().all(|one| one.id() == first.id()),
+            "{task} came under two ids"
+        );
+        let url = format!("http://{}/v1/tasks/{task}", at.internal());
+        let shown = at.http.get(url).send().await.unwrap();
+        let shown = shown.text().await.unwrap();
+        assert!(deliveries.iter().all(|one| one.text() == shown), "{task}");
+    }
+    assert_eq!(faults(&received, &[SECRET]), [""; 0]);
+    println!(
+        "{} outcomes acknowledged, {} tasks delivered by {} requests",
+        outcomes.len(),
+        came.len(),
+        received.len()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_process_acknowledged_is_delivered_by_the_next() {
+    if !are_met(Root::NotNeeded, &["python3"]) {
+        return;
+    }
+    let (mut random, rounds) = (random(), rounds(5, 50));
+    let endpoint = Endpoint::good().await;
+    let place = Place::new();
+    deliver_to(&place, &endpoint);
+    let load = Load::new();
+    let mut receiver = place.start().await;
+    for _ in 0..rounds {
+        let running = load.start(&receiver);
+        running.reached(20).await;
+        sleep(Duration::from_micros(random.u64(..150_000))).await;
+        receiver.kill();
+        running.stop().await;
+        receiver = place.start().await;
+    }
+    assert_delivered(&load, &endpoint, &receiver).await;
+    println!("{rounds} times killed");
+}

@@ -1,0 +1,129 @@
+//! I25: signatures that verifiers which are not ours take: Python's hmac, as a process, and the crate's.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::json;
+use standardwebhooks::Webhook;
+
+use super::endpoint::{Behaviour, Endpoint, Received};
+use super::{OTHER_SECRET, SECRET, builder, outcome};
+use crate::support::needs::{Root, are_met};
+
+/// What is wrong with the signatures of `deliveries`, which each of `secrets` must have signed, and no other.
+pub fn faults(deliveries: &[Received], secrets: &[&str]) -> Vec<String> {
+    let mut faults = faults_by_python(deliveries, secrets);
+    for delivery in deliveries {
+        for secret in secrets {
+            let verifier = Webhook::new(secret).unwrap();
+            if let Err(error) = verifier.verify(&delivery.body, &delivery.headers) {
+                faults.push(format!("event {}: {error}", delivery.id()));
+            }
+        }
+    }
+    faults
+}
+
+fn faults_by_python(deliveries: &[Received], secrets: &[&str]) -> Vec<String> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/forward/verify.py");
+    let mut python = Command::new("python3")
+        .arg(script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = deliveries.iter().map(|delivery| {
+        let line = json!({
+            "secrets": secrets,
+            "id": delivery.id(),
+            "timestamp": delivery.header("webhook-timestamp"),
+            "signature": delivery.header("webhook-signature"),
+            "body": BASE64_STANDARD.encode(&delivery.body),
+        });
+        format!("{line}\n")
+    });
+    let (lines, mut stdin) = (lines.collect::<String>(), python.stdin.take().unwrap());
+    let writing = std::thread::spawn(move || stdin.write_all(lines.as_bytes()).unwrap());
+    let output = python.wait_with_output().unwrap();
+    writing.join().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said.lines().count(), deliveries.len());
+    let wrong = said.lines().filter(|line| *line != "ok");
+    wrong.map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn two_secrets_sign_during_a_rotation_and_attempts_have_fresh_timestamps() {
+    if !are_met(Root::NotNeeded, &["python3"]) {
+        return;
+    }
+    let failure = "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n".to_owned();
+    let behaviour = Behaviour::Slowly(Duration::from_millis(1100), failure);
+    let endpoint = Endpoint::start(behaviour).await;
+    let builder = builder(&[("billing", &endpoint.url())]);
+    let file = builder.config.forward.endpoints[0].secret_file.clone();
+    std::fs::write(file, format!("{OTHER_SECRET}\n# before\n{SECRET}\n")).unwrap();
+    let app = builder.start().await;
+    outcome(&app, 1).await;
+    // More than a second lies between two attempts.
+    let received = endpoint.has(2).await;
+    assert_eq!(faults(&received, &[SECRET, OTHER_SECRET]), [""; 0]);
+    assert!(received.iter().all(|one| one.id() == received[0].id()));
+    let timestamps = received.iter().map(|one| one.header("webhook-timestamp"));
+    let timestamps: Vec<i64> = timestamps.map(|text| text.parse().unwrap()).collect();
+    assert!(timestamps[0] < timestamps[1], "{timestamps:?}");
+}
+
+#[tokio::test]
+async fn a_secret_is_changed_without_a_restart() {
+    if !are_met(Root::NotNeeded, &["python3"]) {
+        return;
+    }
+    let endpoint = Endpoint::good().await;
+    let builder = builder(&[("billing", &endpoint.url())]);
+    let file = builder.config.forward.endpoints[0].secret_file.clone();
+    let app = builder.start().await;
+    outcome(&app, 1).await;
+    assert_eq!(faults(&endpoint.has(1).await, &[SECRET]), [""; 0]);
+    std::fs::write(file, OTHER_SECRET).unwrap();
+    for number in 2..200 {
+        outcome(&app, number).await;
+        let received = endpoint.has(number).await.pop().unwrap();
+        if faults(std::slice::from_ref(&received), &[OTHER_SECRET]).is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the new secret is not in use");
+}
+
+#[tokio::test]
+async fn a_verifier_that_looks_is_not_deceived() {
+    if !are_met(Root::NotNeeded, &["python3"]) {
+        return;
+    }
+    let endpoint = Endpoint::good().await;
+    let app = super::start(&endpoint).await;
+    outcome(&app, 1).await;
+    let good = endpoint.has(1).await.remove(0);
+    assert_eq!(faults(std::slice::from_ref(&good), &[SECRET]), [""; 0]);
+    let changes: [fn(&mut Received); 4] = [
+        |one| one.body.push(b' '),
+        |one| set(one, "webhook-id", "7777"),
+        |one| set(one, "webhook-timestamp", "1757165031"),
+        |one| set(one, "webhook-signature", "v1,AAAA"),
+    ];
+    for change in changes {
+        let mut forged = good.clone();
+        change(&mut forged);
+        assert_eq!(faults(&[forged], &[SECRET]).len(), 2, "each of both");
+    }
+}
+
+fn set(received: &mut Received, name: &'static str, value: &'static str) {
+    received.headers.insert(name, value.parse().unwrap());
+}

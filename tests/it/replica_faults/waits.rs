@@ -1,0 +1,79 @@
+//! I32 across replicas: a query that waits at one is answered when another is called back; with the wake-ups cut off, by a
+//! look that comes each second.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use evolink_receiver::store::wake::LOOK_INTERVAL;
+use tokio::time::sleep;
+
+use super::sessions;
+use super::wake::{LISTENS, TERMINATE, let_in};
+use crate::support::app::TestAppBuilder;
+use crate::support::database::Database;
+use crate::support::store::TestStore;
+use crate::waiting::TOLD_WITHIN;
+use crate::waiting::races::{LANES, assert_woken, races, rounds};
+
+/// One after the other, each found by a look.
+const LOOKS: usize = 5;
+
+/// Terminates the sessions that listen, again and again, until told to stop. Gives how many there were.
+async fn cut_again_and_again(database: Database, stop: Arc<AtomicBool>) -> usize {
+    let count = format!("WITH cut AS ({TERMINATE}) SELECT count(*) FROM cut");
+    let mut cut = 0;
+    while !stop.load(Ordering::Relaxed) {
+        cut += usize::try_from(database.value::<i64>(&count, &[]).await).unwrap();
+        sleep(Duration::from_millis(100)).await;
+    }
+    database.close().await;
+    cut
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i32_a_query_that_waits_at_one_replica_is_told_of_a_callback_at_another() {
+    let Some(store) = TestStore::on_postgres() else {
+        return;
+    };
+    let builder = TestAppBuilder::new(tempfile::tempdir().unwrap(), store);
+    let here = builder.clone().start().await;
+    let there = builder.start().await;
+    let database = here.database().await;
+    sessions::until_there_are(&database, LISTENS, |count| count == 2).await;
+    assert_woken(&races(&here, &there, rounds(), LANES, "replicas").await);
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let cutting = tokio::spawn(cut_again_and_again(
+        here.database().await,
+        Arc::clone(&stop),
+    ));
+    let took = races(&here, &there, rounds().min(500), LANES, "cut").await;
+    stop.store(true, Ordering::Relaxed);
+    let cut = cutting.await.unwrap();
+    println!("{cut} sessions that listened were cut off");
+    assert!(cut > 2 && *took.last().unwrap() < TOLD_WITHIN);
+
+    // Nobody new is let in, so nobody listens.
+    let_in(&here.store, false).await;
+    database.execute(TERMINATE).await;
+    sessions::until_there_are(&database, LISTENS, |count| count == 0).await;
+    let took = races(&here, &there, LOOKS, 1, "alone").await;
+    assert!(*took.last().unwrap() < TOLD_WITHIN);
+    // Those that a look at that very moment did not happen to find.
+    assert!(
+        *took.last().unwrap() > LOOK_INTERVAL / 20,
+        "something woke them: {took:?}"
+    );
+
+    let_in(&here.store, true).await;
+    is_listened_by_both(&database).await;
+    assert_woken(&races(&here, &there, 200, LANES, "again").await);
+    database.close().await;
+    here.stop().await.0.unwrap();
+    there.stop().await.0.unwrap();
+}
+
+async fn is_listened_by_both(database: &Database) {
+    sessions::until_there_are(database, LISTENS, |count| count == 2).await;
+}

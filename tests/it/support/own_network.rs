@@ -1,0 +1,32 @@
+//! A network in which nobody else is: a test that needs one runs itself once more in it. It is gone with the process.
+
+use std::process::Command;
+
+/// Set in the process that runs inside.
+const INSIDE: &str = "EVOLINK_RECEIVER_TEST_IN_OWN_NETWORK";
+
+/// Whether this process is the one inside. If not, runs the test of this name inside, with `env`, to its end. What is mounted
+/// inside is seen by nobody else.
+pub fn is_inside(name: &str, env: &[(&str, &str)]) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        run("ip", &["link", "set", "lo", "up"]);
+        return true;
+    }
+    let this = std::env::current_exe().unwrap();
+    let mut again = Command::new("unshare");
+    again.args(["--net", "--mount", "--propagation=private", "--"]);
+    again.args(["setpriv", "--pdeathsig=KILL", "--"]);
+    again.arg(this).args([name, "--exact", "--nocapture"]);
+    let env = env.iter().copied().chain([(INSIDE, "1")]);
+    let ended = again.envs(env).status().unwrap();
+    assert!(ended.success(), "inside: {ended}");
+    false
+}
+
+/// The commands that `is_inside` needs.
+pub const TOOLS: [&str; 3] = ["ip", "unshare", "setpriv"];
+
+pub fn run(program: &str, arguments: &[&str]) {
+    let ended = Command::new(program).args(arguments).status().unwrap();
+    assert!(ended.success(), "{program} {arguments:?}: {ended}");
+}

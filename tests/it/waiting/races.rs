@@ -1,0 +1,111 @@
+//! I32: no wake-up is lost, however a waiting query and the callback that ends it meet.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep};
+
+use super::{LONG_WAIT, asking, body, nobody_waits, send, told};
+use crate::support::app::TestApp;
+use evolink_receiver::store::wake::LOOK_INTERVAL;
+
+/// At once.
+pub const LANES: usize = 8;
+
+/// Up to so long one of the two is ahead of the other.
+const HEAD_START: Duration = Duration::from_micros(3000);
+
+pub fn rounds() -> usize {
+    let long =
+        std::env::var_os("EVOLINK_RECEIVER_TEST_LONG").is_some_and(|value| !value.is_empty());
+    if long { 10_000 } else { 500 }
+}
+
+/// From the callback's acknowledgement, or the query's beginning if that came later, to the answer.
+async fn race(asked: &TestApp, called: &TestApp, id: &str) -> Duration {
+    told(called, id, "processing").await;
+    let path = format!("/v1/tasks/{id}?wait={LONG_WAIT}");
+    let head_start = HEAD_START.mul_f64(fastrand::f64());
+    let query_first = fastrand::bool();
+    let start = Instant::now();
+    let asking = async {
+        if !query_first {
+            sleep(head_start).await;
+        }
+        let answer = send(asking(asked, &path)).await;
+        (answer, Instant::now())
+    };
+    let calling = async {
+        if query_first {
+            sleep(head_start).await;
+        }
+        let token = called.standing_token("shop");
+        let result = called.callback_result(&token, body(id, "completed")).await;
+        assert_eq!(result, "recorded");
+        Instant::now()
+    };
+    let ((answer, answered), acknowledged) = tokio::join!(asking, calling);
+    answer.assert_told("completed");
+    answered.saturating_duration_since(acknowledged.max(start))
+}
+
+/// Races queries at `asked` against callbacks at `called`, and gives how long the answers came after the acknowledgements.
+pub async fn races(
+    asked: &TestApp,
+    called: &TestApp,
+    rounds: usize,
+    lanes: usize,
+    name: &str,
+) -> Vec<Duration> {
+    let lanes = (0..lanes).map(async |lane| {
+        let mut took = Vec::new();
+        for round in (lane..rounds).step_by(lanes) {
+            let id = format!("task-{name}-{round}");
+            took.push(race(asked, called, &id).await);
+        }
+        took
+    });
+    let mut took = join_all(lanes).await.concat();
+    took.sort();
+    let at = |part: f64| {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a rank"
+        )]
+        let rank = (took.len() as f64 * part) as usize;
+        took[rank.min(took.len() - 1)]
+    };
+    println!(
+        "{name}: {} races, p50 {:?}, p99 {:?}, max {:?}",
+        took.len(),
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
+    took
+}
+
+/// A wake-up that is lost is found by the look that comes each second. A busy machine may be slow at times, but a gap in the
+/// waking is there in each of the meetings that fall into it.
+pub fn assert_woken(took: &[Duration]) {
+    let late = took.iter().filter(|took| **took >= LOOK_INTERVAL / 2);
+    let late = late.count();
+    assert!(late * 50 < took.len(), "{late} wake-ups are lost: {took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i32_a_callback_and_a_query_that_meet_lose_no_wake_up() {
+    let app = TestApp::start().await;
+    let took = races(&app, &app, rounds(), LANES, "one").await;
+    // A lost one is found by the look that comes at the latest each second. A busy machine may be slow at times, but a gap
+    // in the waking is there in each of these meetings that falls into it.
+    let late = took.iter().filter(|took| **took >= LOOK_INTERVAL / 2);
+    assert!(
+        late.count() * 50 < took.len(),
+        "wake-ups are lost: {took:?}"
+    );
+    nobody_waits(&app).await;
+    app.stop().await.0.unwrap();
+}
