@@ -5,7 +5,9 @@
 use std::io;
 use std::time::Duration;
 
-use sqlx::{Connection as _, Executor as _, PgConnection, Row as _, SqliteConnection, query, raw_sql};
+use sqlx::{
+    Connection as _, Executor as _, PgConnection, Row as _, SqliteConnection, query, raw_sql,
+};
 use tokio::time::timeout;
 
 use super::{Database, StoreError, postgres, sqlite};

@@ -1,7 +1,9 @@
 //! How the databases answer what is asked of them: by an index, in its order. Whatever goes through a whole table, or sorts
 //! what it found, becomes slow with the years.
 
-use evolink_receiver::store::{Store, deliveries, events, history, overdue, quarantine, reads, tail};
+use evolink_receiver::store::{
+    Store, deliveries, events, history, overdue, quarantine, reads, tail,
+};
 
 use crate::support::database::Database;
 use crate::support::shelf;
