@@ -1,14 +1,16 @@
 //! How the databases answer what is asked of them: by an index, in its order. Whatever goes through a whole table, or sorts
 //! what it found, becomes slow with the years.
 
-use evolink_receiver::store::{Store, deliveries, history, overdue, quarantine, reads};
+use evolink_receiver::store::{
+    Store, deliveries, events, history, overdue, quarantine, reads, tail,
+};
 
 use crate::support::database::Database;
 use crate::support::shelf;
 use crate::support::store::TestStore;
 
 /// By which index each is to be answered, as SQLite names it and PostgreSQL.
-const INDEXES: [[&str; 2]; 34] = [
+const INDEXES: [[&str; 2]; 37] = [
     ["sqlite_autoindex_task_2", "task_task_id_key"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
@@ -34,6 +36,9 @@ const INDEXES: [[&str; 2]; 34] = [
     ["quarantine_task", "quarantine_task"],
     ["INTEGER PRIMARY KEY", "quarantine_pkey"],
     ["INTEGER PRIMARY KEY", "quarantine_total_pkey"],
+    ["INTEGER PRIMARY KEY", "event_pkey"],
+    ["event_of_task", "event_of_task"],
+    ["INTEGER PRIMARY KEY", "event_pkey"],
     ["INTEGER PRIMARY KEY", "delivery_pkey"],
     ["INTEGER PRIMARY KEY", "delivery_pkey"],
     ["delivery_open", "delivery_open"],
@@ -83,6 +88,8 @@ async fn slow_plans(database: &Database) -> Vec<String> {
         &overdue::STATEMENTS,
         &history::STATEMENTS,
         &quarantine::STATEMENTS,
+        &events::STATEMENTS,
+        &tail::STATEMENTS,
         &deliveries::READ_STATEMENTS,
         &deliveries::WORK_STATEMENTS,
     ]
@@ -111,7 +118,7 @@ async fn every_question_is_answered_from_an_index() {
     if database.is_postgres() {
         // As the receiver's own sessions: a plan for any parameters, whatever the size of the tables.
         let settings = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
-            SET enable_bitmapscan = off; SET enable_sort = off";
+            SET enable_bitmapscan = off; SET enable_sort = off; SET enable_hashjoin = off; SET enable_mergejoin = off";
         database.execute(settings).await;
     }
     // A plan that is made for an empty store is kept while it fills.
