@@ -164,3 +164,130 @@ impl Lane {
         self.breaker.leave(now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::SubmissionId;
+    use crate::workers::breaker::Heard;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_757_165_031_007);
+
+    fn endpoint(number: usize) -> EndpointKey {
+        EndpointKey::standing(&format!("endpoint-{number:03}"))
+    }
+
+    /// Deliveries to `endpoint`, numbered from `first` on.
+    fn due(endpoint: &EndpointKey, first: i64, count: i64) -> Vec<DueDelivery> {
+        let one = |number| DueDelivery {
+            id: DeliveryId(number),
+            event_seq: number,
+            endpoint: endpoint.clone(),
+            url: None,
+            submission_id: SubmissionId::first_at(NOW),
+            attempts: 0,
+            due_at: NOW,
+            held_until: None,
+        };
+        (first..first + count).map(one).collect()
+    }
+
+    fn lanes(count: usize, at_once: usize) -> Lanes {
+        let mut lanes = Lanes::new(at_once);
+        for number in 0..count {
+            let endpoint = endpoint(number);
+            assert!(lanes.has_room(&endpoint, NOW));
+            let first = 1000 * i64::try_from(number).unwrap();
+            lanes.fill(&endpoint, due(&endpoint, first, 64), 64);
+        }
+        lanes
+    }
+
+    fn begin_all(lanes: &mut Lanes, now: Timestamp) -> Vec<(DueDelivery, Leave)> {
+        std::iter::from_fn(|| lanes.next(now)).collect()
+    }
+
+    fn end(lanes: &mut Lanes, begun: (DueDelivery, Leave), heard: Heard, now: Timestamp) {
+        let (due, leave) = begun;
+        let ended = Ended {
+            id: due.id,
+            endpoint: due.endpoint,
+            leave,
+            heard: Some(heard),
+        };
+        lanes.end(&ended, now);
+    }
+
+    #[test]
+    fn a_lane_has_eight_under_way_and_lanes_take_turns() {
+        let mut lanes = lanes(3, 128);
+        let begun = begin_all(&mut lanes, NOW);
+        assert_eq!(begun.len(), 3 * AT_ONCE);
+        let first: HashSet<_> = begun[..3]
+            .iter()
+            .map(|(due, _)| due.endpoint.clone())
+            .collect();
+        assert_eq!(first.len(), 3);
+        // Each lane in its own order.
+        for number in 0..3 {
+            let ids = begun
+                .iter()
+                .filter(|(due, _)| due.endpoint == endpoint(number));
+            let ids: Vec<i64> = ids.map(|(due, _)| due.id.0 % 1000).collect();
+            assert_eq!(ids, [0, 1, 2, 3, 4, 5, 6, 7]);
+        }
+    }
+
+    #[test]
+    fn silent_lanes_leave_half_of_all_attempts_to_those_that_have_none() {
+        let mut lanes = lanes(40, 128);
+        let begun = begin_all(&mut lanes, NOW);
+        assert_eq!(begun.len(), 64);
+        // A lane that comes later begins all the same, one at a time.
+        let late = endpoint(999);
+        for first in [0, 100] {
+            assert!(lanes.has_room(&late, NOW));
+            lanes.fill(&late, due(&late, first, 64), 64);
+            let mut begun = begin_all(&mut lanes, NOW);
+            assert_eq!(begun.len(), 1);
+            assert!(!lanes.has_room(&late, NOW));
+            end(&mut lanes, begun.remove(0), Heard::Answer, NOW);
+        }
+        let all = begin_all(&mut lanes, NOW).len() + 64;
+        assert!(all <= 128, "{all}");
+    }
+
+    #[test]
+    fn a_lane_whose_deliveries_fail_is_tried_with_one_and_opens_again() {
+        let mut lanes = lanes(1, 128);
+        for begun in begin_all(&mut lanes, NOW) {
+            end(&mut lanes, begun, Heard::Failure, NOW);
+        }
+        assert!(begin_all(&mut lanes, NOW).is_empty());
+        let later = NOW.after(PAUSES.min);
+        let mut probe = begin_all(&mut lanes, later);
+        assert_eq!(probe.len(), 1);
+        assert_eq!(probe[0].1, Leave::Probe);
+        end(&mut lanes, probe.remove(0), Heard::Answer, later);
+        assert_eq!(begin_all(&mut lanes, later).len(), AT_ONCE);
+    }
+
+    #[test]
+    fn what_is_under_way_is_not_begun_twice_and_a_lane_that_is_used_up_is_looked_for() {
+        let mut lanes = Lanes::new(128);
+        let only = endpoint(0);
+        assert!(lanes.has_room(&only, NOW));
+        lanes.fill(&only, due(&only, 0, 2), 2);
+        let begun = begin_all(&mut lanes, NOW);
+        assert_eq!(lanes.used_up(NOW), std::slice::from_ref(&only));
+        lanes.fill(&only, due(&only, 0, 3), 64);
+        assert_eq!(begin_all(&mut lanes, NOW).len(), 1);
+        assert!(lanes.used_up(NOW).is_empty(), "there was no more");
+        lanes.retain(&HashSet::new());
+        for begun in begun {
+            end(&mut lanes, begun, Heard::Answer, NOW);
+        }
+        assert_eq!(lanes.under_way, 1);
+        assert_eq!(lanes.all.len(), 1);
+    }
+}

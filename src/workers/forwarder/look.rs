@@ -52,9 +52,8 @@ impl Forwarder {
         lanes.retain(&has_work);
         due.retain(|endpoint| lanes.has_room(endpoint, now));
         if !due.is_empty() {
-            // After whatever enabled an endpoint, and made deliveries due.
-            self.look_for_disabled().await?;
-            self.fill(lanes, due, now).await?;
+            // In any order: the recorder knows better which are disabled.
+            tokio::try_join!(self.look_for_disabled(), self.fill(lanes, due, now))?;
         }
         Ok(next)
     }

@@ -17,7 +17,8 @@ use crate::support::needs::{Root, are_met};
 /// What was taken by a process that was killed waits for its lease, half a minute, wherever another might be sending it.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-fn deliver_to(place: &Place, endpoint: &Endpoint) {
+/// From the next start on.
+pub fn deliver_to(place: &Place, endpoint: &Endpoint) {
     let file = place.data().parent().unwrap().join("endpoint.whsec");
     std::fs::write(&file, SECRET).unwrap();
     let (url, file) = (endpoint.url(), file.display());
@@ -40,7 +41,7 @@ fn by_task(received: &[Received]) -> BTreeMap<String, Vec<&Received>> {
 }
 
 /// Waits until all that `load` acknowledged has come, then looks at all that came.
-async fn assert_delivered(load: &Load, endpoint: &Endpoint, at: &Receiver) {
+pub async fn assert_delivered(load: &Load, endpoint: &Endpoint, at: &Receiver) {
     let acknowledged = load.acknowledged();
     let outcomes = acknowledged.iter().filter(|callback| callback.is_outcome);
     let outcomes: BTreeSet<_> = outcomes.map(|callback| callback.task_id.clone()).collect();

@@ -2,9 +2,9 @@
 //! to I27, tables V5 and V6).
 
 mod backlog;
-mod endpoint;
+pub mod endpoint;
 mod hostile;
-mod kill;
+pub mod kill;
 mod own;
 mod retries;
 mod signatures;

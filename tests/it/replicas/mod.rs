@@ -3,6 +3,7 @@
 mod access;
 mod callbacks;
 mod check;
+mod deliveries;
 mod outage;
 mod polls;
 mod processes;
