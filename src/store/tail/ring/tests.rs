@@ -77,7 +77,8 @@ fn what_is_held_is_bounded_and_goes_with_the_last_who_follows() {
     assert_eq!(ring.position(), Some((Some(100), 1)));
     drop(second);
     assert_eq!(ring.position(), None);
-    assert_eq!((ring.lock().cost, ring.lock().batches.len()), (0, 0));
+    let held = ring.lock();
+    assert_eq!((held.cost, held.batches.len()), (0, 0));
 }
 
 #[test]
