@@ -83,6 +83,18 @@ impl Script {
         Self::of(&callback(path, &body(ID)), Tasks::New, 200, "recorded")
     }
 
+    /// Callbacks of new tasks that have just begun.
+    pub fn begun_tasks(path: &str) -> Self {
+        let text = callback(path, &begun(ID));
+        Self::of(&text, Tasks::New, 200, "recorded")
+    }
+
+    /// The outcomes of those, each once: there must be no more requests than tasks.
+    pub fn outcomes(path: &str, known: Arc<[TaskNumber]>) -> Self {
+        let tasks = Tasks::Known(known);
+        Self::of(&callback(path, &body(ID)), tasks, 200, "recorded")
+    }
+
     /// Callbacks that came before, as EvoLink sends them when an answer was lost.
     pub fn again(path: &str, known: Arc<[TaskNumber]>) -> Self {
         let tasks = Tasks::Known(known);
@@ -145,6 +157,13 @@ fn callback(path: &str, body: &str) -> String {
         "POST {path} HTTP/1.1\r\nhost: localhost\r\nuser-agent: EvoLink\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n\r\n{body}",
         body.len()
+    )
+}
+
+/// A task that is under way.
+fn begun(id: &str) -> String {
+    format!(
+        r#"{{"created":1757165031,"id":"{id}","model":"z-image-turbo","object":"image.generation.task","progress":10,"status":"processing","task_info":{{"can_cancel":true,"estimated_time":10}},"type":"image"}}"#
     )
 }
 

@@ -93,6 +93,11 @@ impl Bound {
 }
 
 impl Rounds {
+    /// Of each round, one sample a case.
+    pub const fn of(cases: Vec<Case>, samples: Vec<Vec<Sample>>) -> Self {
+        Self { cases, samples }
+    }
+
     /// Runs each case once a round: first, second, …, first, second, …
     pub async fn run(cases: Vec<Case>, rounds: usize, setting: &Setting) -> anyhow::Result<Self> {
         let mut samples = Vec::new();
@@ -105,7 +110,7 @@ impl Rounds {
             }
             samples.push(row);
         }
-        Ok(Self { cases, samples })
+        Ok(Self::of(cases, samples))
     }
 
     /// What `calculate` makes of the samples of these cases, round by round.

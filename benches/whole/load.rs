@@ -67,6 +67,7 @@ impl Window {
 #[derive(Clone, Copy, Debug)]
 pub struct Answered {
     pub task: Option<TaskNumber>,
+    pub at: Instant,
     pub latency_us: u32,
     /// Answered within the window.
     pub counts: bool,
@@ -236,6 +237,7 @@ async fn client(plan: Arc<Plan>) -> Vec<Answered> {
                 let latency = now.saturating_duration_since(since).as_micros();
                 answered.push(Answered {
                     task,
+                    at: now,
                     latency_us: u32::try_from(latency).unwrap_or(u32::MAX),
                     counts: plan.window.from <= now && now < plan.window.until,
                 });

@@ -9,9 +9,11 @@
 )]
 
 mod comparisons;
+mod consumers;
 mod half_load;
 mod postgres;
 mod qhook;
+mod versions;
 
 mod trial;
 
@@ -76,6 +78,9 @@ struct Arguments {
     /// Processors for the load, such as 2,3
     #[arg(long)]
     client_cpus: Option<String>,
+    /// Another build of the program, compared with this one and with nothing else; writes no table
+    #[arg(long)]
+    before: Option<PathBuf>,
     /// Given by `cargo bench`, and by nothing else of cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -98,6 +103,10 @@ enum Comparison {
     Postgres,
     HalfLoad,
     Qhook,
+    Latency,
+    Crowd,
+    Endpoints,
+    Standing,
 }
 
 /// What this program is when it starts itself.
@@ -120,6 +129,8 @@ enum Role {
 /// What every comparison works with.
 pub struct Bench {
     pub rounds: usize,
+    /// That consumers are told of in a round.
+    pub tasks: usize,
     pub setting: Setting,
     pub has_own_network: bool,
 }
@@ -139,9 +150,8 @@ fn main() -> anyhow::Result<()> {
         eprintln!("takes minutes and is no test: cargo bench --bench whole");
         return Ok(());
     }
-    if !arguments.inside
-        && (arguments.only.is_empty() || arguments.only.contains(&Comparison::Qhook))
-    {
+    let wants_qhook = arguments.only.is_empty() || arguments.only.contains(&Comparison::Qhook);
+    if !arguments.inside && wants_qhook && arguments.before.is_none() {
         qhook::install()?;
     }
     if !arguments.inside && can_have_own_network() {
@@ -213,6 +223,7 @@ async fn run_all(arguments: &Arguments) -> anyhow::Result<()> {
     });
     let bench = Bench {
         rounds: if arguments.quick { 1 } else { arguments.rounds },
+        tasks: if arguments.quick { 1000 } else { 10_000 },
         setting: Setting {
             warm_up: Duration::from_secs(if arguments.quick { 1 } else { 2 }),
             window: seconds,
@@ -220,6 +231,9 @@ async fn run_all(arguments: &Arguments) -> anyhow::Result<()> {
         },
         has_own_network: arguments.inside,
     };
+    if let Some(before) = &arguments.before {
+        return versions::compare(before, &bench).await;
+    }
     let all = Comparison::value_variants();
     let chosen = if arguments.only.is_empty() {
         all
@@ -236,7 +250,7 @@ async fn run_all(arguments: &Arguments) -> anyhow::Result<()> {
             facts,
             findings,
         };
-        println!("\n{}", report.lines());
+        println!("\n{}", report::lines(&report.findings));
         if !arguments.quick {
             report.save()?;
         }
@@ -261,6 +275,10 @@ async fn compare(comparison: Comparison, bench: &Bench) -> anyhow::Result<Findin
         Comparison::Postgres => postgres::postgres(bench).await,
         Comparison::HalfLoad => half_load::half_load(bench).await,
         Comparison::Qhook => qhook::qhook(bench).await,
+        Comparison::Latency => consumers::latency(bench).await,
+        Comparison::Crowd => consumers::crowd(bench).await,
+        Comparison::Endpoints => consumers::endpoints(bench).await,
+        Comparison::Standing => consumers::standing(bench).await,
     }
 }
 

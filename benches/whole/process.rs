@@ -27,6 +27,18 @@ pub fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
     Ok(TICK * ticks)
 }
 
+/// The same to the nanosecond, of the threads that it has now.
+pub fn exact_cpu_time(pid: u32) -> anyhow::Result<Duration> {
+    let mut nanos = 0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let path = thread?.path().join("schedstat");
+        let stat = std::fs::read_to_string(path).unwrap_or_default();
+        let first = stat.split(' ').next().unwrap_or_default();
+        nanos += first.parse::<u64>().unwrap_or_default();
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
 pub fn memory(pid: u32) -> anyhow::Result<Memory> {
     let status = read(pid, "status")?;
     let mib = |name: &str| -> anyhow::Result<f64> {

@@ -37,13 +37,13 @@ impl Report {
         let text = fs::read_to_string(folder().join(format!("{name}.json"))).ok()?;
         serde_json::from_str(&text).ok()
     }
+}
 
-    /// Goals and notes, for the terminal.
-    pub fn lines(&self) -> String {
-        let goals = self.findings.goals.iter().map(goal_line);
-        let notes = self.findings.notes.iter().map(|note| format!("{note}\n"));
-        goals.chain(notes).collect()
-    }
+/// Goals and notes, for the terminal.
+pub fn lines(findings: &Findings) -> String {
+    let goals = findings.goals.iter().map(goal_line);
+    let notes = findings.notes.iter().map(|note| format!("{note}\n"));
+    goals.chain(notes).collect()
 }
 
 /// Puts the saved reports of `names`, in this order, between the markers of `benches/README.md`.

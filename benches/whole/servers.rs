@@ -19,12 +19,15 @@ use crate::connection::Endpoint;
 use crate::cpus;
 use crate::disk::Disk;
 use crate::postgres;
-use crate::targets::{Start, Target};
+use crate::targets::{Settings, Start, Target};
 
 /// Far above what any start or stop takes.
 pub const PATIENCE: Duration = Duration::from_mins(2);
 
 const POLL: Duration = Duration::from_millis(2);
+
+/// As `targets` configures it.
+const KEY_RING: &str = "callback_tokens.key";
 
 /// Where a server lives, and what is left of it afterwards.
 #[derive(Clone)]
@@ -36,6 +39,7 @@ pub struct Place {
     cluster: Option<Arc<Cluster>>,
     /// Of the tasks that were there before, the last one's number.
     pub last_seq: i64,
+    pub settings: Settings,
 }
 
 pub struct Server {
@@ -63,19 +67,25 @@ impl Place {
     }
 
     /// Where a store is already. Whatever the folder is on, syncs take what they take on `disk`.
-    pub const fn in_folder(
-        target: Target,
-        disk: Disk,
-        folder: Arc<TempDir>,
-        last_seq: i64,
-    ) -> Self {
+    pub fn in_folder(target: Target, disk: Disk, folder: Arc<TempDir>, last_seq: i64) -> Self {
         Self {
             target,
             disk,
             folder,
             cluster: None,
             last_seq,
+            settings: Settings::default(),
         }
+    }
+
+    /// For another process over the same store, with the same callback tokens.
+    pub fn of_twin(&self) -> anyhow::Result<Self> {
+        let folder = Arc::new(self.disk.folder()?);
+        std::fs::copy(self.path().join(KEY_RING), folder.path().join(KEY_RING))?;
+        Ok(Self {
+            folder,
+            ..self.clone()
+        })
     }
 
     pub fn path(&self) -> &Path {
@@ -103,6 +113,7 @@ impl Place {
             public,
             internal,
             store: &self.store_url(),
+            settings: &self.settings,
         })?;
         self.disk.apply_to(&mut command);
         let mut command = cpus::bind(command, server_cpus);
@@ -126,7 +137,7 @@ impl Place {
             server.callbacks = Endpoint::tls(public, &pem)?;
         }
         if target.is_receiver() {
-            let ring = std::fs::read_to_string(folder.join("callback_tokens.key"))?;
+            let ring = std::fs::read_to_string(folder.join(KEY_RING))?;
             server.token = KeyRing::parse(&ring)?.mint(&Subject::Standing("load".parse()?));
         }
         Ok(server)
@@ -136,6 +147,10 @@ impl Place {
 impl Server {
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    pub const fn place(&self) -> &Place {
+        &self.place
     }
 
     pub const fn callbacks(&self) -> &Endpoint {

@@ -4,8 +4,16 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
+
+static BEFORE: OnceLock<PathBuf> = OnceLock::new();
+
+/// Says what `Target::ReceiverBefore` is; once.
+pub fn set_before(program: PathBuf) -> bool {
+    BEFORE.set(program).is_ok()
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
@@ -19,6 +27,8 @@ pub enum Target {
     ReceiverOnPostgres,
     /// The receiver behind a proxy that ends TLS.
     ReceiverPlain,
+    /// Another build of the program: that of `--before`.
+    ReceiverBefore,
     /// A webhook gateway from the registry of Rust, which keeps what it takes in, too. Plain HTTP.
     Qhook,
 }
@@ -30,6 +40,24 @@ pub struct Start<'a> {
     pub internal: SocketAddr,
     /// The address of the database.
     pub store: &'a str,
+    pub settings: &'a Settings,
+}
+
+/// What a receiver's configuration says beyond the usual.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub internal_connections: usize,
+    /// Tables of its own, in TOML.
+    pub tables: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            internal_connections: 1024,
+            tables: String::new(),
+        }
+    }
 }
 
 impl Target {
@@ -41,7 +69,7 @@ impl Target {
     pub const fn is_receiver(self) -> bool {
         matches!(
             self,
-            Self::Receiver | Self::ReceiverOnPostgres | Self::ReceiverPlain
+            Self::Receiver | Self::ReceiverOnPostgres | Self::ReceiverPlain | Self::ReceiverBefore
         )
     }
 
@@ -69,18 +97,25 @@ impl Target {
         }
     }
 
+    fn program(self) -> PathBuf {
+        match self {
+            Self::ReceiverBefore => BEFORE.get().cloned().unwrap_or_default(),
+            _ => env!("CARGO_BIN_EXE_evolink-receiver").into(),
+        }
+    }
+
     pub fn command(self, start: &Start) -> anyhow::Result<Command> {
         match self {
             Self::StoresNothing => baseline(start, false),
             Self::CommitsEach | Self::CommitsEachOnPostgres => baseline(start, true),
-            Self::Receiver | Self::ReceiverOnPostgres => {
+            Self::Receiver | Self::ReceiverOnPostgres | Self::ReceiverBefore => {
                 let tls = format!(
                     r#"mode = "self-signed", self_signed_dir = "{}""#,
                     start.folder.display()
                 );
-                receiver(start, &tls)
+                receiver(start, &self.program(), &tls)
             }
-            Self::ReceiverPlain => receiver(start, r#"mode = "off""#),
+            Self::ReceiverPlain => receiver(start, &self.program(), r#"mode = "off""#),
             Self::Qhook => qhook(start),
         }
     }
@@ -95,6 +130,7 @@ impl fmt::Display for Target {
             Self::Receiver => "receiver",
             Self::ReceiverOnPostgres => "receiver on PostgreSQL",
             Self::ReceiverPlain => "receiver, plain HTTP",
+            Self::ReceiverBefore => "receiver of before",
             Self::Qhook => "qhook",
         })
     }
@@ -111,13 +147,18 @@ fn baseline(start: &Start, with_store: bool) -> anyhow::Result<Command> {
 }
 
 /// All limits stand at their defaults but those on connections: all clients have one address here.
-fn receiver(start: &Start, tls: &str) -> anyhow::Result<Command> {
+fn receiver(start: &Start, program: &Path, tls: &str) -> anyhow::Result<Command> {
     let Start {
         folder,
         public,
         internal,
         store,
+        settings,
     } = start;
+    let Settings {
+        internal_connections,
+        tables,
+    } = settings;
     let text = format!(
         r#"
 [public]
@@ -128,21 +169,24 @@ max_connections_per_address = 4096
 tls = {{ {tls} }}
 [internal]
 listen = "{internal}"
+max_connections = {internal_connections}
 [evolink]
 base_url = "http://127.0.0.1:1"
 api_key = "not-a-key"
 [store]
 url = "{store}"
 [callback_tokens]
-key_file = "{}/callback_tokens.key"
+key_file = "{0}/callback_tokens.key"
+[forward]
+secret_file = "{0}/forward.whsec"
 [reconcile]
 first_poll_after = "1h"
-"#,
+{tables}"#,
         folder.display()
     );
     let config = folder.join("config.toml");
     std::fs::write(&config, text)?;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_evolink-receiver"));
+    let mut command = Command::new(program);
     command.args(["serve", "--config"]).arg(config);
     Ok(command)
 }

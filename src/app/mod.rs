@@ -25,6 +25,7 @@ use crate::evolink::{EvolinkClient, RateLimits, USER_AGENT};
 use crate::exit::{CommandError, Exit};
 use crate::http::auth::Gate;
 use crate::http::body::BodyBudget;
+use crate::http::events::PageTurns;
 use crate::http::internal::{self, InternalState};
 use crate::http::listener;
 use crate::http::public::{self, PublicState};
@@ -310,6 +311,7 @@ impl App {
             evolink_timeout: self.config.evolink.timeout,
             allow_unknown_fields: self.config.evolink.allow_unknown_fields,
             body_budget: BodyBudget::new(INTERNAL_BODIES_BYTES_MAX),
+            page_turns: PageTurns::default(),
             seats: Seats::new(self.config.internal.max_connections, self.metrics.clone()),
         }
     }

@@ -29,6 +29,10 @@ impl StoreWorkers {
         parts.run("the teller of news", &parts.workers, stop, telling);
 
         let (store, stopping) = (Arc::clone(&self.store), stop.clone());
+        let reading = async move { store.fill_ring(stopping).await };
+        parts.run("the reader of the log", &parts.workers, stop, reading);
+
+        let (store, stopping) = (Arc::clone(&self.store), stop.clone());
         let failed = self.failed.clone();
         let checkpoints = async move { store.run_checkpoints(failed, stopping).await };
         parts.run("the checkpointer", &parts.workers, stop, checkpoints);

@@ -30,7 +30,7 @@ const EVENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A restart of the service is no reason to end; a service that is gone for half a minute is.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
-const TRIES_MAX: usize = 20;
+const TRIES_MAX: usize = 12;
 
 static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 

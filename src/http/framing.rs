@@ -37,13 +37,13 @@ pub(super) async fn answer(
     let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
     let is_read = Arc::new(AtomicBool::new(request.body().is_end_stream()));
 
-    let mut response = if let Some(fault) = fault {
-        error_response(StatusCode::BAD_REQUEST, "invalid_request", fault)
-    } else {
-        let is_read = Arc::clone(&is_read);
-        let mut request = request.map(|incoming| Body::new(ObservedBody { incoming, is_read }));
-        request.extensions_mut().insert(ConnectInfo(peer));
-        routed(router, request, limits.request_timeout).await
+    // Boxed, as every connection has room for this future also while nothing is asked, and a request is large.
+    let mut response = match fault {
+        Some(fault) => error_response(StatusCode::BAD_REQUEST, "invalid_request", fault),
+        None => {
+            let request = observed(request, peer, &is_read);
+            routed(Box::pin(router.oneshot(request)), limits.request_timeout).await
+        }
     };
     let is_last = fault.is_some()
         || is_chunked
@@ -66,8 +66,21 @@ pub(super) async fn answer(
     }))
 }
 
-async fn routed(router: Router, request: Request<Body>, time_max: Option<Duration>) -> Response {
-    let answering = router.oneshot(request);
+fn observed(
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    is_read: &Arc<AtomicBool>,
+) -> Request<Body> {
+    let is_read = Arc::clone(is_read);
+    let mut request = request.map(|incoming| Body::new(ObservedBody { incoming, is_read }));
+    request.extensions_mut().insert(ConnectInfo(peer));
+    request
+}
+
+async fn routed(
+    answering: impl Future<Output = Result<Response, Infallible>>,
+    time_max: Option<Duration>,
+) -> Response {
     let Some(time_max) = time_max else {
         return unfailing(answering.await);
     };

@@ -210,7 +210,7 @@ fn told_of_quarantine(entry: &QuarantineEntry) -> Told<'_> {
 
 /// The task as it was when the event came about. An event that tells of no new state shows the recorded task: neither a
 /// conflicting body, which is in its observation, nor our giving up is a state that EvoLink told of.
-fn task_of_event(
+pub(super) fn task_of_event(
     view: &TaskView,
     event_type: EventType,
     source: Option<Source>,

@@ -18,8 +18,9 @@ use tracing::{Span, info, info_span, warn};
 use super::auth::{self, Gate};
 use super::body::BodyBudget;
 use super::error::ApiError;
+use super::events::PageTurns;
 use super::seats::Seats;
-use super::{credits, deliveries, health, history, quarantine, request_id, submit, tasks};
+use super::{credits, deliveries, events, health, history, quarantine, request_id, submit, tasks};
 use crate::clock::Clock;
 use crate::config::{Public, Scope};
 use crate::domain::callback_token::KeyRing;
@@ -55,6 +56,8 @@ pub struct InternalState {
     pub body_budget: BodyBudget,
     /// Whoever is kept waiting holds one of these: waiting queries and event streams.
     pub seats: Seats,
+    /// Readers of the stream of events take turns to catch up.
+    pub page_turns: PageTurns,
 }
 
 pub fn router(state: InternalState, gate: &Gate) -> Router {
@@ -66,6 +69,7 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
         .route("/v1/tasks", get(tasks::list))
         .route("/v1/tasks/{id}", get(tasks::show))
         .route("/v1/tasks/{id}/events", get(history::show))
+        .route("/v1/events", get(events::show))
         .route("/v1/credits", get(credits::show))
         .route_layer(needs(Scope::Read));
     let operators = Router::new()

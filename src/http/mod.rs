@@ -25,6 +25,7 @@ pub mod auth;
 mod credits;
 mod deliveries;
 mod error;
+pub mod events;
 mod health;
 mod history;
 pub mod internal;

@@ -24,6 +24,7 @@ mod writer;
 
 // What can be asked.
 pub mod deliveries;
+pub mod events;
 pub mod history;
 pub mod overdue;
 pub mod reads;

@@ -233,10 +233,10 @@ impl TaskFilter {
 }
 
 #[derive(FromRow)]
-struct ViewRow {
+pub(super) struct ViewRow {
     #[sqlx(flatten)]
     record: RecordRow,
-    body: Option<Vec<u8>>,
+    pub body: Option<Vec<u8>>,
 }
 
 impl TryFrom<ViewRow> for TaskView {

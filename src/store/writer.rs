@@ -5,7 +5,9 @@
 use std::io;
 use std::time::Duration;
 
-use sqlx::{Connection as _, Executor as _, PgConnection, Row as _, SqliteConnection, raw_sql};
+use sqlx::{
+    Connection as _, Executor as _, PgConnection, Row as _, SqliteConnection, query, raw_sql,
+};
 use tokio::time::timeout;
 
 use super::{Database, StoreError, postgres, sqlite};
@@ -53,7 +55,8 @@ impl Writer {
         // In one call: the price is per call.
         let (task, event): (Option<i64>, Option<i64>) = match self {
             Self::Sqlite(connection) => {
-                let rows = raw_sql(sqlite::BEGIN).fetch_all(connection).await?;
+                // Parsed once.
+                let rows = query(sqlite::BEGIN).fetch_all(connection).await?;
                 let last = rows.last().ok_or(sqlx::Error::RowNotFound)?;
                 (last.try_get(0)?, last.try_get(1)?)
             }

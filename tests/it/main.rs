@@ -12,6 +12,7 @@ mod callbacks;
 mod check;
 mod cli;
 mod client;
+mod client_stream;
 mod config;
 mod deliveries;
 mod demo;

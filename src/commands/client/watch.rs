@@ -139,8 +139,7 @@ impl Watched {
         for task in tasks {
             let progress = task["progress"].as_i64().unwrap_or_default();
             let state = state(task);
-            let place = OPEN_STATES.iter().position(|open| *open == state);
-            let now = (place.unwrap_or(OPEN_STATES.len()), progress);
+            let now = (place(state), progress);
             let Some(shown) = self.open.get_mut(name(task)) else {
                 continue;
             };
@@ -164,7 +163,20 @@ impl Watched {
     /// Whether there are submits that EvoLink has not accepted yet.
     fn has_submits(&self) -> bool {
         let mut shown = self.open.values().flatten();
-        shown.any(|(place, _)| OPEN_STATES[*place].starts_with("submit"))
+        shown.any(|(place, _)| {
+            OPEN_STATES
+                .get(*place)
+                .is_some_and(|at| at.starts_with("submit"))
+        })
+    }
+}
+
+/// Of a state in the order in which a task goes through them; of one that is not known here, the first.
+fn place(state: &str) -> usize {
+    let open = OPEN_STATES.iter().position(|open| *open == state);
+    match open {
+        None if is_terminal(state) => OPEN_STATES.len(),
+        open => open.unwrap_or_default(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Errors of the internal API, in EvoLink's envelope: clients of its API already parse it.
 
+mod cursors;
 mod operators;
 mod submits;
 

@@ -4,10 +4,13 @@
 //! nor a wake-up for each commit.
 
 mod news;
+mod ring;
 mod watches;
 
 use std::time::Duration;
 
+use ring::Ring;
+pub use ring::{Batch, Follower, Frames, Next};
 use tokio::time::Instant;
 pub use watches::TaskWatch;
 use watches::Watches;
@@ -16,6 +19,9 @@ use super::{Store, StoreError, on_pool};
 use crate::domain::ids::SubmissionId;
 
 const NEWEST: &str = "SELECT max(seq) FROM event";
+
+/// The statement here that goes through events, with what its parameters are to PostgreSQL.
+pub const STATEMENTS: [(&str, &str); 1] = [(news::EVENTS, "bigint, bigint")];
 
 /// Between two tries to read.
 const READ_AGAIN: Duration = Duration::from_secs(1);
@@ -28,12 +34,18 @@ const PAUSE_MAX: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, Default)]
 pub struct Tail {
     watches: Watches,
+    ring: Ring,
 }
 
 impl Tail {
     /// Registers for news of one task. No wake-up is lost to whoever registers first, then looks at the store, then waits.
     pub fn watch_task(&self, id: SubmissionId) -> TaskWatch {
         self.watches.add(id)
+    }
+
+    /// Follows the log from here on.
+    pub fn follow(&self) -> Follower {
+        self.ring.follow()
     }
 
     /// Tells of tasks whose news is not in the log: a submit that was refused makes no event. Whoever waits at another

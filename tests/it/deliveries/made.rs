@@ -8,6 +8,9 @@ use super::*;
 use crate::durability::check;
 use crate::support::database::Refused;
 
+/// Event, task, state, attempts, due, holder, lease, made.
+type Delivery = (i64, i64, String, i64, i64, String, i64, i64);
+
 #[tokio::test]
 async fn an_outcome_is_owed_to_each_endpoint_that_wants_it_and_to_the_apps_own_address() {
     let desk = Desk::open().await;
@@ -36,8 +39,7 @@ async fn an_outcome_is_owed_to_each_endpoint_that_wants_it_and_to_the_apps_own_a
         }
     }
     let sql = "SELECT event_seq, task_seq, state, attempts, due_at, holder, lease_until, made_at FROM delivery ORDER BY id";
-    type Row = (i64, i64, String, i64, i64, String, i64, i64);
-    let rows: Vec<Row> = desk.database.rows(sql, &[]).await;
+    let rows: Vec<Delivery> = desk.database.rows(sql, &[]).await;
     let now = START.as_millis();
     let lease = START.after(LEASE).as_millis();
     let first = (

@@ -2,6 +2,7 @@
 //! it. Nothing is sent here.
 
 mod api;
+mod balance;
 mod made;
 mod sending;
 

@@ -123,3 +123,73 @@ async fn an_open_task_becomes_an_outcome_only_with_its_time() {
     let sql = "UPDATE task SET state = 'completed', outcome_at = 5";
     assert_eq!(refusal(&database, sql).await, None);
 }
+
+/// A delivered and a dead delivery, of one event.
+async fn database_with_deliveries() -> (TestStore, Database) {
+    let (home, database) = database_with("completed", "5").await;
+    database
+        .execute(
+            "INSERT INTO event (seq, task_seq, type, at) VALUES (1, 1, 'task.completed', 0);
+            INSERT INTO delivery (id, event_seq, task_seq, endpoint, state, attempts, due_at, made_at, ended_at)
+            VALUES (1024, 1, 1, 'a', 'delivered', 1, 0, 0, 1), (1025, 1, 1, 'b', 'dead', 10, 0, 0, 1)",
+        )
+        .await;
+    (home, database)
+}
+
+#[tokio::test]
+async fn no_statement_changes_what_was_delivered() {
+    let (_home, database) = database_with_deliveries().await;
+    for change in [
+        "state = 'pending', ended_at = NULL",
+        "state = 'dead'",
+        "attempts = 2",
+        "ended_at = 2",
+        "last_status = 200",
+    ] {
+        let sql = format!("UPDATE delivery SET {change} WHERE id = 1024");
+        let refusal = refusal(&database, &sql).await;
+        let wanted = Some("what was delivered never changes");
+        assert_eq!(refusal.as_deref(), wanted, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_dead_delivery_is_pending_only_from_its_beginning_and_stays_that_of_its_endpoint() {
+    let (_home, database) = database_with_deliveries().await;
+    let revive = "UPDATE delivery SET state = 'pending', ended_at = NULL";
+    for (sql, wanted) in [
+        (
+            format!("{revive} WHERE id = 1025"),
+            "a dead delivery is pending only from the beginning",
+        ),
+        (
+            "UPDATE delivery SET endpoint = 'c' WHERE id = 1025".to_owned(),
+            "a delivery stays that of its event and its endpoint",
+        ),
+        (
+            "UPDATE delivery SET url = 'http://c' WHERE id = 1025".to_owned(),
+            "a delivery stays that of its event and its endpoint",
+        ),
+    ] {
+        let refusal = refusal(&database, &sql).await;
+        assert_eq!(refusal.as_deref(), Some(wanted), "{sql}");
+    }
+    for sql in [
+        format!("{revive}, attempts = 0, holder = 'x' WHERE id = 1025"),
+        "UPDATE delivery SET holder = 'x', lease_until = 1 WHERE id = 1025".to_owned(),
+        "UPDATE delivery SET state = 'pending', attempts = 0 WHERE id = 1025".to_owned(),
+        "UPDATE delivery SET state = 'lost' WHERE id = 1025".to_owned(),
+        "UPDATE delivery SET last_status = 99 WHERE id = 1025".to_owned(),
+        "INSERT INTO delivery (id, event_seq, task_seq, endpoint, state, attempts, due_at, made_at)
+            VALUES (2048, 1, 1, 'a', 'pending', 0, 0, 0)"
+            .to_owned(),
+        "INSERT INTO delivery (id, event_seq, task_seq, endpoint, state, attempts, due_at, made_at)
+            VALUES (1025, 1, 1, 'a', 'pending', 0, 0, 0)"
+            .to_owned(),
+    ] {
+        assert!(refusal(&database, &sql).await.is_some(), "{sql}");
+    }
+    let sql = format!("{revive}, attempts = 0 WHERE id = 1025");
+    assert_eq!(refusal(&database, &sql).await, None);
+}

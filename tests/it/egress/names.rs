@@ -8,7 +8,7 @@ use super::dns::{Answer, Dns};
 use super::traps::Traps;
 use super::{egress, is_inside, is_refused, own, standing};
 
-const BAD: &[&str] = &[
+pub const BAD: &[&str] = &[
     "127.0.0.1",
     "127.9.9.9",
     "10.0.0.1",
@@ -38,7 +38,7 @@ const BAD: &[&str] = &[
 
 const GOOD: &str = "8.8.8.8";
 
-fn at(addresses: &[&str]) -> Answer {
+pub fn at(addresses: &[&str]) -> Answer {
     Answer::Addresses(addresses.iter().map(|a| a.parse().unwrap()).collect())
 }
 

@@ -80,11 +80,13 @@ impl Traps {
         }
     }
 
-    /// One request a connection; `/redirect?STATUS+LOCATION` is answered with that.
+    /// One request a connection, and no TLS; `/redirect?STATUS+LOCATION` is answered with that, `/fail` with 500.
     async fn answer(self, mut stream: TcpStream) {
         let mut head = Vec::new();
         while !head.windows(4).any(|end| end == b"\r\n\r\n") {
             match stream.read_buf(&mut head).await {
+                // None of them has a certificate.
+                Ok(_) if head.first() == Some(&0x16) => return,
                 Ok(read) if read > 0 && head.len() < 64 * 1024 => {}
                 _ => return,
             }
@@ -95,15 +97,13 @@ impl Traps {
             .strip_prefix("/redirect?")
             .and_then(|query| query.split_once('+'))
         {
-            Some((status, location)) => format!("{status} Elsewhere\r\nlocation: {location}"),
+            Some((status, location)) => {
+                format!("{status} Elsewhere\r\nlocation: {location}\r\ncontent-length: 0")
+            }
+            None if path.starts_with("/fail") => "500 Failed\r\ncontent-length: 0".to_owned(),
             None => "204 No Content".to_owned(),
         };
-        let answer = format!("HTTP/1.1 {answer}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
-        // A 204 has no length.
-        let answer = answer.replace(
-            "204 No Content\r\nconnection: close\r\ncontent-length: 0",
-            "204 No Content\r\nconnection: close",
-        );
+        let answer = format!("HTTP/1.1 {answer}\r\nconnection: close\r\n\r\n");
         self.0.lock().unwrap().heads.push(head);
         stream.write_all(answer.as_bytes()).await.ok();
     }

@@ -1,3 +1,72 @@
-//! The log as it grows, for those who wait for news of it.
+//! The log as it grows, for those who wait for news of it, read it page by page, or follow it as a stream.
 
+pub mod campaign;
+mod feed;
 pub mod news;
+mod reader;
+mod stream;
+
+use std::ops::Range;
+
+use serde_json::{Value, json};
+
+use crate::support::app::TestApp;
+use crate::support::database::Database;
+
+/// An event as it came to somebody, or as it is in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub seq: i64,
+    pub kind: String,
+    pub task_id: String,
+}
+
+impl Seen {
+    fn of(event: &Value) -> Self {
+        let text = |name: &str| event[name].as_str().unwrap().to_owned();
+        Self {
+            seq: event["seq"].as_i64().unwrap(),
+            kind: text("type"),
+            task_id: text("task_id"),
+        }
+    }
+
+    fn all(events: &Value) -> Vec<Self> {
+        events.as_array().unwrap().iter().map(Self::of).collect()
+    }
+}
+
+/// A callback for each of these tasks, one after the other.
+async fn post(app: &TestApp, tasks: Range<u32>, status: &str) {
+    let token = app.standing_token("shop");
+    for number in tasks {
+        let mut body = json!({"id": format!("task-{number}"), "status": status, "progress": 50});
+        if status == "completed" {
+            body["results"] = json!(["https://files.evolink.ai/0.webp"]);
+        }
+        let result = app.callback_result(&token, body.to_string()).await;
+        assert_eq!(result, "recorded", "{body}");
+    }
+}
+
+/// All that is in the log.
+async fn log(app: &TestApp) -> Vec<Seen> {
+    let database = app.database().await;
+    let logged = logged(&database).await;
+    database.close().await;
+    logged
+}
+
+pub async fn logged(database: &Database) -> Vec<Seen> {
+    let sql = "SELECT event.seq, type, task_id FROM event JOIN task ON task.seq = task_seq ORDER BY event.seq";
+    let rows: Vec<(i64, String, String)> = database.rows(sql, &[]).await;
+    let seen = rows
+        .into_iter()
+        .map(|(seq, kind, task_id)| Seen { seq, kind, task_id });
+    seen.collect()
+}
+
+fn seqs(page: &Value) -> Vec<i64> {
+    let events = page["data"].as_array().unwrap().iter();
+    events.map(|event| event["seq"].as_i64().unwrap()).collect()
+}

@@ -32,12 +32,12 @@ const PENDING_ID: &str = "task-unified-1757165031-uyujaw3d";
 
 /// One answer of the internal listener.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub struct Answer {
+    pub status: u16,
     headers: HeaderMap,
-    text: String,
+    pub text: String,
     /// `null` if it is not JSON.
-    body: Value,
+    pub body: Value,
 }
 
 impl Answer {
@@ -46,7 +46,7 @@ impl Answer {
     }
 
     /// That it is an error in EvoLink's envelope, with its request id.
-    fn assert_error(&self, status: u16, code: &str, param: Option<&str>, why: &str) {
+    pub fn assert_error(&self, status: u16, code: &str, param: Option<&str>, why: &str) {
         let error = &self.body["error"];
         assert_eq!(self.status, status, "{why}: {self:?}");
         assert_eq!(error["code"], code, "{why}: {self:?}");
@@ -67,7 +67,7 @@ impl Answer {
     }
 }
 
-async fn send(request: RequestBuilder) -> Answer {
+pub async fn send(request: RequestBuilder) -> Answer {
     let answer = request.send().await.unwrap();
     let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
     let text = answer.text().await.unwrap();
@@ -95,7 +95,7 @@ async fn submit(app: &TestApp, body: &Value) -> Answer {
     send(submission(app, body.to_string())).await
 }
 
-async fn get(app: &TestApp, path: &str) -> Answer {
+pub async fn get(app: &TestApp, path: &str) -> Answer {
     send(app.request(Method::GET, path)).await
 }
 

@@ -13,7 +13,7 @@ use evolink_receiver::store::wake::LOOK_INTERVAL;
 pub const LANES: usize = 8;
 
 /// Up to so long one of the two is ahead of the other.
-const HEAD_START: Duration = Duration::from_micros(3000);
+const HEAD_START: Duration = Duration::from_millis(3);
 
 pub fn rounds() -> usize {
     let long =

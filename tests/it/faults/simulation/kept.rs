@@ -2,7 +2,7 @@
 
 use evolink_receiver::domain::task::Verdict;
 
-use super::statement::{Statement, Way};
+use super::statement::{OWN_ORIGIN, Statement, Way};
 use evolink_receiver::domain::confirmation::Confirm;
 
 /// Polls running that make EvoLink believed where it is doubtful.
@@ -39,6 +39,10 @@ pub struct Kept {
     pub observations: Vec<(String, String, String)>,
     /// Type, and the number of the observation that it tells of.
     pub events: Vec<(String, Option<i64>)>,
+    /// The app's own address.
+    pub callback_url: Option<String>,
+    /// Deliveries: type of the event, endpoint, URL.
+    pub owed: Vec<(String, String, Option<String>)>,
 }
 
 impl Kept {
@@ -179,7 +183,25 @@ impl Kept {
         } else {
             state
         };
-        self.events.push((format!("task.{event}"), number));
+        let event = format!("task.{event}");
+        self.events.push((event.clone(), number));
+        if OUTCOMES.contains(&state) {
+            self.owe(&event);
+        }
+    }
+
+    /// As `machine` has it configured.
+    fn owe(&mut self, event: &str) {
+        let mut owe = |endpoint: &str, url| {
+            self.owed.push((event.to_owned(), endpoint.to_owned(), url));
+        };
+        owe("all", None);
+        if event != "task.completed" {
+            owe("bad", None);
+        }
+        if let Some(url) = &self.callback_url {
+            owe(OWN_ORIGIN, Some(url.clone()));
+        }
     }
 
     /// A refusal may come late; a callback may have come before either.

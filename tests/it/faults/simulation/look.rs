@@ -42,12 +42,14 @@ pub struct Look {
 /// numbered; `array`, `hex` and `text` are the engine's words.
 const ALL: &str = "
     SELECT CAST(1 AS BIGINT), seq, concat(array(seq, submission_id, task_id, vouched_at, claimed, claimed_at, origin, state, progress, source, shown, polls,
-        empty_polls, missed_polls, submitted_at, outcome_at, next_poll_at, polled_at, hex(results_digest)))
+        empty_polls, missed_polls, submitted_at, outcome_at, next_poll_at, polled_at, hex(results_digest), callback_url))
         FROM task WHERE seq > $1
     UNION ALL SELECT 2, id, concat(array(id, source, result, text(body))) FROM observation WHERE id >= ($1 + 1) * 1024
     UNION ALL SELECT 3, seq, concat(array(task_seq, type, observation)) FROM event WHERE seq > $2
     UNION ALL SELECT 4, id, concat(array(id, subject, kind, source, text(body), repeats, replay_result)) FROM quarantine WHERE id > $3
     UNION ALL SELECT 5, 0, concat(array(name, submission_id)) FROM idempotency WHERE name >= $4 AND name < $5
+    UNION ALL SELECT 6, id, concat(array(task_seq, (SELECT type FROM event WHERE seq = event_seq), endpoint, url))
+        FROM delivery WHERE id >= ($2 + 1) * 1024
     ORDER BY 1, 2";
 
 const STARTS: &str =
@@ -135,6 +137,12 @@ impl Look {
                 };
                 self.content.quarantine.insert((subject, body), held);
             }
+            6 => {
+                let (seq, event, endpoint, url): (i64, Option<String>, String, Option<String>) =
+                    serde_json::from_str(row).unwrap();
+                let event = event.unwrap_or_default();
+                self.numbered(seq).owed.push((event, endpoint, url));
+            }
             _ => {
                 let (name, holder): (String, String) = serde_json::from_str(row).unwrap();
                 self.content.keys.insert(name, holder);
@@ -189,6 +197,7 @@ fn record_of(row: Vec<Value>) -> (Kept, Marks) {
         polled_at: next().as_i64(),
         digest: text(next()).filter(|digest| !digest.is_empty()),
     };
+    kept.callback_url = text(next());
     kept.is_due = marks.next_poll_at.is_some();
     (kept, marks)
 }

@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use evolink_receiver::clock::Clock;
 use evolink_receiver::domain::confirmation::{Confirm, Confirmation, ListedHosts, Policy};
+use evolink_receiver::domain::delivery::{EndpointKey, Holder, LEASE};
+use evolink_receiver::domain::event::EventType;
 use evolink_receiver::domain::polling::Pace;
+use evolink_receiver::domain::routes::{Route, Routes};
 use evolink_receiver::metrics::Metrics;
 use evolink_receiver::store::entry::{Entry, Receipt};
 use evolink_receiver::store::recorder::Recorder;
@@ -31,12 +34,13 @@ pub const PACE: Pace = Pace {
 };
 
 /// Where the database can be told to refuse a row, in the order in which a batch is written. With how to know the task.
-const PLACES: [(&str, &str, &str); 6] = [
+const PLACES: [(&str, &str, &str); 7] = [
     ("quarantine", "INSERT", "-1"),
     ("task", "INSERT", "NEW.seq"),
     ("task", "UPDATE", "NEW.seq"),
     ("observation", "INSERT", "NEW.id / 1024"),
     ("event", "INSERT", "NEW.task_seq"),
+    ("delivery", "INSERT", "NEW.task_seq"),
     ("idempotency", "INSERT", "-1"),
 ];
 
@@ -76,6 +80,7 @@ impl Process {
             confirmation: Confirmation { confirm, hosts },
         };
         let (recorder, worker) = Recorder::new(store, clock.clone(), policy, Metrics::new());
+        let worker = worker.with_routes(routes(clock));
         Self {
             recorder,
             worker: Box::pin(worker.run(CancellationToken::new())),
@@ -231,6 +236,25 @@ impl Machine {
 
     pub async fn repair(&self) {
         self.eye.execute("DELETE FROM fault").await;
+    }
+}
+
+/// `all` wants every outcome, `bad` those that are no success.
+fn routes(clock: &Clock) -> Routes {
+    let route = |name, events: &[EventType]| Route {
+        endpoint: EndpointKey::standing(name),
+        events: events.to_vec(),
+    };
+    let bad = [EventType::Failed, EventType::Cancelled];
+    let all = [
+        EventType::Completed,
+        EventType::Failed,
+        EventType::Cancelled,
+    ];
+    Routes {
+        standing: vec![route("all", &all), route("bad", &bad)],
+        holder: Holder::new(clock.now()),
+        lease: LEASE,
     }
 }
 

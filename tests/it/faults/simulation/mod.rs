@@ -52,7 +52,7 @@ const TO_REPLAY: &str = "EVOLINK_RECEIVER_TEST_SEED";
 const MEANINGFUL: u64 = 200;
 
 /// What must have happened in any run that is to mean something.
-const MUST_HAPPEN: [&str; 18] = [
+const MUST_HAPPEN: [&str; 19] = [
     "claims",
     "calls without a mishap",
     "calls repeated",
@@ -61,6 +61,7 @@ const MUST_HAPPEN: [&str; 18] = [
     "crashes in line",
     "histories that ended well",
     "outcomes of EvoLink's own",
+    "owed to an app's own address",
     "polls",
     "polls put off",
     "refusals",

@@ -13,7 +13,7 @@ use super::kept::Kept;
 use super::look::Look;
 use super::machine::PACE;
 use super::quarantine::{News, Quarantine};
-use super::statement::{About, Call, Key, LEASE, Statement, Way};
+use super::statement::{About, Call, Key, LEASE, Statement, Way, own_address};
 
 /// An `Idempotency-Key` is remembered for so long.
 const KEY_KEPT: Duration = Duration::from_hours(24);
@@ -193,7 +193,8 @@ impl Model {
             self.content.keys.insert(key.name.clone(), id.to_string());
             self.keys.insert(key.name.clone(), (key.body, now));
         }
-        self.add(id.to_string(), "submit");
+        let at = self.add(id.to_string(), "submit");
+        self.content.records[at].callback_url = own_address(id);
         Receipt::Fresh
     }
 

@@ -210,7 +210,7 @@ impl<'a> Run<'a> {
         let (prefix, keys_end) = (&self.start.prefix, self.start.keys_end());
         let sql = format!(
             "DELETE FROM observation WHERE id >= {first} AND id < {end};
-            DELETE FROM event WHERE task_seq = {seq}; DELETE FROM quarantine WHERE subject = '{id}';
+            DELETE FROM event WHERE task_seq = {seq}; DELETE FROM delivery WHERE task_seq = {seq}; DELETE FROM quarantine WHERE subject = '{id}';
             DELETE FROM idempotency WHERE name >= '{prefix}' AND name < '{keys_end}' AND submission_id = '{id}';
             DELETE FROM task WHERE seq = {seq}"
         );
@@ -230,6 +230,10 @@ impl<'a> Run<'a> {
 
     /// Nobody of a later history finds work that this one left.
     pub async fn end(&mut self) {
+        let mut records = self.look.content.records.iter();
+        if records.any(|record| record.owed.iter().any(|(.., url)| url.is_some())) {
+            self.count("owed to an app's own address");
+        }
         let seq = self.start.task;
         let sql = format!(
             "UPDATE task SET next_poll_at = NULL, claimed = NULL, claimed_at = NULL WHERE seq > {seq} AND next_poll_at IS NOT NULL;

@@ -1,0 +1,70 @@
+//! An event as apps get it, and as a message of the stream.
+
+use std::io::Write as _;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::domain::ids::{SubmissionId, TaskId};
+use crate::domain::json::Fields;
+use crate::domain::observation::Source;
+use crate::domain::timestamp::Timestamp;
+use crate::http::history::task_of_event;
+use crate::store::events::LoggedEvent;
+use crate::store::tail::Frames;
+
+/// As a page holds it, and a message of the stream.
+#[derive(Serialize)]
+pub struct EventObject<'a> {
+    seq: i64,
+    r#type: &'static str,
+    at: Timestamp,
+    submission_id: SubmissionId,
+    task_id: Option<&'a TaskId>,
+    source: Option<&'static str>,
+    task: Fields,
+}
+
+impl<'a> EventObject<'a> {
+    pub fn of(event: &'a LoggedEvent) -> Self {
+        let task = &event.view.record.task;
+        let (kind, source, body) = (event.event_type, event.source, event.body.as_ref());
+        Self {
+            seq: event.seq,
+            r#type: kind.as_str(),
+            at: event.at,
+            submission_id: task.submission_id,
+            task_id: task.task_id.as_ref(),
+            source: source.map(Source::as_str),
+            task: task_of_event(&event.view, kind, source, body, event.at),
+        }
+    }
+}
+
+/// Messages of the stream, one behind the other.
+pub fn of_events<'a>(events: impl IntoIterator<Item = &'a LoggedEvent>) -> Frames {
+    let (mut text, mut ends) = (Vec::new(), Vec::new());
+    for event in events {
+        write_frame(&mut text, event);
+        ends.push(text.len());
+    }
+    Frames {
+        bytes: Bytes::from(text),
+        ends,
+    }
+}
+
+fn write_frame(text: &mut Vec<u8>, event: &LoggedEvent) {
+    let (seq, kind) = (event.seq, event.event_type.as_str());
+    write!(text, "id: {seq}\nevent: {kind}\ndata: ").expect("a Vec takes any bytes");
+    let data = text.len();
+    serde_json::to_writer(&mut *text, &EventObject::of(event))
+        .expect("our own types have a JSON form");
+    // EvoLink's values are handed on as they came, which may be over several lines. No string has a line's end in it.
+    for byte in &mut text[data..] {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+    text.extend_from_slice(b"\n\n");
+}

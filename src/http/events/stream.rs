@@ -1,0 +1,151 @@
+//! The log as a stream that goes on (Server-Sent Events). Nothing is kept for a reader but its place: it is handed what is
+//! next when it has taken what was before. Who is behind the newest events reads pages of the log until it has caught up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::frames;
+use crate::http::internal::InternalState;
+use crate::http::seats::Seat;
+use crate::store::events::{EventFilter, PageSize};
+use crate::store::tail::{Batch, Follower, Next};
+use crate::store::{Store, StoreError};
+
+/// A reader that hears nothing for so long is told that there is nothing: it, and whatever is in between, knows then that
+/// the stream goes on.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Comments, which no reader takes for an event.
+const GREETING: Bytes = Bytes::from_static(b": events follow\n\n");
+const BEAT: Bytes = Bytes::from_static(b":\n\n");
+
+/// Proxies that gather an answer before they pass it on are asked not to.
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// A page that a reader catches up by: one that ceases to read holds it until it is cut off.
+const PAGE: PageSize = PageSize {
+    events: 100,
+    bytes: 256 * 1024,
+};
+
+/// Whose turn it is to read a page: who catches up must not be in the way of callbacks.
+#[derive(Clone, Debug)]
+pub struct PageTurns(Arc<Semaphore>);
+
+impl Default for PageTurns {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+}
+
+struct Reader {
+    store: Arc<Store>,
+    turns: PageTurns,
+    stopping: CancellationToken,
+    filter: EventFilter,
+    follower: Follower,
+    /// The last event that it was handed, or that was not for it.
+    place: i64,
+    is_greeted: bool,
+    _seat: Seat,
+}
+
+/// What comes after event `after`, for as long as both sides want.
+pub fn open(state: &InternalState, seat: Seat, filter: EventFilter, after: i64) -> Response {
+    let reader = Reader {
+        store: Arc::clone(&state.store),
+        turns: state.page_turns.clone(),
+        stopping: state.stopping.clone(),
+        filter,
+        follower: state.store.tail().follow(),
+        place: after,
+        is_greeted: false,
+        _seat: seat,
+    };
+    let chunks = stream::unfold(reader, async |mut reader| {
+        let chunk = reader.next().await?;
+        Some((chunk, reader))
+    });
+    let headers = [
+        (CONTENT_TYPE, "text/event-stream"),
+        (CACHE_CONTROL, "no-store"),
+        (ACCEL_BUFFERING, "no"),
+    ];
+    (headers, Body::from_stream(chunks)).into_response()
+}
+
+impl Reader {
+    /// What is to be sent next; `None` at the end. A reader whose store fails is cut off: it comes again, from its place.
+    async fn next(&mut self) -> Option<Result<Bytes, StoreError>> {
+        if !std::mem::replace(&mut self.is_greeted, true) {
+            return Some(Ok(GREETING));
+        }
+        loop {
+            if self.stopping.is_cancelled() {
+                return None;
+            }
+            let chunk = match self.follower.next_after(self.place) {
+                Next::Batch(batch) => self.of_batch(&batch),
+                Next::InLog => match self.of_page().await {
+                    Ok(chunk) => chunk,
+                    Err(error) => {
+                        debug!(error = %error, "a stream of events ends early: {error}");
+                        return Some(Err(error));
+                    }
+                },
+                Next::Nothing => {
+                    tokio::select! {
+                        () = self.follower.news() => {}
+                        () = self.stopping.cancelled() => {}
+                        () = sleep(HEARTBEAT) => return Some(Ok(BEAT)),
+                    }
+                    continue;
+                }
+            };
+            if !chunk.is_empty() {
+                return Some(Ok(chunk));
+            }
+        }
+    }
+
+    /// What of `batch` is after its place and for this reader. All who take the whole of it share the same bytes.
+    fn of_batch(&mut self, batch: &Batch) -> Bytes {
+        let told = batch.frames(|events| frames::of_events(events));
+        let first = batch
+            .events
+            .partition_point(|event| event.seq <= self.place);
+        let begin = if first == 0 { 0 } else { told.ends[first - 1] };
+        self.place = batch.upto;
+        if self.filter.is_for_all() {
+            return told.bytes.slice(begin..);
+        }
+        let mut chunk = Vec::new();
+        let mut begin = begin;
+        for (event, end) in batch.events.iter().zip(&told.ends).skip(first) {
+            if self.filter.matches(event) {
+                chunk.extend_from_slice(&told.bytes[begin..*end]);
+            }
+            begin = *end;
+        }
+        chunk.into()
+    }
+
+    async fn of_page(&mut self) -> Result<Bytes, StoreError> {
+        // It is never closed.
+        let _turn = self.turns.0.acquire().await;
+        let page = self.store.list_events(&self.filter, self.place, PAGE);
+        let page = page.await?;
+        self.place = page.next;
+        Ok(frames::of_events(&page.events).bytes)
+    }
+}

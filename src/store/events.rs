@@ -1,0 +1,274 @@
+//! The log, page by page: what became of all tasks, in the order in which it was recorded.
+
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+use sqlx::FromRow;
+
+use super::reads::{TaskView, ViewRow};
+use super::record::record_columns;
+use super::{Store, StoreError, on_pool};
+use crate::domain::event::EventType;
+use crate::domain::observation::Source;
+use crate::domain::timestamp::Timestamp;
+
+/// Events that one page goes through for types that may be rare: then it is short, and what is after it begins there.
+const PAGE_LOOKS_THROUGH: i64 = 10_000;
+
+/// How large a page may be: so many events, and no more bytes of bodies than this but for those of the last. Two hundred of the
+/// largest bodies would be half a hundred megabytes.
+#[derive(Clone, Copy, Debug)]
+pub struct PageSize {
+    pub events: u32,
+    pub bytes: usize,
+}
+
+/// Events that are looked for at most of one task; they are bounded below it.
+const EVENTS_OF_TASK_MAX: i64 = 2048;
+
+/// One line of the log, with all that is needed to tell of it.
+#[derive(Clone, Debug)]
+pub struct LoggedEvent {
+    pub seq: i64,
+    pub event_type: EventType,
+    pub source: Option<Source>,
+    pub at: Timestamp,
+    /// The task as it is, with the body that is shown for it if the event has none of its own to tell of.
+    pub view: TaskView,
+    /// What the event tells of.
+    pub body: Option<Bytes>,
+}
+
+/// Which events to list. Absent means all.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    pub types: Option<Vec<EventType>>,
+    /// The number of a task.
+    pub task: Option<i64>,
+}
+
+/// Events in order.
+#[derive(Clone, Debug)]
+pub struct EventPage {
+    pub events: Vec<LoggedEvent>,
+    /// Up to which the log was gone through.
+    pub next: i64,
+}
+
+/// The first and the last event there are.
+#[derive(Clone, Copy, Debug)]
+pub struct LogBounds {
+    /// `None` if there is none.
+    pub oldest: Option<i64>,
+    /// 0 if there is none.
+    pub newest: i64,
+}
+
+const BOUNDS: &str = "SELECT (SELECT min(seq) FROM event), (SELECT max(seq) FROM event)";
+
+// The body of the event's own observation. That of the task only where nothing else is shown: see `http::history`.
+const PAGE: &str = concat!(
+    "SELECT ",
+    record_columns!(),
+    ", event_seq, event_type, event_source, event_at,
+    (SELECT body FROM observation WHERE id = task.seq * 1024 + event_observation) AS told,
+    (SELECT body FROM observation WHERE id = task.seq * 1024 + task.shown AND (event_observation IS NULL
+        OR event_source IS NULL OR event_type IN ('task.conflict', 'task.unresolved', 'task.archived'))) AS body
+    FROM (SELECT seq AS event_seq, task_seq, type AS event_type, source AS event_source,
+        observation AS event_observation, at AS event_at FROM event) AS logged
+    CROSS JOIN task WHERE task.seq = logged.task_seq AND event_seq > $1 AND event_seq <= $2
+        AND event_type IN ($3, $4, $5, $6, $7, $8, $9, $10)
+    ORDER BY event_seq LIMIT $11"
+);
+
+// Without an order: PostgreSQL might find it cheaper to go through all events in theirs than to sort those of one task.
+const OF_TASK: &str = "SELECT seq, type FROM event WHERE task_seq = $1 LIMIT $2";
+
+/// Each statement here that goes through events, with what its parameters are to PostgreSQL: all are answered from an index, however many events there are.
+pub const STATEMENTS: [(&str, &str); 2] = [
+    (
+        PAGE,
+        "bigint, bigint, text, text, text, text, text, text, text, text, bigint",
+    ),
+    (OF_TASK, "bigint, bigint"),
+];
+
+impl Store {
+    pub async fn log_bounds(&self) -> Result<LogBounds, StoreError> {
+        let (oldest, newest): (Option<i64>, Option<i64>) =
+            on_pool!(self, pool => sqlx::query_as(BOUNDS).fetch_one(pool))?;
+        Ok(LogBounds {
+            oldest,
+            newest: newest.unwrap_or(0),
+        })
+    }
+
+    /// Of the events after number `after` those that `filter` lets through.
+    pub async fn list_events(
+        &self,
+        filter: &EventFilter,
+        after: i64,
+        size: PageSize,
+    ) -> Result<EventPage, StoreError> {
+        // Asked first: what is recorded from here on is on another page.
+        let newest = self.log_bounds().await?.newest;
+        match filter.task {
+            Some(task) => self.page_of_task(task, filter, after, newest, size).await,
+            None => self.page_of_log(filter, after, newest, size).await,
+        }
+    }
+
+    async fn page_of_log(
+        &self,
+        filter: &EventFilter,
+        after: i64,
+        newest: i64,
+        size: PageSize,
+    ) -> Result<EventPage, StoreError> {
+        let upto = newest
+            .min(after.saturating_add(PAGE_LOOKS_THROUGH))
+            .max(after);
+        let (events, is_cut) = self.read_events(after, upto, filter, size).await?;
+        let last = events.last().map_or(upto, |last| last.seq);
+        let next = if is_cut { last } else { upto };
+        Ok(EventPage { events, next })
+    }
+
+    /// They are few, and lie far apart.
+    async fn page_of_task(
+        &self,
+        task: i64,
+        filter: &EventFilter,
+        after: i64,
+        newest: i64,
+        size: PageSize,
+    ) -> Result<EventPage, StoreError> {
+        let rows: Vec<(i64, String)> = on_pool!(self, pool => sqlx::query_as(OF_TASK)
+            .bind(task)
+            .bind(EVENTS_OF_TASK_MAX)
+            .fetch_all(pool))?;
+        let wanted = rows.into_iter().filter(|(seq, kind)| {
+            let is_wanted = EventType::parse(kind).is_some_and(|kind| filter.admits(kind));
+            *seq > after && *seq <= newest && is_wanted
+        });
+        let mut numbers: Vec<i64> = wanted.map(|(seq, _)| seq).collect();
+        numbers.sort_unstable();
+        let mut page = EventPage {
+            events: Vec::new(),
+            next: newest.max(after),
+        };
+        let (mut bytes, one) = (
+            0,
+            PageSize {
+                events: 1,
+                bytes: 0,
+            },
+        );
+        for seq in numbers {
+            if page.events.len() == size.events as usize || bytes > size.bytes {
+                page.next = page.events.last().map_or(after, |last| last.seq);
+                break;
+            }
+            let (events, _) = self.read_events(seq - 1, seq, filter, one).await?;
+            bytes += events.iter().map(LoggedEvent::bytes).sum::<usize>();
+            page.events.extend(events);
+        }
+        Ok(page)
+    }
+
+    /// Events after number `after`, up to `upto`; whether there may be more of them.
+    pub(super) async fn read_events(
+        &self,
+        after: i64,
+        upto: i64,
+        filter: &EventFilter,
+        size: PageSize,
+    ) -> Result<(Vec<LoggedEvent>, bool), StoreError> {
+        if upto <= after {
+            return Ok((Vec::new(), false));
+        }
+        let rows: Vec<EventRow> = on_pool!(self, pool => async {
+            let mut query = sqlx::query_as::<_, EventRow>(PAGE).bind(after).bind(upto);
+            for kind in EventType::ALL {
+                query = query.bind(filter.admits(kind).then_some(kind.as_str()));
+            }
+            let mut reading = query.bind(i64::from(size.events)).fetch(pool);
+            let (mut rows, mut bytes) = (Vec::<EventRow>::new(), 0);
+            while let Some(row) = reading.try_next().await? {
+                bytes += row.bytes();
+                rows.push(row);
+                if bytes > size.bytes {
+                    break;
+                }
+            }
+            Ok(rows)
+        })?;
+        let bytes: usize = rows.iter().map(EventRow::bytes).sum();
+        let is_cut = rows.len() == size.events as usize || bytes > size.bytes;
+        let events = rows.into_iter().map(LoggedEvent::try_from);
+        Ok((events.collect::<Result<_, _>>()?, is_cut))
+    }
+}
+
+impl EventFilter {
+    pub fn admits(&self, kind: EventType) -> bool {
+        self.types
+            .as_ref()
+            .is_none_or(|types| types.contains(&kind))
+    }
+
+    /// Whether it is one that is asked for.
+    pub fn matches(&self, event: &LoggedEvent) -> bool {
+        let is_of_task = self.task.is_none() || event.view.record.seq == self.task;
+        is_of_task && self.admits(event.event_type)
+    }
+
+    pub const fn is_for_all(&self) -> bool {
+        self.types.is_none() && self.task.is_none()
+    }
+}
+
+impl LoggedEvent {
+    /// Of its bodies.
+    pub fn bytes(&self) -> usize {
+        let length = |body: &Option<Bytes>| body.as_ref().map_or(0, Bytes::len);
+        length(&self.body) + length(&self.view.body)
+    }
+}
+
+#[derive(FromRow)]
+struct EventRow {
+    #[sqlx(flatten)]
+    view: ViewRow,
+    event_seq: i64,
+    event_type: String,
+    event_source: Option<String>,
+    event_at: i64,
+    told: Option<Vec<u8>>,
+}
+
+impl EventRow {
+    fn bytes(&self) -> usize {
+        let length = |body: &Option<Vec<u8>>| body.as_ref().map_or(0, Vec::len);
+        length(&self.told) + length(&self.view.body)
+    }
+}
+
+impl TryFrom<EventRow> for LoggedEvent {
+    type Error = StoreError;
+
+    fn try_from(row: EventRow) -> Result<Self, StoreError> {
+        let corrupt = StoreError::Corrupt {
+            table: "event",
+            id: row.event_seq,
+            column: "type",
+        };
+        Ok(Self {
+            seq: row.event_seq,
+            event_type: EventType::parse(&row.event_type).ok_or(corrupt)?,
+            source: row.event_source.as_deref().and_then(Source::parse),
+            at: Timestamp::from_millis(row.event_at),
+            view: row.view.try_into()?,
+            body: row.told.map(Bytes::from),
+        })
+    }
+}

@@ -1,0 +1,130 @@
+//! A reader of the stream that takes nothing on trust: it parses what comes byte for byte, and every wait is bounded.
+
+use std::net::SocketAddr;
+
+use bytes::BytesMut;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::Seen;
+use crate::durability::receiver::PATIENCE;
+
+pub struct SseReader {
+    answer: reqwest::Response,
+    buffer: BytesMut,
+    comments: usize,
+    pub last_data: Option<String>,
+}
+
+/// What a stream brought.
+#[derive(Debug)]
+pub enum Came {
+    Event(Seen),
+    Comment,
+    /// Its end, or that it broke off.
+    End {
+        is_whole: bool,
+    },
+}
+
+impl SseReader {
+    pub async fn open(address: SocketAddr, query: &str, last: Option<i64>) -> Self {
+        let opened = Self::try_open(address, query, last).await;
+        opened.expect("the stream begins")
+    }
+
+    /// `Err` with the status, or `None` where there was no answer.
+    pub async fn try_open(
+        address: SocketAddr,
+        query: &str,
+        last: Option<i64>,
+    ) -> Result<Self, Option<u16>> {
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let mut request = http
+            .get(format!("http://{address}/v1/events?{query}"))
+            .header("accept", "text/event-stream");
+        if let Some(last) = last {
+            request = request.header("last-event-id", last.to_string());
+        }
+        let answer = timeout(PATIENCE, request.send()).await.expect("an answer");
+        let answer = answer.map_err(|_| None)?;
+        if answer.status() != 200 {
+            return Err(Some(answer.status().as_u16()));
+        }
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        Ok(Self {
+            answer,
+            buffer: BytesMut::new(),
+            comments: 0,
+            last_data: None,
+        })
+    }
+
+    /// The next block, whole.
+    pub async fn next(&mut self) -> Came {
+        loop {
+            if let Some(end) = self.buffer.windows(2).position(|two| two == b"\n\n") {
+                let block = self.buffer.split_to(end + 2);
+                let block = std::str::from_utf8(&block[..end]).unwrap().to_owned();
+                return self.read(&block);
+            }
+            let chunk = timeout(PATIENCE, self.answer.chunk()).await;
+            match chunk.expect("the stream says something within a minute") {
+                Ok(Some(chunk)) => self.buffer.extend_from_slice(&chunk),
+                Ok(None) => {
+                    return Came::End {
+                        is_whole: self.buffer.is_empty(),
+                    };
+                }
+                Err(_) => return Came::End { is_whole: false },
+            }
+        }
+    }
+
+    fn read(&mut self, block: &str) -> Came {
+        if block.starts_with(':') {
+            assert!(!block.contains('\n'), "{block:?}");
+            self.comments += 1;
+            return Came::Comment;
+        }
+        let lines: Vec<&str> = block.split('\n').collect();
+        let [id, kind, data] = lines[..] else {
+            panic!("not three lines: {block:?}");
+        };
+        let id = id.strip_prefix("id: ").expect("an id");
+        let kind = kind.strip_prefix("event: ").expect("a type");
+        let data = data.strip_prefix("data: ").expect("data");
+        let event: Value = serde_json::from_str(data).unwrap();
+        assert_eq!(event["seq"].to_string(), id, "{block}");
+        assert_eq!(event["type"], kind, "{block}");
+        self.last_data = Some(data.to_owned());
+        Came::Event(Seen::of(&event))
+    }
+
+    /// The next so many events.
+    pub async fn take(&mut self, count: usize) -> Vec<Seen> {
+        let mut seen = Vec::new();
+        while seen.len() < count {
+            match self.next().await {
+                Came::Event(event) => seen.push(event),
+                Came::Comment => {}
+                Came::End { .. } => panic!("it ended after {seen:?}"),
+            }
+        }
+        seen
+    }
+
+    pub async fn comment(&mut self) {
+        let came = self.next().await;
+        assert!(matches!(came, Came::Comment), "{came:?}");
+    }
+
+    /// Whether it ends, and not in the middle of an event.
+    pub async fn ended(&mut self) -> bool {
+        loop {
+            if let Came::End { is_whole } = self.next().await {
+                return is_whole;
+            }
+        }
+    }
+}

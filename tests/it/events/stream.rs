@@ -1,0 +1,62 @@
+//! The log as a stream: what is sent, where it begins, and that it goes on until one side ends it.
+
+use super::reader::SseReader;
+use super::{Seen, log, post};
+use crate::support::app::TestApp;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_brings_the_same_events_as_the_pages() {
+    let app = TestApp::start().await;
+    post(&app, 0..5, "processing").await;
+    let mut all = SseReader::open(app.internal, "after=0", None).await;
+    let mut newest = SseReader::open(app.internal, "", None).await;
+    let mut failed = SseReader::open(app.internal, "types=task.failed", None).await;
+    let mut of_task = SseReader::open(app.internal, "task=task-3&after=0", None).await;
+    let mut resumed = SseReader::open(app.internal, "after=1", Some(3)).await;
+    post(&app, 0..5, "failed").await;
+    let logged = log(&app).await;
+    assert_eq!(logged.len(), 10);
+    assert_eq!(all.take(10).await, logged);
+    assert_eq!(newest.take(5).await, logged[5..]);
+    assert_eq!(failed.take(5).await, logged[5..]);
+    assert_eq!(resumed.take(7).await, logged[3..]);
+    let of_three: Vec<Seen> = logged
+        .iter()
+        .filter(|event| event.task_id == "task-3")
+        .cloned()
+        .collect();
+    assert_eq!(of_task.take(2).await, of_three);
+    let page = crate::internal::get(&app, "/v1/events?after=9").await;
+    let last = all.last_data.as_deref().unwrap();
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(last).unwrap(),
+        page.body["data"][0]
+    );
+    // Streams end with the service, and in order.
+    let (ended, ()) = tokio::join!(app.stop(), async {
+        assert!(all.ended().await, "the end is the end of the body");
+    });
+    ended.0.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_is_one_line_of_data_however_the_body_was_written() {
+    let app = TestApp::start().await;
+    let token = app.standing_token("shop");
+    let body = "{\n \"id\": \"task-0\",\r\n \"status\": \"processing\", \"nested\": {\n\n \"a\": [1,\r\n2]}}";
+    assert_eq!(app.callback_result(&token, body).await, "recorded");
+    let mut reader = SseReader::open(app.internal, "after=0", None).await;
+    let seen = reader.take(1).await;
+    assert_eq!((seen[0].seq, seen[0].kind.as_str()), (1, "task.processing"));
+    app.stop().await.0.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_without_events_is_heard_of_all_the_same() {
+    let app = TestApp::start().await;
+    let mut reader = SseReader::open(app.internal, "", None).await;
+    reader.comment().await;
+    reader.comment().await;
+    drop(reader);
+    app.stop().await.0.unwrap();
+}
