@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::durability::load::Load;
 use crate::durability::receiver::Place;
 use crate::durability::{random, rounds};
-use crate::forward::endpoint::{Endpoint, answer};
+use crate::forward::endpoint::{Behaviour, Endpoint, answer};
 use crate::forward::kill::{assert_delivered, deliver_to};
 use crate::forward::{delivering, outcome};
 use crate::support::app::TestAppBuilder;
@@ -75,8 +75,9 @@ async fn each_attempt_is_made_by_one_replica() {
     }
     assert_eq!(endpoint.count(), OUTCOMES);
     let failures = usize::try_from(count(failed)).unwrap();
-    // All of them find all that is due now.
-    endpoint.behave(answer(200, ""));
+    // Slowly enough for all of them to find all that is due.
+    let good = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned();
+    endpoint.behave(Behaviour::Slowly(Duration::from_secs(3), good));
     apps[0].clock.advance(Duration::from_secs(10));
     let all = u64::try_from(OUTCOMES).unwrap();
     until("all deliveries", || count(ok) >= all).await;
