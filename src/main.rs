@@ -2,6 +2,7 @@
 
 use std::io::stdout;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use evolink_receiver::cli::{
@@ -11,6 +12,9 @@ use evolink_receiver::commands::{check, client, demo, keys, operate, serve};
 use evolink_receiver::exit::{CommandError, Exit};
 use evolink_receiver::telemetry::{self, LogTo};
 use tokio::runtime::Runtime;
+
+/// For threads that are still busy when everything else has ended.
+const LEFT_OVER_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let cli = match Cli::from_process() {
@@ -67,5 +71,8 @@ fn run(command: Command) -> Result<(), CommandError> {
 
 fn wait(command: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
     let runtime = Runtime::new().context("could not start the runtime")?;
-    runtime.block_on(command)
+    let result = runtime.block_on(command);
+    // Not for what is left of look-ups of names: the system's take as long as they like.
+    runtime.shutdown_timeout(LEFT_OVER_TIMEOUT);
+    result
 }
