@@ -65,7 +65,7 @@ pub fn tls_source(config: &Config) -> Result<Option<Arc<TlsSource>>, CommandErro
 }
 
 /// Attempts to deliver under way at once: each holds a connection and a task object.
-const ATTEMPTS_AT_ONCE: usize = 128;
+const ATTEMPTS_AT_ONCE: usize = 256;
 
 /// Both listeners and the forwarder share the descriptors that the system grants; the public listener comes first. Gives how
 /// many attempts to deliver may be under way.

@@ -18,7 +18,7 @@ use tracing::warn;
 use url::Url;
 
 pub use no_answer::NoAnswer;
-use resolver::JudgingResolver;
+use resolver::{JudgingResolver, LookUps};
 
 use crate::config::Forward;
 use crate::domain::egress::{AllowedHosts, Author, Refused, Rules};
@@ -29,8 +29,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Less than the whole, so that it is always told whether anything was sent.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(9);
 
-/// For the next delivery to the same host; a receiver that has more must not keep the descriptors of all of them.
-const IDLE_PER_HOST: usize = 4;
+/// For the next delivery to the same endpoint of the configuration; one that has more must not keep our descriptors. To apps'
+/// own addresses, which may be as many as they like, none is kept.
+const IDLE_PER_ENDPOINT: usize = 4;
 const IDLE_TIME: Duration = Duration::from_secs(30);
 
 /// What is judged, and by which rules.
@@ -78,9 +79,11 @@ impl Egress {
         let ports = || std::iter::once(None).chain(ports.iter().copied().map(Some));
         let mut doors = Vec::new();
         for author in [Author::App, Author::Operator] {
+            // Each its own: names that apps made up must not be in the way of the operator's.
+            let look_ups = LookUps::default();
             for port in ports() {
-                let resolver = JudgingResolver::new(rules.clone(), author, port);
-                let client = client(&resolver, user_agent, roots)?;
+                let resolver = JudgingResolver::new(rules.clone(), author, port, look_ups.clone());
+                let client = client(&resolver, author, user_agent, roots)?;
                 doors.push(Door {
                     author,
                     port,
@@ -127,24 +130,29 @@ impl Egress {
 
 fn client(
     resolver: &JudgingResolver,
+    author: Author,
     user_agent: &str,
     roots: &[Certificate],
 ) -> anyhow::Result<Client> {
-    let with_system = builder(resolver, user_agent)
+    let with_system = builder(resolver, author, user_agent)
         .tls_certs_merge(roots.iter().cloned())
         .build();
     with_system.or_else(|error| {
         // Endpoints inside a company are often plain http: they must not need certificates.
         let error = anyhow::Error::new(error);
         warn!("https endpoints cannot be trusted: install ca-certificates, or set SSL_CERT_FILE: {error:#}");
-        builder(resolver, user_agent)
+        builder(resolver, author, user_agent)
             .tls_certs_only(roots.iter().cloned())
             .build()
             .context("could not make a client for deliveries")
     })
 }
 
-fn builder(resolver: &JudgingResolver, user_agent: &str) -> ClientBuilder {
+fn builder(resolver: &JudgingResolver, author: Author, user_agent: &str) -> ClientBuilder {
+    let idle_per_host = match author {
+        Author::App => 0,
+        Author::Operator => IDLE_PER_ENDPOINT,
+    };
     let identity = HeaderValue::from_static("identity");
     Client::builder()
         .dns_resolver(resolver.clone())
@@ -152,7 +160,7 @@ fn builder(resolver: &JudgingResolver, user_agent: &str) -> ClientBuilder {
         .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, identity)]))
         .timeout(TIMEOUT)
         .connect_timeout(CONNECT_TIMEOUT)
-        .pool_max_idle_per_host(IDLE_PER_HOST)
+        .pool_max_idle_per_host(idle_per_host)
         .pool_idle_timeout(IDLE_TIME)
         .redirect(redirect::Policy::none())
         .retry(retry::never())

@@ -1,18 +1,23 @@
 //! Looks a name up and judges all its addresses, or there is no connection.
 
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::net::lookup_host;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::domain::egress::{Author, Refused, Rules};
 
 /// Half of what a whole delivery may take.
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Look-ups under way at once of all that one resolver is asked. The system's is not cut off by our limit and keeps its
+/// thread for up to half a minute; those threads are few, and what is vital needs them too.
+const LOOK_UPS_AT_ONCE: usize = 64;
 
 /// All are judged; more than these are not tried.
 const ADDRESSES_TRIED_MAX: usize = 8;
@@ -25,7 +30,12 @@ struct Inner {
     rules: Rules,
     author: Author,
     port: Option<u16>,
+    look_ups: LookUps,
 }
+
+/// Shared by those resolvers whose look-ups may be in each other's way.
+#[derive(Clone)]
+pub(super) struct LookUps(Arc<Semaphore>);
 
 /// A name without addresses, or nobody who would tell them.
 #[derive(Debug)]
@@ -36,18 +46,19 @@ pub(super) struct Unresolved {
 
 impl JudgingResolver {
     /// `port` is the one that all its connections go to; `None`: any on which we do not listen.
-    pub(super) fn new(rules: Rules, author: Author, port: Option<u16>) -> Self {
+    pub(super) fn new(rules: Rules, author: Author, port: Option<u16>, look_ups: LookUps) -> Self {
         Self(Arc::new(Inner {
             rules,
             author,
             port,
+            look_ups,
         }))
     }
 }
 
 impl Inner {
     async fn good_addresses(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
-        let mut addresses = look_up(name).await?;
+        let mut addresses = look_up(name, &self.look_ups).await?;
         self.judge(name, &addresses)?;
         addresses.truncate(ADDRESSES_TRIED_MAX);
         Ok(addresses)
@@ -75,12 +86,14 @@ impl Resolve for JudgingResolver {
     }
 }
 
-async fn look_up(name: &str) -> Result<Vec<IpAddr>, Unresolved> {
+async fn look_up(name: &str, look_ups: &LookUps) -> Result<Vec<IpAddr>, Unresolved> {
     let unresolved = |why: String| Unresolved {
         name: name.to_owned(),
         why,
     };
-    let found = timeout(LOOK_UP_TIMEOUT, lookup_host((name, 0))).await;
+    let asked = name.to_owned();
+    let asking = look_ups.ask(move || (asked.as_str(), 0).to_socket_addrs());
+    let found = timeout(LOOK_UP_TIMEOUT, asking).await;
     let found = found
         .map_err(|_| unresolved(format!("no answer in {LOOK_UP_TIMEOUT:?}")))?
         .map_err(|error| unresolved(error.to_string()))?;
@@ -96,6 +109,27 @@ async fn look_up(name: &str) -> Result<Vec<IpAddr>, Unresolved> {
     Ok(addresses)
 }
 
+impl LookUps {
+    /// Its place is free when the system is done, however long ago somebody ceased to wait for it.
+    async fn ask<T: Send + 'static>(
+        &self,
+        system: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let place = Arc::clone(&self.0).acquire_owned().await;
+        let asking = spawn_blocking(move || {
+            let _place = place;
+            system()
+        });
+        asking.await.map_err(io::Error::other)?
+    }
+}
+
+impl Default for LookUps {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(LOOK_UPS_AT_ONCE)))
+    }
+}
+
 impl fmt::Display for Unresolved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} could not be looked up: {}", self.name, self.why)
@@ -103,3 +137,38 @@ impl fmt::Display for Unresolved {
 }
 
 impl std::error::Error for Unresolved {}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+
+    /// A name server that is silent until it is let go.
+    async fn ask_silent(look_ups: &LookUps, silence: Receiver<()>) -> bool {
+        let asking = look_ups.ask(move || {
+            let _ = silence.recv();
+            Ok(())
+        });
+        timeout(Duration::from_millis(20), asking).await.is_err()
+    }
+
+    #[tokio::test]
+    async fn names_that_nobody_answers_for_hold_so_many_threads_and_no_more() {
+        let look_ups = LookUps::default();
+        let mut held = Vec::new();
+        for _ in 0..LOOK_UPS_AT_ONCE {
+            let (free, silence) = channel();
+            held.push(free);
+            assert!(ask_silent(&look_ups, silence).await);
+        }
+        // Nobody waits for them any more, but their threads are gone all the same.
+        let good = || look_ups.ask(|| Ok(7));
+        let waited = timeout(Duration::from_millis(50), good()).await;
+        assert!(waited.is_err(), "one thread more");
+        held.pop();
+        assert_eq!(good().await.unwrap(), 7);
+        let others = LookUps::default();
+        assert_eq!(others.ask(|| Ok(8)).await.unwrap(), 8);
+    }
+}

@@ -16,6 +16,7 @@ pub(super) struct Deliveries {
     ended: Family<EndLabels, Counter>,
     revived: Family<EndpointLabel, Counter>,
     open: Family<StateLabel, Gauge>,
+    disabled: Gauge,
 }
 
 /// The name of an endpoint of the configuration, or one of ours: the caller looks after that.
@@ -76,6 +77,12 @@ impl Metrics {
         let gauge = self.0.deliveries.open.get_or_create(&StateLabel { state });
         gauge.set(deliveries);
     }
+
+    /// So many standing endpoints are disabled.
+    pub fn disabled_counted(&self, endpoints: usize) {
+        let endpoints = i64::try_from(endpoints).unwrap_or(i64::MAX);
+        self.0.deliveries.disabled.set(endpoints);
+    }
 }
 
 impl EndpointLabel {
@@ -106,5 +113,10 @@ pub(super) fn register(registry: &mut Registry, deliveries: &Deliveries) {
         "deliveries_open",
         "Deliveries that are pending or dead, at most 10000 of a state",
         deliveries.open.clone(),
+    );
+    registry.register(
+        "endpoints_disabled",
+        "Endpoints that answered 410 and get nothing until an operator wants it",
+        deliveries.disabled.clone(),
     );
 }

@@ -26,6 +26,10 @@ impl Store {
                     Err(error) => debug!(error = %error, "could not count deliveries"),
                 }
             }
+            match self.list_disabled_endpoints().await {
+                Ok(disabled) => metrics.disabled_counted(disabled.len()),
+                Err(error) => debug!(error = %error, "could not count disabled endpoints"),
+            }
             stop.run_until_cancelled(sleep(INTERVAL)).await;
         }
     }

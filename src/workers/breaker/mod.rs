@@ -5,6 +5,9 @@
 //! Made here and not taken from a crate: those that were looked at count a share of failures whatever failed, let many
 //! calls through to see, pause for one fixed time, and go by a clock that no test can move.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use crate::domain::timestamp::Timestamp;
@@ -113,6 +116,14 @@ impl<Id: PartialEq> Breaker<Id> {
         matches!(self.state, State::Open { .. })
     }
 
+    /// Whether something failed since it was last answered.
+    pub const fn is_in_doubt(&self) -> bool {
+        match &self.state {
+            State::Closed { failed } => !failed.is_empty(),
+            State::Open { .. } => true,
+        }
+    }
+
     fn close(&mut self) -> Option<Change> {
         let was_open = self.is_open();
         self.state = State::Closed { failed: Vec::new() };
@@ -164,138 +175,5 @@ impl<Id: PartialEq> Breaker<Id> {
 impl Pause {
     fn is_over(self, now: Timestamp) -> bool {
         now < self.from || now.since(self.from) >= self.length
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::ids::SubmissionId;
-
-    const START: Timestamp = Timestamp::from_millis(1_757_165_031_007);
-
-    const PAUSES: Pauses = Pauses {
-        min: Duration::from_secs(5),
-        max: Duration::from_mins(1),
-    };
-
-    fn id(number: u32) -> SubmissionId {
-        let text = format!("0199207c-9f7f-7000-8000-{number:012x}");
-        text.parse().unwrap()
-    }
-
-    fn at(seconds: u64) -> Timestamp {
-        START.after(Duration::from_secs(seconds))
-    }
-
-    /// One that five failures have opened at `START`.
-    fn opened() -> Breaker<SubmissionId> {
-        let mut breaker = Breaker::new(PAUSES);
-        for number in 1..=5 {
-            assert_eq!(breaker.leave(START), Leave::Call);
-            let change = breaker.hear(Heard::Failure, id(number), Leave::Call, START);
-            assert_eq!(change, (number == 5).then_some(Change::Opened));
-        }
-        assert!(breaker.is_open());
-        breaker
-    }
-
-    #[test]
-    fn one_call_at_a_time_goes_to_see_after_pauses_that_grow_to_a_minute() {
-        let mut breaker = opened();
-        let mut now = 0;
-        for pause in [5, 10, 20, 40, 60, 60, 60] {
-            assert_eq!(breaker.leave(at(now + pause - 1)), Leave::Wait);
-            assert_eq!(breaker.leave(at(now + pause)), Leave::Probe);
-            assert_eq!(breaker.leave(at(now + pause)), Leave::Wait, "one");
-            // It takes its time, in which no other goes.
-            now += pause + 30;
-            assert_eq!(breaker.leave(at(now)), Leave::Wait);
-            let change = breaker.hear(Heard::Failure, id(1), Leave::Probe, at(now));
-            assert_eq!(change, None);
-        }
-        assert_eq!(breaker.leave(at(now + 60)), Leave::Probe);
-        let change = breaker.hear(Heard::Answer, id(1), Leave::Probe, at(now + 60));
-        assert_eq!(change, Some(Change::Closed));
-        assert_eq!(breaker.leave(at(now + 60)), Leave::Call);
-        assert_eq!(
-            breaker.hear(Heard::Failure, id(1), Leave::Call, at(now)),
-            None
-        );
-    }
-
-    #[test]
-    fn an_answer_between_failures_begins_the_count_anew_and_one_thing_counts_once() {
-        let mut breaker = Breaker::new(PAUSES);
-        for round in 0..10 {
-            for number in 1..=4 {
-                breaker.hear(Heard::Failure, id(number), Leave::Call, at(round));
-            }
-            breaker.hear(Heard::Answer, id(9), Leave::Call, at(round));
-        }
-        for round in 0..100 {
-            breaker.hear(Heard::Failure, id(round % 4), Leave::Call, at(10));
-        }
-        assert!(!breaker.is_open());
-    }
-
-    #[test]
-    fn what_was_under_way_when_it_opened_neither_lengthens_the_pause_nor_ends_the_probe() {
-        let mut breaker = opened();
-        for number in 6..20 {
-            let change = breaker.hear(Heard::Failure, id(number), Leave::Call, at(4));
-            assert_eq!(change, None);
-        }
-        assert_eq!(breaker.leave(at(5)), Leave::Probe);
-        breaker.hear(Heard::Failure, id(20), Leave::Call, at(6));
-        assert_eq!(breaker.leave(at(100)), Leave::Wait);
-        // But one that is answered late tells as much as a probe.
-        let change = breaker.hear(Heard::Answer, id(21), Leave::Call, at(7));
-        assert_eq!(change, Some(Change::Closed));
-    }
-
-    #[test]
-    fn a_probe_that_is_given_back_goes_to_the_next() {
-        let mut breaker = opened();
-        assert_eq!(breaker.leave(at(5)), Leave::Probe);
-        breaker.give_back(Leave::Probe);
-        assert_eq!(breaker.leave(at(5)), Leave::Probe);
-        breaker.give_back(Leave::Call);
-        assert_eq!(breaker.leave(at(5)), Leave::Wait);
-    }
-
-    #[test]
-    fn it_is_left_in_peace_for_the_longest_that_it_wished() {
-        let mut breaker = Breaker::new(PAUSES);
-        let wish = |seconds| Heard::Throttled(Duration::from_secs(seconds));
-        breaker.hear(wish(30), id(1), Leave::Call, at(0));
-        breaker.hear(wish(1), id(2), Leave::Call, at(1));
-        assert_eq!(breaker.leave(at(29)), Leave::Wait);
-        assert_eq!(breaker.leave(at(30)), Leave::Call);
-        breaker.hear(wish(1), id(1), Leave::Call, at(40));
-        assert_eq!(breaker.leave(at(41)), Leave::Call);
-        // To be throttled is to be answered.
-        let mut breaker = opened();
-        assert_eq!(breaker.leave(at(5)), Leave::Probe);
-        let change = breaker.hear(wish(10), id(1), Leave::Probe, at(5));
-        assert_eq!(change, Some(Change::Closed));
-        assert_eq!(breaker.leave(at(14)), Leave::Wait);
-        assert_eq!(breaker.leave(at(15)), Leave::Call);
-    }
-
-    #[test]
-    fn a_clock_that_goes_back_ends_every_pause() {
-        let mut breaker = opened();
-        assert_eq!(
-            breaker.leave(START.before(Duration::from_hours(1))),
-            Leave::Probe
-        );
-        let mut breaker = Breaker::new(PAUSES);
-        let hour = Heard::Throttled(Duration::from_hours(1));
-        breaker.hear(hour, id(1), Leave::Call, START);
-        assert_eq!(
-            breaker.leave(START.before(Duration::from_hours(9))),
-            Leave::Call
-        );
     }
 }

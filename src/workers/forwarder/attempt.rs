@@ -6,6 +6,7 @@ use reqwest::{RequestBuilder, Response};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
+use super::request::NoRequest;
 use super::{Forwarder, answer};
 use crate::domain::delivery::{AttemptEnd, DeliveryId, DeliveryState, EndpointKey, LEASE};
 use crate::egress::NoAnswer;
@@ -64,8 +65,7 @@ impl Forwarder {
             Err(error) => {
                 error!(error = %error, delivery.id = %due.id, "could not take a delivery");
                 // Nobody is called while nothing can be recorded.
-                let resting = sleep(RECORD_AGAIN);
-                self.parts.stop.run_until_cancelled(resting).await;
+                self.rest().await;
                 false
             }
         }
@@ -74,7 +74,12 @@ impl Forwarder {
     async fn send(&self, due: &DueDelivery) -> Option<Heard> {
         let (end, response) = match self.request(due).await {
             Ok(request) => self.call(request).await,
-            Err(end) => (end, None),
+            Err(NoRequest::End(end)) => (end, None),
+            Err(NoRequest::Store(error)) => {
+                error!(error = %error, delivery.id = %due.id, "could not read what is to be delivered");
+                self.rest().await;
+                return None;
+            }
         };
         self.tell(due, &end);
         let heard = answer::heard(&end);
@@ -86,6 +91,12 @@ impl Forwarder {
         };
         tokio::join!(self.record_end(due, end), rest);
         heard
+    }
+
+    /// After the store failed.
+    async fn rest(&self) {
+        let resting = sleep(RECORD_AGAIN);
+        self.parts.stop.run_until_cancelled(resting).await;
     }
 
     async fn call(&self, request: RequestBuilder) -> (AttemptEnd, Option<Response>) {
@@ -145,10 +156,12 @@ impl Forwarder {
             end,
             jitter: fastrand::f64(),
         };
+        let mut is_told = false;
         loop {
             match self.parts.recorder.record(entry.clone()).await {
                 Ok(receipt) => {
-                    if receipt == Receipt::Delivery(DeliveryState::Dead) {
+                    // Of a disabled endpoint it was told.
+                    if receipt == Receipt::Delivery(DeliveryState::Dead) && !was_disabled {
                         warn!(delivery.id = %due.id, endpoint = %due.endpoint, "a delivery is dead: it is not sent again unless an operator wants it");
                     }
                     if was_disabled && receipt == Receipt::Stale {
@@ -157,9 +170,11 @@ impl Forwarder {
                     return;
                 }
                 Err(StoreError::Stopped) => return,
-                Err(error) => {
-                    error!(error = %error, delivery.id = %due.id, "could not record what became of a delivery");
+                Err(error) if !is_told => {
+                    is_told = true;
+                    error!(error = %error, delivery.id = %due.id, "could not record what became of a delivery: tried again until it is");
                 }
+                Err(_) => {}
             }
             let giving_up = &self.parts.giving_up;
             if giving_up

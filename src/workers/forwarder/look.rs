@@ -5,14 +5,14 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use tracing::error;
+use tracing::{error, warn};
 
 use super::Forwarder;
 use super::lanes::Lanes;
 use crate::domain::delivery::{EndpointKey, schedule};
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
-use crate::store::deliveries::DueDelivery;
+use crate::store::deliveries::{DisabledEndpoint, DueDelivery};
 use crate::store::wake::LOOK_INTERVAL;
 
 /// Endpoints of one question.
@@ -25,7 +25,7 @@ const DELIVERIES: usize = 64;
 const QUESTIONS: usize = 4;
 
 impl Forwarder {
-    /// Fills the lanes. Gives how soon the next delivery is due, at most `LOOK_INTERVAL`.
+    /// Finds for which lanes something is due. Gives how soon the next delivery is, at most `LOOK_INTERVAL`.
     pub(super) async fn try_look(&self, lanes: &mut Lanes) -> Result<Duration, StoreError> {
         let now = self.parts.clock.now();
         let (mut has_work, mut due, mut next) = (HashSet::new(), Vec::new(), LOOK_INTERVAL);
@@ -50,22 +50,32 @@ impl Forwarder {
             }
         }
         lanes.retain(&has_work);
-        due.retain(|endpoint| lanes.has_room(endpoint, now));
+        for endpoint in &due {
+            lanes.mark(endpoint);
+        }
         if !due.is_empty() {
-            // In any order: the recorder knows better which are disabled.
-            tokio::try_join!(self.look_for_disabled(), self.fill(lanes, due, now))?;
+            // The recorder knows better.
+            self.look_for_disabled().await?;
         }
         Ok(next)
     }
 
-    /// Looks on for lanes that have used up what was found for them.
-    pub(super) async fn refill(&self, lanes: &mut Lanes) {
+    /// Looks for what lanes have room for. `false` if there is nothing to look for, or no way to.
+    pub(super) async fn fill_lanes(&self, lanes: &mut Lanes) -> bool {
         let now = self.parts.clock.now();
-        let empty = lanes.used_up(now);
-        let filling = self.fill(lanes, empty, now);
-        if let Some(Err(error)) = self.parts.stop.run_until_cancelled(filling).await {
+        let wanting = lanes.wanting(now);
+        if wanting.is_empty() {
+            return false;
+        }
+        let filling = self.fill(lanes, wanting, now);
+        match self.parts.stop.run_until_cancelled(filling).await {
+            Some(Ok(())) => true,
             // The next look finds them.
-            error!(error = %error, "the forwarder could not look for more deliveries");
+            Some(Err(error)) => {
+                error!(error = %error, "the forwarder could not look for more deliveries");
+                false
+            }
+            None => false,
         }
     }
 
@@ -100,8 +110,13 @@ impl Forwarder {
 
     async fn look_for_disabled(&self) -> Result<(), StoreError> {
         let disabled = self.parts.store.list_disabled_endpoints().await?;
-        let names = disabled.into_iter().map(|endpoint| endpoint.name);
-        *self.disabled() = names.collect();
+        let mut known = self.disabled();
+        for DisabledEndpoint { name, reason, .. } in &disabled {
+            if !known.contains(name) {
+                warn!(endpoint = %name, reason, "endpoint {name} is disabled: what it is owed dies unsent until an operator has something sent to it again");
+            }
+        }
+        *known = disabled.into_iter().map(|endpoint| endpoint.name).collect();
         Ok(())
     }
 }

@@ -89,7 +89,7 @@ impl Forwarder {
         let mut waiter = this.parts.store.wake().waiter();
         let mut next = this.look(&mut lanes).await;
         while !stop.is_cancelled() {
-            this.begin(&mut lanes, &mut attempts);
+            this.begin(&mut lanes, &mut attempts).await;
             tokio::select! {
                 () = stop.cancelled() => {}
                 Some(ended) = attempts.join_next() => {
@@ -97,7 +97,6 @@ impl Forwarder {
                     while let Some(ended) = attempts.try_join_next() {
                         this.end(&mut lanes, ended);
                     }
-                    this.refill(&mut lanes).await;
                 }
                 () = next.wait(&mut waiter) => {
                     next = this.look(&mut lanes).await;
@@ -128,10 +127,16 @@ impl Forwarder {
         }
     }
 
-    fn begin(self: &Arc<Self>, lanes: &mut Lanes, attempts: &mut JoinSet<Ended>) {
-        while let Some((delivery, leave)) = lanes.next(self.parts.clock.now()) {
-            let this = Arc::clone(self);
-            attempts.spawn(async move { this.attempt(delivery, leave).await });
+    /// Begins all that there is room for. It ends: a lane that was looked for has something, or there is nothing more for it.
+    async fn begin(self: &Arc<Self>, lanes: &mut Lanes, attempts: &mut JoinSet<Ended>) {
+        loop {
+            while let Some((delivery, leave)) = lanes.next(self.parts.clock.now()) {
+                let this = Arc::clone(self);
+                attempts.spawn(async move { this.attempt(delivery, leave).await });
+            }
+            if !self.fill_lanes(lanes).await {
+                return;
+            }
         }
     }
 

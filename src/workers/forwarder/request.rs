@@ -18,17 +18,23 @@ const WEBHOOK_ID: &str = "webhook-id";
 const WEBHOOK_TIMESTAMP: &str = "webhook-timestamp";
 const WEBHOOK_SIGNATURE: &str = "webhook-signature";
 
+/// Why there is nothing to send.
+pub enum NoRequest {
+    /// So the attempt ends.
+    End(AttemptEnd),
+    /// That is not the endpoint's fault, and no attempt.
+    Store(StoreError),
+}
+
 impl Forwarder {
-    /// # Errors
-    /// How the attempt ends without one.
-    pub(super) async fn request(&self, due: &DueDelivery) -> Result<RequestBuilder, AttemptEnd> {
+    pub(super) async fn request(&self, due: &DueDelivery) -> Result<RequestBuilder, NoRequest> {
         if self.disabled().contains(&due.endpoint) {
-            return Err(AttemptEnd::Disabled);
+            return Err(AttemptEnd::Disabled.into());
         }
         let request = self.addressed(due)?;
         let secrets = self
             .secrets(due)
-            .ok_or_else(|| refused("no secret to sign with"))?;
+            .ok_or_else(|| not_now("no secret to sign with"))?;
         let body = self.body(due).await?;
         // Its number in the log: the same in feed, stream and each attempt.
         let (id, now) = (due.event_seq.to_string(), self.parts.clock.now());
@@ -47,10 +53,10 @@ impl Forwarder {
             Some(url) => egress.own(url),
             None => match endpoints.get(&due.endpoint) {
                 Some(url) => egress.standing(url),
-                None => return Err(refused("no endpoint of this name is configured any more")),
+                None => return Err(not_now("no endpoint of this name is configured here")),
             },
         };
-        request.map_err(|refusal| refused(&refusal.to_string()))
+        request.map_err(|refusal| not_now(&format!("not called: {refusal}")))
     }
 
     fn secrets(&self, due: &DueDelivery) -> Option<Arc<SigningSecrets>> {
@@ -61,17 +67,24 @@ impl Forwarder {
     }
 
     /// The task object, byte for byte as it is given to whoever asks for the task now.
-    async fn body(&self, due: &DueDelivery) -> Result<String, AttemptEnd> {
+    async fn body(&self, due: &DueDelivery) -> Result<String, NoRequest> {
         let name = TaskName::Submission(due.submission_id);
-        let view = self
-            .parts
-            .store
-            .find_task(&name)
-            .await
-            .map_err(|error| not_read(&error))?;
-        let view = view.ok_or_else(|| refused("its task is no longer kept"))?;
-        serde_json::to_string(&task_object::of_view(&view))
-            .map_err(|_| refused("its task cannot be shown"))
+        let view = match self.parts.store.find_task(&name).await {
+            Ok(view) => view.ok_or_else(|| refused("its task is no longer kept"))?,
+            // The others need not wait for this one.
+            Err(error @ StoreError::Corrupt { .. }) => {
+                return Err(not_now(&format!("its task could not be read: {error}")).into());
+            }
+            Err(error) => return Err(NoRequest::Store(error)),
+        };
+        let body = serde_json::to_string(&task_object::of_view(&view));
+        body.map_err(|_| refused("its task cannot be shown").into())
+    }
+}
+
+impl From<AttemptEnd> for NoRequest {
+    fn from(end: AttemptEnd) -> Self {
+        Self::End(end)
     }
 }
 
@@ -80,11 +93,11 @@ fn refused(reason: &str) -> AttemptEnd {
     AttemptEnd::Refused { reason }
 }
 
-/// It may be read the next time.
-fn not_read(error: &StoreError) -> AttemptEnd {
+/// By the configuration of this process. Another may have a newer one, and this one may have it soon: it is tried again.
+fn not_now(reason: &str) -> AttemptEnd {
     AttemptEnd::Failed {
         status: None,
-        reason: format!("its task could not be read: {error}"),
+        reason: reason.to_owned(),
         retry_after: None,
     }
 }

@@ -1,6 +1,8 @@
 //! Deliveries to apps' own addresses.
 
+use evolink_receiver::config::Config;
 use evolink_receiver::simulator::Options;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::endpoint::{Endpoint, answer};
@@ -8,6 +10,10 @@ use super::signatures::faults;
 use super::task_object;
 use crate::support::app::{TestApp, TestAppBuilder};
 use crate::support::needs::{Root, are_met};
+use crate::support::until::until;
+
+const FAILED: &str =
+    "evolink_receiver_deliveries_total{endpoint=\"callback_url\",result=\"failed\"}";
 
 fn builder() -> TestAppBuilder {
     TestApp::builder().with(|config| config.forward.allowed_hosts = vec!["127.0.0.1".to_owned()])
@@ -38,25 +44,46 @@ async fn an_apps_own_address_gets_its_outcome_signed_with_the_secret_that_the_fi
 }
 
 #[tokio::test]
-async fn an_address_that_is_not_allowed_any_more_is_not_called() {
+async fn an_address_that_is_not_allowed_any_more_is_not_called_until_it_is_again() {
     let endpoint = Endpoint::start(answer(500, "")).await;
     let (app, _simulator) = builder().start_with_simulator(Options::default()).await;
     submit(&app, &endpoint.url()).await;
     endpoint.has(1).await;
     let (_, builder) = app.stop().await;
     let before = endpoint.count();
-    let app = builder
-        .with(|config| config.forward.allowed_hosts = vec!["elsewhere".to_owned()])
-        .start()
-        .await;
+    let allowed = |host: &'static str| {
+        move |config: &mut Config| config.forward.allowed_hosts = vec![host.to_owned()]
+    };
+    let app = builder.with(allowed("elsewhere")).start().await;
+    until("it is refused", || app.counter(FAILED) > 0).await;
+    assert_eq!(endpoint.count(), before);
     let database = app.database().await;
-    for _ in 0..1200 {
-        let state: String = database.value("SELECT state FROM delivery", &[]).await;
-        if state == "dead" {
-            assert_eq!(endpoint.count(), before);
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    let (error, id) = (
+        database.value::<String>(
+            "SELECT last_error FROM delivery WHERE state = 'pending'",
+            &[],
+        ),
+        database.value::<i64>("SELECT id FROM delivery", &[]),
+    );
+    let (error, id) = (error.await, id.await);
+    assert!(error.starts_with("not called: "), "{error}");
+    let (_, builder) = app.stop().await;
+    endpoint.behave(answer(200, ""));
+    let app = builder.with(allowed("127.0.0.1")).start().await;
+    let retry = format!("/v1/deliveries/{id}/retry");
+    let retried = app.request(Method::POST, &retry).send().await.unwrap();
+    assert_eq!(retried.status(), 200);
+    endpoint.has(before + 1).await;
+}
+
+/// Apps may name as many addresses as they like, and each connection that is kept is a descriptor less for callbacks.
+#[tokio::test]
+async fn no_connection_to_an_apps_own_address_is_kept() {
+    let endpoint = Endpoint::good().await;
+    let (app, _simulator) = builder().start_with_simulator(Options::default()).await;
+    for number in 1..=2 {
+        submit(&app, &endpoint.url()).await;
+        endpoint.has(number).await;
+        assert_eq!(endpoint.connections(), number);
     }
-    panic!("it is not dead");
 }

@@ -78,6 +78,32 @@ async fn ten_attempts_in_a_day_over_restarts_and_then_it_is_dead() {
     assert!(received.iter().all(|one| one.id() == received[0].id()));
 }
 
+/// The store's own failures are not the endpoint's.
+#[tokio::test]
+async fn what_cannot_be_read_uses_up_no_attempt() {
+    let (app, endpoint) = start(answer(500, "")).await;
+    outcome(&app, 1).await;
+    let (_, due) = after(&app, 1).await;
+    endpoint.behave(answer(200, ""));
+    let database = app.database().await;
+    // With the bodies of tasks; nothing else that a delivery needs.
+    database
+        .execute("ALTER TABLE observation RENAME TO away")
+        .await;
+    app.clock.advance(due.since(app.clock.now()));
+    sleep(SOME_LOOKS).await;
+    let (attempts, state, _) = delivery(&app).await;
+    assert_eq!(
+        (attempts, state.as_str(), endpoint.count()),
+        (1, "pending", 1)
+    );
+    database
+        .execute("ALTER TABLE away RENAME TO observation")
+        .await;
+    endpoint.has(2).await;
+    assert_eq!(after(&app, 2).await.0, "delivered");
+}
+
 #[tokio::test]
 async fn an_endpoint_that_wishes_it_is_left_in_peace_for_an_hour_at_most() {
     for (wish, seconds) in [("7", 7), ("1000000000", 3600)] {

@@ -1,13 +1,12 @@
 //! What a delivery is, and what each answer makes of it.
 
-use std::time::Duration;
-
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 
 use super::endpoint::{Behaviour, Endpoint, answer};
 use super::{builder, outcome, start, task_id, task_object};
 use crate::support::app::TestApp;
+use crate::support::database::Database;
 use crate::support::until::until;
 
 pub const DELIVERED: &str =
@@ -15,6 +14,8 @@ pub const DELIVERED: &str =
 pub const FAILED: &str =
     "evolink_receiver_deliveries_total{endpoint=\"billing\",result=\"failed\"}";
 pub const DEAD: &str = "evolink_receiver_deliveries_total{endpoint=\"billing\",result=\"dead\"}";
+const OTHER: &str = "evolink_receiver_deliveries_total{endpoint=\"other\",result=\"failed\"}";
+const DISABLED: &str = "evolink_receiver_endpoints_disabled";
 
 async fn counts(app: &TestApp, series: &str, number: u64) {
     let what = format!("{series} {number}");
@@ -142,34 +143,55 @@ async fn a_410_ends_the_delivery_and_disables_the_endpoint_until_an_operator_ena
     }
     counts(&app, DEAD, 4).await;
     assert_eq!(endpoint.count(), 1, "nothing is sent there any more");
+    until("it is told", || app.counter(DISABLED) == 1).await;
     let (ended, builder) = app.stop().await;
     ended.unwrap();
     let app = builder.start().await;
     outcome(&app, 5).await;
     counts(&app, DEAD, 1).await;
     assert_eq!(endpoint.count(), 1, "a restart does not enable it");
+    until("it is told again", || app.counter(DISABLED) == 1).await;
+    let all = "/v1/deliveries/retry?endpoint=billing";
+    let retried = app.request(reqwest::Method::POST, all).send().await;
+    assert_eq!(retried.unwrap().status(), 200);
+    until("it is enabled", || app.counter(DISABLED) == 0).await;
+    endpoint.has(6).await;
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_not_configured_any_more_has_its_deliveries_dead_and_told_why() {
+async fn an_endpoint_that_is_not_configured_here_is_waited_for() {
     let endpoint = Endpoint::start(answer(500, "")).await;
     let app = start(&endpoint).await;
     outcome(&app, 1).await;
     counts(&app, FAILED, 1).await;
     let (_, builder) = app.stop().await;
-    let app = builder
-        .with(|config| config.forward.endpoints[0].name = "other-name".to_owned())
-        .start()
-        .await;
-    let dead =
-        "SELECT count(*) FROM delivery WHERE state = 'dead' AND last_error LIKE '%configured%'";
-    let database = app.database().await;
-    for _ in 0..600 {
-        let count: i64 = database.value(dead, &[]).await;
-        if count == 1 {
-            return;
+    // As a replica that has not been told of it yet.
+    let called = |name: &'static str| {
+        move |config: &mut evolink_receiver::config::Config| {
+            config.forward.endpoints[0].name = name.to_owned();
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("it is not dead");
+    };
+    let app = builder.with(called("other-name")).start().await;
+    until("it is not sent", || app.counter(OTHER) > 0).await;
+    let database = app.database().await;
+    let error: String = database
+        .value(
+            "SELECT last_error FROM delivery WHERE state = 'pending'",
+            &[],
+        )
+        .await;
+    assert!(error.contains("configured"), "{error}");
+    let (_, builder) = app.stop().await;
+    endpoint.behave(answer(200, ""));
+    let app = builder.with(called("billing")).start().await;
+    app.request(reqwest::Method::POST, &retry_path(&database).await)
+        .send()
+        .await
+        .unwrap();
+    counts(&app, DELIVERED, 1).await;
+}
+
+async fn retry_path(database: &Database) -> String {
+    let id: i64 = database.value("SELECT id FROM delivery", &[]).await;
+    format!("/v1/deliveries/{id}/retry")
 }
