@@ -1,5 +1,5 @@
-//! `GET /v1/deliveries`, `POST /v1/deliveries/{id}/retry`, `POST /v1/deliveries/retry`, and their commands: on a whole
-//! receiver, which has two endpoints that nobody listens at.
+//! `GET /v1/deliveries`, `POST /v1/deliveries/{id}/retry`, `POST /v1/deliveries/retry`: on a whole receiver, which has two
+//! endpoints that nobody listens at.
 
 use evolink_receiver::config::{Endpoint, OutcomeEvent};
 use reqwest::Method;
@@ -8,12 +8,11 @@ use url::Url;
 
 use super::*;
 use crate::callbacks::completed;
-use crate::client::{json as stdout_json, run};
 use crate::support::app::TestApp;
 
 /// Of `billing`, which wants all, and `alarms`, which wants failures. Nothing is sent before `due_at`, which a test puts far
 /// ahead where it would disturb.
-async fn start() -> TestApp {
+pub async fn start() -> TestApp {
     let secret = std::env::temp_dir().join(format!("deliveries-{}.whsec", std::process::id()));
     std::fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
     let endpoint = |name: &str, events: &[OutcomeEvent]| Endpoint {
@@ -33,7 +32,7 @@ async fn start() -> TestApp {
 }
 
 /// So many outcomes by a standing URL, and with them as many deliveries to `billing`, each of them ended as `sql` says.
-async fn fill(app: &TestApp, count: usize, sql: &str) -> Vec<i64> {
+pub async fn fill(app: &TestApp, count: usize, sql: &str) -> Vec<i64> {
     let token = app.standing_token("shop");
     for number in 0..count {
         let body = completed(&format!("task-{number}"));
@@ -46,10 +45,10 @@ async fn fill(app: &TestApp, count: usize, sql: &str) -> Vec<i64> {
         .await
 }
 
-const DEAD: &str = "UPDATE delivery SET state = 'dead', ended_at = 1757165033000, attempts = 10, holder = NULL,
+pub const DEAD: &str = "UPDATE delivery SET state = 'dead', ended_at = 1757165033000, attempts = 10, holder = NULL,
     lease_until = NULL, last_status = 503, last_error = 'the endpoint answered 503' WHERE state = 'pending'";
 
-fn ids(page: &Value) -> Vec<i64> {
+pub fn ids(page: &Value) -> Vec<i64> {
     let deliveries = page["data"]
         .as_array()
         .unwrap_or_else(|| panic!("no page: {page}"));
@@ -266,97 +265,4 @@ async fn b13_what_is_malformed_is_told_by_name() {
         .await
         .unwrap();
     assert_eq!(answer.status().as_u16(), 405);
-}
-
-#[tokio::test]
-async fn operators_list_and_retry_by_command() {
-    let app = start().await;
-    let none = run(&app, &["deliveries", "list"]).await;
-    assert_eq!(
-        (none.code, none.stdout.as_str()),
-        (Some(0), "no deliveries\n")
-    );
-    let all = fill(&app, 5, DEAD).await;
-    let page = run(
-        &app,
-        &["deliveries", "list", "--state", "dead", "--limit", "3"],
-    )
-    .await;
-    let lines: Vec<&str> = page.stdout.lines().collect();
-    assert_eq!(lines.len(), 6, "{}", page.stdout);
-    assert!(
-        lines[2].contains("billing") && lines[2].contains("task.completed"),
-        "{}",
-        page.stdout
-    );
-    let cursor = lines[5]
-        .strip_prefix("there may be more: --cursor ")
-        .unwrap();
-    let rest = [
-        "deliveries",
-        "list",
-        "--endpoint",
-        "billing",
-        "--json",
-        "--cursor",
-        cursor,
-    ];
-    assert_eq!(ids(&stdout_json(&run(&app, &rest).await)), all[3..]);
-
-    let ended = run(
-        &app,
-        &[
-            "deliveries",
-            "retry",
-            &all[0].to_string(),
-            &all[1].to_string(),
-        ],
-    )
-    .await;
-    let line = |id| format!("{id}  pending  billing\n");
-    assert_eq!(
-        (ended.code, ended.stdout),
-        (Some(0), line(all[0]) + &line(all[1])),
-        "{}",
-        ended.stderr
-    );
-    let none = run(
-        &app,
-        &["deliveries", "retry", "--all-dead", "--endpoint", "alarms"],
-    )
-    .await;
-    assert_eq!(
-        (none.code, none.stdout.as_str()),
-        (Some(0), "0 to be sent again\n")
-    );
-    let ended = stdout_json(&run(&app, &["deliveries", "retry", "--all-dead", "--json"]).await);
-    assert_eq!(ended, json!({"retried": 3, "more": false}));
-
-    app.database()
-        .await
-        .execute(&DEAD.replace("'dead'", "'delivered'"))
-        .await;
-    let delivered = all[0].to_string();
-    for (args, says) in [
-        (
-            &["deliveries", "retry", &delivered][..],
-            "409 already_delivered: ",
-        ),
-        (&["deliveries", "retry", "7"], "404 delivery_not_found: "),
-        (&["deliveries", "retry"], "required"),
-        (
-            &["deliveries", "retry", "--endpoint", "billing", "7"],
-            "cannot be used with",
-        ),
-        (
-            &["deliveries", "retry", "--all-dead", "7"],
-            "cannot be used with",
-        ),
-        (&["deliveries", "list", "--state", "x"], "(param: state)"),
-    ] {
-        let ended = run(&app, args).await;
-        assert_eq!(ended.code, Some(64), "{args:?}: {}", ended.stderr);
-        assert!(ended.stderr.contains(says), "{args:?}: {}", ended.stderr);
-    }
-    app.stop().await.0.unwrap();
 }

@@ -3,6 +3,7 @@
 
 mod api;
 mod balance;
+mod commands;
 mod made;
 mod sending;
 

@@ -2,6 +2,7 @@
 //! to I27, tables V5 and V6).
 
 mod backlog;
+mod contract;
 pub mod endpoint;
 mod hostile;
 pub mod kill;
