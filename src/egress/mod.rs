@@ -23,8 +23,11 @@ use resolver::JudgingResolver;
 use crate::config::Forward;
 use crate::domain::egress::{AllowedHosts, Author, Refused, Rules};
 
-/// From the look-up of the name to the last byte of the answer; connecting alone may take as long.
+/// From the look-up of the name to the last byte of the answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Less than the whole, so that it is always told whether anything was sent.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(9);
 
 /// For the next delivery to the same host; a receiver that has more must not keep the descriptors of all of them.
 const IDLE_PER_HOST: usize = 4;
@@ -148,7 +151,7 @@ fn builder(resolver: &JudgingResolver, user_agent: &str) -> ClientBuilder {
         .user_agent(user_agent)
         .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, identity)]))
         .timeout(TIMEOUT)
-        .connect_timeout(TIMEOUT)
+        .connect_timeout(CONNECT_TIMEOUT)
         .pool_max_idle_per_host(IDLE_PER_HOST)
         .pool_idle_timeout(IDLE_TIME)
         .redirect(redirect::Policy::none())

@@ -1,7 +1,6 @@
 //! The log, page by page: what became of all tasks, in the order in which it was recorded.
 
 use bytes::Bytes;
-use futures_util::TryStreamExt as _;
 use sqlx::FromRow;
 
 use super::reads::{TaskView, ViewRow};
@@ -62,6 +61,9 @@ pub struct LogBounds {
     /// 0 if there is none.
     pub newest: i64,
 }
+
+/// How many events are read before it is known how large they are: a page of them is not to be in memory before it is cut.
+const FIRST_SLICE: u32 = 16;
 
 const BOUNDS: &str = "SELECT (SELECT min(seq) FROM event), (SELECT max(seq) FROM event)";
 
@@ -183,30 +185,55 @@ impl Store {
         filter: &EventFilter,
         size: PageSize,
     ) -> Result<(Vec<LoggedEvent>, bool), StoreError> {
-        if upto <= after {
-            return Ok((Vec::new(), false));
-        }
-        let rows: Vec<EventRow> = on_pool!(self, pool => async {
-            let mut query = sqlx::query_as::<_, EventRow>(PAGE).bind(after).bind(upto);
-            for kind in EventType::ALL {
-                query = query.bind(filter.admits(kind).then_some(kind.as_str()));
-            }
-            let mut reading = query.bind(i64::from(size.events)).fetch(pool);
-            let (mut rows, mut bytes) = (Vec::<EventRow>::new(), 0);
-            while let Some(row) = reading.try_next().await? {
-                bytes += row.bytes();
-                rows.push(row);
+        let (mut events, mut bytes) = (Vec::<LoggedEvent>::new(), 0);
+        let mut slice = size.events.min(FIRST_SLICE);
+        let wanted = size.events as usize;
+        while events.len() < wanted && bytes <= size.bytes {
+            let after = events.last().map_or(after, |last| last.seq);
+            let rows = self.read_slice(after, upto, filter, slice).await?;
+            let is_last = rows.len() < slice as usize;
+            for row in rows {
+                let event = LoggedEvent::try_from(row)?;
+                bytes += event.bytes();
+                events.push(event);
                 if bytes > size.bytes {
                     break;
                 }
             }
-            Ok(rows)
-        })?;
-        let bytes: usize = rows.iter().map(EventRow::bytes).sum();
-        let is_cut = rows.len() == size.events as usize || bytes > size.bytes;
-        let events = rows.into_iter().map(LoggedEvent::try_from);
-        Ok((events.collect::<Result<_, _>>()?, is_cut))
+            if is_last && bytes <= size.bytes {
+                return Ok((events, false));
+            }
+            slice = next_slice(size, events.len(), bytes);
+        }
+        Ok((events, true))
     }
+
+    async fn read_slice(
+        &self,
+        after: i64,
+        upto: i64,
+        filter: &EventFilter,
+        limit: u32,
+    ) -> Result<Vec<EventRow>, StoreError> {
+        if upto <= after {
+            return Ok(Vec::new());
+        }
+        let mut types = EventType::ALL.map(|kind| filter.admits(kind).then_some(kind.as_str()));
+        on_pool!(self, pool => {
+            let query = sqlx::query_as(PAGE).bind(after).bind(upto);
+            let query = types.iter_mut().fold(query, |query, kind| query.bind(kind.take()));
+            query.bind(i64::from(limit)).fetch_all(pool)
+        })
+    }
+}
+
+/// As many as the rest of the page has room for, if they are as large as those before.
+fn next_slice(size: PageSize, events: usize, bytes: usize) -> u32 {
+    let left = size
+        .events
+        .saturating_sub(u32::try_from(events).unwrap_or(u32::MAX));
+    let room = size.bytes.saturating_sub(bytes) * events / bytes.max(1);
+    left.min(u32::try_from(room).unwrap_or(u32::MAX)).max(1)
 }
 
 impl EventFilter {
@@ -244,13 +271,6 @@ struct EventRow {
     event_source: Option<String>,
     event_at: i64,
     told: Option<Vec<u8>>,
-}
-
-impl EventRow {
-    fn bytes(&self) -> usize {
-        let length = |body: &Option<Vec<u8>>| body.as_ref().map_or(0, Vec::len);
-        length(&self.told) + length(&self.view.body)
-    }
 }
 
 impl TryFrom<EventRow> for LoggedEvent {

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::deliveries::{Change, Deliveries};
+use super::deliveries::Change;
 use super::entry::{Entry, Receipt};
 use super::ledger::{Ledger, NewDoubt};
 use super::quarantine::{Bounds, Reporter};
@@ -23,7 +23,7 @@ use crate::domain::confirmation::Policy;
 use crate::domain::delivery::{Holder, LEASE};
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::routes::Routes;
-use crate::metrics::{DeliveryEnd, Metrics};
+use crate::metrics::Metrics;
 
 /// Entries that may wait. Whoever comes when it is full is told to come again, which EvoLink does.
 const QUEUE_ENTRIES: usize = 4096;
@@ -273,45 +273,13 @@ impl RecorderWorker {
         for _ in receipts.iter().filter(restored) {
             self.metrics.record_restored();
         }
-        self.count_deliveries(&ledger.deliveries);
+        ledger.deliveries.tell(&self.routes, &self.metrics);
         for NewDoubt { record, doubted } in &ledger.doubted {
             let task = &ledger.records[*record].task;
             let (reason, status) = (doubted.reason.as_str(), doubted.state.as_str());
             self.metrics.outcome_doubted(doubted.reason);
             let id = task.task_id.as_ref().map_or("", TaskId::as_str);
             info!(task.id = id, submission.id = %task.submission_id, status, reason, "a callback tells of an outcome: EvoLink is asked whether it is so");
-        }
-    }
-
-    fn count_deliveries(&self, deliveries: &Deliveries) {
-        for made in &deliveries.made {
-            self.metrics
-                .delivery_made(self.routes.label(&made.endpoint));
-        }
-        for (endpoint, change) in &deliveries.counted {
-            let (metrics, label) = (&self.metrics, self.routes.label(endpoint));
-            match change {
-                Change::Failed => metrics.delivery_ended(label, DeliveryEnd::Failed),
-                Change::Dead => metrics.delivery_ended(label, DeliveryEnd::Dead),
-                Change::Revived => metrics.delivery_revived(label),
-                Change::Delivered { was_dead } => {
-                    if *was_dead {
-                        metrics.delivery_revived(label);
-                    }
-                    metrics.delivery_ended(label, DeliveryEnd::Delivered);
-                }
-            }
-        }
-        for (endpoint, reason) in &deliveries.endpoints {
-            let name = endpoint.as_str();
-            match reason {
-                Some(reason) => warn!(
-                    endpoint = name,
-                    reason,
-                    "endpoint {name} is disabled until an operator has something sent to it again"
-                ),
-                None => info!(endpoint = name, "endpoint {name} is sent to again"),
-            }
         }
     }
 

@@ -54,6 +54,15 @@ impl Script {
         }
     }
 
+    /// How many statements there are.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Sqlite(script) => script.wanted.len(),
+            Self::Postgres(statements) => statements.len(),
+        }
+    }
+
     /// Runs all statements, or those before the first that fails.
     ///
     /// # Errors

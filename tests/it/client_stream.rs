@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use crate::client::{json, run_at};
+use crate::support::app::{TestApp, free_port};
 use crate::support::raw_server::{End, RawServer, http};
 
 /// An answer whose body goes on until its connection ends.
@@ -263,4 +264,56 @@ async fn a_submit_waits_at_the_service_and_again_until_its_time_is_over() {
     .await;
     assert_eq!(json(&done)["status"], "completed");
     assert_eq!(server.requests().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tail_goes_on_where_it_was_when_the_service_is_started_again() {
+    let listen = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let builder = TestApp::builder().with(|config| config.internal.listen = listen);
+    let mut app = builder.start().await;
+    let url = format!("http://{listen}");
+    let mut tail = Command::new(env!("CARGO_BIN_EXE_evolink-receiver"))
+        .args(["events", "tail", "--after", "0", "--json"])
+        .env_clear()
+        .env("EVOLINK_RECEIVER_URL", &url)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let mut seen = Vec::new();
+    for number in 0..3 {
+        let id = format!("task-{number}");
+        for status in ["processing", "failed"] {
+            let token = app.standing_token("shop");
+            let body = json!({"id": id, "status": status}).to_string();
+            assert_eq!(app.callback_result(&token, body).await, "recorded");
+            let next = spawn_blocking(move || (lines.next(), lines));
+            let (line, rest) = next.await.unwrap();
+            lines = rest;
+            seen.push(serde_json::from_str::<Value>(&line.unwrap().unwrap()).unwrap());
+        }
+        let (ended, builder) = app.stop().await;
+        ended.unwrap();
+        app = builder.start().await;
+    }
+    let told: Vec<(i64, &str, &str)> = seen
+        .iter()
+        .map(|event| {
+            let (seq, state) = (&event["seq"], &event["task"]["receiver"]["state"]);
+            let id = event["task_id"].as_str().unwrap();
+            (seq.as_i64().unwrap(), id, state.as_str().unwrap())
+        })
+        .collect();
+    let expected = [
+        (1, "task-0", "processing"),
+        (2, "task-0", "failed"),
+        (3, "task-1", "processing"),
+        (4, "task-1", "failed"),
+        (5, "task-2", "processing"),
+        (6, "task-2", "failed"),
+    ];
+    assert_eq!(told, expected);
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+    app.stop().await.0.unwrap();
 }

@@ -95,6 +95,14 @@ fn an_end_counts_once_and_only_for_whoever_has_the_delivery() {
     let told = twice.clone();
     assert_eq!(twice.end(&me, 1, &failed(), 0.5, NOW), None, "told again");
     assert_eq!(twice, told);
+    // Told again when the next has begun, as after an error that left open whether it was written.
+    assert!(twice.claim(&me, LEASE, twice.due_at, true));
+    assert_eq!(
+        twice.end(&me, 1, &failed(), 0.5, NOW),
+        None,
+        "the second is under way"
+    );
+    assert!(twice.lease.is_some());
     // Another has taken it since: what it does counts.
     let mut lost = delivery();
     assert!(lost.claim(&me, LEASE, NOW, true));

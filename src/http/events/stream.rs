@@ -35,7 +35,7 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 /// A page that a reader catches up by: one that ceases to read holds it until it is cut off.
 const PAGE: PageSize = PageSize {
     events: 100,
-    bytes: 256 * 1024,
+    bytes: 128 * 1024,
 };
 
 /// Whose turn it is to read a page: who catches up must not be in the way of callbacks.

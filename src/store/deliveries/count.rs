@@ -1,13 +1,16 @@
-//! How many deliveries are not delivered, for `/metrics`: counted now and then, in all replicas together.
+//! Deliveries in `/metrics`: what became of each, counted as it is committed; and how many are not delivered, counted now
+//! and then, in all replicas together.
 
 use std::time::Duration;
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, info, warn};
 
+use super::{Change, Deliveries};
 use crate::domain::delivery::DeliveryState;
-use crate::metrics::Metrics;
+use crate::domain::routes::Routes;
+use crate::metrics::{DeliveryEnd, Metrics};
 use crate::store::Store;
 
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -24,6 +27,40 @@ impl Store {
                 }
             }
             stop.run_until_cancelled(sleep(INTERVAL)).await;
+        }
+    }
+}
+
+impl Deliveries {
+    /// Once it is committed.
+    pub fn tell(&self, routes: &Routes, metrics: &Metrics) {
+        for made in &self.made {
+            metrics.delivery_made(routes.label(&made.endpoint));
+        }
+        for (endpoint, change) in &self.counted {
+            let label = routes.label(endpoint);
+            match change {
+                Change::Failed => metrics.delivery_ended(label, DeliveryEnd::Failed),
+                Change::Dead => metrics.delivery_ended(label, DeliveryEnd::Dead),
+                Change::Revived => metrics.delivery_revived(label),
+                Change::Delivered { was_dead } => {
+                    if *was_dead {
+                        metrics.delivery_revived(label);
+                    }
+                    metrics.delivery_ended(label, DeliveryEnd::Delivered);
+                }
+            }
+        }
+        for (endpoint, reason) in &self.endpoints {
+            let name = endpoint.as_str();
+            match reason {
+                Some(reason) => warn!(
+                    endpoint = name,
+                    reason,
+                    "endpoint {name} is disabled until an operator has something sent to it again"
+                ),
+                None => info!(endpoint = name, "endpoint {name} is sent to again"),
+            }
         }
     }
 }

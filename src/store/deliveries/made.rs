@@ -71,3 +71,69 @@ pub fn insert(
         .collect();
     INSERT.add_to(script, &rows)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::delivery::{Holder, LEASE};
+    use crate::domain::event::EventType;
+    use crate::domain::ids::SubmissionId;
+    use crate::domain::polling::Pace;
+    use crate::domain::routes::Route;
+    use crate::domain::task::{State, Task};
+    use crate::domain::timestamp::Timestamp;
+    use crate::store::deliveries::write;
+    use crate::store::ledger::NewEvent;
+    use crate::store::record::{Origin, Record};
+    use crate::store::script::SqliteScript;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_757_165_031_007);
+
+    /// Statements of a batch with so many outcomes, where so many endpoints want them.
+    fn statements(outcomes: usize, endpoints: usize) -> (usize, usize) {
+        let second = Duration::from_secs(1);
+        let mut ledger = Ledger::new(
+            NOW,
+            Pace {
+                first_poll_after: second,
+                interval_min: second,
+                give_up_after: second,
+            },
+        );
+        for _ in 0..outcomes {
+            let task = Task::new(SubmissionId::new(NOW), State::Submitting);
+            let record = ledger.add(Record::new(task, Origin::Submit, None));
+            ledger.records[record].seq = Some(1);
+            ledger.events.push(NewEvent {
+                record,
+                event_type: EventType::Completed,
+                source: None,
+                observation: None,
+            });
+        }
+        let standing = (0..endpoints).map(|number| Route {
+            endpoint: EndpointKey::standing(&number.to_string()),
+            events: vec![EventType::Completed],
+        });
+        let routes = Routes {
+            standing: standing.collect(),
+            holder: Holder::new(NOW),
+            lease: LEASE,
+        };
+        let mut script = Script::Sqlite(SqliteScript::default());
+        ledger.owe(&routes);
+        insert(&mut script, &ledger, 0, &routes).unwrap();
+        write(&mut script, &ledger).unwrap();
+        (script.len(), ledger.deliveries.made.len())
+    }
+
+    #[test]
+    fn what_is_owed_to_nobody_costs_no_statement_and_all_else_one() {
+        assert_eq!(statements(100, 0), (0, 0));
+        assert_eq!(statements(0, 2), (0, 0));
+        assert_eq!(statements(1, 2), (1, 2));
+        assert_eq!(statements(300, 2), (1, 600));
+    }
+}

@@ -98,6 +98,16 @@ fn relations_in_lists_are_refused_by_the_entry_s_number() {
             "forward.endpoints[1].name: \"b\" is another entry's name too",
         ),
         (
+            endpoint("callback_url", "http://b", done),
+            "forward.endpoints[0].name: must be another: what is no endpoint of the configuration is counted under it",
+        ),
+        (
+            (0..1001)
+                .map(|n| endpoint(&n.to_string(), "http://b", done))
+                .collect(),
+            "forward.endpoints: must be at most 1000",
+        ),
+        (
             "[archive]\nallowed_hosts = ['https://x.io']".into(),
             "archive.allowed_hosts[0]: \"https://x.io\" is not a host or *.domain, without scheme, port or path",
         ),

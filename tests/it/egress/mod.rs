@@ -6,6 +6,7 @@ mod literals;
 mod names;
 mod receiver;
 mod redirects;
+mod roots;
 mod traps;
 
 use std::net::SocketAddr;
@@ -22,6 +23,10 @@ const OURS: &str = "127.0.0.1:8000";
 
 /// Whether this process is inside of the lab. If not, the story is told there, or skipped.
 fn is_inside(name: &str) -> bool {
+    is_inside_with(name, &[])
+}
+
+fn is_inside_with(name: &str, env: &[(&str, &str)]) -> bool {
     let tools = ["mount"].into_iter().chain(own_network::TOOLS);
     if !needs::are_met(Root::Needed, &tools.collect::<Vec<_>>()) {
         return false;
@@ -36,8 +41,11 @@ fn is_inside(name: &str) -> bool {
         "all_proxy",
         "ALL_PROXY",
     ];
-    let env = proxies.map(|name| (name, proxy));
-    own_network::is_inside(&format!("egress::{name}"), &env)
+    let env = proxies
+        .map(|name| (name, proxy))
+        .into_iter()
+        .chain(env.iter().copied());
+    own_network::is_inside(&format!("egress::{name}"), &env.collect::<Vec<_>>())
 }
 
 fn egress(allowed: &[&str], networks: &[&str]) -> Egress {

@@ -80,11 +80,13 @@ impl Traps {
         }
     }
 
-    /// One request a connection; `/redirect?STATUS+LOCATION` is answered with that, `/fail` with 500.
+    /// One request a connection, and no TLS; `/redirect?STATUS+LOCATION` is answered with that, `/fail` with 500.
     async fn answer(self, mut stream: TcpStream) {
         let mut head = Vec::new();
         while !head.windows(4).any(|end| end == b"\r\n\r\n") {
             match stream.read_buf(&mut head).await {
+                // None of them has a certificate.
+                Ok(_) if head.first() == Some(&0x16) => return,
                 Ok(read) if read > 0 && head.len() < 64 * 1024 => {}
                 _ => return,
             }

@@ -4,6 +4,7 @@ pub mod campaign;
 mod feed;
 pub mod news;
 mod reader;
+mod stalled;
 mod stream;
 
 use std::ops::Range;

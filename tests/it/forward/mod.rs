@@ -23,7 +23,11 @@ pub const OTHER_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// A receiver that delivers all outcomes to each of `endpoints`.
 fn builder(endpoints: &[(&str, &str)]) -> TestAppBuilder {
-    let builder = TestApp::builder();
+    delivering(TestApp::builder(), endpoints)
+}
+
+/// What `builder` builds delivers all outcomes to each of `endpoints`.
+pub fn delivering(builder: TestAppBuilder, endpoints: &[(&str, &str)]) -> TestAppBuilder {
     let secret_file = builder.folder().join("endpoint.whsec");
     std::fs::write(&secret_file, SECRET).unwrap();
     let endpoints = endpoints.iter().map(|(name, url)| EndpointConfig {
@@ -47,7 +51,7 @@ fn task_id(number: usize) -> String {
 }
 
 /// The callback of task `number`, recorded.
-async fn outcome(app: &TestApp, number: usize) -> String {
+pub async fn outcome(app: &TestApp, number: usize) -> String {
     let (id, token) = (task_id(number), app.standing_token("shop"));
     let results = [format!("https://files.evolink.ai/{number}.webp")];
     let body = json!({"id": id, "status": "completed", "progress": 100, "results": results, "note": "ü\u{1f600}"});

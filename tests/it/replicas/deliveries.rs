@@ -1,5 +1,5 @@
 //! Three processes deliver what any of them records. One is killed, round after round, and the others, or it itself when it
-//! is back, send what it had taken.
+//! is back, send what it had taken. While all of them live no attempt is made twice.
 
 use std::time::Duration;
 
@@ -8,9 +8,15 @@ use tokio::time::sleep;
 use crate::durability::load::Load;
 use crate::durability::receiver::Place;
 use crate::durability::{random, rounds};
-use crate::forward::endpoint::Endpoint;
+use crate::forward::endpoint::{Behaviour, Endpoint, answer};
 use crate::forward::kill::{assert_delivered, deliver_to};
+use crate::forward::{delivering, outcome};
+use crate::support::app::TestAppBuilder;
 use crate::support::needs::{Root, are_met};
+use crate::support::store::TestStore;
+use crate::support::until::until;
+
+const OUTCOMES: usize = 30;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_killed_replica_acknowledged_is_delivered() {
@@ -43,4 +49,37 @@ async fn what_a_killed_replica_acknowledged_is_delivered() {
     }
     assert_delivered(&load, &endpoint, &receivers[0]).await;
     println!("{rounds} replicas killed");
+}
+
+#[tokio::test]
+async fn each_attempt_is_made_by_one_replica() {
+    let Some(store) = TestStore::on_postgres() else {
+        return;
+    };
+    let endpoint = Endpoint::start(answer(500, "")).await;
+    let builder = TestAppBuilder::new(tempfile::tempdir().unwrap(), store).with_manual_clock();
+    let builder = delivering(builder, &[("billing", &endpoint.url())]);
+    let mut apps = Vec::new();
+    for _ in 0..3 {
+        apps.push(builder.clone().start().await);
+    }
+    // Good ones between the bad ones keep the breakers closed.
+    let failed = "evolink_receiver_deliveries_total{endpoint=\"billing\",result=\"failed\"}";
+    let ok = "evolink_receiver_deliveries_total{endpoint=\"billing\",result=\"delivered\"}";
+    let count = |series: &str| apps.iter().map(|app| app.counter(series)).sum::<u64>();
+    for number in 0..OUTCOMES {
+        endpoint.behave(answer(if number % 3 == 2 { 200 } else { 500 }, ""));
+        outcome(&apps[number / 3 % 3], number).await;
+        let ended = u64::try_from(number).unwrap() + 1;
+        until("an attempt", || count(failed) + count(ok) >= ended).await;
+    }
+    assert_eq!(endpoint.count(), OUTCOMES);
+    let failures = usize::try_from(count(failed)).unwrap();
+    // Slowly enough for all of them to find all that is due.
+    let good = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned();
+    endpoint.behave(Behaviour::Slowly(Duration::from_secs(3), good));
+    apps[0].clock.advance(Duration::from_secs(10));
+    let all = u64::try_from(OUTCOMES).unwrap();
+    until("all deliveries", || count(ok) >= all).await;
+    assert_eq!(endpoint.count(), OUTCOMES + failures);
 }

@@ -1,6 +1,7 @@
 //! The rules, over every spelling that somebody might try.
 
 mod addresses;
+mod properties;
 mod texts;
 
 use std::net::IpAddr;

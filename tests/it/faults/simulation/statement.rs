@@ -18,7 +18,9 @@ pub const OWN_ORIGIN: &str = "http://web.internal:8000";
 
 /// Every other submission names one.
 pub fn own_address(id: SubmissionId) -> Option<String> {
-    (id.low_bits() % 2 == 0).then(|| format!("{OWN_ORIGIN}/{id}"))
+    id.low_bits()
+        .is_multiple_of(2)
+        .then(|| format!("{OWN_ORIGIN}/{id}"))
 }
 
 /// What EvoLink says of a task. `number` makes bodies differ that say the same.

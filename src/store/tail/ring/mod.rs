@@ -256,3 +256,6 @@ fn handing_pause(followers: usize, bytes: usize) -> Duration {
     let all = each * u32::try_from(followers).unwrap_or(u32::MAX);
     all.min(HANDING_PAUSE_MAX)
 }
+
+#[cfg(test)]
+mod tests;
