@@ -53,6 +53,11 @@ impl Tail {
     pub(super) fn tell(&self, ids: impl IntoIterator<Item = SubmissionId>) {
         self.watches.tell(ids);
     }
+
+    /// Has everybody look.
+    pub(super) fn tell_all(&self) {
+        self.watches.tell_all();
+    }
 }
 
 impl Store {
