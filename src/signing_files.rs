@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use crate::config::{ConfigError, Forward, read_secret_file};
 use crate::domain::signing::SigningSecrets;
+use crate::metrics::Metrics;
 use crate::secret_file;
 use crate::telemetry::CONFIGURATION;
 
@@ -75,7 +76,7 @@ impl SigningFiles {
     }
 
     /// Reads them anew now and then, until `stop`.
-    pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
+    pub async fn watch(self: Arc<Self>, metrics: Metrics, stop: CancellationToken) {
         while stop
             .run_until_cancelled(sleep(LOOK_INTERVAL))
             .await
@@ -83,17 +84,17 @@ impl SigningFiles {
         {
             let files = Arc::clone(&self);
             let looked = tokio::task::spawn_blocking(move || files.look()).await;
-            if let Err(error) = looked {
-                error!(error = %error, "looking for new signing secrets failed");
+            match looked {
+                Ok(refused) => metrics.signing_files_refused(refused),
+                Err(error) => error!(error = %error, "looking for new signing secrets failed"),
             }
         }
     }
 
-    fn look(&self) {
-        self.own
-            .iter()
-            .chain(self.endpoints.values())
-            .for_each(SigningFile::look);
+    /// Gives how many cannot be read.
+    fn look(&self) -> usize {
+        let files = self.own.iter().chain(self.endpoints.values());
+        files.filter(|file| !file.look()).count()
     }
 }
 
@@ -120,8 +121,8 @@ impl SigningFile {
         Self::open(OWN_KEY.to_owned(), path)
     }
 
-    /// What cannot be read leaves what was read before in use.
-    fn look(&self) {
+    /// What cannot be read leaves what was read before in use. Whether it could be read.
+    fn look(&self) -> bool {
         let path = self.path.display();
         let refusal = match load(&self.key, &self.path) {
             Ok(secrets) => {
@@ -141,6 +142,7 @@ impl SigningFile {
             warn!(target: CONFIGURATION, key = self.key, "{refusal}: the secrets that it had go on signing");
         }
         *refused = refusal;
+        refused.is_none()
     }
 }
 
@@ -211,6 +213,7 @@ mod tests {
         for bad in ["", "whsec_", "whsec_5ec7e7"] {
             fs::write(&path, bad).unwrap();
             assert_eq!(sign(), signature(&both), "{bad:?}");
+            assert!(!file.look(), "it is told");
             let told = file.refused.lock().unwrap().clone().unwrap().to_string();
             assert!(
                 told.starts_with("key: ") && !told.contains("5ec7e7"),
@@ -221,6 +224,7 @@ mod tests {
         assert_eq!(sign(), signature(&both));
         fs::write(&path, NEW).unwrap();
         assert_eq!(sign(), signature(NEW));
+        assert!(file.look());
         assert_eq!(*file.refused.lock().unwrap(), None);
     }
 }

@@ -2,6 +2,7 @@
 
 mod parts;
 mod settings;
+mod states;
 mod store_workers;
 
 use std::net::SocketAddr;
@@ -24,12 +25,9 @@ use crate::egress::Egress;
 use crate::evolink::{EvolinkClient, RateLimits, USER_AGENT};
 use crate::exit::{CommandError, Exit};
 use crate::http::auth::Gate;
-use crate::http::body::BodyBudget;
-use crate::http::events::PageTurns;
-use crate::http::internal::{self, InternalState};
+use crate::http::internal;
 use crate::http::listener;
-use crate::http::public::{self, PublicState};
-use crate::http::seats::Seats;
+use crate::http::public;
 use crate::http::tls::TlsSource;
 use crate::key_ring;
 use crate::metrics::Metrics;
@@ -37,17 +35,11 @@ use crate::signing_files::SigningFiles;
 use crate::store::recorder::{Recorder, RecorderWorker};
 use crate::store::{Store, StoreError};
 use crate::telemetry::CONFIGURATION;
-use crate::workers::forwarder::{self, Forwarder};
-use crate::workers::reconciler::{self, Reconciler};
 use parts::{Parts, finish};
 use store_workers::StoreWorkers;
 
 /// Certificates are looked at this often, whether or not somebody says that they changed.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(5);
-
-/// Bodies that may be in memory at once. Small beside a container's 256 MiB; large beside what EvoLink sends.
-const PUBLIC_BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
-const INTERNAL_BODIES_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Of the 10 s from SIGTERM to the end the listeners get `public.drain_timeout`, at most 8 s, and a little to close what
 /// they then abort. The rest is shared by those who come after them.
@@ -270,81 +262,13 @@ impl App {
         parts.run("the internal listener", &parts.listeners, stop, serving);
         parts.run("the reconciler", &parts.calls, stop, reconciler);
         parts.run("the forwarder", &parts.calls, stop, forwarder);
-        let watching = self.signing_files.watch(stop.clone());
+        let watching = self.signing_files.watch(self.metrics.clone(), stop.clone());
         let name = "the watch of signing secrets";
         parts.run(name, &parts.workers, stop, watching);
         if let Some(tls) = self.tls {
             let watching = tls.watch(CERTIFICATE_INTERVAL, self.reload, stop.clone());
             parts.run("the certificate watch", &parts.workers, stop, watching);
         }
-    }
-
-    fn public_state(&self) -> PublicState {
-        let public = &self.config.public;
-        PublicState {
-            recorder: self.recorder.clone(),
-            key_ring: Arc::clone(&self.key_ring),
-            token_lifetime: self.config.retention.tasks,
-            clock: self.clock.clone(),
-            metrics: self.metrics.clone(),
-            body_bytes_max: public.max_body.as_usize(),
-            body_timeout: public.body_timeout,
-            body_budget: BodyBudget::new(PUBLIC_BODIES_BYTES_MAX),
-            request_timeout: public.request_timeout,
-        }
-    }
-
-    fn internal_state(&self, parts: &Parts) -> InternalState {
-        InternalState {
-            store: Arc::clone(&self.store),
-            recorder: self.recorder.clone(),
-            evolink: Arc::clone(&self.evolink),
-            rate_limits: Arc::clone(&self.rate_limits),
-            key_ring: Arc::clone(&self.key_ring),
-            public: Arc::new(self.config.public.clone()),
-            egress_rules: self.egress.rules().clone(),
-            clock: self.clock.clone(),
-            metrics: self.metrics.clone(),
-            submits: parts.calls.clone(),
-            stopping: parts.stopping.clone(),
-            giving_up: parts.giving_up.clone(),
-            evolink_timeout: self.config.evolink.timeout,
-            allow_unknown_fields: self.config.evolink.allow_unknown_fields,
-            body_budget: BodyBudget::new(INTERNAL_BODIES_BYTES_MAX),
-            page_turns: PageTurns::default(),
-            seats: Seats::new(self.config.internal.max_connections, self.metrics.clone()),
-        }
-    }
-
-    fn reconciler(&self, parts: &Parts) -> Reconciler {
-        Reconciler::new(reconciler::Parts {
-            store: Arc::clone(&self.store),
-            recorder: self.recorder.clone(),
-            evolink: Arc::clone(&self.evolink),
-            rate_limits: Arc::clone(&self.rate_limits),
-            clock: self.clock.clone(),
-            metrics: self.metrics.clone(),
-            pace: settings::pace(&self.config),
-            evolink_timeout: self.config.evolink.timeout,
-            stop: parts.stopping.clone(),
-            giving_up: parts.giving_up.clone(),
-        })
-    }
-
-    fn forwarder(&self, parts: &Parts) -> Forwarder {
-        Forwarder::new(forwarder::Parts {
-            store: Arc::clone(&self.store),
-            recorder: self.recorder.clone(),
-            egress: self.egress.clone(),
-            signing_files: Arc::clone(&self.signing_files),
-            endpoints: settings::endpoints(&self.config),
-            clock: self.clock.clone(),
-            metrics: self.metrics.clone(),
-            holder: self.holder.clone(),
-            at_once: self.attempts_at_once,
-            stop: parts.stopping.clone(),
-            giving_up: parts.giving_up.clone(),
-        })
     }
 }
 

@@ -78,7 +78,10 @@ impl Egress {
         ports.dedup();
         let ports = || std::iter::once(None).chain(ports.iter().copied().map(Some));
         let mut doors = Vec::new();
-        for author in [Author::App, Author::Operator] {
+        let authors = [Author::App, Author::Operator].into_iter();
+        // An app's address is refused before anybody is called, if none is allowed; and each client reads all roots.
+        let nobody_named = rules.allowed_hosts.is_empty();
+        for author in authors.filter(|author| *author == Author::Operator || !nobody_named) {
             // Each its own: names that apps made up must not be in the way of the operator's.
             let look_ups = LookUps::default();
             for port in ports() {

@@ -17,6 +17,7 @@ pub(super) struct Deliveries {
     revived: Family<EndpointLabel, Counter>,
     open: Family<StateLabel, Gauge>,
     disabled: Gauge,
+    files_refused: Gauge,
 }
 
 /// The name of an endpoint of the configuration, or one of ours: the caller looks after that.
@@ -78,6 +79,12 @@ impl Metrics {
         gauge.set(deliveries);
     }
 
+    /// So many files of secrets that sign cannot be read anew.
+    pub fn signing_files_refused(&self, files: usize) {
+        let files = i64::try_from(files).unwrap_or(i64::MAX);
+        self.0.deliveries.files_refused.set(files);
+    }
+
     /// So many standing endpoints are disabled.
     pub fn disabled_counted(&self, endpoints: usize) {
         let endpoints = i64::try_from(endpoints).unwrap_or(i64::MAX);
@@ -118,5 +125,10 @@ pub(super) fn register(registry: &mut Registry, deliveries: &Deliveries) {
         "endpoints_disabled",
         "Endpoints that answered 410 and get nothing until an operator wants it",
         deliveries.disabled.clone(),
+    );
+    registry.register(
+        "signing_files_refused",
+        "Files of secrets that cannot be read now; those that they had go on signing",
+        deliveries.files_refused.clone(),
     );
 }

@@ -40,9 +40,15 @@ struct Name {
 impl Dns {
     /// From here on every process of this network asks this server, and nobody else.
     pub fn start() -> Self {
+        // Longer than we wait for a name.
+        Self::start_waited_for(6)
+    }
+
+    /// Everybody waits so long for an answer, in seconds.
+    pub fn start_waited_for(seconds: u32) -> Self {
         let socket = UdpSocket::bind((ADDRESS, 53)).unwrap();
-        // Longer than anybody waits for a name.
-        let resolv = format!("nameserver {ADDRESS}\noptions timeout:6 attempts:1\nsearch .\n");
+        let resolv =
+            format!("nameserver {ADDRESS}\noptions timeout:{seconds} attempts:1\nsearch .\n");
         replace("/etc/resolv.conf", &resolv);
         replace(
             "/etc/hosts",

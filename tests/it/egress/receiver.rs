@@ -7,7 +7,7 @@ use evolink_receiver::simulator::{Options, Simulator};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::dns::Dns;
+use super::dns::{Answer, Dns};
 use super::is_inside;
 use super::names::{BAD, at};
 use super::traps::Traps;
@@ -111,6 +111,30 @@ async fn the_program_delivers_to_whom_it_may_and_calls_nobody_else() {
     assert!(!receiver.log().contains("canary-query"));
     receiver.stop().await;
     list_is_emptied(&place, &traps).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_does_not_wait_for_a_name_that_nobody_answers_for() {
+    if !is_inside("receiver::a_stop_does_not_wait_for_a_name_that_nobody_answers_for") {
+        return;
+    }
+    let (_traps, dns) = (Traps::set().await, Dns::start_waited_for(30));
+    let place = Place::new();
+    let _simulator = configured(&place).await;
+    dns.say("billing.acme.io", &[at(&[BILLING])]);
+    dns.say("meta.acme.io", &[at(&["169.254.169.254"])]);
+    dns.say("silent.acme.io", &[Answer::Silence]);
+    let receiver = place.start().await;
+    assert_eq!(submit(&receiver, "http://silent.acme.io/").await, 200);
+    let deadline = Instant::now() + PATIENCE;
+    while dns.asked("silent.acme.io") == 0 {
+        assert!(Instant::now() < deadline, "{}", receiver.log_tail());
+        sleep(Duration::from_millis(20)).await;
+    }
+    let began = Instant::now();
+    receiver.stop().await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(20), "{took:?}");
 }
 
 /// What was admitted is judged anew at each attempt.

@@ -1,6 +1,7 @@
 //! I25: signatures that verifiers which are not ours take: Python's hmac, as a process, and the crate's.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -11,7 +12,9 @@ use standardwebhooks::Webhook;
 
 use super::endpoint::{Behaviour, Endpoint, Received};
 use super::{OTHER_SECRET, SECRET, builder, outcome};
+use crate::support::app::TestApp;
 use crate::support::needs::{Root, are_met};
+use crate::support::until::until;
 
 /// What is wrong with the signatures of `deliveries`, which each of `secrets` must have signed, and no other.
 pub fn faults(deliveries: &[Received], secrets: &[&str]) -> Vec<String> {
@@ -89,16 +92,30 @@ async fn a_secret_is_changed_without_a_restart() {
     let app = builder.start().await;
     outcome(&app, 1).await;
     assert_eq!(faults(&endpoint.has(1).await, &[SECRET]), [""; 0]);
-    std::fs::write(file, OTHER_SECRET).unwrap();
+    std::fs::write(&file, OTHER_SECRET).unwrap();
     for number in 2..200 {
         outcome(&app, number).await;
         let received = endpoint.has(number).await.pop().unwrap();
         if faults(std::slice::from_ref(&received), &[OTHER_SECRET]).is_empty() {
+            file_is_lost(&app, &endpoint, &file).await;
             return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("the new secret is not in use");
+}
+
+/// What it had goes on signing, and an operator can see it.
+async fn file_is_lost(app: &TestApp, endpoint: &Endpoint, file: &Path) {
+    const REFUSED: &str = "evolink_receiver_signing_files_refused";
+    std::fs::write(file, "").unwrap();
+    until("it is told", || app.counter(REFUSED) == 1).await;
+    let before = endpoint.count();
+    outcome(app, 1000).await;
+    let received = endpoint.has(before + 1).await.pop().unwrap();
+    assert_eq!(faults(&[received], &[OTHER_SECRET]), [""; 0]);
+    std::fs::write(file, SECRET).unwrap();
+    until("it can be read again", || app.counter(REFUSED) == 0).await;
 }
 
 #[tokio::test]

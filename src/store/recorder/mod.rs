@@ -4,26 +4,27 @@
 //! only then answers: one wait for the disk acknowledges many callbacks. It owns the transaction, not the request, so a
 //! client that hangs up cannot cut one in half (RELIABILITY F1, F2). Replicas have a recorder each, and take turns.
 
+mod told;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::warn;
 
-use super::deliveries::Change;
 use super::entry::{Entry, Receipt};
-use super::ledger::{Ledger, NewDoubt};
+use super::ledger::Ledger;
 use super::quarantine::{Bounds, Reporter};
 use super::writer::Writer;
 use super::{Store, StoreError, load, write};
 use crate::clock::Clock;
 use crate::domain::confirmation::Policy;
 use crate::domain::delivery::{Holder, LEASE};
-use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::routes::Routes;
 use crate::metrics::Metrics;
+use told::{is_news, told_of};
 
 /// Entries that may wait. Whoever comes when it is full is told to come again, which EvoLink does.
 const QUEUE_ENTRIES: usize = 4096;
@@ -265,54 +266,6 @@ impl RecorderWorker {
             self.disconnect().await;
         }
     }
-
-    fn count(&mut self, ledger: &Ledger, receipts: &[Receipt]) {
-        self.reporter.tell(&ledger.kept);
-        for event in &ledger.events {
-            self.metrics.event_recorded(event.event_type, event.source);
-        }
-        let restored = |receipt: &&Receipt| matches!(receipt, Receipt::Seen { restored: true, .. });
-        for _ in receipts.iter().filter(restored) {
-            self.metrics.record_restored();
-        }
-        ledger.deliveries.tell(&self.routes, &self.metrics);
-        for NewDoubt { record, doubted } in &ledger.doubted {
-            let task = &ledger.records[*record].task;
-            let (reason, status) = (doubted.reason.as_str(), doubted.state.as_str());
-            self.metrics.outcome_doubted(doubted.reason);
-            let id = task.task_id.as_ref().map_or("", TaskId::as_str);
-            info!(task.id = id, submission.id = %task.submission_id, status, reason, "a callback tells of an outcome: EvoLink is asked whether it is so");
-        }
-    }
-
-    fn notice(&self, failure: Option<&StoreError>) {
-        match failure {
-            Some(failure) if failure.is_fatal() => {
-                self.failed.cancel();
-                error!(error = %failure, "the disk failed: nothing is recorded until this process was started anew");
-            }
-            Some(failure) => error!(error = %failure, "could not record"),
-            None => {}
-        }
-    }
-}
-
-/// Whether somebody may be waiting for what was recorded: an event, a submit's end without one, or something to be sent
-/// again.
-fn is_news(ledger: &Ledger) -> bool {
-    let counted = &ledger.deliveries.counted;
-    !ledger.events.is_empty()
-        || !ledger.submit_ends.is_empty()
-        || !ledger.deliveries.endpoints.is_empty()
-        || counted.iter().any(|(_, change)| *change == Change::Revived)
-}
-
-/// Tasks that there is news of: events, and submits that ended without one.
-fn told_of(ledger: &Ledger) -> impl Iterator<Item = SubmissionId> {
-    let ended = ledger.submit_ends.iter().map(|(record, _)| *record);
-    let told = ledger.events.iter().map(|event| event.record);
-    told.chain(ended)
-        .map(|record| ledger.records[record].task.submission_id)
 }
 
 /// A caller that has gone away gets no answer, and what it brought is recorded all the same.

@@ -1,0 +1,87 @@
+//! What each part works with.
+
+use std::sync::Arc;
+
+use super::parts::Parts;
+use super::{App, settings};
+use crate::http::body::BodyBudget;
+use crate::http::events::PageTurns;
+use crate::http::internal::InternalState;
+use crate::http::public::PublicState;
+use crate::http::seats::Seats;
+use crate::workers::forwarder::{self, Forwarder};
+use crate::workers::reconciler::{self, Reconciler};
+
+/// Bodies that may be in memory at once. Small beside a container's 256 MiB; large beside what EvoLink sends.
+const PUBLIC_BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+const INTERNAL_BODIES_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+impl App {
+    pub(super) fn public_state(&self) -> PublicState {
+        let public = &self.config.public;
+        PublicState {
+            recorder: self.recorder.clone(),
+            key_ring: Arc::clone(&self.key_ring),
+            token_lifetime: self.config.retention.tasks,
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            body_bytes_max: public.max_body.as_usize(),
+            body_timeout: public.body_timeout,
+            body_budget: BodyBudget::new(PUBLIC_BODIES_BYTES_MAX),
+            request_timeout: public.request_timeout,
+        }
+    }
+
+    pub(super) fn internal_state(&self, parts: &Parts) -> InternalState {
+        InternalState {
+            store: Arc::clone(&self.store),
+            recorder: self.recorder.clone(),
+            evolink: Arc::clone(&self.evolink),
+            rate_limits: Arc::clone(&self.rate_limits),
+            key_ring: Arc::clone(&self.key_ring),
+            public: Arc::new(self.config.public.clone()),
+            egress_rules: self.egress.rules().clone(),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            submits: parts.calls.clone(),
+            stopping: parts.stopping.clone(),
+            giving_up: parts.giving_up.clone(),
+            evolink_timeout: self.config.evolink.timeout,
+            allow_unknown_fields: self.config.evolink.allow_unknown_fields,
+            body_budget: BodyBudget::new(INTERNAL_BODIES_BYTES_MAX),
+            page_turns: PageTurns::default(),
+            seats: Seats::new(self.config.internal.max_connections, self.metrics.clone()),
+        }
+    }
+
+    pub(super) fn reconciler(&self, parts: &Parts) -> Reconciler {
+        Reconciler::new(reconciler::Parts {
+            store: Arc::clone(&self.store),
+            recorder: self.recorder.clone(),
+            evolink: Arc::clone(&self.evolink),
+            rate_limits: Arc::clone(&self.rate_limits),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            pace: settings::pace(&self.config),
+            evolink_timeout: self.config.evolink.timeout,
+            stop: parts.stopping.clone(),
+            giving_up: parts.giving_up.clone(),
+        })
+    }
+
+    pub(super) fn forwarder(&self, parts: &Parts) -> Forwarder {
+        Forwarder::new(forwarder::Parts {
+            store: Arc::clone(&self.store),
+            recorder: self.recorder.clone(),
+            egress: self.egress.clone(),
+            signing_files: Arc::clone(&self.signing_files),
+            endpoints: settings::endpoints(&self.config),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            holder: self.holder.clone(),
+            at_once: self.attempts_at_once,
+            stop: parts.stopping.clone(),
+            giving_up: parts.giving_up.clone(),
+        })
+    }
+}

@@ -1,0 +1,60 @@
+//! Who is told of what was recorded: the metrics, the log, and those who wait.
+
+use tracing::{error, info};
+
+use super::RecorderWorker;
+use crate::domain::ids::{SubmissionId, TaskId};
+use crate::store::StoreError;
+use crate::store::deliveries::Change;
+use crate::store::entry::Receipt;
+use crate::store::ledger::{Ledger, NewDoubt};
+
+impl RecorderWorker {
+    pub(super) fn count(&mut self, ledger: &Ledger, receipts: &[Receipt]) {
+        self.reporter.tell(&ledger.kept);
+        for event in &ledger.events {
+            self.metrics.event_recorded(event.event_type, event.source);
+        }
+        let restored = |receipt: &&Receipt| matches!(receipt, Receipt::Seen { restored: true, .. });
+        for _ in receipts.iter().filter(restored) {
+            self.metrics.record_restored();
+        }
+        ledger.deliveries.tell(&self.routes, &self.metrics);
+        for NewDoubt { record, doubted } in &ledger.doubted {
+            let task = &ledger.records[*record].task;
+            let (reason, status) = (doubted.reason.as_str(), doubted.state.as_str());
+            self.metrics.outcome_doubted(doubted.reason);
+            let id = task.task_id.as_ref().map_or("", TaskId::as_str);
+            info!(task.id = id, submission.id = %task.submission_id, status, reason, "a callback tells of an outcome: EvoLink is asked whether it is so");
+        }
+    }
+
+    pub(super) fn notice(&self, failure: Option<&StoreError>) {
+        match failure {
+            Some(failure) if failure.is_fatal() => {
+                self.failed.cancel();
+                error!(error = %failure, "the disk failed: nothing is recorded until this process was started anew");
+            }
+            Some(failure) => error!(error = %failure, "could not record"),
+            None => {}
+        }
+    }
+}
+
+/// Whether somebody may be waiting for what was recorded: an event, a submit's end without one, or something to be sent
+/// again.
+pub fn is_news(ledger: &Ledger) -> bool {
+    let counted = &ledger.deliveries.counted;
+    !ledger.events.is_empty()
+        || !ledger.submit_ends.is_empty()
+        || !ledger.deliveries.endpoints.is_empty()
+        || counted.iter().any(|(_, change)| *change == Change::Revived)
+}
+
+/// Tasks that there is news of: events, and submits that ended without one.
+pub fn told_of(ledger: &Ledger) -> impl Iterator<Item = SubmissionId> {
+    let ended = ledger.submit_ends.iter().map(|(record, _)| *record);
+    let told = ledger.events.iter().map(|event| event.record);
+    told.chain(ended)
+        .map(|record| ledger.records[record].task.submission_id)
+}
