@@ -9,6 +9,7 @@ pub mod kill;
 mod own;
 mod retries;
 mod signatures;
+mod silence;
 mod stop;
 mod stories;
 
