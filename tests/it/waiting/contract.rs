@@ -161,8 +161,9 @@ async fn a_preference_is_applied_and_said_to_be_and_a_parameter_is_stronger() {
         let answer = send(preferring(&path, lines)).await;
         answer.assert_told("processing");
         assert_eq!(answer.header("preference-applied"), applied, "{lines:?}");
-        let waited = answer.took >= Duration::from_secs(1);
-        assert_eq!(waited, applied == Some("wait=1"), "{lines:?}: {answer:?}");
+        // Who does not wait has no least time, and who has waited may have taken any.
+        let least = Duration::from_secs((applied == Some("wait=1")).into());
+        assert!(answer.took >= least, "{lines:?}: {answer:?}");
     }
     let both = send(preferring(&format!("{path}?wait=0"), &["wait=60"])).await;
     both.assert_told("processing");
