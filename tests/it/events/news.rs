@@ -5,6 +5,7 @@ use std::sync::Arc;
 use evolink_receiver::domain::callback_token::Subject;
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::timestamp::Timestamp;
+use evolink_receiver::metrics::Metrics;
 use evolink_receiver::store::entry::Entry;
 use evolink_receiver::store::reads::TaskName;
 use evolink_receiver::store::tail::TaskWatch;
@@ -40,7 +41,7 @@ impl Bench {
         let stopping = stop.clone();
         Self {
             recording,
-            teller: tokio::spawn(async move { store.tell_news(stopping).await }),
+            teller: tokio::spawn(async move { store.tell_news(Metrics::new(), stopping).await }),
             stop,
         }
     }
@@ -142,12 +143,13 @@ async fn what_came_before_the_log_was_taken_up_is_not_missed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_woken_by_the_news_of_another_task() {
     let home = TestStore::new();
-    let bench = Bench::start(home.url()).await;
-    let (store, recorder) = (&bench.recording.store, &bench.recording.recorder);
+    let recording = Recording::start(home.url()).await;
     let (one, other) = (new_id(), new_id());
-    let mut of_one = store.tail().watch_task(one);
-    let mut of_other = store.tail().watch_task(other);
-    // That the log was taken up.
+    let mut of_one = recording.store.tail().watch_task(one);
+    let mut of_other = recording.store.tail().watch_task(other);
+    let bench = Bench::over(recording);
+    let recorder = &bench.recording.recorder;
+    // That the log was taken up, which those are told who watch by then.
     news(&mut of_one, "at first").await;
     news(&mut of_other, "at first").await;
     for _ in 0..20 {
