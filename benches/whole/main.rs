@@ -30,6 +30,7 @@ mod cluster;
 mod cpus;
 mod disk;
 mod fill;
+mod network;
 mod process;
 mod servers;
 mod targets;
@@ -41,9 +42,7 @@ mod figures;
 mod report;
 
 use std::net::SocketAddr;
-use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::bail;
@@ -53,7 +52,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use facts::Facts;
 use figures::{Findings, Rounds};
-use report::Report;
+use report::{Report, Section};
 use trial::{Case, Setting};
 
 /// Runs the receiver and what it is compared with alternately, under load.
@@ -91,7 +90,7 @@ struct Arguments {
     role: Option<Role>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, ValueEnum)]
 enum Comparison {
     Durable,
     Disks,
@@ -154,8 +153,8 @@ fn main() -> anyhow::Result<()> {
     if !arguments.inside && wants_qhook && arguments.before.is_none() {
         qhook::install()?;
     }
-    if !arguments.inside && can_have_own_network() {
-        bail!(run_in_own_network());
+    if !arguments.inside && network::can_be_own() {
+        bail!(network::run_in_own());
     }
     disk::prepare()?;
     if let Some(cpus) = &arguments.client_cpus {
@@ -192,27 +191,6 @@ fn play(role: Role) -> anyhow::Result<()> {
             Ok(())
         }
     }
-}
-
-/// Where this may be had, nothing of the outside reaches a program under test, and no port is taken.
-fn can_have_own_network() -> bool {
-    let mut unshare = Command::new("unshare");
-    let tried = unshare.args(["--net", "ip", "link", "set", "lo", "up"]);
-    tried.output().is_ok_and(|output| output.status.success())
-}
-
-/// Goes on there as the same process.
-fn run_in_own_network() -> anyhow::Error {
-    let mut unshare = Command::new("unshare");
-    unshare.args([
-        "--net",
-        "sh",
-        "-c",
-        "ip link set lo up && exec \"$@\"",
-        "sh",
-    ]);
-    unshare.args(std::env::args_os()).arg("--inside");
-    unshare.exec().into()
 }
 
 async fn run_all(arguments: &Arguments) -> anyhow::Result<()> {
@@ -256,11 +234,29 @@ async fn run_all(arguments: &Arguments) -> anyhow::Result<()> {
         }
     }
     if !arguments.quick {
-        let names: Vec<String> = all.iter().copied().map(name_of).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        report::write_readme(&names)?;
+        for section in sections() {
+            let is_new = |name: &String| chosen.iter().any(|made| name_of(*made) == *name);
+            if section.comparisons.iter().any(is_new) {
+                report::write_readme(&section)?;
+            }
+        }
     }
     Ok(())
+}
+
+/// Consumers have a section of their own.
+fn sections() -> [Section; 2] {
+    let (consumers, others): (Vec<Comparison>, _) = Comparison::value_variants()
+        .iter()
+        .partition(|one| **one >= Comparison::Latency);
+    let names = |some: Vec<Comparison>| some.into_iter().map(name_of).collect();
+    [("results", "##", others), ("consumers", "###", consumers)].map(|(name, level, some)| {
+        Section {
+            name,
+            level,
+            comparisons: names(some),
+        }
+    })
 }
 
 async fn compare(comparison: Comparison, bench: &Bench) -> anyhow::Result<Findings> {

@@ -12,8 +12,15 @@ use crate::facts::Facts;
 use crate::figures::{Detail, Figure, Findings, Goal, Range};
 use crate::trial::Sample;
 
-const BEGIN: &str = "<!-- results: begin -->";
-const END: &str = "<!-- results: end -->";
+/// A part of `benches/README.md` that is written by programs.
+pub struct Section {
+    /// As its markers name it.
+    pub name: &'static str,
+    /// Of its headings.
+    pub level: &'static str,
+    /// What it has, in order.
+    pub comparisons: Vec<String>,
+}
 
 /// One comparison, and the circumstances in which it was made.
 #[derive(Debug, Serialize, Deserialize)]
@@ -46,20 +53,23 @@ pub fn lines(findings: &Findings) -> String {
     goals.chain(notes).collect()
 }
 
-/// Puts the saved reports of `names`, in this order, between the markers of `benches/README.md`.
-pub fn write_readme(names: &[&str]) -> anyhow::Result<()> {
-    let reports: Vec<Report> = names.iter().filter_map(|name| Report::load(name)).collect();
+/// Puts the saved reports of `section` between its markers in `benches/README.md`.
+pub fn write_readme(section: &Section) -> anyhow::Result<()> {
+    let names = section.comparisons.iter();
+    let reports: Vec<Report> = names.filter_map(|name| Report::load(name)).collect();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/README.md");
     let text = fs::read_to_string(&path)?;
-    let (before, rest) = text.split_once(BEGIN).context("no begin marker")?;
-    let (_, after) = rest.split_once(END).context("no end marker")?;
-    let text = format!("{before}{BEGIN}\n{}\n{END}{after}", tables(&reports)?);
+    let [begin, end] = ["begin", "end"].map(|side| format!("<!-- {}: {side} -->", section.name));
+    let (before, rest) = text.split_once(&begin).context("no begin marker")?;
+    let (_, after) = rest.split_once(&end).context("no end marker")?;
+    let tables = tables(&reports, section.level)?;
+    let text = format!("{before}{begin}\n{tables}\n{end}{after}");
     fs::write(path, text)?;
     Ok(())
 }
 
-fn tables(reports: &[Report]) -> anyhow::Result<String> {
-    let mut text = String::from("\n## Goals\n\nMedian of the rounds, and their range.\n\n");
+fn tables(reports: &[Report], level: &str) -> anyhow::Result<String> {
+    let mut text = format!("\n{level} Goals\n\nMedian of the rounds, and their range.\n\n");
     text.push_str("| what | goal | measured | met |\n| --- | --- | --- | --- |\n");
     for goal in reports.iter().flat_map(|report| &report.findings.goals) {
         text.push_str(&goal_line(goal));
@@ -68,7 +78,8 @@ fn tables(reports: &[Report]) -> anyhow::Result<String> {
     for note in notes {
         write!(text, "\n- {note}")?;
     }
-    text.push_str("\n\n## Circumstances\n\n| comparison | machine | load average before | date | commit | rounds | a sync takes (median, p99 in ms) | command |\n");
+    write!(text, "\n\n{level} Circumstances\n\n")?;
+    text.push_str("| comparison | machine | load average before | date | commit | rounds | a sync takes (median, p99 in ms) | command |\n");
     text.push_str("| --- | --- | --- | --- | --- | --- | --- | --- |\n");
     for Report { name, facts, .. } in reports {
         let syncs = facts.syncs.iter();
@@ -88,12 +99,20 @@ fn tables(reports: &[Report]) -> anyhow::Result<String> {
             facts.command
         )?;
     }
-    text.push_str("\n## Details\n\nMedians of the rounds; the rate with its range. Times in ms, memory in MiB.\n");
+    if reports
+        .iter()
+        .any(|report| !report.findings.details.is_empty())
+    {
+        write!(
+            text,
+            "\n{level} Details\n\nMedians of the rounds; the rate with its range. Times in ms, memory in MiB.\n"
+        )?;
+    }
     for Report { name, findings, .. } in reports {
         if !findings.details.is_empty() {
             write!(
                 text,
-                "\n### {name}\n\n{}",
+                "\n{level}# {name}\n\n{}",
                 details_table(&findings.details)?
             )?;
         }

@@ -186,12 +186,14 @@ impl RecorderWorker {
                     self.metrics.batch_recorded(entries.len(), began.elapsed());
                     self.count(&ledger, &receipts);
                     self.untold |= is_news(&ledger);
-                    self.store.tail().tell(without_event(&ledger));
+                    self.store.tail().tell(told_of(&ledger));
                     return Ok(receipts);
                 }
                 Err(error) => {
                     // Nothing may be written into what this connection may have left open.
                     self.disconnect().await;
+                    // It may have been written all the same.
+                    self.store.tail().tell_all();
                     let is_contended = matches!(error, StoreError::Contended(_));
                     let is_over = is_contended || self.store.give_way(&error).await;
                     if !(is_over && tries < BATCH_TRIES) {
@@ -305,10 +307,12 @@ fn is_news(ledger: &Ledger) -> bool {
         || counted.iter().any(|(_, change)| *change == Change::Revived)
 }
 
-/// Submits that ended: whoever waits for one finds no event of it.
-fn without_event(ledger: &Ledger) -> impl Iterator<Item = SubmissionId> {
-    let ended = ledger.submit_ends.iter();
-    ended.map(|(record, _)| ledger.records[*record].task.submission_id)
+/// Tasks that there is news of: events, and submits that ended without one.
+fn told_of(ledger: &Ledger) -> impl Iterator<Item = SubmissionId> {
+    let ended = ledger.submit_ends.iter().map(|(record, _)| *record);
+    let told = ledger.events.iter().map(|event| event.record);
+    told.chain(ended)
+        .map(|record| ledger.records[record].task.submission_id)
 }
 
 /// A caller that has gone away gets no answer, and what it brought is recorded all the same.

@@ -13,8 +13,8 @@ use super::{Database, Store};
 /// The channel of LISTEN and NOTIFY.
 pub(super) const CHANNEL: &str = "evolink_receiver";
 
-/// How long somebody who waits goes without a look, whatever became of the hints.
-pub const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long somebody who waits goes without a look, whatever became of the hints. With the look itself it is a second at most.
+pub const LOOK_INTERVAL: Duration = Duration::from_millis(900);
 
 /// Between two tries to listen.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);

@@ -47,7 +47,13 @@ struct Speed {
     cpus: f64,
 }
 
-/// One after the other.
+impl Speed {
+    /// Processor time of a callback, and of what goes on beside it.
+    fn cost(&self) -> f64 {
+        self.cpus / self.per_second
+    }
+}
+
 type Crowd = JoinSet<anyhow::Result<()>>;
 
 pub async fn crowd(bench: &Bench) -> anyhow::Result<Findings> {
@@ -91,10 +97,14 @@ fn raise_descriptors() {
     }
 }
 
-async fn run(bench: &Bench) -> anyhow::Result<Row> {
+async fn start(bench: &Bench) -> anyhow::Result<Server> {
     let mut place = Place::new(Receiver, Disk::FAST).await?;
     place.settings.internal_connections = INTERNAL_CONNECTIONS;
-    let server = place.start(bench.setting.server_cpus.as_deref()).await?;
+    place.start(bench.setting.server_cpus.as_deref()).await
+}
+
+async fn run(bench: &Bench) -> anyhow::Result<Row> {
+    let server = start(bench).await?;
     let tasks = begin_tasks(&server, WAITERS).await?;
     let mut row = Row::new();
     let closed = Load::closed(CONNECTIONS);
@@ -130,26 +140,35 @@ async fn run(bench: &Bench) -> anyhow::Result<Row> {
     all_are_there(&mut readers)?;
     drop((waiters, readers));
 
-    let alone = f64::midpoint(
-        first.per_second,
-        speed(bench, &server, closed).await?.per_second,
-    );
+    let last = speed(bench, &server, closed).await?;
+    let alone = f64::midpoint(first.per_second, last.per_second);
+    let cost = f64::midpoint(first.cost(), last.cost());
     row.push(("callbacks a second alone", alone));
     row.push((
         "callbacks beside 10,000 waiting queries : alone",
         beside_waiters.per_second / alone,
     ));
     row.push((
+        "the same, processor time of the receiver a callback, waiting queries",
+        beside_waiters.cost() / cost,
+    ));
+    row.push((
         "callbacks beside 10,000 waiting queries and 1,000 streams of one task : alone",
         beside_both.per_second / alone,
     ));
-    whole_log(bench, &server, &mut row).await?;
+    row.push((
+        "the same, processor time of the receiver a callback",
+        beside_both.cost() / cost,
+    ));
     server.stop().await?;
+    whole_log(bench, &mut row).await?;
     Ok(row)
 }
 
-/// Readers of everything.
-async fn whole_log(bench: &Bench, server: &Server, row: &mut Row) -> anyhow::Result<()> {
+/// Readers of everything. In a process of their own: what another crowd has left would hide what they take.
+async fn whole_log(bench: &Bench, row: &mut Row) -> anyhow::Result<()> {
+    let server = start(bench).await?;
+    let server = &server;
     let open = Load {
         pace: Pace::Open(RATE),
         ..Load::closed(16)

@@ -50,10 +50,16 @@ impl Tail {
         self.ring.follow()
     }
 
-    /// Tells of tasks whose news is not in the log: a submit that was refused makes no event. Whoever waits at another
-    /// replica for one that is still being submitted must look again by itself.
+    /// Tells of tasks that the recorder of this process has news of, in the log or not: a submit that was refused makes no
+    /// event. What others record is read from the log, so whoever waits here for what is being submitted there must look
+    /// again by itself.
     pub(super) fn tell(&self, ids: impl IntoIterator<Item = SubmissionId>) {
         self.watches.tell(ids);
+    }
+
+    /// Has everybody look.
+    pub(super) fn tell_all(&self) {
+        self.watches.tell_all();
     }
 }
 

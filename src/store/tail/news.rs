@@ -26,6 +26,10 @@ struct NewsRow {
 impl Store {
     /// Wakes those who wait for news of a task, until `stop`. While nobody does, nothing is read.
     pub async fn tell_news(&self, metrics: Metrics, stop: CancellationToken) {
+        if !self.is_shared() {
+            // The one recorder that there is tells of its own batches.
+            return stop.cancelled().await;
+        }
         let watches = &self.tail.watches;
         let mut reading = Reading::new(TailReader::Waits, metrics);
         // Up to which the log was read; `None` while nobody waits.
