@@ -25,11 +25,13 @@ impl StoreWorkers {
         parts.run("the wake-up listener", &parts.workers, stop, listening);
 
         let (store, stopping) = (Arc::clone(&self.store), stop.clone());
-        let telling = async move { store.tell_news(stopping).await };
+        let metrics = self.metrics.clone();
+        let telling = async move { store.tell_news(metrics, stopping).await };
         parts.run("the teller of news", &parts.workers, stop, telling);
 
         let (store, stopping) = (Arc::clone(&self.store), stop.clone());
-        let reading = async move { store.fill_ring(stopping).await };
+        let metrics = self.metrics.clone();
+        let reading = async move { store.fill_ring(metrics, stopping).await };
         parts.run("the reader of the log", &parts.workers, stop, reading);
 
         let (store, stopping) = (Arc::clone(&self.store), stop.clone());

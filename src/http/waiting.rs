@@ -112,10 +112,11 @@ pub async fn until_over(
     }
 }
 
-/// No event tells of a submit that EvoLink refused: the process that sent it knows, another has to look.
+/// No event tells of a submit that EvoLink refused, perhaps after it was given up: the process that sent it knows, another
+/// has to look.
 fn next_look(state: State, deadline: Instant) -> Instant {
     match state {
-        State::Submitting => deadline.min(Instant::now() + LOOK_INTERVAL),
+        State::Submitting | State::SubmitUnknown => deadline.min(Instant::now() + LOOK_INTERVAL),
         _ => deadline,
     }
 }

@@ -37,6 +37,24 @@ pub enum PollEnd {
     Failed,
 }
 
+/// Who has the log read to its end, as it grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TailReader {
+    /// Those who wait for news of one task.
+    Waits,
+    /// Those who follow the log.
+    Streams,
+}
+
+impl TailReader {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waits => "waits",
+            Self::Streams => "streams",
+        }
+    }
+}
+
 impl CallbackEnd {
     pub(super) const fn as_str(self) -> &'static str {
         match self {

@@ -16,8 +16,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
 pub use self::deliveries::DeliveryEnd;
-pub use self::ends::{CallbackEnd, PollEnd, SubmitEnd};
-use self::series::{Counters, Name, OutcomeLabels, ReasonLabel, ResultLabel, StateLabel};
+pub use self::ends::{CallbackEnd, PollEnd, SubmitEnd, TailReader};
+use self::series::{
+    Counters, Name, OutcomeLabels, ReaderLabel, ReasonLabel, ResultLabel, StateLabel,
+};
 use crate::clock;
 use crate::domain::confirmation::Doubt;
 use crate::domain::event::EventType;
@@ -109,6 +111,18 @@ impl Metrics {
     /// Too many are kept waiting.
     pub fn seat_refused(&self) {
         self.0.seats_refused.inc();
+    }
+
+    /// For how long it has not been at the end of the log.
+    pub fn tail_behind(&self, reader: TailReader, time: Duration) {
+        let reader = Name(reader.as_str());
+        let behind = self.0.tail_behind.get_or_create(&ReaderLabel { reader });
+        behind.set(time.as_secs_f64());
+    }
+
+    /// Events that nobody is told of, for their rows cannot be read.
+    pub fn events_unreadable(&self, events: u32) {
+        self.0.events_unreadable.inc_by(events.into());
     }
 
     /// There are so many tasks in `state`.

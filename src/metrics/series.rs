@@ -1,5 +1,7 @@
 //! The series there are: each counter with its name, its help and its labels.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -25,6 +27,8 @@ pub(super) struct Counters {
     pub(super) polls_suspended: Gauge,
     pub(super) seats_taken: Gauge,
     pub(super) seats_refused: Counter,
+    pub(super) tail_behind: Family<ReaderLabel, Gauge<f64, AtomicU64>>,
+    pub(super) events_unreadable: Counter,
     pub(super) tasks: Family<StateLabel, Gauge>,
     pub(super) delivery_seconds: Histogram,
     pub(super) batches: Counter,
@@ -65,6 +69,11 @@ pub(super) struct ReasonLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ReaderLabel {
+    pub(super) reader: Name,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct StateLabel {
     pub(super) state: Name,
 }
@@ -102,6 +111,8 @@ impl Counters {
             polls_suspended: Gauge::default(),
             seats_taken: Gauge::default(),
             seats_refused: Counter::default(),
+            tail_behind: Family::default(),
+            events_unreadable: Counter::default(),
             tasks: Family::default(),
             delivery_seconds: Histogram::new(DELIVERY_SECONDS),
             batches: Counter::default(),
@@ -161,6 +172,16 @@ impl Counters {
             "seats_refused",
             "Waiting queries and event streams that were refused, since there were too many",
             self.seats_refused.clone(),
+        );
+        registry.register(
+            "tail_behind_seconds",
+            "For how long the log of events has not been read to its end for those who wait, and for streams",
+            self.tail_behind.clone(),
+        );
+        registry.register(
+            "events_unreadable",
+            "Events that streams leave out, since their rows hold impossible values",
+            self.events_unreadable.clone(),
         );
     }
 

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use sqlx::FromRow;
+use tracing::error;
 
 use super::reads::{TaskView, ViewRow};
 use super::record::record_columns;
@@ -51,6 +52,18 @@ pub struct EventPage {
     pub events: Vec<LoggedEvent>,
     /// Up to which the log was gone through.
     pub next: i64,
+}
+
+/// What was read of the log at once.
+#[derive(Debug)]
+pub(super) struct EventsRead {
+    pub events: Vec<LoggedEvent>,
+    /// The last that was gone through.
+    pub upto: i64,
+    /// Whether there may be more.
+    pub is_cut: bool,
+    /// Those that are left out, for nobody can read them.
+    pub unreadable: u32,
 }
 
 /// The first and the last event there are.
@@ -129,9 +142,9 @@ impl Store {
         let upto = newest
             .min(after.saturating_add(PAGE_LOOKS_THROUGH))
             .max(after);
-        let (events, is_cut) = self.read_events(after, upto, filter, size).await?;
-        let last = events.last().map_or(upto, |last| last.seq);
-        let next = if is_cut { last } else { upto };
+        let read = self.read_events(after, upto, filter, size).await?;
+        let next = if read.is_cut { read.upto } else { upto };
+        let events = read.events;
         Ok(EventPage { events, next })
     }
 
@@ -170,42 +183,45 @@ impl Store {
                 page.next = page.events.last().map_or(after, |last| last.seq);
                 break;
             }
-            let (events, _) = self.read_events(seq - 1, seq, filter, one).await?;
-            bytes += events.iter().map(LoggedEvent::bytes).sum::<usize>();
-            page.events.extend(events);
+            let read = self.read_events(seq - 1, seq, filter, one).await?;
+            bytes += read.events.iter().map(LoggedEvent::bytes).sum::<usize>();
+            page.events.extend(read.events);
         }
         Ok(page)
     }
 
-    /// Events after number `after`, up to `upto`; whether there may be more of them.
+    /// Events after number `after`, up to `upto`.
     pub(super) async fn read_events(
         &self,
         after: i64,
         upto: i64,
         filter: &EventFilter,
         size: PageSize,
-    ) -> Result<(Vec<LoggedEvent>, bool), StoreError> {
-        let (mut events, mut bytes) = (Vec::<LoggedEvent>::new(), 0);
+    ) -> Result<EventsRead, StoreError> {
+        let mut read = EventsRead {
+            events: Vec::new(),
+            upto: after,
+            is_cut: true,
+            unreadable: 0,
+        };
+        let mut bytes = 0;
         let mut slice = size.events.min(FIRST_SLICE);
-        let wanted = size.events as usize;
-        while events.len() < wanted && bytes <= size.bytes {
-            let after = events.last().map_or(after, |last| last.seq);
-            let rows = self.read_slice(after, upto, filter, slice).await?;
-            let is_last = rows.len() < slice as usize;
+        while read.events.len() < size.events as usize && bytes <= size.bytes {
+            let rows = self.read_slice(read.upto, upto, filter, slice).await?;
+            read.is_cut = rows.len() == slice as usize;
             for row in rows {
-                let event = LoggedEvent::try_from(row)?;
-                bytes += event.bytes();
-                events.push(event);
+                bytes += read.add(row);
                 if bytes > size.bytes {
+                    read.is_cut = true;
                     break;
                 }
             }
-            if is_last && bytes <= size.bytes {
-                return Ok((events, false));
+            if !read.is_cut {
+                break;
             }
-            slice = next_slice(size, events.len(), bytes);
+            slice = next_slice(size, read.events.len(), bytes);
         }
-        Ok((events, true))
+        Ok(read)
     }
 
     async fn read_slice(
@@ -259,6 +275,26 @@ impl LoggedEvent {
     pub fn bytes(&self) -> usize {
         let length = |body: &Option<Bytes>| body.as_ref().map_or(0, Bytes::len);
         length(&self.body) + length(&self.view.body)
+    }
+}
+
+impl EventsRead {
+    /// The bytes of an event. One with an impossible value is left out, and missed by its number: whoever reads the log would
+    /// else stand before it for ever.
+    fn add(&mut self, row: EventRow) -> usize {
+        self.upto = row.event_seq;
+        match LoggedEvent::try_from(row) {
+            Ok(event) => {
+                let bytes = event.bytes();
+                self.events.push(event);
+                bytes
+            }
+            Err(error) => {
+                error!(event.seq = self.upto, error = %error, "event {} is told to nobody: {error}", self.upto);
+                self.unreadable += 1;
+                0
+            }
+        }
     }
 }
 

@@ -54,6 +54,12 @@ pub fn of_events<'a>(events: impl IntoIterator<Item = &'a LoggedEvent>) -> Frame
     }
 }
 
+/// A comment, which no reader takes for an event, and where the reader is: whoever breaks off here comes again from there, though
+/// it may not have had an event at all.
+pub fn of_place(comment: &str, seq: i64) -> Bytes {
+    format!(": {comment}\nid: {seq}\n\n").into()
+}
+
 fn write_frame(text: &mut Vec<u8>, event: &LoggedEvent) {
     let (seq, kind) = (event.seq, event.event_type.as_str());
     write!(text, "id: {seq}\nevent: {kind}\ndata: ").expect("a Vec takes any bytes");

@@ -82,7 +82,11 @@ fn within(place: Option<Place>, bounds: &LogBounds) -> Result<Option<i64>, ApiEr
         return Ok(None);
     };
     if after > bounds.newest {
-        let message = format!("`{param}` is beyond the newest event, {}", bounds.newest);
+        let newest = bounds.newest;
+        let message = format!(
+            "`{param}` is beyond the newest event, {newest}: it is of another log, or this one was restored from a backup; \
+             go on from a place that is in it"
+        );
         return Err(ApiError::invalid(param, message));
     }
     match bounds.oldest {

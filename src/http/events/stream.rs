@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use tokio::sync::Semaphore;
-use tokio::time::sleep;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -24,10 +24,6 @@ use crate::store::{Store, StoreError};
 /// A reader that hears nothing for so long is told that there is nothing: it, and whatever is in between, knows then that
 /// the stream goes on.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-
-/// Comments, which no reader takes for an event.
-const GREETING: Bytes = Bytes::from_static(b": events follow\n\n");
-const BEAT: Bytes = Bytes::from_static(b":\n\n");
 
 /// Proxies that gather an answer before they pass it on are asked not to.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -88,32 +84,37 @@ impl Reader {
     /// What is to be sent next; `None` at the end. A reader whose store fails is cut off: it comes again, from its place.
     async fn next(&mut self) -> Option<Result<Bytes, StoreError>> {
         if !std::mem::replace(&mut self.is_greeted, true) {
-            return Some(Ok(GREETING));
+            return Some(Ok(frames::of_place("events follow", self.place)));
         }
+        // However much there is that is not for this reader, or in the way of its page.
+        let chunk = timeout(HEARTBEAT, self.next_chunk()).await;
+        chunk.unwrap_or_else(|_| Some(Ok(frames::of_place("", self.place))))
+    }
+
+    async fn next_chunk(&mut self) -> Option<Result<Bytes, StoreError>> {
         loop {
             if self.stopping.is_cancelled() {
                 return None;
             }
             let chunk = match self.follower.next_after(self.place) {
-                Next::Batch(batch) => self.of_batch(&batch),
-                Next::InLog => match self.of_page().await {
-                    Ok(chunk) => chunk,
-                    Err(error) => {
-                        debug!(error = %error, "a stream of events ends early: {error}");
-                        return Some(Err(error));
-                    }
-                },
+                Next::Batch(batch) => Ok(self.of_batch(&batch)),
+                Next::InLog => self.of_page().await,
+                Next::Broken => Err(StoreError::Unreachable("its end is not known".to_owned())),
                 Next::Nothing => {
                     tokio::select! {
                         () = self.follower.news() => {}
                         () = self.stopping.cancelled() => {}
-                        () = sleep(HEARTBEAT) => return Some(Ok(BEAT)),
                     }
                     continue;
                 }
             };
-            if !chunk.is_empty() {
-                return Some(Ok(chunk));
+            match chunk {
+                Ok(chunk) if chunk.is_empty() => {}
+                Ok(chunk) => return Some(Ok(chunk)),
+                Err(error) => {
+                    debug!(error = %error, "a stream of events ends early: {error}");
+                    return Some(Err(error));
+                }
             }
         }
     }

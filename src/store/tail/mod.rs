@@ -4,6 +4,7 @@
 //! nor a wake-up for each commit.
 
 mod news;
+mod reading;
 mod ring;
 mod watches;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use ring::Ring;
 pub use ring::{Batch, Follower, Frames, Next};
 use tokio::time::Instant;
+use tracing::warn;
 pub use watches::TaskWatch;
 use watches::Watches;
 
@@ -71,6 +73,20 @@ impl Store {
         let newest: Option<i64> =
             on_pool!(self, pool => sqlx::query_scalar(NEWEST).fetch_one(pool))?;
         Ok(newest.unwrap_or(0))
+    }
+
+    /// Whether events that were read are gone: the database was restored, or another took over that did not have them. Their
+    /// numbers are given again, to other events.
+    async fn went_back_behind(&self, seq: i64) -> Result<bool, StoreError> {
+        let newest = self.newest_event().await?;
+        if newest < seq {
+            warn!(
+                newest,
+                seq,
+                "the log of events ends before event {seq}, which was read: who follows it begins anew"
+            );
+        }
+        Ok(newest < seq)
     }
 }
 

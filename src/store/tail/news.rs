@@ -3,10 +3,11 @@
 use sqlx::FromRow;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
+use super::reading::Reading;
 use super::{READ_AGAIN, pause_after};
 use crate::domain::ids::SubmissionId;
+use crate::metrics::{Metrics, TailReader};
 use crate::store::{Store, StoreError, on_pool};
 
 /// Events that are read at once.
@@ -24,25 +25,26 @@ struct NewsRow {
 
 impl Store {
     /// Wakes those who wait for news of a task, until `stop`. While nobody does, nothing is read.
-    pub async fn tell_news(&self, stop: CancellationToken) {
+    pub async fn tell_news(&self, metrics: Metrics, stop: CancellationToken) {
         if !self.is_shared() {
             // The one recorder that there is tells of its own batches.
             return stop.cancelled().await;
         }
         let watches = &self.tail.watches;
+        let mut reading = Reading::new(TailReader::Waits, metrics);
         // Up to which the log was read; `None` while nobody waits.
         let mut cursor = None;
         let mut wake = self.wake.waiter();
-        let mut is_failing = false;
         while !stop.is_cancelled() {
             if watches.is_empty() {
                 cursor = None;
+                reading.rests();
                 stop.run_until_cancelled(watches.wanted()).await;
                 continue;
             }
             let began = Instant::now();
             let read = self.read_news(&mut cursor).await;
-            let has_failed = read.is_err();
+            reading.ended(read.as_ref().copied());
             let pausing = async {
                 match read {
                     Ok(is_all) => {
@@ -51,20 +53,14 @@ impl Store {
                             wake.wait().await;
                         }
                     }
-                    Err(error) => {
-                        if !is_failing {
-                            warn!(error = %error, "the log cannot be read: who waits for a task looks each second");
-                        }
+                    Err(_) => {
+                        // They look by themselves, and find the same.
                         watches.tell_all();
                         sleep(READ_AGAIN).await;
                     }
                 }
             };
             stop.run_until_cancelled(pausing).await;
-            if is_failing && !has_failed {
-                info!("the log can be read again");
-            }
-            is_failing = has_failed;
         }
     }
 
@@ -81,9 +77,15 @@ impl Store {
             .bind(after)
             .bind(EVENTS_MAX)
             .fetch_all(pool))?;
+        let Some(last) = rows.last() else {
+            if self.went_back_behind(after).await? {
+                *cursor = None;
+            }
+            return Ok(cursor.is_some());
+        };
+        *cursor = Some(last.seq);
         let ids = rows.iter().filter_map(|row| row.submission_id.as_deref());
         watches.tell(ids.filter_map(|id| id.parse::<SubmissionId>().ok()));
-        *cursor = Some(rows.last().map_or(after, |row| row.seq));
         Ok(rows.len() < usize::try_from(EVENTS_MAX).unwrap_or(usize::MAX))
     }
 }

@@ -142,7 +142,12 @@ impl Reader {
         {
             match came {
                 Came::Event(event) => self.take(&event),
-                Came::Comment => {}
+                // It would come again from there.
+                Came::Comment(place) => {
+                    assert!(place >= self.last, "back from {} to {place}", self.last);
+                    assert!(place == self.last || self.is_filtered);
+                    self.last = place;
+                }
                 Came::End { is_whole } => {
                     self.counts
                         .broken

@@ -1,6 +1,8 @@
 //! The log as it grows, for those who wait for news of it, read it page by page, or follow it as a stream.
 
+mod broken;
 pub mod campaign;
+mod crowd;
 mod feed;
 pub mod news;
 mod reader;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use evolink_receiver::domain::callback_token::Subject;
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::timestamp::Timestamp;
+use evolink_receiver::metrics::Metrics;
 use evolink_receiver::store::entry::Entry;
 use evolink_receiver::store::reads::TaskName;
 use evolink_receiver::store::tail::TaskWatch;
@@ -41,7 +42,7 @@ impl Bench {
         let stopping = stop.clone();
         Self {
             recording,
-            teller: tokio::spawn(async move { store.tell_news(stopping).await }),
+            teller: tokio::spawn(async move { store.tell_news(Metrics::new(), stopping).await }),
             stop,
         }
     }

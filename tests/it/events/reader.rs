@@ -12,7 +12,6 @@ use crate::durability::receiver::PATIENCE;
 pub struct SseReader {
     answer: reqwest::Response,
     buffer: BytesMut,
-    comments: usize,
     pub last_data: Option<String>,
 }
 
@@ -20,7 +19,8 @@ pub struct SseReader {
 #[derive(Debug)]
 pub enum Came {
     Event(Seen),
-    Comment,
+    /// With the place that it names.
+    Comment(i64),
     /// Its end, or that it broke off.
     End {
         is_whole: bool,
@@ -55,7 +55,6 @@ impl SseReader {
         Ok(Self {
             answer,
             buffer: BytesMut::new(),
-            comments: 0,
             last_data: None,
         })
     }
@@ -82,12 +81,12 @@ impl SseReader {
     }
 
     fn read(&mut self, block: &str) -> Came {
-        if block.starts_with(':') {
-            assert!(!block.contains('\n'), "{block:?}");
-            self.comments += 1;
-            return Came::Comment;
-        }
         let lines: Vec<&str> = block.split('\n').collect();
+        if block.starts_with(':') {
+            let place = lines[1].strip_prefix("id: ").expect("an id");
+            assert_eq!(lines.len(), 2, "{block:?}");
+            return Came::Comment(place.parse().unwrap());
+        }
         let [id, kind, data] = lines[..] else {
             panic!("not three lines: {block:?}");
         };
@@ -107,24 +106,31 @@ impl SseReader {
         while seen.len() < count {
             match self.next().await {
                 Came::Event(event) => seen.push(event),
-                Came::Comment => {}
+                Came::Comment(_) => {}
                 Came::End { .. } => panic!("it ended after {seen:?}"),
             }
         }
         seen
     }
 
-    pub async fn comment(&mut self) {
+    /// The place that a comment names.
+    pub async fn comment(&mut self) -> i64 {
         let came = self.next().await;
-        assert!(matches!(came, Came::Comment), "{came:?}");
+        let Came::Comment(place) = came else {
+            panic!("no comment: {came:?}");
+        };
+        place
     }
 
     /// Whether it ends, and not in the middle of an event.
     pub async fn ended(&mut self) -> bool {
-        loop {
-            if let Came::End { is_whole } = self.next().await {
-                return is_whole;
+        let ending = async {
+            loop {
+                if let Came::End { is_whole } = self.next().await {
+                    return is_whole;
+                }
             }
-        }
+        };
+        timeout(PATIENCE, ending).await.expect("it ends")
     }
 }

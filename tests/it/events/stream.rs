@@ -1,5 +1,10 @@
 //! The log as a stream: what is sent, where it begins, and that it goes on until one side ends it.
 
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
 use super::reader::SseReader;
 use super::{Seen, log, post};
 use crate::support::app::TestApp;
@@ -51,12 +56,53 @@ async fn a_message_is_one_line_of_data_however_the_body_was_written() {
     app.stop().await.0.unwrap();
 }
 
+/// Whoever is cut off before the first event has come knows all the same where it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_says_at_once_where_it_begins() {
+    let app = TestApp::start().await;
+    let mut empty = SseReader::open(app.internal, "", None).await;
+    assert_eq!(empty.comment().await, 0);
+    post(&app, 0..5, "processing").await;
+    let mut reader = SseReader::open(app.internal, "", None).await;
+    let place = reader.comment().await;
+    assert_eq!(place, 5);
+    drop(reader);
+    post(&app, 5..7, "processing").await;
+    let mut resumed = SseReader::open(app.internal, "", Some(place)).await;
+    assert_eq!(resumed.comment().await, 5);
+    assert_eq!(resumed.take(2).await, log(&app).await[5..]);
+    drop((empty, resumed));
+    app.stop().await.0.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_without_events_is_heard_of_all_the_same() {
     let app = TestApp::start().await;
     let mut reader = SseReader::open(app.internal, "", None).await;
-    reader.comment().await;
-    reader.comment().await;
+    assert_eq!([reader.comment().await, reader.comment().await], [0, 0]);
+    drop(reader);
+    app.stop().await.0.unwrap();
+}
+
+/// Nor is one silent to which nothing belongs of all that happens, and it comes again near the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_what_is_rare_is_heard_of_while_there_is_much_else() {
+    let app = TestApp::start().await;
+    let mut reader = SseReader::open(app.internal, "types=task.failed", None).await;
+    assert_eq!(reader.comment().await, 0);
+    let mut busy = 0..1000;
+    let place = {
+        let mut beat = pin!(reader.comment());
+        loop {
+            tokio::select! {
+                place = &mut beat => break place,
+                () = sleep(Duration::from_millis(300)) => {}
+            }
+            let number = busy.next().expect("it is heard of in time");
+            post(&app, number..number + 1, "processing").await;
+        }
+    };
+    assert!(place > 3, "it is at {place} of {busy:?}");
     drop(reader);
     app.stop().await.0.unwrap();
 }

@@ -60,6 +60,25 @@ async fn the_task_is_answered_as_it_is_when_the_time_is_over() {
     app.stop().await.0.unwrap();
 }
 
+/// Another replica was told no, and no event says so.
+#[tokio::test]
+async fn a_submit_that_is_refused_elsewhere_is_told_though_it_was_given_up() {
+    let app = started().await;
+    let database = app.database().await;
+    let becomes = async |state: &str| {
+        let sql = format!("UPDATE task SET state = '{state}' WHERE task_id = '{ID}'");
+        database.execute(&sql).await;
+    };
+    for state in ["submitting", "submit_unknown"] {
+        becomes(state).await;
+        let waiting = waiting_for(&app, ID).await;
+        becomes("rejected").await;
+        waiting.await.unwrap().assert_told("rejected");
+    }
+    database.close().await;
+    app.stop().await.0.unwrap();
+}
+
 #[tokio::test]
 async fn every_outcome_is_told_by_either_name_and_progress_is_not() {
     let app = started().await;

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
+use super::reading::Reading;
 use super::{READ_AGAIN, pause_after};
+use crate::metrics::{Metrics, TailReader};
 use crate::store::events::{EventFilter, LoggedEvent, PageSize};
 use crate::store::{Store, StoreError};
 
@@ -33,6 +34,9 @@ const EVENT_BYTES: usize = 2048;
 const HANDING_MICROS: u64 = 60;
 const HANDING_NANOS_PER_BYTE: u64 = 1;
 const HANDING_PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// Reads that fail one after the other until those who follow are cut off: elsewhere the log may be read.
+const FAILURES_MAX: u32 = 3;
 
 /// Events that follow each other, and how they are told to all who follow.
 #[derive(Debug)]
@@ -56,6 +60,7 @@ pub struct Frames {
 #[derive(Debug)]
 pub struct Follower {
     ring: Ring,
+    life: u64,
     news: watch::Receiver<()>,
 }
 
@@ -68,6 +73,8 @@ pub enum Next {
     InLog,
     /// Nothing yet.
     Nothing,
+    /// It cannot be known, for the log cannot be read, or does not hold any more what it held. Who follows is to come again.
+    Broken,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -88,6 +95,8 @@ struct Held {
     cost: usize,
     /// Up to which the log was read; `None` while nobody follows.
     newest: Option<i64>,
+    /// How often those who followed were cut off.
+    life: u64,
 }
 
 impl Batch {
@@ -106,6 +115,9 @@ impl Batch {
 impl Follower {
     pub fn next_after(&self, seq: i64) -> Next {
         let held = self.ring.lock();
+        if held.life != self.life {
+            return Next::Broken;
+        }
         let Some(newest) = held.newest else {
             return Next::Nothing;
         };
@@ -136,13 +148,14 @@ impl Ring {
     pub(super) fn follow(&self) -> Follower {
         let mut held = self.lock();
         held.followers += 1;
-        let is_first = held.followers == 1;
+        let (is_first, life) = (held.followers == 1, held.life);
         drop(held);
         if is_first {
             self.0.wanted.notify_one();
         }
         Follower {
             ring: self.clone(),
+            life,
             news: self.0.news.subscribe(),
         }
     }
@@ -163,6 +176,18 @@ impl Ring {
 
     fn begin_at(&self, newest: i64) {
         self.lock().newest = Some(newest);
+        self.0.news.send_replace(());
+    }
+
+    /// Whoever follows is to come again, and nothing is held until then.
+    fn cut(&self) {
+        let mut held = self.lock();
+        *held = Held {
+            followers: held.followers,
+            life: held.life + 1,
+            ..Held::default()
+        };
+        drop(held);
         self.0.news.send_replace(());
     }
 
@@ -187,18 +212,22 @@ impl Ring {
 
 impl Store {
     /// Reads the log for those who follow it, until `stop`. While nobody does, nothing is read.
-    pub async fn fill_ring(&self, stop: CancellationToken) {
+    pub async fn fill_ring(&self, metrics: Metrics, stop: CancellationToken) {
         let ring = &self.tail.ring;
+        let mut reading = Reading::new(TailReader::Streams, metrics.clone());
         let mut wake = self.wake.waiter();
-        let mut is_failing = false;
         while !stop.is_cancelled() {
             let Some((newest, followers)) = ring.position() else {
+                reading.rests();
                 stop.run_until_cancelled(ring.0.wanted.notified()).await;
                 continue;
             };
             let began = Instant::now();
-            let read = self.read_batch(newest).await;
-            let has_failed = read.is_err();
+            let read = self.read_batch(newest, &metrics).await;
+            let failures = reading.ended(read.as_ref().map(|(_, is_all)| *is_all));
+            if failures == FAILURES_MAX {
+                ring.cut();
+            }
             let pausing = async {
                 match read {
                     Ok((bytes, is_all)) => {
@@ -207,42 +236,43 @@ impl Store {
                             wake.wait().await;
                         }
                     }
-                    Err(error) => {
-                        if !is_failing {
-                            warn!(error = %error, "the log cannot be read: who follows it hears nothing until it can");
-                        }
-                        sleep(READ_AGAIN).await;
-                    }
+                    Err(_) => sleep(READ_AGAIN).await,
                 }
             };
             stop.run_until_cancelled(pausing).await;
-            if is_failing && !has_failed {
-                info!("the log can be read again");
-            }
-            is_failing = has_failed;
         }
     }
 
     /// Reads on; the bytes that each follower is handed, and whether that was all there is.
-    async fn read_batch(&self, newest: Option<i64>) -> Result<(usize, bool), StoreError> {
+    async fn read_batch(
+        &self,
+        newest: Option<i64>,
+        metrics: &Metrics,
+    ) -> Result<(usize, bool), StoreError> {
+        let ring = &self.tail.ring;
         let Some(after) = newest else {
-            self.tail.ring.begin_at(self.newest_event().await?);
+            ring.begin_at(self.newest_event().await?);
             return Ok((0, false));
         };
         let all = EventFilter::default();
-        let (events, is_cut) = self.read_events(after, i64::MAX, &all, BATCH).await?;
-        let Some(last) = events.last() else {
-            return Ok((0, true));
-        };
+        let read = self.read_events(after, i64::MAX, &all, BATCH).await?;
+        if read.upto == after {
+            let went_back = self.went_back_behind(after).await?;
+            if went_back {
+                ring.cut();
+            }
+            return Ok((0, !went_back));
+        }
+        metrics.events_unreadable(read.unreadable);
         let batch = Batch {
             after,
-            upto: last.seq,
-            events,
+            upto: read.upto,
+            events: read.events,
             frames: OnceLock::new(),
         };
         let bytes = batch.cost() / 2;
-        self.tail.ring.add(batch);
-        Ok((bytes, !is_cut))
+        ring.add(batch);
+        Ok((bytes, !read.is_cut))
     }
 }
 

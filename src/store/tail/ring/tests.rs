@@ -35,12 +35,13 @@ fn batch(after: i64, upto: i64, bytes: usize) -> Batch {
     }
 }
 
-/// Where the batch begins that is next; -1 if the log is to be read.
+/// Where the batch begins that is next; -1 if the log is to be read, -2 if it cannot be.
 fn next(follower: &Follower, seq: i64) -> Option<i64> {
     match follower.next_after(seq) {
         Next::Batch(batch) => Some(batch.after),
         Next::InLog => Some(-1),
         Next::Nothing => None,
+        Next::Broken => Some(-2),
     }
 }
 
@@ -79,6 +80,25 @@ fn what_is_held_is_bounded_and_goes_with_the_last_who_follows() {
     assert_eq!(ring.position(), None);
     let held = ring.lock();
     assert_eq!((held.cost, held.batches.len()), (0, 0));
+}
+
+#[test]
+fn who_is_cut_off_comes_again_and_others_follow_anew() {
+    let ring = Ring::default();
+    let mut before = ring.follow();
+    ring.begin_at(10);
+    ring.add(batch(10, 13, 1));
+    assert!(before.news().now_or_never().is_some());
+    ring.cut();
+    assert!(before.news().now_or_never().is_some(), "it is told");
+    let after = ring.follow();
+    let places = [next(&before, 10), next(&after, 10)];
+    assert_eq!(places, [Some(-2), None]);
+    ring.begin_at(11);
+    let places = [next(&before, 10), next(&after, 10)];
+    assert_eq!(places, [Some(-2), Some(-1)]);
+    drop(before);
+    assert_eq!(ring.position(), Some((Some(11), 1)));
 }
 
 #[test]

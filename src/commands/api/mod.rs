@@ -1,29 +1,23 @@
-//! The internal API as a client of it sees it. `submit`, `tasks`, `quarantine` and `demo` use it; an answer stays JSON, because most of it
-//! is EvoLink's, and may be anything.
-//!
-//! What an answer other than 2xx makes of the exit code: 64 if what was asked for is wrong (400, 404, 410, 413, 415, 422),
-//! 78 if the API key is (401, 403), 75 if it may work later (409, 429, 503), else 69, as when nobody answers at all.
+//! The internal API as a client of it sees it, for the commands that ask a running service. `wire` says which exit code an error
+//! has, and `answer` reads what they show.
+
+mod answer;
+mod wire;
 
 use std::time::Duration;
 
-use http::{HeaderName, StatusCode};
-use reqwest::{Client, RequestBuilder, Response};
-use secrecy::{ExposeSecret, SecretString};
+pub use answer::{is_terminal, outcome_after_ms, seconds, state, take_data, text, time_ms};
+use http::HeaderName;
+use reqwest::{Client, RequestBuilder};
+use secrecy::SecretString;
 use serde_json::Value;
 use url::Url;
 
 use crate::exit::{CommandError, Exit};
-use crate::untrusted::Untrusted;
 
 /// Beyond the 30 s that a submit is given for EvoLink, and the 60 s that a question may wait.
 const TIMEOUT: Duration = Duration::from_secs(75);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A page of 200 tasks with the largest bodies that are taken in is far below; what is above is not our service.
-const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// An error's message may be a whole paragraph of EvoLink's.
-const MESSAGE_CHARS_MAX: usize = 4096;
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -184,87 +178,6 @@ impl Api {
         }
         Ok(self.http.get(url))
     }
-
-    /// An answer whose body is yet to come.
-    pub(super) async fn open(&self, request: RequestBuilder) -> Result<Response, CommandError> {
-        let answer = self.begin(request).await?;
-        let status = answer.status();
-        if status.is_success() {
-            return Ok(answer);
-        }
-        let body = self.read(answer).await?;
-        Err(refused(status, &body).unwrap_or_else(|| self.not_ours(status)))
-    }
-
-    /// Segment by segment, so that an id with a slash or a question mark in it asks for nothing else.
-    fn url(&self, segments: &[&str]) -> Result<Url, CommandError> {
-        let mut url = self.base.clone();
-        url.path_segments_mut()
-            .map_err(|()| CommandError::new(Exit::Usage, "--url cannot be a base"))?
-            .pop_if_empty()
-            .extend(segments);
-        Ok(url)
-    }
-
-    async fn send(&self, request: RequestBuilder) -> Result<Value, CommandError> {
-        let (status, body) = self.ask(request).await?;
-        self.judge(status, body)
-    }
-
-    fn judge(&self, status: StatusCode, body: Value) -> Result<Value, CommandError> {
-        if status.is_success() {
-            Ok(body)
-        } else {
-            Err(refused(status, &body).unwrap_or_else(|| self.not_ours(status)))
-        }
-    }
-
-    /// Whatever the service answers, if it is JSON.
-    async fn ask(&self, request: RequestBuilder) -> Result<(StatusCode, Value), CommandError> {
-        let answer = self.begin(request).await?;
-        Ok((answer.status(), self.read(answer).await?))
-    }
-
-    async fn begin(&self, mut request: RequestBuilder) -> Result<Response, CommandError> {
-        if let Some(key) = &self.key {
-            request = request.bearer_auth(key.expose_secret());
-        }
-        let answer = request.send().await;
-        answer.map_err(|error| self.not_reached(error))
-    }
-
-    async fn read(&self, mut answer: Response) -> Result<Value, CommandError> {
-        let status = answer.status();
-        let mut body = Vec::new();
-        while let Some(chunk) = answer
-            .chunk()
-            .await
-            .map_err(|error| self.not_reached(error))?
-        {
-            if body.len() + chunk.len() > BODY_BYTES_MAX {
-                return Err(self.not_ours(status));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        serde_json::from_slice(&body).map_err(|_| self.not_ours(status))
-    }
-
-    fn not_reached(&self, error: reqwest::Error) -> CommandError {
-        let error = anyhow::Error::new(error.without_url());
-        let base = self.base_url();
-        CommandError::new(
-            Exit::Unavailable,
-            format!("could not reach {base}: {error:#}"),
-        )
-    }
-
-    fn not_ours(&self, status: StatusCode) -> CommandError {
-        let base = self.base_url();
-        CommandError::new(
-            Exit::Unavailable,
-            format!("{base} answered {status}, and not as an evolink-receiver does"),
-        )
-    }
 }
 
 fn waiting(mut url: Url, seconds: u64) -> Url {
@@ -273,78 +186,4 @@ fn waiting(mut url: Url, seconds: u64) -> Url {
         url.query_pairs_mut().append_pair("wait", &seconds);
     }
     url
-}
-
-/// The `data` of a page.
-pub fn take_data(mut page: Value) -> Vec<Value> {
-    match page.get_mut("data").map(Value::take) {
-        Some(Value::Array(data)) => data,
-        _ => Vec::new(),
-    }
-}
-
-/// The text at a JSON pointer.
-pub fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
-    value.pointer(pointer)?.as_str()
-}
-
-/// What our service says of a task's state; empty if it is none of our tasks.
-pub fn state(task: &Value) -> &str {
-    text(task, "/receiver/state").unwrap_or_default()
-}
-
-/// From a task's submit to its outcome.
-pub fn outcome_after_ms(task: &Value) -> Option<i64> {
-    let outcome = time_ms(task, "/receiver/outcome_at")?;
-    Some(outcome - time_ms(task, "/receiver/submitted_at")?)
-}
-
-/// A time of ours, in milliseconds since the Unix epoch.
-pub fn time_ms(value: &Value, pointer: &str) -> Option<i64> {
-    let time: jiff::Timestamp = text(value, pointer)?.parse().ok()?;
-    Some(time.as_millisecond())
-}
-
-/// Milliseconds as seconds, for people.
-pub fn seconds(ms: i64) -> String {
-    let sign = if ms < 0 { "-" } else { "" };
-    let ms = ms.unsigned_abs();
-    format!("{sign}{}.{:03} s", ms / 1000, ms % 1000)
-}
-
-/// Whether nothing more is going to happen to a task by itself.
-pub fn is_terminal(state: &str) -> bool {
-    matches!(
-        state,
-        "completed" | "failed" | "cancelled" | "rejected" | "unresolved"
-    )
-}
-
-/// The one line of an error envelope; `None` if it is none.
-fn refused(status: StatusCode, body: &Value) -> Option<CommandError> {
-    let error = body.get("error")?;
-    let message = error.get("message")?.as_str()?;
-    let message = Untrusted::up_to(message, MESSAGE_CHARS_MAX);
-    let code = match error.get("code") {
-        Some(Value::String(code)) => code.clone(),
-        Some(Value::Number(code)) => code.to_string(),
-        _ => String::new(),
-    };
-    let mut line = format!("{} {}: {message}", status.as_u16(), Untrusted(&code));
-    if let Some(param) = error.get("param").and_then(Value::as_str) {
-        line = format!("{line} (param: {})", Untrusted(param));
-    }
-    if let Some(id) = error.get("submission_id").and_then(Value::as_str) {
-        line = format!("{line} (submission_id: {})", Untrusted(id));
-    }
-    Some(CommandError::new(exit_for(status), line))
-}
-
-fn exit_for(status: StatusCode) -> Exit {
-    match status.as_u16() {
-        400 | 404 | 410 | 413 | 415 | 422 => Exit::Usage,
-        401 | 403 => Exit::Config,
-        409 | 429 | 503 => Exit::TempFail,
-        _ => Exit::Unavailable,
-    }
 }

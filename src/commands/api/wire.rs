@@ -1,0 +1,138 @@
+//! How a request goes out, and what an answer other than 2xx is to a command.
+//!
+//! The exit code is 64 if what was asked for is wrong (400, 404, 410, 413, 415, 422),
+//! 78 if the API key is (401, 403), 75 if it may work later (409, 429, 503), else 69, as when nobody answers at all.
+
+use http::StatusCode;
+use reqwest::{RequestBuilder, Response};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use url::Url;
+
+use super::Api;
+use crate::exit::{CommandError, Exit};
+use crate::untrusted::Untrusted;
+
+/// A page of 200 tasks with the largest bodies that are taken in is far below; what is above is not our service.
+const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// An error's message may be a whole paragraph of EvoLink's.
+const MESSAGE_CHARS_MAX: usize = 4096;
+
+impl Api {
+    /// An answer whose body is yet to come.
+    pub(in crate::commands) async fn open(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<Response, CommandError> {
+        let answer = self.begin(request).await?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let body = self.read(answer).await?;
+        Err(refused(status, &body).unwrap_or_else(|| self.not_ours(status)))
+    }
+
+    /// Segment by segment, so that an id with a slash or a question mark in it asks for nothing else.
+    pub(super) fn url(&self, segments: &[&str]) -> Result<Url, CommandError> {
+        let mut url = self.base.clone();
+        url.path_segments_mut()
+            .map_err(|()| CommandError::new(Exit::Usage, "--url cannot be a base"))?
+            .pop_if_empty()
+            .extend(segments);
+        Ok(url)
+    }
+
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Value, CommandError> {
+        let (status, body) = self.ask(request).await?;
+        self.judge(status, body)
+    }
+
+    pub(super) fn judge(&self, status: StatusCode, body: Value) -> Result<Value, CommandError> {
+        if status.is_success() {
+            Ok(body)
+        } else {
+            Err(refused(status, &body).unwrap_or_else(|| self.not_ours(status)))
+        }
+    }
+
+    /// Whatever the service answers, if it is JSON.
+    pub(super) async fn ask(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<(StatusCode, Value), CommandError> {
+        let answer = self.begin(request).await?;
+        Ok((answer.status(), self.read(answer).await?))
+    }
+
+    async fn begin(&self, mut request: RequestBuilder) -> Result<Response, CommandError> {
+        if let Some(key) = &self.key {
+            request = request.bearer_auth(key.expose_secret());
+        }
+        let answer = request.send().await;
+        answer.map_err(|error| self.not_reached(error))
+    }
+
+    async fn read(&self, mut answer: Response) -> Result<Value, CommandError> {
+        let status = answer.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = answer
+            .chunk()
+            .await
+            .map_err(|error| self.not_reached(error))?
+        {
+            if body.len() + chunk.len() > BODY_BYTES_MAX {
+                return Err(self.not_ours(status));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        serde_json::from_slice(&body).map_err(|_| self.not_ours(status))
+    }
+
+    fn not_reached(&self, error: reqwest::Error) -> CommandError {
+        let error = anyhow::Error::new(error.without_url());
+        let base = self.base_url();
+        CommandError::new(
+            Exit::Unavailable,
+            format!("could not reach {base}: {error:#}"),
+        )
+    }
+
+    fn not_ours(&self, status: StatusCode) -> CommandError {
+        let base = self.base_url();
+        CommandError::new(
+            Exit::Unavailable,
+            format!("{base} answered {status}, and not as an evolink-receiver does"),
+        )
+    }
+}
+
+/// The one line of an error envelope; `None` if it is none.
+fn refused(status: StatusCode, body: &Value) -> Option<CommandError> {
+    let error = body.get("error")?;
+    let message = error.get("message")?.as_str()?;
+    let message = Untrusted::up_to(message, MESSAGE_CHARS_MAX);
+    let code = match error.get("code") {
+        Some(Value::String(code)) => code.clone(),
+        Some(Value::Number(code)) => code.to_string(),
+        _ => String::new(),
+    };
+    let mut line = format!("{} {}: {message}", status.as_u16(), Untrusted(&code));
+    if let Some(param) = error.get("param").and_then(Value::as_str) {
+        line = format!("{line} (param: {})", Untrusted(param));
+    }
+    if let Some(id) = error.get("submission_id").and_then(Value::as_str) {
+        line = format!("{line} (submission_id: {})", Untrusted(id));
+    }
+    Some(CommandError::new(exit_for(status), line))
+}
+
+fn exit_for(status: StatusCode) -> Exit {
+    match status.as_u16() {
+        400 | 404 | 410 | 413 | 415 | 422 => Exit::Usage,
+        401 | 403 => Exit::Config,
+        409 | 429 | 503 => Exit::TempFail,
+        _ => Exit::Unavailable,
+    }
+}
