@@ -45,7 +45,7 @@ pub enum News {
 struct Following {
     api: Api,
     query: Vec<(&'static str, String)>,
-    /// Of the last event that came.
+    /// Of the last event that came; before the first, where the stream began.
     last_id: Option<String>,
     open: Option<Open>,
     pauses: ExponentialBackoff,
@@ -83,8 +83,9 @@ impl Following {
     async fn next(&mut self) -> Result<News, CommandError> {
         loop {
             let Some(open) = &mut self.open else {
+                let takes_up = self.last_id.is_some();
                 self.connect().await?;
-                if self.last_id.is_none() {
+                if !takes_up {
                     return Ok(News::Opened);
                 }
                 continue;
@@ -137,7 +138,7 @@ impl Following {
         }
     }
 
-    async fn try_connect(&self) -> Result<Open, CommandError> {
+    async fn try_connect(&mut self) -> Result<Open, CommandError> {
         let mut request = self
             .api
             .get_events(&self.query)?
@@ -151,6 +152,9 @@ impl Following {
             let message = format!("{} does not answer", self.api.base_url());
             Err(CommandError::new(Exit::Unavailable, message))
         })?;
+        let begins = response.headers().get(&LAST_EVENT_ID);
+        let begins = begins.and_then(|begins| begins.to_str().ok());
+        self.last_id = self.last_id.take().or(begins.map(str::to_owned));
         let unread = Arc::new(AtomicUsize::new(0));
         let blocks = SseByteStream::new(Box::pin(chunks(response, Arc::clone(&unread))));
         Ok(Open {

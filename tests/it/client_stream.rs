@@ -59,6 +59,23 @@ fn expired() -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn a_stream_that_breaks_off_before_its_first_event_is_taken_up_where_it_began() {
+    let begins = "text/event-stream\r\nlast-event-id: 41";
+    let first = String::from_utf8(streamed(": at 41\n\n")).unwrap();
+    let first = first.replace("text/event-stream", begins).into_bytes();
+    let server = scripted(vec![
+        first,
+        streamed(&event(42, "completed", 100)),
+        expired(),
+    ])
+    .await;
+    let ended = run_at(&server.url, &["events", "tail"], &[]).await;
+    assert!(ended.stdout.starts_with("42  "), "{}", ended.stdout);
+    let ids: Vec<_> = asked(&server).into_iter().map(|(_, id)| id).collect();
+    assert_eq!(ids, [None, Some("41".to_owned()), Some("42".to_owned())]);
+}
+
+#[tokio::test]
 async fn a_stream_that_breaks_off_is_taken_up_after_the_last_whole_event() {
     let half = event(3, "completed", 100);
     let first = format!(

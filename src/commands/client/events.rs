@@ -6,7 +6,7 @@ use std::pin::pin;
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use serde_json::Value;
-use tokio::signal::ctrl_c;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::EventsTailArgs;
 use crate::commands::api::text;
@@ -21,10 +21,12 @@ use crate::untrusted::Untrusted;
 pub async fn tail(args: &EventsTailArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let api = super::api(&args.client)?;
     let mut news = pin!(follow(api, query(args)));
+    // One for all the time: what comes between two looks at it is not lost.
+    let mut interrupts = signal(SignalKind::interrupt()).context("could not listen for Ctrl-C")?;
     loop {
         let news = tokio::select! {
             news = news.next() => news.context("a stream has no end")??,
-            stopped = ctrl_c() => return Ok(stopped.context("could not listen for Ctrl-C")?),
+            _ = interrupts.recv() => return Ok(()),
         };
         let News::Event(event) = news else { continue };
         match write_event(&event, args.json, out) {

@@ -54,10 +54,10 @@ pub fn of_events<'a>(events: impl IntoIterator<Item = &'a LoggedEvent>) -> Frame
     }
 }
 
-/// A comment, which no reader takes for an event, and where the reader is: whoever breaks off here comes again from there, though
-/// it may not have had an event at all.
-pub fn of_place(comment: &str, seq: i64) -> Bytes {
-    format!(": {comment}\nid: {seq}\n\n").into()
+/// A comment, which no reader takes for an event, with where the reader is. Not as an `id` of its own: programs that look at
+/// lines more than at messages would take it for an event that comes again.
+pub fn of_place(seq: i64) -> Bytes {
+    format!(": at {seq}\n\n").into()
 }
 
 fn write_frame(text: &mut Vec<u8>, event: &LoggedEvent) {

@@ -28,6 +28,9 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Proxies that gather an answer before they pass it on are asked not to.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
+/// Where the stream begins. Whoever is cut off before the first event comes again from there, and misses none.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
 /// A page that a reader catches up by: one that ceases to read holds it until it is cut off.
 const PAGE: PageSize = PageSize {
     events: 100,
@@ -73,9 +76,10 @@ pub fn open(state: &InternalState, seat: Seat, filter: EventFilter, after: i64) 
         Some((chunk, reader))
     });
     let headers = [
-        (CONTENT_TYPE, "text/event-stream"),
-        (CACHE_CONTROL, "no-store"),
-        (ACCEL_BUFFERING, "no"),
+        (CONTENT_TYPE, "text/event-stream".into()),
+        (CACHE_CONTROL, "no-store".into()),
+        (ACCEL_BUFFERING, "no".into()),
+        (LAST_EVENT_ID, after.to_string()),
     ];
     (headers, Body::from_stream(chunks)).into_response()
 }
@@ -84,11 +88,11 @@ impl Reader {
     /// What is to be sent next; `None` at the end. A reader whose store fails is cut off: it comes again, from its place.
     async fn next(&mut self) -> Option<Result<Bytes, StoreError>> {
         if !std::mem::replace(&mut self.is_greeted, true) {
-            return Some(Ok(frames::of_place("events follow", self.place)));
+            return Some(Ok(frames::of_place(self.place)));
         }
         // However much there is that is not for this reader, or in the way of its page.
         let chunk = timeout(HEARTBEAT, self.next_chunk()).await;
-        chunk.unwrap_or_else(|_| Some(Ok(frames::of_place("", self.place))))
+        chunk.unwrap_or_else(|_| Some(Ok(frames::of_place(self.place))))
     }
 
     async fn next_chunk(&mut self) -> Option<Result<Bytes, StoreError>> {

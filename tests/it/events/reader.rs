@@ -10,6 +10,8 @@ use super::Seen;
 use crate::durability::receiver::PATIENCE;
 
 pub struct SseReader {
+    /// As the head of the answer says.
+    pub begins: i64,
     answer: reqwest::Response,
     buffer: BytesMut,
     pub last_data: Option<String>,
@@ -52,8 +54,12 @@ impl SseReader {
             return Err(Some(answer.status().as_u16()));
         }
         assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        let begins = answer.headers()["last-event-id"].to_str().unwrap();
+        let begins = begins.parse().unwrap();
+        assert!(last.is_none_or(|last| last == begins), "from {begins}");
         Ok(Self {
             answer,
+            begins,
             buffer: BytesMut::new(),
             last_data: None,
         })
@@ -82,9 +88,7 @@ impl SseReader {
 
     fn read(&mut self, block: &str) -> Came {
         let lines: Vec<&str> = block.split('\n').collect();
-        if block.starts_with(':') {
-            let place = lines[1].strip_prefix("id: ").expect("an id");
-            assert_eq!(lines.len(), 2, "{block:?}");
+        if let Some(place) = block.strip_prefix(": at ") {
             return Came::Comment(place.parse().unwrap());
         }
         let [id, kind, data] = lines[..] else {
