@@ -11,6 +11,7 @@ mod kill;
 pub mod load;
 mod log;
 mod mark;
+mod place;
 mod power;
 mod read_only;
 pub mod receiver;

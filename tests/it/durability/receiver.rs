@@ -1,41 +1,19 @@
 //! The program as an operator has it: a process with a configuration file and a data folder, ended by its own pid.
 
-use std::ffi::OsString;
-use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
-use evolink_receiver::clock::Clock;
 use evolink_receiver::domain::callback_token::{KeyRing, Subject};
-use evolink_receiver::http::tls::TlsSource;
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::support::store::TestStore;
+use super::place::PUBLIC_PORT;
+pub use super::place::Place;
 
 /// Far above any time under test: reaching it means that it will never happen.
 pub const PATIENCE: Duration = Duration::from_mins(1);
-
-const PUBLIC_PORT: u16 = 8443;
-const INTERNAL_PORT: u16 = 8080;
-
-/// Where a receiver lives: its configuration, its data, its address, and what it is started through. Its clone is the same place,
-/// perhaps started otherwise.
-#[derive(Clone)]
-pub struct Place {
-    scratch: Arc<TempDir>,
-    store: Arc<TestStore>,
-    address: Ipv4Addr,
-    /// The data folder as the test sees it.
-    data: PathBuf,
-    /// Command and arguments before the program's own, such as `nsenter`.
-    launcher: Vec<OsString>,
-}
 
 /// A running receiver; killed when dropped.
 pub struct Receiver {
@@ -49,196 +27,6 @@ pub struct Receiver {
 }
 
 impl Place {
-    /// In a folder of its own, on the engine that the run is about.
-    pub fn new() -> Self {
-        let scratch = tempfile::tempdir().unwrap();
-        let data = scratch.path().join("data");
-        let store = TestStore::in_folder(&data);
-        let url = store.url().to_owned();
-        Self::with(scratch.into(), store.into(), &url, &data, data.clone())
-    }
-
-    /// On PostgreSQL, whatever the run is about. `None` where there is none, after saying so.
-    pub fn on_postgres() -> Option<Self> {
-        Some(Self::on(TestStore::on_postgres()?))
-    }
-
-    /// In a folder of its own, but for its store, which is on a server.
-    pub fn on(store: TestStore) -> Self {
-        let scratch = tempfile::tempdir().unwrap();
-        let data = scratch.path().join("data");
-        let url = store.url().to_owned();
-        Self::with(scratch.into(), store.into(), &url, &data, data.clone())
-    }
-
-    /// A replica: on the same store, with the same key ring and certificate, at an address of its own.
-    pub fn replica(&self) -> Self {
-        let (scratch, store) = (Arc::clone(&self.scratch), Arc::clone(&self.store));
-        let url = self.store.url();
-        Self::with(scratch, store, url, &self.data, self.data.clone())
-    }
-
-    /// On the same store, with a certificate and a key ring of its own.
-    pub fn stranger(&self, key_ring: &str) -> Self {
-        let scratch = tempfile::tempdir().unwrap();
-        let data = scratch.path().join("data");
-        std::fs::create_dir(&data).unwrap();
-        std::fs::write(data.join("callback_tokens.key"), key_ring).unwrap();
-        let store = Arc::clone(&self.store);
-        let url = self.store.url();
-        Self::with(scratch.into(), store, url, &data, data.clone())
-    }
-
-    /// On SQLite. `inside` is the data folder as the receiver sees it when `launcher` starts it, `data` as the test sees it.
-    pub fn in_folder(
-        scratch: TempDir,
-        inside: &Path,
-        data: PathBuf,
-        launcher: Vec<OsString>,
-    ) -> Self {
-        let store = TestStore::file_in(&data);
-        let url = format!("sqlite:{}/receiver.db", inside.display());
-        let mut place = Self::with(scratch.into(), store.into(), &url, inside, data);
-        place.launcher = launcher;
-        place
-    }
-
-    fn with(
-        scratch: Arc<TempDir>,
-        store: Arc<TestStore>,
-        url: &str,
-        inside: &Path,
-        data: PathBuf,
-    ) -> Self {
-        // An address of its own, so that its ports are free and stay the same over restarts.
-        static STARTED: AtomicU32 = AtomicU32::new(0);
-        let number = std::process::id() * 8 + STARTED.fetch_add(1, Ordering::Relaxed);
-        // Not the first nor the last of a network, and no two numbers the same.
-        let part = |value: u32| u8::try_from(value % 250 + 1).unwrap();
-        let high = u8::try_from(number / 62_500 % 128).unwrap() | 0x80;
-        let address = Ipv4Addr::new(127, high, part(number / 250), part(number));
-        let (public, internal) = (
-            SocketAddr::from((address, PUBLIC_PORT)),
-            SocketAddr::from((address, INTERNAL_PORT)),
-        );
-        let inside = inside.display();
-        let config = format!(
-            r#"
-[public]
-listen = "{public}"
-base_url = "https://localhost:{PUBLIC_PORT}"
-tls = {{ mode = "self-signed", self_signed_dir = "{inside}" }}
-[internal]
-listen = "{internal}"
-[evolink]
-base_url = "http://127.0.0.1:1"
-api_key = "not-a-key"
-[store]
-url = "{url}"
-[callback_tokens]
-key_file = "{inside}/callback_tokens.key"
-[forward]
-secret_file = "{inside}/forward.whsec"
-[reconcile]
-first_poll_after = "1h"
-"#
-        );
-        let place = Self {
-            scratch,
-            store,
-            address,
-            data,
-            launcher: Vec::new(),
-        };
-        std::fs::write(place.config(), config).unwrap();
-        place
-    }
-
-    /// The certificate that it will show, good for its address too: made before the first start, so that a simulator can be
-    /// told to trust it.
-    pub fn make_certificate(&self) -> String {
-        std::fs::create_dir_all(&self.data).unwrap();
-        let names = ["localhost".to_owned(), self.address.to_string()];
-        let source = TlsSource::self_signed_in(&self.data, &names, Clock::System).unwrap();
-        source.certificate_pem()
-    }
-
-    /// Changes its configuration, from the next start on.
-    pub fn configure(&self, from: &str, to: &str) {
-        let config = std::fs::read_to_string(self.config()).unwrap();
-        assert!(config.contains(from), "{from} is not in {config}");
-        std::fs::write(self.config(), config.replace(from, to)).unwrap();
-    }
-
-    /// Has it call `evolink`, and be called back at its own address.
-    pub fn configure_evolink(&self, evolink: &str) {
-        self.configure("http://127.0.0.1:1", evolink);
-        let public = format!("https://{}", self.public());
-        self.configure(&format!("https://localhost:{PUBLIC_PORT}"), &public);
-    }
-
-    /// Starts it through `command` from now on, such as `eatmydata`.
-    pub fn launch_through(&mut self, command: &[&str]) {
-        self.launcher.extend(command.iter().map(OsString::from));
-    }
-
-    pub fn data(&self) -> &Path {
-        &self.data
-    }
-
-    pub fn store(&self) -> &TestStore {
-        &self.store
-    }
-
-    /// The file of a SQLite store.
-    pub fn database(&self) -> PathBuf {
-        self.store.file().expect("a test of SQLite's file")
-    }
-
-    fn config(&self) -> PathBuf {
-        self.scratch.path().join(format!("{}.toml", self.address))
-    }
-
-    pub fn public(&self) -> SocketAddr {
-        SocketAddr::from((self.address, PUBLIC_PORT))
-    }
-
-    pub fn internal(&self) -> SocketAddr {
-        SocketAddr::from((self.address, INTERNAL_PORT))
-    }
-
-    fn command(&self) -> Command {
-        let mut words = self.launcher.clone();
-        words.push(env!("CARGO_BIN_EXE_evolink-receiver").into());
-        words.extend(["serve".into(), "--config".into()]);
-        words.push(self.config().into());
-        let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).stdin(Stdio::null());
-        command
-    }
-
-    /// For a start that is refused: runs it until it ends by itself. One that does not is ended, and has no exit code.
-    pub async fn run_to_end(&self) -> Output {
-        let mut command = self.command();
-        let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = piped.spawn().unwrap();
-        let deadline = Instant::now() + PATIENCE;
-        while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
-            sleep(Duration::from_millis(5)).await;
-        }
-        let _ = child.kill();
-        child.wait_with_output().unwrap()
-    }
-
-    /// Starts it and does not wait.
-    pub fn spawn(&self) -> (Child, PathBuf) {
-        let log = self.scratch.path().join(format!("{}.log", self.address));
-        let open = || File::options().create(true).append(true).open(&log);
-        let mut command = self.command();
-        command.stdout(open().unwrap()).stderr(open().unwrap());
-        (command.spawn().unwrap(), log)
-    }
-
     /// Starts it and waits until it is ready.
     pub async fn start(&self) -> Receiver {
         match self.try_start().await {
@@ -267,12 +55,12 @@ first_poll_after = "1h"
             assert!(Instant::now() < deadline, "{}", receiver.log_tail());
             sleep(Duration::from_millis(5)).await;
         }
-        let ring = std::fs::read_to_string(self.data.join("callback_tokens.key")).unwrap();
+        let ring = std::fs::read_to_string(self.data().join("callback_tokens.key")).unwrap();
         receiver.token = KeyRing::parse(&ring)
             .unwrap()
             .mint(&Subject::Standing("load".parse().unwrap()));
         receiver.certificate_pem =
-            std::fs::read_to_string(self.data.join("self-signed.crt")).unwrap();
+            std::fs::read_to_string(self.data().join("self-signed.crt")).unwrap();
         let root = reqwest::Certificate::from_pem(receiver.certificate_pem.as_bytes()).unwrap();
         receiver.http = reqwest::Client::builder()
             .no_proxy()

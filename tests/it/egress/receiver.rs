@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use evolink_receiver::simulator::{Options, Simulator};
+use evolink_receiver::simulator::Simulator;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -170,14 +170,7 @@ async fn list_is_emptied(place: &Place, traps: &Traps) {
 
 /// With a simulator as its EvoLink, one endpoint that is well, and one whose DNS says that it is the metadata service.
 async fn configured(place: &Place) -> Simulator {
-    let certificate = place.make_certificate();
-    let simulator = Simulator::start(Options {
-        allow_private_callbacks: true,
-        callback_ca_pem: Some(certificate.into_bytes()),
-        ..Options::default()
-    });
-    let simulator = simulator.await.unwrap();
-    place.configure_evolink(&simulator.base_url());
+    let simulator = place.with_simulator().await;
     let secret = place.data().join("endpoint.whsec");
     std::fs::write(&secret, "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD").unwrap();
     let mut endpoints = String::new();

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use evolink_receiver::simulator::{Options, Simulator};
 use reqwest::Method;
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
@@ -12,18 +11,6 @@ use tokio::time::{Instant, sleep};
 use super::endpoint::{Endpoint, Received, answer};
 use super::{OTHER_SECRET, SECRET};
 use crate::durability::receiver::{PATIENCE, Place, Receiver};
-
-async fn with_simulator(place: &Place) -> Simulator {
-    let certificate = place.make_certificate();
-    let simulator = Simulator::start(Options {
-        allow_private_callbacks: true,
-        callback_ca_pem: Some(certificate.into_bytes()),
-        ..Options::default()
-    });
-    let simulator = simulator.await.unwrap();
-    place.configure_evolink(&simulator.base_url());
-    simulator
-}
 
 /// Asks the internal listener.
 async fn ask(receiver: &Receiver, method: Method, path: &str, body: &Value) -> (u16, String) {
@@ -82,7 +69,7 @@ async fn an_app_and_an_operator_with_nothing_but_the_contract() {
         Endpoint::start(answer(410, "")).await,
     );
     let place = Place::new();
-    let _simulator = with_simulator(&place).await;
+    let _simulator = place.with_simulator().await;
     let file = place.data().join("billing_whsec");
     std::fs::write(&file, SECRET).unwrap();
     let allowed = format!(

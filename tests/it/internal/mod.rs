@@ -5,6 +5,7 @@ mod bounds;
 mod callback_urls;
 mod deadline;
 mod envelope;
+mod freed_keys;
 mod history;
 mod idempotency;
 mod keys;
@@ -15,6 +16,7 @@ mod reads;
 mod recording;
 mod retries;
 mod unanswered;
+mod whole_history;
 
 use evolink_receiver::domain::callback_token::Subject;
 use http::HeaderMap;
