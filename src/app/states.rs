@@ -9,6 +9,7 @@ use crate::http::events::PageTurns;
 use crate::http::internal::InternalState;
 use crate::http::public::PublicState;
 use crate::http::seats::Seats;
+use crate::http::unfinished::UnfinishedCallbacks;
 use crate::workers::forwarder::{self, Forwarder};
 use crate::workers::reconciler::{self, Reconciler};
 
@@ -28,6 +29,7 @@ impl App {
             body_bytes_max: public.max_body.as_usize(),
             body_timeout: public.body_timeout,
             body_budget: BodyBudget::new(PUBLIC_BODIES_BYTES_MAX),
+            unfinished: UnfinishedCallbacks::new(public.max_connections),
             request_timeout: public.request_timeout,
         }
     }

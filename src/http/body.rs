@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use futures_util::{FutureExt as _, StreamExt as _};
 use http::{HeaderMap, StatusCode, header};
 use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -50,6 +50,9 @@ pub enum BodyError {
     /// 503: other bodies hold all the memory there is for them.
     #[error("too many bodies are on their way at once")]
     NoRoom,
+    /// 503: other requests with the same callback token wait for the rest of their bodies.
+    #[error("too many requests with this token are unfinished")]
+    TooManyUnfinished,
     /// 400: cut off, or its chunks are malformed.
     #[error("the body is incomplete or malformed")]
     Broken,
@@ -60,7 +63,7 @@ impl BodyError {
         match self {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoRoom | Self::TooManyUnfinished => StatusCode::SERVICE_UNAVAILABLE,
             Self::Broken => StatusCode::BAD_REQUEST,
         }
     }
@@ -86,22 +89,33 @@ pub fn declared_length(headers: &HeaderMap) -> Option<u64> {
         .ok()
 }
 
-/// The whole body, if it is at most `bytes_max` long and complete within `time_max` from now, however it trickles.
-/// With its share of the budget, to be held as long as the bytes are.
-pub async fn read_body(
+/// The whole body, if it is at most `bytes_max` long and complete within `time_max` from now,
+/// however slowly it comes. With its share of the budget, to be held as long as the bytes are.
+///
+/// A body that is not there at once has to wait in a slot of `take_slot`, if it gets one.
+pub async fn read_body<Slot>(
     body: Body,
     bytes_max: usize,
     time_max: Duration,
     budget: &BodyBudget,
+    take_slot: impl FnOnce() -> Option<Slot>,
 ) -> Result<(Bytes, BudgetShare), BodyError> {
     let deadline = Instant::now() + time_max;
     let mut chunks = body.into_data_stream();
     let mut read = BytesMut::new();
     let mut share = BudgetShare::default();
+    let (mut take_slot, mut _slot) = (Some(take_slot), None);
     loop {
-        let next = timeout_at(deadline, chunks.next())
-            .await
-            .map_err(|_| BodyError::TooSlow)?;
+        let next = if let Some(next) = chunks.next().now_or_never() {
+            next
+        } else {
+            if let Some(take_slot) = take_slot.take() {
+                _slot = Some(take_slot().ok_or(BodyError::TooManyUnfinished)?);
+            }
+            timeout_at(deadline, chunks.next())
+                .await
+                .map_err(|_| BodyError::TooSlow)?
+        };
         let Some(chunk) = next else {
             return Ok((read.freeze(), share));
         };

@@ -60,7 +60,7 @@ impl FromRequest<Arc<PublicState>> for VerifiedCallback {
         let subject = subject(&request, state).ok_or(CallbackRejection::NotFound)?;
         let mut counted = Counted::begin(&state.metrics);
         let (parts, body) = request.into_parts();
-        match read(&parts.headers, body, state).await {
+        match read(&parts.headers, body, &subject, state).await {
             Ok((content, share)) => Ok(Self {
                 subject,
                 headers: parts.headers,
@@ -89,6 +89,7 @@ fn subject(request: &Request, state: &PublicState) -> Option<Subject> {
 async fn read(
     headers: &HeaderMap,
     body: Body,
+    subject: &Subject,
     state: &PublicState,
 ) -> Result<(CallbackContent, BudgetShare), CallbackRejection> {
     if !is_identity(headers) {
@@ -98,7 +99,9 @@ async fn read(
     if declared_length(headers).is_some_and(|length| length > bytes_max as u64) {
         return Err(CallbackRejection::Body(BodyError::TooLarge));
     }
-    let (raw, share) = read_body(body, bytes_max, state.body_timeout, &state.body_budget)
+    let take_slot = || state.unfinished.try_take(subject);
+    let (time_max, budget) = (state.body_timeout, &state.body_budget);
+    let (raw, share) = read_body(body, bytes_max, time_max, budget, take_slot)
         .await
         .map_err(CallbackRejection::Body)?;
     let raw = token_echo::strike_out(raw);
@@ -117,7 +120,7 @@ impl IntoResponse for CallbackRejection {
         let status = match self {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Body(BodyError::NoRoom) => return try_again(),
+            Self::Body(BodyError::NoRoom | BodyError::TooManyUnfinished) => return try_again(),
             Self::Body(error) => error.status(),
         };
         status.into_response()

@@ -19,6 +19,7 @@ pub mod body;
 mod callbacks;
 mod extract;
 pub mod public;
+pub mod unfinished;
 
 // What apps and operators reach.
 pub mod auth;

@@ -9,6 +9,7 @@ use http::StatusCode;
 
 use super::body::BodyBudget;
 use super::callbacks;
+use super::unfinished::UnfinishedCallbacks;
 use crate::clock::Clock;
 use crate::domain::callback_token::KeyRing;
 use crate::metrics::Metrics;
@@ -26,6 +27,7 @@ pub struct PublicState {
     pub body_bytes_max: usize,
     pub body_timeout: Duration,
     pub body_budget: BodyBudget,
+    pub unfinished: UnfinishedCallbacks,
     /// From the head of the request to our answer: EvoLink hangs up at 10 s.
     pub request_timeout: Duration,
 }

@@ -125,7 +125,8 @@ async fn read(
     if declared_length(headers).is_some_and(|length| length > BODY_BYTES_MAX as u64) {
         return Err(ApiError::body(BodyError::TooLarge, BODY_BYTES_MAX));
     }
-    let read = read_body(body, BODY_BYTES_MAX, BODY_TIME_MAX, budget).await;
+    let no_slot_needed = || Some(());
+    let read = read_body(body, BODY_BYTES_MAX, BODY_TIME_MAX, budget, no_slot_needed).await;
     read.map_err(|error| ApiError::body(error, BODY_BYTES_MAX))
 }
 

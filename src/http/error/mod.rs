@@ -165,12 +165,15 @@ impl ApiError {
     pub fn body(error: BodyError, bytes_max: usize) -> Self {
         let message = match error {
             BodyError::TooLarge => format!("the body is larger than {bytes_max} bytes"),
-            BodyError::TooSlow | BodyError::NoRoom | BodyError::Broken => error.to_string(),
+            BodyError::TooSlow
+            | BodyError::NoRoom
+            | BodyError::TooManyUnfinished
+            | BodyError::Broken => error.to_string(),
         };
         let code = match error {
             BodyError::TooLarge => "request_too_large",
             BodyError::TooSlow => "request_timeout",
-            BodyError::NoRoom => return Self::unavailable(),
+            BodyError::NoRoom | BodyError::TooManyUnfinished => return Self::unavailable(),
             BodyError::Broken => "invalid_request",
         };
         Self::new(error.status(), code, "invalid_request_error", message)

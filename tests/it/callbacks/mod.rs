@@ -17,6 +17,7 @@ mod secrets;
 mod slow;
 mod tokens;
 mod unavailable;
+mod unfinished;
 
 use evolink_receiver::config::Config;
 use evolink_receiver::domain::callback_token::Subject;

@@ -37,8 +37,11 @@ async fn suffer(kind: Kind, mut client: RawClient, token: String, answered_408: 
             client.send_if_open("x").await;
             match timeout(Duration::from_secs(1), client.try_read_response()).await {
                 Ok(Some(answer)) => {
-                    assert_eq!(answer.status, 408);
-                    answered_408.fetch_add(1, Ordering::SeqCst);
+                    // All of them use one token, which may have few unfinished requests.
+                    assert!(matches!(answer.status, 408 | 503), "{answer:?}");
+                    if answer.status == 408 {
+                        answered_408.fetch_add(1, Ordering::SeqCst);
+                    }
                     break;
                 }
                 Ok(None) => break,
@@ -95,7 +98,7 @@ async fn slow_and_silent_clients_by_the_hundred_keep_no_callback_waiting_and_are
     assert!(is_closed, "some are still open");
     assert!(
         answered_408.load(Ordering::SeqCst) > 0,
-        "nobody was told 408"
+        "no slow client got its 408"
     );
     let after = desk.rows().await;
     assert_eq!(

@@ -13,6 +13,7 @@ use evolink_receiver::http::limits::Limits;
 use evolink_receiver::http::listener::serve;
 use evolink_receiver::http::public::{self, PublicState};
 use evolink_receiver::http::tls::TlsSource;
+use evolink_receiver::http::unfinished::UnfinishedCallbacks;
 use evolink_receiver::metrics::Metrics;
 use evolink_receiver::store::Store;
 use evolink_receiver::store::entry::Entry;
@@ -178,6 +179,7 @@ impl Bench {
             body_bytes_max: 1024,
             body_timeout: Duration::from_secs(5),
             body_budget: BodyBudget::new(body_budget_bytes),
+            unfinished: UnfinishedCallbacks::new(64),
             // No deadline decides here.
             request_timeout: Duration::from_hours(1),
         };

@@ -149,13 +149,14 @@ async fn echo(State(handlers): State<Arc<Handlers>>, headers: HeaderMap, body: B
         BODY_BYTES_MAX,
         handlers.body_time_max,
         &BodyBudget::new(BODY_BYTES_MAX),
+        || Some(()),
     )
     .await
     {
         Ok((bytes, _share)) => bytes.into_response(),
         Err(BodyError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE.into_response(),
         Err(BodyError::TooSlow) => StatusCode::REQUEST_TIMEOUT.into_response(),
-        Err(BodyError::NoRoom) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        Err(BodyError::NoRoom | BodyError::TooManyUnfinished) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         Err(BodyError::Broken) => StatusCode::BAD_REQUEST.into_response(),
     }
 }
