@@ -6,20 +6,21 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use sqlx::SqliteExecutor;
+use sqlx::{SqliteConnection, SqliteExecutor};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::files::{FILE_MODE, beside, folder_of, log_file, sync_folder};
 use super::sqlite::SqliteFile;
-use super::{Database, ReadPool, Store, StoreError, read_in_time};
+use super::{Database, ReadPool, Store, StoreError, epochs, read_in_time};
+use crate::domain::event_id::Epoch;
 
 /// A number is never given twice: both count on from the newest, which is therefore never deleted.
 const NEWEST: &str =
@@ -37,6 +38,12 @@ pub struct Mark {
     newest_task: i64,
     newest_event: i64,
     pub log: Log,
+    /// The store's current epoch. Absent in a mark from before there were epochs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    epoch: Option<Epoch>,
+    /// The inode of the database file. A copy that is put in its place has another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    inode: Option<u64>,
 }
 
 /// Whether the database is whole without its write-ahead log.
@@ -77,13 +84,24 @@ pub fn check_files(database: &Path) -> Result<Option<Mark>, StoreError> {
 
 impl Mark {
     /// How far the database has come.
-    pub async fn of(reader: impl SqliteExecutor<'_>, log: Log) -> Result<Self, sqlx::Error> {
+    pub async fn of(
+        reader: impl SqliteExecutor<'_>,
+        log: Log,
+        epoch: Epoch,
+    ) -> Result<Self, sqlx::Error> {
         let (newest_task, newest_event) = sqlx::query_as(NEWEST).fetch_one(reader).await?;
         Ok(Self {
             newest_task,
             newest_event,
             log,
+            epoch: Some(epoch),
+            inode: None,
         })
+    }
+
+    /// Whether `database` is not the file that this mark was written beside, so that it may be a copy of an earlier day.
+    pub fn is_of_other_file(&self, database: &Path) -> bool {
+        self.inode.is_some() && self.inode != inode(database)
     }
 
     /// Whether the database has come as far as it once had.
@@ -93,16 +111,36 @@ impl Mark {
     pub async fn check_rows(
         &self,
         database: &Path,
-        reader: impl SqliteExecutor<'_>,
+        reader: &mut SqliteConnection,
     ) -> Result<(), StoreError> {
-        let now = Self::of(reader, self.log).await?;
-        if now.newest_task >= self.newest_task && now.newest_event >= self.newest_event {
-            return Ok(());
+        let (newest_task, newest_event): (i64, i64) =
+            sqlx::query_as(NEWEST).fetch_one(&mut *reader).await?;
+        if newest_task >= self.newest_task && newest_event >= self.newest_event {
+            return self.check_epoch(database, reader).await;
         }
         let reason = format!(
             "has lost rows: it ends at task {} and event {}, and had come to {} and {}: restore a newer copy; or, if this \
             older one was put in place on purpose (without the -wal and -shm of the other),",
-            now.newest_task, now.newest_event, self.newest_task, self.newest_event
+            newest_task, newest_event, self.newest_task, self.newest_event
+        );
+        Err(damaged(database, &reason))
+    }
+
+    /// A database that has never had the epoch of the mark is that of another time, however many rows it has.
+    async fn check_epoch(
+        &self,
+        database: &Path,
+        reader: &mut SqliteConnection,
+    ) -> Result<(), StoreError> {
+        let Some(epoch) = self.epoch else {
+            return Ok(());
+        };
+        if epochs::has_had(epoch, reader).await? {
+            return Ok(());
+        }
+        let reason = format!(
+            "is another database than before: it has never had the epoch {epoch}: put the right one in its place; or, if \
+            this one was put there on purpose (without the -wal and -shm of the other),"
         );
         Err(damaged(database, &reason))
     }
@@ -119,7 +157,11 @@ impl Mark {
         {
             return Err(error);
         }
-        let mut text = serde_json::to_vec(self)?;
+        let marked = Self {
+            inode: inode(database),
+            ..*self
+        };
+        let mut text = serde_json::to_vec(&marked)?;
         text.push(b'\n');
         let mut new = OpenOptions::new()
             .create_new(true)
@@ -147,7 +189,10 @@ impl Store {
             .await
             .is_some()
         {
-            let now = read_in_time(Mark::of(pool, Log::Needed)).await;
+            let Some(epoch) = database.epoch() else {
+                continue;
+            };
+            let now = read_in_time(Mark::of(pool, Log::Needed, epoch)).await;
             let is_read = now.is_ok();
             let marked = match now {
                 // A repeat or a poll makes no row, and two waits for the disk are not to be had for nothing.
@@ -180,6 +225,10 @@ impl Mark {
         let written = spawn_blocking(move || file.write_mark(&self)).await;
         written.unwrap_or(Err(StoreError::Stopped))
     }
+}
+
+fn inode(file: &Path) -> Option<u64> {
+    fs::metadata(file).ok().map(|found| found.ino())
 }
 
 fn read(database: &Path) -> Result<Option<Mark>, StoreError> {
@@ -230,6 +279,8 @@ mod tests {
                 newest_task,
                 newest_event: 3,
                 log: Log::FoldedIn,
+                epoch: None,
+                inode: None,
             };
             mark.write(&database).unwrap();
             assert_eq!(read(&database).unwrap(), Some(mark));

@@ -11,9 +11,9 @@ use sqlx::{ConnectOptions as _, Executor as _, PgConnection, PgPool};
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::StoreError;
 use super::sqlite::migration_error;
 use super::wake::Wake;
+use super::{StoreError, epochs};
 
 /// The schema, step by step.
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
@@ -73,6 +73,7 @@ pub(super) async fn open(url: &str) -> Result<(PgPool, PostgresServer), StoreErr
         .run(&mut connection)
         .await
         .map_err(migration_error)?;
+    epochs::settle_postgres(&mut connection).await?;
     let pool = PgPoolOptions::new()
         .max_connections(READERS)
         .acquire_timeout(CONNECT_TIMEOUT)
@@ -126,6 +127,7 @@ impl PostgresServer {
         let mut connection = self.connect().await?;
         connection.execute(WRITER).await?;
         assert_durable(&mut connection).await?;
+        epochs::settle_postgres(&mut connection).await?;
         Ok(connection)
     }
 
