@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::ClientArgs;
+use crate::domain::event_id::Cursor;
 
 #[derive(Debug, Subcommand)]
 pub enum EventsCommand {
@@ -12,9 +13,9 @@ pub enum EventsCommand {
 
 #[derive(Debug, Args)]
 pub struct EventsTailArgs {
-    /// Begin after this event instead of now; 0: with the oldest that is kept.
-    #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(i64).range(0..))]
-    pub after: Option<i64>,
+    /// Begin after this event, by its id or its number, instead of now; 0: with the first event.
+    #[arg(long, value_name = "ID", value_parser = cursor)]
+    pub after: Option<Cursor>,
     /// Only events of these types, such as task.completed.
     #[arg(long, value_name = "TYPES", value_delimiter = ',')]
     pub types: Vec<String>,
@@ -26,4 +27,9 @@ pub struct EventsTailArgs {
     pub json: bool,
     #[command(flatten)]
     pub client: ClientArgs,
+}
+
+fn cursor(text: &str) -> Result<Cursor, String> {
+    let wanted = "must be the id of an event, such as k3v9x2ab-42, or a number";
+    Cursor::parse(text).ok_or_else(|| wanted.to_owned())
 }

@@ -14,8 +14,9 @@ use reqwest::Response;
 use serde_json::Value;
 use sse_stream::{Sse, SseByteStream};
 use tokio::time::{sleep, timeout};
+use tracing::warn;
 
-use super::api::Api;
+use super::api::{Api, Opened};
 use crate::exit::{CommandError, Exit};
 
 /// The service says something every 15 s. One that is silent for three times as long is gone without a word.
@@ -39,6 +40,9 @@ static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 pub enum News {
     /// It begins, with nothing to take up: what happened before is not told.
     Opened,
+    /// It goes on from another place than the last event, for the service's store was restored or is another one. Events
+    /// may come again, or come with other ids.
+    Resumed,
     Event(Value),
 }
 
@@ -47,6 +51,8 @@ struct Following {
     query: Vec<(&'static str, String)>,
     /// Of the last event that came; before the first, where the stream began.
     last_id: Option<String>,
+    /// Whether the service has named another place to go on from.
+    is_resumed: bool,
     open: Option<Open>,
     pauses: ExponentialBackoff,
 }
@@ -67,6 +73,7 @@ pub fn follow(
         api,
         query,
         last_id: None,
+        is_resumed: false,
         open: None,
         pauses: pauses(),
     };
@@ -83,12 +90,13 @@ impl Following {
     async fn next(&mut self) -> Result<News, CommandError> {
         loop {
             let Some(open) = &mut self.open else {
-                let takes_up = self.last_id.is_some();
+                let last_id = self.last_id.clone();
                 self.connect().await?;
-                if !takes_up {
-                    return Ok(News::Opened);
+                match last_id {
+                    None => return Ok(News::Opened),
+                    Some(_) if std::mem::take(&mut self.is_resumed) => return Ok(News::Resumed),
+                    Some(_) => continue,
                 }
-                continue;
             };
             let block = open.blocks.next().await;
             open.unread.store(0, Ordering::Relaxed);
@@ -123,10 +131,14 @@ impl Following {
     async fn connect(&mut self) -> Result<(), CommandError> {
         loop {
             match self.try_connect().await {
-                Ok(open) => {
+                Ok(Some(open)) => {
                     self.open = Some(open);
                     return Ok(());
                 }
+                Ok(None) => match self.pauses.next() {
+                    Some(pause) => sleep(pause).await,
+                    None => return Err(self.never_resumes()),
+                },
                 Err(error) => {
                     let is_passing = matches!(error.exit, Exit::Unavailable | Exit::TempFail);
                     let Some(pause) = self.pauses.next().filter(|_| is_passing) else {
@@ -138,7 +150,16 @@ impl Following {
         }
     }
 
-    async fn try_connect(&mut self) -> Result<Open, CommandError> {
+    fn never_resumes(&self) -> CommandError {
+        let message = format!(
+            "{} does not go on from where it says that it does",
+            self.api.base_url()
+        );
+        CommandError::new(Exit::Unavailable, message)
+    }
+
+    /// `None` if the service has named another place to go on from.
+    async fn try_connect(&mut self) -> Result<Option<Open>, CommandError> {
         let mut request = self
             .api
             .get_events(&self.query)?
@@ -152,15 +173,27 @@ impl Following {
             let message = format!("{} does not answer", self.api.base_url());
             Err(CommandError::new(Exit::Unavailable, message))
         })?;
+        let response = match response {
+            Opened::Stream(response) => response,
+            Opened::Expired {
+                resume_after,
+                message,
+            } => {
+                warn!("{message}");
+                self.last_id = Some(resume_after);
+                self.is_resumed = true;
+                return Ok(None);
+            }
+        };
         let begins = response.headers().get(&LAST_EVENT_ID);
         let begins = begins.and_then(|begins| begins.to_str().ok());
         self.last_id = self.last_id.take().or(begins.map(str::to_owned));
         let unread = Arc::new(AtomicUsize::new(0));
         let blocks = SseByteStream::new(Box::pin(chunks(response, Arc::clone(&unread))));
-        Ok(Open {
+        Ok(Some(Open {
             blocks: blocks.boxed(),
             unread,
-        })
+        }))
     }
 }
 

@@ -8,6 +8,7 @@ pub mod confirmation;
 pub mod delivery;
 pub mod egress;
 pub mod event;
+pub mod event_id;
 pub mod generation;
 pub mod ids;
 pub mod json;

@@ -10,6 +10,7 @@ use super::error::ApiError;
 use super::internal::InternalState;
 use super::{query, tasks};
 use crate::domain::delivery::{DeliveryId, DeliveryState, EndpointKey};
+use crate::domain::event_id::EventId;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::timestamp::Timestamp;
 use crate::store::deliveries::{DeliveryFilter, DeliveryView, RETRIED_AT_ONCE_MAX};
@@ -54,6 +55,7 @@ pub struct DeliveryObject {
 
 #[derive(Debug, Serialize)]
 struct EventName {
+    id: EventId,
     seq: i64,
     r#type: &'static str,
 }
@@ -144,7 +146,8 @@ impl DeliveryObject {
         Self {
             id: delivery.id.0,
             event: EventName {
-                seq: view.event_seq,
+                id: view.event_id,
+                seq: view.event_id.seq,
                 r#type: view.event_type.as_str(),
             },
             submission_id: view.submission_id,

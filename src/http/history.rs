@@ -16,6 +16,7 @@ use super::internal::InternalState;
 use super::quarantine::Mark;
 use super::{task_object, tasks};
 use crate::domain::event::EventType;
+use crate::domain::event_id::EventId;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::json::Fields;
 use crate::domain::observation::{Observation, Source};
@@ -55,6 +56,8 @@ fn line(separator: &str, item: &Shown) -> serde_json::Result<Bytes> {
 /// An item of the history as apps get it.
 #[derive(Serialize)]
 struct Shown<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<EventId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seq: Option<i64>,
     r#type: &'a str,
@@ -136,8 +139,8 @@ fn shown<'a>(view: &'a TaskView, item: &'a HistoryItem, was_refused: bool) -> Sh
         .at
         .as_millis()
         .saturating_sub(task.submitted_at.as_millis());
-    let (seq, n) = match item.kind {
-        HistoryKind::Event { seq, .. } => (Some(seq), None),
+    let (id, n) = match item.kind {
+        HistoryKind::Event { id, .. } => (Some(id), None),
         HistoryKind::Observation { number, .. } => (None, Some(number)),
         _ => (None, None),
     };
@@ -150,7 +153,8 @@ fn shown<'a>(view: &'a TaskView, item: &'a HistoryItem, was_refused: bool) -> Sh
         HistoryKind::Quarantined(entry) => ("quarantine", Some(entry.source)),
     };
     Shown {
-        seq,
+        id,
+        seq: id.map(|id| id.seq),
         r#type,
         n,
         at: item.at,

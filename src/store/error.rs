@@ -29,6 +29,9 @@ pub enum StoreError {
     /// Another recorder was in the way; the same again is likely to succeed.
     #[error("another transaction was in the way: {0}")]
     Contended(String),
+    /// A new epoch began while the log was read: what was read may not follow what its reader has.
+    #[error("the store was restored meanwhile")]
+    EpochChanged,
     /// No space left; heals when there is some.
     #[error("the disk is full")]
     Full,

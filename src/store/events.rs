@@ -4,10 +4,12 @@ use bytes::Bytes;
 use sqlx::FromRow;
 use tracing::error;
 
+use super::epochs::{epoch_of, event_id};
 use super::reads::{TaskView, ViewRow};
 use super::record::record_columns;
 use super::{Store, StoreError, on_pool};
 use crate::domain::event::EventType;
+use crate::domain::event_id::{Epochs, EventId};
 use crate::domain::observation::Source;
 use crate::domain::timestamp::Timestamp;
 
@@ -28,7 +30,7 @@ const EVENTS_OF_TASK_MAX: i64 = 2048;
 /// One line of the log, with all that is needed to tell of it.
 #[derive(Clone, Debug)]
 pub struct LoggedEvent {
-    pub seq: i64,
+    pub id: EventId,
     pub event_type: EventType,
     pub source: Option<Source>,
     pub at: Timestamp,
@@ -66,25 +68,16 @@ pub(super) struct EventsRead {
     pub unreadable: u32,
 }
 
-/// The first and the last event there are.
-#[derive(Clone, Copy, Debug)]
-pub struct LogBounds {
-    /// `None` if there is none.
-    pub oldest: Option<i64>,
-    /// 0 if there is none.
-    pub newest: i64,
-}
-
 /// How many events are read before it is known how large they are: a page of them is not to be in memory before it is cut.
 const FIRST_SLICE: u32 = 16;
-
-const BOUNDS: &str = "SELECT (SELECT min(seq) FROM event), (SELECT max(seq) FROM event)";
 
 // The body of the event's own observation. That of the task only where nothing else is shown: see `http::history`.
 const PAGE: &str = concat!(
     "SELECT ",
     record_columns!(),
-    ", event_seq, event_type, event_source, event_at,
+    ", event_seq, event_type, event_source, event_at, ",
+    epoch_of!("event_seq"),
+    " AS event_epoch,
     (SELECT body FROM observation WHERE id = task.seq * 1024 + event_observation) AS told,
     (SELECT body FROM observation WHERE id = task.seq * 1024 + task.shown AND (event_observation IS NULL
         OR event_source IS NULL OR event_type IN ('task.conflict', 'task.unresolved', 'task.archived'))) AS body
@@ -108,28 +101,29 @@ pub const STATEMENTS: [(&str, &str); 2] = [
 ];
 
 impl Store {
-    pub async fn log_bounds(&self) -> Result<LogBounds, StoreError> {
-        let (oldest, newest): (Option<i64>, Option<i64>) =
-            on_pool!(self, pool => sqlx::query_as(BOUNDS).fetch_one(pool))?;
-        Ok(LogBounds {
-            oldest,
-            newest: newest.unwrap_or(0),
-        })
-    }
-
-    /// Of the events after number `after` those that `filter` lets through.
+    /// Lists the events after `after` that `filter` lets through. `epochs` are those by which `after` was resolved.
+    ///
+    /// # Errors
+    /// `EpochChanged` if a new epoch has begun since, after which `after` may be another place.
     pub async fn list_events(
         &self,
         filter: &EventFilter,
+        epochs: &Epochs,
         after: i64,
         size: PageSize,
     ) -> Result<EventPage, StoreError> {
         // Asked first: what is recorded from here on is on another page.
-        let newest = self.log_bounds().await?.newest;
-        match filter.task {
+        let newest = self.newest_within(epochs).await?;
+        let page = match filter.task {
             Some(task) => self.page_of_task(task, filter, after, newest, size).await,
             None => self.page_of_log(filter, after, newest, size).await,
+        }?;
+        // A file has one process, which does not replace it. A database may be restored at any time: an epoch never comes
+        // again, so all of the page was read in the current one.
+        if self.is_shared() {
+            self.newest_within(epochs).await?;
         }
+        Ok(page)
     }
 
     async fn page_of_log(
@@ -180,7 +174,7 @@ impl Store {
         );
         for seq in numbers {
             if page.events.len() == size.events as usize || bytes > size.bytes {
-                page.next = page.events.last().map_or(after, |last| last.seq);
+                page.next = page.events.last().map_or(after, |last| last.id.seq);
                 break;
             }
             let read = self.read_events(seq - 1, seq, filter, one).await?;
@@ -306,6 +300,7 @@ struct EventRow {
     event_type: String,
     event_source: Option<String>,
     event_at: i64,
+    event_epoch: Option<String>,
     told: Option<Vec<u8>>,
 }
 
@@ -319,7 +314,7 @@ impl TryFrom<EventRow> for LoggedEvent {
             column: "type",
         };
         Ok(Self {
-            seq: row.event_seq,
+            id: event_id(row.event_epoch.as_deref(), row.event_seq)?,
             event_type: EventType::parse(&row.event_type).ok_or(corrupt)?,
             source: row.event_source.as_deref().and_then(Source::parse),
             at: Timestamp::from_millis(row.event_at),

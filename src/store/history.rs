@@ -7,11 +7,13 @@ use sha2::{Digest as _, Sha256};
 use sqlx::FromRow;
 
 use super::entry::SubmitEnd;
+use super::epochs::{epoch_of, event_id};
 use super::quarantine::{Kind, QuarantineEntry};
 use super::record::{OBSERVATIONS_PER_TASK, Origin, Record};
 use super::{Store, StoreError, on_pool};
 use crate::domain::callback_token::Subject;
 use crate::domain::event::EventType;
+use crate::domain::event_id::EventId;
 use crate::domain::observation::Source;
 use crate::domain::task::Verdict;
 use crate::domain::timestamp::Timestamp;
@@ -29,7 +31,7 @@ pub struct HistoryItem {
 #[derive(Clone, Debug)]
 pub enum HistoryKind {
     Event {
-        seq: i64,
+        id: EventId,
         event_type: EventType,
         source: Option<Source>,
         body: Option<Bytes>,
@@ -55,8 +57,11 @@ const OBSERVATIONS: &str = "SELECT id, source, result, at, body FROM observation
     WHERE id >= $1 AND id < $2 ORDER BY id LIMIT $3";
 
 // Without an order: PostgreSQL might find it cheaper to go through all events in theirs than to sort those of one task.
-const EVENTS: &str = "SELECT seq, type, source, observation, at FROM event
-    WHERE task_seq = $1 LIMIT $2";
+const EVENTS: &str = concat!(
+    "SELECT seq, type, source, observation, at, ",
+    epoch_of!("event.seq"),
+    " AS event_epoch FROM event WHERE task_seq = $1 LIMIT $2"
+);
 
 const SUBMIT_END: &str = "SELECT task_seq, result, at FROM submit_end WHERE task_seq = $1";
 
@@ -276,6 +281,7 @@ struct EventRow {
     source: Option<String>,
     observation: Option<i64>,
     at: i64,
+    event_epoch: Option<String>,
 }
 
 impl EventRow {
@@ -289,7 +295,7 @@ impl EventRow {
         Ok(HistoryItem {
             at: Timestamp::from_millis(self.at),
             kind: HistoryKind::Event {
-                seq: self.seq,
+                id: event_id(self.event_epoch.as_deref(), self.seq)?,
                 event_type: EventType::parse(&self.r#type).ok_or(corrupt)?,
                 source: self.source.as_deref().and_then(Source::parse),
                 body: body.cloned(),

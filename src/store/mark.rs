@@ -9,7 +9,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,7 +22,8 @@ use tracing::{error, warn};
 
 use super::files::{FILE_MODE, beside, folder_of, log_file, sync_folder};
 use super::sqlite::SqliteFile;
-use super::{Database, ReadPool, Store, StoreError, read_in_time};
+use super::{Database, ReadPool, Store, StoreError, epochs, read_in_time};
+use crate::domain::event_id::Epoch;
 
 /// A number is never given twice: both count on from the newest, which is therefore never deleted.
 const NEWEST: &str =
@@ -40,6 +41,12 @@ pub struct Mark {
     newest_task: i64,
     newest_event: i64,
     pub log: Log,
+    /// The store's current epoch. Absent in a mark from before there were epochs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    epoch: Option<Epoch>,
+    /// The inode of the database file. A copy that is put in its place has another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    inode: Option<u64>,
 }
 
 /// Whether the database is whole without its write-ahead log.
@@ -92,6 +99,12 @@ pub enum Rows {
 }
 
 impl Expected {
+    /// Whether `database` is not the file that the mark was written beside, so that it may be an
+    /// older copy.
+    pub fn is_of_other_file(&self, database: &Path) -> bool {
+        self.mark.is_of_other_file(database)
+    }
+
     /// Checks that the database has come as far as it once had.
     ///
     /// # Errors
@@ -102,15 +115,16 @@ impl Expected {
         reader: &mut SqliteConnection,
     ) -> Result<Rows, StoreError> {
         let Self { mark, misses_log } = self;
-        let now = Mark::of_any(reader, mark.log).await?;
-        if now.newest_task < mark.newest_task || now.newest_event < mark.newest_event {
+        let (newest_task, newest_event) = newest_rows(reader).await?;
+        if newest_task < mark.newest_task || newest_event < mark.newest_event {
             let reason = format!(
                 "has lost rows: it ends at task {} and event {}, and had come to {} and {}: restore a newer copy; or, if this \
                 older one was put in place on purpose (without the -wal and -shm of the other),",
-                now.newest_task, now.newest_event, mark.newest_task, mark.newest_event
+                newest_task, newest_event, mark.newest_task, mark.newest_event
             );
             return Err(damaged(database, &reason));
         }
+        mark.check_epoch(database, reader).await?;
         if !misses_log {
             return Ok(Rows::AllThere);
         }
@@ -132,28 +146,45 @@ impl Expected {
 
 impl Mark {
     /// How far the database has come.
-    pub async fn of(reader: impl SqliteExecutor<'_>, log: Log) -> Result<Self, sqlx::Error> {
+    pub async fn of(
+        reader: impl SqliteExecutor<'_>,
+        log: Log,
+        epoch: Epoch,
+    ) -> Result<Self, sqlx::Error> {
         let (newest_task, newest_event) = sqlx::query_as(NEWEST).fetch_one(reader).await?;
         Ok(Self {
             newest_task,
             newest_event,
             log,
+            epoch: Some(epoch),
+            inode: None,
         })
     }
 
-    /// The same of a database that may have no tables yet.
-    async fn of_any(reader: &mut SqliteConnection, log: Log) -> Result<Self, sqlx::Error> {
-        const TABLES: &str =
-            "SELECT count(*) FROM sqlite_schema WHERE name = 'task' OR name = 'event'";
-        let tables: i64 = sqlx::query_scalar(TABLES).fetch_one(&mut *reader).await?;
-        if tables < 2 {
-            return Ok(Self {
-                newest_task: 0,
-                newest_event: 0,
-                log,
-            });
+    /// Whether `database` is not the file that this mark was written beside, so that it may be an
+    /// older copy.
+    fn is_of_other_file(&self, database: &Path) -> bool {
+        self.inode.is_some() && self.inode != inode(database)
+    }
+
+    /// Refuses a database that has never had the epoch of the mark: it is another one, however many
+    /// rows it has.
+    async fn check_epoch(
+        &self,
+        database: &Path,
+        reader: &mut SqliteConnection,
+    ) -> Result<(), StoreError> {
+        let Some(epoch) = self.epoch else {
+            return Ok(());
+        };
+        if epochs::has_had(epoch, reader).await? {
+            return Ok(());
         }
-        Self::of(reader, log).await
+        let reason = format!(
+            "is another database than before: it has never had the epoch {epoch}: put the right one in its place; or, if \
+             this one was put there on purpose (without the -wal and -shm of the other),"
+        );
+        Err(damaged(database, &reason))
     }
 
     /// Puts it in the place of the last one, whole or not at all.
@@ -168,7 +199,11 @@ impl Mark {
         {
             return Err(error);
         }
-        let mut text = serde_json::to_vec(self)?;
+        let marked = Self {
+            inode: inode(database),
+            ..*self
+        };
+        let mut text = serde_json::to_vec(&marked)?;
         text.push(b'\n');
         let mut new = OpenOptions::new()
             .create_new(true)
@@ -196,7 +231,10 @@ impl Store {
             .await
             .is_some()
         {
-            let now = read_in_time(Mark::of(pool, Log::Needed)).await;
+            let Some(epoch) = database.epoch() else {
+                continue;
+            };
+            let now = read_in_time(Mark::of(pool, Log::Needed, epoch)).await;
             let is_read = now.is_ok();
             let marked = match now {
                 // A repeat or a poll makes no row, and two waits for the disk are not to be had for nothing.
@@ -229,6 +267,21 @@ impl Mark {
         let written = spawn_blocking(move || file.write_mark(&self)).await;
         written.unwrap_or(Err(StoreError::Stopped))
     }
+}
+
+fn inode(file: &Path) -> Option<u64> {
+    fs::metadata(file).ok().map(|found| found.ino())
+}
+
+/// The newest task and event of a database that may have no tables yet.
+async fn newest_rows(reader: &mut SqliteConnection) -> Result<(i64, i64), sqlx::Error> {
+    const TABLES: &str =
+        "SELECT count(*) FROM sqlite_schema WHERE name = 'task' OR name = 'event'";
+    let tables: i64 = sqlx::query_scalar(TABLES).fetch_one(&mut *reader).await?;
+    if tables < 2 {
+        return Ok((0, 0));
+    }
+    sqlx::query_as(NEWEST).fetch_one(reader).await
 }
 
 fn read(database: &Path) -> Result<Option<Mark>, StoreError> {
@@ -279,6 +332,8 @@ mod tests {
                 newest_task,
                 newest_event: 3,
                 log: Log::FoldedIn,
+                epoch: None,
+                inode: None,
             };
             mark.write(&database).unwrap();
             assert_eq!(read(&database).unwrap(), Some(mark));

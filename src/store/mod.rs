@@ -37,6 +37,7 @@ pub mod wake;
 mod ballast;
 pub mod callback_keys;
 pub mod checkpointer;
+pub mod epochs;
 pub mod error;
 mod files;
 pub mod inspect;

@@ -11,9 +11,9 @@ use sqlx::{ConnectOptions as _, Executor as _, PgConnection, PgPool};
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::StoreError;
 use super::schema::{APPLIED, Schema, migration_error};
 use super::wake::Wake;
+use super::{StoreError, epochs};
 
 /// The schema, step by step.
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
@@ -86,6 +86,7 @@ pub(super) async fn open(url: &str) -> Result<(PgPool, PostgresServer), StoreErr
             .await
             .map_err(|error| migration_error(error, &MIGRATIONS))?;
     }
+    epochs::settle_postgres(&mut connection).await?;
     let pool = PgPoolOptions::new()
         .max_connections(READERS)
         .acquire_timeout(CONNECT_TIMEOUT)
@@ -138,6 +139,7 @@ impl PostgresServer {
     pub(super) async fn connect_writer(&self) -> Result<PgConnection, StoreError> {
         let mut connection = self.connect().await?;
         connection.execute(WRITER).await?;
+        epochs::settle_postgres(&mut connection).await?;
         Ok(connection)
     }
 

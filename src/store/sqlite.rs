@@ -3,7 +3,7 @@
 use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::{self, Arc, PoisonError};
+use std::sync::{self, Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
@@ -18,7 +18,8 @@ use super::files::{cannot_open, folder_of, log_file, real_path, sync_folder};
 use super::locks::Locks;
 use super::mark::{self, Expected, Log, Mark, Rows};
 use super::schema::{APPLIED, Schema, migration_error};
-use super::{StoreError, ballast};
+use super::{StoreError, ballast, epochs};
+use crate::domain::event_id::Epoch;
 
 /// SQLite from 3.7.0 to 3.51.2 can corrupt a write-ahead log when two connections write and checkpoint at once.
 const VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
@@ -55,6 +56,8 @@ pub(super) struct SqliteFile {
     anchor: Arc<Mutex<Option<ManuallyDrop<SqliteConnection>>>>,
     /// Whether the last mark is written: the one that wants no log.
     is_marked_for_good: Arc<sync::Mutex<bool>>,
+    /// The current one, once the schema is up to date; it stays the same as long as the file is ours.
+    epoch: Arc<OnceLock<Epoch>>,
     /// Released when the last clone is dropped. The last field: SQLite's connections must close before.
     locks: Arc<Locks>,
 }
@@ -76,6 +79,7 @@ pub(super) async fn open(url: &str) -> Result<(SqlitePool, SqliteFile), StoreErr
         options: options.filename(&path).create_if_missing(false),
         anchor: Arc::default(),
         is_marked_for_good: Arc::default(),
+        epoch: Arc::default(),
         locks: Arc::new(locks),
     };
     let folder = folder_of(&path);
@@ -107,10 +111,20 @@ impl SqliteFile {
                 .await
                 .map_err(|error| migration_error(error, &MIGRATIONS))?;
         }
+        let epoch = match self.epoch() {
+            Some(epoch) => epoch,
+            // Without a mark, or in a file that is not the one of the mark, the store was put back
+            // by hand.
+            None => {
+                let is_restored = expected.is_none_or(|expected| expected.is_of_other_file(path));
+                epochs::settle_sqlite(&mut connection, is_restored).await?
+            }
+        };
+        let epoch = *self.epoch.get_or_init(|| epoch);
         // The files' names must survive a power cut as surely as their content.
         sync_folder(folder).map_err(|error| cannot_open(path, &error))?;
         let mut anchor = self.reader_options().connect().await?;
-        let mark = Mark::of(&mut anchor, Log::Needed).await?;
+        let mark = Mark::of(&mut anchor, Log::Needed, epoch).await?;
         *self.anchor.lock().await = Some(ManuallyDrop::new(anchor));
         self.locks.check_place(path)?;
         self.write_mark(&mark)?;
@@ -162,6 +176,10 @@ impl SqliteFile {
         options.read_only(true).pragma("query_only", "on")
     }
 
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        self.epoch.get().copied()
+    }
+
     pub(super) fn path(&self) -> &Path {
         self.options.get_filename()
     }
@@ -174,9 +192,11 @@ impl SqliteFile {
     /// Folds the log in and removes it. If that fails, or is broken off, the log stays, and so does the mark that wants it.
     pub(super) async fn fold_in_log(&self) -> Result<(), StoreError> {
         let mut connection = self.connect_writer().await?;
-        let mark = Mark::of(&mut connection, Log::FoldedIn).await?;
         let is_folded_in = truncate_log(&mut connection).await?;
-        if is_folded_in {
+        if let Some(epoch) = self.epoch()
+            && is_folded_in
+        {
+            let mark = Mark::of(&mut connection, Log::FoldedIn, epoch).await?;
             mark.write_aside(self).await?;
             // From here on the last connection that may write removes the log when it closes.
             if let Some(anchor) = self.anchor.lock().await.take() {

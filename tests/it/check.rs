@@ -15,6 +15,7 @@ use evolink_receiver::http::tls::TlsSource;
 use evolink_receiver::store::Store;
 use tempfile::TempDir;
 
+use crate::replicas::schema;
 use crate::support::certificates::Pem;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -191,9 +192,10 @@ async fn a_store_is_judged_without_being_opened_by_us() {
     assert_eq!(other.store().await, line);
     store.close().await;
     drop(store);
+    let schema = schema::newest();
     assert_eq!(
         place.store().await,
-        "ok      store.url: receiver.db: schema 1"
+        format!("ok      store.url: receiver.db: schema {schema}")
     );
     fs::set_permissions(place.database(), fs::Permissions::from_mode(0o644)).unwrap();
     let open = place.store().await;

@@ -24,9 +24,9 @@ fn task(state: &str, progress: u32) -> Value {
 }
 
 fn event(seq: i64, state: &str, progress: u32) -> String {
-    let event = json!({"seq": seq, "type": format!("task.{state}"), "at": "2026-01-02T03:04:05.678Z",
+    let event = json!({"id": format!("k3v9x2ab-{seq}"), "seq": seq, "type": format!("task.{state}"), "at": "2026-01-02T03:04:05.678Z",
         "submission_id": "sub-1", "task_id": "task-1", "source": "callback", "task": task(state, progress)});
-    format!("id: {seq}\nevent: task.{state}\ndata: {event}\n\n")
+    format!("id: k3v9x2ab-{seq}\nevent: task.{state}\ndata: {event}\n\n")
 }
 
 /// Answers one after the other, then the last again and again.
@@ -60,8 +60,8 @@ fn expired() -> Vec<u8> {
 
 #[tokio::test]
 async fn a_stream_that_breaks_off_before_its_first_event_is_taken_up_where_it_began() {
-    let begins = "text/event-stream\r\nlast-event-id: 41";
-    let first = String::from_utf8(streamed(": at 41\n\n")).unwrap();
+    let begins = "text/event-stream\r\nlast-event-id: k3v9x2ab-41";
+    let first = String::from_utf8(streamed(": at k3v9x2ab-41\n\n")).unwrap();
     let first = first.replace("text/event-stream", begins).into_bytes();
     let server = scripted(vec![
         first,
@@ -70,9 +70,42 @@ async fn a_stream_that_breaks_off_before_its_first_event_is_taken_up_where_it_be
     ])
     .await;
     let ended = run_at(&server.url, &["events", "tail"], &[]).await;
-    assert!(ended.stdout.starts_with("42  "), "{}", ended.stdout);
+    assert!(
+        ended.stdout.starts_with("k3v9x2ab-42  "),
+        "{}",
+        ended.stdout
+    );
     let ids: Vec<_> = asked(&server).into_iter().map(|(_, id)| id).collect();
-    assert_eq!(ids, [None, Some("41".to_owned()), Some("42".to_owned())]);
+    assert_eq!(
+        ids,
+        [
+            None,
+            Some("k3v9x2ab-41".to_owned()),
+            Some("k3v9x2ab-42".to_owned())
+        ]
+    );
+}
+
+/// The service's store was restored from a backup that has less than what was read.
+#[tokio::test]
+async fn a_stream_goes_on_from_where_the_service_says_that_nothing_is_missed() {
+    let error = json!({"error": {"code": "cursor_expired", "message": "restored", "resume_after": "wwwwwwww-2"}});
+    let server = scripted(vec![
+        streamed(&event(4, "completed", 100)),
+        http(410, &[], &error.to_string()),
+        streamed(&event(3, "completed", 100).replace("k3v9x2ab", "wwwwwwww")),
+        expired(),
+    ])
+    .await;
+    let ended = run_at(&server.url, &["events", "tail"], &[]).await;
+    let printed: Vec<&str> = ended.stdout.split_whitespace().collect();
+    assert_eq!((printed[0], printed[7]), ("k3v9x2ab-4", "wwwwwwww-3"));
+    assert!(ended.stderr.contains("restored"), "{}", ended.stderr);
+    let ids: Vec<_> = asked(&server)
+        .into_iter()
+        .filter_map(|(_, id)| id)
+        .collect();
+    assert_eq!(ids, ["k3v9x2ab-4", "wwwwwwww-2", "wwwwwwww-3"]);
 }
 
 #[tokio::test]
@@ -115,20 +148,20 @@ async fn a_stream_that_breaks_off_is_taken_up_after_the_last_whole_event() {
     assert_eq!(
         lines,
         [
-            "1  2026-01-02T03:04:05.678Z  task.submitted  task-1, told by callback",
-            "2  2026-01-02T03:04:05.678Z  task.processing  task-1, told by callback",
-            "3  2026-01-02T03:04:05.678Z  task.completed  task-1, told by callback",
+            "k3v9x2ab-1  2026-01-02T03:04:05.678Z  task.submitted  task-1, told by callback",
+            "k3v9x2ab-2  2026-01-02T03:04:05.678Z  task.processing  task-1, told by callback",
+            "k3v9x2ab-3  2026-01-02T03:04:05.678Z  task.completed  task-1, told by callback",
         ]
     );
     let path = "/v1/events?after=0&types=task.submitted%2Ctask.completed";
     let ids = [None, Some("2"), Some("2"), Some("2"), Some("3")];
-    let expected = ids.map(|id| (path.to_owned(), id.map(str::to_owned)));
+    let expected = ids.map(|id| (path.to_owned(), id.map(|seq| format!("k3v9x2ab-{seq}"))));
     assert_eq!(asked(&server), expected);
 }
 
 #[tokio::test]
 async fn events_are_printed_as_json_for_programs_and_cannot_steer_a_terminal() {
-    let wild = json!({"seq": 1, "type": "task.\u{1b}[31m", "at": "now\u{202e}", "task_id": "a\nb"});
+    let wild = json!({"id": "1\u{1b}", "seq": 1, "type": "task.\u{1b}[31m", "at": "now\u{202e}", "task_id": "a\nb"});
     let answers = || vec![streamed(&format!("id: 1\ndata: {wild}\n\n")), expired()];
     let args = ["events", "tail", "--task", "a/b?c", "--json"];
     let server = scripted(answers()).await;
@@ -137,7 +170,10 @@ async fn events_are_printed_as_json_for_programs_and_cannot_steer_a_terminal() {
     assert_eq!(asked(&server)[0].0, "/v1/events?task=a%2Fb%3Fc");
     let server = scripted(answers()).await;
     let ended = run_at(&server.url, &["events", "tail"], &[]).await;
-    assert_eq!(ended.stdout, "1  now\\u{202e}  task.\\u{1b}[31m  a\\nb\n");
+    assert_eq!(
+        ended.stdout,
+        "1\\u{1b}  now\\u{202e}  task.\\u{1b}[31m  a\\nb\n"
+    );
 }
 
 #[tokio::test]
@@ -175,7 +211,7 @@ async fn a_tail_ends_well_at_ctrl_c() {
     let mut tail = start(&server, &["events", "tail"]);
     let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
     let (first, mut lines) = spawn_blocking(move || (lines.next(), lines)).await.unwrap();
-    assert!(first.unwrap().unwrap().starts_with("7  "));
+    assert!(first.unwrap().unwrap().starts_with("k3v9x2ab-7  "));
     let pid = tail.id().to_string();
     assert!(
         Command::new("kill")

@@ -12,6 +12,7 @@ use reqwest::{Client, RequestBuilder};
 use secrecy::SecretString;
 use serde_json::Value;
 use url::Url;
+pub(super) use wire::Opened;
 
 use crate::exit::{CommandError, Exit};
 

@@ -19,19 +19,37 @@ const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// An error's message may be a whole paragraph of EvoLink's.
 const MESSAGE_CHARS_MAX: usize = 4096;
 
+/// The answer to a request for a stream of events.
+pub enum Opened {
+    /// Its body is yet to come.
+    Stream(Response),
+    /// The log cannot go on from the place that was asked for, but from `resume_after` it misses nothing.
+    Expired {
+        resume_after: String,
+        message: String,
+    },
+}
+
 impl Api {
-    /// An answer whose body is yet to come.
     pub(in crate::commands) async fn open(
         &self,
         request: RequestBuilder,
-    ) -> Result<Response, CommandError> {
+    ) -> Result<Opened, CommandError> {
         let answer = self.begin(request).await?;
         let status = answer.status();
         if status.is_success() {
-            return Ok(answer);
+            return Ok(Opened::Stream(answer));
         }
         let body = self.read(answer).await?;
-        Err(refused(status, &body).unwrap_or_else(|| self.not_ours(status)))
+        let refusal = refused(status, &body).unwrap_or_else(|| self.not_ours(status));
+        let resume_after = body.pointer("/error/resume_after").and_then(Value::as_str);
+        match resume_after.filter(|_| status == StatusCode::GONE) {
+            Some(id) => Ok(Opened::Expired {
+                resume_after: id.to_owned(),
+                message: refusal.message,
+            }),
+            None => Err(refusal),
+        }
     }
 
     /// Segment by segment, so that an id with a slash or a question mark in it asks for nothing else.

@@ -40,7 +40,7 @@ pub async fn tail(args: &EventsTailArgs, out: &mut impl Write) -> Result<(), Com
 fn query(args: &EventsTailArgs) -> Vec<(&'static str, String)> {
     let types = (!args.types.is_empty()).then(|| args.types.join(","));
     let query = [
-        ("after", args.after.map(|seq| seq.to_string())),
+        ("after", args.after.map(|cursor| cursor.to_string())),
         ("types", types),
         ("task", args.task.clone()),
     ];
@@ -56,14 +56,14 @@ fn write_event(event: &Value, json: bool, out: &mut impl Write) -> std::io::Resu
         return out.flush();
     }
     let part = |name| Untrusted(text(event, name).unwrap_or("-"));
-    let id = text(event, "/task_id").or(text(event, "/submission_id"));
+    let task = text(event, "/task_id").or(text(event, "/submission_id"));
     write!(
         out,
         "{}  {}  {}  {}",
-        event["seq"],
+        part("/id"),
         part("/at"),
         part("/type"),
-        Untrusted(id.unwrap_or("-"))
+        Untrusted(task.unwrap_or("-"))
     )?;
     match text(event, "/source") {
         Some(source) => writeln!(out, ", told by {}", Untrusted(source))?,

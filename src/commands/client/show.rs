@@ -99,7 +99,10 @@ fn write_history(task: &Value, items: &[Value], out: &mut impl Write) -> std::io
             "observation" => (cell(item, "/body/status"), observed(item)),
             "quarantine" => (cell(item, "/result"), quarantined(item)),
             "submit" => ("-".to_owned(), cell(item, "/result")),
-            _ => (cell(item, "/task/status"), format!("event {}", item["seq"])),
+            _ => (
+                cell(item, "/task/status"),
+                format!("event {}", cell(item, "/id")),
+            ),
         };
         table.add_row([cell(item, "/at"), after, kind, way(item), says, result]);
     }

@@ -64,7 +64,7 @@ pub async fn watch(args: &TasksWatchArgs, out: &mut impl Write) -> Result<(), Co
                 }
                 watched.begin(&tasks, out).context("could not print")?;
             }
-            News::Opened => {
+            News::Opened | News::Resumed => {
                 let ids: Vec<String> = watched.open.keys().cloned().collect();
                 let tasks = look_again(&api, &ids).await?;
                 watched.see(&tasks, out).context("could not print")?;

@@ -3,14 +3,14 @@
 use http::StatusCode;
 
 use super::ApiError;
+use crate::domain::event_id::EventId;
 
 impl ApiError {
-    /// What was asked for is no longer there: to go on with what is would be to skip some in silence.
-    pub fn cursor_expired(param: &'static str, oldest: i64) -> Self {
-        let message = format!(
-            "events before {oldest} are no longer kept: those that you have not read are lost; go on with `after={}`",
-            oldest - 1
-        );
+    /// Events that the reader has not read lie between its place and `resume_after`, or cannot be told to it at all: going on
+    /// from its place would skip some in silence.
+    pub fn cursor_expired(param: &'static str, why: &str, resume_after: EventId) -> Self {
+        let message =
+            format!("{why}; to miss nothing that is here, go on with `after={resume_after}`");
         let mut error = Self::new(
             StatusCode::GONE,
             "cursor_expired",
@@ -18,6 +18,7 @@ impl ApiError {
             message,
         );
         error.body.error.param = Some(param.to_owned());
+        error.body.error.resume_after = Some(resume_after);
         error
     }
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use tracing::error;
 
 use super::body::BodyError;
+use crate::domain::event_id::EventId;
 use crate::domain::generation::InvalidRequest;
 use crate::domain::ids::SubmissionId;
 use crate::store::StoreError;
@@ -42,6 +43,8 @@ struct ErrorBody {
     param: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     submission_id: Option<SubmissionId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resume_after: Option<EventId>,
 }
 
 impl ApiError {
@@ -57,6 +60,7 @@ impl ApiError {
             r#type: kind,
             param: None,
             submission_id: None,
+            resume_after: None,
         };
         Self {
             status,

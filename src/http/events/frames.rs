@@ -5,6 +5,7 @@ use std::io::Write as _;
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::domain::event_id::EventId;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::json::Fields;
 use crate::domain::observation::Source;
@@ -16,6 +17,7 @@ use crate::store::tail::Frames;
 /// As a page holds it, and a message of the stream.
 #[derive(Serialize)]
 pub struct EventObject<'a> {
+    id: EventId,
     seq: i64,
     r#type: &'static str,
     at: Timestamp,
@@ -30,7 +32,8 @@ impl<'a> EventObject<'a> {
         let task = &event.view.record.task;
         let (kind, source, body) = (event.event_type, event.source, event.body.as_ref());
         Self {
-            seq: event.seq,
+            id: event.id,
+            seq: event.id.seq,
             r#type: kind.as_str(),
             at: event.at,
             submission_id: task.submission_id,
@@ -56,13 +59,13 @@ pub fn of_events<'a>(events: impl IntoIterator<Item = &'a LoggedEvent>) -> Frame
 
 /// A comment, which no reader takes for an event, with where the reader is. Not as an `id` of its own: programs that look at
 /// lines more than at messages would take it for an event that comes again.
-pub fn of_place(seq: i64) -> Bytes {
-    format!(": at {seq}\n\n").into()
+pub fn of_place(place: EventId) -> Bytes {
+    format!(": at {place}\n\n").into()
 }
 
 fn write_frame(text: &mut Vec<u8>, event: &LoggedEvent) {
-    let (seq, kind) = (event.seq, event.event_type.as_str());
-    write!(text, "id: {seq}\nevent: {kind}\ndata: ").expect("a Vec takes any bytes");
+    let (id, kind) = (event.id, event.event_type.as_str());
+    write!(text, "id: {id}\nevent: {kind}\ndata: ").expect("a Vec takes any bytes");
     let data = text.len();
     serde_json::to_writer(&mut *text, &EventObject::of(event))
         .expect("our own types have a JSON form");

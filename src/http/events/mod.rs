@@ -15,7 +15,9 @@ use super::auth::Caller;
 use super::error::ApiError;
 use super::internal::InternalState;
 use super::tasks;
-use crate::store::events::{EventFilter, LogBounds, PageSize};
+use crate::domain::event_id::{EventId, Lost};
+use crate::store::epochs::LogState;
+use crate::store::events::{EventFilter, PageSize};
 use frames::EventObject;
 use parameters::{Parameters, Place};
 pub use stream::PageTurns;
@@ -29,7 +31,7 @@ const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 struct EventsPage<'a> {
     data: Vec<EventObject<'a>>,
     /// To be given as `after` for the page after.
-    next: i64,
+    next: EventId,
 }
 
 pub async fn show(
@@ -40,23 +42,22 @@ pub async fn show(
 ) -> Result<Response, ApiError> {
     let parameters = Parameters::parse(query.as_deref().unwrap_or_default(), &headers)?;
     let filter = filter(&state, &parameters).await?;
-    let bounds = state.store.log_bounds().await?;
+    let log = state.store.log_state().await?;
     if accept::wants_stream(&headers) {
-        let after = within(parameters.place, &bounds)?.unwrap_or(bounds.newest);
+        let after = within(parameters.place, &log)?.unwrap_or(log.newest);
         let seat = state.seats.take(&caller)?;
-        return Ok(stream::open(&state, seat, filter, after));
+        return Ok(stream::open(&state, seat, filter, log.epochs, after));
     }
-    let first = bounds.oldest.map_or(0, |oldest| oldest - 1);
-    let after = within(parameters.place, &bounds)?.unwrap_or(first);
+    let after = within(parameters.place, &log)?.unwrap_or_else(|| before_oldest(&log));
     let size = PageSize {
         events: parameters.limit,
         bytes: PAGE_BYTES_MAX,
     };
-    let page = state.store.list_events(&filter, after, size);
+    let page = state.store.list_events(&filter, &log.epochs, after, size);
     let page = page.await?;
     let page = EventsPage {
         data: page.events.iter().map(EventObject::of).collect(),
-        next: page.next,
+        next: log.epochs.id(page.next),
     };
     Ok(Json(page).into_response())
 }
@@ -76,21 +77,49 @@ async fn filter(state: &InternalState, parameters: &Parameters) -> Result<EventF
     })
 }
 
-/// The place from which to go on, if it is one that the log can be read from without leaving out any.
-fn within(place: Option<Place>, bounds: &LogBounds) -> Result<Option<i64>, ApiError> {
+/// The `seq` after which the reader goes on; `None` if it named no place.
+///
+/// # Errors
+/// 410 if events that it has not read are gone, or others took their place; 400 if there is no such event yet.
+fn within(place: Option<Place>, log: &LogState) -> Result<Option<i64>, ApiError> {
     let Some(Place { after, param }) = place else {
         return Ok(None);
     };
-    if after > bounds.newest {
-        let newest = bounds.newest;
+    let oldest = before_oldest(log);
+    let expired = |why: &str, resume: i64| {
+        let resume = EventId {
+            epoch: log.epochs.current(),
+            seq: resume.max(oldest),
+        };
+        ApiError::cursor_expired(param, why, resume)
+    };
+    let seq = log.epochs.resolve(after).map_err(|lost| match lost {
+        Lost::EpochEnded { at } => expired(
+            "the store was restored from a backup that does not have this event",
+            at,
+        ),
+        Lost::UnknownEpoch => expired(
+            "this store does not know this epoch: it is another store, or was restored",
+            oldest,
+        ),
+    })?;
+    if seq > log.newest {
+        let newest = log.epochs.id(log.newest);
         let message = format!(
-            "`{param}` is beyond the newest event, {newest}: it is of another log, or this one was restored from a backup; \
-             go on from a place that is in it"
+            "`{param}` is beyond the newest event, {newest}: go on from a place that is in the log"
         );
         return Err(ApiError::invalid(param, message));
     }
-    match bounds.oldest {
-        Some(oldest) if after < oldest - 1 => Err(ApiError::cursor_expired(param, oldest)),
-        _ => Ok(Some(after)),
+    if seq < oldest {
+        return Err(expired(
+            "events that you have not read are no longer kept",
+            oldest,
+        ));
     }
+    Ok(Some(seq))
+}
+
+/// The place before the oldest event that is kept.
+fn before_oldest(log: &LogState) -> i64 {
+    log.oldest.map_or(0, |oldest| oldest - 1)
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName};
 
 use crate::domain::event::EventType;
+use crate::domain::event_id::Cursor;
 use crate::http::error::ApiError;
 use crate::http::query;
 
@@ -21,10 +22,10 @@ pub struct Parameters {
     pub task: Option<String>,
 }
 
-/// The number of the last event that was read, and where it was said.
+/// The last event that was read, and the parameter that names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    pub after: i64,
+    pub after: Cursor,
     pub param: &'static str,
 }
 
@@ -46,23 +47,30 @@ impl Parameters {
             }
         }
         let mut ids = headers.get_all(&LAST_EVENT_ID).iter();
-        if let Some(id) = ids.next() {
-            // One that is there twice is none.
-            let id = id.to_str().ok().filter(|_| ids.next().is_none());
-            parameters.place = Some(place("Last-Event-ID", id)?);
+        match (ids.next(), ids.next()) {
+            (None, _) => {}
+            // An `EventSource` that has had no event yet may send it so.
+            (Some(id), None) if id.is_empty() => {}
+            (Some(id), None) => {
+                parameters.place = Some(place("Last-Event-ID", id.to_str().ok())?);
+            }
+            (Some(_), Some(_)) => return Err(no_place("Last-Event-ID")),
         }
         Ok(parameters)
     }
 }
 
 fn place(param: &'static str, text: Option<&str>) -> Result<Place, ApiError> {
-    let after = text.and_then(|text| match text {
-        "0" => Some(0),
-        text => query::number(text),
-    });
-    let message = || format!("`{param}` must be the number of an event, or 0");
-    let after = after.ok_or_else(|| ApiError::invalid(param, message()))?;
+    let after = text.and_then(Cursor::parse);
+    let after = after.ok_or_else(|| no_place(param))?;
     Ok(Place { after, param })
+}
+
+fn no_place(param: &'static str) -> ApiError {
+    let message = format!(
+        "`{param}` must be the id of an event, such as k3v9x2ab-42, or its number in the current epoch, or 0"
+    );
+    ApiError::invalid(param, message)
 }
 
 fn types(text: &str) -> Result<Vec<EventType>, ApiError> {
@@ -91,15 +99,22 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_a_number_of_ours() {
+    fn a_place_is_an_event_id_or_a_number() {
         let after =
-            |query: &str, ids: &[&str]| parse(query, ids).ok().map(|it| it.place.unwrap().after);
-        assert_eq!(after("after=0", &[]), Some(0));
-        assert_eq!(after("after=42", &[]), Some(42));
-        assert_eq!(after("after=42", &["7"]), Some(7), "the header wins");
+            |query: &str, ids: &[&str]| Some(parse(query, ids).ok()?.place?.after.to_string());
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(after("after=0", &[]), some("0"));
+        assert_eq!(after("after=k3v9x2ab-42", &[]), some("k3v9x2ab-42"));
+        assert_eq!(after("after=42", &["7"]), some("7"), "the header wins");
+        assert_eq!(
+            after("after=42", &[""]),
+            some("42"),
+            "an empty one is absent"
+        );
+        assert_eq!(after("after=", &[]), None);
         for bad in [
-            "",
             "-1",
+            "k3v9x2ab-",
             "+1",
             "01",
             "1.0",

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::frames;
+use crate::domain::event_id::Epochs;
 use crate::http::internal::InternalState;
 use crate::http::seats::Seat;
 use crate::store::events::{EventFilter, PageSize};
@@ -53,6 +54,8 @@ struct Reader {
     stopping: CancellationToken,
     filter: EventFilter,
     follower: Follower,
+    /// By which its place was resolved; it is cut off once there is another.
+    epochs: Epochs,
     /// The last event that it was handed, or that was not for it.
     place: i64,
     is_greeted: bool,
@@ -60,13 +63,21 @@ struct Reader {
 }
 
 /// What comes after event `after`, for as long as both sides want.
-pub fn open(state: &InternalState, seat: Seat, filter: EventFilter, after: i64) -> Response {
+pub fn open(
+    state: &InternalState,
+    seat: Seat,
+    filter: EventFilter,
+    epochs: Epochs,
+    after: i64,
+) -> Response {
+    let begins = epochs.id(after);
     let reader = Reader {
         store: Arc::clone(&state.store),
         turns: state.page_turns.clone(),
         stopping: state.stopping.clone(),
         filter,
-        follower: state.store.tail().follow(),
+        follower: state.store.tail().follow(epochs.current()),
+        epochs,
         place: after,
         is_greeted: false,
         _seat: seat,
@@ -79,7 +90,7 @@ pub fn open(state: &InternalState, seat: Seat, filter: EventFilter, after: i64) 
         (CONTENT_TYPE, "text/event-stream".into()),
         (CACHE_CONTROL, "no-store".into()),
         (ACCEL_BUFFERING, "no".into()),
-        (LAST_EVENT_ID, after.to_string()),
+        (LAST_EVENT_ID, begins.to_string()),
     ];
     (headers, Body::from_stream(chunks)).into_response()
 }
@@ -88,11 +99,15 @@ impl Reader {
     /// What is to be sent next; `None` at the end. A reader whose store fails is cut off: it comes again, from its place.
     async fn next(&mut self) -> Option<Result<Bytes, StoreError>> {
         if !std::mem::replace(&mut self.is_greeted, true) {
-            return Some(Ok(frames::of_place(self.place)));
+            return Some(Ok(self.named_place()));
         }
         // However much there is that is not for this reader, or in the way of its page.
         let chunk = timeout(HEARTBEAT, self.next_chunk()).await;
-        chunk.unwrap_or_else(|_| Some(Ok(frames::of_place(self.place))))
+        chunk.unwrap_or_else(|_| Some(Ok(self.named_place())))
+    }
+
+    fn named_place(&self) -> Bytes {
+        frames::of_place(self.epochs.id(self.place))
     }
 
     async fn next_chunk(&mut self) -> Option<Result<Bytes, StoreError>> {
@@ -128,7 +143,7 @@ impl Reader {
         let told = batch.frames(|events| frames::of_events(events));
         let first = batch
             .events
-            .partition_point(|event| event.seq <= self.place);
+            .partition_point(|event| event.id.seq <= self.place);
         let begin = if first == 0 { 0 } else { told.ends[first - 1] };
         self.place = batch.upto;
         if self.filter.is_for_all() {
@@ -148,7 +163,9 @@ impl Reader {
     async fn of_page(&mut self) -> Result<Bytes, StoreError> {
         // It is never closed.
         let _turn = self.turns.0.acquire().await;
-        let page = self.store.list_events(&self.filter, self.place, PAGE);
+        let page = self
+            .store
+            .list_events(&self.filter, &self.epochs, self.place, PAGE);
         let page = page.await?;
         self.place = page.next;
         Ok(frames::of_events(&page.events).bytes)

@@ -5,8 +5,10 @@ use sqlx::FromRow;
 use super::row::{DeliveryRow, corrupt, delivery_columns};
 use crate::domain::delivery::{Delivery, DeliveryId, DeliveryState, EndpointKey};
 use crate::domain::event::EventType;
+use crate::domain::event_id::EventId;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::timestamp::Timestamp;
+use crate::store::epochs::{epoch_of, event_id};
 use crate::store::overdue::COUNTED_MAX;
 use crate::store::reads::TaskName;
 use crate::store::{Store, StoreError, on_pool};
@@ -15,7 +17,7 @@ use crate::store::{Store, StoreError, on_pool};
 #[derive(Clone, Debug)]
 pub struct DeliveryView {
     pub delivery: Delivery,
-    pub event_seq: i64,
+    pub event_id: EventId,
     pub event_type: EventType,
     pub submission_id: SubmissionId,
     pub task_id: Option<TaskId>,
@@ -49,7 +51,9 @@ macro_rules! select_view {
         concat!(
             "SELECT ",
             delivery_columns!(),
-            ", event_seq, url, made_at, (SELECT type FROM event WHERE seq = event_seq) AS event_type,
+            ", event_seq, url, made_at, ",
+            epoch_of!("event_seq"),
+            " AS event_epoch, (SELECT type FROM event WHERE seq = event_seq) AS event_type,
             (SELECT submission_id FROM task WHERE seq = delivery.task_seq) AS submission_id,
             (SELECT task_id FROM task WHERE seq = delivery.task_seq) AS task_id,
             (SELECT count(*) FROM endpoint WHERE name = delivery.endpoint) AS disabled FROM ",
@@ -219,6 +223,7 @@ struct ViewRow {
     #[sqlx(flatten)]
     delivery: DeliveryRow,
     event_seq: i64,
+    event_epoch: Option<String>,
     url: Option<String>,
     made_at: i64,
     event_type: Option<String>,
@@ -236,7 +241,7 @@ impl TryFrom<ViewRow> for DeliveryView {
         let submission_id = row.submission_id.and_then(|text| text.parse().ok());
         let task_id = row.task_id.map(|text| TaskId::parse(&text));
         Ok(Self {
-            event_seq: row.event_seq,
+            event_id: event_id(row.event_epoch.as_deref(), row.event_seq)?,
             event_type: event_type.ok_or_else(|| corrupt("event_seq"))?,
             submission_id: submission_id.ok_or_else(|| corrupt("task_seq"))?,
             task_id: task_id

@@ -5,8 +5,10 @@ use sqlx::FromRow;
 use super::row::{DeliveryRow, corrupt, delivery_columns};
 use crate::domain::delivery::schedule;
 use crate::domain::delivery::{Delivery, DeliveryId, EndpointKey, Holder, LEASE_MAX};
+use crate::domain::event_id::EventId;
 use crate::domain::ids::SubmissionId;
 use crate::domain::timestamp::Timestamp;
+use crate::store::epochs::{epoch_of, event_id};
 use crate::store::{Store, StoreError, on_pool};
 
 /// An endpoint that something is pending for: due if `schedule::is_due` says so of either time.
@@ -22,7 +24,7 @@ pub struct EndpointWork {
 pub struct DueDelivery {
     pub id: DeliveryId,
     /// The `webhook-id`.
-    pub event_seq: i64,
+    pub event_id: EventId,
     pub endpoint: EndpointKey,
     /// The app's own address; `None`: the endpoint's of the configuration.
     pub url: Option<String>,
@@ -59,7 +61,9 @@ macro_rules! select_due {
         concat!(
             "SELECT ",
             delivery_columns!(),
-            ", event_seq, task_seq, url, (SELECT submission_id FROM task WHERE seq = task_seq) AS submission_id
+            ", event_seq, task_seq, url, ",
+            epoch_of!("event_seq"),
+            " AS event_epoch, (SELECT submission_id FROM task WHERE seq = task_seq) AS submission_id
             FROM delivery WHERE state = 'pending' AND endpoint = $1 AND ",
             $when,
             " AND (holder IS NULL OR holder = $3 OR $4 = 0 OR lease_until <= $5 OR lease_until > $6)
@@ -150,6 +154,7 @@ struct DueRow {
     #[sqlx(flatten)]
     delivery: DeliveryRow,
     event_seq: i64,
+    event_epoch: Option<String>,
     url: Option<String>,
     submission_id: Option<String>,
 }
@@ -164,7 +169,7 @@ impl DueRow {
             .filter(|lease| lease.holder == *holder && lease.counts(now));
         Ok(DueDelivery {
             id: delivery.id,
-            event_seq: self.event_seq,
+            event_id: event_id(self.event_epoch.as_deref(), self.event_seq)?,
             endpoint: delivery.endpoint,
             url: self.url,
             submission_id: submission_id.ok_or_else(|| corrupt(id, "task_seq"))?,

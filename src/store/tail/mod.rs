@@ -17,10 +17,10 @@ use tracing::warn;
 pub use watches::TaskWatch;
 use watches::Watches;
 
-use super::{Store, StoreError, on_pool};
+use super::epochs::LogEnd;
+use super::{Store, StoreError};
+use crate::domain::event_id::Epoch;
 use crate::domain::ids::SubmissionId;
-
-const NEWEST: &str = "SELECT max(seq) FROM event";
 
 /// The statement here that goes through events, with what its parameters are to PostgreSQL.
 pub const STATEMENTS: [(&str, &str); 1] = [(news::EVENTS, "bigint, bigint")];
@@ -45,9 +45,9 @@ impl Tail {
         self.watches.add(id)
     }
 
-    /// Follows the log from here on.
-    pub fn follow(&self) -> Follower {
-        self.ring.follow()
+    /// Follows the log from here on, as long as `epoch` is the current one.
+    pub fn follow(&self, epoch: Epoch) -> Follower {
+        self.ring.follow(epoch)
     }
 
     /// Tells of tasks that the recorder of this process has news of, in the log or not: a submit that was refused makes no
@@ -68,26 +68,29 @@ impl Store {
         &self.tail
     }
 
-    /// The number of the newest event; 0 if there is none.
-    async fn newest_event(&self) -> Result<i64, StoreError> {
-        let newest: Option<i64> =
-            on_pool!(self, pool => sqlx::query_scalar(NEWEST).fetch_one(pool))?;
-        Ok(newest.unwrap_or(0))
-    }
-
-    /// Whether events that were read are gone: the database was restored, or another took over that did not have them. Their
-    /// numbers are given again, to other events.
-    async fn went_back_behind(&self, seq: i64) -> Result<bool, StoreError> {
-        let newest = self.newest_event().await?;
-        if newest < seq {
-            warn!(
-                newest,
-                seq,
-                "the log of events ends before event {seq}, which was read: who follows it begins anew"
-            );
+    /// Whether the log does not go on from `read`, the end that it had: the database was restored, or another took over that
+    /// did not have the newest events. Their numbers are given again, to other events.
+    async fn went_back_behind(&self, read: LogEnd) -> Result<bool, StoreError> {
+        let end = self.log_end().await?;
+        let went_back = end.newest < read.newest || end.epoch != read.epoch;
+        if went_back {
+            report_break(read, end.epoch);
         }
-        Ok(newest < seq)
+        Ok(went_back)
     }
+}
+
+/// Says that those who followed the log begin again.
+fn report_break(read: LogEnd, epoch: Epoch) {
+    let LogEnd {
+        newest: seq,
+        epoch: before,
+    } = read;
+    warn!(
+        seq, %epoch,
+        "the log of events does not go on from {before}-{seq}, which was read; its epoch is {epoch}: streams are cut off, \
+        and their readers resume from where they were"
+    );
 }
 
 /// How long to leave the store alone after a read that began then.

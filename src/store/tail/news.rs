@@ -5,22 +5,27 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::reading::Reading;
-use super::{READ_AGAIN, pause_after};
+use super::{READ_AGAIN, pause_after, report_break};
 use crate::domain::ids::SubmissionId;
 use crate::metrics::{Metrics, TailReader};
+use crate::store::epochs::{LogEnd, epoch_of, event_id};
 use crate::store::{Store, StoreError, on_pool};
 
 /// Events that are read at once.
 const EVENTS_MAX: i64 = 1024;
 
-pub(super) const EVENTS: &str = "SELECT event.seq, submission_id
-    FROM event LEFT JOIN task ON task.seq = event.task_seq
-    WHERE event.seq > $1 ORDER BY event.seq LIMIT $2";
+pub(super) const EVENTS: &str = concat!(
+    "SELECT event.seq, submission_id, ",
+    epoch_of!("event.seq"),
+    " AS event_epoch FROM event LEFT JOIN task ON task.seq = event.task_seq
+    WHERE event.seq > $1 ORDER BY event.seq LIMIT $2"
+);
 
 #[derive(FromRow)]
 struct NewsRow {
     seq: i64,
     submission_id: Option<String>,
+    event_epoch: Option<String>,
 }
 
 impl Store {
@@ -65,16 +70,16 @@ impl Store {
     }
 
     /// Reads on from `cursor`, and tells; whether that was all there is.
-    async fn read_news(&self, cursor: &mut Option<i64>) -> Result<bool, StoreError> {
+    async fn read_news(&self, cursor: &mut Option<LogEnd>) -> Result<bool, StoreError> {
         let watches = &self.tail.watches;
         let Some(after) = *cursor else {
-            *cursor = Some(self.newest_event().await?);
+            *cursor = Some(self.log_end().await?);
             // Who has registered by now may have looked before the newest event was there.
             watches.tell_all();
             return Ok(false);
         };
         let rows: Vec<NewsRow> = on_pool!(self, pool => sqlx::query_as(EVENTS)
-            .bind(after)
+            .bind(after.newest)
             .bind(EVENTS_MAX)
             .fetch_all(pool))?;
         let Some(last) = rows.last() else {
@@ -83,7 +88,16 @@ impl Store {
             }
             return Ok(cursor.is_some());
         };
-        *cursor = Some(last.seq);
+        let last = event_id(last.event_epoch.as_deref(), last.seq)?;
+        if last.epoch != after.epoch {
+            report_break(after, last.epoch);
+            *cursor = None;
+            return Ok(false);
+        }
+        *cursor = Some(LogEnd {
+            newest: last.seq,
+            epoch: last.epoch,
+        });
         let ids = rows.iter().filter_map(|row| row.submission_id.as_deref());
         watches.tell(ids.filter_map(|id| id.parse::<SubmissionId>().ok()));
         Ok(rows.len() < usize::try_from(EVENTS_MAX).unwrap_or(usize::MAX))

@@ -36,8 +36,8 @@ impl Forwarder {
             .secrets(due)
             .ok_or_else(|| not_now("no secret to sign with"))?;
         let body = self.body(due).await?;
-        // Its number in the log: the same in feed, stream and each attempt.
-        let (id, now) = (due.event_seq.to_string(), self.parts.clock.now());
+        // The same in the feed, in the stream and in each attempt.
+        let (id, now) = (due.event_id.to_string(), self.parts.clock.now());
         let signature = secrets.sign(&id, now, &body);
         Ok(request
             .header(CONTENT_TYPE, "application/json")

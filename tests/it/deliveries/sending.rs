@@ -26,7 +26,7 @@ async fn what_was_just_made_is_sent_by_its_process_without_another_commit() {
         (ids[2], Some(OWN), 0)
     );
     assert_eq!(due[0].held_until, Some(START.after(LEASE)));
-    assert_eq!(due[0].event_seq, ids[2] / 1024);
+    assert_eq!(due[0].event_id.seq, ids[2] / 1024);
     assert_eq!(
         desk.end(ids[2], 1, OK).await,
         Receipt::Delivery(DeliveryState::Delivered)

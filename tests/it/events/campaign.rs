@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::reader::{Came, SseReader};
-use super::{Seen, logged};
+use super::{Seen, logged, seq};
 use crate::durability::receiver::{PATIENCE, Place, Receiver};
 use crate::durability::{random, rounds};
 use crate::replica_faults::load::Load;
@@ -53,20 +53,20 @@ struct Reader {
 
 fn digest(seen: &Seen) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (seen.seq, &seen.kind, &seen.task_id).hash(&mut hasher);
+    (seen.id, &seen.kind, &seen.task_id).hash(&mut hasher);
     hasher.finish()
 }
 
 impl Reader {
     fn take(&mut self, event: &Seen) {
         let is_next = if self.is_filtered {
-            event.seq > self.last && event.kind == TYPES
+            event.id.seq > self.last && event.kind == TYPES
         } else {
-            event.seq == self.last + 1
+            event.id.seq == self.last + 1
         };
         assert!(is_next, "after event {}: {event:?}", self.last);
-        self.last = event.seq;
-        self.seen.push((event.seq, digest(event)));
+        self.last = event.id.seq;
+        self.seen.push((event.id.seq, digest(event)));
     }
 
     fn filter(&self) -> String {
@@ -110,7 +110,7 @@ impl Reader {
             self.take(&event);
         }
         // What the filter left out counts as read, too.
-        self.last = page["next"].as_i64().unwrap().max(self.last);
+        self.last = seq(&page["next"]).max(self.last);
         self.counts.pages.fetch_add(1, Ordering::Relaxed);
         Some(())
     }
@@ -167,7 +167,7 @@ impl Reader {
 fn expected(log: &[Seen], is_filtered: bool) -> Vec<(i64, u64)> {
     let wanted = log.iter();
     let wanted = wanted.filter(|seen| !is_filtered || seen.kind == TYPES);
-    wanted.map(|seen| (seen.seq, digest(seen))).collect()
+    wanted.map(|seen| (seen.id.seq, digest(seen))).collect()
 }
 
 async fn newest(database: &Database) -> u64 {
@@ -227,7 +227,7 @@ pub async fn readers_read_the_log(places: &[Place], mut receivers: Vec<Receiver>
         .await
         .expect("they catch up");
     let log = logged(&database).await;
-    let numbers: Vec<i64> = log.iter().map(|seen| seen.seq).collect();
+    let numbers: Vec<i64> = log.iter().map(|seen| seen.id.seq).collect();
     let whole: Vec<i64> = (1..).take(log.len()).collect();
     assert_eq!(numbers, whole, "the log itself has gaps");
     for reader in &readers {

@@ -3,14 +3,16 @@
 mod broken;
 pub mod campaign;
 mod crowd;
+mod epochs;
 mod feed;
 pub mod news;
-mod reader;
+pub mod reader;
 mod stalled;
 mod stream;
 
 use std::ops::Range;
 
+use evolink_receiver::domain::event_id::{Epoch, EventId};
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
@@ -19,7 +21,7 @@ use crate::support::database::Database;
 /// An event as it came to somebody, or as it is in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    pub seq: i64,
+    pub id: EventId,
     pub kind: String,
     pub task_id: String,
 }
@@ -28,7 +30,7 @@ impl Seen {
     fn of(event: &Value) -> Self {
         let text = |name: &str| event[name].as_str().unwrap().to_owned();
         Self {
-            seq: event["seq"].as_i64().unwrap(),
+            id: EventId::parse(event["id"].as_str().unwrap()).unwrap(),
             kind: text("type"),
             task_id: text("task_id"),
         }
@@ -61,12 +63,26 @@ async fn log(app: &TestApp) -> Vec<Seen> {
 }
 
 pub async fn logged(database: &Database) -> Vec<Seen> {
-    let sql = "SELECT event.seq, type, task_id FROM event JOIN task ON task.seq = task_seq ORDER BY event.seq";
-    let rows: Vec<(i64, String, String)> = database.rows(sql, &[]).await;
-    let seen = rows
-        .into_iter()
-        .map(|(seq, kind, task_id)| Seen { seq, kind, task_id });
+    let sql = "SELECT event.seq, (SELECT name FROM epoch WHERE after_seq < event.seq ORDER BY number DESC LIMIT 1),
+        type, task_id FROM event JOIN task ON task.seq = task_seq ORDER BY event.seq";
+    let rows: Vec<(i64, String, String, String)> = database.rows(sql, &[]).await;
+    let seen = rows.into_iter().map(|(seq, epoch, kind, task_id)| Seen {
+        id: EventId {
+            epoch: Epoch::parse(&epoch).unwrap(),
+            seq,
+        },
+        kind,
+        task_id,
+    });
     seen.collect()
+}
+
+/// The number in an event id, such as a page's `next`.
+fn seq(id: &Value) -> i64 {
+    let id = id.as_str().unwrap_or_default();
+    EventId::parse(id)
+        .unwrap_or_else(|| panic!("no event id: {id}"))
+        .seq
 }
 
 fn seqs(page: &Value) -> Vec<i64> {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::BytesMut;
+use evolink_receiver::domain::event_id::EventId;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -55,7 +56,7 @@ impl SseReader {
         }
         assert_eq!(answer.headers()["content-type"], "text/event-stream");
         let begins = answer.headers()["last-event-id"].to_str().unwrap();
-        let begins = begins.parse().unwrap();
+        let begins = EventId::parse(begins).unwrap().seq;
         assert!(last.is_none_or(|last| last == begins), "from {begins}");
         Ok(Self {
             answer,
@@ -89,7 +90,7 @@ impl SseReader {
     fn read(&mut self, block: &str) -> Came {
         let lines: Vec<&str> = block.split('\n').collect();
         if let Some(place) = block.strip_prefix(": at ") {
-            return Came::Comment(place.parse().unwrap());
+            return Came::Comment(EventId::parse(place).unwrap().seq);
         }
         let [id, kind, data] = lines[..] else {
             panic!("not three lines: {block:?}");
@@ -98,7 +99,7 @@ impl SseReader {
         let kind = kind.strip_prefix("event: ").expect("a type");
         let data = data.strip_prefix("data: ").expect("data");
         let event: Value = serde_json::from_str(data).unwrap();
-        assert_eq!(event["seq"].to_string(), id, "{block}");
+        assert_eq!(event["id"], id, "{block}");
         assert_eq!(event["type"], kind, "{block}");
         self.last_data = Some(data.to_owned());
         Came::Event(Seen::of(&event))

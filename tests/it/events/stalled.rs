@@ -43,7 +43,7 @@ async fn stall(receiver: &Receiver) -> RawClient {
 async fn read_all(receiver: &Receiver) {
     let mut reader = SseReader::open(receiver.internal(), "after=0", None).await;
     let seen = reader.take(EVENTS).await;
-    assert_eq!(seen.last().unwrap().seq, i64::try_from(EVENTS).unwrap());
+    assert_eq!(seen.last().unwrap().id.seq, i64::try_from(EVENTS).unwrap());
 }
 
 async fn fill(receiver: &Receiver) {

@@ -52,7 +52,10 @@ async fn a_message_is_one_line_of_data_however_the_body_was_written() {
     assert_eq!(app.callback_result(&token, body).await, "recorded");
     let mut reader = SseReader::open(app.internal, "after=0", None).await;
     let seen = reader.take(1).await;
-    assert_eq!((seen[0].seq, seen[0].kind.as_str()), (1, "task.processing"));
+    assert_eq!(
+        (seen[0].id.seq, seen[0].kind.as_str()),
+        (1, "task.processing")
+    );
     app.stop().await.0.unwrap();
 }
 

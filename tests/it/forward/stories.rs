@@ -39,10 +39,9 @@ async fn an_outcome_is_delivered_once_as_whoever_asks_for_the_task_gets_it() {
     assert!(agent.starts_with("evolink-receiver/"), "{agent}");
     // Submitted, processing, completed.
     let database = app.database().await;
-    let seq: i64 = database
-        .value("SELECT seq FROM event WHERE type = 'task.completed'", &[])
-        .await;
-    assert_eq!(received.id(), seq.to_string());
+    let id_of_event = "SELECT name || '-' || seq FROM epoch, event WHERE type = 'task.completed'";
+    let event_id: String = database.value(id_of_event, &[]).await;
+    assert_eq!(received.id(), event_id);
     counts(&app, DELIVERED, 1).await;
     // What comes again is no outcome again.
     let again = json!({"id": id, "status": "completed", "progress": 100, "results": ["https://files.evolink.ai/1.webp"]});

@@ -5,6 +5,7 @@ use evolink_receiver::commands::check::surroundings;
 use evolink_receiver::config::Config;
 use evolink_receiver::store::Store;
 
+use super::schema;
 use crate::support::database::Database;
 use crate::support::postgres::{Cluster, Options};
 use crate::support::store::TestStore;
@@ -43,11 +44,11 @@ async fn a_store_on_a_server_is_judged_and_not_touched() {
 
     Store::open(store.url()).await.unwrap().close().await;
     let version = database.version().await;
-    let expected = start("ok     ") + "schema 1";
+    let expected = start("ok     ") + &format!("schema {}", schema::newest());
     assert_eq!(findings(store.url()).await, [expected]);
 
     database
-        .execute("UPDATE _sqlx_migrations SET version = 9999")
+        .execute("UPDATE _sqlx_migrations SET version = 9999 WHERE version = 1")
         .await;
     let newer = findings(store.url()).await;
     assert_eq!(newer.len(), 1, "{newer:?}");
@@ -56,7 +57,7 @@ async fn a_store_on_a_server_is_judged_and_not_touched() {
         "{newer:?}"
     );
     database
-        .execute("UPDATE _sqlx_migrations SET version = 1")
+        .execute("UPDATE _sqlx_migrations SET version = 1 WHERE version = 9999")
         .await;
     assert_ne!(database.version().await, version, "only we wrote");
 }

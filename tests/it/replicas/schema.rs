@@ -68,6 +68,12 @@ fn file_names(engine: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// The number of the newest migration.
+pub fn newest() -> u32 {
+    let names = file_names("sqlite");
+    names.last().unwrap()[..4].parse().unwrap()
+}
+
 /// What only one of them has.
 fn differences<T: Ord + Clone>(sqlite: Vec<T>, postgres: Vec<T>) -> [Vec<T>; 2] {
     let (sqlite, postgres) = (BTreeSet::from_iter(sqlite), BTreeSet::from_iter(postgres));

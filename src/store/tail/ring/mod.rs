@@ -12,8 +12,10 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::reading::Reading;
-use super::{READ_AGAIN, pause_after};
+use super::{READ_AGAIN, pause_after, report_break};
+use crate::domain::event_id::Epoch;
 use crate::metrics::{Metrics, TailReader};
+use crate::store::epochs::LogEnd;
 use crate::store::events::{EventFilter, LoggedEvent, PageSize};
 use crate::store::{Store, StoreError};
 
@@ -61,6 +63,8 @@ pub struct Frames {
 pub struct Follower {
     ring: Ring,
     life: u64,
+    /// In which its places are.
+    epoch: Epoch,
     news: watch::Receiver<()>,
 }
 
@@ -94,7 +98,7 @@ struct Held {
     batches: VecDeque<Arc<Batch>>,
     cost: usize,
     /// Up to which the log was read; `None` while nobody follows.
-    newest: Option<i64>,
+    newest: Option<LogEnd>,
     /// How often those who followed were cut off.
     life: u64,
 }
@@ -121,7 +125,10 @@ impl Follower {
         let Some(newest) = held.newest else {
             return Next::Nothing;
         };
-        if seq >= newest {
+        if newest.epoch != self.epoch {
+            return Next::Broken;
+        }
+        if seq >= newest.newest {
             return Next::Nothing;
         }
         let at = held.batches.partition_point(|batch| batch.upto <= seq);
@@ -145,7 +152,7 @@ impl Drop for Follower {
 }
 
 impl Ring {
-    pub(super) fn follow(&self) -> Follower {
+    pub(super) fn follow(&self, epoch: Epoch) -> Follower {
         let mut held = self.lock();
         held.followers += 1;
         let (is_first, life) = (held.followers == 1, held.life);
@@ -156,6 +163,7 @@ impl Ring {
         Follower {
             ring: self.clone(),
             life,
+            epoch,
             news: self.0.news.subscribe(),
         }
     }
@@ -165,7 +173,7 @@ impl Ring {
     }
 
     /// Up to which it was read, and how many follow; `None` if nobody does, and then nothing is kept.
-    fn position(&self) -> Option<(Option<i64>, usize)> {
+    fn position(&self) -> Option<(Option<LogEnd>, usize)> {
         let mut held = self.lock();
         if held.followers == 0 {
             *held = Held::default();
@@ -174,7 +182,7 @@ impl Ring {
         Some((held.newest, held.followers))
     }
 
-    fn begin_at(&self, newest: i64) {
+    fn begin_at(&self, newest: LogEnd) {
         self.lock().newest = Some(newest);
         self.0.news.send_replace(());
     }
@@ -194,10 +202,13 @@ impl Ring {
     fn add(&self, batch: Batch) {
         let mut held = self.lock();
         // Nobody may have followed for a moment, and what was held is gone.
-        if held.newest != Some(batch.after) {
+        let Some(newest) = &mut held.newest else {
+            return;
+        };
+        if newest.newest != batch.after {
             return;
         }
-        held.newest = Some(batch.upto);
+        newest.newest = batch.upto;
         held.cost += batch.cost();
         held.batches.push_back(Arc::new(batch));
         while held.cost > RING_BYTES_MAX && held.batches.len() > 1 {
@@ -246,22 +257,28 @@ impl Store {
     /// Reads on; the bytes that each follower is handed, and whether that was all there is.
     async fn read_batch(
         &self,
-        newest: Option<i64>,
+        newest: Option<LogEnd>,
         metrics: &Metrics,
     ) -> Result<(usize, bool), StoreError> {
         let ring = &self.tail.ring;
-        let Some(after) = newest else {
-            ring.begin_at(self.newest_event().await?);
+        let Some(end) = newest else {
+            ring.begin_at(self.log_end().await?);
             return Ok((0, false));
         };
-        let all = EventFilter::default();
+        let (all, after) = (EventFilter::default(), end.newest);
         let read = self.read_events(after, i64::MAX, &all, BATCH).await?;
         if read.upto == after {
-            let went_back = self.went_back_behind(after).await?;
+            let went_back = self.went_back_behind(end).await?;
             if went_back {
                 ring.cut();
             }
             return Ok((0, !went_back));
+        }
+        if let Some(other) = read.events.iter().find(|event| event.id.epoch != end.epoch) {
+            // Whatever this is, it does not follow what was read before.
+            report_break(end, other.id.epoch);
+            ring.cut();
+            return Ok((0, false));
         }
         metrics.events_unreadable(read.unreadable);
         let batch = Batch {

@@ -4,17 +4,32 @@ use futures_util::FutureExt as _;
 
 use super::*;
 use crate::domain::event::EventType;
+use crate::domain::event_id::EventId;
 use crate::domain::ids::SubmissionId;
 use crate::domain::task::{State, Task};
 use crate::domain::timestamp::Timestamp;
 use crate::store::reads::TaskView;
 use crate::store::record::{Origin, Record};
 
+fn epoch() -> Epoch {
+    Epoch::parse("k3v9x2ab").unwrap()
+}
+
+fn end(newest: i64) -> LogEnd {
+    LogEnd {
+        newest,
+        epoch: epoch(),
+    }
+}
+
 fn event(seq: i64, bytes: usize) -> LoggedEvent {
     let at = Timestamp::from_millis(seq);
     let task = Task::new(SubmissionId::new(at), State::Processing);
     LoggedEvent {
-        seq,
+        id: EventId {
+            epoch: epoch(),
+            seq,
+        },
         event_type: EventType::Processing,
         source: None,
         at,
@@ -48,9 +63,9 @@ fn next(follower: &Follower, seq: i64) -> Option<i64> {
 #[test]
 fn each_place_has_its_batch_or_is_in_the_log() {
     let ring = Ring::default();
-    let follower = ring.follow();
+    let follower = ring.follow(epoch());
     assert_eq!(next(&follower, 7), None, "nothing is known yet");
-    ring.begin_at(10);
+    ring.begin_at(end(10));
     ring.add(batch(10, 13, 1));
     ring.add(batch(13, 14, 1));
     let places = [9, 10, 12, 13, 14, 99].map(|seq| next(&follower, seq));
@@ -64,8 +79,8 @@ fn each_place_has_its_batch_or_is_in_the_log() {
 #[test]
 fn what_is_held_is_bounded_and_goes_with_the_last_who_follows() {
     let ring = Ring::default();
-    let mut follower = ring.follow();
-    ring.begin_at(0);
+    let mut follower = ring.follow(epoch());
+    ring.begin_at(end(0));
     assert!(follower.news().now_or_never().is_some());
     for seq in 0..100 {
         ring.add(batch(seq, seq + 1, 256 * 1024));
@@ -73,9 +88,9 @@ fn what_is_held_is_bounded_and_goes_with_the_last_who_follows() {
     }
     assert_eq!(next(&follower, 99), Some(99), "the newest is held");
     assert_eq!(next(&follower, 50), Some(-1), "the oldest are not");
-    let second = ring.follow();
+    let second = ring.follow(epoch());
     drop(follower);
-    assert_eq!(ring.position(), Some((Some(100), 1)));
+    assert_eq!(ring.position(), Some((Some(end(100)), 1)));
     drop(second);
     assert_eq!(ring.position(), None);
     let held = ring.lock();
@@ -85,20 +100,30 @@ fn what_is_held_is_bounded_and_goes_with_the_last_who_follows() {
 #[test]
 fn who_is_cut_off_comes_again_and_others_follow_anew() {
     let ring = Ring::default();
-    let mut before = ring.follow();
-    ring.begin_at(10);
+    let mut before = ring.follow(epoch());
+    ring.begin_at(end(10));
     ring.add(batch(10, 13, 1));
     assert!(before.news().now_or_never().is_some());
     ring.cut();
     assert!(before.news().now_or_never().is_some(), "it is told");
-    let after = ring.follow();
+    let after = ring.follow(epoch());
     let places = [next(&before, 10), next(&after, 10)];
     assert_eq!(places, [Some(-2), None]);
-    ring.begin_at(11);
+    ring.begin_at(end(11));
     let places = [next(&before, 10), next(&after, 10)];
     assert_eq!(places, [Some(-2), Some(-1)]);
     drop(before);
-    assert_eq!(ring.position(), Some((Some(11), 1)));
+    assert_eq!(ring.position(), Some((Some(end(11)), 1)));
+}
+
+#[test]
+fn a_follower_of_an_earlier_epoch_is_cut_off() {
+    let ring = Ring::default();
+    let before = ring.follow(Epoch::parse("aaaaaaaa").unwrap());
+    let after = ring.follow(epoch());
+    ring.begin_at(end(10));
+    ring.add(batch(10, 13, 1));
+    assert_eq!([next(&before, 10), next(&after, 10)], [Some(-2), Some(10)]);
 }
 
 #[test]

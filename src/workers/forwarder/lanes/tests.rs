@@ -5,6 +5,7 @@ use super::lane::PAUSES;
 use super::side::AT_ONCE;
 use super::*;
 use crate::domain::delivery::DeliveryId;
+use crate::domain::event_id::{Epoch, EventId};
 use crate::domain::ids::SubmissionId;
 use crate::workers::breaker::Heard;
 
@@ -21,7 +22,10 @@ fn address(number: usize) -> EndpointKey {
 fn one(endpoint: &EndpointKey, number: i64, attempts: u32) -> DueDelivery {
     DueDelivery {
         id: DeliveryId(number),
-        event_seq: number,
+        event_id: EventId {
+            epoch: Epoch::random(),
+            seq: number,
+        },
         endpoint: endpoint.clone(),
         url: None,
         submission_id: SubmissionId::first_at(NOW),

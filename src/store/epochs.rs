@@ -1,0 +1,251 @@
+//! The epochs of a store: which there are, and when a new one begins.
+//!
+//! A new epoch costs nothing and harms no reader, because ids of the one before stay valid up to its end. So one begins
+//! whenever the events after the newest one may exist elsewhere under the same ids: after a restore, and where the database
+//! is not where it was (copied, put back by hand, failed over).
+
+use sqlx::{Connection as _, PgConnection, SqliteConnection};
+use tokio::time::timeout;
+use tracing::info;
+
+use super::{Store, StoreError, on_pool, postgres};
+use crate::clock::Clock;
+use crate::domain::event_id::{Epoch, EpochStart, Epochs, EventId};
+
+/// The epoch of the event whose `seq` is the given SQL expression. `number > 0` has SQLite use the key.
+macro_rules! epoch_of {
+    ($seq:literal) => {
+        concat!(
+            "(SELECT epoch.name FROM epoch WHERE epoch.number > 0 AND epoch.after_seq < ",
+            $seq,
+            " ORDER BY epoch.number DESC LIMIT 1)"
+        )
+    };
+}
+pub(super) use epoch_of;
+
+/// The log as a whole.
+#[derive(Clone, Debug)]
+pub struct LogState {
+    pub epochs: Epochs,
+    /// The first event that is kept; `None` if there are no events.
+    pub oldest: Option<i64>,
+    /// 0 if there are no events.
+    pub newest: i64,
+}
+
+/// The end of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LogEnd {
+    /// 0 if there are no events.
+    pub newest: i64,
+    /// The current one.
+    pub epoch: Epoch,
+}
+
+const STATE: &str =
+    "SELECT name, after_seq, (SELECT min(seq) FROM event), (SELECT max(seq) FROM event)
+    FROM epoch WHERE number > 0 ORDER BY number";
+
+const END: &str = "SELECT (SELECT max(seq) FROM event),
+    (SELECT name FROM epoch WHERE number > 0 ORDER BY number DESC LIMIT 1)";
+
+// All events that there are when the first epoch begins, in a store from before there were epochs, belong to it.
+const BEGIN: &str = "INSERT INTO epoch (number, name, after_seq, began_at, home)
+    SELECT coalesce(max(number), 0) + 1, $1,
+        CASE WHEN max(number) IS NULL THEN 0 ELSE coalesce((SELECT max(seq) FROM event), 0) END, $2, $3
+    FROM epoch";
+
+const CURRENT: &str = "SELECT name, home FROM epoch ORDER BY number DESC LIMIT 1";
+
+/// The cluster, its timeline (which changes with each failover and point-in-time recovery), the database, and the table
+/// (which `pg_restore --clean` makes anew).
+const HOME: &str = "SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()),
+    left(pg_walfile_name(pg_current_wal_lsn()), 8),
+    (SELECT oid FROM pg_database WHERE datname = current_database()), 'event'::regclass::oid)";
+
+/// The same for a user who may not ask for the cluster.
+const HOME_IN_CLUSTER: &str =
+    "SELECT concat_ws('/', left(pg_walfile_name(pg_current_wal_lsn()), 8),
+    (SELECT oid FROM pg_database WHERE datname = current_database()), 'event'::regclass::oid)";
+
+/// SQLSTATE `insufficient_privilege`.
+const NOT_PERMITTED: &str = "42501";
+
+/// Each statement sees what was committed before it, whatever the server's default is.
+const BEGIN_TRANSACTION: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+impl Store {
+    pub async fn log_state(&self) -> Result<LogState, StoreError> {
+        let rows: Vec<(String, i64, Option<i64>, Option<i64>)> =
+            on_pool!(self, pool => sqlx::query_as(STATE).fetch_all(pool))?;
+        let (mut oldest, mut newest, mut starts) = (None, None, Vec::with_capacity(rows.len()));
+        for (name, after, first, last) in rows {
+            (oldest, newest) = (first, last);
+            starts.push(EpochStart {
+                epoch: parse(&name)?,
+                after,
+            });
+        }
+        Ok(LogState {
+            epochs: Epochs::new(starts).ok_or_else(corrupt)?,
+            oldest,
+            newest: newest.unwrap_or(0),
+        })
+    }
+
+    pub(super) async fn log_end(&self) -> Result<LogEnd, StoreError> {
+        let (newest, name): (Option<i64>, Option<String>) =
+            on_pool!(self, pool => sqlx::query_as(END).fetch_one(pool))?;
+        Ok(LogEnd {
+            newest: newest.unwrap_or(0),
+            epoch: parse(&name.unwrap_or_default())?,
+        })
+    }
+
+    /// The newest event, as long as the epoch has not changed since `epochs` were read.
+    ///
+    /// # Errors
+    /// `EpochChanged`.
+    pub(super) async fn newest_within(&self, epochs: &Epochs) -> Result<i64, StoreError> {
+        let end = self.log_end().await?;
+        if end.epoch == epochs.current() {
+            Ok(end.newest)
+        } else {
+            Err(StoreError::EpochChanged)
+        }
+    }
+}
+
+/// Begins a new epoch if `is_restored`, or if the store has none yet. Returns the current one.
+pub(super) async fn settle_sqlite(
+    connection: &mut SqliteConnection,
+    is_restored: bool,
+) -> Result<Epoch, StoreError> {
+    let current: Option<(String, Option<String>)> = sqlx::query_as(CURRENT)
+        .fetch_optional(&mut *connection)
+        .await?;
+    match current {
+        Some((name, _)) if !is_restored => parse(&name),
+        _ => begin_sqlite(connection).await,
+    }
+}
+
+/// Begins a new epoch. Returns it once it is on the disk.
+pub async fn begin_sqlite(connection: &mut SqliteConnection) -> Result<Epoch, StoreError> {
+    let epoch = Epoch::random();
+    sqlx::query(BEGIN)
+        .bind(epoch.as_str())
+        .bind(Clock::System.now().as_millis())
+        .bind(None::<&str>)
+        .execute(connection)
+        .await?;
+    info!(%epoch, "the store begins the epoch {epoch}");
+    Ok(epoch)
+}
+
+/// Whether the store has had `epoch`. A store from before there were epochs has had none.
+pub(super) async fn has_had(
+    epoch: Epoch,
+    reader: &mut SqliteConnection,
+) -> Result<bool, sqlx::Error> {
+    const TABLE: &str =
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'epoch'";
+    const SQL: &str = "SELECT count(*) FROM epoch WHERE name = $1";
+    let tables: i64 = sqlx::query_scalar(TABLE).fetch_one(&mut *reader).await?;
+    if tables == 0 {
+        return Ok(false);
+    }
+    let found: i64 = sqlx::query_scalar(SQL)
+        .bind(epoch.as_str())
+        .fetch_one(reader)
+        .await?;
+    Ok(found > 0)
+}
+
+/// Begins a new epoch if the store has none yet, or if its database is not where the current one began.
+///
+/// Every connection that writes calls this first. So no event is written in an old epoch after a failover or a restore,
+/// both of which end all connections.
+pub(super) async fn settle_postgres(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let home = home(connection).await?;
+    if is_at(connection, &home).await? {
+        return Ok(());
+    }
+    let beginning = async {
+        let mut transaction = connection.begin_with(BEGIN_TRANSACTION).await?;
+        lock_postgres(&mut transaction).await?;
+        // Another replica may have begun it meanwhile.
+        if !is_at(&mut transaction, &home).await? {
+            insert_postgres(&mut transaction, &home).await?;
+        }
+        Ok(transaction.commit().await?)
+    };
+    timeout(postgres::BATCH_TIMEOUT, beginning)
+        .await
+        .unwrap_or(Err(StoreError::TooSlow))
+}
+
+/// Begins a new epoch, whatever there is. Returns it once it is on the disk.
+pub async fn begin_postgres(connection: &mut PgConnection) -> Result<Epoch, StoreError> {
+    let home = home(connection).await?;
+    let mut transaction = connection.begin_with(BEGIN_TRANSACTION).await?;
+    lock_postgres(&mut transaction).await?;
+    let epoch = insert_postgres(&mut transaction, &home).await?;
+    transaction.commit().await?;
+    Ok(epoch)
+}
+
+async fn home(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
+    let home = sqlx::query_scalar(HOME).fetch_one(&mut *connection).await;
+    match home {
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(NOT_PERMITTED) => {
+            sqlx::query_scalar(HOME_IN_CLUSTER)
+                .fetch_one(connection)
+                .await
+        }
+        home => home,
+    }
+}
+
+async fn is_at(connection: &mut PgConnection, home: &str) -> Result<bool, sqlx::Error> {
+    let current: Option<(String, Option<String>)> =
+        sqlx::query_as(CURRENT).fetch_optional(connection).await?;
+    Ok(current.and_then(|(_, at)| at).as_deref() == Some(home))
+}
+
+/// Keeps recorders from writing events until the transaction ends.
+async fn lock_postgres(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    const SQL: &str = "UPDATE recorder_turn SET taken = taken + 1 WHERE id = 1";
+    sqlx::query(SQL).execute(connection).await.map(drop)
+}
+
+async fn insert_postgres(connection: &mut PgConnection, home: &str) -> Result<Epoch, sqlx::Error> {
+    let epoch = Epoch::random();
+    sqlx::query(BEGIN)
+        .bind(epoch.as_str())
+        .bind(Clock::System.now().as_millis())
+        .bind(home)
+        .execute(connection)
+        .await?;
+    info!(%epoch, "the store begins the epoch {epoch}");
+    Ok(epoch)
+}
+
+/// The id of the event `seq`, whose row holds the name of its epoch.
+pub(super) fn event_id(name: Option<&str>, seq: i64) -> Result<EventId, StoreError> {
+    let epoch = parse(name.unwrap_or_default())?;
+    Ok(EventId { epoch, seq })
+}
+
+fn parse(name: &str) -> Result<Epoch, StoreError> {
+    Epoch::parse(name).ok_or_else(corrupt)
+}
+
+const fn corrupt() -> StoreError {
+    StoreError::Corrupt {
+        table: "epoch",
+        id: 0,
+        column: "name",
+    }
+}

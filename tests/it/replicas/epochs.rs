@@ -1,0 +1,107 @@
+//! A database that is restored or copied, perhaps under replicas that run: each event keeps an id of its own, and no reader skips
+//! events in silence.
+
+use evolink_receiver::store::Store;
+use evolink_receiver::store::epochs::begin_postgres;
+use serde_json::Value;
+use sqlx::{Connection as _, PgConnection};
+
+use super::{Replicas, completed};
+use crate::events::reader::SseReader;
+use crate::support::app::TestApp;
+use crate::support::database::Database;
+use crate::support::store::TestStore;
+
+/// All rows of what came after event `$1`, gone as after a restore.
+const GO_BACK: &str = "DELETE FROM delivery WHERE event_seq > 4; DELETE FROM event WHERE seq > 4";
+
+async fn record(app: &TestApp, tasks: std::ops::Range<u32>) {
+    let token = app.standing_token("shop");
+    for number in tasks {
+        let body = completed(&format!("task-{number}"));
+        assert_eq!(app.callback_result(&token, body).await, "recorded");
+    }
+}
+
+async fn ids(app: &TestApp, query: &str) -> Vec<String> {
+    let (status, page) = app.get(&format!("/v1/events?{query}")).await;
+    assert_eq!(status, 200, "{page}");
+    let events = page["data"].as_array().unwrap().iter();
+    events
+        .map(|event| event["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+async fn epochs(database: &Database) -> Vec<String> {
+    database
+        .values("SELECT name FROM epoch ORDER BY number", &[])
+        .await
+}
+
+/// The log goes back and beyond where it was before anybody looks, so that the numbers alone show nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_that_run_while_the_database_is_restored_use_no_id_twice() {
+    let Some(replicas) = Replicas::start().await else {
+        return;
+    };
+    let [first, second, _] = &replicas.apps;
+    record(first, 0..6).await;
+    let mut stream = SseReader::open(second.internal, "after=0", None).await;
+    let seen = stream.take(6).await;
+    let before = seen[5].id;
+    replicas.database.hold_writes().await;
+    let went_back = format!(
+        "ALTER TABLE event DISABLE TRIGGER event_newest_stays; {GO_BACK};
+        ALTER TABLE event ENABLE TRIGGER event_newest_stays"
+    );
+    replicas.database.execute(&went_back).await;
+    replicas.database.execute("COMMIT").await;
+    let mut connection = PgConnection::connect(second.store.url()).await.unwrap();
+    let epoch = begin_postgres(&mut connection).await.unwrap();
+    record(first, 10..16).await;
+    assert!(!stream.ended().await, "it is broken off");
+    let all: Vec<String> = (1..=10)
+        .map(|seq| format!("{}-{seq}", if seq > 4 { epoch } else { before.epoch }))
+        .collect();
+    for app in &replicas.apps {
+        assert_eq!(ids(app, "after=0").await, all);
+        let (status, body) = app.get(&format!("/v1/events?after={before}")).await;
+        let resume = &body["error"]["resume_after"];
+        assert_eq!((status, resume), (410, &Value::from(format!("{epoch}-4"))));
+        let resume = resume.as_str().unwrap();
+        assert_eq!(ids(app, &format!("after={resume}")).await, all[4..]);
+    }
+    let mut resumed = SseReader::open(second.internal, &format!("after={epoch}-4"), None).await;
+    assert_eq!(resumed.take(6).await.len(), 6);
+    drop((stream, resumed));
+    replicas.assert_well().await;
+}
+
+/// `pg_dump` into another database, a standby that takes over: the first process that opens it begins an epoch, and only that one.
+#[tokio::test]
+async fn a_copy_of_a_database_begins_an_epoch_of_its_own() {
+    let Some(home) = TestStore::on_postgres() else {
+        return;
+    };
+    Store::open(home.url()).await.unwrap().close().await;
+    Store::open(home.url()).await.unwrap().close().await;
+    let database = home.connect().await;
+    let first = epochs(&database).await;
+    assert_eq!(first.len(), 1, "a restart begins none");
+    database.close().await;
+    let (server, name) = home.url().rsplit_once('/').unwrap();
+    let all = Database::connect(&format!("{server}/postgres")).await;
+    let copy = format!("{name}_copy");
+    all.execute(&format!("CREATE DATABASE {copy} TEMPLATE {name}"))
+        .await;
+    let url = format!("{server}/{copy}");
+    let (one, other) = tokio::join!(Store::open(&url), Store::open(&url));
+    one.unwrap().close().await;
+    other.unwrap().close().await;
+    let database = Database::connect(&url).await;
+    let both = epochs(&database).await;
+    database.close().await;
+    all.execute(&format!("DROP DATABASE {copy} WITH (FORCE)"))
+        .await;
+    assert_eq!((both.len(), &both[0]), (2, &first[0]), "{both:?}");
+}
