@@ -29,6 +29,9 @@ pub enum StoreError {
     /// Another recorder was in the way; the same again is likely to succeed.
     #[error("another transaction was in the way: {0}")]
     Contended(String),
+    /// Another program holds SQLite's write lock; the same again may succeed later.
+    #[error("another program holds the write lock of the database")]
+    Locked,
     /// No space left; heals when there is some.
     #[error("the disk is full")]
     Full,
@@ -66,6 +69,7 @@ impl StoreError {
 
 /// SQLite's primary result codes, <https://www.sqlite.org/rescode.html>.
 mod sqlite {
+    pub const BUSY: i32 = 5;
     pub const IOERR: i32 = 10;
     pub const IOERR_SHMSIZE: i32 = 4874;
     pub const CORRUPT: i32 = 11;
@@ -101,6 +105,7 @@ fn of_sqlite(error: &dyn DatabaseError) -> Option<StoreError> {
         return Some(StoreError::Full);
     }
     match extended & 0xff {
+        sqlite::BUSY => Some(StoreError::Locked),
         sqlite::FULL => Some(StoreError::Full),
         sqlite::IOERR => Some(StoreError::DiskFailed(message())),
         sqlite::CORRUPT | sqlite::NOTADB => Some(StoreError::Damaged(message())),
