@@ -36,7 +36,7 @@ const REPLAY_PAUSE: Duration = Duration::from_millis(50);
 const TURN_WAIT: Duration = Duration::from_secs(5);
 
 /// From the request to the receipt of its intent. After this the app gets 503, in less than 8 s, and nothing is sent.
-const INTEND_WAIT: Duration = Duration::from_secs(7);
+const INTEND_WAIT: Duration = Duration::from_secs(6);
 
 /// How often a submit that may be a repeat is looked at: each time something about an equal one has become known.
 const GUARDED_TRIES_MAX: u32 = 4;

@@ -8,6 +8,7 @@ mod outage;
 mod polls;
 mod processes;
 mod quarantine;
+mod repeats;
 mod schema;
 mod server;
 mod start;
