@@ -33,6 +33,7 @@ use crate::key_ring;
 use crate::metrics::Metrics;
 use crate::signing_files::SigningFiles;
 use crate::store::recorder::{Recorder, RecorderWorker};
+use crate::store::repeats::keep_beating;
 use crate::store::{Store, StoreError};
 use crate::telemetry::CONFIGURATION;
 use parts::{Parts, finish};
@@ -247,6 +248,10 @@ impl App {
             &parts.recorder_stop,
             recording,
         );
+        let (recorder, is_shared) = (self.recorder.clone(), self.store.is_shared());
+        let beating = keep_beating(recorder, is_shared, parts.recorder_stop.clone());
+        let name = "the watch of waiting apps";
+        parts.run(name, &parts.workers, &parts.recorder_stop, beating);
         let limits = settings::public_limits(&self.config);
         let serving = listener::serve(
             self.public,

@@ -50,6 +50,7 @@ impl App {
             giving_up: parts.giving_up.clone(),
             evolink_timeout: self.config.evolink.timeout,
             allow_unknown_fields: self.config.evolink.allow_unknown_fields,
+            repeat_window: self.config.submits.repeat_window,
             body_budget: BodyBudget::new(INTERNAL_BODIES_BYTES_MAX),
             page_turns: PageTurns::default(),
             seats: Seats::new(self.config.internal.max_connections, self.metrics.clone()),

@@ -26,7 +26,7 @@ pub use self::names::check_name;
 pub use self::secret::read_secret_file;
 pub use self::sections::{
     ApiKey, Archive, CallbackTokens, Callbacks, Endpoint, Evolink, Forward, Internal, Public,
-    Quarantine, Reconcile, Retention, StoreConfig, Tls,
+    Quarantine, Reconcile, Retention, StoreConfig, Submits, Tls,
 };
 pub use self::units::ByteSize;
 pub use crate::domain::network::Network;
@@ -38,6 +38,7 @@ pub struct Config {
     pub public: Public,
     pub internal: Internal,
     pub evolink: Evolink,
+    pub submits: Submits,
     pub store: StoreConfig,
     pub callback_tokens: CallbackTokens,
     pub callbacks: Callbacks,

@@ -12,6 +12,9 @@ use crate::evolink::NoAnswer;
 pub async fn show(State(state): State<InternalState>) -> Result<Response, ApiError> {
     state.rate_limits.read();
     match state.evolink.credits().await {
+        Ok(answer) if answer.is_about_key() => {
+            Err(ApiError::evolink_key_rejected(answer.is_in_envelope()))
+        }
         Ok(answer) => Ok(pass_on(answer)),
         Err(error) => {
             warn!(error = %error, "could not ask for credits");

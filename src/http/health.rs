@@ -48,6 +48,8 @@ pub async fn metrics(
     if let Ok(Ok(total)) = total {
         state.metrics.quarantine_holds(total.entries, total.bytes);
     }
+    let is_key_rejected = state.evolink.health().is_key_rejected();
+    state.metrics.evolink_key_rejected(is_key_rejected);
     (
         [(header::CONTENT_TYPE, OPENMETRICS)],
         state.metrics.render(),

@@ -53,6 +53,8 @@ pub struct InternalState {
     /// `evolink.timeout`.
     pub evolink_timeout: Duration,
     pub allow_unknown_fields: bool,
+    /// `submits.repeat_window`; zero turns the repeat guard off.
+    pub repeat_window: Duration,
     pub body_budget: BodyBudget,
     /// Whoever is kept waiting holds one of these: waiting queries and event streams.
     pub seats: Seats,

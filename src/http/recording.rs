@@ -45,7 +45,7 @@ pub async fn record(
     }
 }
 
-/// The same of an intent that was perhaps written, for whose withdrawal nobody waits.
+/// The same for the withdrawal of an intent, for which nobody waits.
 pub fn record_withdrawal(state: &InternalState, id: SubmissionId, entry: Entry) {
     let recording = record_for(WITHDRAW_FOR, state.clone(), id, entry);
     state.submits.spawn(recording.in_current_span());

@@ -1,4 +1,4 @@
-//! A submit that was made before under the same `Idempotency-Key`: what the first one was told.
+//! The answer to a submit that was made before: under the same `Idempotency-Key`, or as the first of a repeat.
 
 use tokio::time::Instant;
 
@@ -12,27 +12,42 @@ use crate::domain::observation::Source;
 use crate::domain::task::State;
 use crate::store::reads::{TaskName, TaskView};
 
-/// The answer that the first request with this key was given; `None` if it was refused, which frees the key.
-pub async fn replay(
+/// What became of an earlier submit.
+pub enum First {
+    Answered(Box<Submitted>),
+    /// Nothing was accepted.
+    Refused,
+    /// EvoLink may have accepted it.
+    Unknown,
+    /// It has no answer yet.
+    InFlight,
+}
+
+/// The answer that the app of submit `first` was given, or should have been. Waits for it until `deadline`.
+pub async fn find_answer(
     state: &InternalState,
     first: SubmissionId,
     deadline: Instant,
-) -> Result<Option<Submitted>, ApiError> {
+) -> Result<First, ApiError> {
     let mut news = state.store.wake().waiter();
     loop {
         let view = state.store.find_task(&TaskName::Submission(first)).await?;
-        let Some(view) = view else { return Ok(None) };
+        let Some(view) = view else {
+            return Ok(First::Refused);
+        };
         match view.record.task.state {
-            State::Rejected => return Ok(None),
-            State::SubmitUnknown => return Err(ApiError::submit_outcome_unknown(first)),
+            State::Rejected => return Ok(First::Refused),
+            State::SubmitUnknown => return Ok(First::Unknown),
             State::Submitting if Instant::now() < deadline => news.wait().await,
-            State::Submitting => return Err(ApiError::idempotency_in_flight()),
-            _ => {
-                return Ok(Some(accepted_as(
-                    first,
-                    first_answer(state, &view).await?,
-                    true,
-                )));
+            State::Submitting => return Ok(First::InFlight),
+            State::Pending
+            | State::Processing
+            | State::Completed
+            | State::Failed
+            | State::Cancelled
+            | State::Unresolved => {
+                let answer = first_answer(state, &view).await?;
+                return Ok(First::Answered(Box::new(accepted_as(first, answer, true))));
             }
         }
     }

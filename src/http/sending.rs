@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use super::internal::InternalState;
+use super::presence::Absence;
 use crate::domain::ids::SubmissionId;
 use crate::evolink::SubmitReply;
 
@@ -19,11 +20,12 @@ const RETRY_FOR: Duration = Duration::from_secs(4);
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// EvoLink's reply, to one request at most. Not tried again once we are to stop.
+/// EvoLink's reply, to one request at most. Not tried again once the process is to stop or the app is absent.
 pub async fn send(
     state: &InternalState,
     body: &(impl Serialize + Sync),
     id: SubmissionId,
+    absence: &Absence,
 ) -> SubmitReply {
     let deadline = Instant::now() + RETRY_FOR.min(state.evolink_timeout);
     let mut pauses = ExponentialBuilder::default()
@@ -41,8 +43,9 @@ pub async fn send(
         let Some(pause) = pauses.next() else {
             return reply;
         };
-        let waiting = state.stopping.run_until_cancelled(sleep(pause));
-        if waiting.await.is_none() {
+        let pausing = absence.run_until_cancelled(sleep(pause));
+        let paused = state.stopping.run_until_cancelled(pausing).await;
+        if paused.flatten().is_none() {
             return reply;
         }
         info!(submission.id = %id, reason, "EvoLink was not reached and nothing was sent: once more");

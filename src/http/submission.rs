@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{error, info, warn};
 
 use super::error::ApiError;
 use super::internal::InternalState;
-use super::{recording, replaying, sending, task_object};
+use super::presence::Absence;
+use super::repeating::judge_holders;
+use super::replaying::{self, First};
+use super::{recording, sending, task_object};
 use crate::domain::callback_token::Subject;
 use crate::domain::generation::Generation;
 use crate::domain::ids::SubmissionId;
@@ -21,6 +24,7 @@ use crate::metrics::SubmitEnd;
 use crate::store::StoreError;
 use crate::store::entry::{Entry, Idempotency, Intent, Receipt, SubmitEnded};
 use crate::store::reads::TaskName;
+use crate::store::repeats::RepeatGuard;
 
 /// How long a second request with the same `Idempotency-Key` waits for the first.
 const REPLAY_WAIT: Duration = Duration::from_secs(5);
@@ -28,8 +32,14 @@ const REPLAY_WAIT: Duration = Duration::from_secs(5);
 /// Before a try with a key that was just freed.
 const REPLAY_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a submit waits for its turn. The app waits too, and is better told than kept.
+/// How long a submit waits for its turn at the rate limit.
 const TURN_WAIT: Duration = Duration::from_secs(5);
+
+/// From the request to the receipt of its intent. After this the app gets 503, in less than 8 s, and nothing is sent.
+const INTEND_WAIT: Duration = Duration::from_secs(6);
+
+/// How often a submit that may be a repeat is looked at: each time something about an equal one has become known.
+const GUARDED_TRIES_MAX: u32 = 4;
 
 /// A submit that is well formed.
 #[derive(Debug)]
@@ -58,47 +68,117 @@ pub struct Accepted {
 }
 
 impl Submission {
-    pub async fn run(self, state: &InternalState) -> Result<Submitted, ApiError> {
-        // Its turn first: what is refused for want of one leaves no trace, however many there are.
-        let turn = state.rate_limits.submit(TURN_WAIT);
-        match state.stopping.run_until_cancelled(turn).await {
-            Some(true) => {}
-            Some(false) => {
-                state.metrics.submit_ended(SubmitEnd::Held);
-                return Err(ApiError::too_many_submits());
-            }
-            None => return Err(ApiError::unavailable()),
-        }
-        let deadline = Instant::now() + REPLAY_WAIT;
+    /// Runs to its end as submission `id`. Nothing is sent once the app is absent.
+    pub async fn run(
+        self,
+        state: &InternalState,
+        id: SubmissionId,
+        absence: &Absence,
+    ) -> Result<Submitted, ApiError> {
+        let began = Instant::now();
+        self.wait_for_turn(state, absence).await?;
+        let mut guard = self.guard(state);
+        let mut intend_by = began + INTEND_WAIT;
+        let mut guarded_tries = 0;
+        let replay_by = Instant::now() + REPLAY_WAIT;
         loop {
-            if state.stopping.is_cancelled() {
+            if state.stopping.is_cancelled() || guarded_tries > GUARDED_TRIES_MAX {
                 return Err(ApiError::unavailable());
             }
-            let submission_id = SubmissionId::new(state.clock.now());
-            match self.intend(state, submission_id).await? {
+            match self.intend(state, id, &guard, intend_by, absence).await? {
+                Receipt::Fresh => return self.submit(state, id, absence).await,
                 Receipt::Clash => return Err(ApiError::idempotency_conflict()),
                 Receipt::Replay(first) => {
-                    if let Some(submitted) = replaying::replay(state, first, deadline).await? {
-                        state.metrics.submit_ended(SubmitEnd::Replayed);
+                    if let Some(submitted) = replay(state, first, replay_by, absence).await? {
                         return Ok(submitted);
                     }
-                    // The first was refused and has freed the key: this is a new try, but not at once, lest we spin while
-                    // the key is still there.
-                    if Instant::now() >= deadline {
+                    // The first was refused, which frees the key: this is a new try. The pause keeps us from spinning
+                    // while the key is still there.
+                    if Instant::now() >= replay_by {
                         return Err(ApiError::idempotency_in_flight());
                     }
                     sleep(REPLAY_PAUSE).await;
                 }
-                _ => return self.submit(state, submission_id).await,
+                Receipt::Repeat { first, is_orphan } => {
+                    info!(submission.id = %first, repeat.id = %id, "a submit repeats {first}, whose answer its app never received; it is not sent");
+                    let by = answer_due(state, first, is_orphan);
+                    if let Some(submitted) = repeat(state, first, by, absence).await? {
+                        return Ok(submitted);
+                    }
+                    guarded_tries += 1;
+                }
+                Receipt::Unsure => {
+                    guard = self.look_again(state, guard, absence).await?;
+                    guarded_tries += 1;
+                }
+                receipt => {
+                    error!(submission.id = %id, ?receipt, "an intent has a receipt of something else");
+                    return Err(ApiError::internal());
+                }
             }
+            intend_by = intend_by.max(Instant::now() + INTEND_WAIT / 2);
         }
     }
 
+    /// Rate-limits before recording, so that a rejected flood writes no rows.
+    async fn wait_for_turn(
+        &self,
+        state: &InternalState,
+        absence: &Absence,
+    ) -> Result<(), ApiError> {
+        let turn = state.rate_limits.submit(TURN_WAIT);
+        let turn = absence.run_until_cancelled(turn);
+        match state.stopping.run_until_cancelled(turn).await {
+            Some(Some(true)) => Ok(()),
+            Some(Some(false)) => {
+                state.metrics.submit_ended(SubmitEnd::Held);
+                Err(ApiError::too_many_submits())
+            }
+            Some(None) => Err(abandoned(state)),
+            None => Err(ApiError::unavailable()),
+        }
+    }
+
+    fn guard(&self, state: &InternalState) -> Option<RepeatGuard> {
+        let window = state.repeat_window;
+        let is_guarded = self.idempotency.is_none() && !window.is_zero();
+        is_guarded.then(|| RepeatGuard {
+            fingerprint: self.generation.fingerprint().to_bytes(),
+            window,
+            is_second_look: false,
+            judged: Vec::new(),
+        })
+    }
+
+    /// An equal submit seems to have an app that waits: finds out what can be found out about it.
+    async fn look_again(
+        &self,
+        state: &InternalState,
+        guard: Option<RepeatGuard>,
+        absence: &Absence,
+    ) -> Result<Option<RepeatGuard>, ApiError> {
+        let Some(guard) = guard else { return Ok(None) };
+        let client = self.client.as_deref().unwrap_or_default();
+        let judging = judge_holders(state, client, &guard.fingerprint, guard.window);
+        let Some(judged) = absence.run_until_cancelled(judging).await else {
+            return Err(abandoned(state));
+        };
+        Ok(Some(RepeatGuard {
+            is_second_look: true,
+            judged: judged?,
+            ..guard
+        }))
+    }
+
+    /// Records the intent. After an error it is not sent, whether or not it was written.
     async fn intend(
         &self,
         state: &InternalState,
         submission_id: SubmissionId,
-    ) -> Result<Receipt, StoreError> {
+        guard: &Option<RepeatGuard>,
+        deadline: Instant,
+        absence: &Absence,
+    ) -> Result<Receipt, ApiError> {
         let request =
             serde_json::to_vec(&self.generation.to_record()).expect("a request has a JSON form");
         let intent = Intent {
@@ -107,16 +187,32 @@ impl Submission {
             request: Bytes::from(request),
             callback_url: self.generation.callback_url.clone(),
             idempotency: self.idempotency.clone(),
+            guard: guard.clone(),
         };
-        let recorded = state.recorder.record(Entry::Intent(intent)).await;
-        if recorded.as_ref().is_err_and(may_be_written) {
-            self.withdraw(state, submission_id);
+        let recording = timeout_at(deadline, state.recorder.record(Entry::Intent(intent)));
+        let recorded = match absence.run_until_cancelled(recording).await {
+            Some(in_time) => in_time.unwrap_or(Err(StoreError::TooSlow)).map(Some),
+            None => Ok(None),
+        };
+        match recorded {
+            // The app may have left, or its time may have passed, while the receipt was on its way.
+            Ok(Some(Receipt::Fresh)) if absence.is_cancelled() => {}
+            Ok(Some(receipt)) => return Ok(receipt),
+            Ok(None) => {}
+            Err(error) => {
+                if may_be_written(&error) {
+                    self.withdraw(state, submission_id);
+                }
+                state.metrics.submit_ended(SubmitEnd::NotRecorded);
+                return Err(error.into());
+            }
         }
-        recorded
+        self.withdraw(state, submission_id);
+        Err(abandoned(state))
     }
 
-    /// Of an intent that was perhaps written, and that nobody will send: else it would hold its key for as long as keys are
-    /// kept. The app does not wait for it.
+    /// Withdraws an intent that was perhaps written and that is not sent, so that it does not hold its key for as long as
+    /// keys are kept. The app does not wait for it.
     fn withdraw(&self, state: &InternalState, submission_id: SubmissionId) {
         let ended = SubmitEnded::Refused {
             answer: None,
@@ -129,36 +225,23 @@ impl Submission {
         recording::record_withdrawal(state, submission_id, entry);
     }
 
-    async fn submit(&self, state: &InternalState, id: SubmissionId) -> Result<Submitted, ApiError> {
+    async fn submit(
+        &self,
+        state: &InternalState,
+        id: SubmissionId,
+        absence: &Absence,
+    ) -> Result<Submitted, ApiError> {
         let token = state.key_ring.mint(&Subject::Submission(id));
         let callback_url = state.public.callback_url(&token);
         let body = self.generation.to_evolink(&callback_url);
-        let sending = sending::send(state, &body, id);
+        let sending = sending::send(state, &body, id, absence);
         let Some(reply) = state.giving_up.run_until_cancelled(sending).await else {
             let reason = "EvoLink has not answered, and we are stopping";
             return Err(unknown(state, id, reason, Bytes::new()).await);
         };
         match reply {
             SubmitReply::Accepted(seen) => accepted(state, id, seen).await,
-            SubmitReply::Refused(answer) => {
-                let status = answer.status;
-                if matches!(status, 401..=403) {
-                    // No app can help that: it is our key, its credits, or its rights.
-                    warn!(submission.id = %id, status, "EvoLink refused the submit for our account's sake ({status})");
-                } else {
-                    info!(submission.id = %id, status, "EvoLink refused the submit ({status})");
-                }
-                if self.free(state, id, Some(answer.body.clone())).await == Some(Receipt::Known) {
-                    warn!(submission.id = %id, status, "a callback told of the task that EvoLink refused: it is the answer");
-                    state.metrics.submit_ended(SubmitEnd::Accepted);
-                    return as_it_is(state, id).await;
-                }
-                state.metrics.submit_ended(SubmitEnd::Refused);
-                Ok(Submitted::Refused {
-                    answer,
-                    submission_id: id,
-                })
-            }
+            SubmitReply::Refused(answer) => self.refused(state, id, answer).await,
             SubmitReply::Unreachable { reason } => {
                 warn!(submission.id = %id, reason, "EvoLink was not reached; nothing was sent");
                 state.metrics.submit_ended(SubmitEnd::Unreachable);
@@ -168,6 +251,41 @@ impl Submission {
             SubmitReply::Unknown { reason, body, .. } => {
                 Err(unknown(state, id, &reason, body).await)
             }
+        }
+    }
+
+    async fn refused(
+        &self,
+        state: &InternalState,
+        id: SubmissionId,
+        answer: Answer,
+    ) -> Result<Submitted, ApiError> {
+        let status = answer.status;
+        info!(submission.id = %id, status, "EvoLink refused the submit ({status})");
+        let about_key = answer
+            .is_about_key()
+            .then(|| ApiError::evolink_key_rejected(answer.is_in_envelope()).about(id));
+        // The app's record does not say either that the app's own key is wrong.
+        let shown = about_key
+            .as_ref()
+            .map_or_else(|| answer.body.clone(), ApiError::to_body);
+        if self.free(state, id, Some(shown)).await == Some(Receipt::Known) {
+            warn!(submission.id = %id, status, "a callback told of the task that EvoLink refused: it is the answer");
+            state.metrics.submit_ended(SubmitEnd::Accepted);
+            return as_it_is(state, id).await;
+        }
+        state.metrics.submit_ended(match status {
+            401 => SubmitEnd::KeyRejected,
+            402 => SubmitEnd::NoCredits,
+            403 => SubmitEnd::Forbidden,
+            _ => SubmitEnd::Refused,
+        });
+        match about_key {
+            Some(error) => Err(error),
+            None => Ok(Submitted::Refused {
+                answer,
+                submission_id: id,
+            }),
         }
     }
 
@@ -188,6 +306,73 @@ impl Submission {
         };
         recording::record(state, submission_id, entry).await.ok()
     }
+}
+
+/// The answer to the first submit under the same key; `None` if that was refused.
+async fn replay(
+    state: &InternalState,
+    first: SubmissionId,
+    deadline: Instant,
+    absence: &Absence,
+) -> Result<Option<Submitted>, ApiError> {
+    match answer_of(state, first, deadline, absence).await? {
+        First::Answered(submitted) => {
+            state.metrics.submit_ended(SubmitEnd::Replayed);
+            Ok(Some(*submitted))
+        }
+        First::Refused => Ok(None),
+        First::Unknown => Err(ApiError::submit_outcome_unknown(first).replayed()),
+        First::InFlight => Err(ApiError::idempotency_in_flight()),
+    }
+}
+
+/// The answer to the submit that is repeated; `None` if that was refused, so that this is a new one.
+async fn repeat(
+    state: &InternalState,
+    first: SubmissionId,
+    deadline: Instant,
+    absence: &Absence,
+) -> Result<Option<Submitted>, ApiError> {
+    let answer = match answer_of(state, first, deadline, absence).await? {
+        First::Answered(submitted) => Ok(Some(*submitted)),
+        First::Refused => return Ok(None),
+        First::Unknown | First::InFlight => Err(ApiError::submit_outcome_unknown(first).replayed()),
+    };
+    state.metrics.submit_ended(SubmitEnd::Repeated);
+    answer
+}
+
+async fn answer_of(
+    state: &InternalState,
+    first: SubmissionId,
+    deadline: Instant,
+    absence: &Absence,
+) -> Result<First, ApiError> {
+    let finding = replaying::find_answer(state, first, deadline);
+    match absence.run_until_cancelled(finding).await {
+        Some(found) => found,
+        None => Err(abandoned(state)),
+    }
+}
+
+/// Until when the first submit may still be answered by the process that sent it.
+fn answer_due(state: &InternalState, first: SubmissionId, is_orphan: bool) -> Instant {
+    let whole = state.evolink_timeout + REPLAY_WAIT;
+    let age = state.clock.now().as_millis() - first.made_at().as_millis();
+    let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));
+    let left = if is_orphan {
+        Duration::ZERO
+    } else {
+        whole.saturating_sub(age)
+    };
+    Instant::now() + left
+}
+
+/// The app has disconnected before anything was sent. Nobody reads the answer.
+fn abandoned(state: &InternalState) -> ApiError {
+    info!("the app disconnected before its submit was sent; it is not sent");
+    state.metrics.submit_ended(SubmitEnd::Abandoned);
+    ApiError::unavailable()
 }
 
 async fn accepted(

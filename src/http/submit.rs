@@ -12,14 +12,16 @@ use tracing::Instrument as _;
 
 use super::auth::Caller;
 use super::body::{BodyBudget, BodyError, BudgetShare, declared_length, is_identity, read_body};
-use super::error::{ApiError, SUBMISSION_ID};
+use super::error::{ApiError, IDEMPOTENCY_REPLAYED, SUBMISSION_ID};
 use super::internal::InternalState;
 use super::passed_on::pass_on;
 use super::prefer::PREFERENCE_APPLIED;
+use super::presence::Presence;
 use super::submission::{Accepted, Submission, Submitted};
 use super::task_object;
 use super::waiting::{self, Wait};
 use crate::domain::generation::Generation;
+use crate::domain::ids::SubmissionId;
 use crate::metrics::SubmitEnd;
 use crate::store::entry::Idempotency;
 
@@ -30,7 +32,6 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 const BODY_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(10);
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-static IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The time that the app is willing to wait counts from here.
 pub async fn create(
@@ -51,19 +52,37 @@ pub async fn create(
         state.metrics.submit_ended(SubmitEnd::NoRoom);
         return Err(ApiError::store_nearly_full());
     }
-    // To its end on a worker of its own: a client that hangs up must not leave a submit half recorded.
+    let id = SubmissionId::new(state.clock.now());
+    let is_guarded = submission.idempotency.is_none() && !state.repeat_window.is_zero();
+    let mut presence = Presence::begin(&state.recorder, id, is_guarded);
+    let absence = presence.absence();
+    // On a worker of its own, so that an app that disconnects does not leave a submit half recorded.
     let worker = state.clone();
-    let running = async move { submission.run(&worker).await };
+    let running = async move { submission.run(&worker, id, &absence).await };
     let running = state.submits.spawn(running.in_current_span());
-    // It panicked, and perhaps after EvoLink was called: nothing that invites another try under a new key.
-    let submitted = running.await.map_err(|_| ApiError::internal())??;
-    match (submitted, wait.deadline(start)) {
-        (Submitted::Accepted(accepted), Some(deadline)) => {
-            let applied = wait.applied();
-            Ok(answer_in_time(&state, &caller, accepted, deadline, applied).await)
+    // It may have panicked after EvoLink was called: nothing then invites another try.
+    let submitted = running
+        .await
+        .unwrap_or_else(|_| Err(ApiError::internal().about(id)));
+    let (response, accepted) = match (submitted, wait.deadline(start)) {
+        (Ok(Submitted::Accepted(accepted)), Some(deadline)) => {
+            let (id, applied) = (accepted.submission_id, wait.applied());
+            let answering = answer_in_time(&state, &caller, accepted, deadline, applied);
+            (answering.await, Some(id))
         }
-        (submitted, _) => Ok(answer(submitted)),
-    }
+        (Ok(Submitted::Accepted(accepted)), None) => {
+            let id = accepted.submission_id;
+            (answer(Submitted::Accepted(accepted)), Some(id))
+        }
+        (Ok(refused), _) => (answer(refused), None),
+        (Err(error), _) => {
+            if error.is_final() {
+                presence.lose();
+            }
+            (error.into_response(), None)
+        }
+    };
+    Ok(presence.hand_over(response, accepted))
 }
 
 /// The answer with the task once it is over, or the time is. A submit that was paid is answered with what there is, come

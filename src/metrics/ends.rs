@@ -21,8 +21,19 @@ pub enum SubmitEnd {
     Unreachable,
     /// Not sent: more than `evolink.submits_per_second`.
     Held,
+    /// EvoLink rejects our key.
+    KeyRejected,
+    /// EvoLink refuses it for our account's sake: no credits (402), or a right that is missing (403).
+    NoCredits,
+    Forbidden,
     Unknown,
     Replayed,
+    /// Not sent: it repeats one whose answer the app never received.
+    Repeated,
+    /// Not sent: the app disconnected first.
+    Abandoned,
+    /// Not sent: the store did not take the intent in time.
+    NotRecorded,
     Invalid,
     /// The store is nearly full.
     NoRoom,
@@ -74,7 +85,13 @@ impl SubmitEnd {
             Self::Unreachable => "unreachable",
             Self::Held => "held",
             Self::Unknown => "unknown",
+            Self::KeyRejected => "key_rejected",
+            Self::NoCredits => "no_credits",
+            Self::Forbidden => "forbidden",
             Self::Replayed => "replayed",
+            Self::Repeated => "repeated",
+            Self::Abandoned => "abandoned",
+            Self::NotRecorded => "not_recorded",
             Self::Invalid => "invalid",
             Self::NoRoom => "no_room",
         }

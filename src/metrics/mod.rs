@@ -99,6 +99,11 @@ impl Metrics {
         self.0.polls_suspended.set(i64::from(suspended));
     }
 
+    /// Whether EvoLink rejects our API key.
+    pub fn evolink_key_rejected(&self, is_rejected: bool) {
+        self.0.evolink_key_rejected.set(i64::from(is_rejected));
+    }
+
     /// Somebody is kept waiting.
     pub fn seat_taken(&self) {
         self.0.seats_taken.inc();

@@ -25,6 +25,7 @@ pub(super) struct Counters {
     pub(super) submit_retries: Counter,
     pub(super) polls: Family<ResultLabel, Counter>,
     pub(super) polls_suspended: Gauge,
+    pub(super) evolink_key_rejected: Gauge,
     pub(super) seats_taken: Gauge,
     pub(super) seats_refused: Counter,
     pub(super) tail_behind: Family<ReaderLabel, Gauge<f64, AtomicU64>>,
@@ -110,6 +111,7 @@ impl Counters {
             submit_retries: Counter::default(),
             polls: Family::default(),
             polls_suspended: Gauge::default(),
+            evolink_key_rejected: Gauge::default(),
             seats_taken: Gauge::default(),
             seats_refused: Counter::default(),
             tail_behind: Family::default(),
@@ -240,6 +242,11 @@ impl Counters {
             "polls_suspended",
             "1 while EvoLink answers no poll and is asked only now and then",
             self.polls_suspended.clone(),
+        );
+        registry.register(
+            "evolink_key_rejected",
+            "1 while EvoLink rejects our API key",
+            self.evolink_key_rejected.clone(),
         );
         registry.register(
             "delivery_seconds",

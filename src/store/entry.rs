@@ -10,6 +10,7 @@ use crate::domain::delivery::{AttemptEnd, DeliveryId, DeliveryState, EndpointKey
 use crate::domain::ids::SubmissionId;
 use crate::domain::observation::{Observation, Source};
 use crate::domain::task::Verdict;
+use crate::store::repeats::RepeatGuard;
 
 /// One thing to be recorded.
 #[derive(Clone, Debug)]
@@ -76,6 +77,12 @@ pub enum Entry {
         endpoint: Option<EndpointKey>,
         limit: u32,
     },
+    /// The answer to a submit without an idempotency key was handed over whole to its app.
+    AppAnswered { submission_id: SubmissionId },
+    /// The app disconnected before it had the answer, or the answer was that the outcome is unknown.
+    AppLost { submission_id: SubmissionId },
+    /// The apps of these submits still wait at this process.
+    AppsWait { waiting: Vec<SubmissionId> },
 }
 
 #[derive(Clone, Debug)]
@@ -88,6 +95,40 @@ pub struct Intent {
     /// The app's own address, where the outcome is delivered to.
     pub callback_url: Option<String>,
     pub idempotency: Option<Idempotency>,
+    /// For a submit without an idempotency key, unless the repeat guard is turned off.
+    pub guard: Option<RepeatGuard>,
+}
+
+impl Intent {
+    /// The API key's name, empty where no keys are used.
+    pub fn client_name(&self) -> &str {
+        self.client.as_deref().unwrap_or_default()
+    }
+}
+
+impl Entry {
+    /// Whether it is for the caller alone, so that it is not recorded for one that has left while it was queued: the
+    /// caller of an intent will not send, the holder of a claim will not act, an operator may ask again. What EvoLink
+    /// said, and how something ended, is recorded for its own sake.
+    pub const fn is_for_caller(&self) -> bool {
+        match self {
+            Self::Intent(_)
+            | Self::FromQuarantine { .. }
+            | Self::PollBegun { .. }
+            | Self::DeliveryClaimed { .. }
+            | Self::DeliveryRetried { .. }
+            | Self::DeliveriesRetried { .. } => true,
+            Self::Observed { .. }
+            | Self::Unreadable { .. }
+            | Self::SubmitEnded { .. }
+            | Self::PollEnded { .. }
+            | Self::GaveUp { .. }
+            | Self::DeliveryEnded { .. }
+            | Self::AppAnswered { .. }
+            | Self::AppLost { .. }
+            | Self::AppsWait { .. } => false,
+        }
+    }
 }
 
 /// An app's `Idempotency-Key`.
@@ -151,6 +192,14 @@ pub enum Receipt {
     Replay(SubmissionId),
     /// Another request was recorded under the same `Idempotency-Key`.
     Clash,
+    /// An equal submit without a key was recorded before, and its app never received the answer. `is_orphan`: the
+    /// process that sent it is no more.
+    Repeat {
+        first: SubmissionId,
+        is_orphan: bool,
+    },
+    /// An equal submit without a key seems to have an app that waits; to be asked again with a second look.
+    Unsure,
     /// Of an observation.
     Seen { verdict: Verdict, restored: bool },
     /// The observation is about another task than its subject's: kept in quarantine.

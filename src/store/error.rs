@@ -32,6 +32,9 @@ pub enum StoreError {
     /// A new epoch began while the log was read: what was read may not follow what its reader has.
     #[error("the store was restored meanwhile")]
     EpochChanged,
+    /// Another program holds SQLite's write lock; the same again may succeed later.
+    #[error("another program holds the write lock of the database")]
+    Locked,
     /// No space left; heals when there is some.
     #[error("the disk is full")]
     Full,
@@ -78,6 +81,7 @@ impl StoreError {
 
 /// SQLite's result codes, <https://www.sqlite.org/rescode.html>.
 mod sqlite {
+    pub const BUSY: i32 = 5;
     pub const IOERR: i32 = 10;
     pub const CORRUPT: i32 = 11;
     pub const FULL: i32 = 13;
@@ -134,6 +138,7 @@ fn of_sqlite_code(extended: i32, message: impl Fn() -> String) -> Option<StoreEr
         return Some(StoreError::DiskFailed(message()));
     }
     match extended & 0xff {
+        sqlite::BUSY => Some(StoreError::Locked),
         sqlite::FULL => Some(StoreError::Full),
         sqlite::IOERR if extended == sqlite::IOERR_SHMSIZE => Some(StoreError::Full),
         sqlite::CORRUPT | sqlite::NOTADB => Some(StoreError::Damaged(message())),

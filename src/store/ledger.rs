@@ -10,6 +10,7 @@ use super::deliveries::Deliveries;
 use super::entry::{Idempotency, SubmitEnd};
 use super::quarantine::{Kept, Kind, Replayable};
 use super::record::Record;
+use super::repeats::Unanswered;
 use crate::domain::callback_token::Subject;
 use crate::domain::confirmation::Policy;
 use crate::domain::event::EventType;
@@ -45,6 +46,7 @@ pub struct Ledger {
     pub kept: Kept,
     pub doubted: Vec<NewDoubt>,
     pub deliveries: Deliveries,
+    pub unanswered: Unanswered,
 }
 
 /// An observation to be kept.
@@ -111,6 +113,7 @@ impl Ledger {
             kept: Kept::default(),
             doubted: Vec::new(),
             deliveries: Deliveries::default(),
+            unanswered: Unanswered::default(),
         }
     }
 

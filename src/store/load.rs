@@ -8,6 +8,7 @@ use super::entry::{Entry, Idempotency};
 use super::ledger::Ledger;
 use super::quarantine;
 use super::record::{Record, RecordRow, record_columns};
+use super::repeats;
 use super::rows::Rows;
 use super::writer::Writer;
 use crate::domain::callback_token::Subject;
@@ -62,6 +63,7 @@ pub async fn load(
     load_keys(writer, &mut ledger, &keys).await?;
     ledger.replays = quarantine::load(writer, entries).await?;
     ledger.deliveries = deliveries::load(writer, entries, shared).await?;
+    ledger.unanswered = repeats::load(writer, entries, now).await?;
     Ok(ledger)
 }
 
@@ -115,7 +117,10 @@ fn submission_of(entry: &Entry) -> Option<SubmissionId> {
         | Entry::DeliveryClaimed { .. }
         | Entry::DeliveryEnded { .. }
         | Entry::DeliveryRetried { .. }
-        | Entry::DeliveriesRetried { .. } => None,
+        | Entry::DeliveriesRetried { .. }
+        | Entry::AppAnswered { .. }
+        | Entry::AppLost { .. }
+        | Entry::AppsWait { .. } => None,
         Entry::Observed { subject, .. }
         | Entry::Unreadable { subject, .. }
         | Entry::FromQuarantine { subject, .. } => match subject {

@@ -7,6 +7,7 @@
 // From an entry to the disk, and back as a receipt.
 pub mod entry;
 pub mod recorder;
+pub mod repeats;
 
 mod load;
 
@@ -149,7 +150,7 @@ impl Store {
     }
 
     /// Whether other processes may have this store open, too.
-    const fn is_shared(&self) -> bool {
+    pub const fn is_shared(&self) -> bool {
         matches!(self.database, Database::Postgres(_))
     }
 

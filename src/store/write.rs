@@ -5,6 +5,7 @@ use super::deliveries;
 use super::ledger::Ledger;
 use super::quarantine::{self, Bounds};
 use super::record::{CHANGED_COLUMN_COUNT, COLUMN_COUNT, OBSERVATIONS_PER_TASK, record_columns};
+use super::repeats;
 use super::rows::Rows;
 use super::script::Script;
 use super::writer::{Last, Writer};
@@ -86,6 +87,7 @@ pub async fn write_and_commit(
     insert_submit_ends(&mut script, ledger)?;
     quarantine::mark(&mut script, ledger)?;
     write_keys(&mut script, ledger)?;
+    repeats::write(&mut script, &ledger.unanswered)?;
     script.commit();
     script.run(writer).await
 }

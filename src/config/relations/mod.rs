@@ -31,6 +31,8 @@ pub(super) fn check(found: &mut Found, config: &Config) {
     listeners::apart(found, config);
     listeners::api_keys(found, &config.internal.api_keys);
     evolink(found, &config.evolink);
+    let window = config.submits.repeat_window;
+    found.within("submits.repeat_window", window, Duration::ZERO, DAY);
     store::store(found, &config.store);
     confirmation(found, config);
     times(found, config);

@@ -54,6 +54,23 @@ impl Default for Evolink {
     }
 }
 
+/// How submits of apps are taken.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Submits {
+    #[serde(with = "duration")]
+    pub repeat_window: Duration,
+}
+
+impl Default for Submits {
+    fn default() -> Self {
+        Self {
+            // The retries of client libraries end within minutes; a person who asks again later means it.
+            repeat_window: Duration::from_mins(10),
+        }
+    }
+}
+
 /// Where tasks are kept.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

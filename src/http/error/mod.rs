@@ -6,6 +6,7 @@ mod submits;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use tracing::error;
@@ -19,6 +20,12 @@ use crate::store::StoreError;
 /// The header that names a submission in every answer about one.
 pub static SUBMISSION_ID: HeaderName = HeaderName::from_static("x-submission-id");
 
+/// `false` tells client libraries that retry by themselves not to: OpenAI's repeat a 5xx twice.
+static SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// `true` on an answer to a repeated submit.
+pub static IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
 /// What a client of the internal API is told instead of what it asked for. Causes inside are logged, never told.
 #[derive(Debug)]
 pub struct ApiError {
@@ -27,6 +34,10 @@ pub struct ApiError {
     retry_after_seconds: Option<u32>,
     /// The answer is the last on its connection.
     closes: bool,
+    /// The request must not be repeated: something may have been sent to EvoLink, or it would be in vain.
+    is_final: bool,
+    /// The answer is that to an earlier request.
+    is_replay: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -67,6 +78,8 @@ impl ApiError {
             body: Envelope { error },
             retry_after_seconds: None,
             closes: false,
+            is_final: false,
+            is_replay: false,
         }
     }
 
@@ -231,12 +244,50 @@ impl ApiError {
     pub fn internal() -> Self {
         let message =
             "something is wrong here; the log says what, under this request's X-Request-Id";
-        Self::new(
+        let mut error = Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal_error",
             "api_error",
             message,
-        )
+        );
+        error.is_final = true;
+        error
+    }
+
+    /// EvoLink, or something in front of it, rejects our key. The app's own key has nothing to do with it.
+    pub fn evolink_key_rejected(by_evolink: bool) -> Self {
+        let message = if by_evolink {
+            "EvoLink rejects the API key of this receiver (`evolink.api_key_file`); nothing was accepted or charged"
+        } else {
+            "something in front of EvoLink answered 401 to this receiver; nothing was accepted or charged"
+        };
+        let mut error = Self::new(
+            StatusCode::BAD_GATEWAY,
+            "evolink_key_rejected",
+            "api_error",
+            message,
+        );
+        error.is_final = true;
+        error
+    }
+
+    /// Whether the request must not be repeated.
+    pub const fn is_final(&self) -> bool {
+        self.is_final
+    }
+
+    /// The same, as an answer to an earlier request.
+    #[must_use]
+    pub const fn replayed(mut self) -> Self {
+        self.is_replay = true;
+        self
+    }
+
+    /// The body that it is answered with.
+    pub fn to_body(&self) -> Bytes {
+        serde_json::to_vec(&self.body)
+            .expect("an error has a JSON form")
+            .into()
     }
 }
 
@@ -266,6 +317,15 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.is_final {
+            headers.insert(SHOULD_RETRY.clone(), HeaderValue::from_static("false"));
+        }
+        if self.is_replay {
+            headers.insert(
+                IDEMPOTENCY_REPLAYED.clone(),
+                HeaderValue::from_static("true"),
+            );
         }
         if self.closes {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

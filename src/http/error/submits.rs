@@ -43,12 +43,13 @@ impl ApiError {
     pub fn submit_outcome_unknown(submission_id: SubmissionId) -> Self {
         let message = "EvoLink may or may not have accepted this submit; it is not sent again. \
             If it was accepted, the task appears under submission_id once EvoLink calls back";
-        let error = Self::new(
+        let mut error = Self::new(
             StatusCode::GATEWAY_TIMEOUT,
             "submit_outcome_unknown",
             "api_error",
             message,
         );
+        error.is_final = true;
         error.about(submission_id)
     }
 

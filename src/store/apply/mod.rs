@@ -57,6 +57,19 @@ impl Ledger {
             Entry::DeliveriesRetried { endpoint, limit } => {
                 self.retry_deliveries(endpoint.as_ref(), *limit)
             }
+            Entry::AppAnswered { submission_id } => {
+                self.unanswered.remove(*submission_id);
+                self.unanswered.answered.push(*submission_id);
+                Receipt::Done
+            }
+            Entry::AppLost { submission_id } => {
+                self.unanswered.lose(*submission_id);
+                Receipt::Done
+            }
+            Entry::AppsWait { waiting } => {
+                self.unanswered.beating.extend(waiting);
+                Receipt::Done
+            }
         }
     }
 }

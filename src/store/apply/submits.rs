@@ -5,6 +5,7 @@ use crate::domain::task::{State, Task};
 use crate::store::entry::{Intent, Receipt, SubmitEnd, SubmitEnded};
 use crate::store::ledger::Ledger;
 use crate::store::record::{Origin, Record};
+use crate::store::repeats::Judged;
 
 impl Ledger {
     pub(super) fn intend(&mut self, intent: &Intent) -> Receipt {
@@ -20,6 +21,17 @@ impl Ledger {
             let key = (idempotency.clone(), intent.submission_id);
             self.keys.insert(idempotency.name.clone(), key);
             self.keys_made.push(idempotency.name.clone());
+        } else if let Some(guard) = &intent.guard {
+            match self.unanswered.judge(intent.client_name(), guard) {
+                Judged::New => {}
+                Judged::Repeat { first, is_orphan } => {
+                    return Receipt::Repeat { first, is_orphan };
+                }
+                Judged::Unsure => return Receipt::Unsure,
+            }
+            let (client, fingerprint) = (intent.client_name(), guard.fingerprint);
+            self.unanswered
+                .make(intent.submission_id, client, fingerprint);
         }
         let task = Task::new(intent.submission_id, State::Submitting);
         let mut record = Record::new(task, Origin::Submit, intent.client.clone());
@@ -51,6 +63,7 @@ impl Ledger {
                     return Receipt::Known;
                 }
                 record.refusal.clone_from(answer);
+                self.unanswered.remove(id);
                 if let Some(key) = idempotency {
                     self.free_key(&key.name, id);
                 }

@@ -17,6 +17,7 @@ use tracing::warn;
 use super::entry::{Entry, Receipt};
 use super::ledger::Ledger;
 use super::quarantine::{Bounds, Reporter};
+use super::repeats::{Apps, Context};
 use super::writer::Writer;
 use super::{Store, StoreError, load, write};
 use crate::clock::Clock;
@@ -40,6 +41,7 @@ const BATCH_TRIES: u32 = 3;
 pub struct Recorder {
     queue: mpsc::Sender<Job>,
     failed: CancellationToken,
+    apps: Apps,
 }
 
 #[derive(Debug)]
@@ -59,6 +61,7 @@ pub struct RecorderWorker {
     reporter: Reporter,
     queue: mpsc::Receiver<Job>,
     failed: CancellationToken,
+    apps: Apps,
     /// `None` until there is something to record, and after an error.
     writer: Option<Writer>,
     /// Whether something was recorded that nobody has been told of.
@@ -76,9 +79,11 @@ impl Recorder {
     ) -> (Self, RecorderWorker) {
         let (sender, receiver) = mpsc::channel(QUEUE_ENTRIES);
         let failed = CancellationToken::new();
+        let apps = Apps::default();
         let recorder = Self {
             queue: sender,
             failed: failed.clone(),
+            apps: apps.clone(),
         };
         let routes = Routes {
             standing: Vec::new(),
@@ -95,6 +100,7 @@ impl Recorder {
             bounds: Bounds::DEFAULT,
             queue: receiver,
             failed,
+            apps,
             writer: None,
             untold: false,
             was_durable: true,
@@ -102,7 +108,9 @@ impl Recorder {
         (recorder, worker)
     }
 
-    /// Records `entry`; when this returns a receipt, it is on the disk. To drop the future does not undo it.
+    /// Records `entry`; when this returns a receipt, it is on the disk. An entry that is for its caller alone
+    /// (`Entry::is_for_caller`) is not recorded if the future is dropped while it is queued; after that, and for any
+    /// other entry, dropping the future does not undo it.
     ///
     /// # Errors
     /// `Overloaded` at once if the queue is full; otherwise what kept it from being written. After an error it may have
@@ -116,6 +124,17 @@ impl Recorder {
                 mpsc::error::TrySendError::Closed(_) => StoreError::Stopped,
             })?;
         receipt.await.unwrap_or(Err(StoreError::Stopped))
+    }
+
+    /// Queues `entry`, for which nobody waits. It is lost if the queue is full, or if it cannot be written.
+    pub fn hand_over(&self, entry: Entry) {
+        let (reply, _) = oneshot::channel();
+        let _ = self.queue.try_send(Job { entry, reply });
+    }
+
+    /// The apps that wait at this process.
+    pub const fn apps(&self) -> &Apps {
+        &self.apps
     }
 
     /// Cancelled once the disk has failed: nothing is recorded any more, and the process must open the store anew.
@@ -157,12 +176,16 @@ impl RecorderWorker {
         self.disconnect().await;
     }
 
-    async fn record_all(&mut self, jobs: Vec<Job>) {
+    async fn record_all(&mut self, mut jobs: Vec<Job>) {
+        jobs.retain(is_wanted);
+        if jobs.is_empty() {
+            return;
+        }
         match self.record_batch(&jobs).await {
             Ok(receipts) => answer(jobs, receipts.into_iter().map(Ok)),
             Err(error) if error.may_be_one_entry() && jobs.len() > 1 => {
                 warn!(error = %error, entries = jobs.len(), "a batch was refused: recording its entries one by one");
-                for job in jobs {
+                for job in jobs.into_iter().filter(is_wanted) {
                     let receipt = self.record_batch(std::slice::from_ref(&job)).await;
                     let receipt =
                         receipt.and_then(|mut receipts| receipts.pop().ok_or(StoreError::Stopped));
@@ -189,6 +212,7 @@ impl RecorderWorker {
                 Ok((ledger, receipts)) => {
                     self.metrics.batch_recorded(entries.len(), began.elapsed());
                     self.count(&ledger, &receipts);
+                    self.apps.forget(&ledger.unanswered.answered);
                     self.untold |= is_news(&ledger);
                     self.store.tail().tell(told_of(&ledger));
                     return Ok(receipts);
@@ -233,6 +257,11 @@ impl RecorderWorker {
         report_durability(&mut self.was_durable, last.is_durable, &self.metrics);
         let (now, policy) = (self.clock.now(), self.policy.clone());
         let mut ledger = load::load(writer, entries, now, policy, self.store.is_shared()).await?;
+        ledger.unanswered.context = Some(Context {
+            apps: self.apps.clone(),
+            holder: self.routes.holder.clone(),
+            is_shared: self.store.is_shared(),
+        });
         let receipts: Vec<Receipt> = entries.iter().map(|entry| ledger.apply(entry)).collect();
         ledger.owe(&self.routes);
         write::write_and_commit(writer, &mut ledger, last, &self.bounds, &self.routes).await?;
@@ -270,6 +299,11 @@ impl RecorderWorker {
             self.disconnect().await;
         }
     }
+}
+
+/// Whether a job is to be recorded. One that is for its caller alone is not if the caller has left.
+fn is_wanted(job: &Job) -> bool {
+    !(job.reply.is_closed() && job.entry.is_for_caller())
 }
 
 /// A caller that has gone away gets no answer, and what it brought is recorded all the same.

@@ -110,6 +110,7 @@ impl Desk {
             request: Bytes::from_static(b"{}"),
             callback_url: callback_url.map(str::to_owned),
             idempotency: None,
+            guard: None,
         };
         assert_eq!(self.record(Entry::Intent(intent)).await, Receipt::Fresh);
         self.record(said(id, Source::Submit, task_id, "pending"))

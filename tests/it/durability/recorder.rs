@@ -259,6 +259,7 @@ async fn a_refusal_that_is_told_twice_does_not_free_the_key_of_the_next_try() {
             request: Bytes::from_static(b"{}"),
             callback_url: None,
             idempotency: Some(key.clone()),
+            guard: None,
         };
         bench.recorder.record(Entry::Intent(intent)).await.unwrap()
     };

@@ -4,6 +4,7 @@
 
 mod chaos;
 mod clock;
+mod repeats;
 mod restarts;
 mod simulation;
 mod submit_points;

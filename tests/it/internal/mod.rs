@@ -1,5 +1,6 @@
 //! The internal listener as apps know it: submits, questions, keys, errors; through real sockets, on the real `App`.
 
+mod account;
 mod answers;
 mod bounds;
 mod callback_urls;
@@ -9,11 +10,13 @@ mod freed_keys;
 mod history;
 mod idempotency;
 mod keys;
+mod late_intents;
 mod lists;
 mod pages;
 mod plans;
 mod reads;
 mod recording;
+mod repeats;
 mod retries;
 mod unanswered;
 mod whole_history;

@@ -186,7 +186,10 @@ async fn a_new_receiver_is_live_and_ready_and_has_counted_nothing() {
 
 #[tokio::test]
 async fn i34_reads_never_write() {
-    let (app, _evolink) = TestApp::start_with_simulator(Options::default()).await;
+    // The guard takes note of the answer to the submit a moment later, and that is not a read's doing.
+    let builder =
+        TestApp::builder().with(|config| config.submits.repeat_window = std::time::Duration::ZERO);
+    let (app, _evolink) = builder.start_with_simulator(Options::default()).await;
     let task = submit(&app, &generation("[sim:duration=10m]")).await;
     let (id, submission_id) = (
         task.body["id"].as_str().unwrap(),

@@ -66,6 +66,7 @@ async fn intend(url: &str, submission_id: SubmissionId) {
         request: Bytes::from_static(b"{}"),
         callback_url: None,
         idempotency: None,
+        guard: None,
     };
     let receipt = recorder.record(Entry::Intent(intent)).await;
     assert_eq!(receipt.unwrap(), Receipt::Fresh);

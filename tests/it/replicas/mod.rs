@@ -9,6 +9,7 @@ mod outage;
 mod polls;
 mod processes;
 mod quarantine;
+mod repeats;
 pub mod schema;
 mod server;
 mod start;

@@ -199,6 +199,7 @@ impl Call {
                 request: Bytes::from_static(b"{}"),
                 callback_url: own_address(submission_id),
                 idempotency: key.map(|key| key.idempotency()),
+                guard: None,
             }),
             Self::Hear(about, way, said) => Entry::Observed {
                 subject: about.subject(),

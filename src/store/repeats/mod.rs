@@ -1,0 +1,182 @@
+//! The repeat guard: which submits without an idempotency key repeat one whose answer their app never received.
+//!
+//! Each such submit has a row in `unanswered_submit` from its intent until its answer was handed over whole, or until it
+//! is known to be refused. `Apps` knows which of them still wait at this process; `http::presence` keeps it up to date.
+//! `Unanswered` is the part of a batch's ledger that is about those rows.
+
+mod apps;
+mod beats;
+mod rows;
+
+use std::time::Duration;
+
+pub use apps::Apps;
+pub use beats::{DEAD_AFTER, keep_beating};
+pub(super) use rows::{load, write};
+
+use crate::domain::delivery::Holder;
+use crate::domain::ids::SubmissionId;
+
+/// What an intent is compared with earlier ones by.
+#[derive(Clone, Debug)]
+pub struct RepeatGuard {
+    /// SHA-256 of the canonical request.
+    pub fingerprint: [u8; 32],
+    /// An earlier submit is looked at if it was made less than this ago.
+    pub window: Duration,
+    /// Whether equal submits may still be on their way out: `false` makes the recorder answer `Unsure` if it meets one
+    /// that seems to wait.
+    pub is_second_look: bool,
+    /// Other processes, and whether they live, as far as that was found out.
+    pub judged: Vec<(Holder, bool)>,
+}
+
+/// The row of one submit.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub submission_id: SubmissionId,
+    pub client: String,
+    pub fingerprint: [u8; 32],
+    pub holder: Holder,
+    pub is_lost: bool,
+}
+
+/// What an intent is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    New,
+    /// It repeats this submit.
+    Repeat {
+        first: SubmissionId,
+        /// The process that sent it is no more, so it will not record EvoLink's answer.
+        is_orphan: bool,
+    },
+    /// An equal submit seems to wait; to be asked again in a moment.
+    Unsure,
+}
+
+/// The rows that a batch concerns, and what it changes in them.
+#[derive(Default)]
+pub struct Unanswered {
+    /// `None` makes every intent a new one.
+    pub context: Option<Context>,
+    pub rows: Vec<Row>,
+    /// Rows older than this are out of every window, and may be removed.
+    pub oldest: Option<SubmissionId>,
+    pub made: Vec<SubmissionId>,
+    pub lost: Vec<SubmissionId>,
+    pub beating: Vec<SubmissionId>,
+    pub removed: Vec<SubmissionId>,
+    /// Those whose app has its answer: among `removed`.
+    pub answered: Vec<SubmissionId>,
+}
+
+/// What tells a waiting app from one that has left.
+#[derive(Clone, Debug)]
+pub struct Context {
+    pub apps: Apps,
+    /// This process.
+    pub holder: Holder,
+    /// Whether other processes may have the store open, too.
+    pub is_shared: bool,
+}
+
+enum Standing {
+    /// Its app waits, or has its answer.
+    Served,
+    Unsure,
+    Unserved {
+        is_orphan: bool,
+    },
+}
+
+impl Unanswered {
+    pub fn judge(&mut self, client: &str, guard: &RepeatGuard) -> Judged {
+        let Some(context) = self.context.clone() else {
+            return Judged::New;
+        };
+        let mut unserved = Vec::new();
+        let mut is_unsure = false;
+        for row in &self.rows {
+            if row.client != client || row.fingerprint != guard.fingerprint {
+                continue;
+            }
+            match context.standing(row, guard) {
+                Standing::Served => {}
+                Standing::Unsure => is_unsure = true,
+                Standing::Unserved { is_orphan } => unserved.push((row.submission_id, is_orphan)),
+            }
+        }
+        if unserved.is_empty() {
+            return if is_unsure {
+                Judged::Unsure
+            } else {
+                Judged::New
+            };
+        }
+        unserved.sort_unstable();
+        // Several equal submits may have lost their apps. Repeats that come together get one each.
+        let (first, is_orphan) = unserved[context.apps.turn() % unserved.len()];
+        if is_orphan {
+            self.lose(first);
+        }
+        Judged::Repeat { first, is_orphan }
+    }
+
+    /// A new submit, whose app waits.
+    pub fn make(&mut self, submission_id: SubmissionId, client: &str, fingerprint: [u8; 32]) {
+        let Some(context) = &self.context else { return };
+        self.rows.push(Row {
+            submission_id,
+            client: client.to_owned(),
+            fingerprint,
+            holder: context.holder.clone(),
+            is_lost: false,
+        });
+        self.made.push(submission_id);
+    }
+
+    /// The app has left without its answer, or the answer is that the outcome is unknown.
+    pub fn lose(&mut self, id: SubmissionId) {
+        for row in &mut self.rows {
+            row.is_lost |= row.submission_id == id;
+        }
+        self.lost.push(id);
+    }
+
+    /// Nothing is owed to the app any more: it has its answer, or the submit was refused.
+    pub fn remove(&mut self, id: SubmissionId) {
+        self.rows.retain(|row| row.submission_id != id);
+        self.removed.push(id);
+    }
+}
+
+impl Context {
+    fn standing(&self, row: &Row, guard: &RepeatGuard) -> Standing {
+        if self.apps.has_answer(row.submission_id) {
+            return Standing::Served;
+        }
+        let is_ours = row.holder == self.holder;
+        if row.is_lost {
+            let is_orphan = !is_ours && !self.is_shared;
+            return Standing::Unserved { is_orphan };
+        }
+        if is_ours {
+            return match self.apps.is_waiting(row.submission_id) {
+                true if guard.is_second_look => Standing::Served,
+                true => Standing::Unsure,
+                false => Standing::Unserved { is_orphan: false },
+            };
+        }
+        if !self.is_shared {
+            // SQLite has one process at a time: this row's is no more.
+            return Standing::Unserved { is_orphan: true };
+        }
+        let mut judged = guard.judged.iter();
+        match judged.find(|(holder, _)| *holder == row.holder) {
+            Some((_, true)) => Standing::Served,
+            Some((_, false)) => Standing::Unserved { is_orphan: true },
+            None => Standing::Unsure,
+        }
+    }
+}

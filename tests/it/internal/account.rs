@@ -1,0 +1,79 @@
+//! What EvoLink says about our account is not an answer about the app: its 401 is about our key.
+
+use reqwest::Method;
+
+use super::{generation, get, send, state, submit};
+use crate::support::app::{TestApp, TestAppBuilder};
+use crate::support::raw_server::{End, RawServer, http};
+
+fn envelope(code: &str) -> String {
+    format!(
+        r#"{{"error":{{"code":"{code}","message":"Invalid or expired token","type":"authentication_error"}}}}"#
+    )
+}
+
+fn in_front_of(evolink: &RawServer) -> TestAppBuilder {
+    let url = evolink.url.parse().unwrap();
+    TestApp::builder().with(|config| config.evolink.base_url = url)
+}
+
+/// The gauge, as a scrape sees it.
+async fn gauge(app: &TestApp) -> Option<char> {
+    let text = get(app, "/metrics").await.text;
+    let name = "evolink_receiver_evolink_key_rejected ";
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|value| value.chars().next())
+}
+
+#[tokio::test]
+async fn evolinks_401_is_a_502_about_the_receivers_key_and_frees_the_idempotency_key() {
+    let evolink = RawServer::start(http(401, &[], &envelope("unauthorized")), End::Close).await;
+    let app = in_front_of(&evolink).start().await;
+    assert_eq!(gauge(&app).await, Some('0'));
+    let key = "a-key-of-one-submit";
+    for number in 1..=2 {
+        let request = super::submission(&app, generation("a").to_string());
+        let answer = send(request.header("idempotency-key", key)).await;
+        answer.assert_error(502, "evolink_key_rejected", None, "our key");
+        assert_eq!(answer.header("x-should-retry"), Some("false"));
+        assert!(!answer.text.contains("expired token"), "{answer:?}");
+        let id = answer.header("x-submission-id").unwrap();
+        assert_eq!(answer.body["error"]["submission_id"], id);
+        let task = get(&app, &format!("/v1/tasks/{id}")).await.body;
+        assert_eq!(task["receiver"]["state"], "rejected");
+        assert_eq!(task["error"]["code"], "evolink_key_rejected");
+        // The key is free: this is a new try.
+        assert_eq!(evolink.requests().len(), number);
+    }
+    assert_eq!(gauge(&app).await, Some('1'));
+    let counted = "evolink_receiver_submits_total{result=\"key_rejected\"}";
+    assert_eq!(app.counter(counted), 2);
+    let credits = send(app.request(Method::GET, "/v1/credits")).await;
+    credits.assert_error(502, "evolink_key_rejected", None, "credits");
+}
+
+#[tokio::test]
+async fn a_401_of_a_gateway_is_a_502_too_and_says_nothing_about_the_key() {
+    let page = http(401, &[], "<h1>401 Authorization Required</h1>");
+    let evolink = RawServer::start(page, End::Close).await;
+    let app = in_front_of(&evolink).start().await;
+    let answer = submit(&app, &generation("a")).await;
+    answer.assert_error(502, "evolink_key_rejected", None, "a gateway");
+    let id = answer.header("x-submission-id").unwrap();
+    assert_eq!(state(&app, id).await, "rejected");
+    assert_eq!(gauge(&app).await, Some('0'));
+}
+
+#[tokio::test]
+async fn a_402_and_a_403_are_passed_on_and_counted_by_themselves() {
+    for (status, result) in [(402, "no_credits"), (403, "forbidden")] {
+        let body = envelope("insufficient_quota");
+        let evolink = RawServer::start(http(status, &[], &body), End::Close).await;
+        let app = in_front_of(&evolink).start().await;
+        let answer = submit(&app, &generation("a")).await;
+        assert_eq!((answer.status, &answer.text), (status, &body));
+        let counted = format!("evolink_receiver_submits_total{{result=\"{result}\"}}");
+        assert_eq!(app.counter(&counted), 1);
+        assert_eq!(gauge(&app).await, Some('0'));
+    }
+}
