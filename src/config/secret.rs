@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use url::Url;
 
 use super::{ConfigError, Evolink, StoreConfig};
+use crate::secret_file::shown_path;
 
 /// Longer files are no secret of ours: a path that points to a log or a device is refused, not read whole.
 const SECRET_FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -22,7 +23,7 @@ pub fn read_secret_file(key: &str, path: &Path) -> Result<SecretString, ConfigEr
     use std::io::Read as _;
 
     let refuse = |why: &dyn std::fmt::Display| {
-        ConfigError::new(key, format!("could not read {}: {why}", path.display()))
+        ConfigError::new(key, format!("could not read {}: {why}", shown_path(path)))
     };
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(|error| refuse(&error))?;

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::StoreError;
+use super::error::shown;
 use super::sqlite::migration_error;
 use super::wake::Wake;
 
@@ -96,7 +97,7 @@ impl PostgresServer {
     pub(super) fn parse(url: &str) -> Result<Self, StoreError> {
         let options = PgConnectOptions::from_str(url).map_err(|error| StoreError::CannotOpen {
             path: "the PostgreSQL server".to_owned(),
-            reason: error.to_string(),
+            reason: shown(&error),
         })?;
         let options = options
             .application_name("evolink-receiver")
@@ -115,7 +116,7 @@ impl PostgresServer {
             Ok(connection)
         };
         match timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(connected) => connected.map_err(|error: sqlx::Error| refused(error.to_string())),
+            Ok(connected) => connected.map_err(|error: sqlx::Error| refused(shown(&error))),
             Err(_) => Err(refused(format!("no answer within {CONNECT_TIMEOUT:?}"))),
         }
     }

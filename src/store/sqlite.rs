@@ -14,6 +14,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions as _, Connection as _, SqlitePool};
 use tokio::sync::Mutex;
 
+use super::error::Unusable;
 use super::files::{cannot_open, folder_of, lock, log_file, make_file, sync_folder};
 use super::mark::{self, Log, Mark};
 use super::{StoreError, ballast};
@@ -218,7 +219,7 @@ async fn assert_durable(connection: &mut SqliteConnection) -> Result<(), sqlx::E
 }
 
 fn unusable(reason: String) -> sqlx::Error {
-    sqlx::Error::Configuration(reason.into())
+    sqlx::Error::Configuration(Box::new(Unusable(reason)))
 }
 
 fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
