@@ -16,6 +16,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use url::Url;
 
+use super::health::EvolinkHealth;
 use super::reply::{Answer, NoAnswer, PollReply, SubmitReply};
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::token_echo;
@@ -39,6 +40,7 @@ pub struct EvolinkClient {
     api_key: SecretString,
     submits: Client,
     reads: Client,
+    health: EvolinkHealth,
 }
 
 impl EvolinkClient {
@@ -95,6 +97,7 @@ impl EvolinkClient {
             reads: builder().build().context(no_client)?,
             base_url,
             api_key,
+            health: EvolinkHealth::default(),
         })
     }
 
@@ -109,7 +112,11 @@ impl EvolinkClient {
             .post(self.url(&["v1", "images", "generations"]))
             .header("idempotency-key", submission_id.to_string())
             .json(body);
-        SubmitReply::of(self.answer(request).await)
+        let answered = self.answer_with_key(request).await;
+        if let Ok(answer) = &answered {
+            self.health.saw_submit(answer);
+        }
+        SubmitReply::of(answered)
     }
 
     /// Asks how far a task is.
@@ -119,7 +126,7 @@ impl EvolinkClient {
             return PollReply::Gone;
         }
         let url = self.url(&["v1", "tasks", task_id.as_str()]);
-        PollReply::of(self.answer(self.reads.get(url)).await)
+        PollReply::of(self.answer_with_key(self.reads.get(url)).await)
     }
 
     /// EvoLink's answer to "how much is left", whatever it is.
@@ -127,8 +134,20 @@ impl EvolinkClient {
     /// # Errors
     /// `NoAnswer` if there is none, or none that is readable.
     pub async fn credits(&self) -> Result<Answer, NoAnswer> {
-        self.answer(self.reads.get(self.url(&["v1", "credits"])))
-            .await
+        let request = self.reads.get(self.url(&["v1", "credits"]));
+        self.answer_with_key(request).await
+    }
+
+    /// What EvoLink's answers to these calls say about our account.
+    pub const fn health(&self) -> &EvolinkHealth {
+        &self.health
+    }
+
+    /// The answer to a call that EvoLink takes only with a valid key.
+    async fn answer_with_key(&self, request: RequestBuilder) -> Result<Answer, NoAnswer> {
+        let answer = self.answer(request).await?;
+        self.health.saw(&answer);
+        Ok(answer)
     }
 
     fn url(&self, segments: &[&str]) -> Url {

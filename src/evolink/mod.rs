@@ -5,12 +5,14 @@
 
 mod client;
 mod envelope;
+mod health;
 mod rate_limits;
 mod reply;
 mod retry_after;
 
 pub use client::{EvolinkClient, USER_AGENT};
 pub use envelope::ErrorEnvelope;
+pub use health::EvolinkHealth;
 pub use rate_limits::RateLimits;
 pub use reply::{Answer, NoAnswer, PollReply, SubmitReply};
 pub use retry_after::retry_after;

@@ -1,0 +1,200 @@
+//! What EvoLink's answers say about our account: whether it accepts our key, and whether it takes submits. The client
+//! reports each answer; `/readyz` and `/metrics` read the result.
+//!
+//! A page of something in front of EvoLink changes nothing here: only an answer in EvoLink's own form counts.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::{error, info, warn};
+
+use super::envelope::ErrorEnvelope;
+use super::reply::Answer;
+use crate::domain::json::Fields;
+
+/// The state of our account at EvoLink, as this process has seen it. Everything is fine until an answer says otherwise.
+#[derive(Debug, Default)]
+pub struct EvolinkHealth {
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// Since when EvoLink rejects our key.
+    key_rejected_at: Option<Instant>,
+    /// The status that EvoLink refuses submits with: 402 or 403.
+    submits_refused: Option<u16>,
+}
+
+impl EvolinkHealth {
+    /// Whether the last answer about our key rejected it.
+    pub fn is_key_rejected(&self) -> bool {
+        self.key_rejected_for().is_some()
+    }
+
+    /// For how long EvoLink has rejected our key; `None` if it accepts it.
+    pub fn key_rejected_for(&self) -> Option<Duration> {
+        let since = self.with(|seen| seen.key_rejected_at)?;
+        Some(since.elapsed())
+    }
+
+    /// 402 or 403 if EvoLink refused the last submit with it: no credits, or a right that our account lacks.
+    pub fn submits_refused_with(&self) -> Option<u16> {
+        self.with(|seen| seen.submits_refused)
+    }
+
+    /// Takes note of an answer to a call that needs our key. Logs when a rejection of the key begins and when it ends.
+    pub(super) fn saw(&self, answer: &Answer) {
+        match verdict_on_key(answer) {
+            Some(KeyVerdict::Rejected) => {
+                let began = self.with(|seen| {
+                    let is_new = seen.key_rejected_at.is_none();
+                    seen.key_rejected_at.get_or_insert_with(Instant::now);
+                    is_new
+                });
+                if began {
+                    error!(
+                        key = "evolink.api_key_file",
+                        "EvoLink rejects our API key (401): put a valid one into evolink.api_key_file and restart; \
+                         until then submits are answered 502 evolink_key_rejected"
+                    );
+                }
+            }
+            Some(KeyVerdict::Accepted) => {
+                if let Some(began) = self.with(|seen| seen.key_rejected_at.take()) {
+                    let seconds = began.elapsed().as_secs();
+                    info!(
+                        seconds,
+                        "EvoLink accepts our API key again, after {seconds} s"
+                    );
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Takes note of an answer to a submit. Logs when refusals for the account's sake begin, change and end.
+    pub(super) fn saw_submit(&self, answer: &Answer) {
+        let refused = match answer.status {
+            status @ (402 | 403) if answer.is_in_envelope() => Some(status),
+            200..=299 if is_object(answer) => None,
+            _ => return,
+        };
+        let before = self.with(|seen| std::mem::replace(&mut seen.submits_refused, refused));
+        match (before, refused) {
+            (before, Some(status)) if before != refused => {
+                let reason = if status == 402 {
+                    "no credits are left"
+                } else {
+                    "our account lacks a right"
+                };
+                warn!(
+                    status,
+                    "EvoLink refuses submits ({status}): {reason}; apps get its answer"
+                );
+            }
+            (Some(_), None) => info!("EvoLink accepts submits again"),
+            _ => {}
+        }
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {
+        look(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+enum KeyVerdict {
+    Accepted,
+    Rejected,
+}
+
+/// What `answer` says about our key; `None` if it says nothing. A 429 or a 5xx may come before the key was checked.
+fn verdict_on_key(answer: &Answer) -> Option<KeyVerdict> {
+    match answer.status {
+        401 if answer.is_in_envelope() => Some(KeyVerdict::Rejected),
+        402 | 403 if answer.is_in_envelope() => Some(KeyVerdict::Accepted),
+        200..=299 if is_object(answer) => Some(KeyVerdict::Accepted),
+        _ => None,
+    }
+}
+
+fn is_object(answer: &Answer) -> bool {
+    Fields::parse(&answer.body).is_ok()
+}
+
+impl Answer {
+    /// Whether this is an error in EvoLink's own form, so not the page of something in front of it.
+    pub fn is_in_envelope(&self) -> bool {
+        ErrorEnvelope::parse(&self.body)
+            .is_some_and(|error| error.code.is_some() || error.error_type.is_some())
+    }
+
+    /// Whether EvoLink rejected our key: the app that asked can do nothing about it.
+    pub const fn is_about_key(&self) -> bool {
+        self.status == 401
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REJECTED: &str =
+        r#"{"error":{"code":"unauthorized","message":"m","type":"authentication_error"}}"#;
+
+    fn saw(health: &EvolinkHealth, status: u16, body: &str) {
+        health.saw(&answer(status, body));
+    }
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer {
+            status,
+            body: body.to_owned().into(),
+            content_type: None,
+            retry_after: None,
+            request_id: None,
+            date: None,
+        }
+    }
+
+    #[test]
+    fn a_key_is_rejected_from_evolinks_401_to_its_next_answer_that_needs_the_key() {
+        let health = EvolinkHealth::default();
+        assert!(!health.is_key_rejected());
+        saw(&health, 401, "<h1>Unauthorized</h1>");
+        saw(&health, 401, r#"{"error":"denied by the gateway"}"#);
+        assert!(!health.is_key_rejected());
+        saw(&health, 401, REJECTED);
+        assert!(health.is_key_rejected());
+        for (status, body) in [
+            (200, "<html>a login page</html>"),
+            (500, REJECTED),
+            (429, REJECTED),
+            (403, "<html>"),
+            (404, REJECTED),
+        ] {
+            saw(&health, status, body);
+            assert!(health.is_key_rejected(), "{status} {body}");
+        }
+        saw(&health, 402, REJECTED);
+        assert!(!health.is_key_rejected());
+        saw(&health, 401, r#"{"error":{"code":401,"message":"m"}}"#);
+        assert!(health.key_rejected_for().is_some());
+        saw(&health, 200, "{}");
+        assert_eq!(health.key_rejected_for(), None);
+    }
+
+    #[test]
+    fn a_refusal_of_submits_lasts_until_one_is_accepted() {
+        let health = EvolinkHealth::default();
+        health.saw_submit(&answer(402, "<html>"));
+        assert_eq!(health.submits_refused_with(), None);
+        health.saw_submit(&answer(402, REJECTED));
+        health.saw_submit(&answer(429, REJECTED));
+        assert_eq!(health.submits_refused_with(), Some(402));
+        health.saw_submit(&answer(403, REJECTED));
+        assert_eq!(health.submits_refused_with(), Some(403));
+        health.saw_submit(&answer(200, "{}"));
+        assert_eq!(health.submits_refused_with(), None);
+    }
+}
