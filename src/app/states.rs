@@ -8,6 +8,7 @@ use crate::http::body::BodyBudget;
 use crate::http::events::PageTurns;
 use crate::http::internal::InternalState;
 use crate::http::public::PublicState;
+use crate::http::readiness::Readiness;
 use crate::http::seats::Seats;
 use crate::workers::forwarder::{self, Forwarder};
 use crate::workers::reconciler::{self, Reconciler};
@@ -50,6 +51,7 @@ impl App {
             allow_unknown_fields: self.config.evolink.allow_unknown_fields,
             body_budget: BodyBudget::new(INTERNAL_BODIES_BYTES_MAX),
             page_turns: PageTurns::default(),
+            readiness: Readiness::new(self.tls.clone()),
             seats: Seats::new(self.config.internal.max_connections, self.metrics.clone()),
         }
     }

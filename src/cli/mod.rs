@@ -230,6 +230,10 @@ pub struct HealthcheckArgs {
     /// Where the service's internal listener is; without it, where the configuration says.
     #[arg(long, value_name = "URL", value_parser = service_url)]
     pub url: Option<Url>,
+    /// Ask only whether the process lives. For what restarts a service that fails: a restart does not help one that
+    /// waits for its database or its disk.
+    #[arg(long)]
+    pub live: bool,
     #[command(flatten)]
     pub config: ConfigArgs,
 }

@@ -33,6 +33,7 @@ mod passed_on;
 mod prefer;
 mod quarantine;
 mod query;
+pub mod readiness;
 mod recording;
 mod replaying;
 mod request_id;

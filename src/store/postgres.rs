@@ -38,6 +38,11 @@ pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
     UPDATE recorder_turn SET taken = taken + 1 WHERE id = 1;
     SELECT (SELECT max(seq) FROM task), (SELECT max(seq) FROM event)";
 
+/// Waits for the write lock as a batch does, and fails where the server is read-only. The row is locked and not
+/// updated, so that no dead row is left behind, however often it is asked.
+pub(super) const PROBE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
+    SELECT 1 FROM recorder_turn WHERE id = 1 FOR UPDATE; ROLLBACK";
+
 pub(super) const NOTIFY: &str = "NOTIFY evolink_receiver";
 
 /// Notices are for people at a terminal. Every question of ours is answered from an index, in its order: a plan that is made

@@ -29,6 +29,9 @@ const READERS: u32 = 3;
 pub(super) const BEGIN: &str =
     "BEGIN IMMEDIATE; SELECT (SELECT max(seq) FROM task), (SELECT max(seq) FROM event)";
 
+/// Waits for the write lock as a batch does. Nothing is written.
+pub(super) const PROBE: &str = "BEGIN IMMEDIATE; ROLLBACK";
+
 /// No query of ours waits this long; it bounds a reader that meets a checkpoint.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 

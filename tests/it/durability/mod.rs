@@ -14,6 +14,7 @@ mod mark;
 mod place;
 mod power;
 mod read_only;
+pub mod ready;
 pub mod receiver;
 mod recorder;
 mod schema;
