@@ -73,7 +73,7 @@ fn create(path: &Path) -> std::io::Result<()> {
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> ConfigError {
-    ConfigError::new(KEY, format!("{}: {error}", path.display()))
+    ConfigError::new(KEY, format!("{}: {error}", secret_file::shown_path(path)))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Files of secrets that the first start makes.
+//! Files of secrets: those that the first start makes, and how the path of any of them is shown.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
@@ -32,4 +32,20 @@ pub fn make(path: &Path, text: &str) -> io::Result<()> {
     fs::remove_file(&draft)?;
     linked?;
     File::open(folder)?.sync_all()
+}
+
+/// The path of a secret's file for a log line or an error. A value that looks like the secret
+/// itself, set where its path belongs, is not shown.
+pub fn shown_path(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_secret = ["sk-", "whsec_"]
+        .iter()
+        .any(|start| text.starts_with(start))
+        || text.contains("-----BEGIN")
+        || text.chars().any(char::is_control);
+    if is_secret {
+        "(a value that looks like the secret itself and not like the path of its file)".to_owned()
+    } else {
+        text
+    }
 }

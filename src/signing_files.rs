@@ -110,8 +110,12 @@ impl SigningFile {
     }
 
     fn open_or_make(path: &Path) -> Result<Self, ConfigError> {
-        let failed =
-            |error: io::Error| ConfigError::new(OWN_KEY, format!("{}: {error}", path.display()));
+        let failed = |error: io::Error| {
+            ConfigError::new(
+                OWN_KEY,
+                format!("{}: {error}", secret_file::shown_path(path)),
+            )
+        };
         if !path.try_exists().map_err(failed)? {
             let text =
                 SigningSecrets::generate().map_err(|error| failed(io::Error::other(error)))?;

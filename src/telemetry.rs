@@ -47,7 +47,22 @@ pub fn complain(error: &CommandError) {
     let _ = writeln!(stderr(), "evolink-receiver: {error}");
 }
 
+/// Targets of the PostgreSQL driver that log what they cannot read: a line of `~/.pgpass`, or a
+/// parameter of the database's URL. Either may be a password, so `RUST_LOG` cannot turn them on.
+const QUOTING: [&str; 2] = [
+    "sqlx_postgres::options::pgpass=off",
+    "sqlx_postgres::options::parse=off",
+];
+
 fn filter(log_to: LogTo) -> EnvFilter {
+    QUOTING
+        .into_iter()
+        .fold(wanted_filter(log_to), |filter, directive| {
+            filter.add_directive(directive.parse().expect("a literal directive"))
+        })
+}
+
+fn wanted_filter(log_to: LogTo) -> EnvFilter {
     let default = match log_to {
         LogTo::Stdout => "info",
         LogTo::Stderr => "warn",

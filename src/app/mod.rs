@@ -97,12 +97,13 @@ impl App {
         let key_ring = Arc::new(key_ring::load_or_create(&config.callback_tokens.key_file)?);
         let signing_files = Arc::new(SigningFiles::open(&config.forward)?);
         let tls = settings::tls_source(&config)?;
-        let evolink = Arc::new(EvolinkClient::new(
+        let evolink = EvolinkClient::new(
             config.evolink.base_url.clone(),
             config.evolink.read_api_key()?,
             config.evolink.timeout,
             USER_AGENT,
-        )?);
+        )?;
+        let evolink = Arc::new(evolink.with_key_ring(Arc::clone(&key_ring)));
         let rate_limits = Arc::new(RateLimits::new(
             config.evolink.polls_per_second,
             config.evolink.submits_per_second,

@@ -8,6 +8,7 @@ use crate::http::body::BodyBudget;
 use crate::http::events::PageTurns;
 use crate::http::internal::InternalState;
 use crate::http::public::PublicState;
+use crate::http::readiness::Readiness;
 use crate::http::seats::Seats;
 use crate::http::unfinished::UnfinishedCallbacks;
 use crate::workers::forwarder::{self, Forwarder};
@@ -53,6 +54,7 @@ impl App {
             repeat_window: self.config.submits.repeat_window,
             body_budget: BodyBudget::new(INTERNAL_BODIES_BYTES_MAX),
             page_turns: PageTurns::default(),
+            readiness: Readiness::new(self.tls.clone()),
             seats: Seats::new(self.config.internal.max_connections, self.metrics.clone()),
         }
     }

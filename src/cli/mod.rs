@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -229,6 +230,10 @@ pub struct HealthcheckArgs {
     /// Where the service's internal listener is; without it, where the configuration says.
     #[arg(long, value_name = "URL", value_parser = service_url)]
     pub url: Option<Url>,
+    /// Ask only whether the process lives. For what restarts a service that fails: a restart does not help one that
+    /// waits for its database or its disk.
+    #[arg(long)]
+    pub live: bool,
     #[command(flatten)]
     pub config: ConfigArgs,
 }
@@ -239,7 +244,12 @@ impl Cli {
     /// # Errors
     /// 0 after `--help` and `--version`, else 64.
     pub fn from_process() -> Result<Self, ExitCode> {
-        Self::try_parse().map_err(|error| {
+        Self::try_parse().map_err(|mut error| {
+            // clap quotes the value that it refuses, and a URL may hold a password.
+            if matches!(error.get(ContextKind::InvalidValue), Some(ContextValue::String(value)) if value.contains('@')) {
+                let hidden = ContextValue::String("(not shown)".to_owned());
+                error.insert(ContextKind::InvalidValue, hidden);
+            }
             // Nothing can be done about a closed terminal, and the exit code says the same.
             let _ = error.print();
             if error.use_stderr() {
@@ -270,10 +280,12 @@ fn key_name(text: &str) -> Result<String, String> {
 fn service_url(text: &str) -> Result<Url, String> {
     let text = if text.is_empty() { SERVICE_URL } else { text };
     let url = Url::parse(text).map_err(|error| error.to_string())?;
-    if ["http", "https"].contains(&url.scheme()) && url.has_host() {
-        Ok(url)
-    } else {
+    if !["http", "https"].contains(&url.scheme()) || !url.has_host() {
         Err("must be http:// or https://".into())
+    } else if !url.username().is_empty() || url.password().is_some() {
+        Err("must not hold a user or a password".into())
+    } else {
+        Ok(url)
     }
 }
 

@@ -35,10 +35,10 @@ pub fn callback_url(args: &CallbackUrlArgs, out: &mut impl Write) -> Result<(), 
     Ok(())
 }
 
-/// Asks the service whether it is ready.
+/// Asks the service whether it is ready, or with `--live` whether it lives.
 ///
 /// # Errors
-/// `Unavailable` if it is not.
+/// `Unavailable` if not.
 pub async fn healthcheck(args: &HealthcheckArgs) -> Result<(), CommandError> {
     let base = match &args.url {
         Some(url) => url.clone(),
@@ -48,7 +48,8 @@ pub async fn healthcheck(args: &HealthcheckArgs) -> Result<(), CommandError> {
             loopback_url(config.internal.listen)?
         }
     };
-    let url = base.join("readyz").context("--url cannot be a base")?;
+    let path = if args.live { "livez" } else { "readyz" };
+    let url = base.join(path).context("--url cannot be a base")?;
     let mut client = reqwest::Client::builder()
         .no_proxy()
         .timeout(HEALTHCHECK_TIMEOUT);

@@ -6,7 +6,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Serialize, Serializer};
 use url::Url;
 
-use super::{ConfigError, Evolink, StoreConfig};
+use super::{ConfigError, Evolink, StoreConfig, hosts};
+use crate::evolink::KEY_BYTES_MIN;
+use crate::secret_file::shown_path;
 
 /// Longer files are no secret of ours: a path that points to a log or a device is refused, not read whole.
 const SECRET_FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -22,7 +24,7 @@ pub fn read_secret_file(key: &str, path: &Path) -> Result<SecretString, ConfigEr
     use std::io::Read as _;
 
     let refuse = |why: &dyn std::fmt::Display| {
-        ConfigError::new(key, format!("could not read {}: {why}", path.display()))
+        ConfigError::new(key, format!("could not read {}: {why}", shown_path(path)))
     };
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(|error| refuse(&error))?;
@@ -69,12 +71,18 @@ impl Evolink {
             }
         };
         let is_sendable = |byte: u8| byte.is_ascii_graphic();
-        if secret.expose_secret().bytes().all(is_sendable) {
-            Ok(secret)
-        } else {
+        if !secret.expose_secret().bytes().all(is_sendable) {
             let message = "holds a blank, a line break or another character that no API key has";
-            Err(ConfigError::new(key, message))
+            return Err(ConfigError::new(key, message));
         }
+        if secret.expose_secret().len() < KEY_BYTES_MIN && !hosts::is_loopback(&self.base_url) {
+            let message = format!(
+                "has fewer than {KEY_BYTES_MIN} characters, too few for a key: it is redacted wherever \
+                 EvoLink repeats it, and so short a text may be a part of any word"
+            );
+            return Err(ConfigError::new(key, message));
+        }
+        Ok(secret)
     }
 }
 

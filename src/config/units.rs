@@ -163,6 +163,8 @@ pub(super) fn password_struck_out(url: &str) -> String {
         (Some((scheme, _)), Some(at)) if at >= scheme.len() + 3 => {
             format!("{scheme}://[redacted]{}", &url[at..])
         }
+        // The start refuses these, which is no reason to show them.
+        _ if url.contains("password=") => "[redacted]".to_owned(),
         _ => url.to_owned(),
     }
 }

@@ -176,6 +176,13 @@ impl KeyRing {
         format!("{}.{subject}.{}", self.first.id, self.first.mac(&subject))
     }
 
+    /// The secret parts of the tokens for `subject` that the keys of the ring make.
+    pub fn macs(&self, subject: &Subject) -> Vec<String> {
+        let subject = subject.to_string();
+        let keys = std::iter::once(&self.first).chain(&self.others);
+        keys.map(|key| key.mac(&subject)).collect()
+    }
+
     /// What `token` vouches for, if it is one of ours, spelt as we spell it, and not older than `lifetime`.
     /// Standing tokens do not age.
     pub fn verify(&self, token: &str, now: Timestamp, lifetime: Duration) -> Option<Subject> {

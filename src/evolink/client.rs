@@ -5,6 +5,7 @@
 //! are never followed, proxies never used, cookies never kept.
 
 use std::error::Error as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -17,9 +18,10 @@ use serde::Serialize;
 use url::Url;
 
 use super::health::EvolinkHealth;
+use super::redaction::Redaction;
 use super::reply::{Answer, NoAnswer, PollReply, SubmitReply};
+use crate::domain::callback_token::KeyRing;
 use crate::domain::ids::{SubmissionId, TaskId};
-use crate::domain::token_echo;
 
 /// What we call ourselves.
 pub const USER_AGENT: &str = concat!("evolink-receiver/", env!("CARGO_PKG_VERSION"));
@@ -31,13 +33,11 @@ const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// from a slow answer: after the one nothing was sent.
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 
-const STRUCK_OUT: &str = "[struck out]";
-
 /// Our client of EvoLink's API.
 pub struct EvolinkClient {
     /// Ends in a slash.
     base_url: Url,
-    api_key: SecretString,
+    redaction: Redaction,
     submits: Client,
     reads: Client,
     health: EvolinkHealth,
@@ -96,9 +96,16 @@ impl EvolinkClient {
                 .context(no_client)?,
             reads: builder().build().context(no_client)?,
             base_url,
-            api_key,
+            redaction: Redaction::new(&api_key),
             health: EvolinkHealth::default(),
         })
+    }
+
+    /// The same client, which also redacts the callback tokens of the submission that a call is about.
+    #[must_use]
+    pub fn with_key_ring(mut self, key_ring: Arc<KeyRing>) -> Self {
+        self.redaction = self.redaction.with_key_ring(key_ring);
+        self
     }
 
     /// Submits `body`, once.
@@ -113,6 +120,7 @@ impl EvolinkClient {
             .header("idempotency-key", submission_id.to_string())
             .json(body);
         let answered = self.answer_with_key(request).await;
+        let answered = self.redaction.without_tokens_of(submission_id, answered);
         if let Ok(answer) = &answered {
             self.health.saw_submit(answer);
         }
@@ -121,12 +129,27 @@ impl EvolinkClient {
 
     /// Asks how far a task is.
     pub async fn poll(&self, task_id: &TaskId) -> PollReply {
-        // As a path segment these would mean another resource.
+        match self.task(task_id).await {
+            Some(answered) => PollReply::of(answered),
+            None => PollReply::Gone,
+        }
+    }
+
+    /// Asks how far the task of a submission is.
+    pub async fn poll_submission(&self, id: SubmissionId, task_id: &TaskId) -> PollReply {
+        match self.task(task_id).await {
+            Some(answered) => PollReply::of(self.redaction.without_tokens_of(id, answered)),
+            None => PollReply::Gone,
+        }
+    }
+
+    /// `None` for an id that would mean another resource as a path segment.
+    async fn task(&self, task_id: &TaskId) -> Option<Result<Answer, NoAnswer>> {
         if matches!(task_id.as_str(), "." | "..") {
-            return PollReply::Gone;
+            return None;
         }
         let url = self.url(&["v1", "tasks", task_id.as_str()]);
-        PollReply::of(self.answer_with_key(self.reads.get(url)).await)
+        Some(self.answer_with_key(self.reads.get(url)).await)
     }
 
     /// EvoLink's answer to "how much is left", whatever it is.
@@ -167,7 +190,7 @@ impl EvolinkClient {
         let status = response.status().as_u16();
         let header = |name: &HeaderName| {
             let value = response.headers().get(name)?.to_str().ok()?;
-            Some(self.strike_out(value))
+            Some(self.redaction.text(value))
         };
         let request_id = header(&HeaderName::from_static("x-request-id"))
             .or_else(|| header(&HeaderName::from_static("x-oneapi-request-id")));
@@ -202,29 +225,16 @@ impl EvolinkClient {
                     return Err(unreadable("the answer is larger than 1 MiB"));
                 }
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                Ok(None) => return Ok(self.without_secrets(body.freeze())),
+                Ok(None) => return Ok(self.redaction.body(body.freeze())),
                 Err(error) => {
                     return Err(NoAnswer::Unreadable {
                         reason: self.reason(error),
                         status,
-                        body: self.without_secrets(body.freeze()),
+                        body: self.redaction.body(body.freeze()),
                     });
                 }
             }
         }
-    }
-
-    fn without_secrets(&self, body: Bytes) -> Bytes {
-        let body = token_echo::strike_out(body);
-        let key = self.api_key.expose_secret().as_bytes();
-        if body.windows(key.len()).any(|window| window == key) {
-            return self.strike_out(&String::from_utf8_lossy(&body)).into();
-        }
-        body
-    }
-
-    fn strike_out(&self, text: &str) -> String {
-        text.replace(self.api_key.expose_secret(), STRUCK_OUT)
     }
 
     fn no_answer(&self, error: reqwest::Error) -> NoAnswer {
@@ -245,7 +255,7 @@ impl EvolinkClient {
         } else {
             ""
         };
-        let causes = self.strike_out(&causes(&error.without_url()));
+        let causes = self.redaction.text(&causes(&error.without_url()));
         format!("{timed_out}{causes}")
     }
 }

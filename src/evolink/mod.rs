@@ -7,6 +7,7 @@ mod client;
 mod envelope;
 mod health;
 mod rate_limits;
+mod redaction;
 mod reply;
 mod retry_after;
 
@@ -14,5 +15,6 @@ pub use client::{EvolinkClient, USER_AGENT};
 pub use envelope::ErrorEnvelope;
 pub use health::EvolinkHealth;
 pub use rate_limits::RateLimits;
+pub use redaction::KEY_BYTES_MIN;
 pub use reply::{Answer, NoAnswer, PollReply, SubmitReply};
 pub use retry_after::retry_after;

@@ -9,7 +9,7 @@ use super::envelope::{ErrorEnvelope, PAID_OUTCOME_UNKNOWN};
 use super::retry_after::retry_after;
 use crate::domain::observation::Observation;
 
-/// One whole answer of EvoLink. Our key is struck out of it, should it occur.
+/// One whole answer of EvoLink. Our key and our callback tokens are redacted in it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,

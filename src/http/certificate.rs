@@ -17,15 +17,21 @@ use thiserror::Error;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::secret_file::shown_path;
+
 /// A trial certificate is renewed by the first start after this.
 const SELF_SIGNED_DAYS: i64 = 365;
+
+/// Said of a file instead of the parser's own error, which quotes what it could not read.
+const NOT_PEM: &str = "it is not well-formed PEM";
 
 /// Why a certificate cannot be served. One line that names the file.
 #[derive(Debug, Error)]
 pub enum TlsError {
     #[error("could not read {file}: {source}")]
     Read {
-        file: PathBuf,
+        /// As it may be shown.
+        file: String,
         source: std::io::Error,
     },
     #[error("could not write {file}: {source}")]
@@ -78,7 +84,7 @@ impl PemPair {
     pub(super) fn read(cert_file: &Path, key_file: &Path) -> Result<Self, TlsError> {
         let read = |file: &Path| {
             std::fs::read(file).map_err(|source| TlsError::Read {
-                file: file.to_owned(),
+                file: shown_path(file),
                 source,
             })
         };
@@ -138,8 +144,8 @@ impl PemPair {
         let leaf = chain.first().ok_or_else(|| TlsError::NoCertificate {
             file: self.cert_file.clone(),
         })?;
-        let (_rest, leaf) =
-            X509Certificate::from_der(leaf).map_err(|error| self.bad_certificate(&error))?;
+        let (_rest, leaf) = X509Certificate::from_der(leaf)
+            .map_err(|_| self.bad_certificate(&"it is not a well-formed X.509 certificate"))?;
         let not_after = self.check_validity(&leaf, now)?;
         let names = subject_names(&leaf);
         let certified_key = self.certified_key(chain.clone())?;
@@ -154,7 +160,8 @@ impl PemPair {
     fn parse_chain(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         CertificateDer::pem_slice_iter(&self.cert_pem)
             .collect::<Result<_, _>>()
-            .map_err(|error| self.bad_certificate(&error))
+            // The error's own text quotes the line at fault, and the file may hold the key as well.
+            .map_err(|_| self.bad_certificate(&NOT_PEM))
     }
 
     fn check_validity(
@@ -189,10 +196,10 @@ impl PemPair {
         let file = || self.key_file.clone();
         let key = PrivateKeyDer::from_pem_slice(&self.key_pem).map_err(|error| match error {
             PemError::NoItemsFound => TlsError::NoKey { file: file() },
-            // Not the error's own text: it may quote the file.
+            // The error's own text quotes the line at fault.
             _ => TlsError::BadKey {
                 file: file(),
-                reason: "it is not well-formed PEM".to_owned(),
+                reason: NOT_PEM.to_owned(),
             },
         })?;
         CertifiedKey::from_der(chain, key, &default_provider()).map_err(|error| match error {
@@ -203,7 +210,8 @@ impl PemPair {
             InvalidCertificate(_) => self.bad_certificate(&error),
             _ => TlsError::BadKey {
                 file: file(),
-                reason: error.to_string(),
+                reason: "it is no RSA, ECDSA or Ed25519 key in PKCS#8, PKCS#1 or SEC1 form"
+                    .to_owned(),
             },
         })
     }

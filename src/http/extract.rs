@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use super::body::{BodyError, BudgetShare, declared_length, is_identity, read_body};
@@ -57,10 +57,11 @@ impl FromRequest<Arc<PublicState>> for VerifiedCallback {
         state: &Arc<PublicState>,
     ) -> Result<Self, CallbackRejection> {
         let deadline = deadline(state);
-        let subject = subject(&request, state).ok_or(CallbackRejection::NotFound)?;
+        let (subject, mac) = subject(&request, state).ok_or(CallbackRejection::NotFound)?;
         let mut counted = Counted::begin(&state.metrics);
-        let (parts, body) = request.into_parts();
-        match read(&parts.headers, body, &subject, state).await {
+        let (mut parts, body) = request.into_parts();
+        drop_echoes(&mut parts.headers, &mac);
+        match read(&parts.headers, body, &subject, &mac, state).await {
             Ok((content, share)) => Ok(Self {
                 subject,
                 headers: parts.headers,
@@ -77,19 +78,35 @@ impl FromRequest<Arc<PublicState>> for VerifiedCallback {
     }
 }
 
-/// What the token in the path vouches for. It is compared as it stands in the request line: axum's path parameters are
-/// percent-decoded, and would give one token many spellings.
-fn subject(request: &Request, state: &PublicState) -> Option<Subject> {
+/// What the token in the path vouches for, and the token's secret part. The token is compared as it
+/// stands in the request line: axum's path parameters are percent-decoded, and would give one token
+/// many spellings.
+fn subject(request: &Request, state: &PublicState) -> Option<(Subject, String)> {
     let (_, token) = request.uri().path().rsplit_once('/')?;
-    state
-        .key_ring
-        .verify(token, state.clock.now(), state.token_lifetime)
+    let now = state.clock.now();
+    let subject = state.key_ring.verify(token, now, state.token_lifetime)?;
+    let (_, mac) = token.rsplit_once('.')?;
+    Some((subject, mac.to_owned()))
+}
+
+/// Removes headers that repeat a callback token, such as a proxy's with the path that was asked for:
+/// headers may be kept.
+fn drop_echoes(headers: &mut HeaderMap, mac: &str) {
+    let is_echo = |value: &HeaderValue| {
+        value.len() >= mac.len() && token_echo::is_found(value.as_bytes(), &[mac])
+    };
+    let echoes = headers.iter().filter(|(_, value)| is_echo(value));
+    let names: Vec<HeaderName> = echoes.map(|(name, _)| name.clone()).collect();
+    for name in names {
+        headers.remove(name);
+    }
 }
 
 async fn read(
     headers: &HeaderMap,
     body: Body,
     subject: &Subject,
+    mac: &str,
     state: &PublicState,
 ) -> Result<(CallbackContent, BudgetShare), CallbackRejection> {
     if !is_identity(headers) {
@@ -104,7 +121,7 @@ async fn read(
     let (raw, share) = read_body(body, bytes_max, time_max, budget, take_slot)
         .await
         .map_err(CallbackRejection::Body)?;
-    let raw = token_echo::strike_out(raw);
+    let raw = token_echo::redact(raw, &[mac]);
     let content = match Observation::parse(raw.clone()) {
         Ok(observation) => CallbackContent::Observation(observation),
         Err(error) => CallbackContent::Unreadable {

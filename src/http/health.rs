@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::internal::InternalState;
+use super::readiness;
 
 /// A scrape is given 10 s by default; the last known number will do.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -20,24 +21,33 @@ pub async fn live() -> Json<Value> {
     Json(json!({"status": "live"}))
 }
 
-/// 503 as soon as callbacks would not be recorded: whoever balances load looks here.
-pub async fn ready(State(state): State<InternalState>) -> (StatusCode, Json<Value>) {
-    let trouble = if state.stopping.is_cancelled() {
-        Some("stopping")
-    } else if state.recorder.failed().is_cancelled() {
-        Some("the disk failed")
-    } else if state.store.ping().await.is_err() {
-        Some("the store does not answer")
+/// 503 as soon as callbacks would not be recorded: load balancers ask this. `?verbose` adds the state of each part.
+pub async fn ready(
+    State(state): State<InternalState>,
+    RawQuery(query): RawQuery,
+) -> (StatusCode, Json<Value>) {
+    let (trouble, details) = if is_verbose(query.as_deref()) {
+        let (trouble, details) = readiness::details(&state).await;
+        (trouble, Some(details))
     } else {
-        None
+        (readiness::trouble(&state).await, None)
     };
-    match trouble {
-        None => (StatusCode::OK, Json(json!({"status": "ready"}))),
+    let (status, mut body) = match trouble {
+        None => (StatusCode::OK, json!({"status": "ready"})),
         Some(reason) => (
             StatusCode::SERVICE_UNAVAILABLE,
-            Json(json!({"status": "not ready", "reason": reason})),
+            json!({"status": "not ready", "reason": reason}),
         ),
+    };
+    if let Some(details) = details {
+        body["details"] = json!(details);
     }
+    (status, Json(body))
+}
+
+fn is_verbose(query: Option<&str>) -> bool {
+    let mut parameters = query.unwrap_or_default().split('&');
+    parameters.any(|parameter| parameter == "verbose" || parameter.starts_with("verbose="))
 }
 
 pub async fn metrics(

@@ -19,6 +19,7 @@ use super::auth::{self, Gate};
 use super::body::BodyBudget;
 use super::error::ApiError;
 use super::events::PageTurns;
+use super::readiness::Readiness;
 use super::seats::Seats;
 use super::{credits, deliveries, events, health, history, quarantine, request_id, submit, tasks};
 use crate::clock::Clock;
@@ -58,6 +59,7 @@ pub struct InternalState {
     pub body_budget: BodyBudget,
     /// Whoever is kept waiting holds one of these: waiting queries and event streams.
     pub seats: Seats,
+    pub readiness: Readiness,
     /// Readers of the stream of events take turns to catch up.
     pub page_turns: PageTurns,
 }

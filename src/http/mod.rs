@@ -35,6 +35,7 @@ mod prefer;
 mod presence;
 mod quarantine;
 mod query;
+pub mod readiness;
 mod recording;
 mod repeating;
 mod replaying;

@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 
 pub use super::certificate::TlsError;
 use super::certificate::{Identity, PemPair};
-use super::expiry::ExpiryLog;
+use super::expiry::{ExpiryLog, Left};
 use crate::clock::Clock;
 
 /// The certificate that new handshakes get.
@@ -114,6 +114,11 @@ impl TlsSource {
     /// When the certificate in use expires.
     pub fn not_after(&self) -> Timestamp {
         self.current.load().identity.not_after
+    }
+
+    /// How near its end the certificate in use is.
+    pub fn left(&self) -> Left {
+        Left::until(self.not_after(), time(&self.clock))
     }
 
     /// Looks at the files now. On an error the pair in use stays. Reads files: not for async code.

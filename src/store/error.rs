@@ -118,8 +118,10 @@ impl From<sqlx::Error> for StoreError {
                 };
                 told.unwrap_or_else(|| Self::Sql(Arc::new(error)))
             }
+            sqlx::Error::Tls(_) | sqlx::Error::Configuration(_) if !is_our_own(&error) => {
+                Self::Unreachable(shown(&error))
+            }
             sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed => Self::Unreachable(error.to_string()),
@@ -127,6 +129,39 @@ impl From<sqlx::Error> for StoreError {
         }
     }
 }
+
+/// A complaint of ours in `sqlx::Error::Configuration`, which can be shown as it is.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Unusable(pub String);
+
+fn is_our_own(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Configuration(cause) if cause.is::<Unusable>())
+}
+
+/// The text of an error of connecting. The driver's own text may quote a part of the URL, which may
+/// be a password, and the lines of the files that `sslkey` and `sslcert` name.
+pub(super) fn shown(error: &sqlx::Error) -> String {
+    let (cause, otherwise) = match error {
+        sqlx::Error::Configuration(cause) if cause.is::<Unusable>() => return cause.to_string(),
+        sqlx::Error::Configuration(cause) => (cause, UNREADABLE_URL),
+        sqlx::Error::Tls(cause) => (cause, UNREADABLE_PEM),
+        other => return other.to_string(),
+    };
+    // These two name what is wrong and quote nothing.
+    if let Some(error) = cause.downcast_ref::<url::ParseError>() {
+        return error.to_string();
+    }
+    cause
+        .downcast_ref::<rustls::Error>()
+        .map_or_else(|| otherwise.to_owned(), ToString::to_string)
+}
+
+const UNREADABLE_URL: &str = "a part of the database's URL cannot be read, or sslkey names no private key in PEM form \
+     (look at sslmode, port, hostaddr, statement-cache-capacity, sslcert and sslkey)";
+
+const UNREADABLE_PEM: &str =
+    "TLS could not be set up: sslrootcert, sslcert or sslkey names no well-formed PEM file";
 
 fn of_sqlite(error: &dyn DatabaseError) -> Option<StoreError> {
     let extended = error.code()?.parse().ok()?;

@@ -11,6 +11,7 @@ use sqlx::{ConnectOptions as _, Executor as _, PgConnection, PgPool};
 use tokio::time::timeout;
 use tracing::warn;
 
+use super::error::shown;
 use super::schema::{APPLIED, Schema, migration_error};
 use super::wake::Wake;
 use super::{StoreError, epochs};
@@ -43,6 +44,11 @@ pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
     UPDATE recorder_turn SET taken = taken + 1 WHERE id = 1;
     SELECT (SELECT max(seq) FROM task), (SELECT max(seq) FROM event),
         current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'";
+
+/// Waits for the write lock as a batch does, and fails where the server is read-only. The row is locked and not
+/// updated, so that no dead row is left behind, however often it is asked.
+pub(super) const PROBE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
+    SELECT 1 FROM recorder_turn WHERE id = 1 FOR UPDATE; ROLLBACK";
 
 pub(super) const NOTIFY: &str = "NOTIFY evolink_receiver";
 
@@ -110,7 +116,7 @@ impl PostgresServer {
     pub(super) fn parse(url: &str) -> Result<Self, StoreError> {
         let options = PgConnectOptions::from_str(url).map_err(|error| StoreError::CannotOpen {
             path: "the PostgreSQL server".to_owned(),
-            reason: error.to_string(),
+            reason: shown(&error),
         })?;
         let options = options
             .application_name("evolink-receiver")
@@ -129,7 +135,7 @@ impl PostgresServer {
             Ok(connection)
         };
         match timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(connected) => connected.map_err(|error: sqlx::Error| refused(error.to_string())),
+            Ok(connected) => connected.map_err(|error: sqlx::Error| refused(shown(&error))),
             Err(_) => Err(refused(format!("no answer within {CONNECT_TIMEOUT:?}"))),
         }
     }

@@ -14,6 +14,7 @@ use sqlx::{ConnectOptions as _, Connection as _, SqlitePool};
 use tokio::sync::Mutex;
 use tracing::warn;
 
+use super::error::Unusable;
 use super::files::{cannot_open, folder_of, log_file, real_path, sync_folder};
 use super::locks::Locks;
 use super::mark::{self, Expected, Log, Mark, Rows};
@@ -30,6 +31,9 @@ const READERS: u32 = 3;
 /// Takes the write lock, and tells the numbers of the last task and of the last event.
 pub(super) const BEGIN: &str =
     "BEGIN IMMEDIATE; SELECT (SELECT max(seq) FROM task), (SELECT max(seq) FROM event)";
+
+/// Waits for the write lock as a batch does. Nothing is written.
+pub(super) const PROBE: &str = "BEGIN IMMEDIATE; ROLLBACK";
 
 /// No query of ours waits this long; it bounds a reader that meets a checkpoint.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -305,7 +309,7 @@ async fn assert_durable(connection: &mut SqliteConnection) -> Result<(), sqlx::E
 }
 
 fn unusable(reason: String) -> sqlx::Error {
-    sqlx::Error::Configuration(reason.into())
+    sqlx::Error::Configuration(Box::new(Unusable(reason)))
 }
 
 fn parse_version(text: &str) -> Option<(u32, u32, u32)> {

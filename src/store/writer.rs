@@ -75,6 +75,16 @@ impl Writer {
         })
     }
 
+    /// Takes the write lock and gives it back, without a change.
+    pub async fn probe(&mut self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(connection) => raw_sql(sqlite::PROBE).execute(connection).await.map(drop),
+            Self::Postgres(connection) => {
+                raw_sql(postgres::PROBE).execute(connection).await.map(drop)
+            }
+        }
+    }
+
     /// Tells other processes that something was recorded.
     pub async fn notify(&mut self) -> Result<(), sqlx::Error> {
         match self {

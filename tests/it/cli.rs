@@ -237,14 +237,14 @@ fn check_of_a_good_file_exits_with_0_and_shows_no_secret() {
     let path = dir.path().join("receiver.toml");
     let toml = "[public]\nbase_url = 'https://hooks.acme.io'\n[public.tls]\nmode = 'off'\n";
     std::fs::write(&path, toml).expect("a file");
-    let output = check(&path, &[("EVOLINK_API_KEY", "sk-secret")]);
+    let output = check(&path, &[("EVOLINK_API_KEY", "sk-secret-of-evolink")]);
     assert_eq!(code(&output), Some(0), "{}", stdout(&output));
     let line = format!(
         "ok      configuration: {}: all values can hold\n",
         path.display()
     );
     assert!(stdout(&output).starts_with(&line), "{}", stdout(&output));
-    assert!(!stdout(&output).contains("sk-secret"));
+    assert!(!stdout(&output).contains("sk-secret-of-evolink"));
     let gone = check(
         &path,
         &[("EVOLINK_RECEIVER__EVOLINK__API_KEY_FILE", "/nowhere/key")],
@@ -272,7 +272,7 @@ fn check_of_a_good_file_binds_nothing_and_says_where_roots_are_missing() {
         "[public]\nbase_url = 'https://hooks.acme.io'\nlisten = '{address}'\n[public.tls]\nmode = 'off'\n"
     );
     std::fs::write(&path, toml).expect("a file");
-    let key = ("EVOLINK_API_KEY", "sk-secret");
+    let key = ("EVOLINK_API_KEY", "sk-secret-of-evolink");
     let output = check(&path, &[key]);
     assert_eq!(code(&output), Some(0), "{}", stdout(&output));
     let no_roots = [

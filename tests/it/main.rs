@@ -30,6 +30,7 @@ mod listener_drain;
 mod listener_framing;
 mod main_job;
 mod quarantine;
+mod quoted;
 mod reconciler;
 mod replica_faults;
 mod replicas;

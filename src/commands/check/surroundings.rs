@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Finding, Level};
 use crate::domain::timestamp::Timestamp;
 use crate::key_ring;
+use crate::secret_file::shown_path;
 use crate::signing_files;
 use crate::store::inspect::{Inspected, inspect};
 
@@ -194,7 +195,9 @@ fn schema_message(name: impl fmt::Display, schema: i64, newest: i64) -> String {
 pub(super) fn will_be_made(key: &str, file: &Path) -> Finding {
     let folder = nearest_folder(file);
     match access(&folder, Access::WRITE_OK | Access::EXEC_OK) {
-        Ok(()) if folder.is_dir() => Finding::ok(key, format!("{}: will be made", file.display())),
+        Ok(()) if folder.is_dir() => {
+            Finding::ok(key, format!("{}: will be made", shown_path(file)))
+        }
         Ok(()) => not_made(key, file, &folder, "not a folder"),
         Err(error) => not_made(key, file, &folder, &error.to_string()),
     }
@@ -203,7 +206,7 @@ pub(super) fn will_be_made(key: &str, file: &Path) -> Finding {
 fn not_made(key: &str, file: &Path, folder: &Path, reason: &str) -> Finding {
     let message = format!(
         "{}: absent, and cannot be made: {}: {reason}",
-        file.display(),
+        shown_path(file),
         folder.display()
     );
     found(Level::Error, key, message)

@@ -101,7 +101,7 @@ fn config(folder: &Path, simulator: &Simulator) -> Result<Config, CommandError> 
     config.evolink.base_url =
         Url::parse(&simulator.base_url()).context("the simulator's address makes no URL")?;
     // The simulator takes any.
-    config.evolink.api_key = Some(SecretString::from("demo"));
+    config.evolink.api_key = Some(SecretString::from("sk-any-key-for-the-simulator"));
     config.store.url = format!("sqlite:{}", folder.join("receiver.db").display());
     config.callback_tokens.key_file = folder.join("callback_tokens.key");
     config.reconcile.first_poll_after = FIRST_POLL_AFTER;

@@ -5,6 +5,7 @@
 //! client that hangs up cannot cut one in half (RELIABILITY F1, F2). Replicas have a recorder each, and take turns.
 
 mod told;
+mod vitals;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,6 +27,7 @@ use crate::domain::delivery::{Holder, LEASE};
 use crate::domain::routes::Routes;
 use crate::metrics::Metrics;
 use told::{is_news, report_durability, told_of};
+pub use vitals::{Vitals, Writing};
 
 /// Entries that may wait. Whoever comes when it is full is told to come again, which EvoLink does.
 const QUEUE_ENTRIES: usize = 4096;
@@ -42,11 +44,14 @@ pub struct Recorder {
     queue: mpsc::Sender<Job>,
     failed: CancellationToken,
     apps: Apps,
+    vitals: Vitals,
+    probes: mpsc::Sender<vitals::Probe>,
 }
 
 #[derive(Debug)]
 struct Job {
     entry: Entry,
+    queued_at: Instant,
     reply: oneshot::Sender<Result<Receipt, StoreError>>,
 }
 
@@ -62,6 +67,8 @@ pub struct RecorderWorker {
     queue: mpsc::Receiver<Job>,
     failed: CancellationToken,
     apps: Apps,
+    vitals: Vitals,
+    probes: mpsc::Receiver<vitals::Probe>,
     /// `None` until there is something to record, and after an error.
     writer: Option<Writer>,
     /// Whether something was recorded that nobody has been told of.
@@ -80,10 +87,13 @@ impl Recorder {
         let (sender, receiver) = mpsc::channel(QUEUE_ENTRIES);
         let failed = CancellationToken::new();
         let apps = Apps::default();
+        let (vitals, (probe_sender, probes)) = (Vitals::default(), vitals::probes());
         let recorder = Self {
             queue: sender,
             failed: failed.clone(),
             apps: apps.clone(),
+            vitals: vitals.clone(),
+            probes: probe_sender,
         };
         let routes = Routes {
             standing: Vec::new(),
@@ -101,6 +111,8 @@ impl Recorder {
             queue: receiver,
             failed,
             apps,
+            vitals,
+            probes,
             writer: None,
             untold: false,
             was_durable: true,
@@ -118,7 +130,11 @@ impl Recorder {
     pub async fn record(&self, entry: Entry) -> Result<Receipt, StoreError> {
         let (reply, receipt) = oneshot::channel();
         self.queue
-            .try_send(Job { entry, reply })
+            .try_send(Job {
+                entry,
+                queued_at: Instant::now(),
+                reply,
+            })
             .map_err(|error| match error {
                 mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
                 mpsc::error::TrySendError::Closed(_) => StoreError::Stopped,
@@ -168,7 +184,13 @@ impl RecorderWorker {
                     if received == 0 {
                         break;
                     }
+                    self.vitals.begins(jobs[0].queued_at);
                     self.record_all(std::mem::take(&mut jobs)).await;
+                    self.vitals.rests();
+                }
+                Some(probe) = self.probes.recv() => {
+                    self.probe().await;
+                    let _ = probe.send(());
                 }
                 () = stop.cancelled(), if !self.queue.is_closed() => self.queue.close(),
             }
@@ -199,6 +221,8 @@ impl RecorderWorker {
                 answer(jobs, errors);
             }
         }
+        // Answered: what comes now is a step of its own.
+        self.vitals.begins(Instant::now());
         self.follow_up().await;
     }
 
@@ -210,6 +234,7 @@ impl RecorderWorker {
             let began = Instant::now();
             match self.commit_in_time(&entries).await {
                 Ok((ledger, receipts)) => {
+                    self.note(None);
                     self.metrics.batch_recorded(entries.len(), began.elapsed());
                     self.count(&ledger, &receipts);
                     self.apps.forget(&ledger.unanswered.answered);
@@ -225,6 +250,7 @@ impl RecorderWorker {
                     let is_contended = matches!(error, StoreError::Contended(_));
                     let is_over = is_contended || self.store.give_way(&error).await;
                     if !(is_over && tries < BATCH_TRIES) {
+                        self.note(Some(&error));
                         return Err(error);
                     }
                     tries += 1;

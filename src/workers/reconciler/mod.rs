@@ -218,7 +218,7 @@ impl Reconciler {
     /// Asks about one task, and records what EvoLink says.
     async fn ask(&self, poll: Poll) {
         let (id, task_id) = (poll.task.submission_id, &poll.task.task_id);
-        let replying = self.parts.evolink.poll(task_id);
+        let replying = self.parts.evolink.poll_submission(id, task_id);
         let Some(reply) = self.parts.giving_up.run_until_cancelled(replying).await else {
             // The claim is given back: whoever comes next need not wait until its lease is over.
             self.record(reply::put_off(id, Duration::ZERO)).await;

@@ -14,7 +14,7 @@ fn environment_overrides_the_file_with_text_numbers_and_booleans() {
             ("EVOLINK_RECEIVER__PUBLIC__TLS__MODE", "off"),
             ("EVOLINK_RECEIVER__PUBLIC__MAX_CONNECTIONS", "12"),
             ("EVOLINK_RECEIVER__EVOLINK__ALLOW_UNKNOWN_FIELDS", "true"),
-            ("EVOLINK_RECEIVER__EVOLINK__API_KEY", "0012345"),
+            ("EVOLINK_RECEIVER__EVOLINK__API_KEY", "0012345678901234"),
             ("EVOLINK_RECEIVER__RETENTION__TASKS", "30d"),
             ("EVOLINK_RECEIVER__STORE__URL", ""),
             ("EVOLINK_RECEIVER_URL", "http://elsewhere"),
@@ -30,7 +30,7 @@ fn environment_overrides_the_file_with_text_numbers_and_booleans() {
     let api_key = config.evolink.read_api_key().expect("a key");
     assert_eq!(
         secret_text(&api_key),
-        "0012345",
+        "0012345678901234",
         "a secret of digits stays text"
     );
     let unknown = load_env(&[("public.tls.modus", "x")]).expect_err("unknown");
@@ -46,9 +46,9 @@ fn environment_overrides_the_file_with_text_numbers_and_booleans() {
 fn evolink_key_comes_from_key_then_file_then_the_ecosystem_s_variable() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("key");
-    std::fs::write(&path, "from-file\n").expect("a file");
+    std::fs::write(&path, "sk-from-the-file\n").expect("a file");
     let toml = format!("[evolink]\napi_key_file = '{}'", path.display());
-    let ecosystem = [("EVOLINK_API_KEY", "from-ecosystem")];
+    let ecosystem = [("EVOLINK_API_KEY", "sk-from-ecosystem")];
     let read = |toml: &str, env: &[(&str, &str)]| {
         let key = load_toml_env(toml, env)
             .expect("loads")
@@ -57,11 +57,11 @@ fn evolink_key_comes_from_key_then_file_then_the_ecosystem_s_variable() {
         key.map(|key| secret_text(&key).to_owned())
             .map_err(|error| error.to_string())
     };
-    assert_eq!(read("", &ecosystem).as_deref(), Ok("from-ecosystem"));
-    assert_eq!(read(&toml, &ecosystem).as_deref(), Ok("from-file"));
+    assert_eq!(read("", &ecosystem).as_deref(), Ok("sk-from-ecosystem"));
+    assert_eq!(read(&toml, &ecosystem).as_deref(), Ok("sk-from-the-file"));
     assert_eq!(
-        read("[evolink]\napi_key = 'explicit'", &ecosystem).as_deref(),
-        Ok("explicit")
+        read("[evolink]\napi_key = 'sk-explicit-in-toml'", &ecosystem).as_deref(),
+        Ok("sk-explicit-in-toml")
     );
     let missing = "evolink.api_key_file: missing: set it, or evolink.api_key, or the environment variable EVOLINK_API_KEY";
     assert_eq!(read("", &[]).expect_err("no key"), missing);
@@ -76,6 +76,16 @@ fn evolink_key_comes_from_key_then_file_then_the_ecosystem_s_variable() {
     let start = "evolink.api_key_file: holds a blank, a line break";
     let two = read(&toml, &ecosystem).expect_err("two keys");
     assert!(two.starts_with(start) && !two.contains("sk-"), "{two}");
+    std::fs::write(&path, "sk-of-15-chars.\n").expect("a file");
+    let short = read(&toml, &ecosystem).expect_err("too short");
+    let start = "evolink.api_key_file: has fewer than 16 characters";
+    assert!(
+        short.starts_with(start) && !short.contains("sk-"),
+        "{short}"
+    );
+    let simulator = "base_url = 'http://127.0.0.1:1'";
+    let of_simulator = read(&format!("{toml}\n{simulator}"), &ecosystem);
+    assert_eq!(of_simulator.as_deref(), Ok("sk-of-15-chars."));
     std::fs::remove_file(&path).expect("it was there");
     let absent = read(&toml, &ecosystem).expect_err("absent");
     let start = format!("evolink.api_key_file: could not read {}: ", path.display());

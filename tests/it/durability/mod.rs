@@ -17,6 +17,7 @@ mod place;
 mod power;
 mod read_only;
 mod readers;
+pub mod ready;
 pub mod receiver;
 mod recorder;
 mod schema;

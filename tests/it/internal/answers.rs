@@ -179,13 +179,13 @@ async fn e4_a_refusal_is_passed_on_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn e4_an_echo_of_our_evolink_key_is_struck_out() {
+async fn an_echo_of_our_evolink_key_is_redacted() {
     let body =
         format!(r#"{{"error":{{"code":"unauthorized","message":"no such key {EVOLINK_KEY}"}}}}"#);
     let (app, _evolink, answer) = submit_to(http(403, &[], &body), End::Close).await;
     assert_eq!(
         (answer.status, &answer.text),
-        (403, &body.replace(EVOLINK_KEY, "[struck out]"))
+        (403, &body.replace(EVOLINK_KEY, "[redacted]"))
     );
     let id = answer.header("x-submission-id").unwrap();
     assert!(

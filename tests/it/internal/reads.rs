@@ -185,6 +185,49 @@ async fn a_new_receiver_is_live_and_ready_and_has_counted_nothing() {
 }
 
 #[tokio::test]
+async fn readyz_tells_people_the_state_of_each_part() {
+    let rejected =
+        r#"{"error":{"code":"unauthorized","message":"m","type":"authentication_error"}}"#;
+    let evolink = RawServer::start(http(401, &[], rejected), End::Close).await;
+    let url = evolink.url.parse().unwrap();
+    let builder = TestApp::builder().with(|config| config.evolink.base_url = url);
+    let app = builder.start().await;
+    let parts = [
+        "writer",
+        "reader",
+        "evolink",
+        "endpoints",
+        "certificate",
+        "disk",
+    ];
+    let ready = get(&app, "/readyz?verbose").await;
+    assert_eq!(
+        (ready.status, &ready.body["status"]),
+        (200, &json!("ready"))
+    );
+    for part in parts {
+        let detail = &ready.body["details"][part];
+        assert_eq!(detail["state"], "ok", "{part}: {detail}");
+        assert!(
+            detail["message"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty())
+        );
+    }
+    assert_eq!(
+        ready.body["details"].as_object().unwrap().len(),
+        parts.len()
+    );
+    get(&app, "/v1/credits").await;
+    let ready = get(&app, "/readyz?verbose=1").await;
+    let detail = &ready.body["details"]["evolink"];
+    assert_eq!((ready.status, &detail["state"]), (200, &json!("failing")));
+    let message = detail["message"].as_str().unwrap();
+    assert!(message.contains("evolink.api_key_file"), "{message}");
+    assert_eq!(get(&app, "/readyz").await.body, json!({"status": "ready"}));
+}
+
+#[tokio::test]
 async fn i34_reads_never_write() {
     // The guard takes note of the answer to the submit a moment later, and that is not a read's doing.
     let builder =

@@ -14,6 +14,7 @@ mod news;
 mod order;
 mod outage;
 mod readers;
+mod ready;
 pub mod recording;
 mod ring;
 mod sessions;

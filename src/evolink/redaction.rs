@@ -1,0 +1,91 @@
+//! What EvoLink's answers repeat of our secrets: our key, and the callback tokens that we gave to it.
+//! Apps see these answers and the store keeps them, so both are redacted first.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::reply::{Answer, NoAnswer};
+use crate::domain::callback_token::{KeyRing, Subject};
+use crate::domain::ids::SubmissionId;
+use crate::domain::token_echo;
+
+/// A shorter key is not searched for: it may be a part of any word. The configuration admits one
+/// only for an EvoLink on this machine, which is a simulator.
+pub const KEY_BYTES_MIN: usize = 16;
+
+/// Knows our secrets.
+pub(super) struct Redaction {
+    api_key: Option<SecretString>,
+    key_ring: Option<Arc<KeyRing>>,
+}
+
+impl Redaction {
+    pub(super) fn new(api_key: &SecretString) -> Self {
+        let is_long = api_key.expose_secret().len() >= KEY_BYTES_MIN;
+        Self {
+            api_key: is_long.then(|| api_key.clone()),
+            key_ring: None,
+        }
+    }
+
+    /// Has the tokens of each submission redacted too.
+    pub(super) fn with_key_ring(mut self, key_ring: Arc<KeyRing>) -> Self {
+        self.key_ring = Some(key_ring);
+        self
+    }
+
+    /// `body` without our key, and without the secret part of any callback URL of ours.
+    pub(super) fn body(&self, body: Bytes) -> Bytes {
+        let key = self.api_key.as_ref().map(|key| key.expose_secret());
+        token_echo::redact(body, key.as_slice())
+    }
+
+    /// The same for a header or an error.
+    pub(super) fn text(&self, text: &str) -> String {
+        let body = self.body(Bytes::copy_from_slice(text.as_bytes()));
+        String::from_utf8_lossy(&body).into_owned()
+    }
+
+    /// An answer about a submission without the tokens that we may have given to EvoLink for it.
+    pub(super) fn without_tokens_of(
+        &self,
+        submission_id: SubmissionId,
+        answered: Result<Answer, NoAnswer>,
+    ) -> Result<Answer, NoAnswer> {
+        let Some(key_ring) = &self.key_ring else {
+            return answered;
+        };
+        let macs = key_ring.macs(&Subject::Submission(submission_id));
+        let text = |text: String| {
+            if token_echo::is_found(text.as_bytes(), &macs) {
+                token_echo::REDACTED.to_owned()
+            } else {
+                text
+            }
+        };
+        match answered {
+            Ok(answer) => Ok(Answer {
+                status: answer.status,
+                body: token_echo::redact(answer.body, &macs),
+                content_type: answer.content_type.map(text),
+                retry_after: answer.retry_after.map(text),
+                request_id: answer.request_id.map(text),
+                date: answer.date.map(text),
+            }),
+            Err(NoAnswer::Unreachable { reason }) => Err(NoAnswer::Unreachable {
+                reason: text(reason),
+            }),
+            Err(NoAnswer::Unreadable {
+                reason,
+                status,
+                body,
+            }) => Err(NoAnswer::Unreadable {
+                reason: text(reason),
+                status,
+                body: token_echo::redact(body, &macs),
+            }),
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! How well the recorder records, for `/readyz`: how long it has been busy with one step, what kept it from
+//! recording last, and when it recorded last. Where it has recorded nothing for a while, a probe finds out whether
+//! it could.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::{Recorder, RecorderWorker};
+use crate::store::StoreError;
+
+/// A step that takes longer is stuck. EvoLink waits 10 s for the answer to a callback, and two batches must fit.
+const STUCK_AFTER: Duration = Duration::from_secs(4);
+
+/// What was recorded so recently needs no probe: a service with traffic is never probed.
+const FRESH: Duration = Duration::from_secs(3);
+
+/// The least time between the beginnings of two probes, however often somebody asks.
+const PROBE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The state of the recorder of this process. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Vitals(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// When the step under way began: for a batch, when its oldest entry was queued. `None`: the recorder waits.
+    busy_since: Option<Instant>,
+    /// What kept the recorder from recording, if it has not recorded since.
+    failure: Option<Failure>,
+    /// The end of the last transaction that succeeded.
+    recorded_at: Option<Instant>,
+    probed_at: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Failure {
+    reason: &'static str,
+    began_at: Instant,
+}
+
+/// What the recorder can do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writing {
+    /// It works as far as is known; the time since it recorded something last.
+    Works { last: Option<Duration> },
+    /// Entries have waited for so long.
+    Stuck { waiting: Duration },
+    /// Nothing was recorded since, for this reason.
+    Fails {
+        reason: &'static str,
+        lasting: Duration,
+    },
+}
+
+/// A probe of the recorder: answered once it has tried.
+pub(super) type Probe = oneshot::Sender<()>;
+
+/// One is enough: a second one would find out the same.
+pub(super) fn probes() -> (mpsc::Sender<Probe>, mpsc::Receiver<Probe>) {
+    mpsc::channel(1)
+}
+
+impl Vitals {
+    /// What is known now. Asks nobody.
+    pub fn writing(&self) -> Writing {
+        let now = Instant::now();
+        self.with(|state| {
+            let waiting = state
+                .busy_since
+                .map(|since| now.saturating_duration_since(since));
+            match (waiting, state.failure) {
+                (Some(waiting), _) if waiting >= STUCK_AFTER => Writing::Stuck { waiting },
+                (_, Some(failure)) => Writing::Fails {
+                    reason: failure.reason,
+                    lasting: now.saturating_duration_since(failure.began_at),
+                },
+                _ => Writing::Works {
+                    last: state
+                        .recorded_at
+                        .map(|at| now.saturating_duration_since(at)),
+                },
+            }
+        })
+    }
+
+    /// A step begins, with what has waited since `since`.
+    pub(super) fn begins(&self, since: Instant) {
+        self.with(|state| state.busy_since = Some(since));
+    }
+
+    /// The recorder waits for something to do.
+    pub(super) fn rests(&self) {
+        self.with(|state| state.busy_since = None);
+    }
+
+    /// A transaction ended well. Gives for how long none had, if one had failed.
+    pub(super) fn succeeded(&self) -> Option<Duration> {
+        let now = Instant::now();
+        self.with(|state| {
+            state.recorded_at = Some(now);
+            let failure = state.failure.take()?;
+            Some(now.saturating_duration_since(failure.began_at))
+        })
+    }
+
+    /// A transaction failed. Whether it is the first since one succeeded.
+    pub(super) fn failed(&self, error: &StoreError) -> bool {
+        let Some(reason) = reason(error) else {
+            return false;
+        };
+        self.with(|state| {
+            let began_at = state.failure.map(|failure| failure.began_at);
+            state.failure = Some(Failure {
+                reason,
+                began_at: began_at.unwrap_or_else(Instant::now),
+            });
+            began_at.is_none()
+        })
+    }
+
+    fn is_without_room(&self) -> bool {
+        self.with(|state| state.failure.is_some_and(|failure| failure.reason == FULL))
+    }
+
+    /// Whether it is time for a probe. If so, it counts as begun.
+    fn begins_probe(&self) -> bool {
+        let now = Instant::now();
+        let is_within = |at: Option<Instant>, time: Duration| {
+            at.is_some_and(|at| now.saturating_duration_since(at) < time)
+        };
+        self.with(|state| {
+            let is_fresh = state.failure.is_none() && is_within(state.recorded_at, FRESH);
+            let is_due = state.busy_since.is_none()
+                && !is_fresh
+                && !is_within(state.probed_at, PROBE_INTERVAL);
+            if is_due {
+                state.probed_at = Some(now);
+            }
+            is_due
+        })
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Recorder {
+    pub const fn vitals(&self) -> &Vitals {
+        &self.vitals
+    }
+
+    /// Has the recorder try to write, if it has recorded nothing lately, and waits for that, at most for `patience`.
+    pub async fn probe(&self, patience: Duration) {
+        if !self.vitals.begins_probe() {
+            return;
+        }
+        let (probe, tried) = oneshot::channel();
+        if self.probes.try_send(probe).is_ok() {
+            let _ = timeout(patience, tried).await;
+        }
+    }
+}
+
+impl RecorderWorker {
+    /// Takes the write lock and gives it back: changes nothing, and leaves nothing for the database to clean up.
+    pub(super) async fn probe(&mut self) {
+        self.vitals.begins(Instant::now());
+        let tried = match self.store.batch_timeout() {
+            Some(limit) => timeout(limit, self.try_to_write())
+                .await
+                .unwrap_or(Err(StoreError::TooSlow)),
+            None => self.try_to_write().await,
+        };
+        if let Err(error) = &tried {
+            self.disconnect().await;
+            if error.is_fatal() {
+                self.notice(Some(error));
+            }
+        }
+        // A probe needs no room, so it cannot tell that there is some again.
+        let says_nothing =
+            tried.is_ok() && self.vitals.is_without_room() && self.store.is_nearly_full();
+        if !says_nothing {
+            self.note(tried.as_ref().err());
+        }
+        self.vitals.rests();
+    }
+
+    async fn try_to_write(&mut self) -> Result<(), StoreError> {
+        if self.failed.is_cancelled() {
+            return Err(StoreError::Stopped);
+        }
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => none.insert(self.store.connect_writer().await?),
+        };
+        Ok(writer.probe().await?)
+    }
+
+    /// Notes how a transaction ended, and logs when recording begins to fail and when it works again.
+    pub(super) fn note(&self, failure: Option<&StoreError>) {
+        match failure {
+            None => {
+                if let Some(failed_for) = self.vitals.succeeded() {
+                    let ms = failed_for.as_millis();
+                    tracing::info!(ms, "the store can be written again, after {ms} ms");
+                }
+            }
+            Some(error) => {
+                if self.vitals.failed(error) {
+                    tracing::warn!(error = %error, "the store cannot be written: callbacks and submits are answered 503, and so is /readyz, until it can be");
+                }
+            }
+        }
+    }
+}
+
+/// What `/readyz` says of `error`: a fixed text, since everybody may ask. `None` if one entry is to blame, and not
+/// the store.
+fn reason(error: &StoreError) -> Option<&'static str> {
+    Some(match error {
+        StoreError::Corrupt { .. } => return None,
+        StoreError::Sql(error) => return reason_of_sql(error),
+        StoreError::Full => FULL,
+        StoreError::TooSlow => "the database took too long: a lock or its disk holds it up",
+        StoreError::Contended(_) => "another transaction is in the way of each of ours",
+        StoreError::Damaged(_) | StoreError::DiskFailed(_) | StoreError::Stopped => {
+            "the disk failed: the process must be restarted"
+        }
+        StoreError::Unreachable(_) | StoreError::CannotOpen { .. } => {
+            "the database cannot be reached, or does not accept writes"
+        }
+        _ => UNWRITABLE,
+    })
+}
+
+const FULL: &str = "the disk is full";
+
+const UNWRITABLE: &str = "the database refuses what is to be recorded; the log has its reason";
+
+/// SQLite's primary codes of what is no entry's fault: <https://www.sqlite.org/rescode.html>.
+const BUSY: i32 = 5;
+const READONLY: i32 = 8;
+
+fn reason_of_sql(error: &sqlx::Error) -> Option<&'static str> {
+    let sqlx::Error::Database(error) = error else {
+        // What was stored cannot be read: a matter of one task.
+        return None;
+    };
+    let code = error.code()?;
+    match code.parse::<i32>() {
+        Ok(code) if code <= 0xffff && code & 0xff == BUSY => {
+            Some("another program holds the write lock of the database")
+        }
+        Ok(code) if code <= 0xffff && code & 0xff == READONLY => Some("the database is read-only"),
+        // Missing rights and tables, on PostgreSQL.
+        _ if code.starts_with("42") || code.starts_with("28") => Some(UNWRITABLE),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_entrys_fault_counts_until_a_transaction_succeeds() {
+        let vitals = Vitals::default();
+        assert_eq!(vitals.writing(), Writing::Works { last: None });
+        let of_an_entry = StoreError::Corrupt {
+            table: "task",
+            id: 1,
+            column: "state",
+        };
+        assert!(!vitals.failed(&of_an_entry));
+        assert_eq!(vitals.writing(), Writing::Works { last: None });
+        assert!(vitals.failed(&StoreError::Full), "the first");
+        assert!(!vitals.failed(&StoreError::TooSlow), "not the first");
+        let Writing::Fails { reason, .. } = vitals.writing() else {
+            panic!("{:?}", vitals.writing());
+        };
+        assert!(reason.starts_with("the database took too long"), "{reason}");
+        assert!(vitals.succeeded().is_some());
+        assert!(vitals.succeeded().is_none());
+        assert!(matches!(vitals.writing(), Writing::Works { last: Some(_) }));
+    }
+
+    #[test]
+    fn a_step_that_takes_long_is_stuck() {
+        let vitals = Vitals::default();
+        let long_ago = Instant::now().checked_sub(STUCK_AFTER).unwrap();
+        vitals.begins(Instant::now());
+        assert!(matches!(vitals.writing(), Writing::Works { .. }));
+        vitals.begins(long_ago);
+        assert!(matches!(vitals.writing(), Writing::Stuck { .. }));
+        vitals.rests();
+        assert!(matches!(vitals.writing(), Writing::Works { .. }));
+    }
+
+    #[test]
+    fn a_probe_is_made_only_where_nothing_was_recorded_lately_and_not_often() {
+        let vitals = Vitals::default();
+        assert!(vitals.begins_probe());
+        assert!(!vitals.begins_probe(), "too soon");
+        let vitals = Vitals::default();
+        vitals.succeeded();
+        assert!(!vitals.begins_probe(), "it has recorded");
+        vitals.failed(&StoreError::Full);
+        assert!(vitals.begins_probe(), "it has failed");
+        let vitals = Vitals::default();
+        vitals.begins(Instant::now());
+        assert!(!vitals.begins_probe(), "it is busy");
+    }
+}

@@ -1,0 +1,69 @@
+//! `/readyz` on PostgreSQL: a server that takes no writes, and another session that holds the recorders' turn.
+
+use super::Duration;
+use crate::durability::ready::ready_is;
+use crate::durability::receiver::Place;
+use crate::support::postgres::{Cluster, Options};
+use crate::support::store::TestStore;
+use tokio::time::{Instant, sleep};
+
+/// Changes with each new version of the row, whether or not its transaction was committed.
+const ROW: &str = "SELECT ctid::text FROM recorder_turn";
+
+/// More than one probe.
+const IDLE: Duration = Duration::from_secs(6);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_service_whose_server_becomes_read_only_is_not_ready_until_it_is_not() {
+    let Some(cluster) = Cluster::start(Options::quick()).await else {
+        return;
+    };
+    let place = Place::on(TestStore::on_cluster(&cluster).await);
+    let receiver = place.start().await;
+    let database = place.store().connect().await;
+    let set = async |value: &str| {
+        database
+            .execute(&format!(
+                "ALTER SYSTEM SET default_transaction_read_only = {value}"
+            ))
+            .await;
+        database.execute("SELECT pg_reload_conf()").await;
+    };
+    set("on").await;
+    let body = ready_is(&receiver, 503).await;
+    assert_eq!(body["details"]["writer"]["state"], "failing", "{body}");
+    assert_eq!(body["details"]["reader"]["state"], "ok", "{body}");
+    database
+        .execute("SET default_transaction_read_only = off")
+        .await;
+    set("off").await;
+    ready_is(&receiver, 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_whose_turn_another_session_holds_is_not_ready_and_says_so_in_time() {
+    let Some(place) = Place::on_postgres() else {
+        return;
+    };
+    let receiver = place.start().await;
+    let database = place.store().connect().await;
+    let rows: Vec<(String,)> = database.rows(ROW, &[]).await;
+    let idle_until = Instant::now() + IDLE;
+    while Instant::now() < idle_until {
+        ready_is(&receiver, 200).await;
+        sleep(Duration::from_millis(100)).await;
+    }
+    let later: Vec<(String,)> = database.rows(ROW, &[]).await;
+    assert_eq!(rows, later, "probes leave no dead rows");
+    // Readers hang as well: `ready_is` sees that answers come in time.
+    for hold in [
+        "BEGIN; UPDATE recorder_turn SET taken = taken + 1 WHERE id = 1",
+        "BEGIN; SELECT 1 FROM recorder_turn FOR UPDATE; LOCK TABLE task IN ACCESS EXCLUSIVE MODE",
+    ] {
+        database.execute(hold).await;
+        let body = ready_is(&receiver, 503).await;
+        assert!(body["reason"].is_string(), "{body}");
+        database.execute("ROLLBACK").await;
+        ready_is(&receiver, 200).await;
+    }
+}
