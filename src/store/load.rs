@@ -61,7 +61,7 @@ pub async fn load(
         .collect();
     load_keys(writer, &mut ledger, &keys).await?;
     ledger.replays = quarantine::load(writer, entries).await?;
-    ledger.deliveries = deliveries::load(writer, entries, shared).await?;
+    ledger.deliveries = deliveries::load(writer, entries, now, shared).await?;
     Ok(ledger)
 }
 
@@ -115,6 +115,7 @@ fn submission_of(entry: &Entry) -> Option<SubmissionId> {
         | Entry::DeliveryClaimed { .. }
         | Entry::DeliveryEnded { .. }
         | Entry::DeliveryRetried { .. }
+        | Entry::HeldExpired { .. }
         | Entry::DeliveriesRetried { .. } => None,
         Entry::Observed { subject, .. }
         | Entry::Unreadable { subject, .. }

@@ -4,7 +4,9 @@
 //! one is pending again only because an operator wants it so.
 
 mod endpoint;
+pub mod gone;
 pub mod schedule;
+mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use endpoint::EndpointKey;
+pub use shown::ShownState;
 
 use super::ids::SubmissionId;
 use super::timestamp::Timestamp;
@@ -22,6 +25,13 @@ pub const LEASE: Duration = Duration::from_secs(30);
 
 /// No lease is longer: one that ends later was taken by a clock that was far ahead, and does not count.
 pub const LEASE_MAX: Duration = Duration::from_mins(10);
+
+/// How long a delivery to a disabled endpoint stays due before it is dead. Longer than a weekend, so
+/// that an endpoint that was disabled by mistake on Friday loses nothing until Monday.
+pub const HELD_MAX: Duration = Duration::from_hours(72);
+
+/// The status 410 Gone.
+const GONE: u16 = 410;
 
 /// What is kept of why an attempt failed.
 const ERROR_CHARS_MAX: usize = 200;
@@ -53,19 +63,15 @@ pub struct Lease {
 pub enum AttemptEnd {
     /// 2xx.
     Delivered { status: u16 },
-    /// Anything else, `status` if there was an answer.
+    /// Any other answer, or none. `status`: of the answer.
     Failed {
         status: Option<u16>,
         reason: String,
         retry_after: Option<Duration>,
     },
-    /// 410: nothing is wanted there any more.
-    Gone { status: u16 },
     /// Never sent: it may not be (any longer).
     Refused { reason: String },
-    /// Never sent: its endpoint is disabled.
-    Disabled,
-    /// Cut off by a stop: whoever comes next sends it, at once.
+    /// Not sent, or cut off by a stop. It is still due and uses up no attempt.
     GivenBack,
 }
 
@@ -184,18 +190,8 @@ impl Delivery {
                 (self.lease, self.due_at) = (None, now.after(gap));
                 Some(self.state)
             }
-            AttemptEnd::Gone { status } => {
-                self.attempts = attempt;
-                let reason = "the endpoint wants nothing any more".to_owned();
-                (self.last_status, self.last_error) = (Some(*status), Some(reason));
-                Some(self.finish(DeliveryState::Dead, now))
-            }
             AttemptEnd::Refused { reason } => {
                 self.last_error = Some(bounded(reason));
-                Some(self.finish(DeliveryState::Dead, now))
-            }
-            AttemptEnd::Disabled => {
-                self.last_error = Some("the endpoint is disabled".to_owned());
                 Some(self.finish(DeliveryState::Dead, now))
             }
             AttemptEnd::GivenBack => {
@@ -219,9 +215,26 @@ impl Delivery {
         true
     }
 
+    /// Ends a delivery that a disabled endpoint has held for `HELD_MAX`. Returns whether it did.
+    pub fn expire(&mut self, now: Timestamp) -> bool {
+        if self.state != DeliveryState::Pending || now.since(self.due_at) < HELD_MAX {
+            return false;
+        }
+        self.last_error = Some("its endpoint answered 410 and is disabled".to_owned());
+        self.finish(DeliveryState::Dead, now);
+        true
+    }
+
     fn finish(&mut self, state: DeliveryState, now: Timestamp) -> DeliveryState {
         (self.state, self.lease, self.ended_at) = (state, None, Some(now));
         state
+    }
+}
+
+impl AttemptEnd {
+    /// Whether the endpoint, or something in front of it, answered that it is gone.
+    pub fn says_gone(&self) -> bool {
+        matches!(self, Self::Failed { status: Some(GONE), .. })
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod change;
 mod count;
+mod endpoints;
 mod made;
 mod read;
 mod row;
@@ -23,3 +24,6 @@ const _: () = assert!(STANDING_MAX < 1024);
 
 /// Dead deliveries that are made pending in one transaction: more would keep callbacks waiting.
 pub const RETRIED_AT_ONCE_MAX: u32 = 1000;
+
+/// Held deliveries that become dead in one transaction, for the same reason.
+const EXPIRED_AT_ONCE_MAX: i64 = 1000;
