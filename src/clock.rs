@@ -64,9 +64,7 @@ impl Clock {
     /// The system's clock, which can be set: for times that somebody else checks.
     pub fn wall_now(&self) -> Timestamp {
         match self {
-            Self::System => {
-                Timestamp::from_millis(wall_nanos().div_euclid(NANOS_PER_MILLI))
-            }
+            Self::System => Timestamp::from_millis(wall_nanos().div_euclid(NANOS_PER_MILLI)),
             Self::Manual(manual) => {
                 let ahead = manual.wall_ahead.load(Ordering::SeqCst);
                 Timestamp::from_millis(self.now().as_millis().saturating_add(ahead))

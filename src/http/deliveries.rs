@@ -214,7 +214,8 @@ fn parse_retry_query(query: &str) -> Result<Option<EndpointKey>, ApiError> {
             "endpoint" => endpoint = Some(parse_endpoint(&value)?),
             "state" if value == DeliveryState::Dead.as_str() => {}
             "state" => {
-                let message = "`state` must be dead: pending and held deliveries need no new attempts";
+                let message =
+                    "`state` must be dead: pending and held deliveries need no new attempts";
                 return Err(ApiError::invalid("state", message));
             }
             other => return Err(query::unknown(other, RETRY_PARAMETERS)),

@@ -78,7 +78,10 @@ mod tests {
         assert_eq!(disabled_by(&[(1, 0), (2, 100), (1, 300), (2, 9000)]), None);
         // Many at once are one moment; whichever comes after five minutes decides.
         assert_eq!(disabled_by(&[(1, 0), (2, 0), (3, 0), (4, 1), (5, 2)]), None);
-        assert_eq!(disabled_by(&[(1, 0), (2, 0), (3, 0), (4, 1), (2, 301)]), Some(4));
+        assert_eq!(
+            disabled_by(&[(1, 0), (2, 0), (3, 0), (4, 1), (2, 301)]),
+            Some(4)
+        );
     }
 
     #[test]

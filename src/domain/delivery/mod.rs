@@ -234,7 +234,13 @@ impl Delivery {
 impl AttemptEnd {
     /// Whether the endpoint, or something in front of it, answered that it is gone.
     pub fn says_gone(&self) -> bool {
-        matches!(self, Self::Failed { status: Some(GONE), .. })
+        matches!(
+            self,
+            Self::Failed {
+                status: Some(GONE),
+                ..
+            }
+        )
     }
 }
 

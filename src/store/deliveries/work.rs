@@ -123,7 +123,13 @@ impl Store {
         for (statement, time) in [(DUE, now), (DUE_BEYOND, schedule::horizon(now))] {
             let room = limit.saturating_sub(u32::try_from(all.len()).unwrap_or(u32::MAX));
             if room > 0 {
-                let due = Due { endpoint, holder, now, statement, time };
+                let due = Due {
+                    endpoint,
+                    holder,
+                    now,
+                    statement,
+                    time,
+                };
                 all.extend(self.find_due(due, room).await?);
             }
         }
@@ -138,7 +144,13 @@ impl Store {
         holder: &Holder,
         limit: u32,
     ) -> Result<Vec<DueDelivery>, StoreError> {
-        let due = Due { endpoint, holder, now, statement: DUE_NEWEST, time: now };
+        let due = Due {
+            endpoint,
+            holder,
+            now,
+            statement: DUE_NEWEST,
+            time: now,
+        };
         self.find_due(due, limit).await
     }
 
@@ -153,7 +165,9 @@ impl Store {
             .bind(now.after(LEASE_MAX).as_millis())
             .bind(i64::from(limit))
             .fetch_all(pool))?;
-        rows.into_iter().map(|row| row.due_for(holder, now)).collect()
+        rows.into_iter()
+            .map(|row| row.due_for(holder, now))
+            .collect()
     }
 
     pub async fn list_disabled_endpoints(&self) -> Result<Vec<DisabledEndpoint>, StoreError> {

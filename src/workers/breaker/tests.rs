@@ -131,7 +131,11 @@ fn probes_that_are_still_under_way_leave_room_for_fewer_in_the_next_round() {
     breaker.hear(Heard::Failure, id(1), Leave::Probe, at(6));
     assert_eq!(breaker.leave(at(15)), Leave::Wait);
     assert_eq!(breaker.leave(at(16)), Leave::Probe);
-    assert_eq!(breaker.leave(at(16)), Leave::Wait, "two are under way still");
+    assert_eq!(
+        breaker.leave(at(16)),
+        Leave::Wait,
+        "two are under way still"
+    );
     // The two fail late: the pause does not grow again for them.
     breaker.hear(Heard::Failure, id(2), Leave::Probe, at(17));
     breaker.hear(Heard::Failure, id(3), Leave::Probe, at(17));

@@ -143,9 +143,15 @@ mod tests {
     #[test]
     fn only_what_says_nothing_about_the_delivery_is_about_the_endpoint() {
         let unavailable = Some(EndpointOutcome::Unavailable { retry_after: None });
-        for status in [200, 204, 301, 400, 401, 403, 404, 408, 409, 422, 500, 501, 505] {
+        for status in [
+            200, 204, 301, 400, 401, 403, 404, 408, 409, 422, 500, 501, 505,
+        ] {
             let end = end_of(status, &[]);
-            assert_eq!(outcome(&end, true), Some(EndpointOutcome::Answered), "{status}");
+            assert_eq!(
+                outcome(&end, true),
+                Some(EndpointOutcome::Answered),
+                "{status}"
+            );
         }
         for status in [429, 502, 503, 504] {
             let end = end_of(status, &[]);

@@ -6,9 +6,9 @@ use reqwest::{RequestBuilder, Response};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
+use super::Forwarder;
 use super::answer::{self, EndpointOutcome};
 use super::request::NoRequest;
-use super::Forwarder;
 use crate::domain::delivery::{AttemptEnd, DeliveryId, DeliveryState, EndpointKey, LEASE};
 use crate::egress::NoAnswer;
 use crate::store::StoreError;

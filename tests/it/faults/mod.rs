@@ -3,7 +3,7 @@
 //! `./test --long`.
 
 mod chaos;
-mod clock;
+pub mod clock;
 mod restarts;
 mod simulation;
 mod submit_points;

@@ -1,12 +1,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::lane::PAUSES;
-use super::side::AT_ONCE;
+use super::pool::AT_ONCE;
+use super::queue::PAUSES;
 use super::*;
 use crate::domain::delivery::DeliveryId;
 use crate::domain::ids::SubmissionId;
-use crate::workers::breaker::Heard;
+use crate::workers::forwarder::answer::EndpointOutcome;
+
+const UNAVAILABLE: EndpointOutcome = EndpointOutcome::Unavailable { retry_after: None };
 
 const NOW: Timestamp = Timestamp::from_millis(1_757_165_031_007);
 
@@ -38,43 +40,47 @@ fn due(endpoint: &EndpointKey, first: i64, count: i64) -> Vec<DueDelivery> {
         .collect()
 }
 
-fn lanes(count: usize, at_once: usize) -> Lanes {
-    let mut lanes = Lanes::new(at_once);
+fn queues(count: usize, at_once: usize) -> Queues {
+    let mut queues = Queues::new(at_once);
     for number in 0..count {
         let endpoint = endpoint(number);
-        lanes.mark(&endpoint);
+        queues.mark(&endpoint);
         let first = 1000 * i64::try_from(number).unwrap();
-        lanes.fill(&endpoint, due(&endpoint, first, 64), 64);
+        queues.fill(&endpoint, due(&endpoint, first, 64), 64);
     }
-    lanes
+    queues
 }
 
-fn begin_all(lanes: &mut Lanes, now: Timestamp) -> Vec<(DueDelivery, Leave)> {
-    std::iter::from_fn(|| lanes.next(now)).collect()
+fn endpoints(wanting: &[Wanting]) -> Vec<&EndpointKey> {
+    wanting.iter().map(|wanting| &wanting.endpoint).collect()
 }
 
-fn end(lanes: &mut Lanes, begun: (DueDelivery, Leave), heard: Heard, now: Timestamp) {
-    let (due, leave) = begun;
+fn begin_all(queues: &mut Queues, now: Timestamp) -> Vec<(DueDelivery, Leave)> {
+    std::iter::from_fn(|| queues.next(now)).collect()
+}
+
+fn end(queues: &mut Queues, begun: (DueDelivery, Leave), outcome: EndpointOutcome, now: Timestamp) {
+    let (due, permit) = begun;
     let ended = Ended {
         id: due.id,
         endpoint: due.endpoint,
-        leave,
-        heard: Some(heard),
+        permit,
+        outcome: Some(outcome),
     };
-    lanes.end(&ended, now);
+    queues.end(&ended, now);
 }
 
 #[test]
-fn a_lane_has_eight_under_way_and_lanes_take_turns() {
-    let mut lanes = lanes(3, 256);
-    let begun = begin_all(&mut lanes, NOW);
+fn a_queue_has_eight_under_way_and_queues_take_turns() {
+    let mut queues = queues(3, 256);
+    let begun = begin_all(&mut queues, NOW);
     assert_eq!(begun.len(), 3 * AT_ONCE);
     let first: HashSet<_> = begun[..3]
         .iter()
         .map(|(due, _)| due.endpoint.clone())
         .collect();
     assert_eq!(first.len(), 3);
-    // Each lane in its own order.
+    // Each queue in its own order.
     for number in 0..3 {
         let ids = begun
             .iter()
@@ -85,72 +91,129 @@ fn a_lane_has_eight_under_way_and_lanes_take_turns() {
 }
 
 #[test]
-fn silent_lanes_leave_half_of_all_attempts_to_those_that_have_none() {
-    let mut lanes = lanes(20, 128);
-    let begun = begin_all(&mut lanes, NOW);
+fn silent_endpoints_leave_half_of_all_attempts_to_those_that_have_none() {
+    let mut queues = queues(20, 128);
+    let begun = begin_all(&mut queues, NOW);
     assert_eq!(begun.len(), 32);
-    // A lane that comes later begins all the same, one at a time.
+    // A queue that comes later begins all the same, one at a time.
     let late = endpoint(999);
     for first in [0, 100] {
-        lanes.mark(&late);
-        assert!(lanes.wanting(NOW).contains(&late));
-        lanes.fill(&late, due(&late, first, 1), 64);
-        let mut begun = begin_all(&mut lanes, NOW);
+        queues.mark(&late);
+        assert!(endpoints(&queues.wanting(NOW)).contains(&&late));
+        queues.fill(&late, due(&late, first, 1), 64);
+        let mut begun = begin_all(&mut queues, NOW);
         assert_eq!(begun.len(), 1);
-        lanes.mark(&late);
-        assert!(!lanes.wanting(NOW).contains(&late));
-        end(&mut lanes, begun.remove(0), Heard::Answer, NOW);
+        queues.mark(&late);
+        assert!(!endpoints(&queues.wanting(NOW)).contains(&&late));
+        end(&mut queues, begun.remove(0), EndpointOutcome::Answered, NOW);
     }
-    let all = begin_all(&mut lanes, NOW).len() + 32;
+    let all = begin_all(&mut queues, NOW).len() + 32;
     assert!(all <= 64, "{all}");
 }
 
 #[test]
-fn a_lane_whose_deliveries_fail_is_tried_with_one_and_opens_again() {
-    let mut lanes = lanes(1, 256);
-    for begun in begin_all(&mut lanes, NOW) {
-        end(&mut lanes, begun, Heard::Failure, NOW);
+fn an_unavailable_endpoint_gets_a_few_probes_at_a_time_until_it_answers() {
+    let mut queues = queues(1, 256);
+    for begun in begin_all(&mut queues, NOW) {
+        end(&mut queues, begun, UNAVAILABLE, NOW);
     }
-    assert!(begin_all(&mut lanes, NOW).is_empty());
+    assert!(begin_all(&mut queues, NOW).is_empty());
     let later = NOW.after(PAUSES.min);
-    let mut probe = begin_all(&mut lanes, later);
-    assert_eq!(probe.len(), 1);
-    assert_eq!(probe[0].1, Leave::Probe);
-    end(&mut lanes, probe.remove(0), Heard::Answer, later);
-    assert_eq!(begin_all(&mut lanes, later).len(), AT_ONCE);
+    let mut probes = begin_all(&mut queues, later);
+    assert_eq!(probes.len(), PROBES);
+    assert!(probes.iter().all(|(_, permit)| *permit == Leave::Probe));
+    end(
+        &mut queues,
+        probes.remove(0),
+        EndpointOutcome::Answered,
+        later,
+    );
+    let (only, begun) = (endpoint(0), probes.len());
+    queues.mark(&only);
+    queues.fill(&only, due(&only, 0, 64), 64);
+    assert_eq!(begin_all(&mut queues, later).len() + begun, AT_ONCE);
 }
 
 #[test]
-fn what_is_under_way_is_not_begun_twice_and_a_lane_that_is_used_up_is_looked_for() {
-    let mut lanes = Lanes::new(256);
+fn what_is_under_way_is_not_begun_twice_and_an_empty_queue_is_loaded() {
+    let mut queues = Queues::new(256);
     let only = endpoint(0);
-    lanes.mark(&only);
-    assert_eq!(lanes.wanting(NOW), std::slice::from_ref(&only));
-    lanes.fill(&only, due(&only, 0, 2), 2);
-    assert!(lanes.wanting(NOW).is_empty(), "something was found");
-    let begun = begin_all(&mut lanes, NOW);
-    assert_eq!(lanes.wanting(NOW), std::slice::from_ref(&only));
-    lanes.fill(&only, due(&only, 0, 3), 64);
-    assert_eq!(begin_all(&mut lanes, NOW).len(), 1);
-    assert!(lanes.wanting(NOW).is_empty(), "there was no more");
-    lanes.retain(&HashSet::new());
+    queues.mark(&only);
+    assert_eq!(endpoints(&queues.wanting(NOW)), [&only]);
+    queues.fill(&only, due(&only, 0, 2), 2);
+    assert!(queues.wanting(NOW).is_empty(), "something was found");
+    let begun = begin_all(&mut queues, NOW);
+    assert_eq!(endpoints(&queues.wanting(NOW)), [&only]);
+    queues.fill(&only, due(&only, 0, 3), 64);
+    assert_eq!(begin_all(&mut queues, NOW).len(), 1);
+    assert!(queues.wanting(NOW).is_empty(), "there was no more");
+    queues.retain(&HashSet::new());
     for begun in begun {
-        end(&mut lanes, begun, Heard::Answer, NOW);
+        end(&mut queues, begun, EndpointOutcome::Answered, NOW);
     }
-    lanes.mark(&only);
-    lanes.fill(&only, due(&only, 10, 64), 64);
-    assert_eq!(begin_all(&mut lanes, NOW).len(), AT_ONCE - 1);
+    queues.mark(&only);
+    queues.fill(&only, due(&only, 10, 64), 64);
+    assert_eq!(begin_all(&mut queues, NOW).len(), AT_ONCE - 1);
+}
+
+#[test]
+fn probes_alternate_between_the_longest_overdue_and_the_newest() {
+    let mut queues = queues(1, 256);
+    for begun in begin_all(&mut queues, NOW) {
+        end(&mut queues, begun, UNAVAILABLE, NOW);
+    }
+    let (only, later) = (endpoint(0), NOW.after(PAUSES.min));
+    // What was left is no more than can be probed with; the store is asked for both ends then.
+    let rest = begin_all(&mut queues, later);
+    let ids: Vec<i64> = rest.iter().map(|(due, _)| due.id.0).collect();
+    assert_eq!(ids, [8, 63, 9, 62]);
+    for begun in rest {
+        end(&mut queues, begun, UNAVAILABLE, later);
+    }
+    let later = later.after(2 * PAUSES.min);
+    let wanting = queues.wanting(later);
+    assert_eq!(wanting.len(), 1);
+    assert!(wanting[0].is_doubtful);
+    let mut both_ends = due(&only, 10, 4);
+    both_ends.extend(due(&only, 996, 4));
+    queues.fill(&only, both_ends, PROBES);
+    let begun = begin_all(&mut queues, later);
+    let ids: Vec<i64> = begun.iter().map(|(due, _)| due.id.0).collect();
+    assert_eq!(ids, [10, 999, 11, 998]);
+}
+
+#[test]
+fn an_endpoint_that_asks_for_a_delay_gets_nothing_until_it_is_over_and_others_go_on() {
+    let mut queues = queues(2, 256);
+    let mut begun = begin_all(&mut queues, NOW);
+    let first = begun.remove(0);
+    let slow = first.0.endpoint.clone();
+    let retry_after = Some(Duration::from_secs(7));
+    end(
+        &mut queues,
+        first,
+        EndpointOutcome::Unavailable { retry_after },
+        NOW,
+    );
+    for begun in begun {
+        end(&mut queues, begun, EndpointOutcome::Answered, NOW);
+    }
+    let during = NOW.after(Duration::from_millis(6999));
+    let begun = begin_all(&mut queues, during);
+    assert_eq!(begun.len(), AT_ONCE);
+    assert!(begun.iter().all(|(due, _)| due.endpoint != slow));
+    assert!(queues.next(NOW.after(Duration::from_secs(7))).is_some());
 }
 
 /// How it is behind the scenes: what is pending, and when an attempt under way will end.
 struct World {
-    lanes: Lanes,
+    queues: Queues,
     now: Timestamp,
     pending: BTreeMap<EndpointKey, Vec<DueDelivery>>,
     under_way: Vec<(Timestamp, (DueDelivery, Leave))>,
     /// Of those that answer: when the delivery was due, by its number.
     delivered: HashMap<i64, Timestamp>,
-    looked_for: usize,
+    loaded: usize,
 }
 
 /// Of attempts that are never answered.
@@ -164,12 +227,12 @@ const AT_ONCE_IN_ALL: usize = 26;
 impl World {
     fn new() -> Self {
         Self {
-            lanes: Lanes::new(AT_ONCE_IN_ALL),
+            queues: Queues::new(AT_ONCE_IN_ALL),
             now: NOW,
             pending: BTreeMap::new(),
             under_way: Vec::new(),
             delivered: HashMap::new(),
-            looked_for: 0,
+            loaded: 0,
         }
     }
 
@@ -186,11 +249,11 @@ impl World {
                 going_on.push((until, begun));
             } else if answers.contains(&begun.0.endpoint) {
                 self.delivered.insert(begun.0.id.0, now);
-                end(&mut self.lanes, begun, Heard::Answer, now);
+                end(&mut self.queues, begun, EndpointOutcome::Answered, now);
             } else {
                 let again = begun.0.clone();
                 begun.0.attempts += 1;
-                end(&mut self.lanes, begun, Heard::Failure, now);
+                end(&mut self.queues, begun, UNAVAILABLE, now);
                 self.owe(DueDelivery {
                     attempts: again.attempts + 1,
                     ..again
@@ -199,27 +262,27 @@ impl World {
         }
         self.under_way = going_on;
         self.pending.retain(|_, due| !due.is_empty());
-        self.lanes
+        self.queues
             .retain(&self.pending.keys().cloned().collect::<HashSet<_>>());
         for endpoint in self.pending.keys() {
-            self.lanes.mark(endpoint);
+            self.queues.mark(endpoint);
         }
         loop {
-            for begun in begin_all(&mut self.lanes, now) {
+            for begun in begin_all(&mut self.queues, now) {
                 let due = self.pending.get_mut(&begun.0.endpoint).unwrap();
                 due.retain(|one| one.id != begun.0.id);
                 let is_quick = answers.contains(&begun.0.endpoint);
                 let takes = if is_quick { STEP } else { TIMEOUT };
                 self.under_way.push((now.after(takes), begun));
             }
-            let wanting = self.lanes.wanting(now);
+            let wanting = self.queues.wanting(now);
             if wanting.is_empty() {
                 break;
             }
-            for endpoint in wanting {
-                self.looked_for += 1;
+            for Wanting { endpoint, .. } in wanting {
+                self.loaded += 1;
                 let due = self.pending.get(&endpoint).cloned().unwrap_or_default();
-                self.lanes.fill(&endpoint, due, 64);
+                self.queues.fill(&endpoint, due, 64);
             }
         }
         self.now = now.after(STEP);
@@ -233,8 +296,8 @@ fn waits_beside_silent_addresses(attempts: u32) -> (Duration, Duration, usize) {
     let (good, standing) = (address(99_999), endpoint(0));
     let answers = HashSet::from([good.clone(), standing.clone()]);
     for number in 0..2 * SILENT {
-        let lane = address(usize::try_from(number % SILENT).unwrap());
-        world.owe(one(&lane, number, attempts));
+        let silent = address(usize::try_from(number % SILENT).unwrap());
+        world.owe(one(&silent, number, attempts));
     }
     let (mut of_good, mut of_standing) = (Duration::ZERO, Duration::ZERO);
     for round in 0..6 {
@@ -252,7 +315,7 @@ fn waits_beside_silent_addresses(attempts: u32) -> (Duration, Duration, usize) {
         of_good = of_good.max(world.delivered[&first].since(began));
         of_standing = of_standing.max(world.delivered[&second].since(began));
     }
-    (of_good, of_standing, world.looked_for)
+    (of_good, of_standing, world.loaded)
 }
 
 #[test]
@@ -264,9 +327,9 @@ fn standing_endpoints_do_not_wait_for_addresses_that_apps_named_nor_do_good_ones
     let turns = u32::try_from(SILENT).unwrap() / 10 + 2;
     assert!(of_good <= turns * TIMEOUT, "{of_good:?}");
     // After a restart: what was found for them tells that they failed.
-    let (of_good, of_standing, looked_for) = waits_beside_silent_addresses(1);
+    let (of_good, of_standing, loaded) = waits_beside_silent_addresses(1);
     assert!(of_standing <= 2 * STEP, "{of_standing:?}");
     assert!(of_good <= 2 * STEP, "{of_good:?}");
     // Each once, and then for what can be begun.
-    assert!(looked_for < 1_000, "{looked_for}");
+    assert!(loaded < 1_000, "{loaded}");
 }
