@@ -134,11 +134,14 @@ impl Forwarder {
         }
         let oldest = store.list_due_deliveries(endpoint, now, holder, limit(PROBES));
         let mut due = oldest.await?;
-        let newest = store.list_newest_due_deliveries(endpoint, now, holder, limit(PROBES));
+        let newest = store.list_newest_due_deliveries(endpoint, now, holder, limit(DELIVERIES));
         let known: HashSet<_> = due.iter().map(|one| one.id).collect();
-        let newest = newest.await?;
-        let is_new = |one: &DueDelivery| !known.contains(&one.id);
-        due.extend(newest.into_iter().rev().filter(is_new));
+        let mut newest = newest.await?;
+        newest.retain(|one| !known.contains(&one.id));
+        // A retry that has just become due is no newer than the event that it tells of.
+        newest.sort_by_key(|one| one.attempts);
+        newest.truncate(PROBES);
+        due.extend(newest.into_iter().rev());
         Ok(due)
     }
 

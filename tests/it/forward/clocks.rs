@@ -47,7 +47,7 @@ async fn the_next_delivery_after_the_systems_clock_is_corrected_by_an_hour_is_ac
     let secret = place.data().join("billing_whsec");
     std::fs::write(&secret, SECRET).unwrap();
     let standing = format!(
-        "[[forward.endpoints]]\nname = \"billing\"\nurl = \"{}\"\nsecret_file = \"{}\"\n[reconcile]",
+        "[[forward.endpoints]]\nname = \"billing\"\nurl = \"{}\"\nsecret_file = \"{}\"\nevents = [\"task.completed\"]\n[reconcile]",
         endpoint.url(),
         secret.display()
     );

@@ -13,7 +13,6 @@ pub const DELIVERED: &str =
     "evolink_receiver_deliveries_total{endpoint=\"billing\",result=\"delivered\"}";
 pub const FAILED: &str =
     "evolink_receiver_deliveries_total{endpoint=\"billing\",result=\"failed\"}";
-pub const DEAD: &str = "evolink_receiver_deliveries_total{endpoint=\"billing\",result=\"dead\"}";
 const OTHER: &str = "evolink_receiver_deliveries_total{endpoint=\"other\",result=\"failed\"}";
 
 async fn counts(app: &TestApp, series: &str, number: u64) {
