@@ -19,13 +19,13 @@ use crate::domain::timestamp::Timestamp;
 const NANOS_PER_MILLI: i64 = 1_000_000;
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// The system's clock is looked at this often; in between only the monotonic one is.
+/// Time between two readings of the system's clock. In between, only the monotonic clock is read.
 const LOOK_EVERY_NANOS: i64 = 100 * NANOS_PER_MILLI;
 
-/// Our seconds are longer or shorter by this part of one while we are not with the system's clock.
+/// While our time differs from the system's clock, our seconds are longer or shorter by this part.
 const SLEWED_PART: i64 = 20;
 
-/// A difference that somebody should know of: it takes twenty times as long to be gone.
+/// A difference that an operator should know of. It takes twenty times as long to disappear.
 const TOLD_FROM_SECONDS: i64 = 60;
 
 /// The clocks of the machine, or ones that stand still until a test moves them.
@@ -89,13 +89,14 @@ impl Clock {
     }
 }
 
-/// By how many seconds the system's clock is ahead of the process's time, as last seen; negative if it is behind.
+/// Seconds by which the system's clock was ahead of the time of the process when it was last read.
+/// Negative if it was behind.
 pub fn system_ahead_seconds() -> i64 {
     let process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
     process.steady.ahead / NANOS_PER_SECOND
 }
 
-/// Shared by all, so that no two parts of one process ever disagree on what came first.
+/// One for the whole process, so that all its parts agree on the order of events.
 static PROCESS: LazyLock<Mutex<ProcessTime>> = LazyLock::new(|| {
     Mutex::new(ProcessTime {
         steady: Steady::begin(Reading::take(monotonic())),
@@ -105,11 +106,11 @@ static PROCESS: LazyLock<Mutex<ProcessTime>> = LazyLock::new(|| {
 
 struct ProcessTime {
     steady: Steady,
-    /// Somebody was told that the system's clock is far from here.
+    /// The difference was logged.
     is_told: bool,
 }
 
-/// What both of the system's clocks show at one moment, in nanoseconds.
+/// Both clocks of the system at one moment, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     monotonic: i64,
@@ -117,14 +118,14 @@ struct Reading {
     wall: i64,
 }
 
-/// A time that runs with the monotonic clock, toward the wall clock. Pure: it is told what the clocks show.
+/// A time that runs with the monotonic clock, toward the wall clock. Pure: the caller reads the clocks.
 #[derive(Clone, Copy, Debug)]
 struct Steady {
     /// On the monotonic clock.
     looked_at: i64,
     /// Our time then.
     time: i64,
-    /// By how much the wall clock was ahead of it.
+    /// How far the wall clock was ahead of it.
     ahead: i64,
 }
 
@@ -169,7 +170,7 @@ impl Steady {
         }
     }
 
-    /// What it shows, by what was last seen of the wall clock. A reading from before that counts as that.
+    /// The time at a monotonic reading. A reading from before `looked_at` counts as that.
     fn time_at(&self, monotonic: i64) -> i64 {
         let elapsed = monotonic.saturating_sub(self.looked_at).max(0);
         let slewed = (elapsed / SLEWED_PART).min(self.ahead.saturating_abs());
@@ -204,7 +205,7 @@ fn wall_nanos() -> i64 {
     i64::try_from(wall).unwrap_or(if wall < 0 { i64::MIN / 2 } else { i64::MAX / 2 })
 }
 
-/// Goes on while the machine sleeps, as the tasks at EvoLink do.
+/// The monotonic clock that goes on while the machine sleeps, as the tasks at EvoLink do.
 fn monotonic() -> i64 {
     let time = clock_gettime(ClockId::Boottime);
     time.tv_sec

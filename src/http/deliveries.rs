@@ -18,21 +18,21 @@ use crate::store::entry::{Entry, Receipt};
 const PARAMETERS: &str = "state, endpoint, task, limit, cursor";
 const RETRY_PARAMETERS: &str = "state, endpoint";
 
-/// The longest origin that an address may have.
+/// Bytes of an endpoint name or origin, at most.
 const ENDPOINT_BYTES_MAX: usize = 2048;
 
-/// Transactions of one bulk retry: so that it is answered in time, and callbacks come in between.
+/// Transactions of one bulk retry, at most. So it is answered in time, and callbacks are recorded in between.
 const RETRY_BATCHES_MAX: u32 = 10;
 
 /// A page of deliveries, newest first.
 #[derive(Debug, Serialize)]
 pub struct DeliveryPage {
     data: Vec<DeliveryObject>,
-    /// To be given as `cursor` for the page after.
+    /// The `cursor` of the next page.
     next: Option<String>,
 }
 
-/// One event owed to one endpoint.
+/// One delivery as operators see it.
 #[derive(Debug, Serialize)]
 pub struct DeliveryObject {
     id: i64,
@@ -58,11 +58,11 @@ struct EventName {
     r#type: &'static str,
 }
 
-/// What became of a bulk retry.
+/// The result of a bulk retry.
 #[derive(Debug, Serialize)]
 pub struct Retried {
     retried: u32,
-    /// There are dead ones left: ask again.
+    /// There are dead deliveries left: send the request again.
     more: bool,
 }
 

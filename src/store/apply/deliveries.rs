@@ -51,7 +51,7 @@ impl Ledger {
             deliveries.enable(&endpoint);
         }
         let change = match state {
-            // There was no attempt, and its delivery is as it was.
+            // It was no attempt, and there is nothing to count.
             _ if *end == AttemptEnd::GivenBack => return Receipt::Delivery(state),
             DeliveryState::Pending => Change::Failed,
             DeliveryState::Delivered => Change::Delivered { was_dead },
@@ -95,7 +95,8 @@ impl Ledger {
         Receipt::Done
     }
 
-    /// Of those that were loaded for it. Another entry of the batch may have had some of them before.
+    /// Retries the dead deliveries that were loaded for it. Another entry of the batch may have retried
+    /// some of them already.
     pub(super) fn retry_deliveries(
         &mut self,
         endpoint: Option<&EndpointKey>,

@@ -1,4 +1,5 @@
-//! What a batch does to deliveries that are there: loads those that its entries are about, and writes those that changed.
+//! Changes to existing deliveries: loads those that the entries of a batch are about, and writes those that
+//! changed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -38,7 +39,7 @@ const HELD_TOO_LONG: &str = concat!(
     " FROM delivery WHERE state = 'pending' AND endpoint = $2 AND due_at <= $3 ORDER BY due_at LIMIT $1"
 );
 
-/// Less than all, because to set an indexed column is to write its index anew.
+/// Writes only these columns, because setting an indexed column rewrites its index entry.
 static CLAIM: Rows<3> = Rows::new(
     "UPDATE delivery SET holder = given.column2, lease_until = given.column3 FROM",
     "WHERE delivery.id = given.column1",
@@ -50,7 +51,7 @@ static UPDATE: Rows<9> = Rows::new(
     "WHERE delivery.id = given.column1",
 );
 
-/// The deliveries of one batch: those that it makes, and those that it is about.
+/// The deliveries of one batch: those that it creates, and those that its entries are about.
 #[derive(Default)]
 pub struct Deliveries {
     pub made: Vec<NewDelivery>,
@@ -59,12 +60,12 @@ pub struct Deliveries {
     pub disabled: HashSet<EndpointKey>,
     /// What standing endpoints answered 410 to. Loaded with `disabled`.
     pub gone: HashMap<EndpointKey, GoneAnswers>,
-    /// Of `known`: those that are taken, and those that changed in more than that.
+    /// Of `known`: those that were claimed, and those that changed otherwise.
     pub claimed: BTreeSet<DeliveryId>,
     pub changed: BTreeSet<DeliveryId>,
     /// Endpoints of which something changed.
     pub endpoints: BTreeMap<EndpointKey, EndpointChange>,
-    /// What happened, to be counted once it is committed.
+    /// Changes to be counted after the commit.
     pub counted: Vec<(EndpointKey, Change)>,
     /// There may be other processes.
     pub shared: bool,
@@ -79,7 +80,7 @@ pub enum Change {
     Revived,
 }
 
-/// All that `entries` say something of.
+/// Loads the deliveries that `entries` are about.
 pub async fn load(
     writer: &mut Writer,
     entries: &[&Entry],
@@ -111,7 +112,7 @@ pub async fn load(
     Ok(deliveries)
 }
 
-/// One more than are to be retried, to tell whether there are more.
+/// Loads one more than are to be retried, which shows whether there are more.
 async fn load_dead(
     writer: &mut Writer,
     endpoint: Option<&EndpointKey>,

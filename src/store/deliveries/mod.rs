@@ -1,4 +1,5 @@
-//! What is owed to endpoints: made in the transaction of the outcome that it tells of, and changed by the recorder alone.
+//! Deliveries in the store. The transaction that records an outcome creates its deliveries, and only the
+//! recorder changes them.
 
 mod change;
 mod count;

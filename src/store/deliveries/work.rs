@@ -1,4 +1,5 @@
-//! What the forwarder looks for: endpoints with something to send, what is due for one of them, and which are disabled.
+//! The forwarder's queries: endpoints with something pending, what is due for one of them, and which are
+//! disabled.
 
 use sqlx::FromRow;
 
@@ -9,7 +10,7 @@ use crate::domain::ids::SubmissionId;
 use crate::domain::timestamp::Timestamp;
 use crate::store::{Store, StoreError, on_pool};
 
-/// An endpoint that something is pending for: due if `schedule::is_due` says so of either time.
+/// An endpoint with something pending. Something is due if either time is, by `schedule::is_due`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointWork {
     pub endpoint: EndpointKey,
@@ -17,7 +18,7 @@ pub struct EndpointWork {
     pub last_due: Timestamp,
 }
 
-/// A delivery that is due, and that nobody else has taken.
+/// A delivery that is due, and that no other process holds.
 #[derive(Clone, Debug)]
 pub struct DueDelivery {
     pub id: DeliveryId,
@@ -28,10 +29,10 @@ pub struct DueDelivery {
     pub url: Option<String>,
     /// Whose task object is sent.
     pub submission_id: SubmissionId,
-    /// Made so far; the one to be made is the next.
+    /// Attempts made so far.
     pub attempts: u32,
     pub due_at: Timestamp,
-    /// Until when it is ours alone without being claimed; `None`: claim it first.
+    /// The end of our lease, if we hold it already; `None`: claim it first.
     pub held_until: Option<Timestamp>,
 }
 
@@ -110,8 +111,8 @@ impl Store {
         Ok(work.collect())
     }
 
-    /// What is due for `endpoint` at `now` and may be sent by `holder`, the longest overdue first; and what was planned so far
-    /// ahead that no clock but one that was far ahead can have planned it.
+    /// Deliveries to `endpoint` that are due at `now` and that `holder` may send, the longest overdue
+    /// first. Then those that were planned by a clock that was far ahead.
     pub async fn list_due_deliveries(
         &self,
         endpoint: &EndpointKey,

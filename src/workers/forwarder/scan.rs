@@ -138,7 +138,7 @@ impl Forwarder {
         let known: HashSet<_> = due.iter().map(|one| one.id).collect();
         let mut newest = newest.await?;
         newest.retain(|one| !known.contains(&one.id));
-        // A retry that has just become due is no newer than the event that it tells of.
+        // A retry that has just become due is not new.
         newest.sort_by_key(|one| one.attempts);
         newest.truncate(PROBES);
         due.extend(newest.into_iter().rev());

@@ -33,7 +33,7 @@ async fn count(database: &Database, what: &str) -> i64 {
     database.value(&sql, &[]).await
 }
 
-/// Waits until so many deliveries are as SQL says.
+/// Waits until SQL counts that number of deliveries.
 async fn counted(database: &Database, what: &str, wanted: i64) {
     let mut found = -1;
     for _ in 0..1200 {

@@ -205,22 +205,22 @@ fn an_endpoint_that_asks_for_a_delay_gets_nothing_until_it_is_over_and_others_go
     assert!(queues.next(NOW.after(Duration::from_secs(7))).is_some());
 }
 
-/// How it is behind the scenes: what is pending, and when an attempt under way will end.
+/// The store and the endpoints: what is pending, and when an attempt under way will end.
 struct World {
     queues: Queues,
     now: Timestamp,
     pending: BTreeMap<EndpointKey, Vec<DueDelivery>>,
     under_way: Vec<(Timestamp, (DueDelivery, Leave))>,
-    /// Of those that answer: when the delivery was due, by its number.
+    /// When a delivery was confirmed, by its number.
     delivered: HashMap<i64, Timestamp>,
     loaded: usize,
 }
 
-/// Of attempts that are never answered.
+/// The length of an attempt that is never answered.
 const TIMEOUT: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_millis(500);
 
-/// Both a tenth of what may come: five thousand addresses, and 256 attempts.
+/// Silent addresses and attempts at once: both a tenth of a bad real case, 5,000 and 256.
 const SILENT: i64 = 500;
 const AT_ONCE_IN_ALL: usize = 26;
 
@@ -241,7 +241,7 @@ impl World {
         pending.push(delivery);
     }
 
-    /// As the forwarder goes on for a step. `answers`: all others are silent.
+    /// Does what the forwarder does in one step. `answers`: all other endpoints are silent.
     fn step(&mut self, answers: &HashSet<EndpointKey>) {
         let (now, mut going_on) = (self.now, Vec::new());
         for (until, mut begun) in std::mem::take(&mut self.under_way) {
@@ -321,15 +321,15 @@ fn waits_beside_silent_addresses(attempts: u32) -> (Duration, Duration, usize) {
 #[test]
 fn standing_endpoints_do_not_wait_for_addresses_that_apps_named_nor_do_good_ones_for_those_that_failed()
  {
-    // Silent ones that nobody has called yet: whoever comes later has its turn after them, once.
+    // Silent addresses that were never called: one that comes later has its turn after them, once.
     let (of_good, of_standing, _) = waits_beside_silent_addresses(0);
     assert!(of_standing <= 2 * STEP, "{of_standing:?}");
     let turns = u32::try_from(SILENT).unwrap() / 10 + 2;
     assert!(of_good <= turns * TIMEOUT, "{of_good:?}");
-    // After a restart: what was found for them tells that they failed.
+    // After a restart, the attempts of the loaded deliveries show that they failed.
     let (of_good, of_standing, loaded) = waits_beside_silent_addresses(1);
     assert!(of_standing <= 2 * STEP, "{of_standing:?}");
     assert!(of_good <= 2 * STEP, "{of_good:?}");
-    // Each once, and then for what can be begun.
+    // Each once, and then only those that could begin something.
     assert!(loaded < 1_000, "{loaded}");
 }
