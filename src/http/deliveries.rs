@@ -21,7 +21,8 @@ const RETRY_PARAMETERS: &str = "state, endpoint";
 /// Bytes of an endpoint name or origin, at most.
 const ENDPOINT_BYTES_MAX: usize = 2048;
 
-/// Transactions of one bulk retry, at most. So it is answered in time, and callbacks are recorded in between.
+/// Transactions of one bulk retry, at most. So it is answered in time, and callbacks are recorded
+/// in between.
 const RETRY_BATCHES_MAX: u32 = 10;
 
 /// A page of deliveries, newest first.
@@ -78,9 +79,9 @@ pub async fn list(
     }))
 }
 
-/// Makes a dead delivery pending with all its attempts, and a pending or held one due now. Enables its
-/// endpoint if that is disabled. A delivered one is not sent again: the endpoint has confirmed it, and
-/// may not remember all event ids to recognise a repeat.
+/// Makes a dead delivery pending with all its attempts, and a pending or held one due now. Enables
+/// its endpoint if that is disabled. A delivered one is not sent again: the endpoint has confirmed
+/// it, and may not remember all event ids to recognise a repeat.
 pub async fn retry(
     State(state): State<InternalState>,
     id: Result<Path<String>, PathRejection>,
@@ -98,9 +99,9 @@ pub async fn retry(
     Ok(Json(DeliveryObject::of(&view)))
 }
 
-/// Makes dead deliveries pending, the oldest first: a bounded number in each transaction and in all.
-/// Reports whether there are more. With `endpoint`, enables that endpoint even if none of its deliveries
-/// is dead.
+/// Makes dead deliveries pending, the oldest first: a bounded number in each transaction and in
+/// all. Reports whether there are more. With `endpoint`, enables that endpoint even if none of its
+/// deliveries is dead.
 pub async fn retry_all(
     State(state): State<InternalState>,
     RawQuery(query): RawQuery,

@@ -1,8 +1,8 @@
 //! When an endpoint that answers 410 is disabled.
 //!
 //! Webhook senders stop sending to an endpoint that answers 410 Gone. But a gateway in front of the
-//! endpoint answers 410 too, for a moment or to one request. So a 410 counts only together with others,
-//! and a 2xx answer in between discards them all. Pure.
+//! endpoint answers 410 too, for a moment or to one request. So a 410 counts only together with
+//! others, and a 2xx answer in between discards them all. Pure.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::domain::timestamp::Timestamp;
 /// belong to one task; three are the endpoint.
 pub const DELIVERIES: usize = 3;
 
-/// Time between the first of these answers and the last, at least. Restarting or redeploying a gateway
-/// takes less.
+/// Time between the first of these answers and the last, at least. Restarting or redeploying a
+/// gateway takes less.
 pub const SPAN: Duration = Duration::from_mins(5);
 
 /// A delivery that was answered with 410, and when.
@@ -24,7 +24,8 @@ pub struct GoneAnswer {
     pub at: Timestamp,
 }
 
-/// The 410 answers of one endpoint since its last 2xx: the first of each delivery, at most `DELIVERIES`.
+/// The 410 answers of one endpoint since its last 2xx: the first of each delivery, at most
+/// `DELIVERIES`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GoneAnswers(Vec<GoneAnswer>);
 

@@ -1,7 +1,8 @@
 //! A delivery: one event that one endpoint must receive. It is sent until it is delivered or dead.
 //!
-//! Pure: which process may send it, what the end of an attempt changes, and when the next attempt is. A
-//! delivered delivery never changes. A dead one is pending again only if an operator retries it.
+//! Pure: which process may send it, what the end of an attempt changes, and when the next attempt
+//! is. A delivered delivery never changes. A dead one is pending again only if an operator retries
+//! it.
 
 mod endpoint;
 pub mod gone;
@@ -26,8 +27,8 @@ pub const LEASE: Duration = Duration::from_secs(30);
 /// The longest lease that counts. One that ends later was made by a clock that was far ahead.
 pub const LEASE_MAX: Duration = Duration::from_mins(10);
 
-/// How long a delivery to a disabled endpoint stays due before it is dead. Longer than a weekend, so
-/// that an endpoint that was disabled by mistake on Friday loses nothing until Monday.
+/// How long a delivery to a disabled endpoint stays due before it is dead. Longer than a weekend,
+/// so that an endpoint that was disabled by mistake on Friday loses nothing until Monday.
 pub const HELD_MAX: Duration = Duration::from_hours(72);
 
 /// The status 410 Gone.
@@ -122,8 +123,9 @@ impl Holder {
 }
 
 impl Delivery {
-    /// Whether `holder` may send it, because no other process holds its lease. `shared`: there may be
-    /// other processes. Otherwise the lease of another holder belongs to a process that has ended.
+    /// Whether `holder` may send it, because no other process holds its lease. `shared`: there may
+    /// be other processes. Otherwise the lease of another holder belongs to a process that has
+    /// ended.
     pub fn is_free_for(&self, holder: &Holder, now: Timestamp, shared: bool) -> bool {
         let lease = self.lease.as_ref();
         let is_anothers = lease.is_some_and(|lease| lease.holder != *holder && lease.counts(now));
@@ -150,8 +152,9 @@ impl Delivery {
         true
     }
 
-    /// Takes the end of attempt number `attempt` by `holder`. Returns `None` if it changes nothing: it was
-    /// reported before, or another process has claimed the delivery since. But a 2xx always counts.
+    /// Takes the end of attempt number `attempt` by `holder`. Returns `None` if it changes nothing:
+    /// it was reported before, or another process has claimed the delivery since. But a 2xx always
+    /// counts.
     pub fn end(
         &mut self,
         holder: &Holder,
@@ -201,8 +204,8 @@ impl Delivery {
         }
     }
 
-    /// Makes it due now because an operator wants it. A dead one gets all its attempts again. Returns
-    /// `false` if it was delivered.
+    /// Makes it due now because an operator wants it. A dead one gets all its attempts again.
+    /// Returns `false` if it was delivered.
     pub fn retry(&mut self, now: Timestamp) -> bool {
         match self.state {
             DeliveryState::Delivered => return false,

@@ -1,5 +1,6 @@
-//! When a delivery is retried: ten attempts in about a day, with growing gaps. Each gap is random from
-//! nothing to twice its average (full jitter), so that deliveries that failed together spread out.
+//! When a delivery is retried: ten attempts in about a day, with growing gaps. Each gap is random
+//! from nothing to twice its average (full jitter), so that deliveries that failed together spread
+//! out.
 
 use std::time::Duration;
 
@@ -33,7 +34,8 @@ const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 const PLAN_GRACE: Duration = Duration::from_hours(1);
 
 /// The gap after `attempts` attempts; `None` if there are no more. `jitter`: random, from 0 to 1.
-/// `retry_after` only makes the gap longer: otherwise an endpoint could use up ten attempts in ten seconds.
+/// `retry_after` only makes the gap longer: otherwise an endpoint could use up ten attempts in ten
+/// seconds.
 pub fn gap(attempts: u32, jitter: f64, retry_after: Option<Duration>) -> Option<Duration> {
     let average = GAPS.get((attempts as usize).checked_sub(1)?)?;
     let gap = average.mul_f64(SPREAD * jitter.clamp(0.0, 1.0));
@@ -41,8 +43,8 @@ pub fn gap(attempts: u32, jitter: f64, retry_after: Option<Duration>) -> Option<
     Some(gap.max(delay.unwrap_or_default()))
 }
 
-/// Whether a delivery that was planned for `at` is due. A plan beyond the horizon was made by a clock that
-/// was far ahead, and would never be reached.
+/// Whether a delivery that was planned for `at` is due. A plan beyond the horizon was made by a
+/// clock that was far ahead, and would never be reached.
 pub fn is_due(at: Timestamp, now: Timestamp) -> bool {
     at <= now || at > horizon(now)
 }

@@ -1,5 +1,5 @@
-//! Deliveries: who sends them, how attempts ended, what their endpoints' answers mean for them, and what
-//! operators want to be sent again.
+//! Deliveries: who sends them, how attempts ended, what their endpoints' answers mean for them, and
+//! what operators want to be sent again.
 
 use std::time::Duration;
 
@@ -95,8 +95,8 @@ impl Ledger {
         Receipt::Done
     }
 
-    /// Retries the dead deliveries that were loaded for it. Another entry of the batch may have retried
-    /// some of them already.
+    /// Retries the dead deliveries that were loaded for it. Another entry of the batch may have
+    /// retried some of them already.
     pub(super) fn retry_deliveries(
         &mut self,
         endpoint: Option<&EndpointKey>,

@@ -1,5 +1,5 @@
-//! Changes to existing deliveries: loads those that the entries of a batch are about, and writes those that
-//! changed.
+//! Changes to existing deliveries: loads those that the entries of a batch are about, and writes
+//! those that changed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

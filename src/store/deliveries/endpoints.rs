@@ -1,5 +1,5 @@
-//! Standing endpoints that answer 410: the answers that count, and which endpoints are disabled. All
-//! replicas share these rows, and only the recorder writes them.
+//! Standing endpoints that answer 410: the answers that count, and which endpoints are disabled.
+//! All replicas share these rows, and only the recorder writes them.
 
 use super::change::Deliveries;
 use crate::domain::delivery::gone::GoneAnswer;
@@ -23,7 +23,8 @@ pub enum EndpointChange {
 /// Why an endpoint is disabled, in the database.
 const REASON: &str = "it answered 410 to several deliveries";
 
-// Both tables are nearly always empty. Delivery 0 does not exist: it stands for a disabled endpoint.
+// Both tables are nearly always empty. Delivery 0 does not exist: it stands for a disabled
+// endpoint.
 const LOAD: &str = "SELECT name, 0, disabled_at FROM endpoint
     UNION ALL SELECT name, delivery_id, at FROM endpoint_gone";
 

@@ -1,5 +1,5 @@
-//! Deliveries in the store. The transaction that records an outcome creates its deliveries, and only the
-//! recorder changes them.
+//! Deliveries in the store. The transaction that records an outcome creates its deliveries, and
+//! only the recorder changes them.
 
 mod change;
 mod count;

@@ -115,7 +115,7 @@ const HORIZON_OF_STATE: &str = "SELECT id FROM delivery
 const COUNT: &str = "SELECT count(*) FROM
     (SELECT 1 FROM delivery WHERE state = $1 AND state <> 'delivered' LIMIT $2) AS counted";
 
-// For each endpoint that is disabled or suspected, of which there are few.
+// Few endpoints are disabled or suspected.
 const COUNT_HELD: &str = "SELECT count(*) FROM
     (SELECT 1 FROM (SELECT name FROM endpoint UNION SELECT name FROM endpoint_gone) AS gone
         CROSS JOIN delivery WHERE delivery.endpoint = gone.name AND delivery.state = 'pending' LIMIT $1) AS counted";

@@ -1,5 +1,5 @@
-//! The forwarder's queries: endpoints with something pending, what is due for one of them, and which are
-//! disabled.
+//! The forwarder's queries: endpoints with something pending, what is due for one of them, and
+//! which are disabled.
 
 use sqlx::FromRow;
 
@@ -36,8 +36,8 @@ pub struct DueDelivery {
     pub held_until: Option<Timestamp>,
 }
 
-/// A standing endpoint that answered 410 to several deliveries. Nothing is sent to it until an operator
-/// retries one of its deliveries.
+/// A standing endpoint that answered 410 to several deliveries. Nothing is sent to it until an
+/// operator retries one of its deliveries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DisabledEndpoint {
     pub name: EndpointKey,
@@ -111,8 +111,8 @@ impl Store {
         Ok(work.collect())
     }
 
-    /// Deliveries to `endpoint` that are due at `now` and that `holder` may send, the longest overdue
-    /// first. Then those that were planned by a clock that was far ahead.
+    /// Deliveries to `endpoint` that are due at `now` and that `holder` may send, the longest
+    /// overdue first. Then those that were planned by a clock that was far ahead.
     pub async fn list_due_deliveries(
         &self,
         endpoint: &EndpointKey,

@@ -1,11 +1,11 @@
 //! A circuit breaker: decides whether EvoLink, or an endpoint, may be called now.
 //!
-//! It refuses calls during a back-off period that the other side asked for (429). While the other side
-//! fails as a whole, it permits only probes: few at once, after pauses that grow, until one is answered.
-//! Pure.
+//! It refuses calls during a back-off period that the other side asked for (429). While the other
+//! side fails as a whole, it permits only probes: few at once, after pauses that grow, until one is
+//! answered. Pure.
 //!
-//! We do not use a crate. Those we looked at count a share of failures whatever failed, do not bound the
-//! number of probes, pause for one fixed time, or use a clock that no test can move.
+//! We do not use a crate. Those we looked at count a share of failures whatever failed, do not
+//! bound the number of probes, pause for one fixed time, or use a clock that no test can move.
 
 #[cfg(test)]
 mod tests;
@@ -15,8 +15,8 @@ use std::time::Duration;
 use crate::domain::timestamp::Timestamp;
 
 /// Calls about different things that must fail, with no answer between them, before the other side
-/// counts as failing. Different things, because a call that always fails for one thing must not stop
-/// the calls for others.
+/// counts as failing. Different things, because a call that always fails for one thing must not
+/// stop the calls for others.
 const FAILURES: usize = 5;
 
 /// The pause before the first probe, and the longest.
@@ -63,7 +63,8 @@ struct Pause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leave {
     Call,
-    /// A call that probes whether the other side is back. Return it with `give_back` if it is not made.
+    /// A call that probes whether the other side is back. Return it with `give_back` if it is not
+    /// made.
     Probe,
     Wait,
 }
@@ -201,8 +202,8 @@ impl<Id: PartialEq> Breaker<Id> {
 }
 
 impl Probing {
-    /// One probe failed. Returns whether it belonged to the current round; stale ones are counted off
-    /// first, because they began earlier.
+    /// One probe failed. Returns whether it belonged to the current round; stale ones are counted
+    /// off first, because they began earlier.
     const fn end(&mut self) -> bool {
         if self.stale > 0 {
             self.stale -= 1;

@@ -1,8 +1,8 @@
 //! What an endpoint's answer means for the delivery, and for the endpoint as a whole.
 //!
 //! An answer is about that delivery: others may succeed meanwhile. Only what says nothing about the
-//! delivery is about the endpoint: no answer at all, an answer that a gateway gives in its place, and a
-//! request to slow down.
+//! delivery is about the endpoint: no answer at all, an answer that a gateway gives in its place,
+//! and a request to slow down.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use crate::domain::delivery::AttemptEnd;
 use crate::domain::timestamp::Timestamp;
 use crate::evolink::retry_after;
 
-/// Bytes read of an answer's body, so that the connection can be reused. A connection with more is closed.
+/// Bytes read of an answer's body, so that the connection can be reused. A connection with more is
+/// closed.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Time to wait for that body.
@@ -30,8 +31,8 @@ pub enum EndpointOutcome {
     Unavailable { retry_after: Option<Duration> },
 }
 
-/// What the head of an answer says about the delivery. `now`: by the system's clock, which the dates in
-/// the answer are compared with.
+/// What the head of an answer says about the delivery. `now`: by the system's clock, which the
+/// dates in the answer are compared with.
 pub fn end(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> AttemptEnd {
     let code = status.as_u16();
     if status.is_success() {
@@ -63,8 +64,8 @@ fn http_date(at: Timestamp) -> Option<String> {
 }
 
 /// What the end of an attempt says about the endpoint. `None`: nothing was sent. `is_standing`: the
-/// endpoint is one of the configuration, where a 410 is about the endpoint; at an app's own address it
-/// is about that address only.
+/// endpoint is one of the configuration, where a 410 is about the endpoint; at an app's own address
+/// it is about that address only.
 pub fn outcome(end: &AttemptEnd, is_standing: bool) -> Option<EndpointOutcome> {
     match end {
         AttemptEnd::Delivered { .. } => Some(EndpointOutcome::Answered),

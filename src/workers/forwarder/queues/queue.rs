@@ -22,7 +22,7 @@ pub const PROBES: usize = 4;
 
 /// The queue of one endpoint.
 pub struct Queue {
-    /// With whether the attempt began while the endpoint was doubtful.
+    /// Each with whether the endpoint was doubtful when the attempt began.
     under_way: HashMap<DeliveryId, bool>,
     breaker: Breaker<DeliveryId>,
     /// Whether the endpoint has ever answered this process.
@@ -58,8 +58,8 @@ impl Queue {
         self.more = true;
     }
 
-    /// Replaces what was loaded before by `due`, at most `limit` of the longest overdue, first those; for
-    /// a doubtful endpoint a few of them and of the newest.
+    /// Replaces what was loaded before by `due`, the longest overdue first. `limit`: if there are that
+    /// many, there may be more. For a doubtful endpoint, keeps a few from both ends.
     pub fn fill(&mut self, due: Vec<DueDelivery>, limit: usize) {
         let was_doubtful = self.is_doubtful();
         self.more = due.len() >= limit;

@@ -163,7 +163,7 @@ fn probes_alternate_between_the_longest_overdue_and_the_newest() {
         end(&mut queues, begun, UNAVAILABLE, NOW);
     }
     let (only, later) = (endpoint(0), NOW.after(PAUSES.min));
-    // What was left is no more than can be probed with; the store is asked for both ends then.
+    // Only a few from both ends were kept; the next ones come from the store.
     let rest = begin_all(&mut queues, later);
     let ids: Vec<i64> = rest.iter().map(|(due, _)| due.id.0).collect();
     assert_eq!(ids, [8, 63, 9, 62]);
@@ -289,8 +289,8 @@ impl World {
     }
 }
 
-/// Two deliveries to each of so many addresses that never answer, all at once; and every ten seconds one to a good address and
-/// one to a good endpoint. How long these took at most, and what was looked for.
+/// Two deliveries to each of `SILENT` addresses that never answer, all at once. And every ten seconds
+/// one to a good address and one to a good endpoint. How long these took at most, and what was looked for.
 fn waits_beside_silent_addresses(attempts: u32) -> (Duration, Duration, usize) {
     let mut world = World::new();
     let (good, standing) = (address(99_999), endpoint(0));
