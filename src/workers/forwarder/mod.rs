@@ -1,10 +1,11 @@
-//! Delivers outcomes: sends each delivery to its endpoint until the endpoint confirms it or the delivery
-//! is dead.
+//! Delivers outcomes: sends each delivery to its endpoint until the endpoint confirms it or the
+//! delivery is dead.
 //!
-//! A scan finds the endpoints that have something due, each endpoint has a queue of its own, and attempts
-//! run beside both, so no endpoint waits for another. The lease of a delivery makes sure that only one
-//! process sends it. How an attempt ended is recorded by the recorder, like everything that is written.
-//! If this process dies, the one that finds the delivery next sends it again.
+//! A scan finds the endpoints that have something due, each endpoint has a queue of its own, and
+//! attempts run beside both, so no endpoint waits for another. The lease of a delivery makes sure
+//! that only one process sends it. How an attempt ended is recorded by the recorder, like
+//! everything that is written. If this process dies, the one that finds the delivery next sends it
+//! again.
 
 mod answer;
 mod attempt;
@@ -129,8 +130,8 @@ impl Forwarder {
         }
     }
 
-    /// Begins as many attempts as there is room for. It ends, because a queue that was filled either has
-    /// something to send or has no more in the store.
+    /// Begins as many attempts as there is room for. It ends, because a queue that was filled
+    /// either has something to send or has no more in the store.
     async fn begin(self: &Arc<Self>, queues: &mut Queues, attempts: &mut JoinSet<Ended>) {
         loop {
             while let Some((delivery, permit)) = queues.next(self.parts.clock.now()) {

@@ -1,4 +1,5 @@
-//! The request of one attempt: the task object, signed, to the address of the configuration or the app.
+//! The request of one attempt: the task object, signed, to the address of the configuration or the
+//! app.
 
 use std::sync::Arc;
 
@@ -86,7 +87,8 @@ impl Forwarder {
     }
 }
 
-/// Nothing was sent because of how the endpoint is configured, so its other deliveries would fail too.
+/// Nothing was sent because of how the endpoint is configured, so its other deliveries would fail
+/// too.
 impl From<AttemptEnd> for NoRequest {
     fn from(end: AttemptEnd) -> Self {
         let outcome = answer::outcome(&end, true);
@@ -99,8 +101,8 @@ fn refused(reason: &str) -> AttemptEnd {
     AttemptEnd::Refused { reason }
 }
 
-/// A failure because of this process's configuration. Another process may have a newer one, and this one
-/// may be reloaded soon, so the delivery is tried again.
+/// A failure because of this process's configuration. Another process may have a newer one, and
+/// this one may be reloaded soon, so the delivery is tried again.
 fn not_now(reason: &str) -> AttemptEnd {
     AttemptEnd::Failed {
         status: None,

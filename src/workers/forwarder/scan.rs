@@ -1,5 +1,5 @@
-//! The scan for due work: which endpoints have something due, then what. With nothing pending it costs
-//! one query.
+//! The scan for due work: which endpoints have something due, then what. With nothing pending it
+//! costs one query.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -26,8 +26,8 @@ const DELIVERIES: usize = 64;
 const QUERIES: usize = 4;
 
 impl Forwarder {
-    /// Finds the endpoints that have something due. Returns how soon the next delivery is due, at most
-    /// `LOOK_INTERVAL`.
+    /// Finds the endpoints that have something due. Returns how soon the next delivery is due, at
+    /// most `LOOK_INTERVAL`.
     pub(super) async fn try_scan(&self, queues: &mut Queues) -> Result<Duration, StoreError> {
         let now = self.parts.clock.now();
         let all = self.list_work().await?;
@@ -73,8 +73,8 @@ impl Forwarder {
         }
     }
 
-    /// Loads due deliveries for the queues that have room. Returns `false` if no queue has, or if the
-    /// store could not be read.
+    /// Loads due deliveries for the queues that have room. Returns `false` if no queue has, or if
+    /// the store could not be read.
     pub(super) async fn fill_queues(&self, queues: &mut Queues) -> bool {
         let now = self.parts.clock.now();
         let wanting = queues.wanting(now);
@@ -115,7 +115,8 @@ impl Forwarder {
         Ok(())
     }
 
-    /// Due deliveries, the longest overdue first. None for an endpoint that was disabled since the scan.
+    /// Due deliveries, the longest overdue first. None for an endpoint that was disabled since the
+    /// scan.
     async fn list_due(
         &self,
         wanting: &Wanting,

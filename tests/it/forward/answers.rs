@@ -1,5 +1,6 @@
-//! An answer is about its delivery alone: each delivery keeps its own schedule, whatever the endpoint
-//! answers to others. Only an endpoint that does not answer, or asks to be left alone, gets less.
+//! An answer is about its delivery alone: each delivery keeps its own schedule, whatever the
+//! endpoint answers to others. Only an endpoint that does not answer, or asks to be left alone,
+//! gets less.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! The system's clock is corrected while the receiver runs. Its own time follows slowly, but endpoints
-//! compare `webhook-timestamp` with a correct clock, and refuse more than five minutes of difference.
+//! The system's clock is corrected while the receiver runs. Its own time follows slowly, but
+//! endpoints compare `webhook-timestamp` with a correct clock, and refuse more than five minutes of
+//! difference.
 
 use evolink_receiver::domain::timestamp::Timestamp;
 use serde_json::json;

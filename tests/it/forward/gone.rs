@@ -1,5 +1,5 @@
-//! 410 Gone: one such answer may come from a gateway and decides nothing for ever. An endpoint that keeps
-//! answering it is disabled, and what is pending for it is held.
+//! 410 Gone: one such answer may come from a gateway and decides nothing for ever. An endpoint that
+//! keeps answering it is disabled, and what is pending for it is held.
 
 use std::time::Duration;
 

@@ -13,8 +13,8 @@ pub fn library() -> Option<PathBuf> {
     are_met(Root::NotNeeded, &[library.to_str().unwrap()]).then_some(library)
 }
 
-/// The words to start a program with, so that its system clock is ahead by what `file` says, such as
-/// `-1h`. Its monotonic clock stays the true one.
+/// The words to start a program with, so that its system clock is ahead by what `file` says, such
+/// as `-1h`. Its monotonic clock stays the true one.
 pub fn launcher(library: &Path, file: &Path) -> [String; 8] {
     [
         "env".to_owned(),

@@ -1,9 +1,9 @@
-//! A queue for each endpoint that has something due: how much of it may be under way, and what is next.
-//! Pure.
+//! A queue for each endpoint that has something due: how much of it may be under way, and what is
+//! next. Pure.
 //!
-//! Endpoints of the configuration are in one pool and apps' own addresses in another, and each pool has
-//! half of all attempts. However many addresses apps name that never answer, the operator's endpoints do
-//! not wait for them.
+//! Endpoints of the configuration are in one pool and apps' own addresses in another, and each pool
+//! has half of all attempts. However many addresses apps name that never answer, the operator's
+//! endpoints do not wait for them.
 
 mod pool;
 mod queue;
@@ -48,16 +48,16 @@ impl Queues {
         self.pool(endpoint).mark(endpoint);
     }
 
-    /// The queues to load now: those that may have something due and could send it. No more than could
-    /// be sent, so that the cost of loading does not grow with the backlog.
+    /// The queues to load now: those that may have something due and could send it. No more than
+    /// could be sent, so that the cost of loading does not grow with the backlog.
     pub fn wanting(&mut self, now: Timestamp) -> Vec<Wanting> {
         let mut wanting = self.standing.wanting(now);
         wanting.extend(self.own.wanting(now));
         wanting
     }
 
-    /// Replaces what was loaded for `endpoint` before by `due`, the longest overdue first. `limit`: if
-    /// there are that many, there may be more.
+    /// Replaces what was loaded for `endpoint` before by `due`, the longest overdue first. `limit`:
+    /// if there are that many, there may be more.
     pub fn fill(&mut self, endpoint: &EndpointKey, due: Vec<DueDelivery>, limit: usize) {
         self.pool(endpoint).fill(endpoint, due, limit);
     }

@@ -1,5 +1,5 @@
-//! The queues that share one half of all attempts. They take turns. Doubtful endpoints share a quarter of
-//! it: one that was unavailable waits for others that were, and delays nobody else.
+//! The queues that share one half of all attempts. They take turns. Doubtful endpoints share a
+//! quarter of it: one that was unavailable waits for others that were, and delays nobody else.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;

@@ -1,4 +1,5 @@
-//! The queue of one endpoint: due deliveries that were loaded for it, attempts under way, and a breaker.
+//! The queue of one endpoint: due deliveries that were loaded for it, attempts under way, and a
+//! breaker.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -16,8 +17,8 @@ pub const PAUSES: Pauses = Pauses {
     max: Duration::from_secs(30),
 };
 
-/// Attempts under way to an endpoint that is doubtful. More than one, so that an attempt that hangs does
-/// not delay the others, and so that both ends of the queue are probed.
+/// Attempts under way to an endpoint that is doubtful. More than one, so that an attempt that hangs
+/// does not delay the others, and so that both ends of the queue are probed.
 pub const PROBES: usize = 4;
 
 /// The queue of one endpoint.
@@ -58,8 +59,8 @@ impl Queue {
         self.more = true;
     }
 
-    /// Replaces what was loaded before by `due`, the longest overdue first. `limit`: if there are that
-    /// many, there may be more. For a doubtful endpoint, keeps a few from both ends.
+    /// Replaces what was loaded before by `due`, the longest overdue first. `limit`: if there are
+    /// that many, there may be more. For a doubtful endpoint, keeps a few from both ends.
     pub fn fill(&mut self, due: Vec<DueDelivery>, limit: usize) {
         let was_doubtful = self.is_doubtful();
         self.more = due.len() >= limit;
@@ -70,8 +71,8 @@ impl Queue {
         }
     }
 
-    /// Whether the endpoint was unavailable and has not answered since: to this process or, if it never
-    /// answered this process, to another one.
+    /// Whether the endpoint was unavailable and has not answered since: to this process or, if it
+    /// never answered this process, to another one.
     pub fn is_doubtful(&self) -> bool {
         let has_failed = |next: &DueDelivery| !self.has_answered && next.attempts > 0;
         self.breaker.is_in_doubt() || self.found.front().is_some_and(has_failed)

@@ -289,8 +289,9 @@ impl World {
     }
 }
 
-/// Two deliveries to each of `SILENT` addresses that never answer, all at once. And every ten seconds
-/// one to a good address and one to a good endpoint. How long these took at most, and what was looked for.
+/// Two deliveries to each of `SILENT` addresses that never answer, all at once. And every ten
+/// seconds one to a good address and one to a good endpoint. How long these took at most, and what
+/// was looked for.
 fn waits_beside_silent_addresses(attempts: u32) -> (Duration, Duration, usize) {
     let mut world = World::new();
     let (good, standing) = (address(99_999), endpoint(0));
