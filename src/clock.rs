@@ -1,9 +1,9 @@
 //! The one place that reads the time, so that tests can set it. There are two times:
 //!
-//! - `now()` is the time of this process, for all that we plan and store ourselves. It starts with the
-//!   system's clock, then runs with the monotonic clock: it never jumps and never goes back. It
-//! follows   a corrected system clock slowly, so a correction by ten years neither makes every task
-//! due at once   nor stops the polling. A restart takes the system's time again.
+//! - `now()` is the time of this process, for all that we plan and store ourselves. It starts with
+//!   the system's clock, then runs with the monotonic clock: it never jumps and never goes back. It
+//!   follows a corrected system clock slowly, so a correction by ten years neither makes every task
+//!   due at once nor stops the polling. A restart takes the system's time again.
 //! - `wall_now()` is the system's clock, for times that somebody else compares with a clock: the
 //!   timestamp of a signature, the validity of a certificate, the date in a `Retry-After`.
 

@@ -1,5 +1,5 @@
--- Standing endpoints that answered 410 since their last 2xx: the first such answer of each delivery, of
--- three deliveries at most. Enough of them disable the endpoint, which replaces them by a row of `endpoint`.
+-- 410 answers of standing endpoints since their last 2xx: the first one to each delivery, at most
+-- three of an endpoint. When they disable the endpoint, a row of `endpoint` replaces them.
 CREATE TABLE endpoint_gone (
     name             TEXT    COLLATE "C" NOT NULL,
     delivery_id      BIGINT  NOT NULL CHECK (delivery_id > 0),
