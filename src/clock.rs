@@ -1,9 +1,11 @@
-//! The one place that asks what time it is, so that tests can say.
+//! The one place that reads the time, so that tests can set it. There are two times:
 //!
-//! The time of a process begins with the system's clock, then runs with the monotonic one: it never jumps and never goes
-//! back. Toward the system's clock it is drawn slowly, so a correction by NTP is followed without a step, and an
-//! administrator who sets the clock by ten years neither has every task asked about at once nor stops the asking. Until a
-//! restart: all that a process has to begin with is the system's clock.
+//! - `now()` is the time of this process, for all that we plan and store ourselves. It starts with
+//!   the system's clock, then runs with the monotonic clock: it never jumps and never goes back. It
+//!   follows a corrected system clock slowly, so a correction by ten years neither makes every task
+//!   due at once nor stops the polling. A restart takes the system's time again.
+//! - `wall_now()` is the system's clock, for times that somebody else compares with a clock: the
+//!   timestamp of a signature, the validity of a certificate, the date in a `Retry-After`.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -17,51 +19,84 @@ use crate::domain::timestamp::Timestamp;
 const NANOS_PER_MILLI: i64 = 1_000_000;
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// The system's clock is looked at this often; in between only the monotonic one is.
+/// Time between two readings of the system's clock. In between, only the monotonic clock is read.
 const LOOK_EVERY_NANOS: i64 = 100 * NANOS_PER_MILLI;
 
-/// Our seconds are longer or shorter by this part of one while we are not with the system's clock.
+/// While our time differs from the system's clock, our seconds are longer or shorter by this part.
 const SLEWED_PART: i64 = 20;
 
-/// A difference that somebody should know of: it takes twenty times as long to be gone.
+/// A difference that an operator should know of. It takes twenty times as long to disappear.
 const TOLD_FROM_SECONDS: i64 = 60;
 
-/// The process's time, or a clock that stands still until a test moves it.
+/// The clocks of the machine, or ones that stand still until a test moves them.
 #[derive(Clone, Debug)]
 pub enum Clock {
-    /// The same for all who have it.
+    /// All copies show the same time.
     System,
-    Manual(Arc<AtomicI64>),
+    Manual(Arc<ManualClock>),
+}
+
+/// The two times of a test, in milliseconds.
+#[derive(Debug)]
+pub struct ManualClock {
+    process: AtomicI64,
+    /// The system's clock, relative to the time of the process.
+    wall_ahead: AtomicI64,
 }
 
 impl Clock {
+    /// A clock that stands still at `now`. Both times are the same at first.
     pub fn manual(now: Timestamp) -> Self {
-        Self::Manual(Arc::new(AtomicI64::new(now.as_millis())))
+        Self::Manual(Arc::new(ManualClock {
+            process: AtomicI64::new(now.as_millis()),
+            wall_ahead: AtomicI64::new(0),
+        }))
     }
 
+    /// The time of this process, which never jumps: for what we plan and store.
     pub fn now(&self) -> Timestamp {
         match self {
             Self::System => process_now(),
-            Self::Manual(millis) => Timestamp::from_millis(millis.load(Ordering::SeqCst)),
+            Self::Manual(manual) => Timestamp::from_millis(manual.process.load(Ordering::SeqCst)),
         }
     }
 
-    /// Moves a manual clock; the system's clock moves by itself.
+    /// The system's clock, which can be set: for times that somebody else checks.
+    pub fn wall_now(&self) -> Timestamp {
+        match self {
+            Self::System => Timestamp::from_millis(wall_nanos().div_euclid(NANOS_PER_MILLI)),
+            Self::Manual(manual) => {
+                let ahead = manual.wall_ahead.load(Ordering::SeqCst);
+                Timestamp::from_millis(self.now().as_millis().saturating_add(ahead))
+            }
+        }
+    }
+
+    /// Moves both times of a manual clock. The system's clock moves by itself.
     pub fn advance(&self, by: Duration) {
-        if let Self::Manual(millis) = self {
+        if let Self::Manual(manual) = self {
             let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-            millis.fetch_add(by, Ordering::SeqCst);
+            manual.process.fetch_add(by, Ordering::SeqCst);
+        }
+    }
+
+    /// Sets the system's clock of a manual clock; the time of the process stays.
+    pub fn set_wall(&self, at: Timestamp) {
+        if let Self::Manual(manual) = self {
+            let ahead = at.as_millis().saturating_sub(self.now().as_millis());
+            manual.wall_ahead.store(ahead, Ordering::SeqCst);
         }
     }
 }
 
-/// By how many seconds the system's clock is ahead of the process's time, as last seen; negative if it is behind.
+/// Seconds by which the system's clock was ahead of the time of the process when it was last read.
+/// Negative if it was behind.
 pub fn system_ahead_seconds() -> i64 {
     let process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
     process.steady.ahead / NANOS_PER_SECOND
 }
 
-/// Shared by all, so that no two parts of one process ever disagree on what came first.
+/// One for the whole process, so that all its parts agree on the order of events.
 static PROCESS: LazyLock<Mutex<ProcessTime>> = LazyLock::new(|| {
     Mutex::new(ProcessTime {
         steady: Steady::begin(Reading::take(monotonic())),
@@ -71,11 +106,11 @@ static PROCESS: LazyLock<Mutex<ProcessTime>> = LazyLock::new(|| {
 
 struct ProcessTime {
     steady: Steady,
-    /// Somebody was told that the system's clock is far from here.
+    /// The difference was logged.
     is_told: bool,
 }
 
-/// What both of the system's clocks show at one moment, in nanoseconds.
+/// Both clocks of the system at one moment, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     monotonic: i64,
@@ -83,14 +118,15 @@ struct Reading {
     wall: i64,
 }
 
-/// A time that runs with the monotonic clock, toward the wall clock. Pure: it is told what the clocks show.
+/// A time that runs with the monotonic clock, toward the wall clock. Pure: the caller reads the
+/// clocks.
 #[derive(Clone, Copy, Debug)]
 struct Steady {
     /// On the monotonic clock.
     looked_at: i64,
     /// Our time then.
     time: i64,
-    /// By how much the wall clock was ahead of it.
+    /// How far the wall clock was ahead of it.
     ahead: i64,
 }
 
@@ -135,7 +171,7 @@ impl Steady {
         }
     }
 
-    /// What it shows, by what was last seen of the wall clock. A reading from before that counts as that.
+    /// The time at a monotonic reading. A reading from before `looked_at` counts as that.
     fn time_at(&self, monotonic: i64) -> i64 {
         let elapsed = monotonic.saturating_sub(self.looked_at).max(0);
         let slewed = (elapsed / SLEWED_PART).min(self.ahead.saturating_abs());
@@ -153,20 +189,24 @@ impl Steady {
 }
 
 impl Reading {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the place that the others are sent to"
-    )]
     fn take(monotonic: i64) -> Self {
-        let wall = jiff::Timestamp::now().as_nanosecond();
-        // Beyond the year 2262 nanoseconds are too many, and a clock that shows it is wrong.
-        let wall =
-            i64::try_from(wall).unwrap_or(if wall < 0 { i64::MIN / 2 } else { i64::MAX / 2 });
+        let wall = wall_nanos();
         Self { monotonic, wall }
     }
 }
 
-/// Goes on while the machine sleeps, as the tasks at EvoLink do.
+/// The system's clock, in nanoseconds since the Unix epoch.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "everything else asks a `Clock`, which asks here"
+)]
+fn wall_nanos() -> i64 {
+    let wall = jiff::Timestamp::now().as_nanosecond();
+    // Nanoseconds overflow in the year 2262. A clock that shows such a date is wrong.
+    i64::try_from(wall).unwrap_or(if wall < 0 { i64::MIN / 2 } else { i64::MAX / 2 })
+}
+
+/// The monotonic clock that goes on while the machine sleeps, as the tasks at EvoLink do.
 fn monotonic() -> i64 {
     let time = clock_gettime(ClockId::Boottime);
     time.tv_sec
@@ -245,6 +285,16 @@ mod tests {
             }
             assert!((steady.time - START - hour).abs() <= hour / SLEWED_PART);
         }
+    }
+
+    #[test]
+    fn a_manual_clock_moves_both_times_together_and_the_system_time_alone() {
+        let at = Timestamp::from_millis;
+        let clock = Clock::manual(at(5_000));
+        assert_eq!((clock.now(), clock.wall_now()), (at(5_000), at(5_000)));
+        clock.set_wall(at(1_000));
+        clock.advance(Duration::from_secs(2));
+        assert_eq!((clock.now(), clock.wall_now()), (at(7_000), at(3_000)));
     }
 
     #[test]

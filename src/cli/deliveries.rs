@@ -14,7 +14,7 @@ pub enum DeliveriesCommand {
 
 #[derive(Debug, Args)]
 pub struct DeliveriesListArgs {
-    /// Only those in this state: pending, delivered or dead.
+    /// Only those in this state: pending, held, delivered or dead.
     #[arg(long)]
     pub state: Option<String>,
     /// Only those to this endpoint: its name, or scheme://host:port of an app's own address.
@@ -37,7 +37,7 @@ pub struct DeliveriesRetryArgs {
     /// Every dead delivery, the oldest first.
     #[arg(long, conflicts_with = "ids")]
     pub all_dead: bool,
-    /// With --all-dead: only those to this endpoint.
+    /// With --all-dead: only those to this endpoint, which is enabled if it is disabled.
     #[arg(
         long,
         value_name = "NAME",

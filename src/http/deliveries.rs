@@ -1,4 +1,4 @@
-//! What endpoints are owed, for operators: a list, and sending again what is dead, singly and in bulk.
+//! Deliveries, for operators: a list, and sending dead ones again, one by one or in bulk.
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::error::ApiError;
 use super::internal::InternalState;
 use super::{query, tasks};
-use crate::domain::delivery::{DeliveryId, DeliveryState, EndpointKey};
+use crate::domain::delivery::{DeliveryId, DeliveryState, EndpointKey, ShownState};
 use crate::domain::event_id::EventId;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::timestamp::Timestamp;
@@ -19,21 +19,22 @@ use crate::store::entry::{Entry, Receipt};
 const PARAMETERS: &str = "state, endpoint, task, limit, cursor";
 const RETRY_PARAMETERS: &str = "state, endpoint";
 
-/// The longest origin that an address may have.
+/// Bytes of an endpoint name or origin, at most.
 const ENDPOINT_BYTES_MAX: usize = 2048;
 
-/// Transactions of one bulk retry: so that it is answered in time, and callbacks come in between.
+/// Transactions of one bulk retry, at most. So it is answered in time, and callbacks are recorded
+/// in between.
 const RETRY_BATCHES_MAX: u32 = 10;
 
 /// A page of deliveries, newest first.
 #[derive(Debug, Serialize)]
 pub struct DeliveryPage {
     data: Vec<DeliveryObject>,
-    /// To be given as `cursor` for the page after.
+    /// The `cursor` of the next page.
     next: Option<String>,
 }
 
-/// One event owed to one endpoint.
+/// One delivery as operators see it.
 #[derive(Debug, Serialize)]
 pub struct DeliveryObject {
     id: i64,
@@ -60,11 +61,11 @@ struct EventName {
     r#type: &'static str,
 }
 
-/// What became of a bulk retry.
+/// The result of a bulk retry.
 #[derive(Debug, Serialize)]
 pub struct Retried {
     retried: u32,
-    /// There are dead ones left: ask again.
+    /// There are dead deliveries left: send the request again.
     more: bool,
 }
 
@@ -80,8 +81,9 @@ pub async fn list(
     }))
 }
 
-/// A dead one is pending again, with all its attempts before it; a pending one is due now. What was delivered is not sent
-/// again: its endpoint has said that it has it, and may tell the event of a repeat only if it remembers all.
+/// Makes a dead delivery pending with all its attempts, and a pending or held one due now. Enables
+/// its endpoint if that is disabled. A delivered one is not sent again: the endpoint has confirmed
+/// it, and may not remember all event ids to recognise a repeat.
 pub async fn retry(
     State(state): State<InternalState>,
     id: Result<Path<String>, PathRejection>,
@@ -99,7 +101,9 @@ pub async fn retry(
     Ok(Json(DeliveryObject::of(&view)))
 }
 
-/// Dead ones, the oldest first, a bounded number in each transaction and in all; tells whether there are more.
+/// Makes dead deliveries pending, the oldest first: a bounded number in each transaction and in
+/// all. Reports whether there are more. With `endpoint`, enables that endpoint even if none of its
+/// deliveries is dead.
 pub async fn retry_all(
     State(state): State<InternalState>,
     RawQuery(query): RawQuery,
@@ -155,7 +159,7 @@ impl DeliveryObject {
             endpoint: delivery.endpoint.to_string(),
             endpoint_disabled: view.endpoint_disabled,
             url: view.url.as_deref().map(without_query),
-            state: delivery.state.as_str(),
+            state: view.state().as_str(),
             attempts: delivery.attempts,
             due_at: is_pending.then_some(delivery.due_at),
             last_status: delivery.last_status,
@@ -214,7 +218,8 @@ fn parse_retry_query(query: &str) -> Result<Option<EndpointKey>, ApiError> {
             "endpoint" => endpoint = Some(parse_endpoint(&value)?),
             "state" if value == DeliveryState::Dead.as_str() => {}
             "state" => {
-                let message = "`state` must be dead: pending ones are sent anyway";
+                let message =
+                    "`state` must be dead: pending and held deliveries need no new attempts";
                 return Err(ApiError::invalid("state", message));
             }
             other => return Err(query::unknown(other, RETRY_PARAMETERS)),
@@ -223,9 +228,9 @@ fn parse_retry_query(query: &str) -> Result<Option<EndpointKey>, ApiError> {
     Ok(endpoint)
 }
 
-fn parse_state(text: &str) -> Result<DeliveryState, ApiError> {
-    DeliveryState::parse(text).ok_or_else(|| {
-        let known = DeliveryState::ALL.map(DeliveryState::as_str).join(", ");
+fn parse_state(text: &str) -> Result<ShownState, ApiError> {
+    ShownState::parse(text).ok_or_else(|| {
+        let known = ShownState::ALL.map(ShownState::as_str).join(", ");
         ApiError::invalid("state", format!("`state` must be one of {known}"))
     })
 }

@@ -223,9 +223,9 @@ impl TlsSource {
     }
 }
 
-/// The clock's time as certificates have it.
+/// The system's time, by which clients judge the certificate too.
 fn time(clock: &Clock) -> Timestamp {
-    Timestamp::from_millisecond(clock.now().as_millis()).unwrap_or(Timestamp::MAX)
+    Timestamp::from_millisecond(clock.wall_now().as_millis()).unwrap_or(Timestamp::MAX)
 }
 
 fn fingerprint(read: &Result<&PemPair, &TlsError>) -> Fingerprint {

@@ -16,6 +16,7 @@ pub(super) struct Deliveries {
     ended: Family<EndLabels, Counter>,
     revived: Family<EndpointLabel, Counter>,
     open: Family<StateLabel, Gauge>,
+    held: Gauge,
     disabled: Gauge,
     files_refused: Gauge,
 }
@@ -79,6 +80,11 @@ impl Metrics {
         gauge.set(deliveries);
     }
 
+    /// Reports how many of the pending deliveries are held.
+    pub fn deliveries_held_counted(&self, deliveries: i64) {
+        self.0.deliveries.held.set(deliveries);
+    }
+
     /// So many files of secrets that sign cannot be read anew.
     pub fn signing_files_refused(&self, files: usize) {
         let files = i64::try_from(files).unwrap_or(i64::MAX);
@@ -122,8 +128,13 @@ pub(super) fn register(registry: &mut Registry, deliveries: &Deliveries) {
         deliveries.open.clone(),
     );
     registry.register(
+        "deliveries_held",
+        "Pending deliveries whose endpoint answers 410, at most 10000",
+        deliveries.held.clone(),
+    );
+    registry.register(
         "endpoints_disabled",
-        "Endpoints that answered 410 and get nothing until an operator wants it",
+        "Endpoints that answered 410 to several deliveries and get nothing until an operator retries",
         deliveries.disabled.clone(),
     );
     registry.register(

@@ -72,6 +72,8 @@ pub enum Entry {
     },
     /// An operator wants one delivery to be sent now.
     DeliveryRetried { id: DeliveryId },
+    /// Ends deliveries that a disabled endpoint has held for too long, a bounded number of them.
+    HeldExpired { endpoint: EndpointKey },
     /// An operator wants at most `limit` dead deliveries to be sent after all, the oldest first: those to `endpoint`, or all.
     DeliveriesRetried {
         endpoint: Option<EndpointKey>,

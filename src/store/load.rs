@@ -62,7 +62,7 @@ pub async fn load(
         .collect();
     load_keys(writer, &mut ledger, &keys).await?;
     ledger.replays = quarantine::load(writer, entries).await?;
-    ledger.deliveries = deliveries::load(writer, entries, shared).await?;
+    ledger.deliveries = deliveries::load(writer, entries, now, shared).await?;
     ledger.unanswered = repeats::load(writer, entries, now).await?;
     Ok(ledger)
 }
@@ -117,6 +117,7 @@ fn submission_of(entry: &Entry) -> Option<SubmissionId> {
         | Entry::DeliveryClaimed { .. }
         | Entry::DeliveryEnded { .. }
         | Entry::DeliveryRetried { .. }
+        | Entry::HeldExpired { .. }
         | Entry::DeliveriesRetried { .. }
         | Entry::AppAnswered { .. }
         | Entry::AppLost { .. }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evolink_receiver::clock::Clock;
+use evolink_receiver::domain::timestamp::Timestamp;
 use evolink_receiver::http::limits::Limits;
 use evolink_receiver::http::tls::TlsSource;
 use rustls::pki_types::ServerName;
@@ -268,6 +269,25 @@ async fn s_client(server: &EchoServer, request: &Path, arguments: &[&str]) -> St
         .expect("no panic")
         .expect("it runs");
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+#[test]
+fn a_certificate_is_judged_by_the_systems_clock_and_not_by_the_time_of_the_process() {
+    let of_2020 = Pem::valid(2020, 2021);
+    let at = |year: i16| {
+        let date = jiff::civil::date(year, 6, 1).to_zoned(jiff::tz::TimeZone::UTC);
+        Timestamp::from_millis(date.unwrap().timestamp().as_millisecond())
+    };
+    let dir = tempfile::tempdir().expect("a folder");
+    let (cert, key) = (dir.path().join("tls.crt"), dir.path().join("tls.key"));
+    std::fs::write(&cert, &of_2020.cert).expect("written");
+    std::fs::write(&key, &of_2020.key).expect("written");
+    for (process, wall, is_valid) in [(2020, 2022, false), (2022, 2020, true)] {
+        let clock = Clock::manual(at(process));
+        clock.set_wall(at(wall));
+        let served = TlsSource::from_files(&cert, &key, clock);
+        assert_eq!(served.is_ok(), is_valid, "{process} {wall}");
+    }
 }
 
 #[tokio::test]

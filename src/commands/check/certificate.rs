@@ -44,7 +44,7 @@ fn self_signed(folder: &Path, clock: &Clock) -> Finding {
 
 fn lasts(source: &TlsSource, cert: &Path, clock: &Clock) -> Finding {
     let (file, not_after) = (cert.display(), source.not_after());
-    let now = Timestamp::from_millisecond(clock.now().as_millis()).unwrap_or(Timestamp::MAX);
+    let now = Timestamp::from_millisecond(clock.wall_now().as_millis()).unwrap_or(Timestamp::MAX);
     match Left::until(not_after, now) {
         Left::Enough => Finding::ok("public.tls", format!("{file}: valid until {not_after}")),
         Left::Expired => {

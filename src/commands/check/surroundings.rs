@@ -60,7 +60,7 @@ pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
 pub(super) const STORE: &str = "store.url";
 
 fn clock_finding(clock: &Clock) -> Finding {
-    let now = clock.now();
+    let now = clock.wall_now();
     if (CLOCK_MIN..CLOCK_MAX).contains(&now) {
         return Finding::ok("clock", now.to_string());
     }

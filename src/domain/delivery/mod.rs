@@ -1,10 +1,13 @@
-//! One event owed to one endpoint: offered until it is delivered, or dead and seen to be.
+//! A delivery: one event that one endpoint must receive. It is sent until it is delivered or dead.
 //!
-//! Pure: who may send, what an attempt makes of a delivery, and when the next is. A delivered delivery never changes; a dead
-//! one is pending again only because an operator wants it so.
+//! Pure: which process may send it, what the end of an attempt changes, and when the next attempt
+//! is. A delivered delivery never changes. A dead one is pending again only if an operator retries
+//! it.
 
 mod endpoint;
+pub mod gone;
 pub mod schedule;
+mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -13,17 +16,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use endpoint::EndpointKey;
+pub use shown::ShownState;
 
 use super::ids::SubmissionId;
 use super::timestamp::Timestamp;
 
-/// How long whoever took a delivery may be alone with it: an attempt of 10 s, and what it waits for its turn.
+/// The length of a lease: enough for an attempt of 10 s, and for its wait before that.
 pub const LEASE: Duration = Duration::from_secs(30);
 
-/// No lease is longer: one that ends later was taken by a clock that was far ahead, and does not count.
+/// The longest lease that counts. One that ends later was made by a clock that was far ahead.
 pub const LEASE_MAX: Duration = Duration::from_mins(10);
 
-/// What is kept of why an attempt failed.
+/// How long a delivery to a disabled endpoint stays due before it is dead. Longer than a weekend,
+/// so that an endpoint that was disabled by mistake on Friday loses nothing until Monday.
+pub const HELD_MAX: Duration = Duration::from_hours(72);
+
+/// The status 410 Gone.
+const GONE: u16 = 410;
+
+/// Characters kept of the reason why an attempt failed.
 const ERROR_CHARS_MAX: usize = 200;
 
 /// The number of a delivery.
@@ -37,11 +48,11 @@ pub enum DeliveryState {
     Dead,
 }
 
-/// Who sends: one process, by a name that no other has.
+/// The id of a process as a lease holder, unique for each start.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Holder(Arc<str>);
 
-/// Somebody has taken the delivery and sends it.
+/// The right of one process to send a delivery, for a limited time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     pub holder: Holder,
@@ -53,29 +64,25 @@ pub struct Lease {
 pub enum AttemptEnd {
     /// 2xx.
     Delivered { status: u16 },
-    /// Anything else, `status` if there was an answer.
+    /// Any other answer, or none. `status`: of the answer.
     Failed {
         status: Option<u16>,
         reason: String,
         retry_after: Option<Duration>,
     },
-    /// 410: nothing is wanted there any more.
-    Gone { status: u16 },
-    /// Never sent: it may not be (any longer).
+    /// Never sent, because it must not be.
     Refused { reason: String },
-    /// Never sent: its endpoint is disabled.
-    Disabled,
-    /// Cut off by a stop: whoever comes next sends it, at once.
+    /// Not sent, or cut off by a stop. It is still due and uses up no attempt.
     GivenBack,
 }
 
-/// What is known of a delivery.
+/// The state of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     pub id: DeliveryId,
     pub endpoint: EndpointKey,
     pub state: DeliveryState,
-    /// Since it was made, or last made pending again.
+    /// Attempts since the delivery was created or last retried.
     pub attempts: u32,
     pub due_at: Timestamp,
     pub lease: Option<Lease>,
@@ -101,7 +108,7 @@ impl DeliveryState {
 }
 
 impl Holder {
-    /// Of a process that starts at `now`.
+    /// A new id for a process that starts at `now`.
     pub fn new(now: Timestamp) -> Self {
         Self(SubmissionId::new(now).to_string().into())
     }
@@ -116,15 +123,16 @@ impl Holder {
 }
 
 impl Delivery {
-    /// Whether `holder` may send it: nobody else has taken it. `shared`: there may be other processes; else a lease of
-    /// another holder is one of a process that is no more.
+    /// Whether `holder` may send it, because no other process holds its lease. `shared`: there may
+    /// be other processes. Otherwise the lease of another holder belongs to a process that has
+    /// ended.
     pub fn is_free_for(&self, holder: &Holder, now: Timestamp, shared: bool) -> bool {
         let lease = self.lease.as_ref();
         let is_anothers = lease.is_some_and(|lease| lease.holder != *holder && lease.counts(now));
         !(shared && is_anothers)
     }
 
-    /// Takes it for `holder`. `false` if it is not to be sent now, or not by this one.
+    /// Claims it for `holder`. Returns `false` if it is not due, or another process holds it.
     pub fn claim(
         &mut self,
         holder: &Holder,
@@ -144,8 +152,9 @@ impl Delivery {
         true
     }
 
-    /// The `attempt`th attempt, by `holder`, ended. `None` if it says nothing new: it was told of before, or somebody else
-    /// has taken the delivery since. But what was delivered is, whoever sent it.
+    /// Takes the end of attempt number `attempt` by `holder`. Returns `None` if it changes nothing:
+    /// it was reported before, or another process has claimed the delivery since. But a 2xx always
+    /// counts.
     pub fn end(
         &mut self,
         holder: &Holder,
@@ -184,18 +193,8 @@ impl Delivery {
                 (self.lease, self.due_at) = (None, now.after(gap));
                 Some(self.state)
             }
-            AttemptEnd::Gone { status } => {
-                self.attempts = attempt;
-                let reason = "the endpoint wants nothing any more".to_owned();
-                (self.last_status, self.last_error) = (Some(*status), Some(reason));
-                Some(self.finish(DeliveryState::Dead, now))
-            }
             AttemptEnd::Refused { reason } => {
                 self.last_error = Some(bounded(reason));
-                Some(self.finish(DeliveryState::Dead, now))
-            }
-            AttemptEnd::Disabled => {
-                self.last_error = Some("the endpoint is disabled".to_owned());
                 Some(self.finish(DeliveryState::Dead, now))
             }
             AttemptEnd::GivenBack => {
@@ -205,11 +204,12 @@ impl Delivery {
         }
     }
 
-    /// An operator wants it to be sent now: a dead one with all its attempts before it. `false` if it was delivered.
+    /// Makes it due now because an operator wants it. A dead one gets all its attempts again.
+    /// Returns `false` if it was delivered.
     pub fn retry(&mut self, now: Timestamp) -> bool {
         match self.state {
             DeliveryState::Delivered => return false,
-            // Whoever sends it just now goes on.
+            // An attempt that is under way goes on.
             DeliveryState::Pending => self.due_at = now,
             DeliveryState::Dead => {
                 (self.state, self.attempts, self.due_at) = (DeliveryState::Pending, 0, now);
@@ -219,9 +219,32 @@ impl Delivery {
         true
     }
 
+    /// Ends a delivery that a disabled endpoint has held for `HELD_MAX`. Returns whether it did.
+    pub fn expire(&mut self, now: Timestamp) -> bool {
+        if self.state != DeliveryState::Pending || now.since(self.due_at) < HELD_MAX {
+            return false;
+        }
+        self.last_error = Some("its endpoint answered 410 and is disabled".to_owned());
+        self.finish(DeliveryState::Dead, now);
+        true
+    }
+
     fn finish(&mut self, state: DeliveryState, now: Timestamp) -> DeliveryState {
         (self.state, self.lease, self.ended_at) = (state, None, Some(now));
         state
+    }
+}
+
+impl AttemptEnd {
+    /// Whether the endpoint, or something in front of it, answered that it is gone.
+    pub fn says_gone(&self) -> bool {
+        matches!(
+            self,
+            Self::Failed {
+                status: Some(GONE),
+                ..
+            }
+        )
     }
 }
 
@@ -231,7 +254,7 @@ impl Lease {
     }
 }
 
-/// It is written for people, and may quote what somebody else sent.
+/// People read it, and it may quote what another program sent.
 fn bounded(reason: &str) -> String {
     let plain = |character: char| {
         if character.is_control() {

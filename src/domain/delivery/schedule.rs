@@ -1,11 +1,12 @@
-//! When a delivery is tried again: ten attempts in about a day, the gaps growing, each spread over twice its length from
-//! nothing on (full jitter), so that what failed together does not come again together.
+//! When a delivery is retried: ten attempts in about a day, with growing gaps. Each gap is random
+//! from nothing to twice its average (full jitter), so that deliveries that failed together spread
+//! out.
 
 use std::time::Duration;
 
 use crate::domain::timestamp::Timestamp;
 
-/// What is waited on average after the first attempt, the second, … . After the last there is none.
+/// The average gap after the first attempt, the second, and so on. After the last there is none.
 const GAPS: [Duration; 9] = [
     Duration::from_secs(1),
     Duration::from_secs(5),
@@ -22,32 +23,33 @@ const GAPS: [Duration; 9] = [
 pub const ATTEMPTS_MAX: u32 = 10;
 const _: () = assert!(GAPS.len() + 1 == ATTEMPTS_MAX as usize);
 
-/// A gap is from nothing to so many times its average.
+/// The longest gap, in averages.
 const SPREAD: f64 = 2.0;
 
-/// What an endpoint's `Retry-After` counts as, at least and at most.
+/// Bounds of an endpoint's `Retry-After`.
 const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
-/// By how much more than the longest gap a plan may lie ahead, for clocks that differ.
+/// Allowance for clocks that differ, beyond the longest gap.
 const PLAN_GRACE: Duration = Duration::from_hours(1);
 
-/// How long to wait after `attempts` attempts; `None` if there are no more. `jitter`: from 0 to 1, by chance. What the
-/// endpoint wishes only makes it longer: else ten attempts would be over in ten of its seconds.
+/// The gap after `attempts` attempts; `None` if there are no more. `jitter`: random, from 0 to 1.
+/// `retry_after` only makes the gap longer: otherwise an endpoint could use up ten attempts in ten
+/// seconds.
 pub fn gap(attempts: u32, jitter: f64, retry_after: Option<Duration>) -> Option<Duration> {
     let average = GAPS.get((attempts as usize).checked_sub(1)?)?;
     let gap = average.mul_f64(SPREAD * jitter.clamp(0.0, 1.0));
-    let wish = retry_after.map(|wish| wish.clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX));
-    Some(gap.max(wish.unwrap_or_default()))
+    let delay = retry_after.map(|delay| delay.clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX));
+    Some(gap.max(delay.unwrap_or_default()))
 }
 
-/// Whether what was planned for `at` is due. What lies further ahead than any plan of ours was planned by a clock that was
-/// far ahead, and would never come.
+/// Whether a delivery that was planned for `at` is due. A plan beyond the horizon was made by a
+/// clock that was far ahead, and would never be reached.
 pub fn is_due(at: Timestamp, now: Timestamp) -> bool {
     at <= now || at > horizon(now)
 }
 
-/// Beyond all that is planned at `now`.
+/// A time later than any plan made at `now`.
 pub fn horizon(now: Timestamp) -> Timestamp {
     now.after(GAPS[GAPS.len() - 1].mul_f64(SPREAD) + PLAN_GRACE)
 }

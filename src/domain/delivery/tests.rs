@@ -25,6 +25,11 @@ fn failed() -> AttemptEnd {
     }
 }
 
+fn refused(reason: &str) -> AttemptEnd {
+    let reason = reason.to_owned();
+    AttemptEnd::Refused { reason }
+}
+
 fn holders() -> (Holder, Holder) {
     (Holder::parse("me"), Holder::parse("you"))
 }
@@ -107,19 +112,15 @@ fn an_end_counts_once_and_only_for_whoever_has_the_delivery() {
     let mut lost = delivery();
     assert!(lost.claim(&me, LEASE, NOW, true));
     assert!(lost.claim(&you, LEASE, NOW.after(LEASE), true));
-    for end in [
-        failed(),
-        AttemptEnd::Gone { status: 410 },
-        AttemptEnd::Disabled,
-    ] {
+    for end in [failed(), AttemptEnd::GivenBack] {
         assert_eq!(lost.end(&me, 1, &end, 0.5, NOW), None, "{end:?}");
     }
     // An operator has made it anew.
     let mut dead = delivery();
     assert!(dead.claim(&me, LEASE, NOW, true));
-    dead.end(&me, 1, &AttemptEnd::Disabled, 0.5, NOW);
+    dead.end(&me, 1, &refused("no"), 0.5, NOW);
     assert!(dead.retry(NOW));
-    assert_eq!(dead.end(&me, 1, &AttemptEnd::Disabled, 0.5, NOW), None);
+    assert_eq!(dead.end(&me, 1, &refused("no"), 0.5, NOW), None);
 }
 
 #[test]
@@ -129,7 +130,7 @@ fn what_was_delivered_is_whoever_sent_it_and_stays_so() {
     let mut late = delivery();
     assert!(late.claim(&me, LEASE, NOW, true));
     assert!(late.claim(&you, LEASE, NOW.after(LEASE), true));
-    late.end(&you, 1, &AttemptEnd::Gone { status: 410 }, 0.5, NOW);
+    late.end(&you, 1, &refused("no"), 0.5, NOW);
     assert_eq!(late.state, DeliveryState::Dead);
     assert_eq!(
         late.end(&me, 1, &ok, 0.5, NOW),
@@ -140,7 +141,7 @@ fn what_was_delivered_is_whoever_sent_it_and_stays_so() {
         (Some(204), None)
     );
     let delivered = late.clone();
-    for end in [ok, failed(), AttemptEnd::Disabled] {
+    for end in [ok, failed(), AttemptEnd::GivenBack] {
         assert_eq!(late.end(&you, 1, &end, 0.5, NOW.after(YEARS)), None);
     }
     assert!(!late.retry(NOW) && !late.claim(&me, LEASE, NOW, false));
@@ -150,9 +151,7 @@ fn what_was_delivered_is_whoever_sent_it_and_stays_so() {
 #[test]
 fn what_is_never_sent_is_dead_and_no_attempt() {
     let (me, _) = holders();
-    let refused = AttemptEnd::Refused {
-        reason: format!("no\nline\0{}", "x".repeat(500)),
-    };
+    let refused = refused(&format!("no\nline\0{}", "x".repeat(500)));
     let mut delivery = delivery();
     assert!(delivery.claim(&me, LEASE, NOW, true));
     delivery.end(&me, 1, &refused, 0.5, NOW);
@@ -165,6 +164,26 @@ fn what_is_never_sent_is_dead_and_no_attempt() {
         error.starts_with("no line x") && error.len() == ERROR_CHARS_MAX,
         "{error}"
     );
+}
+
+#[test]
+fn a_held_delivery_dies_once_it_has_been_due_for_three_days() {
+    let (me, _) = holders();
+    let mut held = delivery();
+    fail(&mut held, &me, NOW);
+    let due = held.due_at;
+    assert!(!held.expire(due.after(HELD_MAX - Duration::from_millis(1))));
+    assert_eq!(held.state, DeliveryState::Pending);
+    let end = due.after(HELD_MAX);
+    assert!(held.expire(end));
+    assert_eq!(
+        (held.state, held.ended_at, held.lease.clone()),
+        (DeliveryState::Dead, Some(end), None)
+    );
+    assert!(!held.expire(end), "once");
+    // Retried by an operator, it has three days again.
+    assert!(held.retry(end));
+    assert!(!held.expire(end.after(HELD_MAX / 2)));
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Deliveries: who sends, what became of an attempt, and sending again because an operator wants it.
+//! Deliveries: who sends them, how attempts ended, what their endpoints' answers mean for them, and
+//! what operators want to be sent again.
 
 use std::time::Duration;
 
@@ -38,24 +39,19 @@ impl Ledger {
         let Some(delivery) = deliveries.known.get_mut(&id) else {
             return Receipt::Stale;
         };
-        // It may have been enabled since its sender looked.
-        if *end == AttemptEnd::Disabled && !deliveries.disabled.contains(&delivery.endpoint) {
-            return Receipt::Stale;
-        }
         let was_dead = delivery.state == DeliveryState::Dead;
         let Some(state) = delivery.end(holder, attempt, end, jitter, now) else {
             return Receipt::Stale;
         };
         let endpoint = delivery.endpoint.clone();
         deliveries.changed.insert(id);
-        if matches!(end, AttemptEnd::Gone { .. }) && endpoint.is_standing() {
-            deliveries.disable(
-                &endpoint,
-                "it answered 410: nothing is wanted there any more",
-            );
+        if end.says_gone() {
+            deliveries.endpoint_said_gone(&endpoint, id, now);
+        } else if matches!(end, AttemptEnd::Delivered { .. }) {
+            deliveries.enable(&endpoint);
         }
         let change = match state {
-            // There was no attempt, and its delivery is as it was.
+            // It was no attempt, and there is nothing to count.
             _ if *end == AttemptEnd::GivenBack => return Receipt::Delivery(state),
             DeliveryState::Pending => Change::Failed,
             DeliveryState::Delivered => Change::Delivered { was_dead },
@@ -83,7 +79,24 @@ impl Ledger {
         Receipt::Done
     }
 
-    /// Of those that were loaded for it. Another entry of the batch may have had some of them before.
+    pub(super) fn expire_held(&mut self, endpoint: &EndpointKey) -> Receipt {
+        let (now, deliveries) = (self.now, &mut self.deliveries);
+        // An operator may have enabled it since the worker looked.
+        if !deliveries.disabled.contains(endpoint) {
+            return Receipt::Stale;
+        }
+        let known = deliveries.known.values_mut();
+        for delivery in known.filter(|delivery| delivery.endpoint == *endpoint) {
+            if delivery.expire(now) {
+                deliveries.changed.insert(delivery.id);
+                deliveries.counted.push((endpoint.clone(), Change::Dead));
+            }
+        }
+        Receipt::Done
+    }
+
+    /// Retries the dead deliveries that were loaded for it. Another entry of the batch may have
+    /// retried some of them already.
     pub(super) fn retry_deliveries(
         &mut self,
         endpoint: Option<&EndpointKey>,

@@ -54,6 +54,7 @@ impl Ledger {
                 jitter,
             } => self.end_delivery(*id, holder, *attempt, end, *jitter),
             Entry::DeliveryRetried { id } => self.retry_delivery(*id),
+            Entry::HeldExpired { endpoint } => self.expire_held(endpoint),
             Entry::DeliveriesRetried { endpoint, limit } => {
                 self.retry_deliveries(endpoint.as_ref(), *limit)
             }

@@ -1,11 +1,14 @@
-//! What a batch does to deliveries that are there: loads those that its entries are about, and writes those that changed.
+//! Changes to existing deliveries: loads those that the entries of a batch are about, and writes
+//! those that changed.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::RETRIED_AT_ONCE_MAX;
+use super::endpoints::{self, EndpointChange};
 use super::made::NewDelivery;
 use super::row::{DeliveryRow, delivery_columns};
-use crate::domain::delivery::{AttemptEnd, Delivery, DeliveryId, EndpointKey};
+use super::{EXPIRED_AT_ONCE_MAX, RETRIED_AT_ONCE_MAX};
+use crate::domain::delivery::gone::GoneAnswers;
+use crate::domain::delivery::{AttemptEnd, Delivery, DeliveryId, EndpointKey, HELD_MAX};
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
 use crate::store::entry::Entry;
@@ -30,9 +33,13 @@ const DEAD_OF_ENDPOINT: &str = concat!(
     " FROM delivery WHERE state = 'dead' AND endpoint = $2 ORDER BY id LIMIT $1"
 );
 
-const DISABLED: &str = "SELECT name FROM endpoint";
+const HELD_TOO_LONG: &str = concat!(
+    "SELECT ",
+    delivery_columns!(),
+    " FROM delivery WHERE state = 'pending' AND endpoint = $2 AND due_at <= $3 ORDER BY due_at LIMIT $1"
+);
 
-/// Less than all, because to set an indexed column is to write its index anew.
+/// Writes only these columns, because setting an indexed column rewrites its index entry.
 static CLAIM: Rows<3> = Rows::new(
     "UPDATE delivery SET holder = given.column2, lease_until = given.column3 FROM",
     "WHERE delivery.id = given.column1",
@@ -44,29 +51,21 @@ static UPDATE: Rows<9> = Rows::new(
     "WHERE delivery.id = given.column1",
 );
 
-static DISABLE: Rows<3> = Rows::new(
-    "INSERT INTO endpoint (name, disabled_at, reason) SELECT * FROM",
-    "WHERE column1 IS NOT NULL ON CONFLICT (name) DO NOTHING",
-);
-
-static ENABLE: Rows<1> = Rows::new(
-    "DELETE FROM endpoint WHERE name IN (SELECT column1 FROM",
-    ")",
-);
-
-/// The deliveries of one batch: those that it makes, and those that it is about.
+/// The deliveries of one batch: those that it creates, and those that its entries are about.
 #[derive(Default)]
 pub struct Deliveries {
     pub made: Vec<NewDelivery>,
     pub known: BTreeMap<DeliveryId, Delivery>,
-    /// Standing endpoints that are disabled; known only if an entry asks for it.
+    /// Standing endpoints that are disabled. Loaded only if an entry needs it.
     pub disabled: HashSet<EndpointKey>,
-    /// Of `known`: those that are taken, and those that changed in more than that.
+    /// What standing endpoints answered 410 to. Loaded with `disabled`.
+    pub gone: HashMap<EndpointKey, GoneAnswers>,
+    /// Of `known`: those that were claimed, and those that changed otherwise.
     pub claimed: BTreeSet<DeliveryId>,
     pub changed: BTreeSet<DeliveryId>,
-    /// Endpoints to be disabled, for that reason, or enabled.
-    pub endpoints: BTreeMap<EndpointKey, Option<String>>,
-    /// What happened, to be counted once it is committed.
+    /// Endpoints of which something changed.
+    pub endpoints: BTreeMap<EndpointKey, EndpointChange>,
+    /// Changes to be counted after the commit.
     pub counted: Vec<(EndpointKey, Change)>,
     /// There may be other processes.
     pub shared: bool,
@@ -81,26 +80,11 @@ pub enum Change {
     Revived,
 }
 
-impl Deliveries {
-    pub fn disable(&mut self, endpoint: &EndpointKey, reason: &str) {
-        self.disabled.insert(endpoint.clone());
-        self.endpoints
-            .insert(endpoint.clone(), Some(reason.to_owned()));
-    }
-
-    /// Whether or not it is disabled.
-    pub fn enable(&mut self, endpoint: &EndpointKey) {
-        if endpoint.is_standing() {
-            self.disabled.remove(endpoint);
-            self.endpoints.insert(endpoint.clone(), None);
-        }
-    }
-}
-
-/// All that `entries` say something of.
+/// Loads the deliveries that `entries` are about.
 pub async fn load(
     writer: &mut Writer,
     entries: &[&Entry],
+    now: Timestamp,
     shared: bool,
 ) -> Result<Deliveries, StoreError> {
     let mut deliveries = Deliveries {
@@ -114,21 +98,21 @@ pub async fn load(
         if let Entry::DeliveriesRetried { endpoint, limit } = entry {
             rows.extend(load_dead(writer, endpoint.as_ref(), *limit).await?);
         }
+        if let Entry::HeldExpired { endpoint } = entry {
+            rows.extend(load_held_too_long(writer, endpoint, now).await?);
+        }
     }
     for row in rows {
         let delivery = Delivery::try_from(row)?;
         deliveries.known.insert(delivery.id, delivery);
     }
-    if entries.iter().any(|entry| asks_for_disabled(entry)) {
-        let names: Vec<(String,)> =
-            on_writer!(writer, connection => sqlx::query_as(DISABLED).fetch_all(connection))?;
-        let names = names.iter().map(|(name,)| EndpointKey::parse(name));
-        deliveries.disabled = names.collect();
+    if entries.iter().any(|entry| needs_endpoints(entry)) {
+        endpoints::load(writer, &mut deliveries).await?;
     }
     Ok(deliveries)
 }
 
-/// One more than are to be retried, to tell whether there are more.
+/// Loads one more than are to be retried, which shows whether there are more.
 async fn load_dead(
     writer: &mut Writer,
     endpoint: Option<&EndpointKey>,
@@ -146,6 +130,18 @@ async fn load_dead(
     }
 }
 
+async fn load_held_too_long(
+    writer: &mut Writer,
+    endpoint: &EndpointKey,
+    now: Timestamp,
+) -> Result<Vec<DeliveryRow>, sqlx::Error> {
+    on_writer!(writer, connection => sqlx::query_as(HELD_TOO_LONG)
+        .bind(EXPIRED_AT_ONCE_MAX)
+        .bind(endpoint.as_str())
+        .bind(now.before(HELD_MAX).as_millis())
+        .fetch_all(connection))
+}
+
 const fn id_of(entry: &Entry) -> Option<DeliveryId> {
     match entry {
         Entry::DeliveryClaimed { id, .. }
@@ -155,14 +151,17 @@ const fn id_of(entry: &Entry) -> Option<DeliveryId> {
     }
 }
 
-const fn asks_for_disabled(entry: &Entry) -> bool {
-    matches!(
-        entry,
-        Entry::DeliveryEnded {
-            end: AttemptEnd::Disabled,
-            ..
+/// Whether applying `entry` depends on which endpoints are disabled or answered 410.
+fn needs_endpoints(entry: &Entry) -> bool {
+    match entry {
+        Entry::DeliveryEnded { end, .. } => {
+            end.says_gone() || matches!(end, AttemptEnd::Delivered { .. })
         }
-    )
+        Entry::DeliveryRetried { .. }
+        | Entry::DeliveriesRetried { .. }
+        | Entry::HeldExpired { .. } => true,
+        _ => false,
+    }
 }
 
 /// Writes what changed.
@@ -191,7 +190,7 @@ pub fn write(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {
         })
         .collect();
     UPDATE.add_update_to(script, "delivery", &rows)?;
-    write_endpoints(script, ledger)
+    endpoints::write(script, ledger)
 }
 
 fn claim_values(delivery: &Delivery) -> [crate::store::rows::Value<'_>; 3] {
@@ -201,20 +200,4 @@ fn claim_values(delivery: &Delivery) -> [crate::store::rows::Value<'_>; 3] {
         lease.map(|lease| lease.holder.as_str()).into(),
         lease.map(|lease| lease.until.as_millis()).into(),
     ]
-}
-
-fn write_endpoints(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {
-    let endpoints = ledger.deliveries.endpoints.iter();
-    let (mut disabled, mut enabled) = (Vec::new(), Vec::new());
-    for (endpoint, reason) in endpoints {
-        let name = endpoint.as_str().into();
-        match reason {
-            Some(reason) => {
-                disabled.push([name, ledger.now.as_millis().into(), reason.as_str().into()]);
-            }
-            None => enabled.push([name]),
-        }
-    }
-    ENABLE.add_to(script, &enabled)?;
-    DISABLE.add_to(script, &disabled)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 use super::{Change, Deliveries};
 use crate::domain::delivery::DeliveryState;
@@ -25,6 +25,10 @@ impl Store {
                     // Whoever works on them says so louder.
                     Err(error) => debug!(error = %error, "could not count deliveries"),
                 }
+            }
+            match self.count_held_deliveries().await {
+                Ok(deliveries) => metrics.deliveries_held_counted(deliveries),
+                Err(error) => debug!(error = %error, "could not count held deliveries"),
             }
             match self.list_disabled_endpoints().await {
                 Ok(disabled) => metrics.disabled_counted(disabled.len()),
@@ -53,17 +57,6 @@ impl Deliveries {
                     }
                     metrics.delivery_ended(label, DeliveryEnd::Delivered);
                 }
-            }
-        }
-        for (endpoint, reason) in &self.endpoints {
-            let name = endpoint.as_str();
-            match reason {
-                Some(reason) => warn!(
-                    endpoint = name,
-                    reason,
-                    "endpoint {name} is disabled until an operator has something sent to it again"
-                ),
-                None => info!(endpoint = name, "endpoint {name} is sent to again"),
             }
         }
     }

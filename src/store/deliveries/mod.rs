@@ -1,7 +1,9 @@
-//! What is owed to endpoints: made in the transaction of the outcome that it tells of, and changed by the recorder alone.
+//! Deliveries in the store. The transaction that records an outcome creates its deliveries, and
+//! only the recorder changes them.
 
 mod change;
 mod count;
+mod endpoints;
 mod made;
 mod read;
 mod row;
@@ -23,3 +25,6 @@ const _: () = assert!(STANDING_MAX < 1024);
 
 /// Dead deliveries that are made pending in one transaction: more would keep callbacks waiting.
 pub const RETRIED_AT_ONCE_MAX: u32 = 1000;
+
+/// Held deliveries that become dead in one transaction, for the same reason.
+const EXPIRED_AT_ONCE_MAX: i64 = 1000;

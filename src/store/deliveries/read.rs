@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 
 use super::row::{DeliveryRow, corrupt, delivery_columns};
-use crate::domain::delivery::{Delivery, DeliveryId, DeliveryState, EndpointKey};
+use crate::domain::delivery::{Delivery, DeliveryId, DeliveryState, EndpointKey, ShownState};
 use crate::domain::event::EventType;
 use crate::domain::event_id::EventId;
 use crate::domain::ids::{SubmissionId, TaskId};
@@ -24,14 +24,16 @@ pub struct DeliveryView {
     /// The app's own address.
     pub url: Option<String>,
     pub made_at: Timestamp,
-    /// Its endpoint gets nothing until an operator wants it to.
+    /// Nothing is sent to its endpoint until an operator wants it.
     pub endpoint_disabled: bool,
+    /// Its endpoint is disabled, or has answered 410 since its last 2xx.
+    endpoint_is_gone: bool,
 }
 
 /// Which deliveries to list. Absent means all.
 #[derive(Clone, Debug, Default)]
 pub struct DeliveryFilter {
-    pub state: Option<DeliveryState>,
+    pub state: Option<ShownState>,
     pub endpoint: Option<EndpointKey>,
     pub task: Option<TaskName>,
     /// Older than this one: the last of the page before.
@@ -56,7 +58,8 @@ macro_rules! select_view {
             " AS event_epoch, (SELECT type FROM event WHERE seq = event_seq) AS event_type,
             (SELECT submission_id FROM task WHERE seq = delivery.task_seq) AS submission_id,
             (SELECT task_id FROM task WHERE seq = delivery.task_seq) AS task_id,
-            (SELECT count(*) FROM endpoint WHERE name = delivery.endpoint) AS disabled FROM ",
+            (SELECT count(*) FROM endpoint WHERE name = delivery.endpoint) AS disabled,
+            (SELECT count(*) FROM endpoint_gone WHERE name = delivery.endpoint) AS gone FROM ",
             $from
         )
     };
@@ -78,6 +81,20 @@ const PAGE_OF_ANY: &str = select_view!(
 const PAGE_OF_STATE: &str = select_view!(
     "delivery WHERE (state, id) < ($3, $1) AND (state, id) >= ($3, $2) AND state <> 'delivered'
         AND ($4 IS NULL OR endpoint = $4) ORDER BY state DESC, id DESC LIMIT $5"
+);
+const PAGE_OF_HELD: &str = select_view!(
+    "delivery WHERE (state, id) < ($3, $1) AND (state, id) >= ($3, $2) AND state <> 'delivered'
+        AND ($4 IS NULL OR endpoint = $4)
+        AND (EXISTS (SELECT 1 FROM endpoint WHERE name = delivery.endpoint)
+            OR EXISTS (SELECT 1 FROM endpoint_gone WHERE name = delivery.endpoint))
+    ORDER BY state DESC, id DESC LIMIT $5"
+);
+const PAGE_OF_NOT_HELD: &str = select_view!(
+    "delivery WHERE (state, id) < ($3, $1) AND (state, id) >= ($3, $2) AND state <> 'delivered'
+        AND ($4 IS NULL OR endpoint = $4)
+        AND NOT EXISTS (SELECT 1 FROM endpoint WHERE name = delivery.endpoint)
+        AND NOT EXISTS (SELECT 1 FROM endpoint_gone WHERE name = delivery.endpoint)
+    ORDER BY state DESC, id DESC LIMIT $5"
 );
 const PAGE_OF_DEAD: &str = select_view!(
     "delivery WHERE (endpoint, id) < ($4, $1) AND (endpoint, id) >= ($4, $2) AND state = 'dead' AND $3 = 'dead'
@@ -102,11 +119,18 @@ const HORIZON_OF_STATE: &str = "SELECT id FROM delivery
 const COUNT: &str = "SELECT count(*) FROM
     (SELECT 1 FROM delivery WHERE state = $1 AND state <> 'delivered' LIMIT $2) AS counted";
 
+// Few endpoints are disabled or suspected.
+const COUNT_HELD: &str = "SELECT count(*) FROM
+    (SELECT 1 FROM (SELECT name FROM endpoint UNION SELECT name FROM endpoint_gone) AS gone
+        CROSS JOIN delivery WHERE delivery.endpoint = gone.name AND delivery.state = 'pending' LIMIT $1) AS counted";
+
 /// Each statement here, with what its parameters are to PostgreSQL: all are answered from an index.
-pub const STATEMENTS: [(&str, &str); 9] = [
+pub const STATEMENTS: [(&str, &str); 11] = [
     (FIND, "bigint"),
     (PAGE_OF_ANY, "bigint, bigint, text, text, bigint"),
     (PAGE_OF_STATE, "bigint, bigint, text, text, bigint"),
+    (PAGE_OF_HELD, "bigint, bigint, text, text, bigint"),
+    (PAGE_OF_NOT_HELD, "bigint, bigint, text, text, bigint"),
     (PAGE_OF_DEAD, "bigint, bigint, text, text, bigint"),
     (OF_TASK, "text, bigint, bigint"),
     (OF_SUBMISSION, "text, bigint, bigint"),
@@ -129,7 +153,7 @@ impl Store {
         };
         let views = rows.into_iter().map(DeliveryView::try_from);
         let mut deliveries = views.collect::<Result<Vec<_>, _>>()?;
-        deliveries.retain(|view| filter.admits(&view.delivery));
+        deliveries.retain(|view| filter.admits(view));
         deliveries.sort_by_key(|view| std::cmp::Reverse(view.delivery.id));
         let more = deliveries.len() > limit as usize;
         deliveries.truncate(limit as usize);
@@ -150,6 +174,14 @@ impl Store {
     pub async fn count_deliveries(&self, state: DeliveryState) -> Result<i64, StoreError> {
         let count: i64 = on_pool!(self, pool => sqlx::query_scalar(COUNT)
             .bind(state.as_str())
+            .bind(i64::from(COUNTED_MAX))
+            .fetch_one(pool))?;
+        Ok(count)
+    }
+
+    /// How many pending deliveries are held, up to `COUNTED_MAX`.
+    pub async fn count_held_deliveries(&self) -> Result<i64, StoreError> {
+        let count: i64 = on_pool!(self, pool => sqlx::query_scalar(COUNT_HELD)
             .bind(i64::from(COUNTED_MAX))
             .fetch_one(pool))?;
         Ok(count)
@@ -178,15 +210,18 @@ impl Store {
         before: i64,
         limit: u32,
     ) -> Result<(Vec<ViewRow>, Option<DeliveryId>), StoreError> {
-        let open = filter
-            .state
-            .filter(|state| *state != DeliveryState::Delivered);
-        let (page, horizon) = match (open, &filter.endpoint) {
-            (Some(DeliveryState::Dead), Some(_)) => (PAGE_OF_DEAD, None),
-            (Some(_), None) => (PAGE_OF_STATE, None),
-            (Some(_), Some(_)) => (PAGE_OF_STATE, Some(HORIZON_OF_STATE)),
-            (None, None) if filter.state.is_none() => (PAGE_OF_ANY, None),
-            (None, _) => (PAGE_OF_ANY, Some(HORIZON_OF_ANY)),
+        let stored = filter.state.map(ShownState::stored);
+        let open = stored.filter(|state| *state != DeliveryState::Delivered);
+        let (page, horizon) = match (filter.state, &filter.endpoint) {
+            (Some(ShownState::Dead), Some(_)) => (PAGE_OF_DEAD, None),
+            (Some(ShownState::Dead), None) => (PAGE_OF_STATE, None),
+            (Some(ShownState::Held), _) => (PAGE_OF_HELD, Some(HORIZON_OF_STATE)),
+            (Some(ShownState::Pending), None) => (PAGE_OF_NOT_HELD, self.horizon_if_held().await?),
+            (Some(ShownState::Pending), Some(_)) => (PAGE_OF_NOT_HELD, Some(HORIZON_OF_STATE)),
+            (Some(ShownState::Delivered), _) | (None, Some(_)) => {
+                (PAGE_OF_ANY, Some(HORIZON_OF_ANY))
+            }
+            (None, None) => (PAGE_OF_ANY, None),
         };
         let horizon: Option<i64> = match horizon {
             Some(sql) => on_pool!(self, pool => sqlx::query_scalar(sql)
@@ -200,21 +235,33 @@ impl Store {
         let rows = on_pool!(self, pool => sqlx::query_as(page)
             .bind(before)
             .bind(horizon.unwrap_or(0))
-            .bind(filter.state.map(DeliveryState::as_str))
+            .bind(stored.map(DeliveryState::as_str))
             .bind(filter.endpoint.as_ref().map(EndpointKey::as_str))
             .bind(i64::from(limit) + 1)
             .fetch_all(pool))?;
         Ok((rows, horizon.map(DeliveryId)))
     }
+
+    /// Without held deliveries, a page of pending ones skips nothing and needs no horizon.
+    async fn horizon_if_held(&self) -> Result<Option<&'static str>, StoreError> {
+        let held = self.count_held_deliveries().await?;
+        Ok((held > 0).then_some(HORIZON_OF_STATE))
+    }
+}
+
+impl DeliveryView {
+    pub const fn state(&self) -> ShownState {
+        ShownState::of(self.delivery.state, self.endpoint_is_gone)
+    }
 }
 
 impl DeliveryFilter {
-    fn admits(&self, delivery: &Delivery) -> bool {
-        self.state.is_none_or(|state| delivery.state == state)
+    fn admits(&self, view: &DeliveryView) -> bool {
+        self.state.is_none_or(|state| view.state() == state)
             && self
                 .endpoint
                 .as_ref()
-                .is_none_or(|endpoint| delivery.endpoint == *endpoint)
+                .is_none_or(|endpoint| view.delivery.endpoint == *endpoint)
     }
 }
 
@@ -230,6 +277,7 @@ struct ViewRow {
     submission_id: Option<String>,
     task_id: Option<String>,
     disabled: i64,
+    gone: i64,
 }
 
 impl TryFrom<ViewRow> for DeliveryView {
@@ -247,7 +295,8 @@ impl TryFrom<ViewRow> for DeliveryView {
             task_id: task_id
                 .map(|parsed| parsed.ok_or_else(|| corrupt("task_seq")))
                 .transpose()?,
-            endpoint_disabled: row.disabled > 0 && row.url.is_none(),
+            endpoint_disabled: row.disabled > 0,
+            endpoint_is_gone: row.disabled > 0 || row.gone > 0,
             url: row.url,
             made_at: Timestamp::from_millis(row.made_at),
             delivery: row.delivery.try_into()?,

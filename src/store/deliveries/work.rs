@@ -1,4 +1,5 @@
-//! What the forwarder looks for: endpoints with something to send, what is due for one of them, and which are disabled.
+//! The forwarder's queries: endpoints with something pending, what is due for one of them, and
+//! which are disabled.
 
 use sqlx::FromRow;
 
@@ -11,7 +12,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::store::epochs::{epoch_of, event_id};
 use crate::store::{Store, StoreError, on_pool};
 
-/// An endpoint that something is pending for: due if `schedule::is_due` says so of either time.
+/// An endpoint with something pending. Something is due if either time is, by `schedule::is_due`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointWork {
     pub endpoint: EndpointKey,
@@ -19,7 +20,7 @@ pub struct EndpointWork {
     pub last_due: Timestamp,
 }
 
-/// A delivery that is due, and that nobody else has taken.
+/// A delivery that is due, and that no other process holds.
 #[derive(Clone, Debug)]
 pub struct DueDelivery {
     pub id: DeliveryId,
@@ -30,14 +31,15 @@ pub struct DueDelivery {
     pub url: Option<String>,
     /// Whose task object is sent.
     pub submission_id: SubmissionId,
-    /// Made so far; the one to be made is the next.
+    /// Attempts made so far.
     pub attempts: u32,
     pub due_at: Timestamp,
-    /// Until when it is ours alone without being claimed; `None`: claim it first.
+    /// The end of our lease, if we hold it already; `None`: claim it first.
     pub held_until: Option<Timestamp>,
 }
 
-/// A standing endpoint that answered 410 and gets nothing until an operator wants it to.
+/// A standing endpoint that answered 410 to several deliveries. Nothing is sent to it until an
+/// operator retries one of its deliveries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DisabledEndpoint {
     pub name: EndpointKey,
@@ -57,7 +59,7 @@ const ENDPOINTS: &str = "WITH RECURSIVE named (name) AS (
     FROM named WHERE name IS NOT NULL LIMIT $2";
 
 macro_rules! select_due {
-    ($when:literal) => {
+    ($when:literal, $order:literal) => {
         concat!(
             "SELECT ",
             delivery_columns!(),
@@ -67,20 +69,27 @@ macro_rules! select_due {
             FROM delivery WHERE state = 'pending' AND endpoint = $1 AND ",
             $when,
             " AND (holder IS NULL OR holder = $3 OR $4 = 0 OR lease_until <= $5 OR lease_until > $6)
-            ORDER BY due_at LIMIT $7"
+            ORDER BY ",
+            $order,
+            " LIMIT $7"
         )
     };
 }
 
-const DUE: &str = select_due!("due_at <= $2");
-const DUE_BEYOND: &str = select_due!("due_at > $2");
+const DUE: &str = select_due!("due_at <= $2", "due_at");
+const DUE_BEYOND: &str = select_due!("due_at > $2", "due_at");
+const DUE_NEWEST: &str = select_due!("due_at <= $2", "due_at DESC");
 
 const DISABLED: &str = "SELECT name, disabled_at, reason FROM endpoint ORDER BY name";
 
 /// Each statement here, with what its parameters are to PostgreSQL: all are answered from an index.
-pub const STATEMENTS: [(&str, &str); 3] = [
+pub const STATEMENTS: [(&str, &str); 4] = [
     (ENDPOINTS, "text, bigint"),
     (DUE, "text, bigint, text, bigint, bigint, bigint, bigint"),
+    (
+        DUE_NEWEST,
+        "text, bigint, text, bigint, bigint, bigint, bigint",
+    ),
     (
         DUE_BEYOND,
         "text, bigint, text, bigint, bigint, bigint, bigint",
@@ -106,8 +115,8 @@ impl Store {
         Ok(work.collect())
     }
 
-    /// What is due for `endpoint` at `now` and may be sent by `holder`, the longest overdue first; and what was planned so far
-    /// ahead that no clock but one that was far ahead can have planned it.
+    /// Deliveries to `endpoint` that are due at `now` and that `holder` may send, the longest
+    /// overdue first. Then those that were planned by a clock that was far ahead.
     pub async fn list_due_deliveries(
         &self,
         endpoint: &EndpointKey,
@@ -115,24 +124,55 @@ impl Store {
         holder: &Holder,
         limit: u32,
     ) -> Result<Vec<DueDelivery>, StoreError> {
-        let mut rows: Vec<DueRow> = Vec::new();
+        let mut all = Vec::new();
         for (statement, time) in [(DUE, now), (DUE_BEYOND, schedule::horizon(now))] {
-            let room = i64::from(limit) - i64::try_from(rows.len()).unwrap_or(i64::MAX);
+            let room = limit.saturating_sub(u32::try_from(all.len()).unwrap_or(u32::MAX));
             if room > 0 {
-                let found: Vec<DueRow> = on_pool!(self, pool => sqlx::query_as(statement)
-                    .bind(endpoint.as_str())
-                    .bind(time.as_millis())
-                    .bind(holder.as_str())
-                    .bind(i64::from(self.is_shared()))
-                    .bind(now.as_millis())
-                    .bind(now.after(LEASE_MAX).as_millis())
-                    .bind(room)
-                    .fetch_all(pool))?;
-                rows.extend(found);
+                let due = Due {
+                    endpoint,
+                    holder,
+                    now,
+                    statement,
+                    time,
+                };
+                all.extend(self.find_due(due, room).await?);
             }
         }
-        let due = rows.into_iter().map(|row| row.due_for(holder, now));
-        due.collect()
+        Ok(all)
+    }
+
+    /// The same, but those that became due last, the newest first.
+    pub async fn list_newest_due_deliveries(
+        &self,
+        endpoint: &EndpointKey,
+        now: Timestamp,
+        holder: &Holder,
+        limit: u32,
+    ) -> Result<Vec<DueDelivery>, StoreError> {
+        let due = Due {
+            endpoint,
+            holder,
+            now,
+            statement: DUE_NEWEST,
+            time: now,
+        };
+        self.find_due(due, limit).await
+    }
+
+    async fn find_due(&self, due: Due<'_>, limit: u32) -> Result<Vec<DueDelivery>, StoreError> {
+        let (holder, now) = (due.holder, due.now);
+        let rows: Vec<DueRow> = on_pool!(self, pool => sqlx::query_as(due.statement)
+            .bind(due.endpoint.as_str())
+            .bind(due.time.as_millis())
+            .bind(holder.as_str())
+            .bind(i64::from(self.is_shared()))
+            .bind(now.as_millis())
+            .bind(now.after(LEASE_MAX).as_millis())
+            .bind(i64::from(limit))
+            .fetch_all(pool))?;
+        rows.into_iter()
+            .map(|row| row.due_for(holder, now))
+            .collect()
     }
 
     pub async fn list_disabled_endpoints(&self) -> Result<Vec<DisabledEndpoint>, StoreError> {
@@ -147,6 +187,16 @@ impl Store {
             });
         Ok(disabled.collect())
     }
+}
+
+/// One query for due deliveries.
+struct Due<'a> {
+    endpoint: &'a EndpointKey,
+    holder: &'a Holder,
+    now: Timestamp,
+    statement: &'static str,
+    /// What `due_at` is compared with.
+    time: Timestamp,
 }
 
 #[derive(FromRow)]

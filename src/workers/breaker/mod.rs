@@ -1,9 +1,11 @@
-//! Whether somebody else is to be called at all: EvoLink, or an endpoint. Not while it wants to be left in peace (429). And
-//! not while it fails as a whole: then one call at a time goes to see, after a pause that grows, until there is an answer.
-//! Pure.
+//! A circuit breaker: decides whether EvoLink, or an endpoint, may be called now.
 //!
-//! Made here and not taken from a crate: those that were looked at count a share of failures whatever failed, let many
-//! calls through to see, pause for one fixed time, and go by a clock that no test can move.
+//! It refuses calls during a back-off period that the other side asked for (429). While the other
+//! side fails as a whole, it permits only probes: few at once, after pauses that grow, until one is
+//! answered. Pure.
+//!
+//! We do not use a crate. Those we looked at count a share of failures whatever failed, do not
+//! bound the number of probes, pause for one fixed time, or use a clock that no test can move.
 
 #[cfg(test)]
 mod tests;
@@ -12,11 +14,12 @@ use std::time::Duration;
 
 use crate::domain::timestamp::Timestamp;
 
-/// Calls about different things that must fail, and none be answered between them, before it is the other side that fails.
-/// Different ones: what it cannot answer about one must not keep it from being called about others.
+/// Calls about different things that must fail, with no answer between them, before the other side
+/// counts as failing. Different things, because a call that always fails for one thing must not
+/// stop the calls for others.
 const FAILURES: usize = 5;
 
-/// The pause before the first call that goes to see, and the longest.
+/// The pause before the first probe, and the longest.
 #[derive(Clone, Copy, Debug)]
 pub struct Pauses {
     pub min: Duration,
@@ -27,39 +30,51 @@ pub struct Pauses {
 #[derive(Debug)]
 pub struct Breaker<Id> {
     pauses: Pauses,
+    /// Probes under way at once, at most.
+    probes: usize,
     state: State<Id>,
-    /// Since the last 429.
+    /// The back-off period that the other side asked for last.
     peace: Option<Pause>,
 }
 
 #[derive(Debug)]
 enum State<Id> {
     Closed { failed: Vec<Id> },
-    Open { pause: Pause, probing: bool },
+    Open { pause: Pause, probing: Probing },
 }
 
-/// A time to be quiet in. Over, too, if the clock went back behind its beginning.
+/// Probes under way.
+#[derive(Clone, Copy, Debug, Default)]
+struct Probing {
+    /// Begun since the last pause.
+    fresh: usize,
+    /// Begun before it. That these fail too says nothing new.
+    stale: usize,
+}
+
+/// A period without calls. It is also over if the clock went back behind its beginning.
 #[derive(Clone, Copy, Debug)]
 struct Pause {
     from: Timestamp,
     length: Duration,
 }
 
-/// What may be done now.
+/// Whether a call is permitted now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leave {
     Call,
-    /// One call, to see whether it is there again. To be given back if it is not used.
+    /// A call that probes whether the other side is back. Return it with `give_back` if it is not
+    /// made.
     Probe,
     Wait,
 }
 
-/// What came of a call, as far as the other side as a whole is concerned.
+/// The outcome of a call, as far as the other side as a whole is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// Whatever it says, it is there.
+    /// The other side works, whatever it answered.
     Answer,
-    /// It is there, and wants to be left in peace for so long.
+    /// The other side works and asks for a back-off period of this length.
     Throttled(Duration),
     Failure,
 }
@@ -72,8 +87,14 @@ pub enum Change {
 
 impl<Id: PartialEq> Breaker<Id> {
     pub const fn new(pauses: Pauses) -> Self {
+        Self::with_probes(pauses, 1)
+    }
+
+    /// A breaker that permits up to `probes` probes at once.
+    pub const fn with_probes(pauses: Pauses, probes: usize) -> Self {
         Self {
             pauses,
+            probes,
             state: State::Closed { failed: Vec::new() },
             peace: None,
         }
@@ -85,8 +106,10 @@ impl<Id: PartialEq> Breaker<Id> {
         }
         match &mut self.state {
             State::Closed { .. } => Leave::Call,
-            State::Open { pause, probing } if !*probing && pause.is_over(now) => {
-                *probing = true;
+            State::Open { pause, probing }
+                if probing.fresh + probing.stale < self.probes && pause.is_over(now) =>
+            {
+                probing.fresh += 1;
                 Leave::Probe
             }
             State::Open { .. } => Leave::Wait,
@@ -95,11 +118,16 @@ impl<Id: PartialEq> Breaker<Id> {
 
     pub fn give_back(&mut self, leave: Leave) {
         if let (Leave::Probe, State::Open { probing, .. }) = (leave, &mut self.state) {
-            *probing = false;
+            probing.give_back();
         }
     }
 
-    /// What came of the call about `id` for which `leave` was given.
+    /// Permits no call for `length`, in addition to what the outcomes of calls do.
+    pub fn back_off(&mut self, length: Duration, now: Timestamp) {
+        self.leave_in_peace(Pause { from: now, length });
+    }
+
+    /// Takes the outcome of the call about `id` that was permitted with `leave`.
     pub fn hear(&mut self, heard: Heard, id: Id, leave: Leave, now: Timestamp) -> Option<Change> {
         match heard {
             Heard::Answer => self.close(),
@@ -111,12 +139,12 @@ impl<Id: PartialEq> Breaker<Id> {
         }
     }
 
-    /// Whether it fails as a whole.
+    /// Whether the other side fails as a whole.
     pub const fn is_open(&self) -> bool {
         matches!(self.state, State::Open { .. })
     }
 
-    /// Whether something failed since it was last answered.
+    /// Whether a call failed since the last answer.
     pub const fn is_in_doubt(&self) -> bool {
         match &self.state {
             State::Closed { failed } => !failed.is_empty(),
@@ -130,7 +158,7 @@ impl<Id: PartialEq> Breaker<Id> {
         was_open.then_some(Change::Closed)
     }
 
-    /// Of two wishes that came together the longer one counts.
+    /// Of two overlapping back-off periods, the one that ends later counts.
     fn leave_in_peace(&mut self, peace: Pause) {
         let ends_later =
             |other: Pause| other.from.after(other.length) > peace.from.after(peace.length);
@@ -153,14 +181,15 @@ impl<Id: PartialEq> Breaker<Id> {
                 };
                 self.state = State::Open {
                     pause,
-                    probing: false,
+                    probing: Probing::default(),
                 };
                 Some(Change::Opened)
             }
             State::Open { pause, probing } => {
-                // Others were under way when it opened, and say nothing new.
-                if leave == Leave::Probe {
-                    *probing = false;
+                // Other calls were under way when it opened, and say nothing new.
+                if leave == Leave::Probe && probing.end() {
+                    // One round of probes lengthens the pause once, however many of them fail.
+                    probing.stale = std::mem::take(&mut probing.fresh);
                     *pause = Pause {
                         from: now,
                         length: (pause.length * 2).min(self.pauses.max),
@@ -168,6 +197,29 @@ impl<Id: PartialEq> Breaker<Id> {
                 }
                 None
             }
+        }
+    }
+}
+
+impl Probing {
+    /// One probe failed. Returns whether it belonged to the current round; stale ones are counted
+    /// off first, because they began earlier.
+    const fn end(&mut self) -> bool {
+        if self.stale > 0 {
+            self.stale -= 1;
+            return false;
+        }
+        let is_current = self.fresh > 0;
+        self.fresh = self.fresh.saturating_sub(1);
+        is_current
+    }
+
+    /// One probe was not made after all: one of the last that were permitted.
+    const fn give_back(&mut self) {
+        if self.fresh > 0 {
+            self.fresh -= 1;
+        } else {
+            self.stale = self.stale.saturating_sub(1);
         }
     }
 }

@@ -93,6 +93,65 @@ fn a_probe_that_is_given_back_goes_to_the_next() {
     assert_eq!(breaker.leave(at(5)), Leave::Wait);
 }
 
+/// A breaker that permits three probes at once, opened at `START`.
+fn opened_with_three_probes() -> Breaker<SubmissionId> {
+    let mut breaker = Breaker::with_probes(PAUSES, 3);
+    for number in 1..=5 {
+        breaker.hear(Heard::Failure, id(number), Leave::Call, START);
+    }
+    breaker
+}
+
+#[test]
+fn a_round_of_several_probes_lengthens_the_pause_once() {
+    let mut breaker = opened_with_three_probes();
+    let mut now = 0;
+    for pause in [5, 10, 20, 40, 60, 60] {
+        assert_eq!(breaker.leave(at(now + pause - 1)), Leave::Wait);
+        now += pause;
+        for _ in 0..3 {
+            assert_eq!(breaker.leave(at(now)), Leave::Probe);
+        }
+        assert_eq!(breaker.leave(at(now)), Leave::Wait, "three at once");
+        for number in 1..=3 {
+            breaker.hear(Heard::Failure, id(number), Leave::Probe, at(now));
+        }
+    }
+    assert_eq!(breaker.leave(at(now + 60)), Leave::Probe);
+    let change = breaker.hear(Heard::Answer, id(9), Leave::Probe, at(now + 60));
+    assert_eq!(change, Some(Change::Closed));
+}
+
+#[test]
+fn probes_that_are_still_under_way_leave_room_for_fewer_in_the_next_round() {
+    let mut breaker = opened_with_three_probes();
+    for _ in 0..3 {
+        assert_eq!(breaker.leave(at(5)), Leave::Probe);
+    }
+    breaker.hear(Heard::Failure, id(1), Leave::Probe, at(6));
+    assert_eq!(breaker.leave(at(15)), Leave::Wait);
+    assert_eq!(breaker.leave(at(16)), Leave::Probe);
+    assert_eq!(
+        breaker.leave(at(16)),
+        Leave::Wait,
+        "two are under way still"
+    );
+    // The two fail late: the pause does not grow again for them.
+    breaker.hear(Heard::Failure, id(2), Leave::Probe, at(17));
+    breaker.hear(Heard::Failure, id(3), Leave::Probe, at(17));
+    assert_eq!(breaker.leave(at(17)), Leave::Probe);
+}
+
+#[test]
+fn a_back_off_period_stops_all_calls_and_leaves_the_breaker_as_it_is() {
+    let mut breaker = Breaker::new(PAUSES);
+    breaker.hear(Heard::Failure, id(1), Leave::Call, at(0));
+    breaker.back_off(Duration::from_secs(30), at(0));
+    assert_eq!(breaker.leave(at(29)), Leave::Wait);
+    assert_eq!(breaker.leave(at(30)), Leave::Call);
+    assert!(breaker.is_in_doubt());
+}
+
 #[test]
 fn it_is_left_in_peace_for_the_longest_that_it_wished() {
     let mut breaker = Breaker::new(PAUSES);

@@ -1,4 +1,8 @@
 //! What an endpoint's answer means for the delivery, and for the endpoint as a whole.
+//!
+//! An answer is about that delivery: others may succeed meanwhile. Only what says nothing about the
+//! delivery is about the endpoint: no answer at all, an answer that a gateway gives in its place,
+//! and a request to slow down.
 
 use std::time::Duration;
 
@@ -10,22 +14,29 @@ use tokio::time::timeout;
 use crate::domain::delivery::AttemptEnd;
 use crate::domain::timestamp::Timestamp;
 use crate::evolink::retry_after;
-use crate::workers::breaker::Heard;
 
-/// Read of an answer, so that its connection can be used again; one that has more is closed.
+/// Bytes read of an answer's body, so that the connection can be reused. A connection with more is
+/// closed.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// And waited for it.
+/// Time to wait for that body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What the head of an answer says.
+/// What one attempt says about the endpoint as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointOutcome {
+    /// It works, whatever it answered to this delivery.
+    Answered,
+    /// It does not take deliveries now. `retry_after`: how long it asked to be left alone.
+    Unavailable { retry_after: Option<Duration> },
+}
+
+/// What the head of an answer says about the delivery. `now`: by the system's clock, which the
+/// dates in the answer are compared with.
 pub fn end(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> AttemptEnd {
     let code = status.as_u16();
     if status.is_success() {
         return AttemptEnd::Delivered { status: code };
-    }
-    if status == StatusCode::GONE {
-        return AttemptEnd::Gone { status: code };
     }
     let reason = if status.is_redirection() {
         format!("answered {code}: redirects are not followed")
@@ -35,12 +46,12 @@ pub fn end(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> AttemptEn
     AttemptEnd::Failed {
         status: Some(code),
         reason,
-        retry_after: wish(headers, now),
+        retry_after: retry_delay(headers, now),
     }
 }
 
-/// When it wants to be tried again.
-fn wish(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+/// How long the endpoint asked us to wait before the next attempt.
+fn retry_delay(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = |name: HeaderName| headers.get(name)?.to_str().ok();
     let date = text(DATE).map(str::to_owned).or_else(|| http_date(now));
     retry_after(text(RETRY_AFTER), date.as_deref())
@@ -52,16 +63,33 @@ fn http_date(at: Timestamp) -> Option<String> {
     PRINTER.timestamp_to_rfc9110_string(&at).ok()
 }
 
-/// What it tells of the endpoint. Nothing, if nothing was sent.
-pub const fn heard(end: &AttemptEnd) -> Option<Heard> {
+/// What the end of an attempt says about the endpoint. `None`: nothing was sent. `is_standing`: the
+/// endpoint is one of the configuration, where a 410 is about the endpoint; at an app's own address
+/// it is about that address only.
+pub fn outcome(end: &AttemptEnd, is_standing: bool) -> Option<EndpointOutcome> {
     match end {
-        AttemptEnd::Delivered { .. } | AttemptEnd::Gone { .. } => Some(Heard::Answer),
-        AttemptEnd::Failed { .. } => Some(Heard::Failure),
-        AttemptEnd::Refused { .. } | AttemptEnd::Disabled | AttemptEnd::GivenBack => None,
+        AttemptEnd::Delivered { .. } => Some(EndpointOutcome::Answered),
+        AttemptEnd::Failed {
+            status,
+            retry_after,
+            ..
+        } => {
+            let is_unavailable = match status {
+                None | Some(429 | 502 | 503 | 504) => true,
+                Some(_) => end.says_gone() && is_standing,
+            };
+            Some(if is_unavailable {
+                let retry_after = *retry_after;
+                EndpointOutcome::Unavailable { retry_after }
+            } else {
+                EndpointOutcome::Answered
+            })
+        }
+        AttemptEnd::Refused { .. } | AttemptEnd::GivenBack => None,
     }
 }
 
-/// Reads what follows the head, within bounds. What it says is nobody's business.
+/// Reads the body, within bounds, and discards it.
 pub async fn read_rest(mut response: reqwest::Response) {
     let reading = async {
         let mut left = BODY_BYTES_MAX;
@@ -93,13 +121,12 @@ mod tests {
     }
 
     #[test]
-    fn only_2xx_delivers_410_ends_it_and_redirects_are_failures() {
+    fn only_2xx_delivers_and_every_other_answer_is_a_failure() {
         for status in [200, 201, 202, 204, 226, 299] {
             assert_eq!(end_of(status, &[]), AttemptEnd::Delivered { status });
         }
-        assert_eq!(end_of(410, &[]), AttemptEnd::Gone { status: 410 });
         for status in [
-            300, 301, 302, 304, 307, 308, 400, 401, 404, 408, 409, 429, 500, 503, 599,
+            300, 301, 302, 304, 307, 308, 400, 401, 404, 408, 409, 410, 429, 500, 503, 599,
         ] {
             let end = end_of(status, &[]);
             let AttemptEnd::Failed {
@@ -115,10 +142,42 @@ mod tests {
     }
 
     #[test]
-    fn a_wish_is_bounded_nonsense_is_none_and_a_date_is_measured_by_the_clock_that_made_it_or_ours()
-    {
-        let wish = |headers: &[(HeaderName, &'static str)]| match end_of(503, headers) {
-            AttemptEnd::Failed { retry_after, .. } => retry_after.map(|wish| wish.as_secs()),
+    fn only_what_says_nothing_about_the_delivery_is_about_the_endpoint() {
+        let unavailable = Some(EndpointOutcome::Unavailable { retry_after: None });
+        for status in [
+            200, 204, 301, 400, 401, 403, 404, 408, 409, 422, 500, 501, 505,
+        ] {
+            let end = end_of(status, &[]);
+            assert_eq!(
+                outcome(&end, true),
+                Some(EndpointOutcome::Answered),
+                "{status}"
+            );
+        }
+        for status in [429, 502, 503, 504] {
+            let end = end_of(status, &[]);
+            assert_eq!(outcome(&end, true), unavailable, "{status}");
+        }
+        let end = end_of(410, &[]);
+        assert_eq!(outcome(&end, true), unavailable);
+        assert_eq!(outcome(&end, false), Some(EndpointOutcome::Answered));
+        let no_answer = AttemptEnd::Failed {
+            status: None,
+            reason: "no answer in time".to_owned(),
+            retry_after: None,
+        };
+        assert_eq!(outcome(&no_answer, true), unavailable);
+        assert_eq!(outcome(&AttemptEnd::GivenBack, true), None);
+        let slow_down = end_of(429, &[(RETRY_AFTER, "7")]);
+        let retry_after = Some(Duration::from_secs(7));
+        let wanted = EndpointOutcome::Unavailable { retry_after };
+        assert_eq!(outcome(&slow_down, true), Some(wanted));
+    }
+
+    #[test]
+    fn a_retry_delay_is_bounded_and_a_date_is_compared_with_the_date_of_the_answer_or_our_clock() {
+        let delay = |headers: &[(HeaderName, &'static str)]| match end_of(503, headers) {
+            AttemptEnd::Failed { retry_after, .. } => retry_after.map(|delay| delay.as_secs()),
             end => panic!("{end:?}"),
         };
         for (value, expected) in [
@@ -130,10 +189,10 @@ mod tests {
             ("x", None),
             ("-5", None),
         ] {
-            assert_eq!(wish(&[(RETRY_AFTER, value)]), expected, "{value}");
+            assert_eq!(delay(&[(RETRY_AFTER, value)]), expected, "{value}");
         }
         let date = (DATE, "Sun, 06 Nov 2044 08:49:37 GMT");
         let after = (RETRY_AFTER, "Sun, 06 Nov 2044 08:49:47 GMT");
-        assert_eq!(wish(&[date, after]), Some(10));
+        assert_eq!(delay(&[date, after]), Some(10));
     }
 }

@@ -1,4 +1,4 @@
-//! One attempt: taken, sent, recorded.
+//! One attempt: claim the delivery, send it, record how that ended.
 
 use std::time::Duration;
 
@@ -6,19 +6,20 @@ use reqwest::{RequestBuilder, Response};
 use tokio::time::sleep;
 use tracing::{debug, error, info, warn};
 
+use super::Forwarder;
+use super::answer::{self, EndpointOutcome};
 use super::request::NoRequest;
-use super::{Forwarder, answer};
 use crate::domain::delivery::{AttemptEnd, DeliveryId, DeliveryState, EndpointKey, LEASE};
 use crate::egress::NoAnswer;
 use crate::store::StoreError;
 use crate::store::deliveries::DueDelivery;
 use crate::store::entry::{Entry, Receipt};
-use crate::workers::breaker::{Heard, Leave};
+use crate::workers::breaker::Leave;
 
-/// From connecting to the head of the answer.
+/// Time from connecting to the head of the answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What of a lease is kept for recording how the attempt ended.
+/// The part of a lease that is kept for recording how the attempt ended.
 const LEASE_GRACE: Duration = Duration::from_secs(5);
 
 /// Between two tries to record something.
@@ -28,14 +29,14 @@ const RECORD_AGAIN: Duration = Duration::from_secs(1);
 pub struct Ended {
     pub id: DeliveryId,
     pub endpoint: EndpointKey,
-    pub leave: Leave,
-    /// `None`: nothing was sent.
-    pub heard: Option<Heard>,
+    pub permit: Leave,
+    /// `None`: it says nothing about the endpoint.
+    pub outcome: Option<EndpointOutcome>,
 }
 
 impl Forwarder {
-    pub(super) async fn attempt(&self, due: DueDelivery, leave: Leave) -> Ended {
-        let heard = if self.is_ours(&due).await {
+    pub(super) async fn attempt(&self, due: DueDelivery, permit: Leave) -> Ended {
+        let outcome = if self.is_ours(&due).await {
             self.send(&due).await
         } else {
             None
@@ -43,13 +44,13 @@ impl Forwarder {
         Ended {
             id: due.id,
             endpoint: due.endpoint,
-            leave,
-            heard,
+            permit,
+            outcome,
         }
     }
 
-    /// Whether nobody else sends it for as long as an attempt takes. What was made by this process is born so, and what
-    /// another has taken in the meantime is not.
+    /// Extends our lease to cover one attempt. False if another process holds the delivery. New
+    /// deliveries carry the lease of the process that recorded them, which need not claim them.
     async fn is_ours(&self, due: &DueDelivery) -> bool {
         let needed = self.parts.clock.now().after(TIMEOUT + LEASE_GRACE);
         if due.held_until.is_some_and(|until| until >= needed) {
@@ -63,37 +64,40 @@ impl Forwarder {
         match self.parts.recorder.record(claim).await {
             Ok(receipt) => receipt == Receipt::Done,
             Err(error) => {
-                error!(error = %error, delivery.id = %due.id, "could not take a delivery");
-                // Nobody is called while nothing can be recorded.
+                error!(error = %error, delivery.id = %due.id, "could not claim a delivery; trying again");
+                // Without a store, an attempt could not be recorded.
                 self.rest().await;
                 false
             }
         }
     }
 
-    async fn send(&self, due: &DueDelivery) -> Option<Heard> {
-        let (end, response) = match self.request(due).await {
-            Ok(request) => self.call(request).await,
-            Err(NoRequest::End(end)) => (end, None),
+    async fn send(&self, due: &DueDelivery) -> Option<EndpointOutcome> {
+        let (end, outcome, response) = match self.request(due).await {
+            Ok(request) => {
+                let (end, response) = self.call(request).await;
+                let outcome = answer::outcome(&end, due.endpoint.is_standing());
+                (end, outcome, response)
+            }
+            Err(NoRequest::End(end, outcome)) => (end, outcome, None),
             Err(NoRequest::Store(error)) => {
                 error!(error = %error, delivery.id = %due.id, "could not read what is to be delivered");
                 self.rest().await;
                 return None;
             }
         };
-        self.tell(due, &end);
-        let heard = answer::heard(&end);
-        // The head decides: whoever sends on for ever has been delivered to all the same.
+        self.report(due, &end);
+        // The head decides. An endpoint that then sends a body without end has been delivered to.
         let rest = async {
             if let Some(response) = response {
                 answer::read_rest(response).await;
             }
         };
         tokio::join!(self.record_end(due, end), rest);
-        heard
+        outcome
     }
 
-    /// After the store failed.
+    /// Waits a little after the store failed.
     async fn rest(&self) {
         let resting = sleep(RECORD_AGAIN);
         self.parts.stop.run_until_cancelled(resting).await;
@@ -101,7 +105,8 @@ impl Forwarder {
 
     async fn call(&self, request: RequestBuilder) -> (AttemptEnd, Option<Response>) {
         let sending = request.timeout(TIMEOUT).send();
-        let now = || self.parts.clock.now();
+        // Its dates are those of other clocks.
+        let now = || self.parts.clock.wall_now();
         match self.parts.giving_up.run_until_cancelled(sending).await {
             None => (AttemptEnd::GivenBack, None),
             Some(Ok(response)) => {
@@ -119,7 +124,7 @@ impl Forwarder {
         }
     }
 
-    fn tell(&self, due: &DueDelivery, end: &AttemptEnd) {
+    fn report(&self, due: &DueDelivery, end: &AttemptEnd) {
         let (id, endpoint, attempt) = (due.id, &due.endpoint, due.attempts + 1);
         match end {
             AttemptEnd::Delivered { .. } => {
@@ -132,23 +137,16 @@ impl Forwarder {
             AttemptEnd::Failed { reason, .. } => {
                 info!(delivery.id = %id, endpoint = %endpoint, delivery.attempt = attempt, reason, "a delivery failed");
             }
-            AttemptEnd::Gone { .. } => {
-                warn!(delivery.id = %id, endpoint = %endpoint, "an endpoint answered 410: it wants nothing any more");
-                if endpoint.is_standing() {
-                    self.disabled().insert(endpoint.clone());
-                }
-            }
             AttemptEnd::Refused { reason } => {
                 warn!(delivery.id = %id, endpoint = %endpoint, reason, "a delivery was not sent");
             }
-            AttemptEnd::Disabled | AttemptEnd::GivenBack => {}
+            AttemptEnd::GivenBack => {}
         }
     }
 
-    /// Tries until it is recorded, or nobody waits any more: else the delivery would be sent again at once, again and again,
-    /// by a process that can remember nothing.
+    /// Tries until it is recorded, or the process gives up. Otherwise a process that cannot record
+    /// anything would send the same delivery over and over.
     async fn record_end(&self, due: &DueDelivery, end: AttemptEnd) {
-        let was_disabled = end == AttemptEnd::Disabled;
         let entry = Entry::DeliveryEnded {
             id: due.id,
             holder: self.parts.holder.clone(),
@@ -156,23 +154,19 @@ impl Forwarder {
             end,
             jitter: fastrand::f64(),
         };
-        let mut is_told = false;
+        let mut is_logged = false;
         loop {
             match self.parts.recorder.record(entry.clone()).await {
                 Ok(receipt) => {
-                    // Of a disabled endpoint it was told.
-                    if receipt == Receipt::Delivery(DeliveryState::Dead) && !was_disabled {
-                        warn!(delivery.id = %due.id, endpoint = %due.endpoint, "a delivery is dead: it is not sent again unless an operator wants it");
-                    }
-                    if was_disabled && receipt == Receipt::Stale {
-                        self.disabled().remove(&due.endpoint);
+                    if receipt == Receipt::Delivery(DeliveryState::Dead) {
+                        warn!(delivery.id = %due.id, endpoint = %due.endpoint, "a delivery is dead: it is sent again only if an operator retries it");
                     }
                     return;
                 }
                 Err(StoreError::Stopped) => return,
-                Err(error) if !is_told => {
-                    is_told = true;
-                    error!(error = %error, delivery.id = %due.id, "could not record what became of a delivery: tried again until it is");
+                Err(error) if !is_logged => {
+                    is_logged = true;
+                    error!(error = %error, delivery.id = %due.id, "could not record how an attempt ended; trying again each second");
                 }
                 Err(_) => {}
             }

@@ -1,14 +1,17 @@
-//! Delivers outcomes: offers each delivery to its endpoint until that takes it, or it is dead.
+//! Delivers outcomes: sends each delivery to its endpoint until the endpoint confirms it or the
+//! delivery is dead.
 //!
-//! One look finds for which endpoints something is due, each endpoint has a lane of its own, and attempts run beside both: no
-//! endpoint waits for another. An attempt is ours alone by the lease of its delivery, and what came of it takes the recorder's
-//! path, like everything that is written. If this process dies, whoever finds the delivery next sends it again.
+//! A scan finds the endpoints that have something due, each endpoint has a queue of its own, and
+//! attempts run beside both, so no endpoint waits for another. The lease of a delivery makes sure
+//! that only one process sends it. How an attempt ended is recorded by the recorder, like
+//! everything that is written. If this process dies, the one that finds the delivery next sends it
+//! again.
 
 mod answer;
 mod attempt;
-mod lanes;
-mod look;
+mod queues;
 mod request;
+mod scan;
 
 use std::collections::{HashMap, HashSet};
 use std::panic::resume_unwind;
@@ -32,12 +35,12 @@ use crate::store::Store;
 use crate::store::recorder::Recorder;
 use crate::store::wake::{LOOK_INTERVAL, Waiter};
 use attempt::Ended;
-use lanes::Lanes;
+use queues::Queues;
 
-/// How long it rests after the store failed it.
+/// Pause between two scans after the store failed.
 const BACK_OFF: Duration = Duration::from_secs(5);
 
-/// What a forwarder works with.
+/// The dependencies of a forwarder.
 #[derive(Debug)]
 pub struct Parts {
     pub store: Arc<Store>,
@@ -48,26 +51,26 @@ pub struct Parts {
     pub endpoints: HashMap<EndpointKey, Url>,
     pub clock: Clock,
     pub metrics: Metrics,
-    /// As which this process takes deliveries: the one by which the recorder makes them.
+    /// The lease holder id of this process. The recorder creates deliveries with it.
     pub holder: Holder,
-    /// Attempts under way at most, all endpoints together.
+    /// Attempts under way to all endpoints together, at most.
     pub at_once: usize,
-    /// No attempt is begun any more.
+    /// Begins no more attempts.
     pub stop: CancellationToken,
-    /// Attempts under way are not waited for any longer.
+    /// Cuts off the attempts under way.
     pub giving_up: CancellationToken,
 }
 
 #[derive(Debug)]
 pub struct Forwarder {
     parts: Parts,
-    /// As last seen. The recorder knows better.
+    /// The endpoints that were disabled at the last scan. The store may know of more.
     disabled: Mutex<HashSet<EndpointKey>>,
 }
 
-/// When to look again.
+/// When to scan again.
 struct Next {
-    /// Looks do not take more than half of the time, however many endpoints there are.
+    /// Scans take at most half of the time, however many endpoints there are.
     not_before: Instant,
     due: Instant,
 }
@@ -80,42 +83,42 @@ impl Forwarder {
         }
     }
 
-    /// Works until `stop`, then ends what is under way.
+    /// Works until `stop`, then waits for the attempts under way.
     pub async fn run(self) {
         let this = Arc::new(self);
         let stop = this.parts.stop.clone();
-        let mut lanes = Lanes::new(this.parts.at_once);
+        let mut queues = Queues::new(this.parts.at_once);
         let mut attempts = JoinSet::new();
         let mut waiter = this.parts.store.wake().waiter();
-        let mut next = this.look(&mut lanes).await;
+        let mut next = this.scan(&mut queues).await;
         while !stop.is_cancelled() {
-            this.begin(&mut lanes, &mut attempts).await;
+            this.begin(&mut queues, &mut attempts).await;
             tokio::select! {
                 () = stop.cancelled() => {}
                 Some(ended) = attempts.join_next() => {
-                    this.end(&mut lanes, ended);
+                    this.end(&mut queues, ended);
                     while let Some(ended) = attempts.try_join_next() {
-                        this.end(&mut lanes, ended);
+                        this.end(&mut queues, ended);
                     }
                 }
                 () = next.wait(&mut waiter) => {
-                    next = this.look(&mut lanes).await;
+                    next = this.scan(&mut queues).await;
                 }
             }
         }
         while let Some(ended) = attempts.join_next().await {
-            this.end(&mut lanes, ended);
+            this.end(&mut queues, ended);
         }
     }
 
-    /// Finds what there is to do.
-    async fn look(&self, lanes: &mut Lanes) -> Next {
+    /// Finds due work.
+    async fn scan(&self, queues: &mut Queues) -> Next {
         let began = Instant::now();
-        let looking = self.parts.stop.run_until_cancelled(self.try_look(lanes));
-        let (rest, due_in) = match looking.await {
+        let scanning = self.parts.stop.run_until_cancelled(self.try_scan(queues));
+        let (rest, due_in) = match scanning.await {
             Some(Ok(due_in)) => (began.elapsed(), due_in),
             Some(Err(error)) => {
-                error!(error = %error, "the forwarder could not look for deliveries");
+                error!(error = %error, "could not scan for due deliveries; trying again");
                 (pause(BACK_OFF), LOOK_INTERVAL)
             }
             None => (Duration::ZERO, LOOK_INTERVAL),
@@ -127,20 +130,21 @@ impl Forwarder {
         }
     }
 
-    /// Begins all that there is room for. It ends: a lane that was looked for has something, or there is nothing more for it.
-    async fn begin(self: &Arc<Self>, lanes: &mut Lanes, attempts: &mut JoinSet<Ended>) {
+    /// Begins as many attempts as there is room for. It ends, because a queue that was filled
+    /// either has something to send or has no more in the store.
+    async fn begin(self: &Arc<Self>, queues: &mut Queues, attempts: &mut JoinSet<Ended>) {
         loop {
-            while let Some((delivery, leave)) = lanes.next(self.parts.clock.now()) {
+            while let Some((delivery, permit)) = queues.next(self.parts.clock.now()) {
                 let this = Arc::clone(self);
-                attempts.spawn(async move { this.attempt(delivery, leave).await });
+                attempts.spawn(async move { this.attempt(delivery, permit).await });
             }
-            if !self.fill_lanes(lanes).await {
+            if !self.fill_queues(queues).await {
                 return;
             }
         }
     }
 
-    fn end(&self, lanes: &mut Lanes, ended: Result<Ended, JoinError>) {
+    fn end(&self, queues: &mut Queues, ended: Result<Ended, JoinError>) {
         let ended = match ended {
             Ok(ended) => ended,
             Err(error) => match error.try_into_panic() {
@@ -149,12 +153,12 @@ impl Forwarder {
             },
         };
         let endpoint = &ended.endpoint;
-        match lanes.end(&ended, self.parts.clock.now()) {
+        match queues.end(&ended, self.parts.clock.now()) {
             Some(Change::Opened) => {
-                warn!(endpoint = %endpoint, "an endpoint takes nothing: it is tried with one delivery at a time, until it does");
+                warn!(endpoint = %endpoint, "an endpoint is unavailable: it gets a few attempts at a time until it answers");
             }
             Some(Change::Closed) => {
-                info!(endpoint = %endpoint, "an endpoint takes deliveries again");
+                info!(endpoint = %endpoint, "an endpoint answers again");
             }
             None => {}
         }
@@ -166,7 +170,7 @@ impl Forwarder {
 }
 
 impl Next {
-    /// Returns when there may be something to do. What is cut off here is not lost.
+    /// Returns when there may be something to do. Cancelling it loses nothing.
     async fn wait(&self, waiter: &mut Waiter) {
         sleep_until(self.not_before).await;
         tokio::select! {

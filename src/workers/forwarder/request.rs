@@ -1,4 +1,5 @@
-//! What is sent: the task object, signed, to where the configuration or the app says.
+//! The request of one attempt: the task object, signed, to the address of the configuration or the
+//! app.
 
 use std::sync::Arc;
 
@@ -6,6 +7,7 @@ use http::header::CONTENT_TYPE;
 use reqwest::RequestBuilder;
 
 use super::Forwarder;
+use super::answer::{self, EndpointOutcome};
 use crate::domain::delivery::AttemptEnd;
 use crate::domain::signing::SigningSecrets;
 use crate::store::StoreError;
@@ -13,23 +15,23 @@ use crate::store::deliveries::DueDelivery;
 use crate::store::reads::TaskName;
 use crate::task_object;
 
-/// The names of Standard Webhooks.
+/// Header names of Standard Webhooks.
 const WEBHOOK_ID: &str = "webhook-id";
 const WEBHOOK_TIMESTAMP: &str = "webhook-timestamp";
 const WEBHOOK_SIGNATURE: &str = "webhook-signature";
 
 /// Why there is nothing to send.
 pub enum NoRequest {
-    /// So the attempt ends.
-    End(AttemptEnd),
-    /// That is not the endpoint's fault, and no attempt.
+    /// How the attempt ends, and what that says about the endpoint.
+    End(AttemptEnd, Option<EndpointOutcome>),
+    /// The store failed. That uses up no attempt.
     Store(StoreError),
 }
 
 impl Forwarder {
     pub(super) async fn request(&self, due: &DueDelivery) -> Result<RequestBuilder, NoRequest> {
         if self.disabled().contains(&due.endpoint) {
-            return Err(AttemptEnd::Disabled.into());
+            return Err(NoRequest::End(AttemptEnd::GivenBack, None));
         }
         let request = self.addressed(due)?;
         let secrets = self
@@ -37,7 +39,9 @@ impl Forwarder {
             .ok_or_else(|| not_now("no secret to sign with"))?;
         let body = self.body(due).await?;
         // The same in the feed, in the stream and in each attempt.
-        let (id, now) = (due.event_id.to_string(), self.parts.clock.now());
+        let id = due.event_id.to_string();
+        // The endpoint compares the timestamp with its own clock.
+        let now = self.parts.clock.wall_now();
         let signature = secrets.sign(&id, now, &body);
         Ok(request
             .header(CONTENT_TYPE, "application/json")
@@ -66,14 +70,15 @@ impl Forwarder {
         }
     }
 
-    /// The task object, byte for byte as it is given to whoever asks for the task now.
+    /// The task object, byte for byte as `GET /v1/tasks/{id}` returns it now.
     async fn body(&self, due: &DueDelivery) -> Result<String, NoRequest> {
         let name = TaskName::Submission(due.submission_id);
         let view = match self.parts.store.find_task(&name).await {
             Ok(view) => view.ok_or_else(|| refused("its task is no longer kept"))?,
-            // The others need not wait for this one.
+            // One damaged task is not the endpoint's fault, and must not delay other deliveries.
             Err(error @ StoreError::Corrupt { .. }) => {
-                return Err(not_now(&format!("its task could not be read: {error}")).into());
+                let end = not_now(&format!("its task could not be read: {error}"));
+                return Err(NoRequest::End(end, None));
             }
             Err(error) => return Err(NoRequest::Store(error)),
         };
@@ -82,9 +87,12 @@ impl Forwarder {
     }
 }
 
+/// Nothing was sent because of how the endpoint is configured, so its other deliveries would fail
+/// too.
 impl From<AttemptEnd> for NoRequest {
     fn from(end: AttemptEnd) -> Self {
-        Self::End(end)
+        let outcome = answer::outcome(&end, true);
+        Self::End(end, outcome)
     }
 }
 
@@ -93,7 +101,8 @@ fn refused(reason: &str) -> AttemptEnd {
     AttemptEnd::Refused { reason }
 }
 
-/// By the configuration of this process. Another may have a newer one, and this one may have it soon: it is tried again.
+/// A failure because of this process's configuration. Another process may have a newer one, and
+/// this one may be reloaded soon, so the delivery is tried again.
 fn not_now(reason: &str) -> AttemptEnd {
     AttemptEnd::Failed {
         status: None,

@@ -8,6 +8,7 @@ use url::Url;
 
 use super::*;
 use crate::callbacks::completed;
+use crate::client::{json as stdout_json, run};
 use crate::support::app::TestApp;
 
 /// Of `billing`, which wants all, and `alarms`, which wants failures. Nothing is sent before `due_at`, which a test puts far
@@ -102,6 +103,7 @@ async fn deliveries_are_listed_newest_first_page_by_page_and_by_what_they_are() 
     for (filter, wanted) in [
         ("", "1 = 1"),
         ("&state=pending", "state = 'pending'"),
+        ("&state=held", "1 = 0"),
         ("&state=dead", "state = 'dead'"),
         ("&state=delivered", "state = 'delivered'"),
         ("&endpoint=billing", "1 = 1"),
@@ -126,6 +128,48 @@ async fn deliveries_are_listed_newest_first_page_by_page_and_by_what_they_are() 
         listed(&app, &format!("&task={submission}")).await,
         ids(&page)
     );
+}
+
+#[tokio::test]
+async fn pending_deliveries_of_an_endpoint_that_answers_410_are_shown_and_found_as_held() {
+    let app = start().await;
+    let plan = "UPDATE delivery SET due_at = made_at + 3600000";
+    let all = fill(&app, 9, plan).await;
+    let database = app.database().await;
+    let own = format!(
+        "INSERT INTO delivery (id, event_seq, task_seq, endpoint, url, state, attempts, due_at, made_at)
+        SELECT id + 1, event_seq, task_seq, '{OWN_ORIGIN}', '{OWN}', 'pending', 0, due_at, made_at FROM delivery"
+    );
+    database.execute(&own).await;
+    let of_own: Vec<i64> = all.iter().map(|id| id + 1).collect();
+    let suspected = format!(
+        "INSERT INTO endpoint_gone (name, delivery_id, at) VALUES ('billing', {}, 1)",
+        all[0]
+    );
+    let disabled = "INSERT INTO endpoint (name, disabled_at, reason) VALUES ('billing', 1, '410')";
+    for (make_gone, is_disabled) in [(suspected.as_str(), false), (disabled, true)] {
+        database.execute("DELETE FROM endpoint_gone").await;
+        database.execute(make_gone).await;
+        for (filter, wanted) in [
+            ("&state=held", &all),
+            ("&state=held&endpoint=billing", &all),
+            ("&state=held&endpoint=alarms", &Vec::new()),
+            ("&state=pending", &of_own),
+            ("&state=pending&endpoint=billing", &Vec::new()),
+        ] {
+            assert_eq!(&listed(&app, filter).await, wanted, "{make_gone} {filter}");
+        }
+        let (_, page) = app.get("/v1/deliveries?task=task-0&state=held").await;
+        assert_eq!(ids(&page), all[8..], "{page}");
+        let shown = &page["data"][0];
+        assert_eq!(
+            (&shown["state"], &shown["endpoint_disabled"]),
+            (&json!("held"), &json!(is_disabled))
+        );
+        assert!(shown["due_at"].is_string(), "{shown}");
+    }
+    let held = run(&app, &["deliveries", "list", "--state", "held", "--json"]).await;
+    assert_eq!(ids(&stdout_json(&held)), all);
 }
 
 #[tokio::test]

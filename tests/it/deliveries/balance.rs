@@ -59,7 +59,7 @@ async fn outcomes_times_endpoints_are_those_delivered_pending_and_dead() {
     let mut ids = Vec::new();
     for step in 0..STEPS {
         let pick = ids.get(random.usize(..ids.len().max(1))).copied();
-        let done = match (random.u8(..8), pick) {
+        let done = match (random.u8(..9), pick) {
             (0..3, _) | (_, None) => {
                 let status = *random
                     .choice(&["completed", "failed", "cancelled"])
@@ -75,14 +75,20 @@ async fn outcomes_times_endpoints_are_those_delivered_pending_and_dead() {
                 let all = Entry::DeliveriesRetried { endpoint, limit };
                 format!("{all:?}: {:?}", desk.record(all.clone()).await)
             }
+            (5, _) => {
+                desk.clock.advance(HELD_MAX);
+                let endpoint = EndpointKey::parse("bad");
+                let expired = Entry::HeldExpired { endpoint };
+                format!("{expired:?}: {:?}", desk.record(expired.clone()).await)
+            }
             (_, Some(id)) => {
                 let attempts = desk.state(id).await.1;
                 let attempt = u32::try_from(attempts).unwrap() + 1;
                 let claimed = desk.claim(id).await;
                 let end = match random.u8(..5) {
                     0 => OK,
-                    1 => AttemptEnd::Gone { status: 410 },
-                    2 => AttemptEnd::Disabled,
+                    1 => gone(),
+                    2 => AttemptEnd::GivenBack,
                     3 => AttemptEnd::Refused {
                         reason: "no".to_owned(),
                     },

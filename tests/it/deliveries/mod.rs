@@ -14,7 +14,7 @@ use bytes::Bytes;
 use evolink_receiver::clock::Clock;
 use evolink_receiver::domain::callback_token::Subject;
 use evolink_receiver::domain::delivery::{
-    AttemptEnd, DeliveryId, DeliveryState, EndpointKey, Holder, LEASE, schedule,
+    AttemptEnd, DeliveryId, DeliveryState, EndpointKey, HELD_MAX, Holder, LEASE, schedule,
 };
 use evolink_receiver::domain::event::EventType;
 use evolink_receiver::domain::ids::SubmissionId;
@@ -220,6 +220,14 @@ fn failed() -> AttemptEnd {
     AttemptEnd::Failed {
         status: Some(503),
         reason: "503".to_owned(),
+        retry_after: None,
+    }
+}
+
+fn gone() -> AttemptEnd {
+    AttemptEnd::Failed {
+        status: Some(410),
+        reason: "410".to_owned(),
         retry_after: None,
     }
 }

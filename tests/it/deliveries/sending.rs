@@ -146,55 +146,99 @@ async fn what_another_process_has_taken_is_its_own_until_its_lease_is_over() {
     );
 }
 
-#[tokio::test]
-async fn an_endpoint_that_answers_410_is_disabled_until_an_operator_has_something_sent_to_it() {
-    let desk = Desk::open().await;
-    let first = desk.outcome("task-1", "failed", Some(OWN)).await;
-    let second = desk.outcome("task-2", "failed", Some(OWN)).await;
-    let gone = AttemptEnd::Gone { status: 410 };
-    let dead = Receipt::Delivery(DeliveryState::Dead);
-    // An app's own address lies where others do, too: nothing is disabled.
-    assert_eq!(desk.end(first[2], 1, gone.clone()).await, dead);
-    assert_eq!(desk.store.list_disabled_endpoints().await.unwrap(), []);
-    assert_eq!(
-        desk.end(second[2], 1, AttemptEnd::Disabled).await,
-        Receipt::Stale
-    );
-    assert_eq!(desk.end(first[0], 1, gone.clone()).await, dead);
+/// The names of disabled endpoints.
+async fn disabled(desk: &Desk) -> Vec<String> {
     let disabled = desk.store.list_disabled_endpoints().await.unwrap();
-    assert_eq!(disabled.len(), 1);
+    disabled.iter().map(|one| one.name.to_string()).collect()
+}
+
+#[tokio::test]
+async fn answers_of_410_to_three_deliveries_over_five_minutes_disable_a_standing_endpoint() {
+    let desk = Desk::open().await;
+    let pending = Receipt::Delivery(DeliveryState::Pending);
+    let first = desk.outcome("task-1", "failed", Some(OWN)).await;
+    for id in &first {
+        assert_eq!(desk.end(*id, 1, gone()).await, pending);
+    }
+    let second = desk.outcome("task-2", "failed", Some(OWN)).await;
+    for id in &second {
+        assert_eq!(desk.end(*id, 1, gone()).await, pending);
+    }
+    desk.clock.advance(200 * SECOND);
+    // Another process goes on with what this one has recorded.
+    let (home, clock) = desk.close().await;
+    let desk = Desk::on(home, standing(), clock).await;
+    // A 2xx discards what `bad` has answered so far.
+    let third = desk.outcome("task-3", "failed", Some(OWN)).await;
+    let delivered = Receipt::Delivery(DeliveryState::Delivered);
+    assert_eq!(desk.end(third[1], 1, OK).await, delivered);
+    desk.clock.advance(100 * SECOND);
+    assert_eq!(disabled(&desk).await, [""; 0]);
+    let fourth = desk.outcome("task-4", "failed", Some(OWN)).await;
+    for id in &fourth {
+        assert_eq!(desk.end(*id, 1, gone()).await, pending);
+    }
+    // Not an app's own address either: other apps have theirs at the same host.
+    assert_eq!(disabled(&desk).await, ["all"]);
+    let gone_rows = "SELECT count(*) FROM endpoint_gone WHERE name <> 'bad'";
+    assert_eq!(desk.database.value::<i64>(gone_rows, &[]).await, 0);
+    let error = Some("410".to_owned());
     assert_eq!(
-        (disabled[0].name.as_str(), disabled[0].since),
-        ("all", START)
+        desk.state(fourth[0]).await,
+        ("pending".to_owned(), 1, error)
     );
-    assert_eq!(desk.end(second[0], 1, AttemptEnd::Disabled).await, dead);
-    assert_eq!(
-        desk.end(second[1], 1, AttemptEnd::Disabled).await,
-        Receipt::Stale,
-        "another's"
-    );
-    assert_eq!(
-        desk.state(second[0]).await,
-        (
-            "dead".to_owned(),
-            0,
-            Some("the endpoint is disabled".to_owned())
-        )
-    );
-    // What comes meanwhile is made, and its sender finds out.
-    let third = desk.outcome("task-3", "failed", None).await;
-    assert_eq!(desk.retry(second[0]).await, Receipt::Done);
-    assert_eq!(desk.store.list_disabled_endpoints().await.unwrap(), []);
-    assert_eq!(
-        desk.end(third[0], 1, AttemptEnd::Disabled).await,
-        Receipt::Stale,
-        "it has been enabled since"
-    );
-    assert_eq!(desk.state(third[0]).await.0, "pending");
+}
+
+#[tokio::test]
+async fn a_disabled_endpoint_is_enabled_by_a_retry_and_by_a_2xx() {
+    let desk = Desk::open().await;
+    let disable = "INSERT INTO endpoint (name, disabled_at, reason) VALUES ('all', 1, '410')";
+    let pending = Receipt::Delivery(DeliveryState::Pending);
+    let delivered = Receipt::Delivery(DeliveryState::Delivered);
+    let ids = desk.outcome("task-1", "failed", None).await;
+    desk.database.execute(disable).await;
+    // Something else does not: another endpoint's answer, and a failure that is no 410.
+    assert_eq!(desk.end(ids[1], 1, OK).await, delivered);
+    assert_eq!(desk.end(ids[0], 1, failed()).await, pending);
+    assert_eq!(disabled(&desk).await, ["all"]);
+    assert_eq!(desk.retry(ids[0]).await, Receipt::Done);
+    assert_eq!(disabled(&desk).await, [""; 0]);
+    // An attempt was under way when it was disabled.
+    desk.database.execute(disable).await;
+    assert_eq!(desk.claim(ids[0]).await, Receipt::Done);
+    assert_eq!(desk.end(ids[0], 2, OK).await, delivered);
+    assert_eq!(disabled(&desk).await, [""; 0]);
     // In one batch, in this order.
-    let (one, other) = tokio::join!(desk.end(third[0], 1, gone), desk.retry(first[0]));
-    assert_eq!((one, other), (dead, Receipt::Done));
-    assert_eq!(desk.store.list_disabled_endpoints().await.unwrap(), []);
+    let next = desk.outcome("task-2", "failed", None).await;
+    desk.database.execute(disable).await;
+    let (retried, answered) = tokio::join!(desk.retry(next[0]), desk.end(next[0], 1, gone()));
+    assert_eq!((retried, answered), (Receipt::Done, pending));
+    assert_eq!(disabled(&desk).await, [""; 0]);
+    let suspected = "SELECT count(*) FROM endpoint_gone";
+    assert_eq!(desk.database.value::<i64>(suspected, &[]).await, 1);
+}
+
+#[tokio::test]
+async fn only_deliveries_that_a_disabled_endpoint_has_held_for_three_days_expire() {
+    let desk = Desk::open().await;
+    let old = desk.outcome("task-1", "failed", None).await;
+    desk.clock.advance(HELD_MAX);
+    let new = desk.outcome("task-2", "failed", None).await;
+    let expired = || Entry::HeldExpired {
+        endpoint: EndpointKey::standing("all"),
+    };
+    assert_eq!(
+        desk.record(expired()).await,
+        Receipt::Stale,
+        "it is enabled"
+    );
+    let disable = "INSERT INTO endpoint (name, disabled_at, reason) VALUES ('all', 1, '410')";
+    desk.database.execute(disable).await;
+    assert_eq!(desk.record(expired()).await, Receipt::Done);
+    assert_eq!(desk.state(old[0]).await.0, "dead");
+    for id in [old[1], new[0]] {
+        assert_eq!(desk.state(id).await.0, "pending");
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! `./test --long`.
 
 mod chaos;
-mod clock;
+pub mod clock;
 mod repeats;
 mod restarts;
 mod simulation;

@@ -21,6 +21,9 @@ pub enum Behaviour {
     Answer(String),
     /// A whole answer, after a while.
     Slowly(Duration, String),
+    /// The status that the function returns for a delivery and the number of the attempt, the first
+    /// being 1. With 0, closes the connection without an answer.
+    By(fn(&Received, usize) -> u16),
     /// Nothing, ever.
     Silence,
     /// A head, byte by byte, one a second.
@@ -153,10 +156,12 @@ impl Received {
 async fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     let mut rest = Vec::new();
     while let Some(received) = read_delivery(&mut stream, &mut rest).await? {
-        let behaviour = {
+        let (behaviour, attempt) = {
             let mut state = state.lock().unwrap();
-            state.received.push(received);
-            state.behaviour.clone()
+            state.received.push(received.clone());
+            let all = state.received.iter();
+            let attempt = all.filter(|one| one.id() == received.id()).count();
+            (state.behaviour.clone(), attempt)
         };
         match behaviour {
             Behaviour::Answer(answer) => stream.write_all(answer.as_bytes()).await?,
@@ -164,6 +169,13 @@ async fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<(
                 sleep(delay).await;
                 stream.write_all(answer.as_bytes()).await?;
             }
+            Behaviour::By(status) => match status(&received, attempt) {
+                0 => return Ok(()),
+                status => {
+                    let answer = format!("HTTP/1.1 {status} Whatever\r\ncontent-length: 0\r\n\r\n");
+                    stream.write_all(answer.as_bytes()).await?;
+                }
+            },
             // Until the other side has had enough.
             Behaviour::Silence => {
                 return stream.read_to_end(&mut rest).await.map(|_| ());

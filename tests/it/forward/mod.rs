@@ -1,9 +1,12 @@
 //! Outcomes are delivered: to each endpoint that wants them, signed, at least once, whatever becomes of others (RELIABILITY I24
 //! to I27, tables V5 and V6).
 
+mod answers;
 mod backlog;
+mod clocks;
 mod contract;
 pub mod endpoint;
+mod gone;
 mod hostile;
 pub mod kill;
 mod own;

@@ -13,9 +13,7 @@ pub const DELIVERED: &str =
     "evolink_receiver_deliveries_total{endpoint=\"billing\",result=\"delivered\"}";
 pub const FAILED: &str =
     "evolink_receiver_deliveries_total{endpoint=\"billing\",result=\"failed\"}";
-pub const DEAD: &str = "evolink_receiver_deliveries_total{endpoint=\"billing\",result=\"dead\"}";
 const OTHER: &str = "evolink_receiver_deliveries_total{endpoint=\"other\",result=\"failed\"}";
-const DISABLED: &str = "evolink_receiver_endpoints_disabled";
 
 async fn counts(app: &TestApp, series: &str, number: u64) {
     let what = format!("{series} {number}");
@@ -104,6 +102,7 @@ async fn all_else_is_a_failure_and_is_tried_again_with_the_same_id_until_2xx() {
         answer(301, &moved),
         answer(307, &moved),
         answer(404, ""),
+        answer(410, ""),
         answer(500, ""),
         answer(503, "retry-after: x\n"),
         answer(503, "retry-after: -5\n"),
@@ -127,34 +126,6 @@ async fn all_else_is_a_failure_and_is_tried_again_with_the_same_id_until_2xx() {
     });
     all.await;
     assert_eq!(elsewhere.count(), 0);
-}
-
-#[tokio::test]
-async fn a_410_ends_the_delivery_and_disables_the_endpoint_until_an_operator_enables_it() {
-    let endpoint = Endpoint::start(answer(410, "")).await;
-    let app = start(&endpoint).await;
-    outcome(&app, 1).await;
-    endpoint.has(1).await;
-    counts(&app, DEAD, 1).await;
-    endpoint.behave(answer(200, ""));
-    for number in 2..5 {
-        outcome(&app, number).await;
-    }
-    counts(&app, DEAD, 4).await;
-    assert_eq!(endpoint.count(), 1, "nothing is sent there any more");
-    until("it is told", || app.counter(DISABLED) == 1).await;
-    let (ended, builder) = app.stop().await;
-    ended.unwrap();
-    let app = builder.start().await;
-    outcome(&app, 5).await;
-    counts(&app, DEAD, 1).await;
-    assert_eq!(endpoint.count(), 1, "a restart does not enable it");
-    until("it is told again", || app.counter(DISABLED) == 1).await;
-    let all = "/v1/deliveries/retry?endpoint=billing";
-    let retried = app.request(reqwest::Method::POST, all).send().await;
-    assert_eq!(retried.unwrap().status(), 200);
-    until("it is enabled", || app.counter(DISABLED) == 0).await;
-    endpoint.has(6).await;
 }
 
 #[tokio::test]

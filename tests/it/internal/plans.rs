@@ -10,7 +10,7 @@ use crate::support::shelf;
 use crate::support::store::TestStore;
 
 /// By which index each is to be answered, as SQLite names it and PostgreSQL.
-const INDEXES: [[&str; 2]; 37] = [
+const INDEXES: [[&str; 2]; 40] = [
     ["sqlite_autoindex_task_2", "task_task_id_key"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
@@ -42,12 +42,15 @@ const INDEXES: [[&str; 2]; 37] = [
     ["INTEGER PRIMARY KEY", "delivery_pkey"],
     ["INTEGER PRIMARY KEY", "delivery_pkey"],
     ["delivery_open", "delivery_open"],
+    ["delivery_open", "delivery_open"],
+    ["delivery_open", "delivery_open"],
     ["delivery_dead", "delivery_dead"],
     ["event_of_task", "event_of_task"],
     ["event_of_task", "event_of_task"],
     ["INTEGER PRIMARY KEY", "delivery_pkey"],
     ["delivery_open", "delivery_open"],
     ["delivery_open", "delivery_open"],
+    ["delivery_due", "delivery_due"],
     ["delivery_due", "delivery_due"],
     ["delivery_due", "delivery_due"],
     ["delivery_due", "delivery_due"],

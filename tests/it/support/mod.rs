@@ -4,6 +4,7 @@ pub mod app;
 pub mod certificates;
 pub mod database;
 pub mod echo;
+pub mod faketime;
 pub mod needs;
 pub mod own_network;
 pub mod postgres;

@@ -1,7 +1,7 @@
 //! The clock of the machine jumps by ten years, and back, while the receiver runs and between two runs of it (I47). Nothing is
 //! lost, nothing is doubled, no task is asked about too soon, and none is given up or forgotten.
 
-mod story;
+pub mod story;
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! A receiver whose clock is in a file, in front of a simulator that has the true time and never calls back.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use evolink_receiver::domain::callback_token::{KeyRing, Subject};
@@ -15,7 +15,7 @@ use crate::durability::load::Load;
 use crate::durability::random;
 use crate::durability::receiver::{PATIENCE, Place, Receiver};
 use crate::support::certificates::Pem;
-use crate::support::needs::{Root, are_met};
+use crate::support::faketime;
 
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 
@@ -43,7 +43,7 @@ pub struct Story {
 
 impl Story {
     pub async fn begin() -> Option<Self> {
-        let library = find_library()?;
+        let library = faketime::library()?;
         let options = Options {
             allow_private_callbacks: true,
             estimated_time_s: 1,
@@ -54,15 +54,8 @@ impl Story {
         let mut place = Place::new();
         keep_certificate(place.data());
         let file = clock.path().join("offset");
-        for word in [
-            "env".to_owned(),
-            format!("LD_PRELOAD={}", library.display()),
-            format!("FAKETIME_TIMESTAMP_FILE={}", file.display()),
-            "FAKETIME_NO_CACHE=1".to_owned(),
-            "FAKETIME_DISABLE_SHM=1".to_owned(),
-            "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
-            "DONT_FAKE_MONOTONIC=1".to_owned(),
-            "NO_FAKE_STAT=1".to_owned(),
+        let words = faketime::launcher(&library, &file);
+        for word in words.into_iter().chain([
             format!(
                 "EVOLINK_RECEIVER__EVOLINK__BASE_URL={}",
                 simulator.base_url()
@@ -72,7 +65,7 @@ impl Story {
                 "EVOLINK_RECEIVER__RECONCILE__INTERVAL_MIN={}ms",
                 INTERVAL_MIN.as_millis()
             ),
-        ] {
+        ]) {
             place.launch_through(&[&word]);
         }
         Some(Self {
@@ -86,14 +79,8 @@ impl Story {
         })
     }
 
-    /// In one step: a reader finds the old text or the new one.
     pub fn set_clock(&self, offset: &str) {
-        let (next, file) = (
-            self.clock.path().join("next"),
-            self.clock.path().join("offset"),
-        );
-        std::fs::write(&next, format!("{offset}\n")).unwrap();
-        std::fs::rename(&next, &file).unwrap();
+        faketime::set(&self.clock.path().join("offset"), offset);
     }
 
     pub async fn pause(&mut self) {
@@ -219,12 +206,4 @@ fn keep_certificate(data: &Path) {
 )]
 pub fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
-}
-
-fn find_library() -> Option<PathBuf> {
-    let folders = std::fs::read_dir("/usr/lib").unwrap().flatten();
-    let mut libraries = folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
-    let library = libraries.find(|library| library.exists());
-    let library = library.unwrap_or_else(|| "/usr/lib/faketime/libfaketimeMT.so.1".into());
-    are_met(Root::NotNeeded, &[library.to_str().unwrap()]).then_some(library)
 }

@@ -1,0 +1,171 @@
+//! The queue of one endpoint: due deliveries that were loaded for it, attempts under way, and a
+//! breaker.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use crate::domain::delivery::DeliveryId;
+use crate::domain::timestamp::Timestamp;
+use crate::store::deliveries::DueDelivery;
+use crate::workers::breaker::{Breaker, Change, Heard, Leave, Pauses};
+use crate::workers::forwarder::answer::EndpointOutcome;
+use crate::workers::forwarder::attempt::Ended;
+
+/// Pauses between rounds of probes to an endpoint that is unavailable.
+pub const PAUSES: Pauses = Pauses {
+    min: Duration::from_secs(1),
+    max: Duration::from_secs(30),
+};
+
+/// Attempts under way to an endpoint that is doubtful. More than one, so that an attempt that hangs
+/// does not delay the others, and so that both ends of the queue are probed.
+pub const PROBES: usize = 4;
+
+/// The queue of one endpoint.
+pub struct Queue {
+    /// Each with whether the endpoint was doubtful when the attempt began.
+    under_way: HashMap<DeliveryId, bool>,
+    breaker: Breaker<DeliveryId>,
+    /// Whether the endpoint has ever answered this process.
+    has_answered: bool,
+    /// Due deliveries to be sent, the longest overdue first.
+    found: VecDeque<DueDelivery>,
+    /// There may be more due deliveries in the store.
+    more: bool,
+    /// Whether the next probe is the newest delivery, not the longest overdue.
+    newest_next: bool,
+}
+
+/// A delivery to be sent.
+pub struct Begun {
+    pub delivery: DueDelivery,
+    pub permit: Leave,
+    pub was_doubtful: bool,
+}
+
+impl Queue {
+    pub fn new() -> Self {
+        Self {
+            under_way: HashMap::new(),
+            breaker: Breaker::with_probes(PAUSES, PROBES),
+            has_answered: false,
+            found: VecDeque::new(),
+            more: false,
+            newest_next: false,
+        }
+    }
+
+    pub const fn mark(&mut self) {
+        self.more = true;
+    }
+
+    /// Replaces what was loaded before by `due`, the longest overdue first. `limit`: if there are
+    /// that many, there may be more. For a doubtful endpoint, keeps a few from both ends.
+    pub fn fill(&mut self, due: Vec<DueDelivery>, limit: usize) {
+        let was_doubtful = self.is_doubtful();
+        self.more = due.len() >= limit;
+        let is_new = |one: &DueDelivery| !self.under_way.contains_key(&one.id);
+        self.found = due.into_iter().filter(is_new).collect();
+        if was_doubtful || self.is_doubtful() {
+            self.keep_both_ends();
+        }
+    }
+
+    /// Whether the endpoint was unavailable and has not answered since: to this process or, if it
+    /// never answered this process, to another one.
+    pub fn is_doubtful(&self) -> bool {
+        let has_failed = |next: &DueDelivery| !self.has_answered && next.attempts > 0;
+        self.breaker.is_in_doubt() || self.found.front().is_some_and(has_failed)
+    }
+
+    /// Whether there may be more to load, and one of it could be sent now.
+    pub fn is_wanting(&mut self, now: Timestamp, at_once: usize) -> bool {
+        if !self.more || !self.found.is_empty() {
+            return false;
+        }
+        let permit = self.permit(now, at_once);
+        self.breaker.give_back(permit);
+        permit != Leave::Wait
+    }
+
+    pub fn begin(&mut self, now: Timestamp, at_once: usize) -> Option<Begun> {
+        if self.found.is_empty() {
+            return None;
+        }
+        let permit = self.permit(now, at_once);
+        if permit == Leave::Wait {
+            return None;
+        }
+        let was_doubtful = self.is_doubtful();
+        let delivery = self.take_next(was_doubtful)?;
+        self.under_way.insert(delivery.id, was_doubtful);
+        Some(Begun {
+            delivery,
+            permit,
+            was_doubtful,
+        })
+    }
+
+    /// Takes the outcome of an attempt. Returns whether it began while the endpoint was doubtful.
+    pub fn end(&mut self, ended: &Ended, now: Timestamp) -> (bool, Option<Change>) {
+        let was_doubtful = self.under_way.remove(&ended.id).unwrap_or_default();
+        let Some(outcome) = ended.outcome else {
+            self.breaker.give_back(ended.permit);
+            return (was_doubtful, None);
+        };
+        let heard = match outcome {
+            EndpointOutcome::Answered => {
+                self.has_answered = true;
+                Heard::Answer
+            }
+            EndpointOutcome::Unavailable { retry_after } => {
+                if let Some(length) = retry_after {
+                    self.breaker.back_off(length, now);
+                }
+                Heard::Failure
+            }
+        };
+        let change = self.breaker.hear(heard, ended.id, ended.permit, now);
+        if heard == Heard::Failure {
+            // It was loaded for an endpoint that takes everything, oldest first.
+            self.keep_both_ends();
+        }
+        (was_doubtful, change)
+    }
+
+    /// Whether an attempt is under way.
+    pub fn is_busy(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+
+    /// Probes alternate between the longest overdue and the newest. If the endpoint hangs on some
+    /// deliveries, it must not be probed with those alone.
+    fn take_next(&mut self, is_doubtful: bool) -> Option<DueDelivery> {
+        if !is_doubtful {
+            return self.found.pop_front();
+        }
+        self.newest_next = !self.newest_next;
+        if self.newest_next {
+            self.found.pop_front()
+        } else {
+            self.found.pop_back()
+        }
+    }
+
+    /// Keeps no more loaded than may be begun: the rest may have changed by then.
+    fn keep_both_ends(&mut self) {
+        if self.found.len() > PROBES {
+            let newest = self.found.split_off(self.found.len() - PROBES / 2);
+            self.found.truncate(PROBES - newest.len());
+            self.found.extend(newest);
+            self.more = true;
+        }
+    }
+
+    fn permit(&mut self, now: Timestamp, at_once: usize) -> Leave {
+        if self.under_way.len() >= at_once {
+            return Leave::Wait;
+        }
+        self.breaker.leave(now)
+    }
+}
