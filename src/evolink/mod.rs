@@ -8,6 +8,7 @@ mod envelope;
 mod rate_limits;
 mod reply;
 mod retry_after;
+mod unknown_task;
 
 pub use client::{EvolinkClient, USER_AGENT};
 pub use envelope::ErrorEnvelope;

@@ -25,6 +25,7 @@ pub(super) struct Counters {
     pub(super) submit_retries: Counter,
     pub(super) polls: Family<ResultLabel, Counter>,
     pub(super) polls_suspended: Gauge,
+    pub(super) unknown_tasks_doubted: Gauge,
     pub(super) seats_taken: Gauge,
     pub(super) seats_refused: Counter,
     pub(super) tail_behind: Family<ReaderLabel, Gauge<f64, AtomicU64>>,
@@ -109,6 +110,7 @@ impl Counters {
             submit_retries: Counter::default(),
             polls: Family::default(),
             polls_suspended: Gauge::default(),
+            unknown_tasks_doubted: Gauge::default(),
             seats_taken: Gauge::default(),
             seats_refused: Counter::default(),
             tail_behind: Family::default(),
@@ -233,6 +235,11 @@ impl Counters {
             "polls_suspended",
             "1 while EvoLink answers no poll and is asked only now and then",
             self.polls_suspended.clone(),
+        );
+        registry.register(
+            "unknown_tasks_doubted",
+            "1 while EvoLink knows none of several tasks and is not believed",
+            self.unknown_tasks_doubted.clone(),
         );
         registry.register(
             "delivery_seconds",

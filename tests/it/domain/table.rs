@@ -80,6 +80,10 @@ fn task_in(state: State) -> Task {
         State::Pending | State::Processing => {
             task.next_poll_at = Some(NOW.after(Duration::from_secs(40)));
         }
+        State::Unresolved => {
+            task.missed_polls = 3;
+            task.next_poll_at = Some(NOW.after(Duration::from_hours(1)));
+        }
         State::Completed => {
             task.results_digest = Some(observation("completed", RESULTS).results_digest());
         }
@@ -87,8 +91,7 @@ fn task_in(state: State) -> Task {
         | State::SubmitUnknown
         | State::Rejected
         | State::Failed
-        | State::Cancelled
-        | State::Unresolved => {}
+        | State::Cancelled => {}
     }
     if matches!(state, State::Processing | State::Unresolved) {
         task.progress = 30;
