@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::simulator::{Options, Simulator};
 use futures_util::future::join_all;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::gateway::Gateway;
 use super::{
@@ -13,14 +14,10 @@ use super::{
     polls, seconds, state, submitted, token, until_recorded,
 };
 use crate::support::app::TestApp;
-use crate::support::raw_server::{End, RawServer, http};
+use crate::support::raw_server::{End, NOT_FOUND, RawServer, http};
 use crate::support::until::until;
 
 const TASKS: usize = 20;
-
-/// EvoLink's answer about a task that it does not know.
-pub const NOT_FOUND: &str =
-    r#"{"error":{"code":"task_not_found","message":"m","type":"invalid_request_error"}}"#;
 
 const COMPLETED: &str = "SELECT count(*) FROM task WHERE state = 'completed'";
 const UNRESOLVED: &str = "SELECT count(*) FROM task WHERE state = 'unresolved'";
@@ -254,4 +251,50 @@ async fn tasks_that_are_all_gone_are_unresolved_when_they_have_had_their_time() 
     .await;
     app.clock.advance(seconds(24 * 3600));
     until_recorded(&app, UNRESOLVED, TASKS).await;
+}
+
+/// Unresolved tasks that are all overdue.
+const LOST: usize = 5000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_number_of_unresolved_tasks_delays_no_other_task() {
+    let evolink = accepting(End::Close, |id| match id {
+        "task-unified-1-0" => http(200, &[], &body(id, "completed")),
+        _ => http(404, &[], NOT_FOUND),
+    })
+    .await;
+    let url = evolink.url.parse().unwrap();
+    let app = builder()
+        .with(|config| config.evolink.base_url = url)
+        .start()
+        .await;
+    submitted(&app, 1).await;
+    let database = app.database().await;
+    let began = Instant::now();
+    let at = app.clock.now().as_millis();
+    for first in (0..LOST).step_by(1000) {
+        let rows = (first..first + 1000).map(|n| {
+            format!(
+                "({}, '{}', 'lost-{n}', 'submit', 'unresolved', 0, 0, {at}, 1, 3, 0, 3)",
+                n + 2,
+                SubmissionId::new(app.clock.now())
+            )
+        });
+        let rows: Vec<String> = rows.collect();
+        let sql = "INSERT INTO task (seq, submission_id, task_id, origin, state, progress,
+            observations, submitted_at, next_poll_at, polls, empty_polls, missed_polls) VALUES";
+        database
+            .execute(&format!("{sql} {}", rows.join(", ")))
+            .await;
+    }
+    app.clock.advance(seconds(15));
+    until_recorded(&app, COMPLETED, 1).await;
+    until("some of the others are polled", || polls(&evolink) > 4).await;
+    let lost = polls(&evolink) - 1;
+    // Four every two seconds, and what one look more has found.
+    let at_most = (began.elapsed().as_secs_f64() / 2.0 + 2.0) * 4.0;
+    assert!(
+        (lost as f64) <= at_most,
+        "{lost} polls of unresolved tasks, not {at_most}"
+    );
 }
