@@ -1,7 +1,7 @@
 //! Whether an answer is EvoLink's own "I do not know this task".
 //!
-//! A gateway, a captive portal or a wrong base URL answers 404 and 410 too. Three such answers end the
-//! polling of a task, so they count only in EvoLink's envelope with its code.
+//! A gateway, a captive portal or a wrong base URL answers 404 and 410 too. Three such answers make
+//! a task unresolved, so they count only in EvoLink's envelope with its code.
 
 use super::envelope::ErrorEnvelope;
 
@@ -23,8 +23,8 @@ pub fn is_unknown_task(status: u16, body: &[u8]) -> bool {
     if status == 400 {
         return code == INVALID_TASK_ID;
     }
-    // Older documents repeat the status as an integer code. Other gateways do so too, so the rest of
-    // the envelope must be EvoLink's.
+    // Older documents repeat the status as an integer code. Gateways do so too, so the rest of the
+    // envelope must be EvoLink's.
     let is_documented = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     let is_old = code == status.to_string()
         && [&error.message, &error.error_type]

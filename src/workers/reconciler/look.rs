@@ -19,8 +19,8 @@ const BATCH: u32 = 32;
 /// Unresolved tasks in one look. They are due once an hour, and must not delay the others.
 const RARE_BATCH: u32 = 4;
 
-/// Time between two looks for unresolved tasks. At most two of them are polled in a second, a fifth of
-/// what `evolink.polls_per_second` allows by default.
+/// Time between two looks for unresolved tasks. So at most two of them are polled in a second, a
+/// fifth of the default of `evolink.polls_per_second`.
 const RARE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Between two counts.

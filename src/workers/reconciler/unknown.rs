@@ -1,16 +1,16 @@
 //! Whether EvoLink is believed when it does not know a task. Pure.
 //!
-//! A wrong `evolink.base_url` or key leads to an EvoLink that knows none of our tasks. So when it does
-//! not know several different tasks in a row, that says something about EvoLink as a whole, and
-//! nothing about the tasks. They are polled on at their own pace, and end when they have had their time.
+//! A wrong `evolink.base_url` or key leads to an EvoLink that knows none of our tasks. So when it
+//! does not know several different tasks in a row, that says something about EvoLink as a whole,
+//! and nothing about the tasks. Each is polled on at its own pace until it has had its time.
 
 use std::time::Duration;
 
 use crate::domain::ids::SubmissionId;
 use crate::domain::timestamp::Timestamp;
 
-/// Different tasks that EvoLink must not know before it is doubted. As many as must fail before it is
-/// taken to fail as a whole: EvoLink keeps tasks for days, so that even one is unusual.
+/// Different tasks that EvoLink must not know before it is doubted. The breaker needs as many
+/// failures. EvoLink keeps tasks for days, so even one unknown task is unusual.
 const TASKS: usize = 5;
 
 /// Time in which they must come together. Where callbacks arrive there are few polls, and five of

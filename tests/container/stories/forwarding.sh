@@ -15,6 +15,7 @@ cat >>"$WORK/etc/config.toml" <<CONF
 name = "app"
 url = "$(endpoint_url)"
 secret_file = "$ETC/app.whsec"
+events = ["task.completed", "task.failed", "task.cancelled"]
 CONF
 
 simulator="$NAME-simulator"

@@ -20,13 +20,16 @@ CONF
 start
 figures=$(load fill --count 600 --at-once 16)
 expect "submits answered 200" 600 "$(field "$figures" answers 200)"
-figure "while there is room: $(load burst --count 100)"
+figures=$(load burst --count 100)
+figure "while there is room: $figures"
+expect "callbacks answered 200" 100 "$(field "$figures" answers 200)"
 
 # The last free block too, and again until the receiver's reserve is used up.
 fill_up() {
     local number
     for number in $(seq 50); do
         dd if=/dev/zero of="$mount/filler.$number" bs=64K >/dev/null 2>&1 || true
+        is_running || fail "the container is gone: exit code $(inspect State.ExitCode)"
         if [ "$(df --output=avail "$mount" | tail -n 1)" -gt 0 ]; then sleep 0.1; fi
         if load trickle --count 503 --seconds 2 >"$WORK/full.json" 2>"$WORK/full.log"; then return; fi
     done
@@ -37,7 +40,9 @@ figure "when it is full: $(cat "$WORK/full.json")"
 expect_alive
 rm -f "$mount"/filler.*
 figure "after room was made: $(load trickle --count 200 --seconds 60)"
-figure "a burst of 100 then: $(load burst --count 100)"
+figures=$(load burst --count 100)
+figure "a burst of 100 then: $figures"
+expect "callbacks answered 200" 100 "$(field "$figures" answers 200)"
 expect_alive
 figure "restarts: 0, $(load verify)"
 kill_hard

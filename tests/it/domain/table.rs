@@ -204,7 +204,12 @@ fn after_poll(task: &Task, answer: &str, policy: &Policy) -> String {
     }
     let claimed = task.claim.map_or("-", |claim| claim.state.as_str());
     let again = task.next_poll_at.map_or("-".to_owned(), |at| {
-        format!("{} s", at.since(now).as_secs())
+        // Rare polls are spread by the id, which is another in each run.
+        let seconds = at.since(now).as_secs();
+        match seconds / 3600 {
+            0 => format!("{seconds} s"),
+            hours => format!("{hours} h"),
+        }
     });
     format!("{answer}: {} {claimed} {again}", task.state.as_str())
 }
