@@ -279,7 +279,7 @@ impl From<StoreError> for CommandError {
                 Exit::TempFail
             }
             StoreError::Damaged(_) | StoreError::Corrupt { .. } => Exit::DataErr,
-            StoreError::SchemaTooNew(_) => Exit::Config,
+            StoreError::SchemaTooNew { .. } | StoreError::SchemaDiffers(_) => Exit::Config,
             _ => Exit::Unavailable,
         };
         Self::new(exit, format!("store: {error}"))

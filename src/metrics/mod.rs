@@ -159,6 +159,12 @@ impl Metrics {
         gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
+    /// Whether what the recorder commits survives a power cut of the database server.
+    pub fn store_durable(&self, is_durable: bool) {
+        let gauge = self.0.durable.get_or_create(&[]);
+        gauge.set(i64::from(is_durable));
+    }
+
     /// Everything in the text format of OpenMetrics.
     pub fn render(&self) -> String {
         self.0.clock_difference.set(clock::system_ahead_seconds());

@@ -38,6 +38,7 @@ pub(super) struct Counters {
     pub(super) clock_difference: Gauge,
     /// A family without labels: without a file there is no series.
     pub(super) free_bytes: Family<[(String, String); 0], Gauge>,
+    pub(super) durable: Family<[(String, String); 0], Gauge>,
 }
 
 #[derive(Debug, Default)]
@@ -122,6 +123,7 @@ impl Counters {
             commit_seconds: Histogram::new(COMMIT_SECONDS),
             clock_difference: Gauge::default(),
             free_bytes: Family::default(),
+            durable: Family::default(),
         };
         counters.register_outcomes();
         counters.register_calls();
@@ -214,6 +216,11 @@ impl Counters {
             "store_free_bytes",
             "Room that is left on the disk of a SQLite store",
             self.free_bytes.clone(),
+        );
+        registry.register(
+            "store_durable",
+            "1 if what is committed survives a power cut of the database server, 0 if fsync or full_page_writes is off",
+            self.durable.clone(),
         );
     }
 

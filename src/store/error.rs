@@ -38,9 +38,18 @@ pub enum StoreError {
     /// A read or write of the disk failed: what the database says from now on is not to be trusted (RELIABILITY F6).
     #[error("the disk failed: {0}")]
     DiskFailed(String),
-    /// The database was made by a newer version of this program.
-    #[error("the database has a schema newer than this program ({0})")]
-    SchemaTooNew(String),
+    /// A newer version of this program has upgraded the database.
+    #[error(
+        "the database has a schema newer than this program: it has migration {found}, and this program knows those up to \
+         {newest}: run the version that upgraded the database, or a newer one"
+    )]
+    SchemaTooNew { found: i64, newest: i64 },
+    /// A migration of this program was applied with another text.
+    #[error(
+        "the database was made by a version of this program that was never released (its migration {0} differs from ours), \
+         and cannot be upgraded: run that version, or begin with a new database"
+    )]
+    SchemaDiffers(i64),
     /// A stored value that this program cannot have written.
     #[error("row {id} of table {table} has an impossible value in column {column}")]
     Corrupt {
@@ -64,13 +73,32 @@ impl StoreError {
     }
 }
 
-/// SQLite's primary result codes, <https://www.sqlite.org/rescode.html>.
+/// SQLite's result codes, <https://www.sqlite.org/rescode.html>.
 mod sqlite {
     pub const IOERR: i32 = 10;
-    pub const IOERR_SHMSIZE: i32 = 4874;
     pub const CORRUPT: i32 = 11;
     pub const FULL: i32 = 13;
     pub const NOTADB: i32 = 26;
+
+    /// The log's index cannot grow. It holds nothing that must last.
+    pub const IOERR_SHMSIZE: i32 = IOERR | (19 << 8);
+
+    /// What says that the disk under the database failed: to read, read too little, write, fsync, fsync of a folder, truncate,
+    /// data whose checksum is wrong, a corrupt file system, a page that is mapped and cannot be read.
+    ///
+    /// The other codes of this family are about temporary folders, memory, permissions, locks or deleted files. They refuse
+    /// one transaction and say nothing about what is stored.
+    pub const DISK_FAILED: [i32; 9] = [
+        IOERR | (1 << 8),
+        IOERR | (2 << 8),
+        IOERR | (3 << 8),
+        IOERR | (4 << 8),
+        IOERR | (5 << 8),
+        IOERR | (6 << 8),
+        IOERR | (32 << 8),
+        IOERR | (33 << 8),
+        IOERR | (34 << 8),
+    ];
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -94,15 +122,17 @@ impl From<sqlx::Error> for StoreError {
 }
 
 fn of_sqlite(error: &dyn DatabaseError) -> Option<StoreError> {
-    let extended: i32 = error.code()?.parse().ok()?;
-    let message = || error.message().to_owned();
-    if extended == sqlite::IOERR_SHMSIZE {
-        // The log's index cannot grow: on a full disk SQLite calls that a failed write. It holds nothing that must last.
-        return Some(StoreError::Full);
+    let extended = error.code()?.parse().ok()?;
+    of_sqlite_code(extended, || error.message().to_owned())
+}
+
+fn of_sqlite_code(extended: i32, message: impl Fn() -> String) -> Option<StoreError> {
+    if sqlite::DISK_FAILED.contains(&extended) {
+        return Some(StoreError::DiskFailed(message()));
     }
     match extended & 0xff {
         sqlite::FULL => Some(StoreError::Full),
-        sqlite::IOERR => Some(StoreError::DiskFailed(message())),
+        sqlite::IOERR if extended == sqlite::IOERR_SHMSIZE => Some(StoreError::Full),
         sqlite::CORRUPT | sqlite::NOTADB => Some(StoreError::Damaged(message())),
         _ => None,
     }
@@ -120,5 +150,81 @@ fn of_postgres(error: &PgDatabaseError) -> Option<StoreError> {
         code => ["08", "28", "53", "57", "58"]
             .contains(&&code[..2])
             .then(|| StoreError::Unreachable(message())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each code of SQLite's `SQLITE_IOERR` family, as its documentation lists them.
+    const IOERR_CODES: [(&str, i32, &str); 34] = [
+        ("READ", 266, "disk"),
+        ("SHORT_READ", 522, "disk"),
+        ("WRITE", 778, "disk"),
+        ("FSYNC", 1034, "disk"),
+        ("DIR_FSYNC", 1290, "disk"),
+        ("TRUNCATE", 1546, "disk"),
+        ("FSTAT", 1802, "other"),
+        ("UNLOCK", 2058, "other"),
+        ("RDLOCK", 2314, "other"),
+        ("DELETE", 2570, "other"),
+        ("BLOCKED", 2826, "other"),
+        ("NOMEM", 3082, "other"),
+        ("ACCESS", 3338, "other"),
+        ("CHECKRESERVEDLOCK", 3594, "other"),
+        ("LOCK", 3850, "other"),
+        ("CLOSE", 4106, "other"),
+        ("DIR_CLOSE", 4362, "other"),
+        ("SHMOPEN", 4618, "other"),
+        ("SHMSIZE", 4874, "full"),
+        ("SHMLOCK", 5130, "other"),
+        ("SHMMAP", 5386, "other"),
+        ("SEEK", 5642, "other"),
+        ("DELETE_NOENT", 5898, "other"),
+        ("MMAP", 6154, "other"),
+        ("GETTEMPPATH", 6410, "other"),
+        ("CONVPATH", 6666, "other"),
+        ("VNODE", 6922, "other"),
+        ("AUTH", 7178, "other"),
+        ("BEGIN_ATOMIC", 7434, "other"),
+        ("COMMIT_ATOMIC", 7690, "other"),
+        ("ROLLBACK_ATOMIC", 7946, "other"),
+        ("DATA", 8202, "disk"),
+        ("CORRUPTFS", 8458, "disk"),
+        ("IN_PAGE", 8714, "disk"),
+    ];
+
+    const OTHER_CODES: [(&str, i32, &str); 14] = [
+        ("IOERR", 10, "other"),
+        ("PERM", 3, "other"),
+        ("BUSY", 5, "other"),
+        ("LOCKED", 6, "other"),
+        ("NOMEM", 7, "other"),
+        ("READONLY", 8, "other"),
+        ("READONLY_DBMOVED", 1032, "other"),
+        ("CANTOPEN", 14, "other"),
+        ("CANTOPEN_NOTEMPDIR", 270, "other"),
+        ("CONSTRAINT", 19, "other"),
+        ("FULL", 13, "full"),
+        ("CORRUPT", 11, "damaged"),
+        ("CORRUPT_INDEX", 779, "damaged"),
+        ("NOTADB", 26, "damaged"),
+    ];
+
+    #[test]
+    fn only_a_failed_read_write_sync_or_truncate_is_a_failed_disk() {
+        for (name, code, wanted) in IOERR_CODES.into_iter().chain(OTHER_CODES) {
+            let error = of_sqlite_code(code, String::new);
+            let found = match &error {
+                Some(StoreError::DiskFailed(_)) => "disk",
+                Some(StoreError::Damaged(_)) => "damaged",
+                Some(StoreError::Full) => "full",
+                _ => "other",
+            };
+            assert_eq!(found, wanted, "{name} ({code})");
+            let is_fatal = error.is_some_and(|error| error.is_fatal());
+            assert_eq!(is_fatal, ["disk", "damaged"].contains(&wanted), "{name}");
+        }
     }
 }

@@ -1,11 +1,14 @@
-//! The files of a SQLite store: their names, who may read them, and the lock against a second process.
+//! The files of a SQLite store: their names, and who may read them.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
+
+/// Symlinks in a row, as many as the kernel follows.
+const SYMLINKS_MAX: usize = 40;
 
 /// The database and what lies beside it hold prompts: they are for our own user alone.
 pub const FILE_MODE: u32 = 0o600;
@@ -37,17 +40,29 @@ pub fn make_file(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Takes the lock that keeps a second process off this store; the system lets go of it when the process ends, however.
-pub fn lock(database: &Path) -> Result<File, StoreError> {
-    let path = lock_file(database);
-    let file = make_file(&path).map_err(|error| cannot_open(&path, &error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
-            path: database.display().to_string(),
-        }),
-        Err(TryLockError::Error(error)) => Err(cannot_open(&path, &error)),
+/// The path of the file itself, without symlinks. The file need not exist, its folder must.
+pub fn real_path(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..SYMLINKS_MAX {
+        match fs::canonicalize(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            found => return found,
+        }
+        // A symlink may lead to a file that does not exist yet.
+        match fs::read_link(&path) {
+            Ok(target) => path = folder_of(&path).join(target),
+            Err(_) => return in_real_folder(&path),
+        }
     }
+    Err(io::Error::other("too many symlinks"))
+}
+
+/// The same file in the same folder, the folder without symlinks.
+pub fn in_real_folder(path: &Path) -> io::Result<PathBuf> {
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::other("not the path of a file"))?;
+    Ok(fs::canonicalize(folder_of(path))?.join(name))
 }
 
 pub fn folder_of(path: &Path) -> PathBuf {

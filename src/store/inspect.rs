@@ -6,15 +6,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
-use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
 
-use super::files::{lock_file, log_file};
+use super::files::{log_file, real_path};
 use super::is_postgres;
+use super::locks::lock_files;
 use super::postgres::{self, PostgresServer, careless_settings};
 use super::room::{Reserve, Room};
-use super::sqlite::{self, connect_options};
+use super::sqlite::{self, connect_options, look_options};
 use super::{StoreError, ballast, mark};
 
 /// What there is.
@@ -79,7 +78,7 @@ impl Inspected {
 }
 
 /// # Errors
-/// `CannotOpen`, `Damaged`, `SchemaTooNew`: what `Store::open` would say too.
+/// `CannotOpen`, `Damaged`, `SchemaTooNew`, `SchemaDiffers`: what `Store::open` would say too.
 pub async fn inspect(url: &str) -> Result<Inspected, StoreError> {
     if is_postgres(url) {
         inspect_server(url).await
@@ -89,35 +88,23 @@ pub async fn inspect(url: &str) -> Result<Inspected, StoreError> {
 }
 
 async fn inspect_server(url: &str) -> Result<Inspected, StoreError> {
-    const TABLE: &str = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
     let server = PostgresServer::parse(url)?;
     let mut connection = server.connect().await?;
-    let is_ours: bool = sqlx::query_scalar(TABLE).fetch_one(&mut connection).await?;
-    let schema = if is_ours {
-        sqlx::query_scalar(SCHEMA)
-            .fetch_one(&mut connection)
-            .await?
-    } else {
-        None
-    };
+    let schema = postgres::schema(&mut connection).await?;
     let careless = careless_settings(&mut connection).await?;
     connection.close().await?;
-    let newest = newest(&postgres::MIGRATIONS);
-    match schema {
-        Some(schema) if schema > newest => {
-            Err(StoreError::SchemaTooNew(format!("migration {schema}")))
-        }
-        _ => Ok(Inspected::Server {
-            name: server.name(),
-            schema,
-            newest,
-            careless,
-        }),
-    }
+    Ok(Inspected::Server {
+        name: server.name(),
+        schema: schema.version,
+        newest: schema.newest,
+        careless,
+    })
 }
 
 async fn inspect_file(url: &str) -> Result<Inspected, StoreError> {
-    let path = connect_options(url)?.get_filename().to_owned();
+    let given = connect_options(url)?.get_filename().to_owned();
+    // A folder that does not exist yet is made by the start.
+    let path = real_path(&given).unwrap_or_else(|_| given.clone());
     if !path.try_exists().unwrap_or(true) {
         mark::check_files(&path)?;
         return Ok(Inspected::Absent { path });
@@ -126,52 +113,29 @@ async fn inspect_file(url: &str) -> Result<Inspected, StoreError> {
         path: path.display().to_string(),
         reason: error.to_string(),
     })?;
-    if let Some(process) = lock_holder(&lock_file(&path)) {
+    let locks = lock_files(&given, &path);
+    if let Some(process) = locks.iter().find_map(|file| lock_holder(file)) {
         return Ok(Inspected::InUse { path, process });
     }
-    mark::check_files(&path)?;
+    let expected = mark::check_files(&path)?;
     // Immutable, because even a reader makes and changes the files beside a database in WAL mode.
-    let options = SqliteConnectOptions::new()
-        .filename(&path)
-        .read_only(true)
-        .immutable(true);
-    let mut connection = options.connect().await?;
-    let schema = schema(&mut connection).await;
+    let mut connection = look_options(&path).immutable(true).connect().await?;
+    let schema = sqlite::schema(&mut connection).await?;
+    let has_log = has_log(&path);
+    if let Some(expected) = expected
+        && !has_log
+    {
+        expected.check_rows(&path, &mut connection).await?;
+    }
     connection.close().await?;
-    let newest = newest(&sqlite::MIGRATIONS);
-    match schema? {
-        Some(schema) if schema > newest => {
-            Err(StoreError::SchemaTooNew(format!("migration {schema}")))
-        }
-        Some(schema) => Ok(Inspected::Known {
+    Ok(match schema.version {
+        Some(version) => Inspected::Known {
             path,
-            schema,
-            newest,
-        }),
-        None => Ok(Inspected::Empty {
-            has_log: has_log(&path),
-            path,
-        }),
-    }
-}
-
-const SCHEMA: &str = "SELECT max(version) FROM _sqlx_migrations";
-
-fn newest(migrations: &Migrator) -> i64 {
-    let versions = migrations.iter().map(|step| step.version);
-    versions.max().unwrap_or_default()
-}
-
-/// The last migration that was applied; `None` if none ever was.
-async fn schema(connection: &mut SqliteConnection) -> Result<Option<i64>, sqlx::Error> {
-    const TABLE: &str = "SELECT count(*) FROM sqlite_master WHERE name = '_sqlx_migrations'";
-    let tables: i64 = sqlx::query_scalar(TABLE)
-        .fetch_one(&mut *connection)
-        .await?;
-    if tables == 0 {
-        return Ok(None);
-    }
-    sqlx::query_scalar(SCHEMA).fetch_one(connection).await
+            schema: version,
+            newest: schema.newest,
+        },
+        None => Inspected::Empty { path, has_log },
+    })
 }
 
 fn has_log(database: &Path) -> bool {

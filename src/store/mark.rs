@@ -1,6 +1,9 @@
 //! The high-water mark: a small file beside a SQLite database that says how far it had come, at most a second ago. A database
-//! that is behind its mark, is empty or gone, or misses its write-ahead log after a stop that was not clean, has lost what was
-//! acknowledged, and is refused (RELIABILITY I6). To put an older copy back on purpose is to remove the mark.
+//! that is behind its mark, or is empty or gone, has lost what was acknowledged, and is refused (RELIABILITY I6). To put an
+//! older copy back on purpose is to remove the mark.
+//!
+//! A missing write-ahead log alone is no damage: the last program that closes the database removes it, after it has copied
+//! all of it into the database. So the rows decide.
 //!
 //! The mark is never ahead of the disk: it is made of rows that a reader sees, which SQLite has synced.
 
@@ -12,7 +15,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use sqlx::SqliteExecutor;
+use sqlx::{SqliteConnection, SqliteExecutor};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -51,11 +54,19 @@ fn file(database: &Path) -> PathBuf {
     beside(database, ".mark")
 }
 
-/// What the files alone tell, before any of them is touched. Gives the mark; `None` if there is nothing to compare with.
+/// What the files beside a database say about it, before any of them is opened by SQLite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expected {
+    mark: Mark,
+    /// The log should be there and is not.
+    misses_log: bool,
+}
+
+/// Compares the files with the mark. Returns what the rows must show; `None` if there is no mark.
 ///
 /// # Errors
 /// `Damaged`.
-pub fn check_files(database: &Path) -> Result<Option<Mark>, StoreError> {
+pub fn check_files(database: &Path) -> Result<Option<Expected>, StoreError> {
     let mark = read(database)?;
     let bytes = |path: &Path| fs::metadata(path).map_or(0, |found| found.len());
     let log = log_file(database);
@@ -66,13 +77,57 @@ pub fn check_files(database: &Path) -> Result<Option<Mark>, StoreError> {
         );
         return Err(damaged(database, &reason));
     }
-    let is_log_needed = mark.is_some_and(|mark| mark.log == Log::Needed);
-    if is_log_needed && !log.exists() {
-        let reason = "has no write-ahead log (-wal), though it was not closed, so what was written last is missing: restore \
-            it; or, if a program such as sqlite3 has opened and closed it since, which has lost nothing,";
-        return Err(damaged(database, reason));
+    Ok(mark.map(|mark| Expected {
+        misses_log: mark.log == Log::Needed && !log.exists(),
+        mark,
+    }))
+}
+
+/// How the rows of a database agree with its mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    AllThere,
+    /// All rows that the mark counts are there, although the log is missing.
+    AllThereWithoutLog,
+}
+
+impl Expected {
+    /// Checks that the database has come as far as it once had.
+    ///
+    /// # Errors
+    /// `Damaged` if it has not.
+    pub async fn check_rows(
+        &self,
+        database: &Path,
+        reader: &mut SqliteConnection,
+    ) -> Result<Rows, StoreError> {
+        let Self { mark, misses_log } = self;
+        let now = Mark::of_any(reader, mark.log).await?;
+        if now.newest_task < mark.newest_task || now.newest_event < mark.newest_event {
+            let reason = format!(
+                "has lost rows: it ends at task {} and event {}, and had come to {} and {}: restore a newer copy; or, if this \
+                older one was put in place on purpose (without the -wal and -shm of the other),",
+                now.newest_task, now.newest_event, mark.newest_task, mark.newest_event
+            );
+            return Err(damaged(database, &reason));
+        }
+        if !misses_log {
+            return Ok(Rows::AllThere);
+        }
+        // If the log was deleted while it was being copied into the database, pages do not fit together. Only a full check
+        // compares the indexes with their tables. It reads everything, which is why it is made in this case alone.
+        let found: String = sqlx::query_scalar("PRAGMA integrity_check(1)")
+            .fetch_one(reader)
+            .await?;
+        if found == "ok" {
+            return Ok(Rows::AllThereWithoutLog);
+        }
+        let reason = format!(
+            "has no write-ahead log (-wal), though it was not closed, and does not hold together ({found}): restore it; or, to \
+            go on with what is there,"
+        );
+        Err(damaged(database, &reason))
     }
-    Ok(mark)
 }
 
 impl Mark {
@@ -86,25 +141,19 @@ impl Mark {
         })
     }
 
-    /// Whether the database has come as far as it once had.
-    ///
-    /// # Errors
-    /// `Damaged` if it has not.
-    pub async fn check_rows(
-        &self,
-        database: &Path,
-        reader: impl SqliteExecutor<'_>,
-    ) -> Result<(), StoreError> {
-        let now = Self::of(reader, self.log).await?;
-        if now.newest_task >= self.newest_task && now.newest_event >= self.newest_event {
-            return Ok(());
+    /// The same of a database that may have no tables yet.
+    async fn of_any(reader: &mut SqliteConnection, log: Log) -> Result<Self, sqlx::Error> {
+        const TABLES: &str =
+            "SELECT count(*) FROM sqlite_schema WHERE name = 'task' OR name = 'event'";
+        let tables: i64 = sqlx::query_scalar(TABLES).fetch_one(&mut *reader).await?;
+        if tables < 2 {
+            return Ok(Self {
+                newest_task: 0,
+                newest_event: 0,
+                log,
+            });
         }
-        let reason = format!(
-            "has lost rows: it ends at task {} and event {}, and had come to {} and {}: restore a newer copy; or, if this \
-            older one was put in place on purpose (without the -wal and -shm of the other),",
-            now.newest_task, now.newest_event, self.newest_task, self.newest_event
-        );
-        Err(damaged(database, &reason))
+        Self::of(reader, log).await
     }
 
     /// Puts it in the place of the last one, whole or not at all.

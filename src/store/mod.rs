@@ -40,9 +40,11 @@ pub mod checkpointer;
 pub mod error;
 mod files;
 pub mod inspect;
+mod locks;
 pub mod mark;
 mod postgres;
 mod room;
+mod schema;
 pub mod space;
 mod sqlite;
 
@@ -108,7 +110,7 @@ impl Store {
     /// processes may open it.
     ///
     /// # Errors
-    /// `InUse` if another process has the file, `CannotOpen`, `Damaged`, `SchemaTooNew`.
+    /// `InUse` if another process has the file, `CannotOpen`, `Damaged`, `SchemaTooNew`, `SchemaDiffers`.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let (read, database) = if is_postgres(url) {
             let (pool, server) = postgres::open(url).await?;

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::StoreError;
-use super::sqlite::migration_error;
+use super::schema::{APPLIED, Schema, migration_error};
 use super::wake::Wake;
 
 /// The schema, step by step.
@@ -33,9 +33,16 @@ pub(super) const BATCH_TIMEOUT: Duration = Duration::from_secs(4);
 /// The update makes recorders take turns: the second waits here until the first has committed. It is an update, not a mere
 /// lock, so that a server that isolates more strictly than it is told refuses the transaction, and never lets it
 /// go on from what it saw before its turn.
+///
+/// `synchronous_commit` is set in each transaction, because the server's own value may change while we are connected. What is
+/// set here holds until the commit. `off` is raised to `on`; any other value waits for the disk and stays. `fsync` and
+/// `full_page_writes` are the server's alone, so we can only look at them.
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
+    SELECT set_config('synchronous_commit',
+        CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true);
     UPDATE recorder_turn SET taken = taken + 1 WHERE id = 1;
-    SELECT (SELECT max(seq) FROM task), (SELECT max(seq) FROM event)";
+    SELECT (SELECT max(seq) FROM task), (SELECT max(seq) FROM event),
+        current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'";
 
 pub(super) const NOTIFY: &str = "NOTIFY evolink_receiver";
 
@@ -60,7 +67,7 @@ pub(super) struct PostgresServer {
 }
 
 /// # Errors
-/// `CannotOpen` if the server does not let us in, `SchemaTooNew`.
+/// `CannotOpen` if the server does not let us in, `SchemaTooNew`, `SchemaDiffers`.
 pub(super) async fn open(url: &str) -> Result<(PgPool, PostgresServer), StoreError> {
     let server = PostgresServer::parse(url)?;
     let mut connection = server.connect().await?;
@@ -69,10 +76,16 @@ pub(super) async fn open(url: &str) -> Result<(PgPool, PostgresServer), StoreErr
             "the PostgreSQL server runs with {name}=off: a power cut loses callbacks that were acknowledged"
         );
     }
-    MIGRATIONS
-        .run(&mut connection)
-        .await
-        .map_err(migration_error)?;
+    let schema = schema(&mut connection).await?;
+    // The right to create tables is needed only where there is something to create.
+    if !schema.is_current() {
+        schema.announce();
+        // Replicas that start at once wait for each other here, by an advisory lock of the driver.
+        MIGRATIONS
+            .run(&mut connection)
+            .await
+            .map_err(|error| migration_error(error, &MIGRATIONS))?;
+    }
     let pool = PgPoolOptions::new()
         .max_connections(READERS)
         .acquire_timeout(CONNECT_TIMEOUT)
@@ -121,11 +134,10 @@ impl PostgresServer {
     }
 
     /// # Errors
-    /// `CannotOpen` if the server does not let us in, or will not wait for its disk.
+    /// `CannotOpen` if the server does not let us in.
     pub(super) async fn connect_writer(&self) -> Result<PgConnection, StoreError> {
         let mut connection = self.connect().await?;
         connection.execute(WRITER).await?;
-        assert_durable(&mut connection).await?;
         Ok(connection)
     }
 
@@ -165,12 +177,18 @@ impl PostgresServer {
     }
 }
 
-/// A commit that does not wait for the disk is a lie to EvoLink. Whoever has chosen more than `on` keeps it.
-async fn assert_durable(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    if setting(connection, "synchronous_commit").await? == "off" {
-        connection.execute("SET synchronous_commit = on").await?;
-    }
-    Ok(())
+/// # Errors
+/// `SchemaTooNew`, `SchemaDiffers`, or what keeps it from being read.
+pub(super) async fn schema(connection: &mut PgConnection) -> Result<Schema, StoreError> {
+    const TABLE: &str = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
+    let is_ours: bool = sqlx::query_scalar(TABLE)
+        .fetch_one(&mut *connection)
+        .await?;
+    let applied = match is_ours {
+        true => sqlx::query_as(APPLIED).fetch_all(connection).await?,
+        false => Vec::new(),
+    };
+    Schema::of(&applied, &MIGRATIONS)
 }
 
 /// Settings by which the server does not wait for its disk, whatever we ask of it.

@@ -1,21 +1,23 @@
 //! SQLite: the pragmas that make a commit durable, the schema.
 
-use std::fs::File;
 use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::{self, Arc, PoisonError};
 use std::time::Duration;
 
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions as _, Connection as _, SqlitePool};
 use tokio::sync::Mutex;
+use tracing::warn;
 
-use super::files::{cannot_open, folder_of, lock, log_file, make_file, sync_folder};
-use super::mark::{self, Log, Mark};
+use super::files::{cannot_open, folder_of, log_file, real_path, sync_folder};
+use super::locks::Locks;
+use super::mark::{self, Expected, Log, Mark, Rows};
+use super::schema::{APPLIED, Schema, migration_error};
 use super::{StoreError, ballast};
 
 /// SQLite from 3.7.0 to 3.51.2 can corrupt a write-ahead log when two connections write and checkpoint at once.
@@ -34,6 +36,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// A log that begins anew keeps its file, up to this length: the file tells how long the log is, if it is longer.
 const LOG_BYTES_KEPT: &str = "16777216";
 
+/// SQLite must not need a temporary folder: a statement that changes many rows keeps its journal there, and a container
+/// has none that is writable.
+const TEMP_STORE: &str = "memory";
+
 /// In KiB, negative as SQLite wants it.
 const CACHE_SIZE_KIB: &str = "-16000";
 
@@ -49,63 +55,87 @@ pub(super) struct SqliteFile {
     anchor: Arc<Mutex<Option<ManuallyDrop<SqliteConnection>>>>,
     /// Whether the last mark is written: the one that wants no log.
     is_marked_for_good: Arc<sync::Mutex<bool>>,
-    /// Lets go of the file when the last clone is dropped.
-    _lock: Arc<File>,
+    /// Released when the last clone is dropped. The last field: SQLite's connections must close before.
+    locks: Arc<Locks>,
 }
 
-/// Opens the database of `url` (`sqlite:PATH`), makes it if it is not there, and brings its schema up to date.
+/// Opens the database of `url` (`sqlite:PATH`), creates it if it does not exist, and upgrades its schema.
 ///
 /// # Errors
-/// `InUse` if another process has it, `CannotOpen`, `Damaged`, `SchemaTooNew`.
+/// `InUse` if another process has it, `CannotOpen`, `Damaged`, `SchemaTooNew`, `SchemaDiffers`.
 pub(super) async fn open(url: &str) -> Result<(SqlitePool, SqliteFile), StoreError> {
     let options = connect_options(url)?;
-    let path = options.get_filename().to_owned();
-    let folder = folder_of(&path);
-    std::fs::create_dir_all(&folder).map_err(|error| cannot_open(&path, &error))?;
+    let given = options.get_filename().to_owned();
+    std::fs::create_dir_all(folder_of(&given)).map_err(|error| cannot_open(&given, &error))?;
+    // What belongs to the database lies beside the file itself, as SQLite's own files do.
+    let path = real_path(&given).map_err(|error| cannot_open(&given, &error))?;
+    let mut locks = Locks::take(&given, &path)?;
+    let expected = mark::check_files(&path)?;
+    locks.make_database(&path)?;
     let file = SqliteFile {
-        _lock: Arc::new(lock(&path)?),
-        options: options.create_if_missing(false),
+        options: options.filename(&path).create_if_missing(false),
         anchor: Arc::default(),
         is_marked_for_good: Arc::default(),
+        locks: Arc::new(locks),
     };
-    let mark = mark::check_files(&path)?;
-    // SQLite would make it readable for all; its log and its index get the mode of the database.
-    make_file(&path).map_err(|error| cannot_open(&path, &error))?;
-    let pool = match file.prepare(&folder, mark).await {
-        Err(StoreError::Full) if ballast::remove(&path) => file.prepare(&folder, mark).await,
+    let folder = folder_of(&path);
+    let pool = match file.prepare(&folder, expected).await {
+        Err(StoreError::Full) if ballast::remove(&path) => file.prepare(&folder, expected).await,
         prepared => prepared,
     }?;
     Ok((pool, file))
 }
 
 impl SqliteFile {
-    /// Brings the schema up to date, and opens the database for those who read.
-    async fn prepare(&self, folder: &Path, mark: Option<Mark>) -> Result<SqlitePool, StoreError> {
+    /// Upgrades the schema, and opens the pool that reads.
+    async fn prepare(
+        &self,
+        folder: &Path,
+        expected: Option<Expected>,
+    ) -> Result<SqlitePool, StoreError> {
         let path = self.path();
-        let open_error = |error: sqlx::Error| cannot_open_database(path, error.into());
-        if let Some(mark) = mark {
-            // By one that cannot write: what is refused is left as it was found.
-            let mut reader = self.reader_options().connect().await.map_err(open_error)?;
-            mark.check_rows(path, &mut reader).await?;
-            reader.close().await?;
-        }
+        self.check(expected).await?;
         let mut connection = self
             .connect_writer()
             .await
             .map_err(|error| cannot_open_database(path, error))?;
-        MIGRATIONS
-            .run(&mut connection)
-            .await
-            .map_err(migration_error)?;
+        let schema = schema(&mut connection).await?;
+        if !schema.is_current() {
+            schema.announce();
+            MIGRATIONS
+                .run(&mut connection)
+                .await
+                .map_err(|error| migration_error(error, &MIGRATIONS))?;
+        }
         // The files' names must survive a power cut as surely as their content.
         sync_folder(folder).map_err(|error| cannot_open(path, &error))?;
         let mut anchor = self.reader_options().connect().await?;
         let mark = Mark::of(&mut anchor, Log::Needed).await?;
         *self.anchor.lock().await = Some(ManuallyDrop::new(anchor));
+        self.locks.check_place(path)?;
         self.write_mark(&mark)?;
         let pool = readers(self.reader_options()).await?;
         connection.close().await?;
         Ok(pool)
+    }
+
+    /// Checks rows and schema. The connection cannot write, so a database that is refused is left as it was found.
+    async fn check(&self, expected: Option<Expected>) -> Result<(), StoreError> {
+        let path = self.path();
+        if std::fs::metadata(path).is_ok_and(|found| found.len() == 0) {
+            return Ok(());
+        }
+        let opened = look_options(path).connect().await;
+        let mut reader = opened.map_err(|error| cannot_open_database(path, error.into()))?;
+        if let Some(expected) = expected
+            && expected.check_rows(path, &mut reader).await? == Rows::AllThereWithoutLog
+        {
+            warn!(
+                "the write-ahead log is missing, but no row is: another program closed the database after this one stopped"
+            );
+        }
+        schema(&mut reader).await?;
+        Ok(reader.close().await?)
     }
 
     pub(super) async fn connect_writer(&self) -> Result<SqliteConnection, StoreError> {
@@ -157,6 +187,33 @@ impl SqliteFile {
     }
 }
 
+/// The schema of a database.
+///
+/// # Errors
+/// `SchemaTooNew`, `SchemaDiffers`, `Damaged`.
+pub(super) async fn schema(connection: &mut SqliteConnection) -> Result<Schema, StoreError> {
+    const TABLE: &str = "SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'";
+    let tables: i64 = sqlx::query_scalar(TABLE)
+        .fetch_one(&mut *connection)
+        .await?;
+    let applied = match tables {
+        0 => Vec::new(),
+        _ => sqlx::query_as(APPLIED).fetch_all(connection).await?,
+    };
+    Schema::of(&applied, &MIGRATIONS)
+}
+
+/// A connection that changes nothing of the database, not even its journal mode.
+pub(super) fn look_options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .disable_statement_logging()
+        .pragma("temp_store", TEMP_STORE)
+        .pragma("cache_size", CACHE_SIZE_KIB)
+}
+
 /// Whether nothing of the log is left.
 async fn truncate_log(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
     const SQL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
@@ -182,6 +239,7 @@ pub(super) fn connect_options(url: &str) -> Result<SqliteConnectOptions, StoreEr
         // The checkpointer does it, and sees when it fails.
         .pragma("wal_autocheckpoint", "0")
         .pragma("journal_size_limit", LOG_BYTES_KEPT)
+        .pragma("temp_store", TEMP_STORE)
         .pragma("cache_size", CACHE_SIZE_KIB))
 }
 
@@ -193,8 +251,11 @@ async fn readers(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Erro
         .await
 }
 
-/// A commit that does not wait for the disk is a lie to EvoLink: refuses a connection that would tell one.
+/// Refuses a connection whose commits would not wait for the disk, or that would need a temporary folder.
 async fn assert_durable(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    // A library that was built with `SQLITE_TEMP_STORE=0` uses files whatever the pragma says.
+    const TEMP: &str = "SELECT (SELECT temp_store FROM pragma_temp_store) = 2
+        AND NOT sqlite_compileoption_used('TEMP_STORE=0')";
     let version: String = sqlx::query_scalar("SELECT sqlite_version()")
         .fetch_one(&mut *connection)
         .await?;
@@ -213,6 +274,12 @@ async fn assert_durable(connection: &mut SqliteConnection) -> Result<(), sqlx::E
         return Err(unusable(format!(
             "journal_mode={journal} synchronous={synchronous}, want wal and 2 (FULL)"
         )));
+    }
+    let uses_memory: bool = sqlx::query_scalar(TEMP).fetch_one(connection).await?;
+    if !uses_memory {
+        return Err(unusable(
+            "temp_store is not memory, so SQLite would need a temporary folder".to_owned(),
+        ));
     }
     Ok(())
 }
@@ -233,19 +300,6 @@ fn cannot_open_database(path: &Path, error: StoreError) -> StoreError {
             reason: error.to_string(),
         },
         other => other,
-    }
-}
-
-pub(super) fn migration_error(error: MigrateError) -> StoreError {
-    match error {
-        MigrateError::VersionMissing(version) => {
-            StoreError::SchemaTooNew(format!("migration {version}"))
-        }
-        MigrateError::VersionMismatch(version) => StoreError::Damaged(format!(
-            "migration {version} is not the one that was applied"
-        )),
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
-        other => sqlx::Error::Migrate(Box::new(other)).into(),
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Writer {
 pub struct Last {
     pub task: i64,
     pub event: i64,
+    /// Whether the database waits for its disk. A SQLite connection that does not is never used.
+    pub is_durable: bool,
 }
 
 /// One statement text and its binds, checked against both drivers.
@@ -53,22 +55,23 @@ impl Writer {
     /// recorder counts on: nobody else gives any before its end.
     pub async fn begin(&mut self) -> Result<Last, sqlx::Error> {
         // In one call: the price is per call.
-        let (task, event): (Option<i64>, Option<i64>) = match self {
+        let (task, event, is_durable): (Option<i64>, Option<i64>, bool) = match self {
             Self::Sqlite(connection) => {
                 // Parsed once.
                 let rows = query(sqlite::BEGIN).fetch_all(connection).await?;
                 let last = rows.last().ok_or(sqlx::Error::RowNotFound)?;
-                (last.try_get(0)?, last.try_get(1)?)
+                (last.try_get(0)?, last.try_get(1)?, true)
             }
             Self::Postgres(connection) => {
                 let rows = raw_sql(postgres::BEGIN).fetch_all(connection).await?;
                 let last = rows.last().ok_or(sqlx::Error::RowNotFound)?;
-                (last.try_get(0)?, last.try_get(1)?)
+                (last.try_get(0)?, last.try_get(1)?, last.try_get(2)?)
             }
         };
         Ok(Last {
             task: task.unwrap_or(0),
             event: event.unwrap_or(0),
+            is_durable,
         })
     }
 

@@ -38,4 +38,5 @@ mod standing;
 mod support;
 mod tls;
 mod tls_reload;
+mod upgrade;
 mod waiting;

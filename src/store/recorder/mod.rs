@@ -24,7 +24,7 @@ use crate::domain::confirmation::Policy;
 use crate::domain::delivery::{Holder, LEASE};
 use crate::domain::routes::Routes;
 use crate::metrics::Metrics;
-use told::{is_news, told_of};
+use told::{is_news, report_durability, told_of};
 
 /// Entries that may wait. Whoever comes when it is full is told to come again, which EvoLink does.
 const QUEUE_ENTRIES: usize = 4096;
@@ -63,6 +63,8 @@ pub struct RecorderWorker {
     writer: Option<Writer>,
     /// Whether something was recorded that nobody has been told of.
     untold: bool,
+    /// Whether the database waited for its disk when it was last looked at.
+    was_durable: bool,
 }
 
 impl Recorder {
@@ -95,6 +97,7 @@ impl Recorder {
             failed,
             writer: None,
             untold: false,
+            was_durable: true,
         };
         (recorder, worker)
     }
@@ -227,6 +230,7 @@ impl RecorderWorker {
             none => none.insert(self.store.connect_writer().await?),
         };
         let last = writer.begin().await?;
+        report_durability(&mut self.was_durable, last.is_durable, &self.metrics);
         let (now, policy) = (self.clock.now(), self.policy.clone());
         let mut ledger = load::load(writer, entries, now, policy, self.store.is_shared()).await?;
         let receipts: Vec<Receipt> = entries.iter().map(|entry| ledger.apply(entry)).collect();

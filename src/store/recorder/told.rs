@@ -1,9 +1,10 @@
 //! Who is told of what was recorded: the metrics, the log, and those who wait.
 
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::RecorderWorker;
 use crate::domain::ids::{SubmissionId, TaskId};
+use crate::metrics::Metrics;
 use crate::store::StoreError;
 use crate::store::deliveries::Change;
 use crate::store::entry::Receipt;
@@ -38,6 +39,20 @@ impl RecorderWorker {
             Some(failure) => error!(error = %failure, "could not record"),
             None => {}
         }
+    }
+}
+
+/// Reports when a server stops or begins to wait for its disk while we are connected. Nothing that we ask of it changes that.
+pub fn report_durability(was_durable: &mut bool, is_durable: bool, metrics: &Metrics) {
+    metrics.store_durable(is_durable);
+    let before = std::mem::replace(was_durable, is_durable);
+    match (before, is_durable) {
+        (true, false) => warn!(
+            "the PostgreSQL server runs with fsync=off or full_page_writes=off: a power cut loses callbacks that were \
+             acknowledged"
+        ),
+        (false, true) => info!("the PostgreSQL server waits for its disk again"),
+        (true, true) | (false, false) => {}
     }
 }
 

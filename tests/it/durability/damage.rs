@@ -38,17 +38,47 @@ async fn i6_a_database_that_is_empty_or_gone_is_refused() {
     assert_refused(&place, "a log alone", "is empty or gone").await;
 }
 
+/// A missing log proves nothing: SQLite removes it when the last program closes the database. The rows decide.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn i6_a_missing_log_after_a_kill_is_refused_until_the_operator_says_so() {
-    let (place, _) = written().await;
+async fn i6_a_missing_log_after_a_kill_is_refused_if_rows_are_missing_with_it() {
+    let (place, load) = written().await;
+    let older = keep(&place);
     let mut receiver = place.start().await;
+    write_more(&receiver, &load, &place).await;
     receiver.kill();
+    // As if nothing had been copied from the log into the database.
+    put_back(&place, &older);
     fs::remove_file(place.data().join("receiver.db-wal")).unwrap();
-    assert_refused(&place, "no log", "has no write-ahead log").await;
+    assert_refused(&place, "no log", "has lost rows").await;
     fs::remove_file(mark(&place)).unwrap();
     place.start().await.stop().await;
     assert!(!place.data().join("receiver.db-wal").exists());
+
+    // Nothing was written that is not in the database.
+    let mut receiver = place.start().await;
+    receiver.kill();
+    fs::remove_file(place.data().join("receiver.db-wal")).unwrap();
     place.start().await.stop().await;
+}
+
+/// Copying the log into the database was cut off, and then the log was removed: some pages are old, some are new.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i6_a_missing_log_after_a_kill_is_refused_if_pages_do_not_fit_together() {
+    let (place, load) = written().await;
+    let mut receiver = place.start().await;
+    write_more(&receiver, &load, &place).await;
+    receiver.kill();
+    let shell = place.store().connect().await;
+    shell.execute("PRAGMA wal_checkpoint(TRUNCATE)").await;
+    let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'task_client'";
+    let page: i64 = shell.value(root, &[]).await;
+    shell.close().await;
+    // An index that was empty when its page was last written.
+    let mut bytes = fs::read(place.database()).unwrap();
+    let start = usize::try_from(page - 1).unwrap() * 4096;
+    bytes[start..start + 8].copy_from_slice(&[10, 0, 0, 0, 0, 0x10, 0, 0]);
+    fs::write(place.database(), bytes).unwrap();
+    assert_refused(&place, "torn", "does not hold together").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,7 @@
 //! What was acknowledged is never lost: the real program, in a process of its own, killed, cut off from its disk, with a
 //! full disk, with one that fails. A client that logs every 2xx is the oracle.
 
+mod bursts;
 pub mod check;
 mod damage;
 mod disk;
@@ -11,9 +12,11 @@ mod kill;
 pub mod load;
 mod log;
 mod mark;
+mod names;
 mod place;
 mod power;
 mod read_only;
+mod readers;
 pub mod receiver;
 mod recorder;
 mod schema;

@@ -17,6 +17,7 @@ mod readers;
 pub mod recording;
 mod ring;
 mod sessions;
+mod settings;
 mod waits;
 mod wake;
 

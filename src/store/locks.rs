@@ -1,0 +1,175 @@
+//! The locks that keep a second process off a SQLite store. The system releases them when the process ends, however it ends.
+//!
+//! The lock that counts is on the database file itself, so it holds by whatever name a process comes: a hard link, a symlink.
+//! A file beside the database is locked too, because releases up to 0.1.0 lock nothing else.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FsWord, fstatfs};
+use tracing::warn;
+
+use super::StoreError;
+use super::files::{cannot_open, in_real_folder, lock_file, make_file};
+
+/// File systems over a network that turn `flock` into a lock of all bytes of the file: NFS, SMB 1 and 2, 9p. SQLite's own
+/// locks of a few bytes could not be had beside it.
+const FLOCK_LOCKS_BYTES: [FsWord; 4] = [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997];
+
+/// The open files that carry the locks.
+///
+/// The descriptor of the database must be opened before SQLite opens the file and closed after SQLite has closed it: when a
+/// process closes any descriptor of a file, it loses all POSIX locks on that file, and those are SQLite's.
+#[derive(Debug)]
+pub struct Locks {
+    _beside: Vec<File>,
+    database: Option<File>,
+}
+
+impl Locks {
+    /// Locks the store in the file `real`, which a configuration calls `given`. The database need not exist yet.
+    ///
+    /// # Errors
+    /// `InUse` if another process has a lock, `CannotOpen`.
+    pub fn take(given: &Path, real: &Path) -> Result<Self, StoreError> {
+        let beside = lock_file(real);
+        let file = make_file(&beside).map_err(|error| cannot_open(&beside, &error))?;
+        lock(&file, real)?;
+        let mut locks = Self {
+            _beside: vec![file],
+            database: None,
+        };
+        // A release up to 0.1.0 locks a file beside the name that it was given. Where that cannot be made, none ever ran.
+        if let Some(other) = other_lock_file(given, real)
+            && let Ok(file) = make_file(&other)
+        {
+            lock(&file, real)?;
+            locks._beside.push(file);
+        }
+        match OpenOptions::new().write(true).open(real) {
+            Ok(file) => locks.take_database(file, real)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(cannot_open(real, &error)),
+        }
+        Ok(locks)
+    }
+
+    /// Makes the database unless it exists, and locks what it made.
+    pub fn make_database(&mut self, real: &Path) -> Result<(), StoreError> {
+        if self.database.is_some() {
+            return Ok(());
+        }
+        // SQLite would make it readable for all. Its log and its index get the mode of the database.
+        let file = make_file(real).map_err(|error| cannot_open(real, &error))?;
+        self.take_database(file, real)
+    }
+
+    fn take_database(&mut self, file: File, real: &Path) -> Result<(), StoreError> {
+        if !FLOCK_LOCKS_BYTES.contains(&file_system(&file)) {
+            lock(&file, real)?;
+        }
+        self.database = Some(file);
+        self.check_place(real)?;
+        if let Some(file) = &self.database
+            && let Ok(names) = file.metadata().map(|found| found.nlink())
+            && names > 1
+        {
+            warn!(
+                names,
+                "the database {} has {names} names (hard links): always use the same one, because each has its own \
+                 write-ahead log",
+                real.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// Checks that the path still leads to the file that is locked.
+    pub fn check_place(&self, real: &Path) -> Result<(), StoreError> {
+        let Some(file) = &self.database else {
+            return Ok(());
+        };
+        let identity = |found: fs::Metadata| (found.dev(), found.ino());
+        let ours = file.metadata().map(identity);
+        let there = fs::metadata(real).map(identity);
+        match (ours, there) {
+            (Ok(ours), Ok(there)) if ours == there => Ok(()),
+            (Err(error), _) | (_, Err(error)) => Err(cannot_open(real, &error)),
+            (Ok(_), Ok(_)) => Err(StoreError::CannotOpen {
+                path: real.display().to_string(),
+                reason: "the file was replaced while it was being opened".to_owned(),
+            }),
+        }
+    }
+}
+
+/// The files whose locks say that the store in `given` is in use, for a look without taking one.
+pub fn lock_files(given: &Path, real: &Path) -> Vec<PathBuf> {
+    let mut files = vec![real.to_owned(), lock_file(real)];
+    files.extend(other_lock_file(given, real));
+    files
+}
+
+/// Beside the given name, if that is another place.
+fn other_lock_file(given: &Path, real: &Path) -> Option<PathBuf> {
+    let other = lock_file(&in_real_folder(given).ok()?);
+    (other != lock_file(real)).then_some(other)
+}
+
+fn file_system(file: &File) -> FsWord {
+    fstatfs(file).map_or(0, |found| found.f_type)
+}
+
+fn lock(file: &File, database: &Path) -> Result<(), StoreError> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
+            path: database.display().to_string(),
+        }),
+        Err(TryLockError::Error(error)) => Err(cannot_open(database, &error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::store::files::real_path;
+
+    #[test]
+    fn a_file_that_was_replaced_while_it_was_opened_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("receiver.db");
+        let mut locks = Locks::take(&database, &database).unwrap();
+        locks.make_database(&database).unwrap();
+        locks.check_place(&database).unwrap();
+        fs::rename(&database, folder.path().join("old")).unwrap();
+        assert!(locks.check_place(&database).is_err(), "gone");
+        fs::write(&database, "").unwrap();
+        let replaced = locks.check_place(&database).unwrap_err();
+        assert!(replaced.to_string().contains("was replaced"), "{replaced}");
+    }
+
+    #[test]
+    fn a_path_is_followed_to_the_file_whether_it_exists_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let root = fs::canonicalize(folder.path()).unwrap();
+        fs::create_dir(at("data")).unwrap();
+        symlink("data", at("linked")).unwrap();
+        symlink("linked/real.db", at("first")).unwrap();
+        symlink("first", at("second")).unwrap();
+        symlink("loop", at("loop")).unwrap();
+        let wanted = root.join("data/real.db");
+        for name in ["data/real.db", "linked/real.db", "first", "second"] {
+            assert_eq!(real_path(&at(name)).unwrap(), wanted, "{name}");
+        }
+        fs::write(&wanted, "").unwrap();
+        assert_eq!(real_path(&at("second")).unwrap(), wanted);
+        assert!(real_path(&at("loop")).is_err());
+        assert!(real_path(&at("nowhere/x.db")).is_err());
+    }
+}

@@ -1,0 +1,112 @@
+//! One SQLite file under several names: a hard link, a symlink, a symlinked folder. Only one process uses it at a time.
+
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use super::check;
+use super::load::Load;
+use super::receiver::Place;
+
+/// Another place with the same store, which it calls by another name.
+fn called(place: &Place, name: &str) -> Place {
+    let other = place.replica();
+    other.configure("/receiver.db", &format!("/{name}"));
+    other
+}
+
+fn link(place: &Place, name: &str) {
+    let (data, database) = (place.data(), place.database());
+    match name {
+        "hard.db" => fs::hard_link(database, data.join(name)).unwrap(),
+        "soft.db" => symlink("receiver.db", data.join(name)).unwrap(),
+        "folder/receiver.db" => symlink(".", data.join("folder")).unwrap(),
+        _ => unreachable!("{name}"),
+    }
+}
+
+async fn assert_in_use(place: &Place, what: &str) {
+    let output = place.run_to_end().await;
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(75), "{what}: {stderr}");
+    assert!(
+        stderr.contains("in use by another process"),
+        "{what}: {stderr}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_process_is_kept_off_the_store_by_whatever_name_it_comes() {
+    let place = Place::new();
+    let receiver = place.start().await;
+    let load = Load::new();
+    let running = load.start(&receiver);
+    running.reached(20).await;
+    for name in ["hard.db", "soft.db", "folder/receiver.db"] {
+        link(&place, name);
+        assert_in_use(&called(&place, name), name).await;
+    }
+    // The first one serves on, and SQLite's own locks are still there.
+    running.reached(60).await;
+    running.stop().await;
+    receiver.stop().await;
+    let faults = check::faults(place.store(), &load.acknowledged()).await;
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_belongs_to_a_database_lies_beside_the_file_itself() {
+    let place = Place::new();
+    let elsewhere = place.data().join("elsewhere");
+    fs::create_dir_all(&elsewhere).unwrap();
+    // The database does not exist yet.
+    symlink("elsewhere/real.db", place.database()).unwrap();
+    let receiver = place.start().await;
+    let load = Load::new();
+    let running = load.start(&receiver);
+    running.reached(20).await;
+    running.stop().await;
+    for suffix in ["", "-wal", ".lock", ".mark"] {
+        let path = elsewhere.join(format!("real.db{suffix}"));
+        assert!(path.exists(), "{}", path.display());
+    }
+    let real = called(&place, "elsewhere/real.db");
+    assert_in_use(&real, "the real name").await;
+    receiver.stop().await;
+    // The same store by its real name: its mark is found, and everything is there.
+    real.start().await.stop().await;
+    fs::write(elsewhere.join("real.db"), "").unwrap();
+    let output = place.run_to_end().await;
+    assert_eq!(
+        output.status.code(),
+        Some(65),
+        "the mark is found by the symlink"
+    );
+}
+
+/// A release that locks only a file beside the database excludes this one, and the other way round.
+#[tokio::test]
+async fn an_older_release_and_this_one_exclude_each_other() {
+    let place = Place::new();
+    let receiver = place.start().await;
+    let beside = |name: &str| place.data().join(name);
+    let is_locked = |path: &Path| File::open(path).unwrap().try_lock().is_err();
+    assert!(is_locked(&beside("receiver.db.lock")));
+    receiver.stop().await;
+
+    let older = File::open(beside("receiver.db.lock")).unwrap();
+    older.lock().unwrap();
+    assert_in_use(&place, "locked by an older release").await;
+    drop(older);
+
+    // An older release takes the lock beside the name that it was given, and so does this one.
+    symlink("receiver.db", beside("soft.db")).unwrap();
+    let soft = called(&place, "soft.db");
+    let older = File::create(beside("soft.db.lock")).unwrap();
+    older.lock().unwrap();
+    assert_in_use(&soft, "locked beside the symlink").await;
+    drop(older);
+    let receiver = soft.start().await;
+    assert!(is_locked(&beside("soft.db.lock")));
+    receiver.stop().await;
+}

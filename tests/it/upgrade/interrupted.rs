@@ -1,0 +1,90 @@
+//! An upgrade that is killed, at any of its system calls, goes on at the next start and ends in the same.
+
+use std::fs;
+
+use super::content::Content;
+use super::released::{RELEASED, make};
+use crate::durability::receiver::Place;
+use crate::durability::{random, rounds};
+use crate::support::needs::{self, Root};
+
+/// Beyond that the upgrade is done.
+const OCCURRENCE_MAX: u32 = 60;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgrade_that_is_killed_goes_on_at_the_next_start() {
+    if !needs::are_met(Root::NotNeeded, &["strace"]) {
+        return;
+    }
+    let (mut random, rounds) = (random(), rounds(6, 120));
+    let (mut killed, mut half_done) = (0, 0);
+    for round in 0..rounds {
+        let released = &RELEASED[random.usize(..RELEASED.len())];
+        let place = Place::new();
+        make(place.store(), released.version).await;
+        let before = Content::of(place.store()).await;
+        // The first call of all comes in every start, however little there is to upgrade.
+        let occurrence = match round {
+            0 => 1,
+            _ => random.u32(1..=OCCURRENCE_MAX),
+        };
+        let what = format!(
+            "round {round}: schema {} killed at {occurrence}",
+            released.version
+        );
+        fs::create_dir_all(place.data()).unwrap();
+        let mut traced = place.clone();
+        let words = launcher(&place, occurrence);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        traced.launch_through(&words);
+        match traced.try_start().await {
+            Ok(mut receiver) => receiver.kill(),
+            Err(end) => {
+                assert!(end.contains("signal: 9"), "{what}: {end}");
+                killed += 1;
+            }
+        }
+        if fs::exists(place.data().join("strace")).unwrap() {
+            half_done += u32::from(is_half_done(&place, released.version).await);
+        }
+        let receiver = place.start().await;
+        before.assert_kept(place.store()).await;
+        super::assert_serves(&receiver).await;
+        receiver.stop().await;
+    }
+    println!(
+        "{rounds} upgrades, {killed} killed before they were ready, {half_done} of them between two migrations"
+    );
+    assert!(killed > 0, "none was killed: this test finds nothing");
+}
+
+/// SQLite's writes to its files; on a server, what is sent to it.
+fn launcher(place: &Place, occurrence: u32) -> Vec<String> {
+    let report = place.data().join("strace").display().to_string();
+    let mut words = vec!["strace", "-D", "-f", "-qq", "-o"];
+    words.push(&report);
+    let mut words: Vec<String> = words.into_iter().map(str::to_owned).collect();
+    let calls = if let Some(file) = place.store().file() {
+        for suffix in ["", "-wal", ".mark", ".mark.new"] {
+            words.extend(["-P".to_owned(), format!("{}{suffix}", file.display())]);
+        }
+        "pwrite64,fdatasync,fsync,ftruncate,rename"
+    } else {
+        "sendto"
+    };
+    words.extend(["-e".to_owned(), format!("trace={calls}")]);
+    words.push(format!("--inject={calls}:signal=KILL:when={occurrence}"));
+    words
+}
+
+/// Whether some of the later migrations were applied, but not all.
+async fn is_half_done(place: &Place, version: i64) -> bool {
+    let database = place.store().connect().await;
+    let sql = "SELECT max(version) FROM _sqlx_migrations";
+    let reached: i64 = database.value(sql, &[]).await;
+    database.close().await;
+    let newest = fs::read_dir(super::released::folder("sqlite"))
+        .unwrap()
+        .count();
+    reached > version && reached < i64::try_from(newest).unwrap()
+}
