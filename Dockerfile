@@ -41,8 +41,6 @@ WORKDIR /
 VOLUME /data
 # Every command reads this file. It is empty until one is mounted over it, so the environment alone may configure all.
 ENV EVOLINK_RECEIVER_CONFIG=/etc/evolink-receiver/config.toml
-# There is no /tmp: the volume is the one place to write to.
-ENV TMPDIR=/data
 EXPOSE 8443 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
     CMD ["/evolink-receiver", "healthcheck"]
