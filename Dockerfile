@@ -24,6 +24,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     find src build.rs -exec touch {} + \
     && cargo build --release --locked --target "$(uname -m)-unknown-linux-gnu" \
     && mkdir -p /image/etc/evolink-receiver /data \
+    && touch /image/etc/evolink-receiver/config.toml \
     && cp "target/$(uname -m)-unknown-linux-gnu/release/evolink-receiver" /image/ \
     && echo 'receiver:x:65532:65532::/:/sbin/nologin' > /image/etc/passwd \
     && echo 'receiver:x:65532:' > /image/etc/group \
@@ -38,8 +39,10 @@ USER 65532:65532
 # The default paths of the configuration begin with `data/`: here that is the volume.
 WORKDIR /
 VOLUME /data
+# Every command reads this file. It is empty until one is mounted over it, so the environment alone may configure all.
+ENV EVOLINK_RECEIVER_CONFIG=/etc/evolink-receiver/config.toml
 EXPOSE 8443 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
-    CMD ["/evolink-receiver", "healthcheck", "--config", "/etc/evolink-receiver/config.toml"]
+    CMD ["/evolink-receiver", "healthcheck"]
 ENTRYPOINT ["/evolink-receiver"]
-CMD ["serve", "--config", "/etc/evolink-receiver/config.toml"]
+CMD ["serve"]

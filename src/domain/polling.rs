@@ -11,6 +11,13 @@ const GAP_MAX: Duration = Duration::from_mins(10);
 /// After so many the gap is the longest, whatever it began with.
 const DOUBLINGS_MAX: u32 = 16;
 
+/// The gap between two polls of a task that EvoLink did not know, before it is spread. Such a poll
+/// finds nothing unless EvoLink, or the way to it, was wrong for a while.
+const RARE_GAP_MAX: Duration = Duration::from_hours(1);
+
+/// Where `give_up_after` is short, this many rare polls still fit into it.
+const RARE_POLLS_MIN: u32 = 4;
+
 /// By what a lease, or a pause that EvoLink asked for, may put a poll off.
 const PLAN_GRACE: Duration = Duration::from_hours(1);
 /// A gap is longer than it need be by up to a quarter, so that tasks that were asked about together are not so for ever.
@@ -35,8 +42,13 @@ impl Pace {
     /// The next poll of task `id`, which was asked about `polls` times, the last time at `now`: the gap doubles.
     pub fn next_poll(&self, now: Timestamp, id: SubmissionId, polls: u32) -> Timestamp {
         let gap = self.gap(polls);
-        // Only upwards: the minimum is EvoLink's wish.
-        now.after(gap.saturating_add(gap.mul_f64(SPREAD * share(id, polls))))
+        spread(gap, now, id, polls)
+    }
+
+    /// The next poll of an unresolved task, which EvoLink did not know when it was last polled.
+    pub fn next_rare_poll(&self, now: Timestamp, id: SubmissionId, polls: u32) -> Timestamp {
+        let gap = RARE_GAP_MAX.min(self.give_up_after / RARE_POLLS_MIN);
+        spread(gap.max(self.interval_min), now, id, polls)
     }
 
     fn gap(&self, polls: u32) -> Duration {
@@ -100,6 +112,11 @@ impl Pace {
     }
 }
 
+/// `gap` after `now`, or up to a quarter later. Never sooner: the minimum is EvoLink's.
+fn spread(gap: Duration, now: Timestamp, id: SubmissionId, polls: u32) -> Timestamp {
+    now.after(gap.saturating_add(gap.mul_f64(SPREAD * share(id, polls))))
+}
+
 /// Something from 0 to 1, other for each task and each of its polls, and always the same for these: no chance comes into
 /// the domain. The finish of `SplitMix64`, which makes neighbours far apart.
 fn share(id: SubmissionId, polls: u32) -> f64 {
@@ -159,6 +176,26 @@ mod tests {
             endless.next_poll(now, id(1), 9),
             Timestamp::from_millis(i64::MAX)
         );
+    }
+
+    #[test]
+    fn rare_polls_come_every_hour_or_four_times_before_a_task_is_given_up() {
+        let (now, minute) = (Timestamp::from_millis(0), Duration::from_mins(1));
+        for (give_up_after, gap) in [(24 * 60, 60), (60, 15), (2, 2)] {
+            let pace = Pace {
+                give_up_after: minute * give_up_after,
+                interval_min: 2 * minute,
+                ..PACE
+            };
+            for number in 0..100 {
+                let waited = pace.next_rare_poll(now, id(number), 7).since(now);
+                assert!(
+                    waited >= minute * gap && waited <= (minute * gap).mul_f64(1.0 + SPREAD),
+                    "{waited:?}"
+                );
+                assert!(!pace.is_due(now.after(waited), now));
+            }
+        }
     }
 
     #[test]

@@ -14,7 +14,8 @@ pub enum State {
     Completed,
     Failed,
     Cancelled,
-    /// We stopped asking. Not an outcome: a later one still counts.
+    /// EvoLink does not know the task, or it has had its time. Not an outcome: a later one still
+    /// counts.
     Unresolved,
 }
 

@@ -10,6 +10,7 @@ mod rate_limits;
 mod redaction;
 mod reply;
 mod retry_after;
+mod unknown_task;
 
 pub use client::{EvolinkClient, USER_AGENT};
 pub use envelope::ErrorEnvelope;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::envelope::{ErrorEnvelope, PAID_OUTCOME_UNKNOWN};
 use super::retry_after::retry_after;
+use super::unknown_task::is_unknown_task;
 use crate::domain::observation::Observation;
 
 /// One whole answer of EvoLink. Our key and our callback tokens are redacted in it.
@@ -60,7 +61,8 @@ pub enum SubmitReply {
 pub enum PollReply {
     /// Perhaps about another task than the one asked about; the recorder judges that.
     Seen(Observation),
-    /// EvoLink does not know the task.
+    /// EvoLink's own answer that it does not know the task. A page of something in front of it is a
+    /// failure.
     Gone,
     /// Too many requests; `None` if EvoLink does not say how long to wait.
     Throttled { retry_after: Option<Duration> },
@@ -133,10 +135,12 @@ impl PollReply {
                     reason: error.to_string(),
                 },
             },
-            404 | 410 => Self::Gone,
-            400 if ErrorEnvelope::has_code(&answer.body, "invalid_task_id") => Self::Gone,
+            status if is_unknown_task(status, &answer.body) => Self::Gone,
             429 => Self::Throttled {
                 retry_after: answer.retry_after(),
+            },
+            status @ (404 | 410) => Self::Failed {
+                reason: format!("answered {status}, but not with EvoLink's error for a task"),
             },
             status => Self::Failed {
                 reason: format!("answered {status}"),

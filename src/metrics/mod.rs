@@ -94,6 +94,11 @@ impl Metrics {
         self.0.submit_retries.inc();
     }
 
+    /// Whether EvoLink is not believed when it does not know a task.
+    pub fn unknown_tasks_doubted(&self, doubted: bool) {
+        self.0.unknown_tasks_doubted.set(i64::from(doubted));
+    }
+
     /// Whether EvoLink fails as a whole, as far as polls tell.
     pub fn polls_suspended(&self, suspended: bool) {
         self.0.polls_suspended.set(i64::from(suspended));

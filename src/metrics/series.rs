@@ -26,6 +26,7 @@ pub(super) struct Counters {
     pub(super) polls: Family<ResultLabel, Counter>,
     pub(super) polls_suspended: Gauge,
     pub(super) evolink_key_rejected: Gauge,
+    pub(super) unknown_tasks_doubted: Gauge,
     pub(super) seats_taken: Gauge,
     pub(super) seats_refused: Counter,
     pub(super) tail_behind: Family<ReaderLabel, Gauge<f64, AtomicU64>>,
@@ -112,6 +113,7 @@ impl Counters {
             polls: Family::default(),
             polls_suspended: Gauge::default(),
             evolink_key_rejected: Gauge::default(),
+            unknown_tasks_doubted: Gauge::default(),
             seats_taken: Gauge::default(),
             seats_refused: Counter::default(),
             tail_behind: Family::default(),
@@ -247,6 +249,11 @@ impl Counters {
             "evolink_key_rejected",
             "1 while EvoLink rejects our API key",
             self.evolink_key_rejected.clone(),
+        );
+        registry.register(
+            "unknown_tasks_doubted",
+            "1 while EvoLink knows none of several tasks and is not believed",
+            self.unknown_tasks_doubted.clone(),
         );
         registry.register(
             "delivery_seconds",

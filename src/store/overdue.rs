@@ -20,8 +20,10 @@ pub struct DueTask {
     /// Since when there is something to ask: the submit, or what was claimed since.
     pub asked_since: Timestamp,
     pub polls: u32,
-    /// It is open, or something is claimed of it. Else it is asked about once, for something suspicious.
+    /// The task is open, or something is claimed of it.
     pub is_waited_for: bool,
+    /// The task is unresolved and nothing is claimed of it: polled rarely, or for a suspicion.
+    pub is_rare: bool,
 }
 
 impl DueTask {
@@ -33,13 +35,26 @@ impl DueTask {
     }
 }
 
+// The conditions on state are those of two partial indexes, word for word.
 const DUE: &str =
     "SELECT seq, submission_id, task_id, state, submitted_at, claimed_at, polls FROM task
-    WHERE next_poll_at <= $1 ORDER BY next_poll_at LIMIT $2";
+    WHERE next_poll_at <= $1 AND (state <> 'unresolved' OR claimed IS NOT NULL)
+    ORDER BY next_poll_at LIMIT $2";
 
 const DUE_BEYOND: &str =
     "SELECT seq, submission_id, task_id, state, submitted_at, claimed_at, polls FROM task
-    WHERE next_poll_at > $1 ORDER BY next_poll_at LIMIT $2";
+    WHERE next_poll_at > $1 AND (state <> 'unresolved' OR claimed IS NOT NULL)
+    ORDER BY next_poll_at LIMIT $2";
+
+const RARELY_DUE: &str =
+    "SELECT seq, submission_id, task_id, state, submitted_at, claimed_at, polls FROM task
+    WHERE next_poll_at <= $1 AND state = 'unresolved' AND claimed IS NULL
+    ORDER BY next_poll_at LIMIT $2";
+
+const RARELY_DUE_BEYOND: &str =
+    "SELECT seq, submission_id, task_id, state, submitted_at, claimed_at, polls FROM task
+    WHERE next_poll_at > $1 AND state = 'unresolved' AND claimed IS NULL
+    ORDER BY next_poll_at LIMIT $2";
 
 const UNANSWERED: &str = "SELECT seq, submission_id FROM task
     WHERE (state, submission_id) >= ('submitting', '') AND (state, submission_id) < ('submitting', $1)
@@ -57,25 +72,46 @@ const COUNT: &str = "SELECT count(*) FROM (SELECT 1 FROM task WHERE state = $1 A
 pub const COUNTED_MAX: u32 = 10_000;
 
 /// Each statement here, with what its parameters are to PostgreSQL: all are answered from an index.
-pub const STATEMENTS: [(&str, &str); 5] = [
+pub const STATEMENTS: [(&str, &str); 7] = [
     (DUE, "bigint, bigint"),
     (DUE_BEYOND, "bigint, bigint"),
+    (RARELY_DUE, "bigint, bigint"),
+    (RARELY_DUE_BEYOND, "bigint, bigint"),
     (UNANSWERED, "text, bigint"),
     (UNANSWERED_BEYOND, "text, bigint"),
     (COUNT, "text, bigint"),
 ];
 
 impl Store {
-    /// Tasks to be asked about by `now`, the longest overdue first; and those planned beyond `horizon`, which no clock but
-    /// one that was far ahead can have planned.
+    /// Tasks to be polled by `now`, the longest overdue first; and those planned beyond `horizon`,
+    /// by a clock that was far ahead. Without the unresolved ones, however many there are.
     pub async fn list_due(
         &self,
         now: Timestamp,
         horizon: Timestamp,
         limit: u32,
     ) -> Result<Vec<DueTask>, StoreError> {
+        self.due([(DUE, now), (DUE_BEYOND, horizon)], limit).await
+    }
+
+    /// The same of unresolved tasks.
+    pub async fn list_rarely_due(
+        &self,
+        now: Timestamp,
+        horizon: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<DueTask>, StoreError> {
+        let statements = [(RARELY_DUE, now), (RARELY_DUE_BEYOND, horizon)];
+        self.due(statements, limit).await
+    }
+
+    async fn due(
+        &self,
+        statements: [(&'static str, Timestamp); 2],
+        limit: u32,
+    ) -> Result<Vec<DueTask>, StoreError> {
         let mut rows: Vec<DueRow> = Vec::new();
-        for (statement, time) in [(DUE, now), (DUE_BEYOND, horizon)] {
+        for (statement, time) in statements {
             let room = i64::from(limit) - i64::try_from(rows.len()).unwrap_or(i64::MAX);
             if room > 0 {
                 let found: Vec<DueRow> = on_pool!(self, pool => sqlx::query_as(statement)
@@ -141,6 +177,7 @@ impl TryFrom<DueRow> for DueTask {
         let is_open = matches!(state, State::Pending | State::Processing);
         Ok(Self {
             is_waited_for: is_open || row.claimed_at.is_some(),
+            is_rare: state == State::Unresolved && row.claimed_at.is_none(),
             submission_id: row
                 .submission_id
                 .parse()

@@ -81,7 +81,9 @@ fn note(state: &str) -> Option<&'static str> {
             "EvoLink may have accepted and charged this; it is not sent again. If it was accepted, its callback tells",
         ),
         "rejected" => Some("EvoLink did not accept this; nothing was charged"),
-        "unresolved" => Some("EvoLink is no longer asked; an outcome that comes still counts"),
+        "unresolved" => Some(
+            "EvoLink does not know this task, or never told how it ended; an outcome that comes still counts",
+        ),
         _ => None,
     }
 }

@@ -120,6 +120,9 @@ fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind((HOST, 0))?.local_addr()?.port())
 }
 
+/// The folder that the default paths of the configuration begin with.
+const DATA: &str = "data";
+
 /// Where the data is.
 enum Folder {
     Given(PathBuf),
@@ -135,11 +138,18 @@ impl Folder {
             return Ok(Self::Given(path.to_owned()));
         }
         let name = format!("evolink-receiver-demo-{:016x}", fastrand::u64(..));
-        let path = std::env::temp_dir().join(name);
-        // Fails if it is there: it may be somebody else's.
-        let made = DirBuilder::new().mode(0o700).create(&path);
-        made.with_context(|| format!("could not make {}", path.display()))?;
-        Ok(Self::Own(path))
+        // Fails if the folder exists: it may be another user's.
+        let make = |path: &Path| DirBuilder::new().mode(0o700).create(path);
+        let path = std::env::temp_dir().join(&name);
+        let Err(error) = make(&path) else {
+            return Ok(Self::Own(path));
+        };
+        // The container image has no folder for temporary files, but the data folder.
+        let in_data = Path::new(DATA).join(&name);
+        if make(&in_data).is_ok() {
+            return Ok(Self::Own(in_data));
+        }
+        Err(error).with_context(|| format!("could not make {}", path.display()))?
     }
 
     fn path(&self) -> &Path {
@@ -152,7 +162,7 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         if let Self::Own(path) = self {
-            // What cannot be removed is in the folder for temporary files, where others clean up.
+            // A folder that cannot be removed is one for temporary files, or the demo's container ends.
             let _ = fs::remove_dir_all(path);
         }
     }

@@ -1,4 +1,5 @@
-//! When EvoLink is asked about a task, what a poll that says nothing of it does, and when the asking ends.
+//! When EvoLink is polled about a task, what a poll without an observation does, and when polling
+//! ends.
 
 use std::time::Duration;
 
@@ -20,15 +21,19 @@ impl Task {
         is_due
     }
 
-    /// EvoLink says, in answer to a poll, that it does not know the task (404, 410, `invalid_task_id`).
+    /// EvoLink answers a poll: it does not know the task (404, 410, `invalid_task_id`). After the
+    /// third such answer in a row the task is unresolved, and polled rarely.
     pub fn miss(&mut self, now: Timestamp, pace: &Pace) -> Option<EventType> {
-        self.asked(now, pace);
         self.empty_polls = 0;
         self.missed_polls = self.missed_polls.saturating_add(1);
-        if self.missed_polls < SAME_POLLS_NEEDED {
-            return None;
-        }
-        self.give_up(now)
+        let event = if self.is_lost() {
+            self.claim = None;
+            self.become_unresolved()
+        } else {
+            None
+        };
+        self.asked(now, pace);
+        event
     }
 
     /// A poll was not answered, or not usably.
@@ -52,11 +57,21 @@ impl Task {
             self.claim = None;
             self.next_poll_at = None;
         }
+        self.become_unresolved()
+    }
+
+    /// `None` if the task was not open.
+    fn become_unresolved(&mut self) -> Option<EventType> {
         if !matches!(self.state, State::Pending | State::Processing) {
             return None;
         }
         self.state = State::Unresolved;
         Some(EventType::Unresolved)
+    }
+
+    /// Whether EvoLink did not know the task so often that it is believed.
+    const fn is_lost(&self) -> bool {
+        self.missed_polls >= SAME_POLLS_NEEDED
     }
 
     /// Since when there is something to ask.
@@ -86,13 +101,13 @@ impl Task {
     }
 
     pub(super) fn count_poll(&mut self, seen: &Observation, now: Timestamp, pace: &Pace) {
+        self.missed_polls = 0;
         self.asked(now, pace);
         if self.state.is_outcome() {
             // EvoLink has been heard, and whatever it said is in the history.
             self.claim = None;
             self.next_poll_at = None;
         }
-        self.missed_polls = 0;
         let empty = seen.status == Status::Completed && seen.results.is_empty();
         self.empty_polls = if empty {
             self.empty_polls.saturating_add(1)
@@ -104,15 +119,32 @@ impl Task {
     fn asked(&mut self, now: Timestamp, pace: &Pace) {
         self.polls = self.polls.saturating_add(1);
         self.polled_at = Some(now);
-        // An unresolved task is asked about once for each suspicion, not for ever; for a claim as long as it stands.
-        let is_open = self.state != State::Unresolved && !self.state.is_outcome();
-        let goes_on = self.next_poll_at.is_some() && (is_open || self.claim.is_some());
+        let goes_on = self.next_poll_at.is_some() && self.is_polled_again(now, pace);
         self.next_poll_at = goes_on.then(|| self.next_poll(now, pace));
     }
 
-    /// A claim begins the pace anew: EvoLink's answer to a poll may be a little behind its callback.
+    /// Whether another poll follows the one that was just made. An unresolved task that has had its
+    /// time is polled once for each suspicion, and a finished one while something is claimed of it.
+    fn is_polled_again(&self, now: Timestamp, pace: &Pace) -> bool {
+        let is_wanted = match self.state {
+            State::Submitting
+            | State::SubmitUnknown
+            | State::Rejected
+            | State::Pending
+            | State::Processing => true,
+            State::Unresolved => !pace.is_long_ago(self.submitted_at, now),
+            State::Completed | State::Failed | State::Cancelled => false,
+        };
+        is_wanted || self.claim.is_some()
+    }
+
+    /// A claim restarts the pace: EvoLink's answer to a poll may be a little behind its callback.
     pub(super) fn next_poll(&self, now: Timestamp, pace: &Pace) -> Timestamp {
-        let planned = pace.next_poll(now, self.submission_id, self.polls);
+        let planned = if self.state == State::Unresolved && self.is_lost() {
+            pace.next_rare_poll(now, self.submission_id, self.polls)
+        } else {
+            pace.next_poll(now, self.submission_id, self.polls)
+        };
         let since_claim = |claim: Claim| now.since(claim.at).max(pace.interval_min);
         let again = self.claim.map(|claim| now.after(since_claim(claim)));
         again.map_or(planned, |again| again.min(planned))

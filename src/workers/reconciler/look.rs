@@ -16,6 +16,13 @@ use crate::store::overdue::DueTask;
 /// Of each kind that one look finds.
 const BATCH: u32 = 32;
 
+/// Unresolved tasks in one look. They are due once an hour, and must not delay the others.
+const RARE_BATCH: u32 = 4;
+
+/// Time between two looks for unresolved tasks. So at most two of them are polled in a second, a
+/// fifth of the default of `evolink.polls_per_second`.
+const RARE_INTERVAL: Duration = Duration::from_secs(2);
+
 /// Between two counts.
 const COUNT_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -30,6 +37,7 @@ pub(super) struct Found {
     /// Whether any of them was.
     pub any_begun: bool,
     counted_at: Option<Instant>,
+    looked_rarely_at: Option<Instant>,
 }
 
 impl Reconciler {
@@ -41,6 +49,13 @@ impl Reconciler {
         let due = self.parts.store.list_due(now, horizon, BATCH).await?;
         found.due = due.into();
         found.any_begun = false;
+        let has_room = found.due.len() + RARE_BATCH as usize <= BATCH as usize;
+        let looked_at = found.looked_rarely_at;
+        if has_room && looked_at.is_none_or(|at| at.elapsed() >= RARE_INTERVAL) {
+            let rare = self.parts.store.list_rarely_due(now, horizon, RARE_BATCH);
+            found.due.extend(rare.await?);
+            found.looked_rarely_at = Some(Instant::now());
+        }
         Ok(())
     }
 

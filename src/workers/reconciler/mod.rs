@@ -6,6 +6,7 @@
 
 mod look;
 mod reply;
+mod unknown;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,13 +24,14 @@ use crate::clock::Clock;
 use crate::domain::ids::SubmissionId;
 use crate::domain::polling::Pace;
 use crate::domain::timestamp::Timestamp;
-use crate::evolink::{EvolinkClient, RateLimits};
+use crate::evolink::{EvolinkClient, PollReply, RateLimits};
 use crate::metrics::Metrics;
 use crate::store::entry::{Entry, Receipt};
 use crate::store::overdue::DueTask;
 use crate::store::recorder::Recorder;
 use crate::store::{Store, StoreError};
 use look::Found;
+use unknown::UnknownTasks;
 
 /// How long it rests when nothing is due, or EvoLink is not to be asked.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -72,6 +74,7 @@ pub struct Reconciler {
     parts: Parts,
     started_at: Timestamp,
     breaker: Mutex<Breaker<SubmissionId>>,
+    unknown: Mutex<UnknownTasks>,
 }
 
 /// A poll that is ours alone to make.
@@ -97,6 +100,7 @@ impl Reconciler {
             started_at: parts.clock.now(),
             parts,
             breaker: Mutex::new(Breaker::new(PAUSES)),
+            unknown: Mutex::default(),
         }
     }
 
@@ -227,6 +231,7 @@ impl Reconciler {
         self.parts.metrics.poll_ended(reply::told(&reply, task_id));
         let heard = reply::heard(&reply);
         let evolink_fails = self.hear(heard, &poll);
+        let reply = self.without_doubted(reply, &poll.task);
         self.record(reply::entry(id, reply, evolink_fails)).await;
         if poll.is_last
             && let Err(error) = self.give_up(&poll.task).await
@@ -255,6 +260,39 @@ impl Reconciler {
         }
         self.parts.metrics.polls_suspended(is_open);
         is_open
+    }
+
+    /// `reply`, or a failure where EvoLink knows none of several tasks and is not believed.
+    fn without_doubted(&self, reply: PollReply, task: &DueTask) -> PollReply {
+        let now = self.parts.clock.now();
+        let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        let change = match &reply {
+            PollReply::Seen(_) => unknown.known(),
+            // What is unresolved was not known before either, so this is no news about EvoLink.
+            PollReply::Gone if !task.is_rare => unknown.unknown(task.submission_id, now),
+            PollReply::Gone
+            | PollReply::Throttled { .. }
+            | PollReply::Failed { .. }
+            | PollReply::Unreadable { .. } => None,
+        };
+        let is_doubted = unknown.is_doubted();
+        drop(unknown);
+        match change {
+            Some(unknown::Change::Doubted) => warn!(
+                "EvoLink knows none of the last tasks that it was polled about; not believing it until it \
+                 knows one: check evolink.base_url, and whose key evolink.api_key_file holds"
+            ),
+            Some(unknown::Change::Believed) => {
+                info!("EvoLink is believed again when it does not know a task");
+            }
+            None => {}
+        }
+        self.parts.metrics.unknown_tasks_doubted(is_doubted);
+        if is_doubted && matches!(reply, PollReply::Gone) && !task.is_rare {
+            let reason = "EvoLink knows none of several tasks".to_owned();
+            return PollReply::Failed { reason };
+        }
+        reply
     }
 
     /// Does nothing to a task that has its outcome by now.

@@ -205,6 +205,24 @@ proptest! {
         prop_assert_eq!(task, Task { next_poll_at: next, polled_at: Some(now), ..before });
     }
 
+    /// Every answer "no such task" leaves a task to be polled again while it is young, and none after.
+    #[test]
+    fn an_unresolved_task_is_polled_until_it_has_had_its_time(
+        begun in prop::collection::vec(running(), 1..3),
+        misses in 3..40_u32,
+    ) {
+        let mut task = fresh();
+        run(&mut task, &begun, Confirm::Never, |_, _, _, _| {});
+        for _ in 0..misses {
+            let Some(now) = task.next_poll_at else { break };
+            task.miss(now, &PACE);
+        }
+        prop_assert_eq!(task.state, State::Unresolved);
+        let age = task.polled_at.unwrap().since(task.submitted_at);
+        prop_assert_eq!(task.next_poll_at.is_some(), age < PACE.give_up_after, "{:?}", task);
+        prop_assert!(task.polls <= 2 + 3 + 24, "{:?}", task);
+    }
+
     /// Given up, it is not due any more; not even if something suspicious had just asked for it.
     #[test]
     fn what_was_given_up_is_not_due(steps in anything()) {

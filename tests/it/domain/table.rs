@@ -80,6 +80,10 @@ fn task_in(state: State) -> Task {
         State::Pending | State::Processing => {
             task.next_poll_at = Some(NOW.after(Duration::from_secs(40)));
         }
+        State::Unresolved => {
+            task.missed_polls = 3;
+            task.next_poll_at = Some(NOW.after(Duration::from_hours(1)));
+        }
         State::Completed => {
             task.results_digest = Some(observation("completed", RESULTS).results_digest());
         }
@@ -87,8 +91,7 @@ fn task_in(state: State) -> Task {
         | State::SubmitUnknown
         | State::Rejected
         | State::Failed
-        | State::Cancelled
-        | State::Unresolved => {}
+        | State::Cancelled => {}
     }
     if matches!(state, State::Processing | State::Unresolved) {
         task.progress = 30;
@@ -201,7 +204,12 @@ fn after_poll(task: &Task, answer: &str, policy: &Policy) -> String {
     }
     let claimed = task.claim.map_or("-", |claim| claim.state.as_str());
     let again = task.next_poll_at.map_or("-".to_owned(), |at| {
-        format!("{} s", at.since(now).as_secs())
+        // Rare polls are spread by the id, which is another in each run.
+        let seconds = at.since(now).as_secs();
+        match seconds / 3600 {
+            0 => format!("{seconds} s"),
+            hours => format!("{hours} h"),
+        }
     });
     format!("{answer}: {} {claimed} {again}", task.state.as_str())
 }

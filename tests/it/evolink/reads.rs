@@ -31,9 +31,17 @@ async fn a_task_is_seen_whatever_its_id() {
 #[tokio::test]
 async fn e8_a_task_that_evolink_does_not_know_is_gone() {
     let invalid = r#"{"error":{"code":"invalid_task_id","message":"m","param":"task_id"}}"#;
-    for (status, body) in [(404, "{}"), (404, "<html>"), (410, ""), (400, invalid)] {
+    let unknown = r#"{"error":{"code":"task_not_found","message":"m","type":"t"}}"#;
+    for (status, body) in [(404, unknown), (410, unknown), (400, invalid)] {
         let reply = poll(http(status, &[], body)).await;
         assert!(matches!(reply, PollReply::Gone), "{status}: {reply:?}");
+    }
+    for (status, body) in [(404, "{}"), (404, "<html>"), (410, ""), (400, "<html>")] {
+        let reply = poll(http(status, &[], body)).await;
+        assert!(
+            matches!(reply, PollReply::Failed { .. }),
+            "{status}: {reply:?}"
+        );
     }
 }
 

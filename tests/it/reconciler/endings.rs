@@ -7,15 +7,15 @@ use super::{
     BY_POLL, ID, SOME_TICKS, answering, body, builder, event_types, next_poll_after, polls,
     seconds, state, token, until_recorded,
 };
-use crate::support::raw_server::http;
+use crate::support::raw_server::{NOT_FOUND, http};
 use crate::support::until::until;
 
 #[tokio::test]
-async fn e8_three_times_unknown_ends_the_asking_and_a_later_callback_counts() {
+async fn a_task_that_is_unknown_three_times_is_polled_rarely_and_a_later_callback_counts() {
     let invalid = r#"{"error":{"code":"invalid_task_id","message":"m","param":"task_id"}}"#;
     for gone in [
-        http(404, &[], "{}"),
-        http(410, &[], ""),
+        http(404, &[], NOT_FOUND),
+        http(410, &[], NOT_FOUND),
         http(400, &[], invalid),
     ] {
         let (app, evolink) = answering(vec![gone]).await;
@@ -26,9 +26,8 @@ async fn e8_three_times_unknown_ends_the_asking_and_a_later_callback_counts() {
         }
         next_poll_after(&app, seconds(6), || polls(&evolink), 3).await;
         assert_eq!(state(&app).await, "unresolved");
-        app.clock.advance(seconds(3600));
-        sleep(SOME_TICKS).await;
-        assert_eq!(polls(&evolink), 3);
+        next_poll_after(&app, seconds(3600), || polls(&evolink), 4).await;
+        assert_eq!(state(&app).await, "unresolved");
         let history = app.get(&format!("/v1/tasks/{ID}/events")).await.1;
         let unresolved = history["data"]
             .as_array()
@@ -56,7 +55,7 @@ async fn e8_three_times_unknown_ends_the_asking_and_a_later_callback_counts() {
 #[tokio::test]
 async fn e8_only_three_times_running_count() {
     let (gone, seen) = (
-        http(404, &[], "{}"),
+        http(404, &[], NOT_FOUND),
         http(200, &[], &body(ID, "processing")),
     );
     let (app, evolink) =

@@ -3,6 +3,8 @@
 mod answers;
 mod backlog;
 mod endings;
+mod foreign;
+mod gateway;
 mod outage;
 mod pace;
 mod stop;

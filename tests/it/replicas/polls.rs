@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Replicas, completed};
 use crate::support::app::{TestApp, TestAppBuilder};
-use crate::support::raw_server::{RawServer, http};
+use crate::support::raw_server::{NOT_FOUND, RawServer, http};
 use crate::support::store::TestStore;
 use crate::support::until::until;
 
@@ -111,7 +111,7 @@ async fn an_overdue_task_is_asked_about_by_one_of_three() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn e8_a_task_is_given_up_after_three_answers_not_after_one_to_each_of_three() {
-    follow(http(404, &[], "{}"), "unresolved").await;
+    follow(http(404, &[], NOT_FOUND), "unresolved").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -13,6 +13,10 @@ use tokio_rustls::TlsAcceptor;
 
 const REQUEST_BYTES_MAX: usize = 256 * 1024;
 
+/// The body of EvoLink's answer to a poll about a task that it does not know.
+pub const NOT_FOUND: &str =
+    r#"{"error":{"code":"task_not_found","message":"m","type":"invalid_request_error"}}"#;
+
 /// What becomes of the connection once the bytes are sent.
 #[derive(Clone, Copy, Debug)]
 pub enum End {

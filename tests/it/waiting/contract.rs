@@ -11,7 +11,7 @@ use super::{
 };
 use crate::durability::receiver::PATIENCE;
 use crate::support::app::TestApp;
-use crate::support::raw_server::{End, RawServer, http};
+use crate::support::raw_server::{End, NOT_FOUND, RawServer, http};
 use crate::support::until::until;
 
 const ID: &str = "task-unified-1-waited";
@@ -139,7 +139,7 @@ async fn a_task_that_is_given_up_is_over() {
             if request.starts_with("POST ") {
                 http(200, &[], &body(ID, "pending"))
             } else {
-                http(404, &[], "{}")
+                http(404, &[], NOT_FOUND)
             }
         },
         End::Close,

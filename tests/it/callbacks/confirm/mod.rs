@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{body, completed, completed_with};
 use crate::support::app::{START, TestApp};
-use crate::support::raw_server::{End, RawServer, http};
+use crate::support::raw_server::{End, NOT_FOUND, RawServer, http};
 use crate::support::until::until;
 
 /// Two looks of the reconciler and some: enough for what must not happen to happen.
@@ -123,7 +123,7 @@ fn answer(request: &str, says: Says) -> Vec<u8> {
             Says::Completed => http(200, &[], &completed(id)),
             Says::Failed => http(200, &[], &body(id, "failed", &json!({}))),
             Says::Processing => http(200, &[], &body(id, "processing", &json!({}))),
-            Says::Gone => http(404, &[], "{}"),
+            Says::Gone => http(404, &[], NOT_FOUND),
             Says::Nothing => http(500, &[], ""),
         };
     }

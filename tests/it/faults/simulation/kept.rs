@@ -1,7 +1,9 @@
 //! One record of the reference: what each thing that is said does to it. Here is where the rules are that the product must follow.
 
+use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::task::Verdict;
 
+use super::machine::PACE;
 use super::statement::{OWN_ORIGIN, Statement, Way};
 use evolink_receiver::domain::confirmation::Confirm;
 
@@ -96,8 +98,8 @@ impl Kept {
                 // EvoLink has said what it says.
                 self.claim = None;
             }
-            self.asked();
             self.missed_polls = 0;
+            self.asked(now);
             let is_empty = said.status == "completed" && said.results.is_empty();
             self.empty_polls = if is_empty { self.empty_polls + 1 } else { 0 };
         }
@@ -212,20 +214,30 @@ impl Kept {
         }
     }
 
-    /// A poll is over, however.
-    pub fn asked(&mut self) {
+    /// A poll is over, however. An unresolved task is polled until it has had its time.
+    pub fn asked(&mut self, now: i64) {
         self.polls += 1;
-        let is_open = self.state != "unresolved" && !self.has_ended();
-        self.is_due &= is_open || self.claim.is_some();
+        let is_wanted = if self.state == "unresolved" {
+            now - self.submitted_at() < i64::try_from(PACE.give_up_after.as_millis()).unwrap()
+        } else {
+            !self.has_ended()
+        };
+        self.is_due &= is_wanted || self.claim.is_some();
     }
 
-    pub fn miss(&mut self) {
-        self.asked();
+    fn submitted_at(&self) -> i64 {
+        let id: SubmissionId = self.submission.parse().unwrap();
+        id.made_at().as_millis()
+    }
+
+    pub fn miss(&mut self, now: i64) {
         self.empty_polls = 0;
         self.missed_polls += 1;
         if self.missed_polls >= SAME_POLLS {
-            self.give_up(false);
+            self.claim = None;
+            self.become_unresolved();
         }
+        self.asked(now);
     }
 
     /// `was_just_asked`: its next poll lies ahead.
@@ -235,6 +247,10 @@ impl Kept {
             self.is_due = false;
             self.claim = None;
         }
+        self.become_unresolved();
+    }
+
+    fn become_unresolved(&mut self) {
         if ["pending", "processing"].contains(&self.state.as_str()) {
             "unresolved".clone_into(&mut self.state);
             self.events.push(("task.unresolved".to_owned(), None));

@@ -69,7 +69,7 @@ impl Model {
             Call::Replay(id, about, said) => self.replay(*id, *about, said, now),
             Call::Unreadable(about, way, body) => {
                 let own = self.of_about(*about);
-                self.suspect(own, *way);
+                self.suspect(own, *way, now);
                 self.content.keep(*about, *way, "unreadable", body);
                 Receipt::Done
             }
@@ -92,8 +92,8 @@ impl Model {
                 Receipt::Done
             }
             Call::BeginPoll(id) => self.begin_poll(*id, now),
-            Call::PollGone(id) => self.change(*id, Kept::miss),
-            Call::PollFailed(id) => self.change(*id, Kept::asked),
+            Call::PollGone(id) => self.change(*id, |record| record.miss(now)),
+            Call::PollFailed(id) => self.change(*id, |record| record.asked(now)),
             Call::PollPutOff(..) => Receipt::Done,
             Call::GiveUp(id) => {
                 let claimed_at = self.of(*id).and_then(|at| {
@@ -247,8 +247,8 @@ impl Model {
                 (holder, false)
             }
             (About::Standing(_), _, None) => (self.add(String::new(), "standing"), false),
-            (About::Submission(_), ..) => return self.mismatch(own, way),
-            (About::Standing(_), ..) => return self.mismatch(holder, way),
+            (About::Submission(_), ..) => return self.mismatch(own, way, now),
+            (About::Standing(_), ..) => return self.mismatch(holder, way, now),
         };
         let record = &mut self.content.records[at];
         let restored = is_new || record.state == "rejected";
@@ -259,17 +259,17 @@ impl Model {
         Receipt::Seen { verdict, restored }
     }
 
-    fn mismatch(&mut self, suspect: Option<usize>, way: Way) -> Receipt {
-        self.suspect(suspect, way);
+    fn mismatch(&mut self, suspect: Option<usize>, way: Way, now: i64) -> Receipt {
+        self.suspect(suspect, way, now);
         Receipt::Mismatch
     }
 
-    fn suspect(&mut self, at: Option<usize>, way: Way) {
+    fn suspect(&mut self, at: Option<usize>, way: Way, now: i64) {
         let Some(at) = at else { return };
         let record = &mut self.content.records[at];
         match way {
             Way::Submit => record.end_submit("submit_unknown"),
-            Way::Poll => record.asked(),
+            Way::Poll => record.asked(now),
             Way::Callback | Way::Replay => {
                 record.is_due |= record.task.is_some() && !record.has_ended();
             }

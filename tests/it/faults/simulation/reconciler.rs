@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use evolink_receiver::domain::ids::SubmissionId;
+use evolink_receiver::store::overdue::DueTask;
 
 use super::deliveries::{Message, PollAnswer, Said};
 use super::evolink::Fate;
@@ -32,8 +33,14 @@ impl Run<'_> {
     pub async fn reconcile(&mut self) -> Checked {
         let now = self.machine.clock.now();
         let horizon = PACE.horizon(now);
-        let due = self.machine.store().list_due(now, horizon, LIMIT).await;
-        let due = due.map_err(|error| error.to_string())?;
+        let store = self.machine.store();
+        let mut due = Vec::new();
+        for found in [
+            store.list_due(now, horizon, LIMIT).await,
+            store.list_rarely_due(now, horizon, LIMIT).await,
+        ] {
+            due.extend(found.map_err(|error| error.to_string())?);
+        }
         let found: BTreeSet<String> = due
             .iter()
             .map(|due| due.submission_id.to_string())
@@ -49,9 +56,10 @@ impl Run<'_> {
         if found != wanted {
             return Err(format!("due are {wanted:?}, found were {found:?}"));
         }
+        let has_had_its_time = |due: &DueTask| now.since(due.asked_since) >= PACE.give_up_after;
         let (old, young): (Vec<_>, Vec<_>) = due
             .into_iter()
-            .partition(|due| now.since(due.asked_since) >= PACE.give_up_after);
+            .partition(|due| due.is_waited_for && has_had_its_time(due));
         if !old.is_empty() {
             let old = old.iter().map(|due| Call::GiveUp(due.submission_id));
             self.say(old.collect()).await?;
@@ -152,13 +160,42 @@ impl Run<'_> {
             }
         }
         self.deliver_all().await?;
+        let to_be_found = self.to_be_found();
         for _ in 0..CALM_ROUNDS {
             self.machine.clock.advance(CALM_GAP);
             self.end_unanswered().await?;
             self.reconcile().await?;
             self.deliver_all().await?;
         }
+        self.check_found(&to_be_found)?;
         self.check_the_end()
+    }
+
+    /// Unresolved tasks that are to be polled again, of which EvoLink knows how they ended.
+    fn to_be_found(&self) -> Vec<SubmissionId> {
+        let works = self.evolink.works.iter();
+        let ended = works
+            .filter(|work| work.fate != Fate::Never && !self.lied_about.contains(&work.submission));
+        let found = ended.filter(|work| {
+            let record = self.look.find(&work.submission.to_string());
+            record.is_some_and(|(record, _)| {
+                let is_bound = record.task.as_ref() == Some(&work.id);
+                is_bound && record.state == "unresolved" && record.is_due
+            })
+        });
+        found.map(|work| work.submission).collect()
+    }
+
+    /// A task that EvoLink did not know for a while is found once it knows it again.
+    fn check_found(&mut self, to_be_found: &[SubmissionId]) -> Checked {
+        for id in to_be_found {
+            let (record, _) = self.look.find(&id.to_string()).ok_or("a record is gone")?;
+            if !record.has_ended() {
+                return Err(format!("unresolved, and not found: {record:?}"));
+            }
+            self.count("unresolved tasks found");
+        }
+        Ok(())
     }
 
     async fn deliver_all(&mut self) -> Checked {
