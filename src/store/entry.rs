@@ -128,7 +128,8 @@ impl Entry {
             | Self::DeliveryEnded { .. }
             | Self::AppAnswered { .. }
             | Self::AppLost { .. }
-            | Self::AppsWait { .. } => false,
+            | Self::AppsWait { .. }
+            | Self::HeldExpired { .. } => false,
         }
     }
 }

@@ -145,7 +145,12 @@ impl Recorder {
     /// Queues `entry`, for which nobody waits. It is lost if the queue is full, or if it cannot be written.
     pub fn hand_over(&self, entry: Entry) {
         let (reply, _) = oneshot::channel();
-        let _ = self.queue.try_send(Job { entry, reply });
+        let queued_at = Instant::now();
+        let _ = self.queue.try_send(Job {
+            entry,
+            queued_at,
+            reply,
+        });
     }
 
     /// The apps that wait at this process.
