@@ -59,7 +59,7 @@ fn file(database: &Path) -> PathBuf {
 pub struct Expected {
     mark: Mark,
     /// The log should be there and is not.
-    misses_log: bool,
+    pub misses_log: bool,
 }
 
 /// Compares the files with the mark. Returns what the rows must show; `None` if there is no mark.
@@ -122,6 +122,7 @@ impl Expected {
         if found == "ok" {
             return Ok(Rows::AllThereWithoutLog);
         }
+        let found = found.lines().last().unwrap_or_default();
         let reason = format!(
             "has no write-ahead log (-wal), though it was not closed, and does not hold together ({found}): restore it; or, to \
             go on with what is there,"

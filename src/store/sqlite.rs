@@ -125,7 +125,10 @@ impl SqliteFile {
         if std::fs::metadata(path).is_ok_and(|found| found.len() == 0) {
             return Ok(());
         }
-        let opened = look_options(path).connect().await;
+        // Even a reader creates an empty log, unless the file is immutable to it. A start that is refused must not hide from the
+        // next one that the log is missing.
+        let misses_log = expected.is_some_and(|expected| expected.misses_log);
+        let opened = look_options(path).immutable(misses_log).connect().await;
         let mut reader = opened.map_err(|error| cannot_open_database(path, error.into()))?;
         if let Some(expected) = expected
             && expected.check_rows(path, &mut reader).await? == Rows::AllThereWithoutLog

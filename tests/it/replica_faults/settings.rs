@@ -118,17 +118,24 @@ async fn a_server_that_stops_waiting_for_its_disk_while_we_run_is_warned_of() {
         let set = format!("ALTER SYSTEM SET full_page_writes = {value}");
         admin.execute(&set).await;
         admin.execute("SELECT pg_reload_conf()").await;
-        let wanted = format!("evolink_receiver_store_durable {}", u8::from(value == "on"));
+        let wanted = format!(
+            "evolink_receiver_store_durable{{}} {}",
+            u8::from(value == "on")
+        );
         let deadline = Instant::now() + PATIENCE;
         for again in 0.. {
             let body = callback(n, again).body;
             assert_eq!(receiver.callback(body).await, Some((200, None)));
             let url = format!("http://{}/metrics", receiver.internal);
             let metrics = receiver.http.get(url).send().await.unwrap();
-            if metrics.text().await.unwrap().contains(&wanted) {
+            let metrics = metrics.text().await.unwrap();
+            let mut lines = metrics.lines();
+            let found = lines.find(|line| line.contains("store_durable") && !line.starts_with('#'));
+            if found == Some(wanted.as_str()) {
                 break;
             }
-            assert!(Instant::now() < deadline, "{}", receiver.log_tail());
+            assert!(Instant::now() < deadline, "{value}: {found:?}");
+            sleep(Duration::from_millis(10)).await;
         }
     }
     let log = receiver.log();
