@@ -40,7 +40,8 @@ async fn i6_a_database_that_is_empty_or_gone_is_refused() {
     assert_refused(&place, "a log alone", "is empty or gone").await;
 }
 
-/// A missing log proves nothing: SQLite removes it when the last program closes the database. The rows decide.
+/// A missing log proves nothing: SQLite removes it when the last program closes the database. The
+/// rows decide.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i6_a_missing_log_after_a_kill_is_refused_if_rows_are_missing_with_it() {
     let (place, load) = written().await;
@@ -63,7 +64,8 @@ async fn i6_a_missing_log_after_a_kill_is_refused_if_rows_are_missing_with_it() 
     place.start().await.stop().await;
 }
 
-/// Copying the log into the database was cut off, and then the log was removed: some pages are old, some are new.
+/// Copying the log into the database was cut off, and then the log was removed: some pages are old,
+/// some are new.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i6_a_missing_log_after_a_kill_is_refused_if_pages_do_not_fit_together() {
     let (place, load) = written().await;

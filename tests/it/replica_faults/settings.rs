@@ -1,4 +1,5 @@
-//! A server whose settings change while we run: what a promise needs is set in each transaction, not checked once.
+//! A server whose settings change while we run: what a promise needs is set in each transaction,
+//! not checked once.
 
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use crate::durability::receiver::{PATIENCE, Place};
 use crate::support::postgres::{Cluster, Options};
 use crate::support::store::TestStore;
 
-/// So that only a commit that waits for the disk is on the disk: 10 s is the longest that the server allows.
+/// So that only a commit that waits for the disk is on the disk: 10 s is the longest that the
+/// server allows.
 const LAZY: &str = "ALTER SYSTEM SET wal_writer_delay = '10s'";
 
 const CALLBACKS: u64 = 30;
@@ -62,7 +64,8 @@ async fn until_set(place: &Place, wanted: &str) {
     }
 }
 
-/// `off` is raised to `on`. Any other value is a commit that waits for the disk, and is the operator's choice.
+/// `off` is raised to `on`. Any other value is a commit that waits for the disk, and is the
+/// operator's choice.
 #[tokio::test]
 async fn only_a_setting_that_does_not_wait_for_the_disk_is_changed() {
     let Some(cluster) = Cluster::start(Options::quick()).await else {
@@ -105,7 +108,8 @@ async fn only_a_setting_that_does_not_wait_for_the_disk_is_changed() {
     }
 }
 
-/// `fsync` and `full_page_writes` are the server's alone. We can only say so, in the log and as a gauge.
+/// `fsync` and `full_page_writes` are the server's alone. We can only say so, in the log and as a
+/// gauge.
 #[tokio::test]
 async fn a_server_that_stops_waiting_for_its_disk_while_we_run_is_warned_of() {
     let Some(cluster) = Cluster::start(Options::durable()).await else {

@@ -1,4 +1,5 @@
-//! An upgrade that is killed, at any of its system calls, goes on at the next start and ends in the same.
+//! An upgrade that is killed, at any of its system calls, goes on at the next start and ends in the
+//! same.
 
 use std::fs;
 
