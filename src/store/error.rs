@@ -90,11 +90,12 @@ mod sqlite {
     /// The log's index cannot grow. It holds nothing that must last.
     pub const IOERR_SHMSIZE: i32 = IOERR | (19 << 8);
 
-    /// What says that the disk under the database failed: to read, read too little, write, fsync, fsync of a folder, truncate,
-    /// data whose checksum is wrong, a corrupt file system, a page that is mapped and cannot be read.
+    /// What says that the disk under the database failed: to read, read too little, write, fsync,
+    /// fsync of a folder, truncate, data whose checksum is wrong, a corrupt file system, a page
+    /// that is mapped and cannot be read.
     ///
-    /// The other codes of this family are about temporary folders, memory, permissions, locks or deleted files. They refuse
-    /// one transaction and say nothing about what is stored.
+    /// The other codes of this family are about temporary folders, memory, permissions, locks or
+    /// deleted files. They refuse one transaction and say nothing about what is stored.
     pub const DISK_FAILED: [i32; 9] = [
         IOERR | (1 << 8),
         IOERR | (2 << 8),

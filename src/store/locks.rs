@@ -1,7 +1,9 @@
-//! The locks that keep a second process off a SQLite store. The system releases them when the process ends, however it ends.
+//! The locks that keep a second process off a SQLite store. The system releases them when the
+//! process ends, however it ends.
 //!
-//! The lock that counts is on the database file itself, so it holds by whatever name a process comes: a hard link, a symlink.
-//! A file beside the database is locked too, because releases up to 0.1.0 lock nothing else.
+//! The lock that counts is on the database file itself, so it holds by whatever name a process
+//! comes: a hard link, a symlink. A file beside the database is locked too, because releases up to
+//! 0.1.0 lock nothing else.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -14,14 +16,15 @@ use tracing::warn;
 use super::StoreError;
 use super::files::{cannot_open, in_real_folder, lock_file, make_file};
 
-/// File systems over a network that turn `flock` into a lock of all bytes of the file: NFS, SMB 1 and 2, 9p. SQLite's own
-/// locks of a few bytes could not be had beside it.
+/// File systems over a network that turn `flock` into a lock of all bytes of the file: NFS, SMB 1
+/// and 2, 9p. SQLite's own locks of a few bytes could not be had beside it.
 const FLOCK_LOCKS_BYTES: [FsWord; 4] = [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997];
 
 /// The open files that carry the locks.
 ///
-/// The descriptor of the database must be opened before SQLite opens the file and closed after SQLite has closed it: when a
-/// process closes any descriptor of a file, it loses all POSIX locks on that file, and those are SQLite's.
+/// The descriptor of the database must be opened before SQLite opens the file and closed after
+/// SQLite has closed it: when a process closes any descriptor of a file, it loses all POSIX locks
+/// on that file, and those are SQLite's.
 #[derive(Debug)]
 pub struct Locks {
     _beside: Vec<File>,
@@ -29,7 +32,8 @@ pub struct Locks {
 }
 
 impl Locks {
-    /// Locks the store in the file `real`, which a configuration calls `given`. The database need not exist yet.
+    /// Locks the store in the file `real`, which a configuration calls `given`. The database need
+    /// not exist yet.
     ///
     /// # Errors
     /// `InUse` if another process has a lock, `CannotOpen`.
@@ -41,7 +45,8 @@ impl Locks {
             _beside: vec![file],
             database: None,
         };
-        // A release up to 0.1.0 locks a file beside the name that it was given. Where that cannot be made, none ever ran.
+        // A release up to 0.1.0 locks a file beside the name that it was given. Where that cannot
+        // be made, none ever ran.
         if let Some(other) = other_lock_file(given, real)
             && let Ok(file) = make_file(&other)
         {
@@ -61,7 +66,8 @@ impl Locks {
         if self.database.is_some() {
             return Ok(());
         }
-        // SQLite would make it readable for all. Its log and its index get the mode of the database.
+        // SQLite would make it readable for all. Its log and its index get the mode of the
+        // database.
         let file = make_file(real).map_err(|error| cannot_open(real, &error))?;
         self.take_database(file, real)
     }

@@ -1,9 +1,10 @@
-//! The high-water mark: a small file beside a SQLite database that says how far it had come, at most a second ago. A database
-//! that is behind its mark, or is empty or gone, has lost what was acknowledged, and is refused (RELIABILITY I6). To put an
-//! older copy back on purpose is to remove the mark.
+//! The high-water mark: a small file beside a SQLite database that says how far it had come, at
+//! most a second ago. A database that is behind its mark, or is empty or gone, has lost what was
+//! acknowledged, and is refused (RELIABILITY I6). To put an older copy back on purpose is to remove
+//! the mark.
 //!
-//! A missing write-ahead log alone is no damage: the last program that closes the database removes it, after it has copied
-//! all of it into the database. So the rows decide.
+//! A missing write-ahead log alone is no damage: the last program that closes the database removes
+//! it, after it has copied all of it into the database. So the rows decide.
 //!
 //! The mark is never ahead of the disk: it is made of rows that a reader sees, which SQLite has synced.
 
@@ -66,7 +67,7 @@ fn file(database: &Path) -> PathBuf {
 pub struct Expected {
     mark: Mark,
     /// The log should be there and is not.
-    misses_log: bool,
+    pub misses_log: bool,
 }
 
 /// Compares the files with the mark. Returns what the rows must show; `None` if there is no mark.
@@ -128,14 +129,16 @@ impl Expected {
         if !misses_log {
             return Ok(Rows::AllThere);
         }
-        // If the log was deleted while it was being copied into the database, pages do not fit together. Only a full check
-        // compares the indexes with their tables. It reads everything, which is why it is made in this case alone.
+        // If the log was deleted while it was being copied into the database, pages do not fit
+        // together. Only a full check compares the indexes with their tables. It reads everything,
+        // which is why it is made in this case alone.
         let found: String = sqlx::query_scalar("PRAGMA integrity_check(1)")
             .fetch_one(reader)
             .await?;
         if found == "ok" {
             return Ok(Rows::AllThereWithoutLog);
         }
+        let found = found.lines().last().unwrap_or_default();
         let reason = format!(
             "has no write-ahead log (-wal), though it was not closed, and does not hold together ({found}): restore it; or, to \
             go on with what is there,"

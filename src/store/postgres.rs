@@ -35,9 +35,10 @@ pub(super) const BATCH_TIMEOUT: Duration = Duration::from_secs(4);
 /// lock, so that a server that isolates more strictly than it is told refuses the transaction, and never lets it
 /// go on from what it saw before its turn.
 ///
-/// `synchronous_commit` is set in each transaction, because the server's own value may change while we are connected. What is
-/// set here holds until the commit. `off` is raised to `on`; any other value waits for the disk and stays. `fsync` and
-/// `full_page_writes` are the server's alone, so we can only look at them.
+/// `synchronous_commit` is set in each transaction, because the server's own value may change while
+/// we are connected. What is set here holds until the commit. `off` is raised to `on`; any other
+/// value waits for the disk and stays. `fsync` and `full_page_writes` are the server's alone, so we
+/// can only look at them.
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
     SELECT set_config('synchronous_commit',
         CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true);

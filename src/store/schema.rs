@@ -1,5 +1,5 @@
-//! The schema of a database: which migrations were applied to it, and whether this program can go on from there. The start
-//! and `check` both judge by `Schema::of`, before anything is written.
+//! The schema of a database: which migrations were applied to it, and whether this program can go
+//! on from there. The start and `check` both judge by `Schema::of`, before anything is written.
 
 use sqlx::migrate::{MigrateError, Migrator};
 

@@ -41,8 +41,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// A log that begins anew keeps its file, up to this length: the file tells how long the log is, if it is longer.
 const LOG_BYTES_KEPT: &str = "16777216";
 
-/// SQLite must not need a temporary folder: a statement that changes many rows keeps its journal there, and a container
-/// has none that is writable.
+/// SQLite must not need a temporary folder: a statement that changes many rows keeps its journal
+/// there, and a container has none that is writable.
 const TEMP_STORE: &str = "memory";
 
 /// In KiB, negative as SQLite wants it.
@@ -62,11 +62,13 @@ pub(super) struct SqliteFile {
     is_marked_for_good: Arc<sync::Mutex<bool>>,
     /// The current one, once the schema is up to date; it stays the same as long as the file is ours.
     epoch: Arc<OnceLock<Epoch>>,
-    /// Released when the last clone is dropped. The last field: SQLite's connections must close before.
+    /// Released when the last clone is dropped. The last field: SQLite's connections must close
+    /// before.
     locks: Arc<Locks>,
 }
 
-/// Opens the database of `url` (`sqlite:PATH`), creates it if it does not exist, and upgrades its schema.
+/// Opens the database of `url` (`sqlite:PATH`), creates it if it does not exist, and upgrades its
+/// schema.
 ///
 /// # Errors
 /// `InUse` if another process has it, `CannotOpen`, `Damaged`, `SchemaTooNew`, `SchemaDiffers`.
@@ -137,13 +139,17 @@ impl SqliteFile {
         Ok(pool)
     }
 
-    /// Checks rows and schema. The connection cannot write, so a database that is refused is left as it was found.
+    /// Checks rows and schema. The connection cannot write, so a database that is refused is left
+    /// as it was found.
     async fn check(&self, expected: Option<Expected>) -> Result<(), StoreError> {
         let path = self.path();
         if std::fs::metadata(path).is_ok_and(|found| found.len() == 0) {
             return Ok(());
         }
-        let opened = look_options(path).connect().await;
+        // Even a reader creates an empty log, unless the file is immutable to it. A start that is
+        // refused must not hide from the next one that the log is missing.
+        let misses_log = expected.is_some_and(|expected| expected.misses_log);
+        let opened = look_options(path).immutable(misses_log).connect().await;
         let mut reader = opened.map_err(|error| cannot_open_database(path, error.into()))?;
         if let Some(expected) = expected
             && expected.check_rows(path, &mut reader).await? == Rows::AllThereWithoutLog
@@ -275,7 +281,8 @@ async fn readers(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Erro
         .await
 }
 
-/// Refuses a connection whose commits would not wait for the disk, or that would need a temporary folder.
+/// Refuses a connection whose commits would not wait for the disk, or that would need a temporary
+/// folder.
 async fn assert_durable(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     // A library that was built with `SQLITE_TEMP_STORE=0` uses files whatever the pragma says.
     const TEMP: &str = "SELECT (SELECT temp_store FROM pragma_temp_store) = 2

@@ -42,7 +42,8 @@ impl RecorderWorker {
     }
 }
 
-/// Reports when a server stops or begins to wait for its disk while we are connected. Nothing that we ask of it changes that.
+/// Reports when a server stops or begins to wait for its disk while we are connected. Nothing that
+/// we ask of it changes that.
 pub fn report_durability(was_durable: &mut bool, is_durable: bool, metrics: &Metrics) {
     metrics.store_durable(is_durable);
     let before = std::mem::replace(was_durable, is_durable);

@@ -1,5 +1,5 @@
-//! The receiver as its image runs it: no folder is writable but the data folder. SQLite must not need a temporary file,
-//! however many tasks one batch changes.
+//! The receiver as its image runs it: no folder is writable but the data folder. SQLite must not
+//! need a temporary file, however many tasks one batch changes.
 
 use futures_util::{StreamExt as _, stream};
 
@@ -8,7 +8,8 @@ use super::load::Acknowledged;
 use super::receiver::{Place, Receiver};
 use crate::support::needs::{self, Root};
 
-/// Of the root file system and of each folder that SQLite would choose, only the data folder stays writable.
+/// Of the root file system and of each folder that SQLite would choose, only the data folder stays
+/// writable.
 const READ_ONLY_BUT_DATA: &str = r#"set -e
 mount --bind "$0" "$0"
 for folder in /tmp /var/tmp /usr/tmp; do
@@ -25,7 +26,8 @@ exec "$@""#;
 
 const TASKS: usize = 400;
 
-/// Enough that a batch changes far more than the 12 tasks at which SQLite writes a statement journal to a file.
+/// Enough that a batch changes far more than the 12 tasks at which SQLite writes a statement
+/// journal to a file.
 const AT_ONCE: usize = 200;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

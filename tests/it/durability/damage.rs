@@ -13,6 +13,8 @@ use super::receiver::{Place, Receiver};
 use super::{random, rounds};
 use crate::support::until::until;
 
+const PAGE_BYTES: usize = 4096;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i6_a_database_that_is_empty_or_gone_is_refused() {
     let (place, load) = written().await;
@@ -38,7 +40,8 @@ async fn i6_a_database_that_is_empty_or_gone_is_refused() {
     assert_refused(&place, "a log alone", "is empty or gone").await;
 }
 
-/// A missing log proves nothing: SQLite removes it when the last program closes the database. The rows decide.
+/// A missing log proves nothing: SQLite removes it when the last program closes the database. The
+/// rows decide.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i6_a_missing_log_after_a_kill_is_refused_if_rows_are_missing_with_it() {
     let (place, load) = written().await;
@@ -61,22 +64,28 @@ async fn i6_a_missing_log_after_a_kill_is_refused_if_rows_are_missing_with_it() 
     place.start().await.stop().await;
 }
 
-/// Copying the log into the database was cut off, and then the log was removed: some pages are old, some are new.
+/// Copying the log into the database was cut off, and then the log was removed: some pages are old,
+/// some are new.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i6_a_missing_log_after_a_kill_is_refused_if_pages_do_not_fit_together() {
     let (place, load) = written().await;
+    let older = keep(&place);
     let mut receiver = place.start().await;
     write_more(&receiver, &load, &place).await;
     receiver.kill();
     let shell = place.store().connect().await;
     shell.execute("PRAGMA wal_checkpoint(TRUNCATE)").await;
     let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'task_client'";
-    let page: i64 = shell.value(root, &[]).await;
+    let page: usize = shell.value::<i64>(root, &[]).await.try_into().unwrap();
     shell.close().await;
-    // An index that was empty when its page was last written.
+    let log = place.data().join("receiver.db-wal");
+    until("the log to go", || !log.exists()).await;
+    // The index as it was before its last rows.
     let mut bytes = fs::read(place.database()).unwrap();
-    let start = usize::try_from(page - 1).unwrap() * 4096;
-    bytes[start..start + 8].copy_from_slice(&[10, 0, 0, 0, 0, 0x10, 0, 0]);
+    let start = (page - 1) * PAGE_BYTES;
+    let older = &older[start..start + PAGE_BYTES];
+    assert!(bytes[start..start + PAGE_BYTES] != *older, "it has changed");
+    bytes[start..start + PAGE_BYTES].copy_from_slice(older);
     fs::write(place.database(), bytes).unwrap();
     assert_refused(&place, "torn", "does not hold together").await;
 }

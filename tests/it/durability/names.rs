@@ -1,4 +1,5 @@
-//! One SQLite file under several names: a hard link, a symlink, a symlinked folder. Only one process uses it at a time.
+//! One SQLite file under several names: a hard link, a symlink, a symlinked folder. Only one
+//! process uses it at a time.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;

@@ -1,5 +1,6 @@
-//! Another program reads the database while the receiver stops: a backup tool, `.dump`, a shell. Whoever closes the database
-//! last removes its write-ahead log. Nothing is lost by that, and the next start must not be refused.
+//! Another program reads the database while the receiver stops: a backup tool, `.dump`, a shell.
+//! Whoever closes the database last removes its write-ahead log. Nothing is lost by that, and the
+//! next start must not be refused.
 
 use std::fs;
 

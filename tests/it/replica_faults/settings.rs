@@ -1,4 +1,5 @@
-//! A server whose settings change while we run: what a promise needs is set in each transaction, not checked once.
+//! A server whose settings change while we run: what a promise needs is set in each transaction,
+//! not checked once.
 
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use crate::durability::receiver::{PATIENCE, Place};
 use crate::support::postgres::{Cluster, Options};
 use crate::support::store::TestStore;
 
-/// So that only a commit that waits for the disk is on the disk: 10 s is the longest that the server allows.
+/// So that only a commit that waits for the disk is on the disk: 10 s is the longest that the
+/// server allows.
 const LAZY: &str = "ALTER SYSTEM SET wal_writer_delay = '10s'";
 
 const CALLBACKS: u64 = 30;
@@ -62,7 +64,8 @@ async fn until_set(place: &Place, wanted: &str) {
     }
 }
 
-/// `off` is raised to `on`. Any other value is a commit that waits for the disk, and is the operator's choice.
+/// `off` is raised to `on`. Any other value is a commit that waits for the disk, and is the
+/// operator's choice.
 #[tokio::test]
 async fn only_a_setting_that_does_not_wait_for_the_disk_is_changed() {
     let Some(cluster) = Cluster::start(Options::quick()).await else {
@@ -105,7 +108,8 @@ async fn only_a_setting_that_does_not_wait_for_the_disk_is_changed() {
     }
 }
 
-/// `fsync` and `full_page_writes` are the server's alone. We can only say so, in the log and as a gauge.
+/// `fsync` and `full_page_writes` are the server's alone. We can only say so, in the log and as a
+/// gauge.
 #[tokio::test]
 async fn a_server_that_stops_waiting_for_its_disk_while_we_run_is_warned_of() {
     let Some(cluster) = Cluster::start(Options::durable()).await else {
@@ -118,17 +122,24 @@ async fn a_server_that_stops_waiting_for_its_disk_while_we_run_is_warned_of() {
         let set = format!("ALTER SYSTEM SET full_page_writes = {value}");
         admin.execute(&set).await;
         admin.execute("SELECT pg_reload_conf()").await;
-        let wanted = format!("evolink_receiver_store_durable {}", u8::from(value == "on"));
+        let wanted = format!(
+            "evolink_receiver_store_durable{{}} {}",
+            u8::from(value == "on")
+        );
         let deadline = Instant::now() + PATIENCE;
         for again in 0.. {
             let body = callback(n, again).body;
             assert_eq!(receiver.callback(body).await, Some((200, None)));
             let url = format!("http://{}/metrics", receiver.internal);
             let metrics = receiver.http.get(url).send().await.unwrap();
-            if metrics.text().await.unwrap().contains(&wanted) {
+            let metrics = metrics.text().await.unwrap();
+            let mut lines = metrics.lines();
+            let found = lines.find(|line| line.contains("store_durable") && !line.starts_with('#'));
+            if found == Some(wanted.as_str()) {
                 break;
             }
-            assert!(Instant::now() < deadline, "{}", receiver.log_tail());
+            assert!(Instant::now() < deadline, "{value}: {found:?}");
+            sleep(Duration::from_millis(10)).await;
         }
     }
     let log = receiver.log();

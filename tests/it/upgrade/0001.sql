@@ -62,13 +62,13 @@ VALUES
 
 INSERT INTO endpoint (name, disabled_at, reason) VALUES ('billing', NOW - 10000, 'answered 410 Gone');
 
-INSERT INTO quarantine (id, subject, kind, source, task_id, repeats, first_at, last_at, replayed_at, replay_result, bytes,
+INSERT INTO quarantine (subject, kind, source, task_id, repeats, first_at, last_at, replayed_at, replay_result, bytes,
     body_digest, reason, headers, body)
 VALUES
-    (1, '01890000-0000-7000-8000-000000000001', 'conflict', 'callback', 'task-unified-1-first', 2, NOW - 30000, NOW - 20000,
+    ('01890000-0000-7000-8000-000000000001', 'conflict', 'callback', 'task-unified-1-first', 2, NOW - 30000, NOW - 20000,
         NULL, NULL, 40, BYTES'abababababababababababababababababababababababababababababababab', 'another outcome', '[]',
         BYTES'7b226964223a227461736b2d756e69666965642d312d6669727374222c22737461747573223a226661696c6564227d'),
-    (2, '~load', 'unreadable', 'callback', NULL, 0, NOW - 30000, NOW - 30000, NULL, NULL, 9, BYTES'abababababababababababababababababababababababababababababababab', 'not JSON', '[]',
+    ('~load', 'unreadable', 'callback', NULL, 0, NOW - 30000, NOW - 30000, NULL, NULL, 9, BYTES'abababababababababababababababababababababababababababababababab', 'not JSON', '[]',
         BYTES'6e6f74204a534f4e21');
 
 INSERT INTO submit_end (task_seq, result, at) VALUES (3, 'refused', NOW - 59000), (4, 'unknown', NOW - 58000);

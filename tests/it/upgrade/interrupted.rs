@@ -1,4 +1,5 @@
-//! An upgrade that is killed, at any of its system calls, goes on at the next start and ends in the same.
+//! An upgrade that is killed, at any of its system calls, goes on at the next start and ends in the
+//! same.
 
 use std::fs;
 
@@ -16,7 +17,7 @@ async fn an_upgrade_that_is_killed_goes_on_at_the_next_start() {
     if !needs::are_met(Root::NotNeeded, &["strace"]) {
         return;
     }
-    let (mut random, rounds) = (random(), rounds(6, 120));
+    let (mut random, rounds) = (random(), rounds(4, 120));
     let (mut killed, mut half_done) = (0, 0);
     for round in 0..rounds {
         let released = &RELEASED[random.usize(..RELEASED.len())];

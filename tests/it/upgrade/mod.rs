@@ -1,5 +1,6 @@
-//! Stores of every released schema become stores of this program: with all their content, however often the upgrade is killed,
-//! and by however many replicas at once. What this program cannot upgrade is refused with a line that says why.
+//! Stores of every released schema become stores of this program: with all their content, however
+//! often the upgrade is killed, and by however many replicas at once. What this program cannot
+//! upgrade is refused with a line that says why.
 
 mod content;
 mod frozen;
@@ -32,7 +33,8 @@ async fn a_store_of_every_released_schema_is_upgraded_with_its_content() {
     }
 }
 
-/// On PostgreSQL all replicas of a new version may be started at once: one upgrades, the others wait for it.
+/// On PostgreSQL all replicas of a new version may be started at once: one upgrades, the others
+/// wait for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_that_start_at_once_upgrade_together() {
     if !crate::support::store::is_postgres() {

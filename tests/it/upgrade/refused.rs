@@ -1,4 +1,5 @@
-//! Schemas that this program cannot use. The start refuses them before it writes anything, and `check` says the same.
+//! Schemas that this program cannot use. The start refuses them before it writes anything, and
+//! `check` says the same.
 
 use std::fs;
 

@@ -1,7 +1,7 @@
 //! The schemas of the releases, and stores of them with data.
 //!
-//! A release adds a line to `RELEASED` and a file of data, `NNNN.sql`, for the schema that it ends with. From then on the
-//! migrations up to it never change.
+//! A release adds a line to `RELEASED` and a file of data, `NNNN.sql`, for the schema that it ends
+//! with. From then on the migrations up to it never change.
 
 use std::path::PathBuf;
 use std::str::FromStr as _;
@@ -36,7 +36,8 @@ pub fn folder(engine: &str) -> PathBuf {
         .join(engine)
 }
 
-/// Makes `store` what the release with schema `version` left: its migrations, applied as it applied them, and data.
+/// Makes `store` what the release with schema `version` left: its migrations, applied as it applied
+/// them, and data.
 pub async fn make(store: &TestStore, version: i64) {
     let released = RELEASED.iter().find(|released| released.version == version);
     let data = released.unwrap().data;
