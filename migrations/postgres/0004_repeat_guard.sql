@@ -1,12 +1,13 @@
--- Submits without an idempotency key whose answer did not reach the app yet, or never did. An equal submit of the same API
--- key is a repeat of one of these. The row goes when the answer was handed over whole, or when the submit was refused.
+-- Submits without an idempotency key whose answer did not reach the app yet, or never did. An equal submit of the same
+-- API key is a repeat of one of these. The row goes when the answer was handed over whole, or when the submit was
+-- refused.
 CREATE TABLE unanswered_submit (
     -- Ids sort by time, so the oldest rows are the first.
     submission_id    TEXT    PRIMARY KEY CHECK (length(submission_id) = 36),
     -- The API key's name; empty where no keys are used.
     client           TEXT    NOT NULL,
     fingerprint      BYTEA   NOT NULL CHECK (length(fingerprint) = 32),
-    -- The process that the app waits at.
+    -- The process that the app waits at; empty once that process is known to be dead.
     holder           TEXT    NOT NULL,
     -- Grows while the app waits for long: another process sees that the holder lives.
     beats            BIGINT  NOT NULL,

@@ -1,7 +1,8 @@
-//! What EvoLink's answers say about our account: whether it accepts our key, and whether it takes submits. The client
-//! reports each answer; `/readyz` and `/metrics` read the result.
+//! What EvoLink's answers say about our account: whether it accepts our key, and whether it takes
+//! submits. The client reports each answer; `/readyz` and `/metrics` read the result.
 //!
-//! A page of something in front of EvoLink changes nothing here: only an answer in EvoLink's own form counts.
+//! A page of something in front of EvoLink changes nothing here: only an answer in EvoLink's own
+//! form counts.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +13,8 @@ use super::envelope::ErrorEnvelope;
 use super::reply::Answer;
 use crate::domain::json::Fields;
 
-/// The state of our account at EvoLink, as this process has seen it. Everything is fine until an answer says otherwise.
+/// The state of our account at EvoLink, as this process has seen it. Everything is fine until an
+/// answer says otherwise.
 #[derive(Debug, Default)]
 pub struct EvolinkHealth {
     seen: Mutex<Seen>,
@@ -38,12 +40,14 @@ impl EvolinkHealth {
         Some(since.elapsed())
     }
 
-    /// 402 or 403 if EvoLink refused the last submit with it: no credits, or a right that our account lacks.
+    /// 402 or 403 if EvoLink refused the last submit with it: no credits, or a right that our
+    /// account lacks.
     pub fn submits_refused_with(&self) -> Option<u16> {
         self.with(|seen| seen.submits_refused)
     }
 
-    /// Takes note of an answer to a call that needs our key. Logs when a rejection of the key begins and when it ends.
+    /// Takes note of an answer to a call that needs our key. Logs when a rejection of the key
+    /// begins and when it ends.
     pub(super) fn saw(&self, answer: &Answer) {
         match verdict_on_key(answer) {
             Some(KeyVerdict::Rejected) => {
@@ -73,7 +77,8 @@ impl EvolinkHealth {
         }
     }
 
-    /// Takes note of an answer to a submit. Logs when refusals for the account's sake begin, change and end.
+    /// Takes note of an answer to a submit. Logs when refusals for the account's sake begin, change
+    /// and end.
     pub(super) fn saw_submit(&self, answer: &Answer) {
         let refused = match answer.status {
             status @ (402 | 403) if answer.is_in_envelope() => Some(status),
@@ -108,7 +113,8 @@ enum KeyVerdict {
     Rejected,
 }
 
-/// What `answer` says about our key; `None` if it says nothing. A 429 or a 5xx may come before the key was checked.
+/// What `answer` says about our key; `None` if it says nothing. A 429 or a 5xx may come before the
+/// key was checked.
 fn verdict_on_key(answer: &Answer) -> Option<KeyVerdict> {
     match answer.status {
         401 if answer.is_in_envelope() => Some(KeyVerdict::Rejected),

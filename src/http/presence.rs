@@ -1,8 +1,10 @@
-//! Whether the app of a submit still waits, and whether it has its answer. The handler holds a `Presence`; the submit, which
-//! runs on a worker of its own, holds an `Absence` and asks it before it acts.
+//! Whether the app of a submit still waits, and whether it has its answer. The handler holds a
+//! `Presence`; the submit, which runs on a worker of its own, holds an `Absence` and asks it before
+//! it acts.
 //!
-//! An app has its answer when hyper has taken the body of the response to its end. If the handler or the body is dropped
-//! before that, the app has disconnected: hyper drops both as soon as it sees the connection close.
+//! An app has its answer when hyper has taken the body of the response to its end. If the handler
+//! or the body is dropped before that, the app has disconnected: hyper drops both as soon as it
+//! sees the connection close.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -34,7 +36,8 @@ struct Waiting {
     id: SubmissionId,
     /// Whether the repeat guard is to know.
     is_guarded: bool,
-    /// The submit whose answer this is, if EvoLink accepted one: its own or the one that it repeats.
+    /// The submit whose answer this is, if EvoLink accepted one: its own or the one that it
+    /// repeats.
     accepted: Option<SubmissionId>,
 }
 
@@ -60,8 +63,8 @@ impl Presence {
         self.absence.clone()
     }
 
-    /// The answer will be that the outcome is unknown. The app may well read it and repeat the submit all the same, so it
-    /// counts as one that never had an answer.
+    /// The answer will be that the outcome is unknown. The app may well read it and repeat the
+    /// submit all the same, so it counts as one that never had an answer.
     pub fn lose(&mut self) {
         if let Some(waiting) = self.waiting.take() {
             waiting.lose();

@@ -37,7 +37,7 @@ pub async fn record(
     id: SubmissionId,
     entry: Entry,
 ) -> Result<Receipt, StoreError> {
-    let recording = record_for(RECORD_FOR, state.clone(), id, entry);
+    let recording = record_for(RECORD_FOR, SENT, state.clone(), id, entry);
     let recording = state.submits.spawn(recording.in_current_span());
     match timeout(APP_WAIT, recording).await {
         Ok(ended) => ended.unwrap_or(Err(StoreError::Stopped)),
@@ -47,12 +47,17 @@ pub async fn record(
 
 /// The same for the withdrawal of an intent, for which nobody waits.
 pub fn record_withdrawal(state: &InternalState, id: SubmissionId, entry: Entry) {
-    let recording = record_for(WITHDRAW_FOR, state.clone(), id, entry);
+    let recording = record_for(WITHDRAW_FOR, NOT_SENT, state.clone(), id, entry);
     state.submits.spawn(recording.in_current_span());
 }
 
+/// What an end that is never recorded comes to.
+const SENT: &str = "if EvoLink accepted it, only its callback can";
+const NOT_SENT: &str = "it was not sent, and may show as a submit of unknown outcome";
+
 async fn record_for(
     patience: Duration,
+    consequence: &'static str,
     state: InternalState,
     id: SubmissionId,
     entry: Entry,
@@ -82,7 +87,7 @@ async fn record_for(
             .next()
             .filter(|_| !is_last && !error.is_fatal() && state.submits.len() <= SUBMITS_MAX);
         let Some(pause) = pause else {
-            error!(submission.id = %id, task.id = task_id, tries, error = %error, "could not record the end of a submit; if EvoLink accepted it, only its callback can");
+            error!(submission.id = %id, task.id = task_id, tries, error = %error, "could not record the end of a submit; {consequence}");
             return Err(error);
         };
         if tries == 1 {

@@ -1,5 +1,5 @@
-//! What the repeat guard cannot tell at once: whether the app of an equal submit still waits. Usually the guard knows, and
-//! nothing here runs.
+//! What the repeat guard cannot tell at once: whether the app of an equal submit still waits.
+//! Usually the guard knows, and nothing here runs.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,7 +12,8 @@ use crate::domain::ids::SubmissionId;
 use crate::store::StoreError;
 use crate::store::repeats::DEAD_AFTER;
 
-/// An app that has disconnected and connected again at once may be faster than the end of its first connection.
+/// An app that has disconnected and connected again at once may be faster than the end of its first
+/// connection.
 const GRACE: Duration = Duration::from_millis(50);
 
 /// How often the rows of another process are read. It touches those that wait for long each second.
@@ -28,8 +29,9 @@ struct Watched {
     is_alive: bool,
 }
 
-/// Finds out whether the processes live at which the apps of equal submits wait. One lives if it touches a row, and is dead
-/// if it touches none for `DEAD_AFTER`. By the time of this process alone: clocks of others may differ.
+/// Finds out whether the processes live at which the apps of equal submits wait. One lives if it
+/// touches a row, and is dead if it touches none for `DEAD_AFTER`. By the time of this process
+/// alone: clocks of others may differ.
 pub async fn judge_holders(
     state: &InternalState,
     client: &str,

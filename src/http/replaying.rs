@@ -1,4 +1,5 @@
-//! The answer to a submit that was made before: under the same `Idempotency-Key`, or as the first of a repeat.
+//! The answer to a submit that was made before: under the same `Idempotency-Key`, or as the first
+//! of a repeat.
 
 use tokio::time::Instant;
 
@@ -23,7 +24,8 @@ pub enum First {
     InFlight,
 }
 
-/// The answer that the app of submit `first` was given, or should have been. Waits for it until `deadline`.
+/// The answer that the app of submit `first` was given, or should have been. Waits for it until
+/// `deadline`.
 pub async fn find_answer(
     state: &InternalState,
     first: SubmissionId,

@@ -20,7 +20,8 @@ const RETRY_FOR: Duration = Duration::from_secs(4);
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// EvoLink's reply, to one request at most. Not tried again once the process is to stop or the app is absent.
+/// EvoLink's reply, to one request at most. Not tried again once the process is to stop or the app
+/// is absent.
 pub async fn send(
     state: &InternalState,
     body: &(impl Serialize + Sync),
@@ -44,8 +45,8 @@ pub async fn send(
             return reply;
         };
         let pausing = absence.run_until_cancelled(sleep(pause));
-        let paused = state.stopping.run_until_cancelled(pausing).await;
-        if paused.flatten().is_none() {
+        let is_over = state.stopping.run_until_cancelled(pausing).await;
+        if is_over.flatten().is_none() {
             return reply;
         }
         info!(submission.id = %id, reason, "EvoLink was not reached and nothing was sent: once more");

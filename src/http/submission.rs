@@ -35,10 +35,12 @@ const REPLAY_PAUSE: Duration = Duration::from_millis(50);
 /// How long a submit waits for its turn at the rate limit.
 const TURN_WAIT: Duration = Duration::from_secs(5);
 
-/// From the request to the receipt of its intent. After this the app gets 503, in less than 8 s, and nothing is sent.
+/// From the request to the receipt of its intent. After this the app gets 503, in less than 8 s,
+/// and nothing is sent.
 const INTEND_WAIT: Duration = Duration::from_secs(6);
 
-/// How often a submit that may be a repeat is looked at: each time something about an equal one has become known.
+/// How often a submit that may be a repeat is looked at: each time something about an equal one has
+/// become known.
 const GUARDED_TRIES_MAX: u32 = 4;
 
 /// A submit that is well formed.
@@ -92,8 +94,8 @@ impl Submission {
                     if let Some(submitted) = replay(state, first, replay_by, absence).await? {
                         return Ok(submitted);
                     }
-                    // The first was refused, which frees the key: this is a new try. The pause keeps us from spinning
-                    // while the key is still there.
+                    // The first was refused, which frees the key: this is a new try. The pause
+                    // keeps us from spinning while the key is still there.
                     if Instant::now() >= replay_by {
                         return Err(ApiError::idempotency_in_flight());
                     }
@@ -211,8 +213,8 @@ impl Submission {
         Err(abandoned(state))
     }
 
-    /// Withdraws an intent that was perhaps written and that is not sent, so that it does not hold its key for as long as
-    /// keys are kept. The app does not wait for it.
+    /// Withdraws an intent that was perhaps written and that is not sent, so that it does not hold
+    /// its key for as long as keys are kept. The app does not wait for it.
     fn withdraw(&self, state: &InternalState, submission_id: SubmissionId) {
         let ended = SubmitEnded::Refused {
             answer: None,
@@ -326,7 +328,8 @@ async fn replay(
     }
 }
 
-/// The answer to the submit that is repeated; `None` if that was refused, so that this is a new one.
+/// The answer to the submit that is repeated; `None` if that was refused, so that this is a new
+/// one.
 async fn repeat(
     state: &InternalState,
     first: SubmissionId,

@@ -56,7 +56,8 @@ pub async fn create(
     let is_guarded = submission.idempotency.is_none() && !state.repeat_window.is_zero();
     let mut presence = Presence::begin(&state.recorder, id, is_guarded);
     let absence = presence.absence();
-    // On a worker of its own, so that an app that disconnects does not leave a submit half recorded.
+    // On a worker of its own, so that an app that disconnects does not leave a submit half
+    // recorded.
     let worker = state.clone();
     let running = async move { submission.run(&worker, id, &absence).await };
     let running = state.submits.spawn(running.in_current_span());

@@ -23,7 +23,8 @@ pub enum SubmitEnd {
     Held,
     /// EvoLink rejects our key.
     KeyRejected,
-    /// EvoLink refuses it for our account's sake: no credits (402), or a right that is missing (403).
+    /// EvoLink refuses it for our account's sake: no credits (402), or a right that is missing
+    /// (403).
     NoCredits,
     Forbidden,
     Unknown,

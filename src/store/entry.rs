@@ -81,7 +81,8 @@ pub enum Entry {
     },
     /// The answer to a submit without an idempotency key was handed over whole to its app.
     AppAnswered { submission_id: SubmissionId },
-    /// The app disconnected before it had the answer, or the answer was that the outcome is unknown.
+    /// The app disconnected before it had the answer, or the answer was that the outcome is
+    /// unknown.
     AppLost { submission_id: SubmissionId },
     /// The apps of these submits still wait at this process.
     AppsWait { waiting: Vec<SubmissionId> },
@@ -109,9 +110,10 @@ impl Intent {
 }
 
 impl Entry {
-    /// Whether it is for the caller alone, so that it is not recorded for one that has left while it was queued: the
-    /// caller of an intent will not send, the holder of a claim will not act, an operator may ask again. What EvoLink
-    /// said, and how something ended, is recorded for its own sake.
+    /// Whether it is for the caller alone, so that it is not recorded for one that has left while
+    /// it was queued: the caller of an intent will not send, the holder of a claim will not act, an
+    /// operator may ask again. What EvoLink said, and how something ended, is recorded for its own
+    /// sake.
     pub const fn is_for_caller(&self) -> bool {
         match self {
             Self::Intent(_)
@@ -195,13 +197,14 @@ pub enum Receipt {
     Replay(SubmissionId),
     /// Another request was recorded under the same `Idempotency-Key`.
     Clash,
-    /// An equal submit without a key was recorded before, and its app never received the answer. `is_orphan`: the
-    /// process that sent it is no more.
+    /// An equal submit without a key was recorded before, and its app never received the answer.
+    /// `is_orphan`: the process that sent it is no more.
     Repeat {
         first: SubmissionId,
         is_orphan: bool,
     },
-    /// An equal submit without a key seems to have an app that waits; to be asked again with a second look.
+    /// An equal submit without a key seems to have an app that waits; to be asked again with a
+    /// second look.
     Unsure,
     /// Of an observation.
     Seen { verdict: Verdict, restored: bool },

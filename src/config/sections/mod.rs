@@ -65,7 +65,8 @@ pub struct Submits {
 impl Default for Submits {
     fn default() -> Self {
         Self {
-            // The retries of client libraries end within minutes; a person who asks again later means it.
+            // The retries of client libraries end within minutes; a person who asks again later
+            // means it.
             repeat_window: Duration::from_mins(10),
         }
     }

@@ -34,7 +34,8 @@ pub struct ApiError {
     retry_after_seconds: Option<u32>,
     /// The answer is the last on its connection.
     closes: bool,
-    /// The request must not be repeated: something may have been sent to EvoLink, or it would be in vain.
+    /// The request must not be repeated: something may have been sent to EvoLink, or it would be in
+    /// vain.
     is_final: bool,
     /// The answer is that to an earlier request.
     is_replay: bool,
@@ -254,7 +255,8 @@ impl ApiError {
         error
     }
 
-    /// EvoLink, or something in front of it, rejects our key. The app's own key has nothing to do with it.
+    /// EvoLink, or something in front of it, rejects our key. The app's own key has nothing to do
+    /// with it.
     pub fn evolink_key_rejected(by_evolink: bool) -> Self {
         let message = if by_evolink {
             "EvoLink rejects the API key of this receiver (`evolink.api_key_file`); nothing was accepted or charged"

@@ -120,13 +120,13 @@ impl Recorder {
         (recorder, worker)
     }
 
-    /// Records `entry`; when this returns a receipt, it is on the disk. An entry that is for its caller alone
-    /// (`Entry::is_for_caller`) is not recorded if the future is dropped while it is queued; after that, and for any
-    /// other entry, dropping the future does not undo it.
+    /// Records `entry`; when this returns a receipt, it is on the disk. An entry that is for its
+    /// caller alone (`Entry::is_for_caller`) is not recorded if the future is dropped while it is
+    /// queued; after that, and for any other entry, dropping the future does not undo it.
     ///
     /// # Errors
-    /// `Overloaded` at once if the queue is full; otherwise what kept it from being written. After an error it may have
-    /// been written all the same: every entry may be recorded again.
+    /// `Overloaded` at once if the queue is full; otherwise what kept it from being written. After
+    /// an error it may have been written all the same: every entry may be recorded again.
     pub async fn record(&self, entry: Entry) -> Result<Receipt, StoreError> {
         let (reply, receipt) = oneshot::channel();
         self.queue
@@ -142,7 +142,8 @@ impl Recorder {
         receipt.await.unwrap_or(Err(StoreError::Stopped))
     }
 
-    /// Queues `entry`, for which nobody waits. It is lost if the queue is full, or if it cannot be written.
+    /// Queues `entry`, for which nobody waits. It is lost if the queue is full, or if it cannot be
+    /// written.
     pub fn hand_over(&self, entry: Entry) {
         let (reply, _) = oneshot::channel();
         let queued_at = Instant::now();

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 use crate::domain::ids::SubmissionId;
 
-/// Shared by the handlers, which know when an app leaves, and the recorder, which decides what is a repeat.
+/// Shared by the handlers, which know when an app leaves, and the recorder, which decides what is a
+/// repeat.
 #[derive(Clone, Debug, Default)]
 pub struct Apps {
     apps: Arc<Mutex<HashMap<SubmissionId, App>>>,
@@ -29,7 +30,8 @@ impl Apps {
         self.put(id, false);
     }
 
-    /// The answer to submit `id` was handed over whole. Kept until `forget`, so that the row of `id` counts no more.
+    /// The answer to submit `id` was handed over whole. Kept until `forget`, so that the row of
+    /// `id` counts no more.
     pub fn answered(&self, id: SubmissionId) {
         self.put(id, true);
     }

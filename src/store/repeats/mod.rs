@@ -1,8 +1,10 @@
-//! The repeat guard: which submits without an idempotency key repeat one whose answer their app never received.
+//! The repeat guard: which submits without an idempotency key repeat one whose answer their app
+//! never received.
 //!
-//! Each such submit has a row in `unanswered_submit` from its intent until its answer was handed over whole, or until it
-//! is known to be refused. `Apps` knows which of them still wait at this process; `http::presence` keeps it up to date.
-//! `Unanswered` is the part of a batch's ledger that is about those rows.
+//! Each such submit has a row in `unanswered_submit` from its intent until its answer was handed
+//! over whole, or until it is known to be refused. `Apps` knows which of them still wait at this
+//! process; `http::presence` keeps it up to date. `Unanswered` is the part of a batch's ledger that
+//! is about those rows.
 
 mod apps;
 mod beats;
@@ -17,15 +19,18 @@ pub(super) use rows::{load, write};
 use crate::domain::delivery::Holder;
 use crate::domain::ids::SubmissionId;
 
-/// What an intent is compared with earlier ones by.
+/// The holder of a submit whose process is no more.
+const NOBODY: &str = "";
+
+/// The features of an intent that earlier ones are compared by.
 #[derive(Clone, Debug)]
 pub struct RepeatGuard {
     /// SHA-256 of the canonical request.
     pub fingerprint: [u8; 32],
     /// An earlier submit is looked at if it was made less than this ago.
     pub window: Duration,
-    /// Whether equal submits may still be on their way out: `false` makes the recorder answer `Unsure` if it meets one
-    /// that seems to wait.
+    /// Whether equal submits may still be on their way out: `false` makes the recorder answer
+    /// `Unsure` if it meets one that seems to wait.
     pub is_second_look: bool,
     /// Other processes, and whether they live, as far as that was found out.
     pub judged: Vec<(Holder, bool)>,
@@ -41,7 +46,7 @@ pub struct Row {
     pub is_lost: bool,
 }
 
-/// What an intent is.
+/// The verdict on an intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judged {
     New,
@@ -65,13 +70,14 @@ pub struct Unanswered {
     pub oldest: Option<SubmissionId>,
     pub made: Vec<SubmissionId>,
     pub lost: Vec<SubmissionId>,
+    pub orphaned: Vec<SubmissionId>,
     pub beating: Vec<SubmissionId>,
     pub removed: Vec<SubmissionId>,
     /// Those whose app has its answer: among `removed`.
     pub answered: Vec<SubmissionId>,
 }
 
-/// What tells a waiting app from one that has left.
+/// The facts that tell a waiting app from one that has left.
 #[derive(Clone, Debug)]
 pub struct Context {
     pub apps: Apps,
@@ -118,7 +124,7 @@ impl Unanswered {
         // Several equal submits may have lost their apps. Repeats that come together get one each.
         let (first, is_orphan) = unserved[context.apps.turn() % unserved.len()];
         if is_orphan {
-            self.lose(first);
+            self.orphan(first);
         }
         Judged::Repeat { first, is_orphan }
     }
@@ -144,6 +150,16 @@ impl Unanswered {
         self.lost.push(id);
     }
 
+    /// The process that sent the submit is no more. Those who look later need not find that out
+    /// again.
+    fn orphan(&mut self, id: SubmissionId) {
+        for row in self.rows.iter_mut().filter(|row| row.submission_id == id) {
+            row.is_lost = true;
+            row.holder = Holder::parse(NOBODY);
+        }
+        self.orphaned.push(id);
+    }
+
     /// Nothing is owed to the app any more: it has its answer, or the submit was refused.
     pub fn remove(&mut self, id: SubmissionId) {
         self.rows.retain(|row| row.submission_id != id);
@@ -158,7 +174,7 @@ impl Context {
         }
         let is_ours = row.holder == self.holder;
         if row.is_lost {
-            let is_orphan = !is_ours && !self.is_shared;
+            let is_orphan = !is_ours && (!self.is_shared || row.holder.as_str() == NOBODY);
             return Standing::Unserved { is_orphan };
         }
         if is_ours {

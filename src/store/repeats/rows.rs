@@ -29,6 +29,11 @@ static LOSE: Rows<1> = Rows::new(
     "WHERE unanswered_submit.submission_id = given.column1",
 );
 
+static ORPHAN: Rows<1> = Rows::new(
+    "UPDATE unanswered_submit SET lost = 1, holder = '' FROM",
+    "WHERE unanswered_submit.submission_id = given.column1",
+);
+
 static BEAT: Rows<1> = Rows::new(
     "UPDATE unanswered_submit SET beats = beats + 1 FROM",
     "WHERE unanswered_submit.submission_id = given.column1",
@@ -39,14 +44,16 @@ static REMOVE: Rows<1> = Rows::new(
     ")",
 );
 
-// The oldest first, by the primary key. A few for each batch with a guarded intent keep the table small.
+// The oldest first, by the primary key. A few for each batch with a guarded intent keep the table
+// small.
 static REMOVE_OLD: Rows<1> = Rows::new(
     "DELETE FROM unanswered_submit WHERE submission_id IN (SELECT old.submission_id FROM",
     "CROSS JOIN unanswered_submit AS old WHERE old.submission_id < given.column1
         ORDER BY old.submission_id LIMIT 64)",
 );
 
-/// The rows of equal submits that still wait, as far as the store knows, and how often each has been touched.
+/// The rows of equal submits that still wait, as far as the store knows, and how often each has
+/// been touched.
 const WAITING: &str = "SELECT submission_id, holder, beats FROM unanswered_submit
     WHERE client = $1 AND fingerprint = $2 AND submission_id > $3 AND lost = 0";
 
@@ -127,6 +134,7 @@ pub fn write(script: &mut Script, unanswered: &Unanswered) -> Result<(), sqlx::E
         .collect();
     INSERT.add_to(script, &rows)?;
     each(script, &LOSE, &unanswered.lost)?;
+    each(script, &ORPHAN, &unanswered.orphaned)?;
     each(script, &BEAT, &unanswered.beating)?;
     each(script, &REMOVE, &unanswered.removed)?;
     each(script, &REMOVE_OLD, unanswered.oldest.as_slice())
@@ -146,8 +154,8 @@ fn guarded<'a>(entries: &'a [&'a Entry]) -> impl Iterator<Item = &'a Intent> {
 }
 
 impl Store {
-    /// Submits equal to this one, made after `oldest`, whose apps still wait as far as the store knows: which, where, and
-    /// how often that process has touched them.
+    /// Submits equal to this one, made after `oldest`, whose apps still wait as far as the store
+    /// knows: which, where, and how often that process has touched them.
     pub async fn waiting_submits(
         &self,
         client: &str,

@@ -1,5 +1,6 @@
-//! Histories of apps that repeat submits without an idempotency key, on the real recorder and store: whatever is lost, and
-//! whenever the process is killed, no wish of an app is paid for twice in a window. Each run prints the seed that repeats it.
+//! Histories of apps that repeat submits without an idempotency key, on the real recorder and
+//! store: whatever is lost, and whenever the process is killed, no wish of an app is paid for twice
+//! in a window. Each run prints the seed that repeats it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::durability::rounds;
 use crate::support::app::START;
-use crate::support::store::TestStore;
+use crate::support::store::{TestStore, is_postgres};
 
 const WINDOW: Duration = Duration::from_mins(10);
 const STEPS: u32 = 60;
@@ -136,7 +137,8 @@ impl History {
         (!fitting.is_empty()).then(|| fitting[self.random.usize(..fitting.len())])
     }
 
-    /// The app submits, perhaps for the second time; now and then the process is killed while it records the intent.
+    /// The app submits, perhaps for the second time; now and then the process is killed while it
+    /// records the intent.
     async fn submit(&mut self, at: usize) {
         let id = SubmissionId::new(self.clock.now());
         let guard = self.is_guarded.then(|| RepeatGuard {
@@ -247,7 +249,7 @@ async fn no_wish_is_paid_for_twice_however_often_an_app_repeats_it() {
     let first = fastrand::u64(..u64::MAX / 2);
     println!("the first seed is {first}");
     let (mut repeats, mut unguarded) = (0, 0);
-    for seed in (first..).take(rounds(20, 2000) as usize) {
+    for seed in (first..).take(rounds(if is_postgres() { 5 } else { 20 }, 2000) as usize) {
         let history = History::live(&store, seed, true).await;
         assert_eq!(history.paid_twice, 0, "seed {seed}");
         repeats += history.repeats;

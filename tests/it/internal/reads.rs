@@ -229,7 +229,8 @@ async fn readyz_tells_people_the_state_of_each_part() {
 
 #[tokio::test]
 async fn i34_reads_never_write() {
-    // The guard takes note of the answer to the submit a moment later, and that is not a read's doing.
+    // The guard takes note of the answer to the submit a moment later, and that is not a read's
+    // doing.
     let builder =
         TestApp::builder().with(|config| config.submits.repeat_window = std::time::Duration::ZERO);
     let (app, _evolink) = builder.start_with_simulator(Options::default()).await;

@@ -1,5 +1,5 @@
-//! The repeat guard: a submit without an idempotency key that repeats one whose answer its app never received is answered
-//! like that one and not sent.
+//! The repeat guard: a submit without an idempotency key that repeats one whose answer its app
+//! never received is answered like that one and not sent.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! The repeat guard with several processes: a repeat may come to another replica than the first submit.
+//! The repeat guard with several processes: a repeat may come to another replica than the first
+//! submit.
 
 use std::sync::Arc;
 
@@ -81,7 +82,8 @@ async fn equal_submits_at_two_replicas_whose_apps_wait_are_both_sent() {
     assert_eq!(replicas.simulator.stats().charges, 2);
 }
 
-/// Runs a replica until EvoLink has charged a submit of its own, and ends with everything on its runtime.
+/// Runs a replica until EvoLink has charged a submit of its own, and ends with everything on its
+/// runtime.
 async fn killed(builder: TestAppBuilder, evolink: &Arc<Simulator>, body: &Value) {
     let (evolink, body) = (Arc::clone(evolink), body.clone());
     let process = tokio::task::spawn_blocking(move || {
