@@ -2,7 +2,7 @@
 //! All replicas share these rows, and only the recorder writes them.
 
 use super::change::Deliveries;
-use crate::domain::delivery::gone::GoneAnswer;
+use crate::domain::delivery::gone::{GoneAnswer, GoneAnswers};
 use crate::domain::delivery::{DeliveryId, EndpointKey};
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
@@ -112,7 +112,7 @@ pub fn write(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {
         match change {
             EndpointChange::Suspected => {
                 let answers = deliveries.gone.get(endpoint);
-                let answers = answers.into_iter().flat_map(|answers| answers.answers());
+                let answers = answers.into_iter().flat_map(GoneAnswers::answers);
                 gone.extend(answers.map(|answer| {
                     let (delivery, at) = (answer.delivery.0, answer.at.as_millis());
                     [name, delivery.into(), at.into()]

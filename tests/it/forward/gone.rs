@@ -95,7 +95,7 @@ async fn disabled() -> (TestApp, Endpoint, Database) {
     app.clock.advance(MINUTE);
     counted(&database, attempts, 8).await;
     counted(&database, "SELECT count(*) FROM endpoint", 0).await;
-    app.clock.advance(SPAN - MINUTE);
+    app.clock.advance(SPAN.saturating_sub(MINUTE));
     counted(&database, "SELECT count(*) FROM endpoint", 1).await;
     endpoint.behave(answer(200, ""));
     (app, endpoint, database)
@@ -133,7 +133,7 @@ async fn held_deliveries_die_by_age_alone_and_can_be_sent_after_that() {
     let (app, endpoint, database) = disabled().await;
     let sent = endpoint.count();
     // Each was due within a minute from now.
-    app.clock.advance(HELD_MAX - MINUTE);
+    app.clock.advance(HELD_MAX.saturating_sub(MINUTE));
     sleep(SOME_SCANS).await;
     counted(&database, &in_state("pending"), 4).await;
     app.clock.advance(Duration::from_hours(1));
