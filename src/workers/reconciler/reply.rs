@@ -6,7 +6,6 @@ use http::HeaderMap;
 use tracing::{info, warn};
 
 use super::unknown::{Change, UnknownTasks};
-
 use crate::domain::callback_token::Subject;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::observation::Source;
