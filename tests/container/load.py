@@ -9,6 +9,7 @@ import base64
 import hashlib
 import hmac
 import http.client
+import itertools
 import json
 import pathlib
 import queue
@@ -38,6 +39,7 @@ def main():
     parser.add_argument("--at-once", type=int, default=1)
     parser.add_argument("--bursts", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--padding", type=int, default=0, help="bytes that each callback of `trickle` is larger by")
     options = parser.parse_args()
     state = json.loads(options.state.read_text()) if options.state.exists() else {"urls": {}, "acknowledged": []}
     figures = COMMANDS[options.command](options, state)
@@ -123,7 +125,8 @@ def fill(options, state):
     evolink = Server(options.evolink, EvolinkHandler)
     evolink.urls = state["urls"]
     began = time.monotonic()
-    statuses = at_once(lambda number: submit(options, f"a fox, number {number}")[0], range(options.count), options.at_once)
+    prompts = [f"a fox, number {number}" for number in range(options.count)]
+    statuses = at_once(lambda prompt: submit(options, prompt)[0], prompts, options.at_once)
     took = time.monotonic() - began
     evolink.shutdown()
     return {"submits": options.count, "answers": tally(statuses), "seconds": round(took, 1)}
@@ -154,7 +157,7 @@ def burst(options, state):
         answers = {}
 
         def call(task):
-            connection = connect(options, state["urls"][task])
+            connection = connect(options)
             try:
                 connection.connect()
             except OSError as error:
@@ -185,7 +188,7 @@ def storm(options, state):
         for attempt in range(len(RETRY_DELAYS) + 1):
             if attempt:
                 time.sleep(RETRY_DELAYS[attempt - 1])
-            connection = connect(options, state["urls"][task])
+            connection = connect(options)
             status = send(connection, state["urls"][task], task)
             connection.close()
             if status == 200:
@@ -202,12 +205,13 @@ def storm(options, state):
 def trickle(options, state):
     """Sends one callback after the other until one is answered --count, for at most --seconds."""
     began, answers = time.monotonic(), []
-    while time.monotonic() - began < options.seconds:
-        task = unacknowledged(state)[0]
-        connection = connect(options, state["urls"][task])
-        answers.append(send(connection, state["urls"][task], task))
+    for task in itertools.cycle(unacknowledged(state)):
+        if time.monotonic() - began >= options.seconds:
+            break
+        connection = connect(options)
+        answers.append(send(connection, state["urls"][task], task, options.padding))
         connection.close()
-        if answers[-1] == 200:
+        if answers[-1] == 200 and task not in state["acknowledged"]:
             state["acknowledged"].append(task)
         if answers[-1] == options.count:
             return {"callbacks": len(answers), "answers": tally(answers), "seconds": round(time.monotonic() - began, 1)}
@@ -220,15 +224,15 @@ def unacknowledged(state):
     return [task for task in state["urls"] if task not in acknowledged]
 
 
-def connect(options, _url):
+def connect(options):
     context = ssl.create_default_context(cafile=options.certificate)
     return http.client.HTTPSConnection("localhost", options.public, timeout=CALL_TIMEOUT, context=context)
 
 
-def send(connection, url, task):
+def send(connection, url, task, padding=0):
     body = json.dumps({
         "id": task, "object": "image.generation.task", "created": 1757165031, "model": "z-image-turbo", "type": "image",
-        "status": "completed", "progress": 100, "results": [RESULT % task],
+        "status": "completed", "progress": 100, "results": [RESULT % task], "padding": "x" * padding,
     })
     try:
         connection.request("POST", "/" + url.split("/", 3)[3], body, {"Content-Type": "application/json"})
@@ -254,7 +258,8 @@ def verify(options, state):
         cursor = f"&cursor={page['next']}"
     lost = [task for task in state["acknowledged"] if not is_kept(found.get(task), task)]
     missing = [task for task in state["urls"] if task not in found]
-    figures = {"tasks": len(found), "acknowledged": len(state["acknowledged"]), "lost": len(lost), "missing": len(missing)}
+    acknowledged = len(state["acknowledged"])
+    figures = {"tasks": len(found), "acknowledged": acknowledged, "lost": len(lost), "missing": len(missing)}
     if lost or missing:
         sys.exit(f"lost: {figures} {lost[:3]} {missing[:3]}")
     return figures

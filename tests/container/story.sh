@@ -46,7 +46,8 @@ write_config() {
     public_port=$(free_port) internal_port=$(free_port) evolink_port=$(free_port) endpoint_port=$(free_port)
     mkdir -p "$WORK/etc"
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
-        -addext subjectAltName=DNS:localhost -keyout "$WORK/etc/tls.key" -out "$WORK/etc/tls.crt" 2>"$WORK/openssl.log" ||
+        -addext subjectAltName=DNS:localhost -keyout "$WORK/etc/tls.key" -out "$WORK/etc/tls.crt" \
+        2>"$WORK/openssl.log" ||
         fail "no certificate: $(cat "$WORK/openssl.log")"
     cat >"$WORK/etc/config.toml" <<CONF
 [public]
@@ -105,7 +106,8 @@ pid() {
 
 # The same process since `start`: it neither ended nor was restarted.
 expect_alive() {
-    is_running || fail "the container is gone: exit code $(inspect State.ExitCode), out of memory: $(inspect State.OOMKilled)"
+    is_running ||
+        fail "it ended with exit code $(inspect State.ExitCode), out of memory: $(inspect State.OOMKilled)"
     expect "process" "$PID" "$(pid)"
 }
 

@@ -231,7 +231,7 @@ impl Reconciler {
         self.parts.metrics.poll_ended(reply::told(&reply, task_id));
         let heard = reply::heard(&reply);
         let evolink_fails = self.hear(heard, &poll);
-        let reply = self.without_doubted(reply, &poll.task);
+        let reply = self.believed(reply, &poll.task);
         self.record(reply::entry(id, reply, evolink_fails)).await;
         if poll.is_last
             && let Err(error) = self.give_up(&poll.task).await
@@ -262,36 +262,14 @@ impl Reconciler {
         is_open
     }
 
-    /// `reply`, or a failure where EvoLink knows none of several tasks and is not believed.
-    fn without_doubted(&self, reply: PollReply, task: &DueTask) -> PollReply {
+    /// `reply`, or a failure if EvoLink is not believed when it does not know a task.
+    fn believed(&self, reply: PollReply, task: &DueTask) -> PollReply {
         let now = self.parts.clock.now();
         let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
-        let change = match &reply {
-            PollReply::Seen(_) => unknown.known(),
-            // What is unresolved was not known before either, so this is no news about EvoLink.
-            PollReply::Gone if !task.is_rare => unknown.unknown(task.submission_id, now),
-            PollReply::Gone
-            | PollReply::Throttled { .. }
-            | PollReply::Failed { .. }
-            | PollReply::Unreadable { .. } => None,
-        };
-        let is_doubted = unknown.is_doubted();
-        drop(unknown);
-        match change {
-            Some(unknown::Change::Doubted) => warn!(
-                "EvoLink knows none of the last tasks that it was polled about; not believing it until it \
-                 knows one: check evolink.base_url, and whose key evolink.api_key_file holds"
-            ),
-            Some(unknown::Change::Believed) => {
-                info!("EvoLink is believed again when it does not know a task");
-            }
-            None => {}
-        }
-        self.parts.metrics.unknown_tasks_doubted(is_doubted);
-        if is_doubted && matches!(reply, PollReply::Gone) && !task.is_rare {
-            let reason = "EvoLink knows none of several tasks".to_owned();
-            return PollReply::Failed { reason };
-        }
+        let reply = reply::believed(reply, task, &mut unknown, now);
+        self.parts
+            .metrics
+            .unknown_tasks_doubted(unknown.is_doubted());
         reply
     }
 

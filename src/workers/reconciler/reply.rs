@@ -5,12 +5,15 @@ use std::time::Duration;
 use http::HeaderMap;
 use tracing::{info, warn};
 
+use super::unknown::{Change, UnknownTasks};
 use crate::domain::callback_token::Subject;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::observation::Source;
+use crate::domain::timestamp::Timestamp;
 use crate::evolink::PollReply;
 use crate::metrics::PollEnd;
 use crate::store::entry::{Entry, PollEnded};
+use crate::store::overdue::DueTask;
 use crate::workers::breaker::Heard;
 
 /// How long EvoLink is left in peace after a 429 that does not say.
@@ -43,6 +46,43 @@ pub fn told(reply: &PollReply, task_id: &TaskId) -> PollEnd {
             warn!(task.id = %task_id, reason, "EvoLink could not be asked about a task");
             PollEnd::Failed
         }
+    }
+}
+
+/// `reply`, or a failure if it says that EvoLink does not know the task and EvoLink is not believed.
+pub fn believed(
+    reply: PollReply,
+    task: &DueTask,
+    unknown: &mut UnknownTasks,
+    now: Timestamp,
+) -> PollReply {
+    match &reply {
+        PollReply::Seen(seen) if seen.task_id == task.task_id => {
+            if unknown.known() == Some(Change::Believed) {
+                info!("EvoLink knows a task: it is believed again when it does not know one");
+            }
+            reply
+        }
+        // EvoLink did not know an unresolved task before either, so this says nothing new about EvoLink.
+        PollReply::Gone if !task.is_rare => {
+            let change = unknown.unknown(task.submission_id, now);
+            if change == Some(Change::Doubted) {
+                warn!(
+                    "EvoLink knows none of several tasks; not believing it until it knows one: check \
+                     evolink.base_url, and whose key evolink.api_key_file holds"
+                );
+            }
+            if unknown.is_doubted() {
+                let reason = "EvoLink knows none of several tasks".to_owned();
+                return PollReply::Failed { reason };
+            }
+            reply
+        }
+        PollReply::Seen(_)
+        | PollReply::Gone
+        | PollReply::Throttled { .. }
+        | PollReply::Failed { .. }
+        | PollReply::Unreadable { .. } => reply,
     }
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every command that an operator runs in the container works there: read-only, with nothing but /data to write to. And so
-# does the service without a configuration file.
+# Every command that an operator runs in the container works there: read-only, with nothing writable but /data. The
+# service works there without a configuration file too.
 source tests/container/story.sh
 
 inside() { # runs one command in a container of its own

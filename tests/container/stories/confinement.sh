@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The image runs without rights, becomes healthy by its own check, answers a callback over TLS, ends by SIGTERM with 0, and
-# knows the callback again in a new container on the same volume.
+# The image runs without rights, becomes healthy by its own check, and answers a callback over TLS. SIGTERM ends it with
+# 0, and a new container on the same volume knows the callback.
 source tests/container/story.sh
 
 # What the kernel says of the process, not what podman was asked for.

@@ -171,7 +171,7 @@ impl Run<'_> {
         self.check_the_end()
     }
 
-    /// Unresolved tasks that are to be polled again, of which EvoLink knows how they ended.
+    /// Unresolved tasks that will be polled again, and that have ended at EvoLink.
     fn to_be_found(&self) -> Vec<SubmissionId> {
         let works = self.evolink.works.iter();
         let ended = works
