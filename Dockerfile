@@ -39,7 +39,9 @@ USER 65532:65532
 WORKDIR /
 VOLUME /data
 EXPOSE 8443 8080
+# Whether it lives, not whether it is ready: some orchestrators restart what fails this, and a restart does not help a
+# service that waits for its database.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
-    CMD ["/evolink-receiver", "healthcheck", "--config", "/etc/evolink-receiver/config.toml"]
+    CMD ["/evolink-receiver", "healthcheck", "--live", "--config", "/etc/evolink-receiver/config.toml"]
 ENTRYPOINT ["/evolink-receiver"]
 CMD ["serve", "--config", "/etc/evolink-receiver/config.toml"]

@@ -65,7 +65,7 @@ pub fn is_found<S: AsRef<[u8]>>(text: &[u8], known: &[S]) -> bool {
 fn places<S: AsRef<[u8]>>(body: &[u8], known: &[S]) -> Vec<Range<usize>> {
     let mut places = found(body, known);
     if is_spelled(body, known) {
-        spelling::each_level(body, |level| {
+        spelling::each_level(body, &mut |level| {
             let found = found(level.text(), known).into_iter();
             places.extend(found.map(|range| level.place(range)));
         });
