@@ -16,8 +16,8 @@ use memchr::memchr;
 const JSON_LEVELS_MAX: u32 = 4;
 const PERCENT_LEVELS_MAX: u32 = 3;
 
-/// The bytes of all texts that are made of one body. Few bodies come to more than ten times their own length; this bounds
-/// the time for one that was made to.
+/// The bytes of all texts that are made of one body. Few bodies come to ten times their own length.
+/// This bounds the time for a hostile one.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// One level of decoding: the text, and where in the original each of its bytes begins.
@@ -84,7 +84,8 @@ impl Level {
         Some(level)
     }
 
-    /// The same without backslashes; `None` if there are none. Some writers escape with them what needs no escape.
+    /// The same without backslashes; `None` if there are none. Some writers put them where none are
+    /// needed, as in `\_`.
     fn without_backslashes(&self) -> Option<Self> {
         memchr(b'\\', &self.text)?;
         let kept = || (0..self.text.len()).filter(|at| self.text[*at] != b'\\');
