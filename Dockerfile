@@ -42,7 +42,9 @@ VOLUME /data
 # Every command reads this file. It is empty until one is mounted over it, so the environment alone may configure all.
 ENV EVOLINK_RECEIVER_CONFIG=/etc/evolink-receiver/config.toml
 EXPOSE 8443 8080
+# Whether it lives, not whether it is ready: some orchestrators restart what fails this, and a restart does not help a
+# service that waits for its database.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
-    CMD ["/evolink-receiver", "healthcheck"]
+    CMD ["/evolink-receiver", "healthcheck", "--live"]
 ENTRYPOINT ["/evolink-receiver"]
 CMD ["serve"]

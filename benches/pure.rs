@@ -12,6 +12,7 @@ use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::observation::{Observation, Source};
 use evolink_receiver::domain::polling::Pace;
 use evolink_receiver::domain::task::{State, Task};
+use evolink_receiver::domain::token_echo;
 
 /// As EvoLink sends them, about 600 bytes.
 const BODY: &str = r#"{"created":1757165031,"id":"task-unified-1757165031-uyujaw3d","model":"z-image-turbo","object":"image.generation.task","progress":100,"results":["https://files.evolink.ai/task-unified-1757165031-uyujaw3d/image-1.webp?X-Amz-Date=20250906T132351Z&X-Amz-Expires=86400&X-Amz-Signature=5d41402abc4b2a76b9719d911017c592ae2f1c3f8a7d6b5e"],"status":"completed","task_info":{"can_cancel":false,"estimated_time":10},"type":"image","usage":{"billing_rule":"per_call","credits_reserved":0.026,"user_group":"default"},"duration":8.4,"request_id":"20250906132351724153918uyujaw3d","billing":{"charge_status":"charged","refund_status":"none"}}"#;
@@ -27,6 +28,7 @@ const PACE: Pace = Pace {
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     callback_token(&mut criterion);
+    token_echo(&mut criterion);
     observation(&mut criterion);
     task(&mut criterion);
     criterion.final_summary();
@@ -50,6 +52,23 @@ fn callback_token(criterion: &mut Criterion) {
     for (name, token) in tokens {
         criterion.bench_function(&format!("callback_token::verify/{name}"), |bencher| {
             bencher.iter(|| ring.verify(black_box(&token), now, HOUR));
+        });
+    }
+}
+
+/// Nothing is found in any of these, as in nearly every body.
+fn token_echo(criterion: &mut Criterion) {
+    const MAC: &str = "fgO3f6lgRFwhM5PbXUwX75IlyI9r2wk8I8wmD7ToKb0";
+    let nested = serde_json::json!({ "body": BODY }).to_string();
+    let long = "a prompt with \\u4e2d and %2F ".repeat(10_000);
+    for (name, body) in [
+        ("task", BODY.to_owned()),
+        ("nested", nested),
+        ("256 KiB", long),
+    ] {
+        let body = Bytes::from(body);
+        criterion.bench_function(&format!("token_echo::redact/{name}"), |bencher| {
+            bencher.iter(|| token_echo::redact(black_box(body.clone()), &[MAC]));
         });
     }
 }

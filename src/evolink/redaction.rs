@@ -1,5 +1,5 @@
-//! What EvoLink's answers repeat of our secrets: our key, and the callback tokens that we gave to it.
-//! Apps see these answers and the store keeps them, so both are redacted first.
+//! EvoLink's answers may repeat our key and the callback tokens that we sent. Apps see these answers
+//! and the store keeps them, so both are redacted first.
 
 use std::sync::Arc;
 

@@ -89,8 +89,8 @@ fn subject(request: &Request, state: &PublicState) -> Option<(Subject, String)> 
     Some((subject, mac.to_owned()))
 }
 
-/// Removes headers that repeat a callback token, such as a proxy's with the path that was asked for:
-/// headers may be kept.
+/// Removes headers that repeat a callback token, such as a proxy's `X-Original-URI`, because headers
+/// may be kept.
 fn drop_echoes(headers: &mut HeaderMap, mac: &str) {
     let is_echo = |value: &HeaderValue| {
         value.len() >= mac.len() && token_echo::is_found(value.as_bytes(), &[mac])

@@ -21,7 +21,7 @@ pub async fn live() -> Json<Value> {
     Json(json!({"status": "live"}))
 }
 
-/// 503 as soon as callbacks would not be recorded: load balancers ask this. `?verbose` adds the state of each part.
+/// Answers 503 as soon as callbacks would not be recorded. `?verbose` adds the state of each part.
 pub async fn ready(
     State(state): State<InternalState>,
     RawQuery(query): RawQuery,

@@ -1,6 +1,6 @@
-//! Whether callbacks would be recorded now, which balancers ask, and what else is well or not, which people ask.
+//! Readiness: whether a callback that came now would be recorded, and the state of each part.
 //!
-//! Nothing here waits longer than `PATIENCE`, whatever hangs: a check that times out says less than a 503.
+//! Nothing here waits longer than `PATIENCE`, whatever hangs.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,16 +16,16 @@ use crate::evolink::EvolinkHealth;
 use crate::store::recorder::Writing;
 use crate::store::{Store, StoreError};
 
-/// For the store's readers and its writer, which are asked at once.
+/// Bounds each check. The checks run at the same time.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Readers that are busy are not gone: they count as gone when none has answered for so long.
+/// Readers that have not answered for this time count as failing. Before that they may be busy.
 const READERS_SILENT_MAX: Duration = Duration::from_secs(4);
 
 /// Names of endpoints in one message.
 const NAMES_MAX: usize = 10;
 
-/// What readiness needs besides the parts that requests work with.
+/// The sources of readiness that no request handler needs.
 #[derive(Clone)]
 pub struct Readiness(Arc<Inner>);
 
@@ -147,7 +147,7 @@ impl Detail {
             Writing::Stuck { waiting } => {
                 let seconds = waiting.as_secs();
                 Self::failing(format!(
-                    "nothing was recorded for {seconds} s, though there is something to record: a lock or the disk holds the store up"
+                    "an entry has waited for {seconds} s: a lock or the disk holds the store up"
                 ))
             }
             Writing::Fails { reason, lasting } => {
@@ -183,8 +183,9 @@ impl Detail {
     }
 }
 
-/// Why callbacks would not be recorded now, if they would not. A nearly full disk is no reason: only submits are
-/// refused then. Nor is what EvoLink or endpoints do.
+/// Returns why callbacks would not be recorded now, or `None` if they would be. A nearly full disk is
+/// no reason, because only submits are refused then. Faults of EvoLink and of endpoints are not
+/// reasons either.
 pub async fn trouble(state: &InternalState) -> Option<String> {
     if let Some(trouble) = stopping(state) {
         return Some(trouble.to_owned());
@@ -245,6 +246,6 @@ async fn endpoints(store: &Store) -> Detail {
     let names: Vec<String> = names.map(|endpoint| endpoint.name.to_string()).collect();
     let (count, names) = (disabled.len(), names.join(", "));
     Detail::warning(format!(
-        "{count} disabled and delivered nothing until somebody retries one of their deliveries: {names}"
+        "{count} disabled, until one of their deliveries is retried: {names}"
     ))
 }

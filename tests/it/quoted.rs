@@ -1,5 +1,5 @@
-//! What is refused is never quoted where it may be a secret: the errors of the libraries that read certificates, TOML,
-//! URLs and password files repeat what they could not read.
+//! No error quotes a value that may be a secret, although the libraries that read certificates,
+//! TOML, URLs and password files repeat what they could not read.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -55,7 +55,7 @@ impl Place {
     }
 }
 
-/// The spellings in which a library could show it: as text, as a list of decimal bytes, in hex, in base64.
+/// The spellings in which a library could show it: text, decimal bytes, hex, base64.
 fn assert_hidden(shown: &str, what: &str) {
     let bytes = CANARY.as_bytes();
     let decimal: Vec<String> = bytes.iter().map(u8::to_string).collect();
@@ -244,7 +244,7 @@ fn a_secret_in_the_place_of_the_path_of_its_file_is_not_shown() {
     }
 }
 
-/// A server that agrees to TLS and then says nothing more: far enough for the driver to read its client's key.
+/// A server that agrees to TLS and then hangs: far enough for the driver to read the client's key.
 fn tls_server() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();

@@ -1,6 +1,6 @@
-//! Callback URLs that EvoLink, or another sender, repeats in a body. Bodies are kept and shown, and
-//! a callback token lets its holder speak for its task. So the secret part of each token is redacted
-//! before a body is used for anything else.
+//! Callback URLs that EvoLink, or another sender, repeats in a body. Bodies are kept and shown, and a
+//! callback token lets its holder speak for its task. So the secret part of each token is redacted
+//! before a body is used.
 //!
 //! The token that belongs to a request is known, and its MAC is found wherever it is. A token of
 //! another submission is found where it stands in a URL of ours. Both are found in any spelling
@@ -20,7 +20,7 @@ use super::callback_token::Subject;
 /// Stands in the place of what was redacted.
 pub const REDACTED: &str = "[redacted]";
 
-/// What stands before a token.
+/// The end of our callback URLs before the token.
 const BEFORE: &[u8] = b"callbacks/";
 
 /// The last path segment before a token, which a URL in a foreign body would hardly have.
@@ -38,8 +38,8 @@ const CUT_ESCAPE_BYTES_MAX: usize = 16;
 /// A body may be cut off in the middle of a known secret. Fewer of its bytes tell nothing.
 const CUT_SECRET_BYTES_MIN: usize = 6;
 
-/// The body with `[redacted]` in the place of each secret of `known` and of the MAC of each callback
-/// token in a URL. JSON stays JSON.
+/// Puts `[redacted]` in the place of each secret of `known` and of the MAC of each callback token in
+/// a URL. JSON stays JSON.
 pub fn redact<S: AsRef<[u8]>>(body: Bytes, known: &[S]) -> Bytes {
     let places = places(&body, known);
     if places.is_empty() {
@@ -65,7 +65,7 @@ pub fn is_found<S: AsRef<[u8]>>(text: &[u8], known: &[S]) -> bool {
 fn places<S: AsRef<[u8]>>(body: &[u8], known: &[S]) -> Vec<Range<usize>> {
     let mut places = found(body, known);
     if is_spelled(body, known) {
-        spelling::each_level(body, |level| {
+        spelling::each_level(body, &mut |level| {
             let found = found(level.text(), known).into_iter();
             places.extend(found.map(|range| level.place(range)));
         });
@@ -97,7 +97,7 @@ fn is_spelled<S: AsRef<[u8]>>(body: &[u8], known: &[S]) -> bool {
         || (memmem::find(body, SEGMENT).is_some() && spelling::has_escaped(body, in_url))
 }
 
-/// What is found in `text` as it stands.
+/// The secrets in `text`, without decoding it.
 fn found<S: AsRef<[u8]>>(text: &[u8], known: &[S]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     for secret in known

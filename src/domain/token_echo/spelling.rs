@@ -1,26 +1,41 @@
 //! Text with its escapes decoded, level by level: a secret may come back inside of JSON inside of
 //! JSON, in a URL in another URL's query, or with single characters written as `\u0041` or `%41`.
 //!
-//! One level is decoded at a time, and each is handed to the caller, who searches all of them. What
-//! is found is named by its place in the original. Where percent-encoding and JSON are mixed, the
-//! order in which they were applied is not known, and a backslash may be left over; so each level is
-//! searched without its backslashes as well. None of our secrets has one.
+//! In which order JSON and percent-encoding were applied is not known, so both are tried at each
+//! level. The caller searches every text that comes of it; what is found is named by its place in
+//! the original.
 
+use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
 use std::ops::Range;
 
-use memchr::memchr2;
+use memchr::memchr;
 
-/// More levels than three of JSON and three of percent-encoding, in any order.
-const LEVELS_MAX: usize = 8;
+/// Three levels inside of the body, which is JSON itself.
+const JSON_LEVELS_MAX: u32 = 4;
+const PERCENT_LEVELS_MAX: u32 = 3;
+
+/// The bytes of all texts that are made of one body. Few bodies come to ten times their own length.
+/// This bounds the time for a hostile one.
+const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// One level of decoding: the text, and where in the original each of its bytes begins.
 pub struct Level {
     text: Vec<u8>,
     /// One more than the text has bytes: the last is the end of the original.
-    starts: Vec<usize>,
+    starts: Vec<u32>,
+    /// Where in the original each byte ends, if that is not where the next one begins.
+    ends: Option<Vec<u32>>,
 }
 
-/// One escape, or one byte that is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Escape {
+    Json,
+    Percent,
+}
+
+/// One escape, or what begins like one and is none.
 struct Unit {
     bytes: usize,
     /// `None` if the unit stays as it is.
@@ -32,37 +47,33 @@ impl Level {
         &self.text
     }
 
-    /// The place in the original of what is at `range` here.
+    /// The place in the original of what is at `range` here, which is not empty.
     pub fn place(&self, range: Range<usize>) -> Range<usize> {
-        self.starts[range.start]..self.starts[range.end]
+        let end = match &self.ends {
+            Some(ends) => ends[range.end - 1],
+            None => self.starts[range.end],
+        };
+        self.starts[range.start] as usize..end as usize
     }
 
-    fn decoded_once(text: &[u8], start_of: impl Fn(usize) -> usize) -> Option<Self> {
+    /// `None` if there is nothing to decode.
+    fn decoded(escape: Escape, text: &[u8], start_of: impl Fn(usize) -> u32) -> Option<Self> {
         let mut level: Option<Self> = None;
         // Everything before this is in `level`, if there is one.
         let mut copied = 0;
         let mut at = 0;
-        while let Some(found) = memchr2(b'\\', b'%', &text[at..]) {
+        while let Some(found) = memchr(escape.sign(), &text[at..]) {
             at += found;
-            let unit = unit(&text[at..]);
-            let new = unit.decoded.is_some() && level.is_none();
-            if new {
-                level = Some(Self {
+            let unit = escape.unit(&text[at..]);
+            if let Some(byte) = unit.decoded {
+                let level = level.get_or_insert_with(|| Self {
                     text: Vec::with_capacity(text.len()),
                     starts: Vec::with_capacity(text.len() + 1),
+                    ends: None,
                 });
-            }
-            if let Some(level) = &mut level {
                 level.copy(text, copied..at, &start_of);
-                match unit.decoded {
-                    Some(byte) => level.push(byte, start_of(at)),
-                    // A unit is whole or not at all: each of its bytes begins where it begins.
-                    None => {
-                        for byte in &text[at..at + unit.bytes] {
-                            level.push(*byte, start_of(at));
-                        }
-                    }
-                }
+                level.text.push(byte);
+                level.starts.push(start_of(at));
                 copied = at + unit.bytes;
             }
             at += unit.bytes;
@@ -73,84 +84,161 @@ impl Level {
         Some(level)
     }
 
-    /// The same without backslashes; `None` if there are none.
+    /// The same without backslashes; `None` if there are none. Some writers put them where none are
+    /// needed, as in `\_`.
     fn without_backslashes(&self) -> Option<Self> {
-        memchr::memchr(b'\\', &self.text)?;
+        memchr(b'\\', &self.text)?;
         let kept = || (0..self.text.len()).filter(|at| self.text[*at] != b'\\');
         Some(Self {
             text: kept().map(|at| self.text[at]).collect(),
-            starts: kept()
-                .chain([self.text.len()])
-                .map(|at| self.starts[at])
-                .collect(),
+            starts: kept().map(|at| self.starts[at]).collect(),
+            // A backslash that follows belongs to what comes after it.
+            ends: Some(kept().map(|at| self.starts[at + 1]).collect()),
         })
     }
 
-    fn copy(&mut self, text: &[u8], range: Range<usize>, start_of: impl Fn(usize) -> usize) {
+    fn copy(&mut self, text: &[u8], range: Range<usize>, start_of: impl Fn(usize) -> u32) {
         self.text.extend_from_slice(&text[range.clone()]);
         self.starts.extend(range.map(start_of));
     }
+}
 
-    fn push(&mut self, byte: u8, start: usize) {
-        self.text.push(byte);
-        self.starts.push(start);
+impl Escape {
+    const ALL: [Self; 2] = [Self::Json, Self::Percent];
+
+    const fn sign(self) -> u8 {
+        match self {
+            Self::Json => b'\\',
+            Self::Percent => b'%',
+        }
+    }
+
+    /// What `text` begins with, which begins with the sign. Line breaks and whatever is not ASCII
+    /// are in none of our secrets, and stay as they are.
+    fn unit(self, text: &[u8]) -> Unit {
+        let (bytes, decoded) = match (self, text) {
+            (Self::Percent, _) => match hex(text, 1..3) {
+                Some(code) => (3, graphic(code)),
+                None => (1, None),
+            },
+            (Self::Json, [_, b'u', ..]) => match hex(text, 2..6) {
+                Some(code) => (6, graphic(code)),
+                None => (2, None),
+            },
+            (Self::Json, [_, byte @ (b'\\' | b'/' | b'"'), ..]) => (2, Some(*byte)),
+            (Self::Json, [_, b'b' | b'f' | b'n' | b'r' | b't', ..]) => (2, None),
+            (Self::Json, _) => (1, None),
+        };
+        Unit { bytes, decoded }
     }
 }
 
-/// Hands each level of `text` to `search`, beginning with what one step of decoding makes of it,
-/// until a step changes nothing.
-pub fn each_level(text: &[u8], mut search: impl FnMut(&Level)) {
-    let mut next = Level::decoded_once(text, |at| at);
-    for _ in 0..LEVELS_MAX {
-        let Some(level) = next else { return };
-        search(&level);
-        if let Some(level) = level.without_backslashes() {
-            search(&level);
+fn hex(text: &[u8], range: Range<usize>) -> Option<u32> {
+    let digits = std::str::from_utf8(text.get(range)?).ok()?;
+    let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    is_hex.then(|| u32::from_str_radix(digits, 16).ok())?
+}
+
+fn graphic(code: u32) -> Option<u8> {
+    u8::try_from(code).ok().filter(u8::is_ascii_graphic)
+}
+
+/// Hands every text that decoding makes of `text` to `search`, each once.
+pub fn each_level(text: &[u8], search: &mut impl FnMut(&Level)) {
+    // So long a text is none of ours to search.
+    if u32::try_from(text.len()).is_err() {
+        return;
+    }
+    let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    let mut walk = Walk {
+        search,
+        hasher: RandomState::new(),
+        seen: HashSet::new(),
+        bytes_left: BYTES_MAX,
+    };
+    for escape in Escape::ALL {
+        let level = Level::decoded(escape, text, place);
+        walk.visit(level, Left::ALL.without(escape));
+    }
+}
+
+struct Walk<'a, S> {
+    search: &'a mut S,
+    hasher: RandomState,
+    /// The texts that were searched, by their hash.
+    seen: HashSet<u64>,
+    bytes_left: usize,
+}
+
+/// Levels that may still be decoded.
+#[derive(Clone, Copy)]
+struct Left {
+    json: u32,
+    percent: u32,
+}
+
+impl Left {
+    const ALL: Self = Self {
+        json: JSON_LEVELS_MAX,
+        percent: PERCENT_LEVELS_MAX,
+    };
+
+    const fn without(self, escape: Escape) -> Self {
+        match escape {
+            Escape::Json => Self {
+                json: self.json - 1,
+                ..self
+            },
+            Escape::Percent => Self {
+                percent: self.percent - 1,
+                ..self
+            },
         }
-        next = Level::decoded_once(&level.text, |at| level.starts[at]);
+    }
+
+    const fn has(self, escape: Escape) -> bool {
+        match escape {
+            Escape::Json => self.json > 0,
+            Escape::Percent => self.percent > 0,
+        }
+    }
+}
+
+impl<S: FnMut(&Level)> Walk<'_, S> {
+    fn visit(&mut self, level: Option<Level>, left: Left) {
+        let Some(level) = level else { return };
+        let is_new = self.seen.insert(self.hasher.hash_one(&level.text));
+        if !is_new || level.text.len() > self.bytes_left {
+            return;
+        }
+        self.bytes_left -= level.text.len();
+        (self.search)(&level);
+        if let Some(level) = level.without_backslashes() {
+            (self.search)(&level);
+        }
+        for escape in Escape::ALL.into_iter().filter(|escape| left.has(*escape)) {
+            let next = Level::decoded(escape, &level.text, |at| level.starts[at]);
+            self.visit(next, left.without(escape));
+        }
     }
 }
 
 /// Whether `text` has an escape that stands for a byte that `is_wanted`, or for a part of another
 /// escape.
 pub fn has_escaped(text: &[u8], is_wanted: impl Fn(u8) -> bool) -> bool {
-    let mut at = 0;
-    while let Some(found) = memchr2(b'\\', b'%', &text[at..]) {
-        let unit = unit(&text[at + found..]);
-        if let Some(byte) = unit.decoded
-            && (matches!(byte, b'\\' | b'%') || is_wanted(byte))
-        {
-            return true;
+    Escape::ALL.into_iter().any(|escape| {
+        let mut at = 0;
+        while let Some(found) = memchr(escape.sign(), &text[at..]) {
+            let unit = escape.unit(&text[at + found..]);
+            if let Some(byte) = unit.decoded
+                && (matches!(byte, b'\\' | b'%') || is_wanted(byte))
+            {
+                return true;
+            }
+            at += found + unit.bytes;
         }
-        at += found + unit.bytes;
-    }
-    false
-}
-
-/// The escape that `text`, which begins with a backslash or a percent sign, begins with.
-fn unit(text: &[u8]) -> Unit {
-    let hex = |range: Range<usize>| {
-        let digits = text.get(range)?;
-        let digits = std::str::from_utf8(digits).ok()?;
-        let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-        is_hex.then(|| u32::from_str_radix(digits, 16).ok())?
-    };
-    // Line breaks and whatever is not ASCII are in none of our secrets, and stay as they are.
-    let graphic = |code: u32| u8::try_from(code).ok().filter(u8::is_ascii_graphic);
-    let (bytes, decoded) = match text {
-        [b'%', ..] => match hex(1..3) {
-            Some(code) => (3, graphic(code)),
-            None => (1, None),
-        },
-        [_, b'u', ..] => match hex(2..6) {
-            Some(code) => (6, graphic(code)),
-            None => (1, None),
-        },
-        [_, byte @ (b'\\' | b'/' | b'"'), ..] => (2, Some(*byte)),
-        [_, b'b' | b'f' | b'n' | b'r' | b't', ..] => (2, None),
-        _ => (1, None),
-    };
-    Unit { bytes, decoded }
+        false
+    })
 }
 
 #[cfg(test)]
@@ -159,33 +247,42 @@ mod tests {
 
     fn levels(text: &str) -> Vec<String> {
         let mut levels = Vec::new();
-        each_level(text.as_bytes(), |level| {
+        each_level(text.as_bytes(), &mut |level| {
             levels.push(String::from_utf8(level.text().to_vec()).unwrap());
         });
         levels
     }
 
     #[test]
-    fn each_level_is_decoded_until_nothing_changes() {
+    fn every_order_of_decoding_is_tried() {
         assert!(levels("plain").is_empty());
-        assert_eq!(levels(r"a\/b%2Fc\u002fd"), ["a/b/c/d"]);
+        assert_eq!(levels(r"a\/b\u002fc"), ["a/b/c"]);
         assert_eq!(levels(r"\\u0041"), [r"\u0041", "u0041", "A"]);
-        let mixed = levels(r"\u005cu0041%252E%5C\u0042");
-        assert_eq!(mixed, [r"\u0041%2E\B", "u0041%2EB", r"A.\B", "A.B"]);
+        for (text, inner) in [
+            (r"\u005cu0041%252E", "A."),
+            (r"%5C\u0041", "A"),
+            (r"\%5Cu0041", r"\u0041"),
+            (r"\\%255Cu0075\u%2530030\u003030", r"\u0030"),
+        ] {
+            assert!(
+                levels(text).iter().any(|level| level == inner),
+                "{:?}",
+                levels(text)
+            );
+        }
         let odd = r"\n\u4e2d\x%zz%e4\";
         assert!(levels(odd).is_empty(), "{:?}", levels(odd));
-        let deep = format!("%{}41", "25".repeat(20));
-        assert_eq!(levels(&deep).len(), LEVELS_MAX);
     }
 
     #[test]
     fn a_place_is_that_of_whole_escapes_in_the_original() {
         let text = r"ab\u0043%2544e";
         let mut places = Vec::new();
-        each_level(text.as_bytes(), |level| {
+        each_level(text.as_bytes(), &mut |level| {
             let found = memchr::memmem::find(level.text(), b"CD");
             places.extend(found.map(|at| level.place(at..at + 2)));
         });
+        places.dedup();
         assert_eq!(places, [2..13]);
         assert_eq!(&text[places[0].clone()], r"\u0043%2544");
     }
@@ -195,5 +292,13 @@ mod tests {
         let wanted = |text: &str| has_escaped(text.as_bytes(), |byte| byte == b'A');
         assert!(wanted(r"\u0041") && wanted("%41") && wanted(r"\\n") && wanted("%25"));
         assert!(!wanted(r"\u0042\/\n\u4e2d%2F%") && !wanted("A") && !wanted(""));
+    }
+
+    #[test]
+    fn what_is_made_of_one_body_is_bounded() {
+        let text = r"\\%255C%5C\u005c%25".repeat(10_000);
+        let mut bytes = 0;
+        each_level(text.as_bytes(), &mut |level| bytes += level.text().len());
+        assert!(bytes <= 2 * BYTES_MAX, "{bytes}");
     }
 }

@@ -114,6 +114,7 @@ fn json_stays_json_where_a_secret_begins_inside_of_an_escape() {
         ("nABCDEF", r#"["\nABCDEF"]"#),
         ("0041BCDEF", r#"["x\u0041BCDEF"]"#),
         ("nABCDEF", r#"["\\nABCDEF"]"#),
+        ("nABCDEF", r#"["%6eABCDEF\"b\\"]"#),
     ] {
         let redacted = redacted(body, &[secret]);
         assert!(redacted.contains(REDACTED), "{redacted}");

@@ -1,6 +1,5 @@
-//! How well the recorder records, for `/readyz`: how long it has been busy with one step, what kept it from
-//! recording last, and when it recorded last. Where it has recorded nothing for a while, a probe finds out whether
-//! it could.
+//! The state of the recorder, for `/readyz`: how long its present step has taken, why its last
+//! transaction failed, and when it last recorded something. A probe tests an idle recorder.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,10 +10,11 @@ use tokio::time::timeout;
 use super::{Recorder, RecorderWorker};
 use crate::store::StoreError;
 
-/// A step that takes longer is stuck. EvoLink waits 10 s for the answer to a callback, and two batches must fit.
+/// A step that takes longer is stuck. EvoLink waits 10 s for the answer to a callback, in which two
+/// batches must fit.
 const STUCK_AFTER: Duration = Duration::from_secs(4);
 
-/// What was recorded so recently needs no probe: a service with traffic is never probed.
+/// A recorder that has recorded something within this time needs no probe.
 const FRESH: Duration = Duration::from_secs(3);
 
 /// The least time between the beginnings of two probes, however often somebody asks.
@@ -26,9 +26,10 @@ pub struct Vitals(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// When the step under way began: for a batch, when its oldest entry was queued. `None`: the recorder waits.
+    /// The beginning of the step under way. For a batch, when its oldest entry was queued. `None`
+    /// while the recorder has nothing to do.
     busy_since: Option<Instant>,
-    /// What kept the recorder from recording, if it has not recorded since.
+    /// Why the last transaction failed; `None` if it succeeded.
     failure: Option<Failure>,
     /// The end of the last transaction that succeeded.
     recorded_at: Option<Instant>,
@@ -41,14 +42,14 @@ struct Failure {
     began_at: Instant,
 }
 
-/// What the recorder can do now.
+/// The recorder's ability to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writing {
-    /// It works as far as is known; the time since it recorded something last.
+    /// No fault is known. `last` is the time since the last transaction.
     Works { last: Option<Duration> },
-    /// Entries have waited for so long.
+    /// The oldest entry has waited for this time.
     Stuck { waiting: Duration },
-    /// Nothing was recorded since, for this reason.
+    /// No transaction has succeeded for `lasting`.
     Fails {
         reason: &'static str,
         lasting: Duration,
@@ -64,7 +65,7 @@ pub(super) fn probes() -> (mpsc::Sender<Probe>, mpsc::Receiver<Probe>) {
 }
 
 impl Vitals {
-    /// What is known now. Asks nobody.
+    /// Returns what is known, without a probe.
     pub fn writing(&self) -> Writing {
         let now = Instant::now();
         self.with(|state| {
@@ -96,7 +97,7 @@ impl Vitals {
         self.with(|state| state.busy_since = None);
     }
 
-    /// A transaction ended well. Gives for how long none had, if one had failed.
+    /// Notes a success. Returns for how long transactions had failed, if they had.
     pub(super) fn succeeded(&self) -> Option<Duration> {
         let now = Instant::now();
         self.with(|state| {
@@ -106,7 +107,7 @@ impl Vitals {
         })
     }
 
-    /// A transaction failed. Whether it is the first since one succeeded.
+    /// Notes a failure. Returns true if the transaction before it had succeeded.
     pub(super) fn failed(&self, error: &StoreError) -> bool {
         let Some(reason) = reason(error) else {
             return false;
@@ -153,7 +154,8 @@ impl Recorder {
         &self.vitals
     }
 
-    /// Has the recorder try to write, if it has recorded nothing lately, and waits for that, at most for `patience`.
+    /// Probes the recorder if it has recorded nothing lately. Waits for the result, at most for
+    /// `patience`.
     pub async fn probe(&self, patience: Duration) {
         if !self.vitals.begins_probe() {
             return;
@@ -166,7 +168,8 @@ impl Recorder {
 }
 
 impl RecorderWorker {
-    /// Takes the write lock and gives it back: changes nothing, and leaves nothing for the database to clean up.
+    /// Takes the write lock and releases it. Writes nothing, and leaves nothing for the database to
+    /// clean up.
     pub(super) async fn probe(&mut self) {
         self.vitals.begins(Instant::now());
         let tried = match self.store.batch_timeout() {
@@ -201,7 +204,7 @@ impl RecorderWorker {
         Ok(writer.probe().await?)
     }
 
-    /// Notes how a transaction ended, and logs when recording begins to fail and when it works again.
+    /// Notes how a transaction ended. Logs when recording begins to fail and when it works again.
     pub(super) fn note(&self, failure: Option<&StoreError>) {
         match failure {
             None => {
@@ -212,15 +215,18 @@ impl RecorderWorker {
             }
             Some(error) => {
                 if self.vitals.failed(error) {
-                    tracing::warn!(error = %error, "the store cannot be written: callbacks and submits are answered 503, and so is /readyz, until it can be");
+                    tracing::warn!(
+                        error = %error,
+                        "the store cannot be written; answering 503 to callbacks, submits and /readyz until it can"
+                    );
                 }
             }
         }
     }
 }
 
-/// What `/readyz` says of `error`: a fixed text, since everybody may ask. `None` if one entry is to blame, and not
-/// the store.
+/// The reason that `/readyz` gives for `error`: a fixed text, because it needs no API key. `None` if
+/// one entry is to blame, and not the store.
 fn reason(error: &StoreError) -> Option<&'static str> {
     Some(match error {
         StoreError::Corrupt { .. } => return None,
@@ -248,7 +254,7 @@ const READONLY: i32 = 8;
 
 fn reason_of_sql(error: &sqlx::Error) -> Option<&'static str> {
     let sqlx::Error::Database(error) = error else {
-        // What was stored cannot be read: a matter of one task.
+        // A stored value cannot be read, which concerns one task.
         return None;
     };
     let code = error.code()?;

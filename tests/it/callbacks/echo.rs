@@ -1,9 +1,13 @@
 //! Promise 7: a callback URL that is repeated to us in a body is kept and shown without its secret.
 
+use std::time::Duration;
+
+use evolink_receiver::domain::callback_token::Subject;
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
 use crate::support::raw_server::{End, RawServer, http};
+use crate::support::until::until;
 
 /// What anybody can be shown, of whatever scope, as one text.
 async fn all_answers(app: &TestApp, id: &str) -> String {
@@ -21,6 +25,91 @@ async fn all_answers(app: &TestApp, id: &str) -> String {
         all.push_str(&body.to_string());
     }
     all
+}
+
+/// A sender's spelling of a callback URL: what it writes in place of the token's `/`, and the MAC.
+fn spelled(token: &str, mac: &str) -> [String; 6] {
+    let url = format!("https://localhost/callbacks/{token}");
+    let nested = |text: &str| serde_json::to_string(&json!({ "url": text })).unwrap();
+    let escaped: String = mac.bytes().map(|byte| format!("\\u00{byte:02x}")).collect();
+    [
+        url.replace('/', "\\u002f"),
+        nested(&nested(&url)),
+        url.replace(':', "%253A").replace('/', "%252F"),
+        url.replace('.', "%2E"),
+        mac.to_owned(),
+        escaped,
+    ]
+}
+
+#[tokio::test]
+async fn a_token_is_kept_in_no_spelling_wherever_it_came_from() {
+    // Its answers to polls hold the bare MAC of the token that it was given.
+    let echo = |request: &str| {
+        let (head, body) = request.split_once("\r\n\r\n").unwrap();
+        let is_submit = head.starts_with("POST");
+        if let Some(at) = body.find("/callbacks/") {
+            *GIVEN.lock().unwrap() = body[at..].split('"').next().unwrap().to_owned();
+        }
+        let given = GIVEN.lock().unwrap().clone();
+        let mac = given.rsplit('.').next().unwrap();
+        let status = if is_submit { "pending" } else { "processing" };
+        let answer = json!({"id": "task-echo", "status": status, "progress": 7, "bare": mac});
+        http(200, &[&format!("x-request-id: {mac}")], &answer.to_string())
+    };
+    static GIVEN: std::sync::Mutex<String> = std::sync::Mutex::new(String::new());
+    let evolink = RawServer::start_answering(echo, End::Close).await;
+    let url = evolink.url.parse().unwrap();
+    let app = TestApp::builder()
+        .with(|config| {
+            config.evolink.base_url = url;
+            config.reconcile.first_poll_after = Duration::from_millis(10);
+        })
+        .start()
+        .await;
+    let task = app.submitted("a").await;
+    let id = task["receiver"]["submission_id"].as_str().unwrap();
+    let token = app.token(&Subject::Submission(id.parse().unwrap()));
+    let (_, mac) = token.rsplit_once('.').unwrap();
+    assert_eq!(task["bare"], "[redacted]", "{task}");
+    until("a poll", || evolink.requests().len() > 1).await;
+
+    for (n, text) in spelled(&token, mac).into_iter().enumerate() {
+        // Escapes as they are: in a JSON string of the body's own.
+        let readable = format!(
+            r#"{{"id":"task-echo","status":"processing","progress":{},"a":{}}}"#,
+            n + 10,
+            if text.contains("\\u00") {
+                format!("\"{text}\"")
+            } else {
+                json!(text).to_string()
+            },
+        );
+        assert_eq!(
+            app.callback_result(&token, readable).await,
+            "recorded",
+            "{text}"
+        );
+        assert_eq!(
+            app.callback(&token, format!("no task: {text}")).await.0,
+            400
+        );
+    }
+    let shown = all_answers(&app, id).await;
+    assert!(
+        shown.contains("[redacted]") && !shown.contains(mac),
+        "{shown}"
+    );
+    let database = app.database().await;
+    let bodies = "SELECT body FROM observation UNION ALL SELECT body FROM quarantine";
+    let bodies: Vec<Vec<u8>> = database.values(bodies, &[]).await;
+    assert!(bodies.len() >= 13, "{}", bodies.len());
+    let escaped: String = mac.bytes().map(|byte| format!("\\u00{byte:02x}")).collect();
+    for body in bodies {
+        let body = String::from_utf8_lossy(&body);
+        assert!(!body.contains(mac) && !body.contains(&escaped), "{body}");
+        assert!(body.contains("[redacted]"), "{body}");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! `/readyz` follows the writing side: it is 503 while nothing can be recorded, whether or not anything is to be, and 200
-//! again as soon as it can be.
+//! `/readyz` follows the writing side: it is 503 while nothing can be recorded, also on an idle
+//! service, and 200 again soon after.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;

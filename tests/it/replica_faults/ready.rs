@@ -1,4 +1,4 @@
-//! `/readyz` on PostgreSQL: a server that takes no writes, and another session that holds the recorders' turn.
+//! `/readyz` on PostgreSQL: a read-only server, and another session that holds the write lock.
 
 use super::Duration;
 use crate::durability::ready::ready_is;
