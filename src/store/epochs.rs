@@ -149,11 +149,8 @@ pub(super) async fn has_had(
     epoch: Epoch,
     reader: &mut SqliteConnection,
 ) -> Result<bool, sqlx::Error> {
-    const TABLE: &str =
-        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'epoch'";
     const SQL: &str = "SELECT count(*) FROM epoch WHERE name = $1";
-    let tables: i64 = sqlx::query_scalar(TABLE).fetch_one(&mut *reader).await?;
-    if tables == 0 {
+    if !has_had_epochs(reader).await? {
         return Ok(false);
     }
     let found: i64 = sqlx::query_scalar(SQL)
@@ -161,6 +158,14 @@ pub(super) async fn has_had(
         .fetch_one(reader)
         .await?;
     Ok(found > 0)
+}
+
+/// Whether the schema of a store has epochs.
+pub(super) async fn has_had_epochs(reader: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    const TABLE: &str =
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'epoch'";
+    let tables: i64 = sqlx::query_scalar(TABLE).fetch_one(reader).await?;
+    Ok(tables > 0)
 }
 
 /// Begins a new epoch if the store has none yet, or if its database is not where the current one began.

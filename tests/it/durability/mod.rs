@@ -15,7 +15,7 @@ mod place;
 mod power;
 mod read_only;
 pub mod receiver;
-mod recorder;
+pub mod recorder;
 mod schema;
 mod shadow;
 mod start;
