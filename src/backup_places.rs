@@ -1,5 +1,5 @@
-//! Where the files of a backup belong, by the configuration; and the rest of a restore that was cut short, which the next start
-//! does.
+//! Where the files of a backup belong, by the configuration; and the rest of a restore that was cut
+//! short, which the next start does.
 
 use secrecy::ExposeSecret as _;
 

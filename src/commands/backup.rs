@@ -1,4 +1,5 @@
-//! `backup`: a consistent copy of a service's store, key ring and signing secrets, whether or not the service runs.
+//! `backup`: a consistent copy of a service's store, key ring and signing secrets, whether or not
+//! the service runs.
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, IsTerminal as _, Write, stderr};
@@ -87,7 +88,8 @@ async fn copy_store(config: &Config, folder: &Path) -> Result<Stored, CommandErr
     Ok(copied?)
 }
 
-/// The files of secrets that the service has, each found to be usable: role, name in the backup, path.
+/// The files of secrets that the service has, each found to be usable: role, name in the backup,
+/// path.
 fn secrets(config: &Config) -> Result<Vec<(Role, String, PathBuf)>, CommandError> {
     let places = backup_places::of(config)?;
     key_ring::load(&places.key_ring)?;

@@ -25,8 +25,8 @@ use crate::store::{files, mark};
 /// Restores a backup, or only begins a new epoch.
 ///
 /// # Errors
-/// 64 if something is in place and `--replace` was not given, 65 if the backup is damaged, 75 if a service runs, 78 if the
-/// backup is of a newer version or does not fit the configuration.
+/// 64 if something is in place and `--replace` was not given, 65 if the backup is damaged, 75 if a
+/// service runs, 78 if the backup is of a newer version or does not fit the configuration.
 pub async fn restore(args: &RestoreArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let config = Config::load(args.config.config.as_deref(), environment())?;
     let Some(folder) = &args.path else {
@@ -151,8 +151,8 @@ async fn take(config: &Config, places: &Places) -> Result<Option<fs::File>, Comm
     }
 }
 
-/// The roles whose files are to be placed: those that differ from what is in place. And the endpoints whose secrets in place
-/// are kept: they are the operator's own files, and may be newer.
+/// The roles whose files are to be placed: those that differ from what is in place. And the
+/// endpoints whose secrets in place are kept: they are the operator's own files, and may be newer.
 fn to_place(
     folder: &Path,
     manifest: &Manifest,
@@ -207,8 +207,8 @@ fn check_free(
     Err(CommandError::new(Exit::Usage, message))
 }
 
-/// Stages all files and writes the plan. A kill before the end changes nothing; after it, the restore is done by whoever
-/// comes next.
+/// Stages all files and writes the plan. A kill before the end changes nothing; after it, the next
+/// start or restore finishes it.
 async fn put(
     folder: &Path,
     manifest: &Manifest,

@@ -1,7 +1,8 @@
 //! Copies a SQLite store, whether or not a service has it open.
 //!
-//! All is read through SQLite, by a connection that cannot write: so it sees one snapshot, with what is still in the
-//! write-ahead log, and never folds that in or removes it. The service's own lock is not needed.
+//! All is read through SQLite, by a connection that cannot write: so it sees one snapshot, with
+//! what is still in the write-ahead log, and never folds that in or removes it. The service's own
+//! lock is not needed.
 
 use std::path::Path;
 use std::time::Duration;
@@ -26,11 +27,12 @@ const NEWEST: &str =
     "SELECT coalesce((SELECT max(seq) FROM task), 0), coalesce((SELECT max(seq) FROM event), 0)";
 const EPOCH: &str = "SELECT name FROM epoch ORDER BY number DESC LIMIT 1";
 
-/// Copies the database of `url` into the new file `copy`. Everything that was acknowledged before is in it. `report` is
-/// given the bytes that are written, and about how many there will be.
+/// Copies the database of `url` into the new file `copy`. Everything that was acknowledged before
+/// is in it. `report` is given the bytes that are written, and about how many there will be.
 ///
 /// # Errors
-/// `CannotOpen`, `Damaged` if the copy is behind the high-water mark or not consistent, `SchemaTooNew`.
+/// `CannotOpen`, `Damaged` if the copy is behind the high-water mark or not consistent,
+/// `SchemaTooNew`.
 pub async fn sqlite(
     url: &str,
     copy: &Path,
@@ -59,7 +61,7 @@ pub async fn sqlite(
     Ok(stored)
 }
 
-/// What the PostgreSQL database of `url` has now.
+/// Reads what the PostgreSQL database of `url` has now.
 ///
 /// # Errors
 /// `CannotOpen`, `SchemaTooNew`, and what the database says.
@@ -93,7 +95,7 @@ pub async fn look_at_postgres(url: &str) -> Result<Stored, StoreError> {
     Ok(stored)
 }
 
-/// What the copy of a SQLite database has, once it was found to be consistent.
+/// Reads what the copy of a SQLite database has, after checking that it is consistent.
 ///
 /// # Errors
 /// `Damaged`, `SchemaTooNew`.

@@ -1,4 +1,5 @@
-//! The manifest of a backup: which files it has, their digests, and what the store had when it was copied.
+//! The manifest of a backup: which files it has, their digests, and what the store had when it was
+//! copied.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -29,7 +30,7 @@ pub struct Manifest {
     pub files: Vec<BackedUp>,
 }
 
-/// What the store had.
+/// The state of the store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stored {
     pub engine: Engine,
@@ -52,15 +53,15 @@ pub enum Engine {
 /// One file of a backup.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct BackedUp {
-    /// In the folder of the backup.
+    /// The name within the backup's folder.
     pub name: String,
     pub role: Role,
     pub bytes: u64,
-    /// In hex.
+    /// 64 hex digits.
     pub sha256: String,
 }
 
-/// What a file is to the service.
+/// The purpose of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -74,7 +75,8 @@ pub enum Role {
 }
 
 impl Manifest {
-    /// Whether each file has a name that cannot lead out of the folder, and no two have the same role.
+    /// Whether each file has a name that cannot lead out of the folder, and no two have the same
+    /// role.
     pub fn is_plausible(&self) -> bool {
         let is_plain = |name: &str| {
             !name.starts_with('.')

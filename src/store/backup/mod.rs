@@ -1,6 +1,7 @@
 //! Backups: a consistent copy of a store, and how it gets back into place.
 //!
-//! The commands `backup` and `restore` call this; it knows files and databases, and nothing of the configuration.
+//! The commands `backup` and `restore` call this; it knows files and databases, and nothing of the
+//! configuration.
 
 pub mod copy;
 pub mod manifest;
@@ -18,8 +19,8 @@ use super::{StoreError, epochs, postgres};
 use crate::domain::event_id::Epoch;
 use place::staged;
 
-/// Makes the copy at `copy` a store of its own: brings its schema up to date and begins a new epoch. Writes its high-water mark
-/// for a database at `target`, both staged.
+/// Makes the copy at `copy` a store of its own: brings its schema up to date and begins a new
+/// epoch. Writes its high-water mark for a database at `target`, both staged.
 ///
 /// # Errors
 /// `SchemaTooNew`, `Damaged`, or what the disk says.
@@ -58,7 +59,17 @@ pub fn database_file(url: &str) -> Result<Option<PathBuf>, StoreError> {
 /// `InUse`, `CannotOpen`, and what the database says.
 pub async fn begin_epoch(url: &str) -> Result<Epoch, StoreError> {
     if super::is_postgres(url) {
-        let mut connection = PostgresServer::parse(url)?.connect().await?;
+        const TABLE: &str = "SELECT to_regclass('event') IS NOT NULL";
+        let server = PostgresServer::parse(url)?;
+        let mut connection = server.connect().await?;
+        let is_there: bool = sqlx::query_scalar(TABLE).fetch_one(&mut connection).await?;
+        if !is_there {
+            // Tables that are made now would be in the way of a dump.
+            return Err(StoreError::CannotOpen {
+                path: server.name(),
+                reason: "it has no tables of this program: restore the database first".to_owned(),
+            });
+        }
         postgres::MIGRATIONS
             .run(&mut connection)
             .await

@@ -1,8 +1,10 @@
-//! Puts the files of a backup into their places: all of them or none, whenever the process is killed.
+//! Puts the files of a backup into their places: all of them or none, whenever the process is
+//! killed.
 //!
-//! First each file is written beside its place (`….restoring`). Then the plan is written, one small file: from then on the
-//! restore counts as done, and what is left are renames, which `finish` makes. The next start makes them too. What was in a
-//! place before is renamed to `….before-TIME`, never deleted.
+//! First each file is written beside its place (`….restoring`). Then the plan is written, one small
+//! file: from then on the restore counts as done, and what is left are renames, which `finish`
+//! makes. The next start makes them too. What was in a place before is renamed to `….before-TIME`,
+//! never deleted.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -22,11 +24,11 @@ pub struct Places {
     pub database: Option<PathBuf>,
     pub key_ring: PathBuf,
     pub forward_secret: PathBuf,
-    /// By the name of the endpoint.
+    /// Each with the name of its endpoint.
     pub endpoint_secrets: Vec<(String, PathBuf)>,
 }
 
-/// What a restore is about to put into place.
+/// The files that a restore is about to put into place.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Plan {
     /// Part of the names of what was there before.
@@ -75,7 +77,8 @@ impl Places {
         sync_folder(&folder_of(&file))
     }
 
-    /// Does what is left of a plan, if there is one. Returns what was moved aside. The store must not be in use.
+    /// Does what is left of a plan, if there is one. Returns what was moved aside. The store must
+    /// not be in use.
     ///
     /// # Errors
     /// If a file cannot be renamed; the plan stays, and this may be called again.
@@ -114,8 +117,8 @@ pub fn aside(place: &Path, time: &str) -> PathBuf {
     beside(place, &format!(".before-{time}"))
 }
 
-/// Renames the staged file to `place`, after what is there and its `companions` were moved aside. Does nothing if that was
-/// done before.
+/// Renames the staged file to `place`, after what is there and its `companions` were moved aside.
+/// Does nothing if that was done before.
 fn put(
     place: &Path,
     companions: &[PathBuf],
@@ -169,7 +172,7 @@ fn create(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// What a restore that was killed before its plan has left.
+/// Removes a file that a killed restore may have left.
 fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

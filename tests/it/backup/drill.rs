@@ -1,4 +1,5 @@
-//! The drill: a backup of a service under load, the loss of its store, and the restore, by the commands of `docs/backup.md`.
+//! The drill: a backup of a service under load, the loss of its store, and the restore, by the
+//! commands of `docs/backup.md`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -127,7 +128,7 @@ async fn a_backup_is_whole_and_readable_by_nobody_else() {
         files.map(|name| (name.to_owned(), 0o600))
     );
     receiver.kill();
-    // With what is still in the log that the kill has left.
+    // The newest tasks are still in the log that the kill has left.
     let stopped = at(folder.path(), "stopped");
     succeed(&place, &["backup", &stopped]).await;
     succeed(&other, &["restore", &stopped]).await;

@@ -1,4 +1,5 @@
-//! `backup` and `restore`, the binary as an operator has it: nothing that was acknowledged is lost, and nothing is half done.
+//! `backup` and `restore`, the binary as an operator has it: nothing that was acknowledged is lost,
+//! and nothing is half done.
 
 mod drill;
 mod kill;
@@ -30,7 +31,7 @@ async fn run(place: &Place, args: &[&str]) -> Output {
         .unwrap()
 }
 
-/// What it prints.
+/// Returns what it prints.
 async fn succeed(place: &Place, args: &[&str]) -> String {
     let output = run(place, args).await;
     let stderr = String::from_utf8(output.stderr).unwrap();

@@ -13,7 +13,8 @@ use crate::durability::receiver::PATIENCE;
 use crate::durability::recorder::{PACE, entry};
 use crate::support::store::TestStore;
 
-/// As many as make the log begin again while nobody reads it, and twice as many; each of a mebibyte.
+/// As many as make the log begin again while nobody reads it, and twice as many; each of a
+/// mebibyte.
 const ENTRIES: u32 = 80;
 
 #[tokio::test]
