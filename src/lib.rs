@@ -20,6 +20,7 @@ mod task_object;
 
 pub mod app;
 
+mod backup_places;
 pub mod clock;
 pub mod config;
 pub mod exit;

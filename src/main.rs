@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use evolink_receiver::cli::{
     Cli, Command, DeliveriesCommand, EventsCommand, KeysCommand, QuarantineCommand, TasksCommand,
 };
-use evolink_receiver::commands::{check, client, demo, keys, operate, serve};
+use evolink_receiver::commands::{backup, check, client, demo, keys, operate, restore, serve};
 use evolink_receiver::exit::{CommandError, Exit};
 use evolink_receiver::telemetry::{self, LogTo};
 use tokio::runtime::Runtime;
@@ -46,6 +46,8 @@ fn run(command: Command) -> Result<(), CommandError> {
         Command::Keys {
             command: KeysCommand::New(args),
         } => keys::new(&args, &mut out),
+        Command::Backup(args) => wait(backup::backup(&args, &mut out)),
+        Command::Restore(args) => wait(restore::restore(&args, &mut out)),
         Command::Healthcheck(args) => wait(operate::healthcheck(&args)),
         Command::Demo(args) => wait(demo::demo(&args, &mut out)),
         Command::Submit(args) => wait(client::submit(&args, &mut out)),

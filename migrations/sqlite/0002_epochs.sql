@@ -1,4 +1,5 @@
--- Epochs: the lifetimes of this store. An event's id is `{name}-{seq}`, with the newest epoch that began before the event.
+-- Epochs: the lifetimes of this store. An event's id is `{name}-{seq}`, with the newest epoch that
+-- began before the event.
 
 CREATE TABLE epoch (
     -- Counts 1, 2, 3 …; the greatest is the current epoch.
@@ -7,8 +8,8 @@ CREATE TABLE epoch (
     -- The newest event when the epoch began; its own events come after it.
     after_seq        INTEGER NOT NULL CHECK (after_seq >= 0),
     began_at         INTEGER NOT NULL,
-    -- PostgreSQL: the server, timeline, database and table that the epoch began in. Others mean that the database was
-    -- copied or restored. NULL on SQLite, where the high-water mark says so.
+    -- PostgreSQL: the server, timeline, database and table that the epoch began in. Others mean
+    -- that the database was copied or restored. NULL on SQLite, where the high-water mark says so.
     home             TEXT
 ) STRICT;
 
@@ -17,7 +18,7 @@ BEGIN
     SELECT RAISE(ABORT, 'an epoch never changes');
 END;
 
--- An id of an epoch that is not there any more could not be told from one of another store.
+-- An id of an epoch that is not there any more could not be distinguished from one of another store.
 CREATE TRIGGER epoch_stays BEFORE DELETE ON epoch
 BEGIN
     SELECT RAISE(ABORT, 'an epoch stays');

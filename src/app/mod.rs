@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::backup_places;
 use crate::cli;
 use crate::clock::Clock;
 use crate::config::{Config, Level};
@@ -94,6 +95,7 @@ impl App {
             let (key, message) = (&finding.key, &finding.message);
             warn!(target: CONFIGURATION, key, "{key}: {message}");
         }
+        backup_places::finish_restore(&config)?;
         let key_ring = Arc::new(key_ring::load_or_create(&config.callback_tokens.key_file)?);
         let signing_files = Arc::new(SigningFiles::open(&config.forward)?);
         let tls = settings::tls_source(&config)?;

@@ -2,6 +2,7 @@
 //!
 //! `main.rs` parses it and dispatches. A wrong command line exits with 64 (clap's own 2 says less).
 
+mod backup;
 mod deliveries;
 mod events;
 mod quarantine;
@@ -16,6 +17,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+pub use self::backup::{BackupArgs, RestoreArgs};
 pub use self::deliveries::{DeliveriesCommand, DeliveriesListArgs, DeliveriesRetryArgs};
 pub use self::events::{EventsCommand, EventsTailArgs};
 pub use self::quarantine::{
@@ -75,6 +77,10 @@ pub enum Command {
         #[command(subcommand)]
         command: KeysCommand,
     },
+    /// Copy a service's store, key ring and signing secrets into a folder, while it runs or not.
+    Backup(BackupArgs),
+    /// Put a backup into place, as a new epoch of the store.
+    Restore(RestoreArgs),
     /// Exit with 0 if the service is ready; for the container.
     Healthcheck(HealthcheckArgs),
 }

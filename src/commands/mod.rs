@@ -1,11 +1,13 @@
 //! One file a command family. A command gets its arguments, prints its result, and says how the process ends.
 
 pub mod api;
+pub mod backup;
 pub mod check;
 pub mod client;
 pub mod demo;
 pub mod keys;
 pub mod operate;
+pub mod restore;
 pub mod serve;
 mod stream;
 pub mod table;

@@ -1,7 +1,8 @@
 //! Names of events and of places in the log.
 //!
-//! An event id is `{epoch}-{seq}`. The `seq` counts within one store, and is given again after the store was restored from
-//! a backup. The epoch names one lifetime of one store, so an event id names one event for ever.
+//! An event id is `{epoch}-{seq}`. The `seq` counts within one store, and is given again after the
+//! store was restored from a backup. The epoch names one lifetime of one store, so an event id
+//! names one event for ever.
 
 use std::fmt;
 
@@ -11,7 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Epoch([u8; Epoch::BYTES]);
 
-/// Base32 in lower case without the letters i, l, o and u, which are easily misread (Crockford's alphabet).
+/// Base32 in lower case without the letters i, l, o and u, which are easily misread (Crockford's
+/// alphabet).
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 /// The name of an event, or of the place right after it.
@@ -45,8 +47,8 @@ pub struct Epochs(Vec<EpochStart>);
 /// Why a store cannot go on from a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lost {
-    /// A later epoch began before the cursor's event: the events between are others than those that the reader has read.
-    /// It misses nothing if it resumes after this `seq`.
+    /// A later epoch began before the cursor's event: the events between are others than those that
+    /// the reader has read. It misses nothing if it resumes after this `seq`.
     EpochEnded { at: i64 },
     /// The store never had this epoch, or no longer knows it because an older backup was restored.
     UnknownEpoch,
@@ -141,7 +143,8 @@ impl Epochs {
         if !starts.any(|start| start.epoch == id.epoch) {
             return Err(Lost::UnknownEpoch);
         }
-        // The least of them: a database server that fails over may lose events, so a later epoch may begin at a lower seq.
+        // The least of them: a database server that fails over may lose events, so a later epoch
+        // may begin at a lower seq.
         match starts.map(|start| start.after).min() {
             Some(at) if at < id.seq => Err(Lost::EpochEnded { at }),
             _ => Ok(id.seq),
@@ -276,7 +279,7 @@ mod tests {
             ("bbbbbbbb-90", Ok(90)),
             ("bbbbbbbb-91", ended(90)),
             ("cccccccc-91", Ok(91)),
-            // What a 410 says to resume after.
+            // The `resume_after` of a 410.
             ("cccccccc-50", Ok(50)),
             ("dddddddd-1", Err(Lost::UnknownEpoch)),
             ("77", Ok(77)),

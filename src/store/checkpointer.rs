@@ -1,15 +1,16 @@
 //! Folds SQLite's write-ahead log into the database, on a connection of its own, so that no callback waits for it. SQLite's
 //! own way, as a part of some commit, would hold callbacks up, and fails without a word (RELIABILITY I4).
 
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use sqlx::{Connection as _, Executor as _};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _, SqliteConnection};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::sqlite::SqliteFile;
+use super::sqlite::{BUSY_TIMEOUT, SqliteFile};
 use super::writer::Writer;
 use super::{Database, Store, StoreError, mark};
 
@@ -23,9 +24,18 @@ const BACK_OFF: Duration = Duration::from_secs(1);
 /// that nobody reads any more, begins anew. A batch comes on top (I38: 64 MiB).
 const LOG_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
+/// How long the recorder waits for readers of the log. Questions of ours take less.
+const READERS_WAIT_MS: u32 = 100;
+
+/// A reader that stays longer, such as a backup, keeps the log from beginning again. The recorder does not wait for it each
+/// time, because callbacks wait for the recorder.
+const RESTART_EVERY: Duration = Duration::from_secs(1);
+
 /// What the recorder tells the checkpointer of the log.
 #[derive(Debug, Default)]
 pub(super) struct WriteAheadLog {
+    /// When a reader last kept the log from beginning again.
+    was_busy_at: Mutex<Option<Instant>>,
     written: Notify,
     /// The same, for the high-water mark.
     unmarked: Notify,
@@ -36,6 +46,17 @@ impl WriteAheadLog {
     async fn next(&self) {
         self.written.notified().await;
         sleep(INTERVAL).await;
+    }
+
+    fn may_restart(&self) -> bool {
+        let was_busy_at = self.was_busy_at.lock();
+        let was_busy_at = was_busy_at.unwrap_or_else(PoisonError::into_inner);
+        was_busy_at.is_none_or(|at| at.elapsed() >= RESTART_EVERY)
+    }
+
+    fn restarted(&self, is_busy: bool) {
+        let was_busy_at = self.was_busy_at.lock();
+        *was_busy_at.unwrap_or_else(PoisonError::into_inner) = is_busy.then(Instant::now);
     }
 
     /// Returns when it is time to write the next high-water mark.
@@ -88,10 +109,28 @@ impl Store {
         let (Writer::Sqlite(connection), Database::Sqlite(file)) = (writer, &self.database) else {
             return Ok(());
         };
-        if file.log_bytes() > LOG_BYTES_MAX {
-            // Waits for the questions under way, and no longer than the busy timeout; those that come later do not read the log.
-            connection.execute("PRAGMA wal_checkpoint(RESTART)").await?;
+        if file.log_bytes() > LOG_BYTES_MAX && self.log.may_restart() {
+            let is_busy = restart_log(connection).await?;
+            self.log.restarted(is_busy);
         }
         Ok(())
     }
+}
+
+/// Folds the log in and has it begin again, unless somebody still reads it. Returns whether somebody does.
+async fn restart_log(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
+    let usual = BUSY_TIMEOUT.as_millis();
+    connection
+        .execute(AssertSqlSafe(format!(
+            "PRAGMA busy_timeout = {READERS_WAIT_MS}"
+        )))
+        .await?;
+    // Those who begin to read during the wait do not read the log.
+    let row = connection
+        .fetch_one("PRAGMA wal_checkpoint(RESTART)")
+        .await?;
+    connection
+        .execute(AssertSqlSafe(format!("PRAGMA busy_timeout = {usual}")))
+        .await?;
+    Ok(row.try_get::<i64, _>(0)? != 0)
 }

@@ -1,8 +1,9 @@
 //! The epochs of a store: which there are, and when a new one begins.
 //!
-//! A new epoch costs nothing and harms no reader, because ids of the one before stay valid up to its end. So one begins
-//! whenever the events after the newest one may exist elsewhere under the same ids: after a restore, and where the database
-//! is not where it was (copied, put back by hand, failed over).
+//! A new epoch costs nothing and harms no reader, because ids of the one before stay valid up to
+//! its end. So one begins whenever the events after the newest one may exist elsewhere under the
+//! same ids: after a restore, and where the database is not where it was (copied, put back by hand,
+//! failed over).
 
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use tokio::time::timeout;
@@ -12,7 +13,8 @@ use super::{Store, StoreError, on_pool, postgres};
 use crate::clock::Clock;
 use crate::domain::event_id::{Epoch, EpochStart, Epochs, EventId};
 
-/// The epoch of the event whose `seq` is the given SQL expression. `number > 0` has SQLite use the key.
+/// The epoch of the event whose `seq` is the given SQL expression. `number > 0` has SQLite use the
+/// key.
 macro_rules! epoch_of {
     ($seq:literal) => {
         concat!(
@@ -50,7 +52,8 @@ const STATE: &str =
 const END: &str = "SELECT (SELECT max(seq) FROM event),
     (SELECT name FROM epoch WHERE number > 0 ORDER BY number DESC LIMIT 1)";
 
-// All events that there are when the first epoch begins, in a store from before there were epochs, belong to it.
+// All events that there are when the first epoch begins, in a store from before there were epochs,
+// belong to it.
 const BEGIN: &str = "INSERT INTO epoch (number, name, after_seq, began_at, home)
     SELECT coalesce(max(number), 0) + 1, $1,
         CASE WHEN max(number) IS NULL THEN 0 ELSE coalesce((SELECT max(seq) FROM event), 0) END, $2, $3
@@ -58,8 +61,8 @@ const BEGIN: &str = "INSERT INTO epoch (number, name, after_seq, began_at, home)
 
 const CURRENT: &str = "SELECT name, home FROM epoch ORDER BY number DESC LIMIT 1";
 
-/// The cluster, its timeline (which changes with each failover and point-in-time recovery), the database, and the table
-/// (which `pg_restore --clean` makes anew).
+/// The cluster, its timeline (which changes with each failover and point-in-time recovery), the
+/// database, and the table (which `pg_restore --clean` creates again).
 const HOME: &str = "SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()),
     left(pg_walfile_name(pg_current_wal_lsn()), 8),
     (SELECT oid FROM pg_database WHERE datname = current_database()), 'event'::regclass::oid)";
@@ -149,11 +152,8 @@ pub(super) async fn has_had(
     epoch: Epoch,
     reader: &mut SqliteConnection,
 ) -> Result<bool, sqlx::Error> {
-    const TABLE: &str =
-        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'epoch'";
     const SQL: &str = "SELECT count(*) FROM epoch WHERE name = $1";
-    let tables: i64 = sqlx::query_scalar(TABLE).fetch_one(&mut *reader).await?;
-    if tables == 0 {
+    if !has_had_epochs(reader).await? {
         return Ok(false);
     }
     let found: i64 = sqlx::query_scalar(SQL)
@@ -163,10 +163,19 @@ pub(super) async fn has_had(
     Ok(found > 0)
 }
 
-/// Begins a new epoch if the store has none yet, or if its database is not where the current one began.
+/// Whether the schema of a store has epochs.
+pub(super) async fn has_had_epochs(reader: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    const TABLE: &str =
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'epoch'";
+    let tables: i64 = sqlx::query_scalar(TABLE).fetch_one(reader).await?;
+    Ok(tables > 0)
+}
+
+/// Begins a new epoch if the store has none yet, or if its database is not where the current one
+/// began.
 ///
-/// Every connection that writes calls this first. So no event is written in an old epoch after a failover or a restore,
-/// both of which end all connections.
+/// Every connection that writes calls this first. So no event is written in an old epoch after a
+/// failover or a restore: each of these ends every connection.
 pub(super) async fn settle_postgres(connection: &mut PgConnection) -> Result<(), StoreError> {
     let home = home(connection).await?;
     if is_at(connection, &home).await? {

@@ -58,7 +58,7 @@ pub enum Log {
     FoldedIn,
 }
 
-fn file(database: &Path) -> PathBuf {
+pub fn file(database: &Path) -> PathBuf {
     beside(database, ".mark")
 }
 
@@ -192,11 +192,17 @@ impl Mark {
 
     /// Puts it in the place of the last one, whole or not at all.
     pub fn write(&self, database: &Path) -> Result<(), StoreError> {
-        self.try_write(database).map_err(|error| failure(&error))
+        self.write_to(database, &file(database))
     }
 
-    fn try_write(&self, database: &Path) -> io::Result<()> {
-        let unfinished = beside(database, ".mark.new");
+    /// Writes the mark of `database` into the file `mark`.
+    pub fn write_to(&self, database: &Path, mark: &Path) -> Result<(), StoreError> {
+        self.try_write(database, mark)
+            .map_err(|error| failure(&error))
+    }
+
+    fn try_write(&self, database: &Path, mark: &Path) -> io::Result<()> {
+        let unfinished = beside(mark, ".new");
         if let Err(error) = fs::remove_file(&unfinished)
             && error.kind() != io::ErrorKind::NotFound
         {
@@ -215,8 +221,8 @@ impl Mark {
             .open(&unfinished)?;
         new.write_all(&text)?;
         new.sync_all()?;
-        fs::rename(&unfinished, file(database))?;
-        sync_folder(&folder_of(database))
+        fs::rename(&unfinished, mark)?;
+        sync_folder(&folder_of(mark))
     }
 }
 

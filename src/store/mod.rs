@@ -35,12 +35,13 @@ pub mod tail;
 pub mod wake;
 
 // The database itself.
+pub mod backup;
 mod ballast;
 pub mod callback_keys;
 pub mod checkpointer;
 pub mod epochs;
 pub mod error;
-mod files;
+pub mod files;
 pub mod inspect;
 mod locks;
 pub mod mark;
@@ -52,10 +53,11 @@ mod sqlite;
 
 use std::time::Duration;
 
-use sqlx::{PgPool, SqlitePool};
+use sqlx::{Connection as _, PgPool, SqlitePool};
 use tokio::time::timeout;
 use tracing::warn;
 
+use crate::domain::event_id::Epoch;
 use checkpointer::WriteAheadLog;
 pub use error::StoreError;
 use space::Space;
@@ -134,6 +136,21 @@ impl Store {
     /// Told whenever something was recorded, by this process or another.
     pub const fn wake(&self) -> &Wake {
         &self.wake
+    }
+
+    /// Begins a new epoch. Nothing may be reading the store.
+    async fn begin_epoch(&self) -> Result<Epoch, StoreError> {
+        match &self.database {
+            Database::Sqlite(file) => {
+                let mut connection = file.connect_writer().await?;
+                let epoch = epochs::begin_sqlite(&mut connection).await?;
+                connection.close().await?;
+                Ok(epoch)
+            }
+            Database::Postgres(server) => {
+                epochs::begin_postgres(&mut server.connect().await?).await
+            }
+        }
     }
 
     async fn connect_writer(&self) -> Result<Writer, StoreError> {

@@ -36,7 +36,7 @@ pub(super) const BEGIN: &str =
 pub(super) const PROBE: &str = "BEGIN IMMEDIATE; ROLLBACK";
 
 /// No query of ours waits this long; it bounds a reader that meets a checkpoint.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A log that begins anew keeps its file, up to this length: the file tells how long the log is, if it is longer.
 const LOG_BYTES_KEPT: &str = "16777216";

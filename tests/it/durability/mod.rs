@@ -19,7 +19,7 @@ mod read_only;
 mod readers;
 pub mod ready;
 pub mod receiver;
-mod recorder;
+pub mod recorder;
 mod schema;
 mod shadow;
 mod start;

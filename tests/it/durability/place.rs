@@ -194,7 +194,7 @@ first_poll_after = "1h"
         self.store.file().expect("a test of SQLite's file")
     }
 
-    fn config(&self) -> PathBuf {
+    pub fn config(&self) -> PathBuf {
         self.scratch.path().join(format!("{}.toml", self.address))
     }
 

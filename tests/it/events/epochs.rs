@@ -1,5 +1,6 @@
-//! Event ids are unique for ever: readers and endpoints that do as the documents say lose nothing when the store is restored from
-//! a backup or replaced by another one, and when two receivers deliver to one endpoint.
+//! Event ids are unique for ever: readers and endpoints that do as the documents say lose nothing
+//! when the store is restored from a backup or replaced by another one, and when two receivers
+//! deliver to one endpoint.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,8 +17,8 @@ use crate::internal::{Answer, get, send};
 use crate::support::app::{TestApp, TestAppBuilder};
 use crate::support::store::TestStore;
 
-/// Reads the feed as the documents say: it saves `next`, drops what it has had by its id, and goes on from `resume_after` after a
-/// 410.
+/// Reads the feed as the documents say: it saves `next`, drops what it has had by its id, and goes
+/// on from `resume_after` after a 410.
 #[derive(Default)]
 struct Consumer {
     next: Option<String>,
@@ -58,7 +59,7 @@ impl Consumer {
     }
 }
 
-/// In a file, whatever the run is about.
+/// A receiver on SQLite, also in the run on PostgreSQL.
 fn in_a_file() -> TestAppBuilder {
     let folder = tempfile::tempdir().unwrap();
     let store = TestStore::file_in(folder.path());
@@ -73,7 +74,7 @@ async fn restarted(app: TestApp, change: impl FnOnce(&Path)) -> TestApp {
     builder.start().await
 }
 
-/// As the refusal of an older file tells an operator.
+/// Does what the refusal of an older file says.
 fn put_back(folder: &Path, copy: &[u8]) {
     fs::write(folder.join("receiver.db"), copy).unwrap();
     fs::remove_file(folder.join("receiver.db.mark")).unwrap();
@@ -173,7 +174,8 @@ async fn ask(app: &TestApp, last: &str, accept: &str) -> Answer {
     .await
 }
 
-/// Restored to the same backup twice, so that the store knows the first epoch and the third, but not the second.
+/// Restored to the same backup twice, so that the store knows the first epoch and the third, but
+/// not the second.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cursor_of_an_earlier_epoch_is_good_up_to_the_start_of_the_next_one() {
     let app = in_a_file().start().await;

@@ -1,7 +1,7 @@
 //! A PostgreSQL server for a test alone: real, in a folder of its own, on loopback; gone when dropped, and when the test's
 //! process ends in whatever way.
 
-mod machine;
+pub mod machine;
 mod options;
 
 use std::fs::{self, File};

@@ -1,0 +1,50 @@
+//! Where the files of a backup belong, by the configuration; and the rest of a restore that was cut
+//! short, which the next start does.
+
+use secrecy::ExposeSecret as _;
+
+use crate::config::Config;
+use crate::exit::{CommandError, Exit};
+use crate::store::backup::place::Places;
+use crate::store::{backup, files};
+
+/// # Errors
+/// If `store.url` cannot be read.
+pub fn of(config: &Config) -> Result<Places, CommandError> {
+    let endpoints = config.forward.endpoints.iter();
+    let url = config.store.read_url()?;
+    Ok(Places {
+        database: backup::database_file(url.expose_secret())?,
+        key_ring: config.callback_tokens.key_file.clone(),
+        forward_secret: config.forward.secret_file.clone(),
+        endpoint_secrets: endpoints
+            .map(|endpoint| (endpoint.name.clone(), endpoint.secret_file.clone()))
+            .collect(),
+    })
+}
+
+/// Finishes a restore that was cut short after its plan was written.
+///
+/// # Errors
+/// 75 if a service runs, or a file cannot be renamed.
+pub fn finish_restore(config: &Config) -> Result<(), CommandError> {
+    let places = of(config)?;
+    if !places.has_plan() {
+        return Ok(());
+    }
+    let _lock = places.database.as_deref().map(files::lock).transpose()?;
+    finish(&places).map(drop)
+}
+
+/// Does what is left of a planned restore. Returns what was moved aside.
+///
+/// # Errors
+/// 75 if a file cannot be renamed. The plan stays.
+pub fn finish(places: &Places) -> Result<Vec<std::path::PathBuf>, CommandError> {
+    places.finish().map_err(|error| {
+        let message = format!(
+            "a restore is planned and cannot be finished: {error}; the next start or restore tries again"
+        );
+        CommandError::new(Exit::TempFail, message)
+    })
+}

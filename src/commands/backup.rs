@@ -1,0 +1,219 @@
+//! `backup`: a consistent copy of a service's store, key ring and signing secrets, whether or not
+//! the service runs.
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, IsTerminal as _, Write, stderr};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use secrecy::ExposeSecret as _;
+
+use crate::cli::BackupArgs;
+use crate::clock::Clock;
+use crate::commands::environment;
+use crate::config::Config;
+use crate::exit::{CommandError, Exit};
+use crate::store::backup::copy;
+use crate::store::backup::manifest::{
+    self, BackedUp, Engine, FORMAT, Manifest, Role, Stored, digest,
+};
+use crate::store::backup::place::write;
+use crate::{backup_places, key_ring, signing_files};
+
+/// No file of secrets is larger.
+const SECRET_BYTES_MAX: u64 = 64 * 1024;
+
+/// Makes the backup; `args.path` is there whole or not at all.
+///
+/// # Errors
+/// 64 if the path exists, 65 if the store is damaged, 78 if its schema is newer than this program.
+pub async fn backup(args: &BackupArgs, out: &mut impl Write) -> Result<(), CommandError> {
+    let config = Config::load(args.config.config.as_deref(), environment())?;
+    let path = &args.path;
+    if path.symlink_metadata().is_ok() {
+        let message = format!("{} exists, and a backup overwrites nothing", path.display());
+        return Err(CommandError::new(Exit::Usage, message));
+    }
+    let draft = Draft::make(path)?;
+    let store = copy_store(&config, &draft.folder).await?;
+    let mut files = Vec::new();
+    if store.engine == Engine::Sqlite {
+        files.push(listed(&draft.folder, "receiver.db", Role::Database)?);
+    }
+    // After the store, so that the ring has every key that the store has seen.
+    for (role, name, from) in secrets(&config)? {
+        let text = read_secret(&from)?;
+        let to = draft.folder.join(&name);
+        write(&to, &text).with_context(|| format!("could not write {}", to.display()))?;
+        files.push(listed(&draft.folder, &name, role)?);
+    }
+    let manifest = Manifest {
+        format: FORMAT,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        made_at: Clock::System.now().to_string(),
+        store,
+        files,
+    };
+    draft.finish(&manifest, path)?;
+    report(&manifest, path, out).context("could not print")?;
+    Ok(())
+}
+
+async fn copy_store(config: &Config, folder: &Path) -> Result<Stored, CommandError> {
+    let url = config.store.read_url()?;
+    let url = url.expose_secret();
+    if config.store.is_postgres() {
+        return Ok(copy::look_at_postgres(url).await?);
+    }
+    let bar = if stderr().is_terminal() {
+        ProgressBar::new(0).with_style(
+            ProgressStyle::with_template(
+                "copying the store {wide_bar} {bytes}/{total_bytes}, {eta}",
+            )
+            .context("the progress bar has a wrong template")?,
+        )
+    } else {
+        ProgressBar::hidden()
+    };
+    let report = |written, expected| {
+        bar.set_length(u64::max(written, expected));
+        bar.set_position(written);
+    };
+    let copied = copy::sqlite(url, &folder.join("receiver.db"), report).await;
+    bar.finish_and_clear();
+    Ok(copied?)
+}
+
+/// The files of secrets that the service has, each found to be usable: role, name in the backup,
+/// path.
+fn secrets(config: &Config) -> Result<Vec<(Role, String, PathBuf)>, CommandError> {
+    let places = backup_places::of(config)?;
+    key_ring::load(&places.key_ring)?;
+    let mut secrets = vec![(
+        Role::KeyRing,
+        "callback_tokens.key".to_owned(),
+        places.key_ring,
+    )];
+    // The first start makes it, unless no app may name an address.
+    if places.forward_secret.exists() {
+        signing_files::load("forward.secret_file", &places.forward_secret)?;
+        let name = "forward.whsec".to_owned();
+        secrets.push((Role::ForwardSecret, name, places.forward_secret));
+    }
+    for (n, (endpoint, path)) in places.endpoint_secrets.into_iter().enumerate() {
+        signing_files::load(&format!("forward.endpoints[{n}].secret_file"), &path)?;
+        let name = format!("endpoint-{n}.whsec");
+        secrets.push((Role::EndpointSecret(endpoint), name, path));
+    }
+    Ok(secrets)
+}
+
+fn read_secret(path: &Path) -> Result<Vec<u8>, CommandError> {
+    let reading = || format!("could not read {}", path.display());
+    if fs::metadata(path).with_context(reading)?.len() > SECRET_BYTES_MAX {
+        let message = format!("{} is too large for a file of secrets", path.display());
+        return Err(CommandError::new(Exit::Config, message));
+    }
+    Ok(fs::read(path).with_context(reading)?)
+}
+
+fn listed(folder: &Path, name: &str, role: Role) -> Result<BackedUp, CommandError> {
+    let (bytes, sha256) =
+        digest(&folder.join(name)).with_context(|| format!("could not read the copy of {name}"))?;
+    Ok(BackedUp {
+        name: name.to_owned(),
+        role,
+        bytes,
+        sha256,
+    })
+}
+
+/// The folder of a backup before it is whole. Removed when dropped.
+struct Draft {
+    folder: PathBuf,
+    is_whole: bool,
+}
+
+impl Draft {
+    fn make(path: &Path) -> Result<Self, CommandError> {
+        let mut folder = path.as_os_str().to_owned();
+        folder.push(format!(".unfinished-{:08x}", fastrand::u32(..)));
+        let folder = PathBuf::from(folder);
+        let made = DirBuilder::new().mode(0o700).create(&folder);
+        made.with_context(|| format!("could not make {}", folder.display()))?;
+        Ok(Self {
+            folder,
+            is_whole: false,
+        })
+    }
+
+    /// Writes the manifest and gives the folder its name, once all of it is on the disk.
+    fn finish(mut self, manifest: &Manifest, path: &Path) -> Result<(), CommandError> {
+        let finishing = || -> io::Result<()> {
+            let mut text = serde_json::to_vec_pretty(manifest)?;
+            text.push(b'\n');
+            write(&self.folder.join(manifest::NAME), &text)?;
+            for file in &manifest.files {
+                fs::File::open(self.folder.join(&file.name))?.sync_all()?;
+            }
+            fs::File::open(&self.folder)?.sync_all()?;
+            match renameat_with(CWD, &self.folder, CWD, path, RenameFlags::NOREPLACE) {
+                // A file system that cannot tell.
+                Err(Errno::INVAL | Errno::NOSYS) if path.symlink_metadata().is_err() => {
+                    fs::rename(&self.folder, path)?;
+                }
+                renamed => renamed?,
+            }
+            let parent = path
+                .parent()
+                .filter(|parent| !parent.as_os_str().is_empty());
+            fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+        };
+        finishing().with_context(|| format!("could not write {}", path.display()))?;
+        self.is_whole = true;
+        Ok(())
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+fn report(manifest: &Manifest, path: &Path, out: &mut impl Write) -> io::Result<()> {
+    let (store, path) = (&manifest.store, path.display());
+    let bytes: u64 = manifest.files.iter().map(|file| file.bytes).sum();
+    let newest = last_event(store);
+    match store.engine {
+        Engine::Sqlite => writeln!(
+            out,
+            "backed up to {path}: store, key ring and signing secrets, {}; {} tasks, newest event {newest}",
+            DecimalBytes(bytes),
+            store.newest_task
+        )?,
+        Engine::Postgres => writeln!(
+            out,
+            "backed up to {path}: key ring and signing secrets; not the database (newest event {newest}): \
+            back that up with pg_dump or by its write-ahead log"
+        )?,
+    }
+    writeln!(
+        out,
+        "it holds keys and prompts: keep it where nobody else can read it"
+    )
+}
+
+/// The id of the newest event of a store, for people.
+pub fn last_event(store: &Stored) -> String {
+    match store.epoch {
+        Some(epoch) => format!("{epoch}-{}", store.newest_event),
+        None => store.newest_event.to_string(),
+    }
+}

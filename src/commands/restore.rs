@@ -1,0 +1,278 @@
+//! `restore`: puts a backup into place, as a new epoch.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
+
+use super::backup::last_event;
+use crate::backup_places::{self, finish};
+use crate::cli::RestoreArgs;
+use crate::clock::Clock;
+use crate::commands::environment;
+use crate::config::Config;
+use crate::domain::callback_token::KeyRing;
+use crate::domain::event_id::Epoch;
+use crate::exit::{CommandError, Exit};
+use crate::store::StoreError;
+use crate::store::backup::manifest::{self, Engine, FORMAT, Manifest, Role, digest};
+use crate::store::backup::place::{Places, Plan, aside, stage, staged};
+use crate::store::backup::{self, copy};
+use crate::store::{files, mark};
+
+/// Restores a backup, or only begins a new epoch.
+///
+/// # Errors
+/// 64 if something is in place and `--replace` was not given, 65 if the backup is damaged, 75 if a
+/// service runs, 78 if the backup is of a newer version or does not fit the configuration.
+pub async fn restore(args: &RestoreArgs, out: &mut impl Write) -> Result<(), CommandError> {
+    let config = Config::load(args.config.config.as_deref(), environment())?;
+    let Some(folder) = &args.path else {
+        return new_epoch(&config, out).await;
+    };
+    let manifest = read(folder)?;
+    check(folder, &manifest, &config).await?;
+    let places = backup_places::of(&config)?;
+    let _lock = take(&config, &places).await?;
+    // What an earlier restore has left to do comes first: then there is one state to look at.
+    finish(&places)?;
+    let (roles, kept) = to_place(folder, &manifest, &places)?;
+    let time = Clock::System.now().to_string().replace([':', '.'], "-");
+    check_free(&roles, &places, args.replace, &time)?;
+    let epoch = put(folder, &manifest, &places, &config, Plan { time, roles }).await?;
+    let moved = finish(&places)?;
+    let report = Report {
+        folder,
+        manifest: &manifest,
+        epoch,
+        moved: &moved,
+        kept: &kept,
+    };
+    report.write(out).context("could not print")?;
+    Ok(())
+}
+
+async fn new_epoch(config: &Config, out: &mut impl Write) -> Result<(), CommandError> {
+    let url = config.store.read_url()?;
+    let epoch = backup::begin_epoch(url.expose_secret()).await?;
+    writeln!(
+        out,
+        "the store begins the epoch {epoch}; ids of earlier events stay valid"
+    )
+    .context("could not print")?;
+    Ok(())
+}
+
+fn read(folder: &Path) -> Result<Manifest, CommandError> {
+    let path = folder.join(manifest::NAME);
+    let damaged = |reason: String| {
+        let message = format!(
+            "{} is not a backup, or is damaged: {reason}",
+            folder.display()
+        );
+        CommandError::new(Exit::DataErr, message)
+    };
+    let bytes = match fs::metadata(&path) {
+        Ok(found) if found.len() > manifest::BYTES_MAX => {
+            return Err(damaged(format!("{} is too large", manifest::NAME)));
+        }
+        _ => fs::read(&path).map_err(|error| damaged(format!("{}: {error}", manifest::NAME)))?,
+    };
+    let manifest: Manifest = serde_json::from_slice(&bytes)
+        .map_err(|error| damaged(format!("{}: {error}", manifest::NAME)))?;
+    if manifest.format > FORMAT {
+        let (format, version) = (manifest.format, &manifest.version);
+        let message = format!(
+            "the backup has format {format} of version {version}, which this program does not know"
+        );
+        return Err(CommandError::new(Exit::Config, message));
+    }
+    if !manifest.is_plausible() {
+        return Err(damaged(format!("{} has impossible names", manifest::NAME)));
+    }
+    Ok(manifest)
+}
+
+/// Checks each file against the manifest, and that the backup is one for this configuration.
+async fn check(folder: &Path, manifest: &Manifest, config: &Config) -> Result<(), CommandError> {
+    let (of_backup, is_postgres) = (manifest.store.engine, config.store.is_postgres());
+    if (of_backup == Engine::Postgres) != is_postgres {
+        let message = "the backup is of another kind of store than store.url names";
+        return Err(CommandError::new(Exit::Config, message));
+    }
+    for file in &manifest.files {
+        let damaged = |reason: &str| {
+            let message = format!(
+                "the backup is damaged: {} {reason}",
+                folder.join(&file.name).display()
+            );
+            CommandError::new(Exit::DataErr, message)
+        };
+        let (bytes, sha256) = digest(&folder.join(&file.name))
+            .map_err(|error| damaged(&format!("cannot be read: {error}")))?;
+        if (bytes, &sha256) != (file.bytes, &file.sha256) {
+            return Err(damaged("is not what the manifest says"));
+        }
+        match file.role {
+            Role::Database => copy::look_at_copy(&folder.join(&file.name))
+                .await
+                .map(drop)?,
+            Role::KeyRing => {
+                let ring = fs::read_to_string(folder.join(&file.name)).unwrap_or_default();
+                KeyRing::parse(&ring).map_err(|error| damaged(&error.to_string()))?;
+            }
+            Role::ForwardSecret | Role::EndpointSecret(_) => {}
+        }
+    }
+    let has = |role: Role| manifest.files.iter().any(|file| file.role == role);
+    if !has(Role::KeyRing) || has(Role::Database) == is_postgres {
+        let message = format!("the backup is damaged: {} misses a file", manifest::NAME);
+        return Err(CommandError::new(Exit::DataErr, message));
+    }
+    Ok(())
+}
+
+/// Keeps a service from starting, and refuses if one runs.
+async fn take(config: &Config, places: &Places) -> Result<Option<fs::File>, CommandError> {
+    if let Some(database) = &places.database {
+        fs::create_dir_all(files::folder_of(database))
+            .with_context(|| format!("could not make the folder of {}", database.display()))?;
+        return Ok(Some(files::lock(database)?));
+    }
+    let url = config.store.read_url()?;
+    match backup::connected(url.expose_secret()).await? {
+        0 => Ok(None),
+        connected => {
+            let path = format!("the database ({connected} connections)");
+            Err(StoreError::InUse { path }.into())
+        }
+    }
+}
+
+/// The roles whose files are to be placed: those that differ from what is in place. And the
+/// endpoints whose secrets in place are kept: they are the operator's own files, and may be newer.
+fn to_place(
+    folder: &Path,
+    manifest: &Manifest,
+    places: &Places,
+) -> Result<(Vec<Role>, Vec<String>), CommandError> {
+    let (mut roles, mut kept) = (Vec::new(), Vec::new());
+    for file in &manifest.files {
+        let Some(place) = places.of(&file.role) else {
+            continue;
+        };
+        let is_there = place
+            .try_exists()
+            .with_context(|| format!("could not look at {}", place.display()))?;
+        let is_same = is_there
+            && file.role != Role::Database
+            && fs::read(place).is_ok_and(|there| {
+                fs::read(folder.join(&file.name)).is_ok_and(|ours| there == ours)
+            });
+        match &file.role {
+            _ if is_same => {}
+            Role::EndpointSecret(endpoint) if is_there => kept.push(endpoint.clone()),
+            role => roles.push(role.clone()),
+        }
+    }
+    Ok((roles, kept))
+}
+
+/// Refuses what is in place, unless it may be moved aside.
+fn check_free(
+    roles: &[Role],
+    places: &Places,
+    may_replace: bool,
+    time: &str,
+) -> Result<(), CommandError> {
+    let mut old = Vec::new();
+    for place in roles.iter().filter_map(|role| places.of(role)) {
+        let is_database = places.database.as_deref() == Some(place);
+        let is_something = fs::metadata(place).is_ok_and(|found| found.len() > 0);
+        if is_something || (is_database && mark::file(place).exists()) {
+            old.push(place.display().to_string());
+        }
+        if aside(place, time).exists() {
+            let message = format!("{} exists", aside(place, time).display());
+            return Err(CommandError::new(Exit::TempFail, message));
+        }
+    }
+    if old.is_empty() || may_replace {
+        return Ok(());
+    }
+    let old = old.join(", ");
+    let message = format!("{old} would be replaced; give --replace to have it moved aside");
+    Err(CommandError::new(Exit::Usage, message))
+}
+
+/// Stages all files and writes the plan. A kill before the end changes nothing; after it, the next
+/// start or restore finishes it.
+async fn put(
+    folder: &Path,
+    manifest: &Manifest,
+    places: &Places,
+    config: &Config,
+    plan: Plan,
+) -> Result<Epoch, CommandError> {
+    let mut epoch = None;
+    for role in &plan.roles {
+        let file = manifest.files.iter().find(|file| file.role == *role);
+        let (Some(file), Some(place)) = (file, places.of(role)) else {
+            continue;
+        };
+        stage(&folder.join(&file.name), place)
+            .with_context(|| format!("could not write {}", staged(place).display()))?;
+        if *role == Role::Database {
+            epoch = Some(backup::prepare(&staged(place), place).await?);
+            fs::File::open(staged(place))
+                .and_then(|staged| staged.sync_all())
+                .context("could not sync the store")?;
+        }
+    }
+    let epoch = match epoch {
+        Some(epoch) => epoch,
+        // Before the keys: if this is repeated after a kill, no harm is done.
+        None => backup::begin_epoch(config.store.read_url()?.expose_secret()).await?,
+    };
+    places
+        .plan(&plan)
+        .context("could not write the plan of the restore")?;
+    Ok(epoch)
+}
+
+struct Report<'a> {
+    folder: &'a Path,
+    manifest: &'a Manifest,
+    epoch: Epoch,
+    moved: &'a [PathBuf],
+    kept: &'a [String],
+}
+
+impl Report<'_> {
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let (folder, store) = (self.folder.display(), &self.manifest.store);
+        writeln!(
+            out,
+            "restored {folder}, made at {}: newest event {}; the store begins the epoch {}",
+            self.manifest.made_at,
+            last_event(store),
+            self.epoch
+        )?;
+        for moved in self.moved {
+            writeln!(out, "moved aside: {}", moved.display())?;
+        }
+        for endpoint in self.kept {
+            writeln!(
+                out,
+                "kept the secret of the endpoint {endpoint} that is in place"
+            )?;
+        }
+        writeln!(
+            out,
+            "start the service now. Outcomes that came after the backup come back by callbacks and polls. Readers of the \
+            log that had read further get 410 cursor_expired, and miss nothing if they go on from its resume_after."
+        )
+    }
+}

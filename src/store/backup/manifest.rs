@@ -1,0 +1,111 @@
+//! The manifest of a backup: which files it has, their digests, and what the store had when it was
+//! copied.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::domain::event_id::Epoch;
+
+/// The form of backups that this program writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
+
+/// The name of the manifest in the folder of a backup.
+pub const NAME: &str = "manifest.json";
+
+/// A manifest has a line for each endpoint.
+pub const BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    pub format: u32,
+    /// The version of the program that made the backup.
+    pub version: String,
+    /// RFC 3339.
+    pub made_at: String,
+    pub store: Stored,
+    pub files: Vec<BackedUp>,
+}
+
+/// The state of the store.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Stored {
+    pub engine: Engine,
+    /// The number of the newest migration; `None` if the database had no tables yet.
+    pub schema: Option<i64>,
+    /// `None` in a store from before there were epochs.
+    pub epoch: Option<Epoch>,
+    pub newest_task: i64,
+    pub newest_event: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    Sqlite,
+    /// The database itself is not in the backup.
+    Postgres,
+}
+
+/// One file of a backup.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct BackedUp {
+    /// The name within the backup's folder.
+    pub name: String,
+    pub role: Role,
+    pub bytes: u64,
+    /// 64 hex digits.
+    pub sha256: String,
+}
+
+/// The purpose of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    Database,
+    /// `callback_tokens.key_file`
+    KeyRing,
+    /// `forward.secret_file`
+    ForwardSecret,
+    /// `secret_file` of the endpoint with this name.
+    EndpointSecret(String),
+}
+
+impl Manifest {
+    /// Whether each file has a name that cannot lead out of the folder, and no two have the same
+    /// role.
+    pub fn is_plausible(&self) -> bool {
+        let is_plain = |name: &str| {
+            !name.starts_with('.')
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+        };
+        let files = self.files.iter().enumerate();
+        files.clone().all(|(nth, file)| {
+            let mut before = self.files[..nth].iter();
+            is_plain(&file.name) && before.all(|other| other.role != file.role)
+        })
+    }
+}
+
+/// The length and the SHA-256 of a file.
+pub fn digest(path: &Path) -> io::Result<(u64, String)> {
+    let mut file = File::open(path)?;
+    let (mut hasher, mut bytes) = (Sha256::new(), 0);
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        hasher.update(&buffer[..read]);
+        bytes += read as u64;
+    }
+    let digest = hasher.finalize();
+    let hex = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok((bytes, hex))
+}

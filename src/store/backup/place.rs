@@ -1,0 +1,185 @@
+//! Puts the files of a backup into their places: all of them or none, whenever the process is
+//! killed.
+//!
+//! First each file is written beside its place (`….restoring`). Then the plan is written, one small
+//! file: from then on the restore counts as done, and what is left are renames, which `finish`
+//! makes. The next start makes them too. What was in a place before is renamed to `….before-TIME`,
+//! never deleted.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::manifest::Role;
+use crate::store::files::{FILE_MODE, beside, folder_of, sync_folder};
+use crate::store::mark;
+
+/// Where each file of this service belongs.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// `None` on PostgreSQL.
+    pub database: Option<PathBuf>,
+    pub key_ring: PathBuf,
+    pub forward_secret: PathBuf,
+    /// Each with the name of its endpoint.
+    pub endpoint_secrets: Vec<(String, PathBuf)>,
+}
+
+/// The files that a restore is about to put into place.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Plan {
+    /// Part of the names of what was there before.
+    pub time: String,
+    pub roles: Vec<Role>,
+}
+
+/// A plan has a line for each endpoint.
+const BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+impl Places {
+    /// The file that belongs to `role`; `None` if this service has no such file.
+    pub fn of(&self, role: &Role) -> Option<&Path> {
+        match role {
+            Role::Database => self.database.as_deref(),
+            Role::KeyRing => Some(&self.key_ring),
+            Role::ForwardSecret => Some(&self.forward_secret),
+            Role::EndpointSecret(name) => {
+                let mut secrets = self.endpoint_secrets.iter();
+                secrets
+                    .find(|(of, _)| of == name)
+                    .map(|(_, path)| path.as_path())
+            }
+        }
+    }
+
+    fn plan_file(&self) -> PathBuf {
+        beside(
+            self.database.as_deref().unwrap_or(&self.key_ring),
+            ".restore",
+        )
+    }
+
+    /// Whether a restore was planned and not finished.
+    pub fn has_plan(&self) -> bool {
+        self.plan_file().exists()
+    }
+
+    /// Writes the plan. The files of its roles must be staged and synced.
+    pub fn plan(&self, plan: &Plan) -> io::Result<()> {
+        let file = self.plan_file();
+        let unfinished = beside(&file, ".new");
+        let text = serde_json::to_vec(plan)?;
+        write(&unfinished, &text)?;
+        fs::rename(&unfinished, &file)?;
+        sync_folder(&folder_of(&file))
+    }
+
+    /// Does what is left of a plan, if there is one. Returns what was moved aside. The store must
+    /// not be in use.
+    ///
+    /// # Errors
+    /// If a file cannot be renamed; the plan stays, and this may be called again.
+    pub fn finish(&self) -> io::Result<Vec<PathBuf>> {
+        let file = self.plan_file();
+        let plan: Plan = match fs::metadata(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Ok(found) if found.len() > BYTES_MAX => return Err(io::ErrorKind::FileTooLarge.into()),
+            _ => serde_json::from_slice(&fs::read(&file)?)?,
+        };
+        let mut moved = Vec::new();
+        for role in &plan.roles {
+            let place = self.of(role).ok_or_else(|| no_place(role))?;
+            if *role == Role::Database {
+                // SQLite must never see the log of one database beside another one.
+                let companions = ["-wal", "-shm", "-journal"].map(|suffix| beside(place, suffix));
+                put(place, &companions, &plan.time, &mut moved)?;
+                put(&mark::file(place), &[], &plan.time, &mut moved)?;
+            } else {
+                put(place, &[], &plan.time, &mut moved)?;
+            }
+        }
+        fs::remove_file(&file)?;
+        sync_folder(&folder_of(&file))?;
+        Ok(moved)
+    }
+}
+
+/// The staged form of the file at `place`.
+pub fn staged(place: &Path) -> PathBuf {
+    beside(place, ".restoring")
+}
+
+/// The name that what is at `place` gets when it is moved aside.
+pub fn aside(place: &Path, time: &str) -> PathBuf {
+    beside(place, &format!(".before-{time}"))
+}
+
+/// Renames the staged file to `place`, after what is there and its `companions` were moved aside.
+/// Does nothing if that was done before.
+fn put(
+    place: &Path,
+    companions: &[PathBuf],
+    time: &str,
+    moved: &mut Vec<PathBuf>,
+) -> io::Result<()> {
+    let staged = staged(place);
+    if !staged.try_exists()? {
+        return Ok(());
+    }
+    for old in companions.iter().map(PathBuf::as_path).chain([place]) {
+        let to = aside(old, time);
+        match fs::rename(old, &to) {
+            Ok(()) => moved.push(to),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    fs::rename(&staged, place)?;
+    sync_folder(&folder_of(place))
+}
+
+/// Copies `from` to the staged form of `place`, with its folder, and syncs it.
+pub fn stage(from: &Path, place: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder_of(place))?;
+    let staged = staged(place);
+    // A journal that a killed restore has left would be taken for one of the new copy.
+    for suffix in ["-journal", "-wal", "-shm", ""] {
+        remove(&beside(&staged, suffix))?;
+    }
+    let mut file = create(&staged)?;
+    io::copy(&mut File::open(from)?, &mut file)?;
+    file.sync_all()?;
+    sync_folder(&folder_of(place))
+}
+
+/// Writes a new file that only our own user may read, and syncs it.
+pub fn write(path: &Path, text: &[u8]) -> io::Result<()> {
+    remove(path)?;
+    let mut file = create(path)?;
+    file.write_all(text)?;
+    file.sync_all()
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options
+        .create_new(true)
+        .write(true)
+        .mode(FILE_MODE)
+        .open(path)
+}
+
+/// Removes a file that a killed restore may have left.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn no_place(role: &Role) -> io::Error {
+    io::Error::other(format!("the configuration has no place for {role:?}"))
+}

@@ -1,0 +1,85 @@
+//! `backup` and `restore`, the binary as an operator has it: nothing that was acknowledged is lost,
+//! and nothing is half done.
+
+mod drill;
+mod kill;
+mod postgres;
+mod reader;
+mod refused;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use evolink_receiver::domain::event_id::EventId;
+use serde_json::Value;
+use tokio::task::spawn_blocking;
+
+use crate::durability::receiver::{Place, Receiver};
+
+/// A command that works on the files of `place`.
+pub fn command(place: &Place, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evolink-receiver"));
+    command.args(args).arg("--config").arg(place.config());
+    command
+}
+
+async fn run(place: &Place, args: &[&str]) -> Output {
+    let mut command = command(place, args);
+    spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap()
+}
+
+/// Returns what it prints.
+async fn succeed(place: &Place, args: &[&str]) -> String {
+    let output = run(place, args).await;
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{args:?}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The one line on stderr.
+async fn fail(place: &Place, args: &[&str], code: i32) -> String {
+    let output = run(place, args).await;
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    stderr
+}
+
+/// A path in `folder`, as an argument.
+fn at(folder: &Path, name: &str) -> String {
+    folder.join(name).to_str().unwrap().to_owned()
+}
+
+async fn events(receiver: &Receiver, query: &str) -> Value {
+    let (status, page) = receiver.get(&format!("/v1/events?{query}")).await.unwrap();
+    assert_eq!(status, 200, "{page}");
+    page
+}
+
+async fn newest(receiver: &Receiver) -> EventId {
+    let page = events(receiver, "after=0&limit=200").await;
+    let mut next = page["next"].as_str().unwrap().to_owned();
+    for _ in 0..1000 {
+        let page = events(receiver, &format!("after={next}&limit=200")).await;
+        if page["next"] == next.as_str() {
+            break;
+        }
+        page["next"].as_str().unwrap().clone_into(&mut next);
+    }
+    EventId::parse(&next).unwrap()
+}
+
+fn modes(folder: &Path) -> Vec<(String, u32)> {
+    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let mut modes: Vec<_> = entries
+        .map(|entry| {
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+            (entry.file_name().into_string().unwrap(), mode)
+        })
+        .collect();
+    modes.sort();
+    modes
+}

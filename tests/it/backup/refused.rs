@@ -1,0 +1,155 @@
+//! What `backup` and `restore` refuse, and that nothing is changed by it.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{at, fail, modes, succeed};
+use crate::durability::receiver::Place;
+use crate::support::store::is_postgres;
+
+fn change_manifest(copy: &Path, change: impl FnOnce(&mut Value)) {
+    let file = copy.join("manifest.json");
+    let mut manifest = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    change(&mut manifest);
+    fs::write(file, manifest.to_string()).unwrap();
+}
+
+/// A copy of a backup.
+fn duplicate(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for (name, _) in modes(from) {
+        fs::copy(from.join(&name), to.join(&name)).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_restored_is_refused_and_nothing_is_touched() {
+    if is_postgres() {
+        return;
+    }
+    let (place, folder) = (Place::new(), tempfile::tempdir().unwrap());
+    let receiver = place.start().await;
+    assert_eq!(
+        receiver
+            .callback(json!({"id": "task-1", "status": "failed"}).to_string())
+            .await
+            .unwrap()
+            .0,
+        200
+    );
+    let copy = at(folder.path(), "copy");
+    succeed(&place, &["backup", &copy]).await;
+    let exists = fail(&place, &["backup", &copy], 64).await;
+    assert!(exists.contains("overwrites nothing"), "{exists}");
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    fail(&place, &["backup", &at(folder.path(), "empty")], 64).await;
+    fail(&place, &["backup", &at(folder.path(), "no/such")], 69).await;
+    let running = fail(&place, &["restore", &copy, "--replace"], 75).await;
+    assert!(running.contains("in use"), "{running}");
+    receiver.stop().await;
+    let there = modes(place.data());
+    let over = fail(&place, &["restore", &copy], 64).await;
+    assert!(over.contains("--replace"), "{over}");
+    let changed = |name: &str, change: &dyn Fn(&Path)| {
+        let to = folder.path().join(name);
+        duplicate(copy.as_ref(), &to);
+        change(&to);
+        to.to_str().unwrap().to_owned()
+    };
+    let flip = |name: &'static str| {
+        move |copy: &Path| {
+            let mut bytes = fs::read(copy.join(name)).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs::write(copy.join(name), bytes).unwrap();
+        }
+    };
+    for (name, change, code, says) in [
+        (
+            "flipped",
+            &flip("receiver.db") as &dyn Fn(&Path),
+            65,
+            "receiver.db",
+        ),
+        (
+            "flipped-key",
+            &flip("callback_tokens.key"),
+            65,
+            "callback_tokens.key",
+        ),
+        (
+            "no-manifest",
+            &|copy: &Path| fs::remove_file(copy.join("manifest.json")).unwrap(),
+            65,
+            "manifest",
+        ),
+        (
+            "no-database",
+            &|copy: &Path| fs::remove_file(copy.join("receiver.db")).unwrap(),
+            65,
+            "receiver.db",
+        ),
+        (
+            "newer",
+            &|copy: &Path| change_manifest(copy, |it| it["format"] = json!(2)),
+            78,
+            "format 2",
+        ),
+        (
+            "outside",
+            &|copy: &Path| change_manifest(copy, |it| it["files"][0]["name"] = json!("../x")),
+            65,
+            "impossible",
+        ),
+        (
+            "less",
+            &|copy: &Path| {
+                change_manifest(copy, |it| {
+                    it["files"].as_array_mut().unwrap().remove(0);
+                })
+            },
+            65,
+            "misses",
+        ),
+    ] {
+        let refused = fail(
+            &place,
+            &["restore", &changed(name, change), "--replace"],
+            code,
+        )
+        .await;
+        assert!(refused.contains(says), "{name}: {refused}");
+        assert_eq!(modes(place.data()), there, "{name}");
+    }
+    // And one whose database is of the future.
+    let newer = folder.path().join("schema");
+    duplicate(copy.as_ref(), &newer);
+    let database = crate::support::database::Database::connect(&format!(
+        "sqlite:{}",
+        newer.join("receiver.db").display()
+    ))
+    .await;
+    database
+        .execute(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+            SELECT 9999, 'of the future', success, checksum, 0 FROM _sqlx_migrations LIMIT 1",
+        )
+        .await;
+    database.close().await;
+    let (bytes, sha256) =
+        evolink_receiver::store::backup::manifest::digest(&newer.join("receiver.db")).unwrap();
+    change_manifest(&newer, |it| {
+        it["files"][0]["bytes"] = json!(bytes);
+        it["files"][0]["sha256"] = json!(sha256);
+    });
+    fail(
+        &place,
+        &["restore", newer.to_str().unwrap(), "--replace"],
+        78,
+    )
+    .await;
+    assert_eq!(modes(place.data()), there);
+    place.start().await.stop().await;
+}
