@@ -5,8 +5,9 @@ use secrecy::ExposeSecret as _;
 
 use crate::config::Config;
 use crate::exit::{CommandError, Exit};
+use crate::store::backup;
 use crate::store::backup::place::Places;
-use crate::store::{backup, files};
+use crate::store::locks::Locks;
 
 /// # Errors
 /// If `store.url` cannot be read.
@@ -32,7 +33,10 @@ pub fn finish_restore(config: &Config) -> Result<(), CommandError> {
     if !places.has_plan() {
         return Ok(());
     }
-    let _lock = places.database.as_deref().map(files::lock).transpose()?;
+    let database = places.database.as_deref();
+    let _locks = database
+        .map(|database| Locks::take(database, database))
+        .transpose()?;
     finish(&places).map(drop)
 }
 

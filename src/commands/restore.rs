@@ -20,6 +20,7 @@ use crate::store::StoreError;
 use crate::store::backup::manifest::{self, Engine, FORMAT, Manifest, Role, digest};
 use crate::store::backup::place::{Places, Plan, aside, stage, staged};
 use crate::store::backup::{self, copy};
+use crate::store::locks::Locks;
 use crate::store::{files, mark};
 
 /// Restores a backup, or only begins a new epoch.
@@ -135,11 +136,11 @@ async fn check(folder: &Path, manifest: &Manifest, config: &Config) -> Result<()
 }
 
 /// Keeps a service from starting, and refuses if one runs.
-async fn take(config: &Config, places: &Places) -> Result<Option<fs::File>, CommandError> {
+async fn take(config: &Config, places: &Places) -> Result<Option<Locks>, CommandError> {
     if let Some(database) = &places.database {
         fs::create_dir_all(files::folder_of(database))
             .with_context(|| format!("could not make the folder of {}", database.display()))?;
-        return Ok(Some(files::lock(database)?));
+        return Ok(Some(Locks::take(database, database)?));
     }
     let url = config.store.read_url()?;
     match backup::connected(url.expose_secret()).await? {

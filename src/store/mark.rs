@@ -284,8 +284,7 @@ fn inode(file: &Path) -> Option<u64> {
 
 /// The newest task and event of a database that may have no tables yet.
 async fn newest_rows(reader: &mut SqliteConnection) -> Result<(i64, i64), sqlx::Error> {
-    const TABLES: &str =
-        "SELECT count(*) FROM sqlite_schema WHERE name = 'task' OR name = 'event'";
+    const TABLES: &str = "SELECT count(*) FROM sqlite_schema WHERE name = 'task' OR name = 'event'";
     let tables: i64 = sqlx::query_scalar(TABLES).fetch_one(&mut *reader).await?;
     if tables < 2 {
         return Ok((0, 0));

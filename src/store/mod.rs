@@ -43,7 +43,7 @@ pub mod epochs;
 pub mod error;
 pub mod files;
 pub mod inspect;
-mod locks;
+pub mod locks;
 pub mod mark;
 mod postgres;
 mod room;

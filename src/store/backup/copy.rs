@@ -149,9 +149,10 @@ fn newest(migrations: &sqlx::migrate::Migrator) -> i64 {
 
 fn known(schema: Option<i64>, newest: i64) -> Result<Option<i64>, StoreError> {
     match schema {
-        Some(schema) if schema > newest => {
-            Err(StoreError::SchemaTooNew(format!("migration {schema}")))
-        }
+        Some(schema) if schema > newest => Err(StoreError::SchemaTooNew {
+            found: schema,
+            newest,
+        }),
         schema => Ok(schema),
     }
 }

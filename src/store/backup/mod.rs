@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::epochs::begin_sqlite;
+use super::files;
 use super::mark::{Log, Mark};
 use super::postgres::PostgresServer;
-use super::sqlite::{MIGRATIONS, connect_options, migration_error};
+use super::schema::migration_error;
+use super::sqlite::{MIGRATIONS, connect_options};
 use super::{StoreError, epochs, postgres};
 use crate::domain::event_id::Epoch;
 use place::staged;
@@ -34,7 +36,7 @@ pub async fn prepare(copy: &Path, target: &Path) -> Result<Epoch, StoreError> {
     MIGRATIONS
         .run(&mut connection)
         .await
-        .map_err(migration_error)?;
+        .map_err(|error| migration_error(error, &MIGRATIONS))?;
     let epoch = begin_sqlite(&mut connection).await?;
     let mark = Mark::of(&mut connection, Log::FoldedIn, epoch).await?;
     connection.close().await?;
@@ -50,7 +52,10 @@ pub fn database_file(url: &str) -> Result<Option<PathBuf>, StoreError> {
     if super::is_postgres(url) {
         return Ok(None);
     }
-    Ok(Some(connect_options(url)?.get_filename().to_owned()))
+    let given = connect_options(url)?.get_filename().to_owned();
+    // What belongs to the database lies beside the file itself. A folder that does not exist yet
+    // has no other name.
+    Ok(Some(files::real_path(&given).unwrap_or(given)))
 }
 
 /// Begins a new epoch in the store of `url`. A SQLite store must not be in use.
@@ -73,7 +78,7 @@ pub async fn begin_epoch(url: &str) -> Result<Epoch, StoreError> {
         postgres::MIGRATIONS
             .run(&mut connection)
             .await
-            .map_err(migration_error)?;
+            .map_err(|error| migration_error(error, &postgres::MIGRATIONS))?;
         let epoch = epochs::begin_postgres(&mut connection).await?;
         connection.close().await?;
         return Ok(epoch);

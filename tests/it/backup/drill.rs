@@ -109,7 +109,7 @@ async fn a_backup_is_whole_and_readable_by_nobody_else() {
         return;
     }
     let (place, other, load) = (Place::new(), Place::new(), Load::new());
-    let receiver = place.start().await;
+    let mut receiver = place.start().await;
     let running = load.start(&receiver);
     running.reached(100).await;
     running.stop().await;

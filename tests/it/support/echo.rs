@@ -156,7 +156,9 @@ async fn echo(State(handlers): State<Arc<Handlers>>, headers: HeaderMap, body: B
         Ok((bytes, _share)) => bytes.into_response(),
         Err(BodyError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE.into_response(),
         Err(BodyError::TooSlow) => StatusCode::REQUEST_TIMEOUT.into_response(),
-        Err(BodyError::NoRoom | BodyError::TooManyUnfinished) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        Err(BodyError::NoRoom | BodyError::TooManyUnfinished) => {
+            StatusCode::SERVICE_UNAVAILABLE.into_response()
+        }
         Err(BodyError::Broken) => StatusCode::BAD_REQUEST.into_response(),
     }
 }
