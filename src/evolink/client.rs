@@ -96,7 +96,7 @@ impl EvolinkClient {
                 .context(no_client)?,
             reads: builder().build().context(no_client)?,
             base_url,
-            redaction: Redaction::new(&api_key),
+            redaction: Redaction::new(api_key),
             health: EvolinkHealth::default(),
         })
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 
 use super::reply::{Answer, NoAnswer};
 use crate::domain::callback_token::{KeyRing, Subject};
@@ -22,10 +22,10 @@ pub(super) struct Redaction {
 }
 
 impl Redaction {
-    pub(super) fn new(api_key: &SecretString) -> Self {
+    pub(super) fn new(api_key: SecretString) -> Self {
         let is_long = api_key.expose_secret().len() >= KEY_BYTES_MIN;
         Self {
-            api_key: is_long.then(|| api_key.clone()),
+            api_key: is_long.then_some(api_key),
             key_ring: None,
         }
     }
@@ -38,7 +38,7 @@ impl Redaction {
 
     /// `body` without our key, and without the secret part of any callback URL of ours.
     pub(super) fn body(&self, body: Bytes) -> Bytes {
-        let key = self.api_key.as_ref().map(|key| key.expose_secret());
+        let key = self.api_key.as_ref().map(ExposeSecret::expose_secret);
         token_echo::redact(body, key.as_slice())
     }
 

@@ -87,7 +87,10 @@ impl Submission {
             if state.stopping.is_cancelled() || guarded_tries > GUARDED_TRIES_MAX {
                 return Err(ApiError::unavailable());
             }
-            match self.intend(state, id, &guard, intend_by, absence).await? {
+            match self
+                .intend(state, id, guard.as_ref(), intend_by, absence)
+                .await?
+            {
                 Receipt::Fresh => return self.submit(state, id, absence).await,
                 Receipt::Clash => return Err(ApiError::idempotency_conflict()),
                 Receipt::Replay(first) => {
@@ -177,7 +180,7 @@ impl Submission {
         &self,
         state: &InternalState,
         submission_id: SubmissionId,
-        guard: &Option<RepeatGuard>,
+        guard: Option<&RepeatGuard>,
         deadline: Instant,
         absence: &Absence,
     ) -> Result<Receipt, ApiError> {
@@ -189,7 +192,7 @@ impl Submission {
             request: Bytes::from(request),
             callback_url: self.generation.callback_url.clone(),
             idempotency: self.idempotency.clone(),
-            guard: guard.clone(),
+            guard: guard.cloned(),
         };
         let recording = timeout_at(deadline, state.recorder.record(Entry::Intent(intent)));
         let recorded = match absence.run_until_cancelled(recording).await {

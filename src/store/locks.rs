@@ -27,7 +27,7 @@ const FLOCK_LOCKS_BYTES: [FsWord; 4] = [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x0102
 /// on that file, and those are SQLite's.
 #[derive(Debug)]
 pub struct Locks {
-    _beside: Vec<File>,
+    beside: Vec<File>,
     database: Option<File>,
 }
 
@@ -42,7 +42,7 @@ impl Locks {
         let file = make_file(&beside).map_err(|error| cannot_open(&beside, &error))?;
         lock(&file, real)?;
         let mut locks = Self {
-            _beside: vec![file],
+            beside: vec![file],
             database: None,
         };
         // A release up to 0.1.0 locks a file beside the name that it was given. Where that cannot
@@ -51,7 +51,7 @@ impl Locks {
             && let Ok(file) = make_file(&other)
         {
             lock(&file, real)?;
-            locks._beside.push(file);
+            locks.beside.push(file);
         }
         match OpenOptions::new().write(true).open(real) {
             Ok(file) => locks.take_database(file, real)?,

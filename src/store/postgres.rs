@@ -193,9 +193,10 @@ pub(super) async fn schema(connection: &mut PgConnection) -> Result<Schema, Stor
     let is_ours: bool = sqlx::query_scalar(TABLE)
         .fetch_one(&mut *connection)
         .await?;
-    let applied = match is_ours {
-        true => sqlx::query_as(APPLIED).fetch_all(connection).await?,
-        false => Vec::new(),
+    let applied = if is_ours {
+        sqlx::query_as(APPLIED).fetch_all(connection).await?
+    } else {
+        Vec::new()
     };
     Schema::of(&applied, &MIGRATIONS)
 }

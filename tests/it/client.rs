@@ -87,12 +87,26 @@ async fn a_prompt_is_submitted_waited_for_and_shown_with_its_time_line() {
         .skip(2)
         .map(|line| line.split_whitespace().skip(3).collect())
         .collect();
+    let (_, feed) = app.get("/v1/events?after=0").await;
+    let event_ids = [0, 1].map(|at| feed["data"][at]["id"].as_str().unwrap().to_owned());
     let expected = [
         vec!["submit", "submit", "-", "begun"],
         vec!["observation", "submit", "pending", "recorded"],
-        vec!["task.submitted", "submit", "pending", "event", "1"],
+        vec![
+            "task.submitted",
+            "submit",
+            "pending",
+            "event",
+            &event_ids[0],
+        ],
         vec!["observation", "callback", "1", "completed", "recorded"],
-        vec!["task.completed", "callback", "completed", "event", "2"],
+        vec![
+            "task.completed",
+            "callback",
+            "completed",
+            "event",
+            &event_ids[1],
+        ],
     ];
     assert_eq!(seen, expected, "{}", shown.stdout);
     assert_eq!(

@@ -72,6 +72,7 @@ fn places<S: AsRef<[u8]>>(body: &[u8], known: &[S]) -> Vec<Range<usize>> {
     }
     for place in &mut places {
         place.start = start_of_escape(body, place.start);
+        place.end = spelling::end_of_escape(body, place);
     }
     places.sort_unstable_by_key(|place| place.start);
     places.dedup_by(|later, earlier| {

@@ -20,7 +20,7 @@ use crate::store::StoreError;
 /// The header that names a submission in every answer about one.
 pub static SUBMISSION_ID: HeaderName = HeaderName::from_static("x-submission-id");
 
-/// `false` tells client libraries that retry by themselves not to: OpenAI's repeat a 5xx twice.
+/// `false` tells client libraries that retry by themselves not to. Those of `OpenAI` repeat a 5xx twice.
 static SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// `true` on an answer to a repeated submit.
@@ -30,7 +30,8 @@ pub static IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempoten
 #[derive(Debug)]
 pub struct ApiError {
     status: StatusCode,
-    body: Envelope,
+    /// Boxed, as an error is part of every result and should be small.
+    body: Box<Envelope>,
     retry_after_seconds: Option<u32>,
     /// The answer is the last on its connection.
     closes: bool,
@@ -76,7 +77,7 @@ impl ApiError {
         };
         Self {
             status,
-            body: Envelope { error },
+            body: Box::new(Envelope { error }),
             retry_after_seconds: None,
             closes: false,
             is_final: false,

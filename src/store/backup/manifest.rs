@@ -1,6 +1,7 @@
 //! The manifest of a backup: which files it has, their digests, and what the store had when it was
 //! copied.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -106,6 +107,9 @@ pub fn digest(path: &Path) -> io::Result<(u64, String)> {
         bytes += read as u64;
     }
     let digest = hasher.finalize();
-    let hex = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut hex = String::with_capacity(2 * digest.len());
+    for byte in digest {
+        write!(hex, "{byte:02x}").expect("a String takes any text");
+    }
     Ok((bytes, hex))
 }
