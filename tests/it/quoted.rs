@@ -59,7 +59,8 @@ impl Place {
 fn assert_hidden(shown: &str, what: &str) {
     let bytes = CANARY.as_bytes();
     let decimal: Vec<String> = bytes.iter().map(u8::to_string).collect();
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex.concat();
     for spelling in [
         CANARY.to_owned(),
         decimal[4..12].join(", "),

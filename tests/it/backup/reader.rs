@@ -39,8 +39,8 @@ async fn a_reader_that_stays_long_does_not_stop_the_recorder() {
                 .unwrap();
         }
     };
-    let recorded = timeout(PATIENCE, all).await;
-    assert!(recorded.is_ok(), "the recorder waits for the reader");
+    let in_time = timeout(PATIENCE, all).await;
+    assert!(in_time.is_ok(), "the recorder waits for the reader");
     assert_eq!(seen().await, before, "it has read one state all the while");
     reader.execute("COMMIT").await;
     reader.close().await;

@@ -108,7 +108,7 @@ async fn what_cannot_be_restored_is_refused_and_nothing_is_touched() {
             &|copy: &Path| {
                 change_manifest(copy, |it| {
                     it["files"].as_array_mut().unwrap().remove(0);
-                })
+                });
             },
             65,
             "misses",

@@ -31,7 +31,8 @@ async fn all_answers(app: &TestApp, id: &str) -> String {
 fn spelled(token: &str, mac: &str) -> [String; 6] {
     let url = format!("https://localhost/callbacks/{token}");
     let nested = |text: &str| serde_json::to_string(&json!({ "url": text })).unwrap();
-    let escaped: String = mac.bytes().map(|byte| format!("\\u00{byte:02x}")).collect();
+    let escaped: Vec<_> = mac.bytes().map(|byte| format!("\\u00{byte:02x}")).collect();
+    let escaped = escaped.concat();
     [
         url.replace('/', "\\u002f"),
         nested(&nested(&url)),
@@ -41,6 +42,9 @@ fn spelled(token: &str, mac: &str) -> [String; 6] {
         escaped,
     ]
 }
+
+/// The callback URL that EvoLink was given.
+static GIVEN: std::sync::Mutex<String> = std::sync::Mutex::new(String::new());
 
 #[tokio::test]
 async fn a_token_is_kept_in_no_spelling_wherever_it_came_from() {
@@ -57,7 +61,6 @@ async fn a_token_is_kept_in_no_spelling_wherever_it_came_from() {
         let answer = json!({"id": "task-echo", "status": status, "progress": 7, "bare": mac});
         http(200, &[&format!("x-request-id: {mac}")], &answer.to_string())
     };
-    static GIVEN: std::sync::Mutex<String> = std::sync::Mutex::new(String::new());
     let evolink = RawServer::start_answering(echo, End::Close).await;
     let url = evolink.url.parse().unwrap();
     let app = TestApp::builder()
@@ -104,7 +107,8 @@ async fn a_token_is_kept_in_no_spelling_wherever_it_came_from() {
     let bodies = "SELECT body FROM observation UNION ALL SELECT body FROM quarantine";
     let bodies: Vec<Vec<u8>> = database.values(bodies, &[]).await;
     assert!(bodies.len() >= 13, "{}", bodies.len());
-    let escaped: String = mac.bytes().map(|byte| format!("\\u00{byte:02x}")).collect();
+    let escaped: Vec<_> = mac.bytes().map(|byte| format!("\\u00{byte:02x}")).collect();
+    let escaped = escaped.concat();
     for body in bodies {
         let body = String::from_utf8_lossy(&body);
         assert!(!body.contains(mac) && !body.contains(&escaped), "{body}");

@@ -72,7 +72,13 @@ async fn each_of_120_deliveries_that_got_a_500_first_is_delivered_by_its_second_
 #[tokio::test]
 async fn deliveries_that_always_get_a_500_do_not_hold_up_the_others() {
     // Every second event is one that the endpoint cannot process.
-    let some_fail = |one: &Received, _: usize| if number_of(one) % 2 == 0 { 500 } else { 200 };
+    let some_fail = |one: &Received, _: usize| {
+        if number_of(one).is_multiple_of(2) {
+            500
+        } else {
+            200
+        }
+    };
     let endpoint = Endpoint::start(Behaviour::By(some_fail)).await;
     let (app, database) = start(&endpoint).await;
     for round in 1..=4 {

@@ -221,10 +221,10 @@ async fn killed(builder: TestAppBuilder, evolink: &Arc<Simulator>, prompt: &'sta
         tokio::runtime::Runtime::new().unwrap().block_on(async {
             let app = builder.start().await;
             let body = generation(prompt);
-            let charged = || evolink.stats().charges == charges + 1;
+            let has_charged = || evolink.stats().charges == charges + 1;
             tokio::select! {
                 answer = app.submit(&body) => panic!("killed before its answer: {answer:?}"),
-                () = until("EvoLink has the submit", charged) => {}
+                () = until("EvoLink has the submit", has_charged) => {}
             }
         });
     });

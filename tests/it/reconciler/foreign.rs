@@ -73,7 +73,7 @@ async fn pages_of_a_gateway_in_front_of_evolink_lose_no_outcome() {
         }
         assert_eq!(
             app.database().await.value::<i64>(PENDING, &[]).await,
-            TASKS as i64
+            i64::try_from(TASKS).unwrap()
         );
         gateway.recover();
         app.clock.advance(seconds(60));
@@ -108,7 +108,7 @@ async fn a_wrong_base_url_loses_no_task_in_flight() {
         }
         assert_eq!(
             app.database().await.value::<i64>(PENDING, &[]).await,
-            TASKS as i64
+            i64::try_from(TASKS).unwrap()
         );
         let (_, builder) = app.stop().await;
         let app = builder
@@ -237,7 +237,7 @@ async fn tasks_that_are_all_gone_are_unresolved_when_they_have_had_their_time() 
     }
     assert_eq!(
         app.database().await.value::<i64>(PENDING, &[]).await,
-        TASKS as i64
+        i64::try_from(TASKS).unwrap()
     );
     assert_eq!(app.counter("evolink_receiver_unknown_tasks_doubted"), 1);
     // They delay no task that EvoLink knows, and such a task shows that EvoLink is well.
@@ -294,7 +294,7 @@ async fn any_number_of_unresolved_tasks_delays_no_other_task() {
     // Four every two seconds, and what one look more has found.
     let at_most = (began.elapsed().as_secs_f64() / 2.0 + 2.0) * 4.0;
     assert!(
-        (lost as f64) <= at_most,
+        f64::from(u32::try_from(lost).unwrap()) <= at_most,
         "{lost} polls of unresolved tasks, not {at_most}"
     );
 }
