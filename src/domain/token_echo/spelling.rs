@@ -133,13 +133,14 @@ impl Escape {
     }
 }
 
-/// The end of `place`, or of the JSON escape that `place` ends inside of. `place` does not begin
-/// inside of one.
+/// The end of `place`, or of the JSON escape that `place` ends inside of; at most the end of the
+/// JSON string that `place` begins in. `place` does not begin inside of an escape.
 pub fn end_of_escape(body: &[u8], place: &Range<usize>) -> usize {
     let mut at = place.start;
     while at < place.end {
         at += match body[at] {
             b'\\' => Escape::Json.unit(&body[at..]).bytes,
+            b'"' => return at,
             _ => 1,
         };
     }
