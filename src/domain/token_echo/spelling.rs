@@ -179,13 +179,14 @@ pub fn each_level(text: &[u8], search: &mut impl FnMut(&Level)) {
 struct Walk<'a, S> {
     search: &'a mut S,
     hasher: RandomState,
-    /// The texts that were searched, by their hash.
-    seen: HashSet<u64>,
+    /// The texts that were searched, by their hash, with what was left to decode: the same text may
+    /// be reached again with more left.
+    seen: HashSet<(u64, Left)>,
     bytes_left: usize,
 }
 
 /// Levels that may still be decoded.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Left {
     json: u32,
     percent: u32,
@@ -221,7 +222,7 @@ impl Left {
 impl<S: FnMut(&Level)> Walk<'_, S> {
     fn visit(&mut self, level: Option<Level>, left: Left) {
         let Some(level) = level else { return };
-        let is_new = self.seen.insert(self.hasher.hash_one(&level.text));
+        let is_new = self.seen.insert((self.hasher.hash_one(&level.text), left));
         if !is_new || level.text.len() > self.bytes_left {
             return;
         }
