@@ -18,6 +18,9 @@ pub enum Message {
         tries: u8,
     },
     PollAnswer(SubmissionId, PollAnswer),
+    /// An app has the answer to a submit without a key; or it has none, and waits no longer. The store is to know.
+    AppHasAnswer(SubmissionId),
+    AppLeft(SubmissionId),
     /// An operator names an entry of the quarantine.
     Replay(i64, About, Statement),
 }
@@ -85,10 +88,32 @@ impl Run<'_> {
                     self.air
                         .push(Message::SubmitAnswer(id, key, Answer::Unknown));
                 }
-                (Message::SubmitAnswer(..) | Message::PollAnswer(..) | Message::Replay(..), _) => {}
+                (Message::SubmitAnswer(id, _, answer), Ok(receipt)) if is_alive => {
+                    self.answer_app(id, &answer, receipt);
+                }
+                (Message::AppHasAnswer(id), Err(_)) if is_alive => {
+                    self.air.push(Message::AppHasAnswer(id));
+                }
+                (
+                    Message::SubmitAnswer(..)
+                    | Message::PollAnswer(..)
+                    | Message::Replay(..)
+                    | Message::AppHasAnswer(_)
+                    | Message::AppLeft(_),
+                    _,
+                ) => {}
             }
         }
         Ok(())
+    }
+
+    /// What the app is told, if it still waits.
+    fn answer_app(&mut self, id: SubmissionId, answer: &Answer, receipt: Receipt) {
+        match (answer, receipt) {
+            (Answer::Unknown, _) => self.app_leaves(id),
+            (Answer::Refused, Receipt::Done) => self.app_is_refused(id),
+            (Answer::Refused | Answer::Accepted(_), _) => self.app_is_answered(id),
+        }
     }
 
     fn call_of(&mut self, message: &Message) -> Call {
@@ -102,6 +127,8 @@ impl Run<'_> {
                 Said::Statement(said) => Call::Hear(about, Way::Callback, said),
                 Said::Unreadable(body) => Call::Unreadable(about, Way::Callback, body),
             },
+            Message::AppHasAnswer(id) => Call::AppAnswered(id),
+            Message::AppLeft(id) => Call::AppLost(id),
             Message::Replay(id, about, said) => Call::Replay(id, about, said),
             Message::PollAnswer(id, answer) => self.answer_poll(id, answer),
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::guard::without_old;
 use super::look::Look;
 use super::machine::Told;
 use super::mishap::Mishap;
@@ -27,17 +28,18 @@ impl Run<'_> {
             let mut next = Vec::new();
             let mut wanted = Vec::new();
             for (model, is_alone) in allowed {
-                let mut after = model.clone();
-                let receipt = after.apply(call, now);
-                if is_alone {
-                    after.end_batch();
+                for (mut after, receipt) in model.apply_each(call, now) {
+                    if is_alone {
+                        after.end_batch();
+                    }
+                    if told.is_err() || told.as_ref().is_ok_and(|told| *told == receipt) {
+                        next.push((after, is_alone));
+                    } else {
+                        wanted.push(receipt);
+                    }
                 }
                 if told.is_err() {
-                    next.extend([(after, is_alone), (model, is_alone)]);
-                } else if told.as_ref().is_ok_and(|told| *told == receipt) {
-                    next.push((after, is_alone));
-                } else {
-                    wanted.push(receipt);
+                    next.push((model, is_alone));
                 }
             }
             if next.is_empty() {
@@ -56,6 +58,7 @@ impl Run<'_> {
         }
         self.look = look;
         self.check_belief()?;
+        self.check_event_ids()?;
         let mut allowed: Vec<Model> = allowed.into_iter().map(|(model, _)| model).collect();
         allowed.iter_mut().for_each(Model::end_batch);
         self.settle_for(allowed)
@@ -63,8 +66,12 @@ impl Run<'_> {
 
     /// Of all that the model allows, the one that is there.
     pub fn settle_for(&mut self, mut allowed: Vec<Model>) -> Checked {
+        let now = self.machine.now();
+        let unanswered = &mut self.look.content.unanswered;
+        *unanswered = without_old(unanswered, now);
         for model in &mut allowed {
             model.learn(&self.look);
+            model.content.unanswered = without_old(&model.content.unanswered, now);
         }
         let found = allowed
             .iter()

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::guard::Unanswered;
 use super::kept::{Kept, without_queries};
 use super::model::Content;
 use super::quarantine::Held;
@@ -34,6 +35,8 @@ pub struct Look {
     pub content: Content,
     /// Of each record, in the same order.
     pub marks: Vec<Marks>,
+    /// Epoch, number and what it tells of, of each event.
+    pub events: Vec<(String, String)>,
     /// What cannot even be shown.
     pub oddity: Option<String>,
 }
@@ -50,6 +53,9 @@ const ALL: &str = "
     UNION ALL SELECT 5, 0, concat(array(name, submission_id)) FROM idempotency WHERE name >= $4 AND name < $5
     UNION ALL SELECT 6, id, concat(array(task_seq, (SELECT type FROM event WHERE seq = event_seq), endpoint, url))
         FROM delivery WHERE id >= ($2 + 1) * 1024
+    UNION ALL SELECT 7, 0, concat(array(submission_id, hex(fingerprint), holder, lost)) FROM unanswered_submit WHERE client = $4
+    UNION ALL SELECT 8, seq, concat(array((SELECT name FROM epoch WHERE epoch.after_seq < event.seq ORDER BY epoch.number DESC LIMIT 1),
+        (SELECT submission_id FROM task WHERE task.seq = event.task_seq), type, observation)) FROM event WHERE seq > $2
     ORDER BY 1, 2";
 
 const STARTS: &str =
@@ -67,6 +73,7 @@ impl Start {
         let all = ALL.replace("array(", eye.either("json_array(", "json_build_array("));
         let all = if eye.is_postgres() {
             all.replace("hex(results_digest)", "encode(results_digest, 'hex')")
+                .replace("hex(fingerprint)", "encode(fingerprint, 'hex')")
                 .replace("text(body)", "convert_from(body, 'UTF8')")
         } else {
             all.replace("text(body)", "CAST(body AS TEXT)")
@@ -93,8 +100,8 @@ impl Look {
         ];
         let rows: Vec<(i64, i64, String)> = eye.rows(&start.sql, &binds).await;
         let mut look = Self::default();
-        for (kind, _, row) in rows {
-            look.add(kind, &row);
+        for (kind, number, row) in rows {
+            look.add(kind, number, &row);
         }
         for record in &mut look.content.records {
             record.results = results_of(record);
@@ -102,7 +109,7 @@ impl Look {
         look
     }
 
-    fn add(&mut self, kind: i64, row: &str) {
+    fn add(&mut self, kind: i64, number: i64, row: &str) {
         match kind {
             1 => {
                 let (kept, marks) = record_of(serde_json::from_str(row).unwrap());
@@ -142,6 +149,26 @@ impl Look {
                     serde_json::from_str(row).unwrap();
                 let event = event.unwrap_or_default();
                 self.numbered(seq).owed.push((event, endpoint, url));
+            }
+            7 => {
+                let (name, wish, holder, lost): (String, String, String, i64) =
+                    serde_json::from_str(row).unwrap();
+                let row = Unanswered {
+                    wish: u8::from_str_radix(&wish[..2], 16).unwrap(),
+                    holder,
+                    is_lost: lost != 0,
+                };
+                self.content.unanswered.insert(name, row);
+            }
+            8 => {
+                let (epoch, submission, kind, observation): (
+                    String,
+                    Option<String>,
+                    String,
+                    Option<i64>,
+                ) = serde_json::from_str(row).unwrap();
+                let what = format!("{submission:?} {kind} {observation:?}");
+                self.events.push((format!("{epoch}-{number}"), what));
             }
             _ => {
                 let (name, holder): (String, String) = serde_json::from_str(row).unwrap();

@@ -17,7 +17,8 @@ use evolink_receiver::domain::routes::{Route, Routes};
 use evolink_receiver::metrics::Metrics;
 use evolink_receiver::store::entry::{Entry, Receipt};
 use evolink_receiver::store::recorder::Recorder;
-use evolink_receiver::store::{Store, StoreError};
+use evolink_receiver::store::repeats::Apps;
+use evolink_receiver::store::{Store, StoreError, backup};
 use futures_util::future::{join_all, maybe_done};
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -34,7 +35,7 @@ pub const PACE: Pace = Pace {
 };
 
 /// Where the database can be told to refuse a row, in the order in which a batch is written. With how to know the task.
-const PLACES: [(&str, &str, &str); 7] = [
+pub const PLACES: [(&str, &str, &str); 9] = [
     ("quarantine", "INSERT", "-1"),
     ("task", "INSERT", "NEW.seq"),
     ("task", "UPDATE", "NEW.seq"),
@@ -42,6 +43,8 @@ const PLACES: [(&str, &str, &str); 7] = [
     ("event", "INSERT", "NEW.task_seq"),
     ("delivery", "INSERT", "NEW.task_seq"),
     ("idempotency", "INSERT", "-1"),
+    ("unanswered_submit", "INSERT", "-1"),
+    ("unanswered_submit", "UPDATE", "-1"),
 ];
 
 /// Of SQLite: FAIL would keep what the statement had done, ROLLBACK ends the transaction behind the driver's back.
@@ -60,6 +63,10 @@ pub struct Machine {
     pub home: TestStore,
     /// How often a process was started.
     pub starts: u32,
+    /// Names the process that runs.
+    pub holder: String,
+    /// Names those that have ended.
+    pub dead: Vec<String>,
     confirm: Confirm,
     store: Option<Arc<Store>>,
     process: Option<Process>,
@@ -69,6 +76,7 @@ pub struct Machine {
 /// What a crash takes.
 struct Process {
     recorder: Recorder,
+    holder: Holder,
     worker: Pin<Box<dyn Future<Output = ()>>>,
 }
 
@@ -80,9 +88,11 @@ impl Process {
             confirmation: Confirmation { confirm, hosts },
         };
         let (recorder, worker) = Recorder::new(store, clock.clone(), policy, Metrics::new());
-        let worker = worker.with_routes(routes(clock));
+        let holder = Holder::new(clock.now());
+        let worker = worker.with_routes(routes(holder.clone()));
         Self {
             recorder,
+            holder,
             worker: Box::pin(worker.run(CancellationToken::new())),
         }
     }
@@ -128,8 +138,11 @@ impl Machine {
         let store = Arc::new(Store::open(home.url()).await.unwrap());
         let eye = home.connect().await;
         make_faults(&eye).await;
+        let process = Process::on(Arc::clone(&store), &clock, Confirm::Never);
         Self {
-            process: Some(Process::on(Arc::clone(&store), &clock, Confirm::Never)),
+            holder: process.holder.as_str().to_owned(),
+            dead: Vec::new(),
+            process: Some(process),
             confirm: Confirm::Never,
             store: Some(store),
             starts: 1,
@@ -146,6 +159,11 @@ impl Machine {
 
     pub fn now(&self) -> i64 {
         self.clock.now().as_millis()
+    }
+
+    /// Those that wait at the process that runs.
+    pub fn apps(&self) -> &Apps {
+        self.process.as_ref().expect("it runs").recorder.apps()
     }
 
     /// All in one batch.
@@ -186,6 +204,8 @@ impl Machine {
             self.store = Some(Arc::new(Store::open(self.home.url()).await.unwrap()));
         }
         let process = Process::on(Arc::clone(self.store()), &self.clock, self.confirm);
+        let holder = process.holder.as_str().to_owned();
+        self.dead.push(std::mem::replace(&mut self.holder, holder));
         self.process = Some(process);
         self.starts += 1;
     }
@@ -216,6 +236,13 @@ impl Machine {
         }
     }
 
+    /// As after a restore. Nothing runs meanwhile.
+    pub async fn begin_epoch(&mut self) {
+        self.store = None;
+        backup::begin_epoch(self.home.url()).await.unwrap();
+        self.store = Some(Arc::new(Store::open(self.home.url()).await.unwrap()));
+    }
+
     /// Nothing of the lost process is under way in the database any more.
     async fn settle(&self) {
         self.eye.hold_writes().await;
@@ -240,7 +267,7 @@ impl Machine {
 }
 
 /// `all` wants every outcome, `bad` those that are no success.
-fn routes(clock: &Clock) -> Routes {
+fn routes(holder: Holder) -> Routes {
     let route = |name, events: &[EventType]| Route {
         endpoint: EndpointKey::standing(name),
         events: events.to_vec(),
@@ -253,7 +280,7 @@ fn routes(clock: &Clock) -> Routes {
     ];
     Routes {
         standing: vec![route("all", &all), route("bad", &bad)],
-        holder: Holder::new(clock.now()),
+        holder,
         lease: LEASE,
     }
 }

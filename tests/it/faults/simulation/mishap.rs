@@ -2,6 +2,8 @@
 
 use fastrand::Rng;
 
+use super::machine::PLACES;
+
 /// More than a batch takes, whatever is in it: the later ones are crashes after the answer.
 const WAKES_MAX: u32 = 20;
 
@@ -31,7 +33,7 @@ impl Mishap {
                 wakes: random.u32(1..=WAKES_MAX),
             },
             percent @ 85..98 => Self::Refusal {
-                place: random.usize(..6),
+                place: random.usize(..PLACES.len()),
                 way: random.usize(..3),
                 of_one_task: random.bool(),
                 wakes: (percent >= 94).then(|| random.u32(1..=WAKES_MAX)),

@@ -7,13 +7,15 @@
 //! A third of the histories each run with `callbacks.confirm` as `never`, `suspicious` and `always`.
 //!
 //! `statement` is what is said, `machine` says it to the product, `look` sees what is there, `laws` what may never be, and `belief` what may
-//! not be believed; `model` knows what should be, `kept` what of each record, and `quarantine` what of what could not be applied; `run`
+//! not be believed; `model` knows what should be, `kept` what of each record, and `quarantine` what of what could not be applied; `guard` what of submits without a key, and `apps` who makes them; `run`
 //! joins them, and `judge` judges; `steps`, `stray`, `deliveries`, `reconciler`, `evolink` and `mishap` are what happens.
 
+mod apps;
 mod batches;
 mod belief;
 mod deliveries;
 mod evolink;
+mod guard;
 mod judge;
 mod kept;
 mod laws;
@@ -52,8 +54,9 @@ const TO_REPLAY: &str = "EVOLINK_RECEIVER_TEST_SEED";
 const MEANINGFUL: u64 = 200;
 
 /// What must have happened in any run that is to mean something.
-const MUST_HAPPEN: [&str; 19] = [
+const MUST_HAPPEN: [&str; 23] = [
     "claims",
+    "apps that disconnected",
     "calls without a mishap",
     "calls repeated",
     "clashes of a key",
@@ -66,10 +69,13 @@ const MUST_HAPPEN: [&str; 19] = [
     "polls put off",
     "refusals",
     "refusals with a crash",
+    "repeats",
+    "repeats with an answer",
     "replays from quarantine",
     "replays of a key",
     "restored backups",
     "submits cut off",
+    "submits that were unsure",
     "unknown, and all there",
     "unknown, and not all there",
 ];

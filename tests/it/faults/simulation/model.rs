@@ -9,6 +9,7 @@ use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::task::Verdict;
 use evolink_receiver::store::entry::Receipt;
 
+use super::guard::{AllUnanswered, Apps};
 use super::kept::Kept;
 use super::look::Look;
 use super::machine::PACE;
@@ -25,6 +26,7 @@ pub struct Content {
     /// The submission that holds each key.
     pub keys: BTreeMap<String, String>,
     pub quarantine: Quarantine,
+    pub unanswered: AllUnanswered,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -35,6 +37,8 @@ pub struct Model {
     /// Body and time of each key.
     keys: BTreeMap<String, (u8, i64)>,
     pub confirm: Confirm,
+    /// Who waits at the process.
+    pub apps: Apps,
     /// What the conflicts of this batch do, which is done at its end.
     pub news: Vec<News>,
 }
@@ -48,23 +52,42 @@ impl Content {
         if let Some((model, store)) = other {
             return format!("\nmodel {model:?}\nstore {store:?}");
         }
-        let rest = |content: &Self| format!("{:?} {:?}", content.keys, content.quarantine);
+        let rest = |content: &Self| {
+            format!(
+                "{:?} {:?} {:?}",
+                content.keys, content.quarantine, content.unanswered
+            )
+        };
         format!("\nmodel {}\nstore {}", rest(self), rest(store))
     }
 }
 
 impl Model {
-    pub fn new(confirm: Confirm) -> Self {
+    pub fn new(confirm: Confirm, apps: Apps) -> Self {
         Self {
             confirm,
+            apps,
             ..Self::default()
         }
     }
 
+    /// All that may come of it.
+    pub fn apply_each(&self, call: &Call, now: i64) -> Vec<(Self, Receipt)> {
+        if let Call::IntendGuarded(id, guard) = call {
+            return self.intend_guarded(*id, guard, now);
+        }
+        let mut after = self.clone();
+        let receipt = after.apply(call, now);
+        vec![(after, receipt)]
+    }
+
     /// What the caller must be told once this is on the disk.
-    pub fn apply(&mut self, call: &Call, now: i64) -> Receipt {
+    fn apply(&mut self, call: &Call, now: i64) -> Receipt {
         match call {
             Call::Intend(id, key) => self.intend(*id, key.as_ref(), now),
+            Call::IntendGuarded(..) => unreachable!("several things may come of it"),
+            Call::AppAnswered(id) => self.app_answered(*id),
+            Call::AppLost(id) => self.app_lost(*id),
             Call::Hear(about, way, said) => self.hear(*about, *way, said, now),
             Call::Replay(id, about, said) => self.replay(*id, *about, said, now),
             Call::Unreadable(about, way, body) => {
@@ -84,6 +107,7 @@ impl Model {
                 if self.content.records[at].state != "rejected" {
                     return Receipt::Known;
                 }
+                self.content.unanswered.remove(&id.to_string());
                 if let Some(key) = key
                     && self.content.keys.get(&key.name) == Some(&id.to_string())
                 {
@@ -139,6 +163,7 @@ impl Model {
             .records
             .retain(|record| record.submission != name);
         self.content.keys.retain(|_, holder| *holder != name);
+        self.content.unanswered.remove(&name);
         self.content
             .quarantine
             .retain(|(subject, _), _| *subject != name);
@@ -193,9 +218,13 @@ impl Model {
             self.content.keys.insert(key.name.clone(), id.to_string());
             self.keys.insert(key.name.clone(), (key.body, now));
         }
+        self.add_submit(id);
+        Receipt::Fresh
+    }
+
+    pub fn add_submit(&mut self, id: SubmissionId) {
         let at = self.add(id.to_string(), "submit");
         self.content.records[at].callback_url = own_address(id);
-        Receipt::Fresh
     }
 
     fn begin_poll(&mut self, id: SubmissionId, now: i64) -> Receipt {

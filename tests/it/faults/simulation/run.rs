@@ -7,8 +7,10 @@ use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::store::entry::Receipt;
 use fastrand::Rng;
 
+use super::apps::App;
 use super::deliveries::Message;
 use super::evolink::Evolink;
+use super::guard::Apps;
 use super::look::{Look, Start};
 use super::machine::{Machine, Told};
 use super::mishap::Mishap;
@@ -46,6 +48,14 @@ pub struct Run<'a> {
     pub given_up: BTreeSet<SubmissionId>,
     /// How often all knowledge of a key was lost for a good reason, so that it may be paid for again.
     pub eras: BTreeMap<String, u32>,
+    /// Those that submit without a key.
+    pub apps: Vec<App>,
+    /// What each submit without a key is for.
+    pub wishes: BTreeMap<SubmissionId, u8>,
+    /// How often knowledge of a wish was lost for a good reason.
+    pub forgotten: BTreeMap<u8, usize>,
+    /// What each event id was seen to tell of.
+    pub event_ids: BTreeMap<String, String>,
     /// Whether anything may go wrong.
     pub has_mishaps: bool,
     pub trace: Vec<String>,
@@ -64,7 +74,12 @@ impl<'a> Run<'a> {
         let mut random = Rng::with_seed(seed);
         let confirm = Confirm::ALL[random.usize(..Confirm::ALL.len())];
         machine.configure(confirm).await;
-        let model = Model::new(confirm);
+        let apps = Apps {
+            holder: machine.holder.clone(),
+            is_shared: machine.eye.is_postgres(),
+            ..Apps::default()
+        };
+        let model = Model::new(confirm, apps);
         Self {
             machine,
             tally,
@@ -84,6 +99,10 @@ impl<'a> Run<'a> {
             gone: BTreeMap::new(),
             given_up: BTreeSet::new(),
             eras: BTreeMap::new(),
+            apps: Vec::new(),
+            wishes: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
+            event_ids: BTreeMap::new(),
             has_mishaps: true,
             trace: Vec::new(),
             is_told,
@@ -132,7 +151,12 @@ impl<'a> Run<'a> {
         if mishap.is_crash() {
             self.restart().await;
         }
-        let may_repeat = |call: &Call| !matches!(call, Call::Intend(..) | Call::BeginPoll(_));
+        let may_repeat = |call: &Call| {
+            !matches!(
+                call,
+                Call::Intend(..) | Call::IntendGuarded(..) | Call::BeginPoll(_)
+            )
+        };
         self.said.extend(calls.into_iter().filter(may_repeat));
         Ok(told)
     }
@@ -187,6 +211,7 @@ impl<'a> Run<'a> {
     async fn restart(&mut self) {
         let opens = self.random.u8(..8) == 0;
         self.machine.start(opens).await;
+        self.lose_all_apps();
         self.air
             .retain(|message| matches!(message, Message::Callback { .. } | Message::Replay(..)));
     }
@@ -212,11 +237,14 @@ impl<'a> Run<'a> {
             "DELETE FROM observation WHERE id >= {first} AND id < {end};
             DELETE FROM event WHERE task_seq = {seq}; DELETE FROM delivery WHERE task_seq = {seq}; DELETE FROM quarantine WHERE subject = '{id}';
             DELETE FROM idempotency WHERE name >= '{prefix}' AND name < '{keys_end}' AND submission_id = '{id}';
+            DELETE FROM unanswered_submit WHERE submission_id = '{id}';
             DELETE FROM task WHERE seq = {seq}"
         );
         self.machine.eye.restore(&sql).await;
         self.machine.remove_mark();
+        self.machine.begin_epoch().await;
         self.restart().await;
+        self.forget_wish(id);
         let keys = self.submissions.iter().filter(|(other, _)| *other == id);
         let keys: Vec<Key> = keys.filter_map(|(_, key)| key.clone()).collect();
         for key in keys {
@@ -224,8 +252,21 @@ impl<'a> Run<'a> {
         }
         self.model.forget(id);
         self.look = Look::at(&self.machine.eye, &self.start).await;
+        self.check_event_ids()?;
         let model = self.model.clone();
         self.settle_for(vec![model])
+    }
+
+    /// An event id tells of one event, whatever was restored.
+    pub fn check_event_ids(&mut self) -> Checked {
+        for (id, what) in &self.look.events {
+            let first = self.event_ids.entry(id.clone());
+            let first = first.or_insert_with(|| what.clone());
+            if first != what {
+                return Err(format!("event {id} was {first}, and is {what}"));
+            }
+        }
+        Ok(())
     }
 
     /// Nobody of a later history finds work that this one left.

@@ -10,6 +10,8 @@ use evolink_receiver::store::entry::{Entry, Idempotency, Intent, PollEnded, Subm
 use http::HeaderMap;
 use serde_json::json;
 
+use super::guard::Guard;
+
 /// For how long a poll is claimed.
 pub const LEASE: Duration = Duration::from_secs(40);
 
@@ -73,6 +75,8 @@ pub struct Key {
 #[derive(Clone, Debug)]
 pub enum Call {
     Intend(SubmissionId, Option<Key>),
+    /// A submit without a key, under the repeat guard.
+    IntendGuarded(SubmissionId, Guard),
     Hear(About, Way, Statement),
     Unreadable(About, Way, String),
     SubmitUnknown(SubmissionId),
@@ -84,6 +88,10 @@ pub enum Call {
     /// The entry of this number in quarantine, which was found to be of this URL and to say this.
     Replay(i64, About, Statement),
     GiveUp(SubmissionId),
+    /// The answer was handed over whole to the app.
+    AppAnswered(SubmissionId),
+    /// The app has disconnected, or was told that the outcome is unknown.
+    AppLost(SubmissionId),
 }
 
 impl Statement {
@@ -165,6 +173,9 @@ impl Call {
     pub const fn submission(&self) -> Option<SubmissionId> {
         match self {
             Self::Intend(id, _)
+            | Self::IntendGuarded(id, _)
+            | Self::AppAnswered(id)
+            | Self::AppLost(id)
             | Self::SubmitUnknown(id)
             | Self::SubmitRefused(id, _)
             | Self::BeginPoll(id)
@@ -201,6 +212,16 @@ impl Call {
                 idempotency: key.map(|key| key.idempotency()),
                 guard: None,
             }),
+            Self::IntendGuarded(submission_id, guard) => Entry::Intent(Intent {
+                submission_id,
+                client: Some(guard.client.clone()),
+                request: Bytes::from_static(b"{}"),
+                callback_url: own_address(submission_id),
+                idempotency: None,
+                guard: Some(guard.for_recorder()),
+            }),
+            Self::AppAnswered(submission_id) => Entry::AppAnswered { submission_id },
+            Self::AppLost(submission_id) => Entry::AppLost { submission_id },
             Self::Hear(about, way, said) => Entry::Observed {
                 subject: about.subject(),
                 observation: Observation::parse(said.body().into()).unwrap(),

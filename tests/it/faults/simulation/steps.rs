@@ -18,7 +18,11 @@ impl Run<'_> {
         match self.random.u8(..100) {
             0..15 => self.submit().await,
             15..29 => self.evolink_works(),
-            29..64 => self.deliver().await,
+            29..62 => self.deliver().await,
+            62..64 => {
+                self.disconnect();
+                Ok(())
+            }
             64..74 => self.stray(),
             74..83 => self.reconcile().await,
             83..86 => self.claim_as_a_rival().await,
@@ -47,6 +51,9 @@ impl Run<'_> {
             return self.deliver().await;
         }
         let key = self.draw_key();
+        if key.is_none() && self.random.u8(..4) > 0 {
+            return self.submit_without_key().await;
+        }
         let times = if key.is_some() && self.random.u8(..5) == 0 {
             2
         } else {
@@ -93,7 +100,7 @@ impl Run<'_> {
     }
 
     /// The one POST of a submission.
-    fn send(&mut self, id: SubmissionId, key: Option<Key>) -> Checked {
+    pub fn send(&mut self, id: SubmissionId, key: Option<Key>) -> Checked {
         let fate = [Fate::Completed, Fate::Failed, Fate::Cancelled, Fate::Never];
         let fate = fate[[0, 0, 0, 0, 0, 1, 1, 2, 3][self.random.usize(..9)]];
         let percent = self.random.u8(..100);
@@ -102,6 +109,7 @@ impl Run<'_> {
             let era = key.as_ref().and_then(|key| self.eras.get(&key.name));
             let era = era.copied().unwrap_or_default();
             let paid_as = key.as_ref().map(|key| format!("{}#{era}", key.name));
+            self.check_charge(id)?;
             self.evolink.accept(id, paid_as.as_deref(), fate)?;
         } else {
             self.evolink.post(id)?;

@@ -1,0 +1,175 @@
+//! The model's repeat guard: the submits without an idempotency key whose answer their app never had, and what an equal
+//! one is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use evolink_receiver::domain::delivery::Holder;
+use evolink_receiver::domain::ids::SubmissionId;
+use evolink_receiver::store::entry::Receipt;
+use evolink_receiver::store::repeats::RepeatGuard;
+
+use super::model::Model;
+
+/// A submit is compared with those of so long ago.
+pub const WINDOW: Duration = Duration::from_mins(10);
+
+/// What a submit without a key is compared by.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    /// Equal submits have equal ones.
+    pub wish: u8,
+    /// Names the history, so that others' submits are not equal to it.
+    pub client: String,
+    pub is_second_look: bool,
+    /// Processes of which it was found out that they are dead.
+    pub dead: Vec<String>,
+}
+
+/// The row of a submit whose app has no answer yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unanswered {
+    pub wish: u8,
+    pub holder: String,
+    pub is_lost: bool,
+}
+
+/// By submission.
+pub type AllUnanswered = BTreeMap<String, Unanswered>;
+
+/// What the process knows of its apps. It is lost with the process.
+#[derive(Clone, Debug, Default)]
+pub struct Apps {
+    /// Names the process.
+    pub holder: String,
+    /// Other processes may have the store open.
+    pub is_shared: bool,
+    pub waiting: BTreeSet<SubmissionId>,
+    /// Those with an answer that the store may not know of.
+    pub answered: BTreeSet<SubmissionId>,
+}
+
+enum Standing {
+    Served,
+    Unsure,
+    Unserved { is_orphan: bool },
+}
+
+impl Guard {
+    pub fn for_recorder(&self) -> RepeatGuard {
+        let judged = self.dead.iter().map(|name| (Holder::parse(name), false));
+        RepeatGuard {
+            fingerprint: [self.wish; 32],
+            window: WINDOW,
+            is_second_look: self.is_second_look,
+            judged: judged.collect(),
+        }
+    }
+}
+
+/// Whether a submit is compared with others that are made `now`.
+pub fn is_recent(id: SubmissionId, now: i64) -> bool {
+    now - id.made_at().as_millis() <= i64::try_from(WINDOW.as_millis()).unwrap()
+}
+
+/// Rows that no submit is compared with any more may be there or not.
+pub fn without_old(rows: &AllUnanswered, now: i64) -> AllUnanswered {
+    let rows = rows.iter();
+    let recent = rows.filter(|(name, _)| is_recent(name.parse().unwrap(), now));
+    recent
+        .map(|(name, row)| (name.clone(), row.clone()))
+        .collect()
+}
+
+impl Model {
+    /// All that may come of a submit without a key. If several apps have no answer, a repeat may get any one's.
+    pub fn intend_guarded(
+        &self,
+        id: SubmissionId,
+        guard: &Guard,
+        now: i64,
+    ) -> Vec<(Self, Receipt)> {
+        let (mut unserved, mut is_unsure) = (Vec::new(), false);
+        for (name, row) in &without_old(&self.content.unanswered, now) {
+            if row.wish != guard.wish {
+                continue;
+            }
+            match self.standing(name.parse().unwrap(), row, guard) {
+                Standing::Served => {}
+                Standing::Unsure => is_unsure = true,
+                Standing::Unserved { is_orphan } => unserved.push((name.clone(), is_orphan)),
+            }
+        }
+        if unserved.is_empty() {
+            let mut after = self.clone();
+            let receipt = if is_unsure {
+                Receipt::Unsure
+            } else {
+                after.add_submit(id);
+                let row = Unanswered {
+                    wish: guard.wish,
+                    holder: self.apps.holder.clone(),
+                    is_lost: false,
+                };
+                after.content.unanswered.insert(id.to_string(), row);
+                Receipt::Fresh
+            };
+            return vec![(after, receipt)];
+        }
+        let each = unserved.into_iter().map(|(name, is_orphan)| {
+            let mut after = self.clone();
+            if is_orphan {
+                let row = after.content.unanswered.get_mut(&name).unwrap();
+                row.is_lost = true;
+                row.holder.clear();
+            }
+            let first = name.parse().unwrap();
+            (after, Receipt::Repeat { first, is_orphan })
+        });
+        each.collect()
+    }
+
+    /// Whether the app of an earlier submit has, or will have, its answer.
+    fn standing(&self, id: SubmissionId, row: &Unanswered, guard: &Guard) -> Standing {
+        let apps = &self.apps;
+        let is_ours = row.holder == apps.holder;
+        if apps.answered.contains(&id) {
+            return Standing::Served;
+        }
+        if is_ours && !row.is_lost && apps.waiting.contains(&id) {
+            return if guard.is_second_look {
+                Standing::Served
+            } else {
+                Standing::Unsure
+            };
+        }
+        if is_ours {
+            return Standing::Unserved { is_orphan: false };
+        }
+        // Here all other processes are dead; with a shared store that has to be found out first.
+        let is_known_dead = !apps.is_shared || row.holder.is_empty();
+        if row.is_lost {
+            return Standing::Unserved {
+                is_orphan: is_known_dead,
+            };
+        }
+        if is_known_dead || guard.dead.contains(&row.holder) {
+            Standing::Unserved { is_orphan: true }
+        } else {
+            Standing::Unsure
+        }
+    }
+
+    pub fn app_answered(&mut self, id: SubmissionId) -> Receipt {
+        self.content.unanswered.remove(&id.to_string());
+        self.apps.answered.remove(&id);
+        Receipt::Done
+    }
+
+    pub fn app_lost(&mut self, id: SubmissionId) -> Receipt {
+        if let Some(row) = self.content.unanswered.get_mut(&id.to_string()) {
+            row.is_lost = true;
+        }
+        Receipt::Done
+    }
+}
