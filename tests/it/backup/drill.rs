@@ -159,6 +159,33 @@ async fn a_backup_is_whole_and_readable_by_nobody_else() {
     receiver.stop().await;
 }
 
+/// While somebody reads an old state of the database, what is newer stays in its log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_has_what_only_the_log_has() {
+    if is_postgres() {
+        return;
+    }
+    let (place, other, load) = (Place::new(), Place::new(), Load::new());
+    let receiver = place.start().await;
+    let reader = place.store().connect().await;
+    reader.execute("BEGIN").await;
+    let before: i64 = reader.value("SELECT count(*) FROM task", &[]).await;
+    let running = load.start(&receiver);
+    running.reached(100).await;
+    running.stop().await;
+    let folder = tempfile::tempdir().unwrap();
+    let copy = at(folder.path(), "copy");
+    succeed(&place, &["backup", &copy]).await;
+    let after: i64 = reader.value("SELECT count(*) FROM task", &[]).await;
+    assert_eq!(before, after, "the reader kept the log from being folded in");
+    reader.execute("COMMIT").await;
+    reader.close().await;
+    receiver.stop().await;
+    succeed(&other, &["restore", &copy]).await;
+    let faults = check::faults(other.store(), &load.acknowledged()).await;
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
 #[tokio::test]
 async fn a_new_epoch_begins_without_a_restore() {
     let place = Place::new();
