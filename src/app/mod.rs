@@ -34,7 +34,7 @@ use crate::key_ring;
 use crate::metrics::Metrics;
 use crate::signing_files::SigningFiles;
 use crate::store::recorder::{Recorder, RecorderWorker};
-use crate::store::repeats::keep_beating;
+use crate::store::repeats::{Apps, keep_beating};
 use crate::store::{Store, StoreError};
 use crate::telemetry::CONFIGURATION;
 use parts::{Parts, finish};
@@ -173,6 +173,11 @@ impl App {
 
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Those that wait here for the answer to a submit without an idempotency key.
+    pub const fn apps(&self) -> &Apps {
+        self.recorder.apps()
     }
 
     /// To be notified when the certificate files should be looked at now.

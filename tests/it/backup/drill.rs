@@ -177,7 +177,10 @@ async fn a_backup_has_what_only_the_log_has() {
     let copy = at(folder.path(), "copy");
     succeed(&place, &["backup", &copy]).await;
     let after: i64 = reader.value("SELECT count(*) FROM task", &[]).await;
-    assert_eq!(before, after, "the reader kept the log from being folded in");
+    assert_eq!(
+        before, after,
+        "the reader kept the log from being folded in"
+    );
     reader.execute("COMMIT").await;
     reader.close().await;
     receiver.stop().await;

@@ -14,6 +14,7 @@ use evolink_receiver::domain::timestamp::Timestamp;
 use evolink_receiver::exit::CommandError;
 use evolink_receiver::metrics::Metrics;
 use evolink_receiver::simulator::{self, Simulator};
+use evolink_receiver::store::repeats::Apps;
 use reqwest::Method;
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -41,6 +42,8 @@ pub struct TestApp {
     pub certificate_pem: String,
     pub key_ring: KeyRing,
     pub metrics: Metrics,
+    /// Those that wait for the answer to a submit without an idempotency key.
+    pub apps: Apps,
     pub clock: Clock,
     pub config: Config,
     pub http: reqwest::Client,
@@ -311,6 +314,7 @@ impl TestAppBuilder {
         );
         let certificate_pem = app.certificate_pem().unwrap_or_default();
         let (key_ring, metrics) = (app.key_ring().clone(), app.metrics().clone());
+        let apps = app.apps().clone();
         let stop = CancellationToken::new();
         let mut http = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
         if !certificate_pem.is_empty() {
@@ -325,6 +329,7 @@ impl TestAppBuilder {
             certificate_pem,
             key_ring,
             metrics,
+            apps,
             clock: self.clock,
             config: self.config,
             http: http.build().unwrap(),
