@@ -3,6 +3,7 @@
 use reqwest::Method;
 
 use super::{generation, get, send, state, submit};
+use crate::durability::receiver::Place;
 use crate::support::app::{TestApp, TestAppBuilder};
 use crate::support::raw_server::{End, RawServer, http};
 
@@ -62,6 +63,26 @@ async fn a_401_of_a_gateway_is_a_502_too_and_says_nothing_about_the_key() {
     let id = answer.header("x-submission-id").unwrap();
     assert_eq!(state(&app, id).await, "rejected");
     assert_eq!(gauge(&app).await, Some('0'));
+}
+
+#[tokio::test]
+async fn a_rejected_key_is_logged_once_as_an_error_that_names_its_file() {
+    let evolink = RawServer::start(http(401, &[], &envelope("unauthorized")), End::Close).await;
+    let place = Place::new();
+    let config = std::fs::read_to_string(place.config()).unwrap();
+    let config = config.replace("http://127.0.0.1:1", &evolink.url);
+    std::fs::write(place.config(), config).unwrap();
+    let receiver = place.start().await;
+    for number in 1..=3 {
+        let (status, _) = receiver.submit().await.unwrap();
+        assert_eq!((status, evolink.requests().len()), (502, number));
+    }
+    let log = receiver.log();
+    let errors = log.lines().filter(|line| line.contains("ERROR"));
+    let errors: Vec<&str> = errors.collect();
+    assert_eq!(errors.len(), 1, "{log}");
+    assert!(errors[0].contains("evolink.api_key_file"), "{log}");
+    receiver.stop().await;
 }
 
 #[tokio::test]
