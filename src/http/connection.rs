@@ -19,9 +19,14 @@ use tracing::debug;
 use super::bounded_io::BoundedIo;
 use super::framing;
 use super::limits::Limits;
+use super::peer::{OverTcp, Peer, SharedStream};
 
 /// On shutdown, a connection without a request gets this long to finish the head it may have begun.
 const HEAD_GRACE: Duration = Duration::from_millis(500);
+
+/// How often the client of a request under way is looked for, if it may not close half of its
+/// connection. Usually hyper notices at once that it has left.
+const PEER_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How far a connection has come; shared by its byte stream, its requests and its end.
 #[derive(Debug, Default)]
@@ -67,16 +72,21 @@ pub(super) async fn serve_connection<S>(
     limits: &Limits,
     shutdown: &CancellationToken,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + OverTcp + Unpin + 'static,
 {
     let progress = Arc::new(Progress::default());
+    let stream = SharedStream::new(stream);
+    let client = stream.peer();
     let stream = TokioIo::new(BoundedIo::new(stream, Arc::clone(&progress), limits));
-    let service =
-        service_fn(|request| framing::answer(request, peer, router.clone(), limits, &progress));
+    let service = service_fn(|request| {
+        framing::answer(request, (peer, &client), router.clone(), limits, &progress)
+    });
     let mut connection = pin!(http1_builder(limits).serve_connection(stream, service));
 
+    let left = pin!(until_gone(&client, &progress, limits));
     tokio::select! {
         end = connection.as_mut() => return log_end(peer, end),
+        () = left => return debug!(client.address = %peer, "{peer} left before its answer"),
         () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
     }
     tokio::select! {
@@ -86,6 +96,20 @@ pub(super) async fn serve_connection<S>(
     // What is left is a request that is being answered, or a head that trickles in; the latter must not hold up the end.
     if progress.is_busy() {
         log_end(peer, connection.await);
+    }
+}
+
+/// Returns once the client has left a request that is under way. Never does so where a client may
+/// close its sending side and still wait.
+async fn until_gone(client: &Peer, progress: &Progress, limits: &Limits) {
+    if limits.half_close {
+        return std::future::pending().await;
+    }
+    loop {
+        sleep(PEER_INTERVAL).await;
+        if progress.in_request.load(Ordering::Relaxed) && client.is_gone() {
+            return;
+        }
     }
 }
 

@@ -22,11 +22,12 @@ use tower::ServiceExt;
 
 use super::connection::{InRequest, Progress};
 use super::limits::Limits;
+use super::peer::Peer;
 
 /// One request's answer: ours if its framing is bad or time is up, else the router's.
 pub(super) async fn answer(
     request: Request<Incoming>,
-    peer: SocketAddr,
+    (peer, client): (SocketAddr, &Peer),
     router: Router,
     limits: &Limits,
     progress: &Arc<Progress>,
@@ -41,7 +42,8 @@ pub(super) async fn answer(
     let mut response = match fault {
         Some(fault) => error_response(StatusCode::BAD_REQUEST, "invalid_request", fault),
         None => {
-            let request = observed(request, peer, &is_read);
+            let mut request = observed(request, peer, &is_read);
+            request.extensions_mut().insert(client.clone());
             routed(Box::pin(router.oneshot(request)), limits.request_timeout).await
         }
     };

@@ -31,6 +31,7 @@ mod health;
 mod history;
 pub mod internal;
 mod passed_on;
+mod peer;
 mod prefer;
 mod presence;
 mod quarantine;

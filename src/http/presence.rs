@@ -2,9 +2,9 @@
 //! `Presence`; the submit, which runs on a worker of its own, holds an `Absence` and asks it before
 //! it acts.
 //!
-//! An app has its answer when hyper has taken the body of the response to its end. If the handler
-//! or the body is dropped before that, the app has disconnected: hyper drops both as soon as it
-//! sees the connection close.
+//! An app has its answer when hyper has taken the body of the response to its end and the app is
+//! still connected. If the handler or the body is dropped before that, the app has disconnected:
+//! both are dropped as soon as its connection is seen to be closed.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -15,6 +15,7 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
 
+use super::peer::Peer;
 use crate::domain::ids::SubmissionId;
 use crate::store::entry::Entry;
 use crate::store::recorder::Recorder;
@@ -28,6 +29,8 @@ pub struct Presence {
     /// `None` once the app has its answer.
     waiting: Option<Waiting>,
     absence: Absence,
+    /// `None` where there is no connection.
+    peer: Option<Peer>,
 }
 
 #[derive(Debug)]
@@ -43,7 +46,12 @@ struct Waiting {
 
 impl Presence {
     /// `id` is what the submit is to be recorded as.
-    pub fn begin(recorder: &Recorder, id: SubmissionId, is_guarded: bool) -> Self {
+    pub fn begin(
+        recorder: &Recorder,
+        id: SubmissionId,
+        is_guarded: bool,
+        peer: Option<Peer>,
+    ) -> Self {
         if is_guarded {
             recorder.apps().enter(id);
         }
@@ -56,6 +64,7 @@ impl Presence {
         Self {
             waiting: Some(waiting),
             absence: Absence::new(),
+            peer,
         }
     }
 
@@ -85,6 +94,9 @@ impl Presence {
     }
 
     fn answered(&mut self) {
+        if self.peer.as_ref().is_some_and(Peer::is_gone) {
+            return self.lose();
+        }
         if let Some(waiting) = self.waiting.take() {
             waiting.answered();
         }

@@ -15,6 +15,7 @@ use super::body::{BodyBudget, BodyError, BudgetShare, declared_length, is_identi
 use super::error::{ApiError, IDEMPOTENCY_REPLAYED, SUBMISSION_ID};
 use super::internal::InternalState;
 use super::passed_on::pass_on;
+use super::peer::Peer;
 use super::prefer::PREFERENCE_APPLIED;
 use super::presence::Presence;
 use super::submission::{Accepted, Submission, Submitted};
@@ -40,6 +41,7 @@ pub async fn create(
     request: Request,
 ) -> Result<Response, ApiError> {
     let start = Instant::now();
+    let peer = request.extensions().get::<Peer>().cloned();
     let judged = Box::pin(judge(&state, &caller, request)).await;
     let (submission, wait) = match judged {
         Ok(judged) => judged,
@@ -54,7 +56,7 @@ pub async fn create(
     }
     let id = SubmissionId::new(state.clock.now());
     let is_guarded = submission.idempotency.is_none() && !state.repeat_window.is_zero();
-    let mut presence = Presence::begin(&state.recorder, id, is_guarded);
+    let mut presence = Presence::begin(&state.recorder, id, is_guarded, peer);
     let absence = presence.absence();
     // On a worker of its own, so that an app that disconnects does not leave a submit half
     // recorded.

@@ -104,6 +104,41 @@ async fn a_repeat_gets_the_task_that_a_callback_told_of_and_what_is_asked_after_
     assert_eq!(evolink.stats().charges, 2);
 }
 
+/// hyper does not see that a connection closes while bytes behind the request wait to be read.
+#[tokio::test]
+async fn an_app_that_disconnects_is_gone_whatever_it_has_sent_behind_its_submit() {
+    let (app, evolink) = started().await;
+    let next = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    for (what, stall) in [("\r\n", 1), ("G", 1), (next, 1), ("\r\n", 3)] {
+        let prompt = format!("{what:?} [sim:stall={stall}s,duration=10m,lost-callback]");
+        let charges = evolink.stats().charges;
+        let body = generation(&prompt).to_string();
+        let mut client = RawClient::connect_plain(app.internal).await;
+        client
+            .send(format!(
+                "POST {SUBMIT} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}{what}",
+                body.len()
+            ))
+            .await;
+        until("EvoLink has the submit", || {
+            evolink.stats().charges == charges + 1
+        })
+        .await;
+        drop(client);
+        until("the answer came, or the app was found to be gone", || {
+            app.apps.waiting_for(Duration::ZERO).is_empty()
+        })
+        .await;
+        let repeat = submit(&app, &generation(&prompt)).await;
+        assert_eq!(
+            (repeat.status, is_replayed(&repeat)),
+            (200, true),
+            "{prompt}"
+        );
+        assert_eq!(evolink.stats().charges, charges + 1, "{prompt}");
+    }
+}
+
 #[tokio::test]
 async fn a_repeat_of_a_submit_whose_app_disconnected_waits_for_its_task() {
     let (app, evolink) = started().await;
