@@ -8,9 +8,11 @@
 //! | `GET /v1/tasks/{id}`, `GET /v1/credits` | answers as EvoLink documents it |
 //! | `GET /files/{id}/0.webp` | the result: a real image of the requested size |
 //! | `GET /simulator/stats` | [`Stats`] as JSON, for other processes |
-//! | `GET /simulator/submits`, `…/tasks` | `{"data": […]}` of [`SubmitSeen`], [`TaskSeen`], oldest first |
-//! | `GET /simulator/queries`, `…/callbacks` | `{"data": […]}` of [`QuerySeen`], [`CallbackAttempt`] |
-//! | `GET /simulator/magic-prompts` | the misbehaviours that a prompt can ask for, as a Markdown table |
+//! | `GET /simulator/submits` | `{"data": […]}` of [`SubmitSeen`], oldest first |
+//! | `GET /simulator/tasks` | `{"data": […]}` of [`TaskSeen`], oldest first |
+//! | `GET /simulator/queries` | `{"data": […]}` of [`QuerySeen`], oldest first |
+//! | `GET /simulator/callbacks` | `{"data": […]}` of [`CallbackAttempt`], in the order in which they ended |
+//! | `GET /simulator/magic-prompts` | a Markdown table of the magic prompts |
 //!
 //! The routes under `/simulator/` need no key and show callback URLs including their tokens: this
 //! is a tool for tests.

@@ -1,5 +1,5 @@
 //! The settings of a simulator. The defaults are EvoLink's documented numbers, except that a task
-//! ends after two seconds, so that nobody has to wait.
+//! ends after two seconds, to keep trials and tests short.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
