@@ -11,7 +11,7 @@
 //! | `GET /simulator/submits` | `{"data": […]}` of [`SubmitSeen`], oldest first |
 //! | `GET /simulator/tasks` | `{"data": […]}` of [`TaskSeen`], oldest first |
 //! | `GET /simulator/queries` | `{"data": […]}` of [`QuerySeen`], oldest first |
-//! | `GET /simulator/callbacks` | `{"data": […]}` of [`CallbackAttempt`], in the order in which they ended |
+//! | `GET /simulator/callbacks` | `{"data": […]}` of [`CallbackAttempt`], in order of their end |
 //! | `GET /simulator/magic-prompts` | a Markdown table of the magic prompts |
 //!
 //! The routes under `/simulator/` need no key and show callback URLs including their tokens: this
