@@ -46,7 +46,7 @@ impl CommandError {
 
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Keep it on one line, even if a cause has several.
+        // Keep the message on one line, even if a cause has several.
         let lines = self.message.lines().map(str::trim);
         let mut lines = lines.filter(|line| !line.is_empty());
         f.write_str(lines.next().unwrap_or("failed"))?;

@@ -1,5 +1,5 @@
 //! evolink-receiver: receives EvoLink's callbacks, keeps every task's outcome durably and exactly
-//! once, and forwards it to apps. Read the modules in the order in which they are listed here.
+//! once, and passes it on to apps. Read the modules in the order in which they are listed here.
 
 // The path of a callback: how it arrives, what it means, where it is kept.
 pub mod http;

@@ -1,6 +1,6 @@
-/* A steady disk: loaded with LD_PRELOAD, it makes each fsync and fdatasync take FSYNC_US microseconds
-   and do nothing else. With the database on a RAM disk, the speed of this disk is the same from minute
-   to minute. The speed of a shared disk never is. */
+/* A steady disk: loaded with LD_PRELOAD, it makes each fsync and fdatasync take FSYNC_US
+   microseconds and do nothing else. With the database on a RAM disk, the speed of this disk is the
+   same from minute to minute. The speed of a shared disk never is. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <sys/prctl.h>

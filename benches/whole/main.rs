@@ -78,7 +78,7 @@ struct Arguments {
     /// Processors for the load, such as 2,3
     #[arg(long)]
     client_cpus: Option<String>,
-    /// Another build of the program, which is then the only thing compared with; writes no table
+    /// Another build of the program; only these two builds are compared, and no table is written
     #[arg(long)]
     before: Option<PathBuf>,
     /// Passed by `cargo bench`, and by no other command of cargo

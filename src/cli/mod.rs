@@ -31,7 +31,7 @@ use crate::exit::{CommandError, Exit};
 /// The internal listener's default address, as seen from the same machine.
 const SERVICE_URL: &str = "http://127.0.0.1:8080";
 
-/// Receives EvoLink's callbacks, keeps every task's outcome, and hands it to your apps.
+/// Receives EvoLink's callbacks, keeps every task's outcome, and passes it on to your apps.
 #[derive(Debug, Parser)]
 #[command(name = "evolink-receiver", version = version(), propagate_version = true, max_term_width = 100)]
 pub struct Cli {
@@ -52,7 +52,7 @@ pub enum Command {
     Check(ConfigArgs),
     /// Submit a prompt.
     Submit(SubmitArgs),
-    /// Look at tasks.
+    /// List, show and watch tasks.
     Tasks {
         #[command(subcommand)]
         command: TasksCommand,
@@ -62,7 +62,7 @@ pub enum Command {
         #[command(subcommand)]
         command: EventsCommand,
     },
-    /// Look at callbacks that could not be applied, and apply them after a fix.
+    /// Show callbacks that could not be applied, and apply them after a fix.
     Quarantine {
         #[command(subcommand)]
         command: QuarantineCommand,

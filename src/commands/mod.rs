@@ -28,7 +28,7 @@ pub fn load_config(path: Option<&Path>) -> Result<Config, CommandError> {
     Ok(config)
 }
 
-/// Returns the process's environment, without variables that are not Unicode: none of ours is.
+/// Returns the process's environment, without variables that are not Unicode. Ours all are.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

@@ -13,7 +13,7 @@ use super::{Config, ConfigError};
 
 const PREFIX: &str = "EVOLINK_RECEIVER";
 const SEPARATOR: &str = "__";
-/// The environment variable that is usual for EvoLink's key everywhere.
+/// The environment variable from which other tools for EvoLink read the key, too.
 const EVOLINK_API_KEY: &str = "EVOLINK_API_KEY";
 
 impl Config {

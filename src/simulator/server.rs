@@ -26,7 +26,7 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 pub(super) struct ConnectionReset(CancellationToken);
 
 impl ConnectionReset {
-    /// Resets the connection. Never returns, because this future is dropped with the connection.
+    /// Resets the connection. Never returns: this future is dropped together with the connection.
     pub(super) async fn now(self) -> Response {
         self.0.cancel();
         std::future::pending().await

@@ -164,8 +164,7 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         if let Self::Own(path) = self {
-            // A folder that is not removed is among temporary files, or in a container that ends
-            // now.
+            // If this fails, the folder is left among temporary files, or goes with the container.
             let _ = fs::remove_dir_all(path);
         }
     }

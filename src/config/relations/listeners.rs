@@ -15,7 +15,7 @@ const CALLBACK_URL_CHARS_MAX: usize = 2048;
 /// The limit on a callback token: key id, submission id or label, MAC, and the dots between them.
 const CALLBACK_TOKEN_CHARS_MAX: usize = 160;
 /// The longest request timeout. EvoLink hangs up after 10 s, so a later response is never received.
-/// The whole shutdown may take 10 s too.
+/// The whole shutdown may take 10 s as well.
 const ANSWER_TIMEOUT_MAX: Duration = Duration::from_secs(9);
 
 /// The longest drain timeout. The steps after the drain need the rest of the promised 10 s.

@@ -121,7 +121,7 @@ impl Default for CallbackTokens {
     }
 }
 
-/// The trust in callbacks.
+/// The choice of callbacks to confirm with EvoLink before they count.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Callbacks {
@@ -150,7 +150,7 @@ impl Default for Reconcile {
     }
 }
 
-/// The limits on bodies that cannot be applied.
+/// The limits on stored bodies that could not be applied.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Quarantine {
@@ -174,7 +174,7 @@ impl Default for Quarantine {
     }
 }
 
-/// The place for result files.
+/// The storage for result files.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Archive {
