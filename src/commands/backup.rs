@@ -1,4 +1,4 @@
-//! `backup`: a consistent copy of a service's store, key ring and signing secrets, whether or not
+//! `backup`: copies a service's store, key ring and signing secrets consistently, whether or not
 //! the service runs.
 
 use std::fs::{self, DirBuilder};
@@ -24,10 +24,10 @@ use crate::store::backup::manifest::{
 use crate::store::backup::place::write;
 use crate::{backup_places, key_ring, signing_files};
 
-/// No file of secrets is larger.
+/// The largest file of secrets. No valid one is larger.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
-/// Makes the backup; `args.path` is there whole or not at all.
+/// Makes the backup. `args.path` appears only when the backup is complete.
 ///
 /// # Errors
 /// 64 if the path exists, 65 if the store is damaged, 78 if its schema is newer than this program.
@@ -44,7 +44,7 @@ pub async fn backup(args: &BackupArgs, out: &mut impl Write) -> Result<(), Comma
     if store.engine == Engine::Sqlite {
         files.push(listed(&draft.folder, "receiver.db", Role::Database)?);
     }
-    // After the store, so that the ring has every key that the store has seen.
+    // Copy the key ring after the store, so that it contains every key that the store refers to.
     for (role, name, from) in secrets(&config)? {
         let text = read_secret(&from)?;
         let to = draft.folder.join(&name);
@@ -88,8 +88,8 @@ async fn copy_store(config: &Config, folder: &Path) -> Result<Stored, CommandErr
     Ok(copied?)
 }
 
-/// The files of secrets that the service has, each found to be usable: role, name in the backup,
-/// path.
+/// Returns the service's files of secrets as role, name in the backup and path. Checks that each is
+/// usable.
 fn secrets(config: &Config) -> Result<Vec<(Role, String, PathBuf)>, CommandError> {
     let places = backup_places::of(config)?;
     key_ring::load(&places.key_ring)?;
@@ -98,7 +98,8 @@ fn secrets(config: &Config) -> Result<Vec<(Role, String, PathBuf)>, CommandError
         "callback_tokens.key".to_owned(),
         places.key_ring,
     )];
-    // The first start makes it, unless no app may name an address.
+    // The first start creates this file. Where no app may name an address, a failure to do so is
+    // ignored.
     if places.forward_secret.exists() {
         signing_files::load("forward.secret_file", &places.forward_secret)?;
         let name = "forward.whsec".to_owned();
@@ -132,7 +133,7 @@ fn listed(folder: &Path, name: &str, role: Role) -> Result<BackedUp, CommandErro
     })
 }
 
-/// The folder of a backup before it is whole. Removed when dropped.
+/// The folder of a backup that is not complete yet. Removed when dropped.
 struct Draft {
     folder: PathBuf,
     is_whole: bool,
@@ -151,7 +152,7 @@ impl Draft {
         })
     }
 
-    /// Writes the manifest and gives the folder its name, once all of it is on the disk.
+    /// Writes the manifest, syncs everything to disk, and renames the folder to its final name.
     fn finish(mut self, manifest: &Manifest, path: &Path) -> Result<(), CommandError> {
         let finishing = || -> io::Result<()> {
             let mut text = serde_json::to_vec_pretty(manifest)?;
@@ -162,7 +163,7 @@ impl Draft {
             }
             fs::File::open(&self.folder)?.sync_all()?;
             match renameat_with(CWD, &self.folder, CWD, path, RenameFlags::NOREPLACE) {
-                // A file system that cannot tell.
+                // The file system does not support `NOREPLACE`.
                 Err(Errno::INVAL | Errno::NOSYS) if path.symlink_metadata().is_err() => {
                     fs::rename(&self.folder, path)?;
                 }
@@ -210,7 +211,7 @@ fn report(manifest: &Manifest, path: &Path, out: &mut impl Write) -> io::Result<
     )
 }
 
-/// The id of the newest event of a store, for people.
+/// Formats the id of a store's newest event, for people.
 pub fn last_event(store: &Stored) -> String {
     match store.epoch {
         Some(epoch) => format!("{epoch}-{}", store.newest_event),

@@ -10,16 +10,17 @@ use super::{ConfigError, Evolink, StoreConfig, hosts};
 use crate::evolink::KEY_BYTES_MIN;
 use crate::secret_file::shown_path;
 
-/// Longer files are no secret of ours: a path that points to a log or a device is refused, not read whole.
+/// The limit on a secret file. A path to a log or a device is refused, rather than read whole.
 const SECRET_FILE_BYTES_MAX: u64 = 64 * 1024;
 
 pub(super) const API_KEY_MISSING: &str =
     "missing: set it, or evolink.api_key, or the environment variable EVOLINK_API_KEY";
 
-/// Reads the secret that `key` names the file of. One newline at the end is an editor's, and is cut off.
+/// Reads the secret from the file that `key` names. Removes one newline at the end, which editors
+/// add.
 ///
 /// # Errors
-/// Names the key and the file, never the content: unreadable, too long, not UTF-8, or empty.
+/// Unreadable, too long, not UTF-8, or empty. Names the key and the file, never the content.
 pub fn read_secret_file(key: &str, path: &Path) -> Result<SecretString, ConfigError> {
     use std::io::Read as _;
 
@@ -45,7 +46,7 @@ pub fn read_secret_file(key: &str, path: &Path) -> Result<SecretString, ConfigEr
     Ok(secret.into())
 }
 
-/// Serialises that there is a secret, not the secret.
+/// Serialises whether there is a secret, not the secret.
 #[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
 pub(super) fn redacted<S: Serializer>(
     secret: &Option<SecretString>,
@@ -55,7 +56,7 @@ pub(super) fn redacted<S: Serializer>(
 }
 
 impl Evolink {
-    /// EvoLink's API key, from wherever it is kept.
+    /// Reads EvoLink's API key from the file or the value.
     ///
     /// # Errors
     /// Names the key, and the file if there is one.
@@ -93,7 +94,7 @@ impl StoreConfig {
             .any(|scheme| self.url.starts_with(scheme))
     }
 
-    /// The URL with the password that is kept in a file.
+    /// Returns the URL, with the password from the password file if there is one.
     ///
     /// # Errors
     /// Names the key, and the file if there is one.

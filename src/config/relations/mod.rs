@@ -1,4 +1,5 @@
-//! The relations that must hold between keys, and what is odd though allowed. Pure: no file is opened here.
+//! Checks the relations between keys, and warns about values that are allowed but odd. Opens no
+//! files.
 
 mod forward;
 mod listeners;
@@ -14,16 +15,16 @@ use super::secret::API_KEY_MISSING;
 use super::{Archive, ByteSize, Config, Evolink, Level, Quarantine};
 use crate::domain::confirmation::Confirm;
 
-/// All that is known of one callback URL is looked at with each batch that adds to it.
+/// Limited because each batch that adds an entry reads all entries of the same callback URL.
 const QUARANTINE_ENTRIES_PER_TOKEN_MAX: usize = 1000;
-/// The longest head that the public listener takes.
+/// The longest request head that the public listener accepts.
 const HEAD_BYTES_MAX: u64 = 16 * 1024;
 const DAY: Duration = Duration::from_hours(24);
 
-/// Calls a second. Beyond this it is no limit.
+/// Calls per second. A higher rate would limit nothing.
 const RATE_MAX: u32 = 1000;
 
-/// In the order of the sections.
+/// Adds all findings, in the order of the sections.
 pub(super) fn check(found: &mut Found, config: &Config) {
     listeners::base_url(found, &config.public.base_url);
     listeners::public(found, &config.public);

@@ -1,4 +1,4 @@
-//! Where tasks are kept: a file or a server.
+//! Checks where tasks are kept: in a file or on a server.
 
 use std::net::IpAddr;
 
