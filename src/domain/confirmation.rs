@@ -30,8 +30,9 @@ pub enum Confirm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Doubt {
     /// EvoLink itself has not named this task id yet, neither in its answer to a submit nor to a
-    /// poll. The callback came before that answer, after a submit that was refused or whose outcome
-    /// is unknown, for a record that no longer existed, or through a standing callback URL.
+    /// poll. The callback came before that answer or after a submit that was refused or has an
+    /// unknown outcome. Or it came for a record that no longer existed, or through a standing
+    /// callback URL.
     LateId,
     /// The body has a form that EvoLink does not document (`Observation::is_documented`).
     UnknownShape,

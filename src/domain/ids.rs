@@ -51,8 +51,8 @@ impl SubmissionId {
     pub const TEXT_BYTES: usize = 36;
 
     /// Creates an id with the time `now`. Ids that one process creates within a millisecond are
-    /// also in order: the first 26 of the random bits are a counter (RFC 9562, section 6.2, method
-    /// 1).
+    /// also in order. For that, the first 26 of the random bits are a counter (RFC 9562, section
+    /// 6.2, method 1).
     ///
     /// # Panics
     /// If the operating system provides no random bytes: nothing that follows would be safe.

@@ -164,8 +164,9 @@ fn same(one: IpAddr, other: IpAddr) -> bool {
     address::meant(one) == address::meant(other)
 }
 
-/// Parses a URL and refuses what the URL parser would have to correct: it drops tabs and line
-/// breaks, adds slashes, and reads a backslash as a slash. So a URL cannot be read in two ways.
+/// Parses a URL, and refuses everything that the URL parser would correct. The parser drops tabs
+/// and line breaks, adds slashes, and reads a backslash as a slash. Without corrections, a URL
+/// cannot be read in two ways.
 fn well_formed(text: &str) -> Result<Url, &'static str> {
     if text.chars().count() > URL_CHARS_MAX {
         return Err("has more than 2048 characters");

@@ -14,8 +14,8 @@ pub use super::seen::{Claim, Doubted, Seen, Verdict};
 pub use super::state::State;
 use super::timestamp::Timestamp;
 
-/// The number of polls in a row that must agree before a claim of EvoLink is believed: that a
-/// completed task has no results, or that a task is gone.
+/// The number of polls in a row that must agree before EvoLink is believed. This applies to two
+/// answers: a completed task has no results, or a task is gone.
 pub const SAME_POLLS_NEEDED: u8 = 3;
 
 /// The part of a task that decides what an observation means for it.
@@ -80,8 +80,8 @@ impl Task {
         }
     }
 
-    /// Applies an observation at `now`. The caller must make sure that it is about this task: its
-    /// id is the bound one, or this task has no id yet and may be bound to it.
+    /// Applies an observation at `now`. The caller must make sure that it is about this task. Its
+    /// id is the bound one, or the task has no id yet and may be bound to it.
     pub fn see(
         &mut self,
         seen: &Observation,
