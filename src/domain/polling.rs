@@ -9,7 +9,7 @@ use super::timestamp::Timestamp;
 /// The longest gap between two polls of one task, before jitter is added.
 const GAP_MAX: Duration = Duration::from_mins(10);
 
-/// The gap stops growing after this many doublings, so that the multiplication cannot overflow.
+/// The number of doublings after which the gap is certainly at its maximum, whatever it began with.
 const DOUBLINGS_MAX: u32 = 16;
 
 /// The gap between two polls of a task that EvoLink did not know, before jitter is added. Such a

@@ -136,7 +136,8 @@ impl Answer {
             .is_some_and(|error| error.code.is_some() || error.error_type.is_some())
     }
 
-    /// Whether EvoLink rejected our key. The app that made the request can do nothing about it.
+    /// Whether the answer is a 401, so about our key. The app that made the request can do nothing
+    /// about it.
     pub const fn is_about_key(&self) -> bool {
         self.status == 401
     }

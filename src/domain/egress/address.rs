@@ -116,8 +116,8 @@ fn of_v6(address: Ipv6Addr) -> Class {
         return Class::Never(Never::Metadata);
     }
     match address.segments() {
-        // NAT64 with a local prefix, IPv4-translated, and IPv4-compatible addresses. They are
-        // nobody's public address, and may lead to a forbidden one.
+        // NAT64 with a local prefix, IPv4-translated, and IPv4-compatible addresses. They are not
+        // public addresses, and may lead to a forbidden one.
         [0x64, 0xff9b, 1, .., high, low] | [0, 0, 0, 0, 0xffff | 0, 0, high, low] => {
             match of_v4(inside(high, low)) {
                 Class::Public => Class::Reserved,
