@@ -1,5 +1,5 @@
-//! Where the files of a backup belong, by the configuration; and the rest of a restore that was cut
-//! short, which the next start does.
+//! The configured places of the files in a backup. Also finishes, at the next start, a restore that
+//! was interrupted.
 
 use secrecy::ExposeSecret as _;
 
@@ -9,6 +9,8 @@ use crate::store::backup;
 use crate::store::backup::place::Places;
 use crate::store::locks::Locks;
 
+/// Returns the places.
+///
 /// # Errors
 /// If `store.url` cannot be read.
 pub fn of(config: &Config) -> Result<Places, CommandError> {
@@ -24,7 +26,7 @@ pub fn of(config: &Config) -> Result<Places, CommandError> {
     })
 }
 
-/// Finishes a restore that was cut short after its plan was written.
+/// Finishes a restore that was interrupted after its plan was written.
 ///
 /// # Errors
 /// 75 if a service runs, or a file cannot be renamed.
@@ -40,7 +42,7 @@ pub fn finish_restore(config: &Config) -> Result<(), CommandError> {
     finish(&places).map(drop)
 }
 
-/// Does what is left of a planned restore. Returns what was moved aside.
+/// Does the remaining steps of a planned restore. Returns the files that were moved aside.
 ///
 /// # Errors
 /// 75 if a file cannot be renamed. The plan stays.
