@@ -264,7 +264,7 @@ async fn all_dead_ones_are_retried_a_bounded_number_at_a_time() {
     let retried = |deliveries, more| Receipt::Retried { deliveries, more };
     assert_eq!(retry(Some("all"), 3).await, retried(3, true));
     assert_eq!(desk.due("all").await, of_all[..3], "the oldest first");
-    // Two in one batch share what there is.
+    // Two retries in one batch share the dead deliveries that are left.
     let both = tokio::join!(retry(Some("all"), 3), retry(Some("all"), 3));
     assert_eq!(both, (retried(3, true), retried(1, false)));
     assert_eq!(desk.due("all").await, of_all);

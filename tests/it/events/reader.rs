@@ -18,7 +18,7 @@ pub struct SseReader {
     pub last_data: Option<String>,
 }
 
-/// What a stream sent.
+/// Something that a stream sent.
 #[derive(Debug)]
 pub enum Came {
     Event(Seen),

@@ -73,7 +73,7 @@ async fn readers_that_cease_to_read_cost_little_and_are_cut_off() {
     let place = Place::new();
     let receiver = place.start().await;
     fill(&receiver).await;
-    // By now the memory that active readers need has been allocated.
+    // The memory that active readers need has been allocated by now.
     for _ in 0..3 {
         read_all(&receiver).await;
     }

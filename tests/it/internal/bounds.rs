@@ -21,8 +21,7 @@ impl Bench {
         Self { app, evolink }
     }
 
-    /// Asserts that EvoLink gets the non-null members of `body`, our callback URL, and nothing
-    /// else.
+    /// Asserts that EvoLink gets exactly the non-null members of `body` and our callback URL.
     async fn assert_accepted(&self, body: &Value, why: &str) {
         let before = self.evolink.stats().submits;
         let answer = submit(&self.app, body).await;
