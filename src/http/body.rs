@@ -39,8 +39,8 @@ impl BodyBudget {
     }
 }
 
-/// Why a body could not be read. After any of these errors the listener closes the connection once
-/// the answer is sent.
+/// Why a body could not be read. Unless the body had already arrived completely, the listener
+/// closes the connection once the answer is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum BodyError {
     /// 413.

@@ -15,8 +15,8 @@ use tokio::time::{Sleep, sleep};
 use super::connection::Progress;
 use super::limits::Limits;
 
-/// Bytes that are discarded before closing. A well-meaning client has less than this in flight: one
-/// oversized callback, or the heads of a hundred requests.
+/// Maximum number of bytes that are discarded before closing. A well-meaning client has less than
+/// this in flight: one oversized callback, or the heads of a hundred requests.
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
 pub(super) struct BoundedIo<S> {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// The limits of one listener for its clients. Reaching a limit closes the connection, never the
-/// listener.
+/// The limits of one listener for its clients. Reaching a limit affects one request or its
+/// connection, never the listener.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Open connections. One more is closed as soon as it is accepted.
@@ -12,9 +12,8 @@ pub struct Limits {
     pub connections_per_address_max: usize,
     /// Time from accept to the end of the TLS handshake.
     pub handshake_timeout: Duration,
-    /// Time from when a connection starts to wait for a request until the head of that request is
-    /// complete. This is also how long an idle connection is kept open: hyper has one timer for
-    /// both.
+    /// Time in which a connection that waits for a request must receive its complete head. This is
+    /// also how long an idle connection is kept open: hyper has one timer for both.
     pub head_timeout: Duration,
     /// Time from the head of a request to the head of its answer, including the arrival of the
     /// body. After it the answer is a 503. `None` if answers may wait for an event.

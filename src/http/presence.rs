@@ -110,7 +110,7 @@ impl Waiting {
             self.recorder
                 .hand_over(Entry::AppAnswered { submission_id });
         }
-        // A refused or repeated submit has no row, so its id is removed here.
+        // The repeat guard has no row for a refused or repeated submit, so the id is removed here.
         if self.accepted != Some(self.id) {
             apps.leave(self.id);
         }

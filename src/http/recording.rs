@@ -16,12 +16,12 @@ use crate::store::entry::{Entry, Receipt};
 /// How long the app waits for the record.
 const APP_WAIT: Duration = Duration::from_secs(5);
 
-/// How long the result of a sent submit is retried. A longer outage of the store loses no further
-/// results: submits that arrive during the outage fail before they are sent.
+/// How long recording the result of a sent submit is retried. A longer outage of the store loses no
+/// further results: submits that arrive during the outage fail before they are sent.
 const RECORD_FOR: Duration = Duration::from_mins(5);
 
-/// How long the withdrawal of an intent is retried. An intent that is never sent does no harm, and
-/// an outage of the store leaves one for each submit that it refuses.
+/// How long recording the withdrawal of an intent is retried. An intent that is never sent does no
+/// harm, and an outage of the store leaves one for each submit that it refuses.
 const WITHDRAW_FOR: Duration = Duration::from_secs(5);
 
 /// Jitter makes each pause up to twice as long.

@@ -157,8 +157,8 @@ impl Submission {
         })
     }
 
-    /// The app of an equal submit seems to be waiting still: finds out what can be known about
-    /// that.
+    /// Called when the app of an equal submit still seems to wait: finds out what can be known
+    /// about that app.
     async fn look_again(
         &self,
         state: &InternalState,
@@ -379,7 +379,7 @@ fn answer_due(state: &InternalState, first: SubmissionId, is_orphan: bool) -> In
     Instant::now() + left
 }
 
-/// The error after an app disconnected before anything was sent. No client reads it.
+/// The error for an app that disconnected before anything was sent. No client reads it.
 fn abandoned(state: &InternalState) -> ApiError {
     info!("the app disconnected before its submit was sent; it is not sent");
     state.metrics.submit_ended(SubmitEnd::Abandoned);
@@ -462,7 +462,7 @@ pub(super) const fn accepted_as(
     })
 }
 
-/// Whether the entry may be in the store although recording it returned `error`.
+/// Whether an entry may be in the store although recording it returned `error`.
 const fn may_be_written(error: &StoreError) -> bool {
     !matches!(error, StoreError::Overloaded)
 }

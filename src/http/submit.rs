@@ -88,9 +88,10 @@ pub async fn create(
     Ok(presence.hand_over(response, accepted))
 }
 
-/// Answers with the task once it is finished or the deadline has passed. EvoLink has charged this
-/// submit, so the app gets the best answer that there is. If too many requests wait already, that
-/// is an answer without waiting; if the store fails, it is EvoLink's first answer.
+/// Answers with the task once it is finished or the deadline has passed.
+///
+/// EvoLink has charged this submit, so the app always gets an answer. If too many requests wait
+/// already, it does not wait. If the store fails, it gets EvoLink's first answer.
 async fn answer_in_time(
     state: &InternalState,
     caller: &Caller,

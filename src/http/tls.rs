@@ -211,8 +211,8 @@ impl TlsSource {
                 }
             }
             Err((fingerprint, error)) => {
-                // A check may happen after one file was replaced and before the other. So an error
-                // is reported only if it persists.
+                // A check may happen after one file was replaced and before the other. So, unless a
+                // reload was requested, an error is reported only if it persists.
                 let (is_seen, is_reported) = match &*refused {
                     Some(last) if last.fingerprint == fingerprint => (true, last.is_reported),
                     _ => (false, false),
