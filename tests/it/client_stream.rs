@@ -29,7 +29,7 @@ fn event(seq: i64, state: &str, progress: u32) -> String {
     format!("id: k3v9x2ab-{seq}\nevent: task.{state}\ndata: {event}\n\n")
 }
 
-/// Gives these answers one after the other, and then repeats the last.
+/// Sends these answers one after the other, and then repeats the last.
 async fn scripted(answers: Vec<Vec<u8>>) -> RawServer {
     let next = AtomicUsize::new(0);
     let answer = move |_: &str| {

@@ -1,4 +1,4 @@
-//! The number of connections, and that bad connections leave enough of them for good ones.
+//! Caps on connections, and that bad connections leave room for good ones.
 
 use std::process::Command;
 use std::time::Duration;

@@ -97,7 +97,8 @@ proptest! {
     /// If all observed outcomes agree, their order and number make no difference to the task's
     /// final state.
     #[test]
-    /// Where callbacks alone cannot end a task, EvoLink's answer to the resulting poll ends it.
+    /// Where callbacks alone cannot end a task, EvoLink's answer to a poll ends it. The unconfirmed
+    /// outcome causes that poll.
     fn the_order_makes_no_difference_to_the_outcome(
         confirm in confirm(),
         ((status, results), (steps, shuffled)) in

@@ -1,6 +1,6 @@
-//! Event ids are unique for ever. Readers and endpoints that follow the documents lose nothing when
-//! the store is restored from a backup or replaced by another one, or when two receivers deliver to
-//! one endpoint.
+//! Event ids are unique for ever. Readers and endpoints that follow the documents lose nothing in
+//! these cases: the store is restored from a backup, it is replaced by another one, or two
+//! receivers deliver to one endpoint.
 
 use std::collections::BTreeSet;
 use std::fs;

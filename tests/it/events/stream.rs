@@ -38,7 +38,7 @@ async fn a_stream_brings_the_same_events_as_the_pages() {
         serde_json::from_str::<serde_json::Value>(last).unwrap(),
         page.body["data"][0]
     );
-    // Streams end with the service, and properly.
+    // When the service stops, streams end with a complete body.
     let (ended, ()) = tokio::join!(app.stop(), async {
         assert!(all.ended().await, "the end is the end of the body");
     });

@@ -19,7 +19,7 @@ use crate::support::needs::{Root, are_met};
 /// another process might still be sending them.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// Configures the endpoint, which takes effect at the next start.
+/// Makes the receiver of `place` deliver to `endpoint` from its next start.
 pub fn deliver_to(place: &Place, endpoint: &Endpoint) {
     let file = place.data().parent().unwrap().join("endpoint.whsec");
     std::fs::write(&file, SECRET).unwrap();

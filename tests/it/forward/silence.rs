@@ -6,8 +6,8 @@ use super::endpoint::{Behaviour, Endpoint};
 use super::{builder, outcome};
 use crate::durability::rounds;
 
-/// Deliveries to the standing endpoint, made after the silent addresses have been called for as
-/// long as possible.
+/// Deliveries to the standing endpoint, made once attempts to silent addresses fill their share of
+/// the pool.
 const OUTCOMES: usize = 20;
 
 /// Silent addresses for each event.

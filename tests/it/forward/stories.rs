@@ -111,7 +111,7 @@ async fn all_else_is_a_failure_and_is_tried_again_with_the_same_id_until_2xx() {
         Behaviour::Answer("SSH-2.0-OpenSSH_9.2p1\r\n".to_owned()),
         Behaviour::Answer("HTTP/1.1 200 OK\r\ncontent-length: 1, 2\r\n\r\n".to_owned()),
     ];
-    // Only a few at a time, because each has its own receiver.
+    // Only a few at a time, because each of them starts a receiver.
     let all = stream::iter(failures).for_each_concurrent(3, async |behaviour| {
         let endpoint = Endpoint::start(behaviour.clone()).await;
         let app = start(&endpoint).await;

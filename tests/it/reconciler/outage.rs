@@ -163,7 +163,7 @@ async fn after_a_day_away_nothing_is_given_up_because_evolink_is_not_there_yet()
     let failures = [http(503, &[], "{}"), http(429, &["retry-after: 30"], "{}")];
     for failure in failures {
         let (app, evolink, is_well) = failing(failure).await;
-        // No poll was running at that time.
+        // No polls are made while the process is stopped.
         let (_, builder) = app.stop().await;
         let before = polls(&evolink);
         builder.clock().advance(seconds(25 * 3600));
@@ -174,7 +174,7 @@ async fn after_a_day_away_nothing_is_given_up_because_evolink_is_not_there_yet()
         let unresolved = "SELECT count(*) FROM task WHERE state = 'unresolved'";
         assert_eq!(database.value::<i64>(unresolved, &[]).await, 0);
         is_well.store(true, Ordering::Relaxed);
-        // The leases of polls that the stop cut off have expired by then.
+        // Advance past the leases of the polls that the stop cut off.
         app.clock.advance(seconds(60));
         let completed = "SELECT count(*) FROM task WHERE state = 'completed'";
         until_recorded(&app, completed, TASKS).await;

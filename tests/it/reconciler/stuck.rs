@@ -1,4 +1,4 @@
-//! Tasks that no worker makes progress with are counted, so that an operator can be alerted.
+//! Tasks that no worker handles any more are counted, so that an operator can be alerted.
 
 use evolink_receiver::domain::callback_token::Subject;
 use evolink_receiver::simulator::Options;

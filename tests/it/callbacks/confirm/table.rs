@@ -68,7 +68,8 @@ async fn check(kinds: &[Kind], confirm: Confirm, says: Says) {
     for kind in &doubted {
         check_answer(&app, &oracle, *kind, says).await;
     }
-    // A confirmed outcome causes no poll, and a task that EvoLink has ended is not polled again.
+    // An outcome that needed no confirmation causes no poll, and a task that EvoLink has ended is
+    // not polled again.
     sleep(SOME_TICKS).await;
     for kind in kinds {
         let asked = usize::from(doubted.contains(kind));
