@@ -1,10 +1,10 @@
-//! Whether the app of a submit still waits, and whether it has its answer. The handler holds a
-//! `Presence`; the submit, which runs on a worker of its own, holds an `Absence` and asks it before
-//! it acts.
+//! Tracks whether the app of a submit is still waiting, and whether it has received its answer. The
+//! handler holds a `Presence`. The submit runs on its own worker, holds an `Absence`, and checks it
+//! before it acts.
 //!
-//! An app has its answer when hyper has taken the body of the response to its end and the app is
-//! still connected. If the handler or the body is dropped before that, the app has disconnected:
-//! both are dropped as soon as its connection is seen to be closed.
+//! An app has its answer once hyper has taken the response body to its end and the app is still
+//! connected. If the handler or the body is dropped before that, the app has disconnected: both are
+//! dropped as soon as the connection is seen to be closed.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -37,15 +37,15 @@ pub struct Presence {
 struct Waiting {
     recorder: Recorder,
     id: SubmissionId,
-    /// Whether the repeat guard is to know.
+    /// Whether the repeat guard tracks this app.
     is_guarded: bool,
-    /// The submit whose answer this is, if EvoLink accepted one: its own or the one that it
+    /// The accepted submit that this answer is about, if any: its own, or the earlier one that it
     /// repeats.
     accepted: Option<SubmissionId>,
 }
 
 impl Presence {
-    /// `id` is what the submit is to be recorded as.
+    /// `id` is the id that the submit will be recorded under.
     pub fn begin(
         recorder: &Recorder,
         id: SubmissionId,
@@ -72,15 +72,16 @@ impl Presence {
         self.absence.clone()
     }
 
-    /// The answer will be that the outcome is unknown. The app may well read it and repeat the
-    /// submit all the same, so it counts as one that never had an answer.
+    /// Reports that this app gets no usable answer, because the outcome is unknown. It may read
+    /// that and repeat the submit all the same, so it counts like an app that never had an answer.
     pub fn lose(&mut self) {
         if let Some(waiting) = self.waiting.take() {
             waiting.lose();
         }
     }
 
-    /// `response`, which tells of `accepted` once it was handed over whole.
+    /// Returns `response`, and reports `accepted` as answered once the whole body was handed to
+    /// hyper.
     pub fn hand_over(mut self, response: Response, accepted: Option<SubmissionId>) -> Response {
         if let Some(waiting) = &mut self.waiting {
             waiting.accepted = accepted;
@@ -121,7 +122,7 @@ impl Waiting {
             self.recorder
                 .hand_over(Entry::AppAnswered { submission_id });
         }
-        // Of a refusal, or of a repeat, there is no row.
+        // The repeat guard has no row for a refused or repeated submit, so the id is removed here.
         if self.accepted != Some(self.id) {
             apps.leave(self.id);
         }
@@ -130,7 +131,7 @@ impl Waiting {
     fn lose(self) {
         if self.is_guarded {
             self.recorder.apps().leave(self.id);
-            // Other processes read it from the row.
+            // Other processes learn of it from the row.
             let submission_id = self.id;
             self.recorder.hand_over(Entry::AppLost { submission_id });
         }
@@ -151,7 +152,7 @@ impl HttpBody for WatchedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        // hyper does not ask for what comes after the last frame of a body whose length it knows.
+        // hyper does not poll a body of known length again after its last frame.
         if !matches!(frame, Some(Err(_))) && self.body.is_end_stream() {
             self.presence.answered();
         }

@@ -1,5 +1,5 @@
-//! What the repeat guard cannot tell at once: whether the app of an equal submit still waits.
-//! Usually the guard knows, and nothing here runs.
+//! Decides what the repeat guard cannot decide at once: whether the app of an equal submit still
+//! waits. Usually the guard knows, and nothing here runs.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,26 +12,29 @@ use crate::domain::ids::SubmissionId;
 use crate::store::StoreError;
 use crate::store::repeats::DEAD_AFTER;
 
-/// An app that has disconnected and connected again at once may be faster than the end of its first
-/// connection.
+/// Time to notice that a connection was closed. An app that disconnects and reconnects at once may
+/// be faster than the end of its first connection.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// How often the rows of another process are read. It touches those that wait for long each second.
+/// Interval at which the rows of other processes are read. Each process touches the rows of its
+/// long-waiting submits every second.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// After this a process that appeared meanwhile is left to the next look.
+/// Time after which the reading stops. A process that appeared too late to be judged by then is
+/// judged in the next call.
 const LOOKS_END_AFTER: Duration = Duration::from_secs(10);
 
-/// How far the rows of one process were followed.
+/// Observations of the rows of one process.
 struct Watched {
     beats: HashMap<SubmissionId, i64>,
     since: Instant,
     is_alive: bool,
 }
 
-/// Finds out whether the processes live at which the apps of equal submits wait. One lives if it
-/// touches a row, and is dead if it touches none for `DEAD_AFTER`. By the time of this process
-/// alone: clocks of others may differ.
+/// Determines which of the processes that hold waiting apps of equal submits are alive.
+///
+/// A process is alive if it touches a row, and dead if it touches none for `DEAD_AFTER`. Only this
+/// process measures the time, because the clocks of others may differ.
 pub async fn judge_holders(
     state: &InternalState,
     client: &str,

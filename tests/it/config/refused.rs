@@ -1,4 +1,4 @@
-//! What is refused, in exactly which line, and what is only warned of.
+//! Configurations that are refused, with the exact error line, and those that only cause a warning.
 
 use std::path::Path;
 
