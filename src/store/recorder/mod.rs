@@ -244,6 +244,7 @@ impl RecorderWorker {
                     self.metrics.batch_recorded(entries.len(), began.elapsed());
                     self.count(&ledger, &receipts);
                     self.apps.forget(&ledger.unanswered.answered);
+                    self.apps.forget_left(&ledger.unanswered.lost);
                     self.untold |= is_news(&ledger);
                     self.store.tail().tell(told_of(&ledger));
                     return Ok(receipts);
