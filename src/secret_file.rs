@@ -1,9 +1,39 @@
-//! Files of secrets: those that the first start makes, and how the path of any of them is shown.
+//! Files of secrets: how they are read, those that the first start makes, and how the path of any of
+//! them is shown.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+
+/// Longer files are no secret of ours: a path that points to a log or a device is refused, not read whole.
+const BYTES_MAX: u64 = 64 * 1024;
+
+/// Reads a secret. One newline at the end is an editor's, and is cut off.
+///
+/// # Errors
+/// Names the file, never the content: unreadable, too long, not UTF-8, or empty.
+pub fn read(path: &Path) -> io::Result<SecretString> {
+    let refuse = |why: &dyn std::fmt::Display| {
+        io::Error::other(format!("could not read {}: {why}", shown_path(path)))
+    };
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| refuse(&error))?;
+    file.take(BYTES_MAX + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| refuse(&error))?;
+    if text.len() as u64 > BYTES_MAX {
+        return Err(refuse(&"it is longer than 64 KiB"));
+    }
+    let secret = text.strip_suffix('\n').unwrap_or(&text);
+    let secret = secret.strip_suffix('\r').unwrap_or(secret);
+    if secret.trim().is_empty() {
+        return Err(io::Error::other(format!("{} is empty", path.display())));
+    }
+    Ok(secret.into())
+}
 
 /// Puts `text` into a new file at `path` that nobody else may read; one that is there by then is left alone. Written beside
 /// its place and linked into it, so that the file is there whole or not at all, and a second process that starts at the

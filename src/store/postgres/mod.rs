@@ -2,28 +2,37 @@
 //!
 //! PgBouncer in front must be in session mode: prepared statements and LISTEN belong to a session.
 
-use std::str::FromStr;
+mod examine;
+mod readers;
+mod server;
+
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Executor as _, PgConnection, PgPool};
-use tokio::time::timeout;
+use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
-use super::error::shown;
+pub(super) use self::examine::examine;
+pub(super) use self::readers::Readers;
+use self::server::CONNECT_TIMEOUT;
+pub(super) use self::server::PostgresServer;
 use super::schema::{APPLIED, Schema, migration_error};
 use super::wake::Wake;
-use super::{StoreError, epochs};
+use super::{Location, StoreError, epochs};
 
 /// The schema, step by step.
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
-/// Connections that answer questions.
-const READERS: u32 = 8;
+/// Connections of a process that do not read: one writes, one listens.
+const OTHERS: u32 = 2;
 
-/// A server that does not let us in by then is as good as not there.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A writer that the server refuses tries again after this time, then after twice as long.
+const RETRY_AFTER: Duration = Duration::from_millis(20);
+
+/// A writer that is let in but not answered waits in a pooler's queue for a place.
+const QUEUED_AFTER: Duration = Duration::from_millis(500);
 
 /// A connection may be lost without a word. After so much silence another is made.
 const SILENCE_MAX: Duration = Duration::from_mins(1);
@@ -53,40 +62,27 @@ pub(super) const PROBE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
 
 pub(super) const NOTIFY: &str = "NOTIFY evolink_receiver";
 
-/// Notices are for people at a terminal. Every question of ours is answered from an index, in its order: a plan that is made
-/// while the tables are small, and kept for good, must do so too. It is short, and to compile it for what it might cost over
-/// millions of rows takes longer than to run it.
-const SESSION: &str =
-    "SET client_min_messages = error; SET jit = off; SET plan_cache_mode = force_generic_plan;
-    SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off;
-    SET enable_hashjoin = off; SET enable_mergejoin = off";
-
-/// A recorder that was cut off or frozen in its turn must not hold up the others for long.
-const WRITER: &str = "SET statement_timeout = '4s'; SET idle_in_transaction_session_timeout = '3s'";
-
-const READER: &str = "SET default_transaction_read_only = on; SET statement_timeout = '5s';
-    SET idle_in_transaction_session_timeout = '5s'";
-
-/// A database on a PostgreSQL server.
+/// The connections of this process to one database. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct PostgresServer {
-    options: PgConnectOptions,
+pub(super) struct Postgres {
+    server: PostgresServer,
+    readers: Readers,
 }
 
 /// # Errors
-/// `CannotOpen` if the server does not let us in, `SchemaTooNew`, `SchemaDiffers`.
-pub(super) async fn open(url: &str) -> Result<(PgPool, PostgresServer), StoreError> {
-    let server = PostgresServer::parse(url)?;
+/// `CannotOpen` if the server does not let us in, `Unsuitable`, `SchemaTooNew`, `SchemaDiffers`.
+pub(super) async fn open(location: &Location) -> Result<Postgres, StoreError> {
+    let server = PostgresServer::new(location)?;
     let mut connection = server.connect().await?;
-    for name in careless_settings(&mut connection).await? {
+    let examined = examine(&server, &mut connection).await?;
+    for name in examined.careless {
         warn!(
             "the PostgreSQL server runs with {name}=off: a power cut loses callbacks that were acknowledged"
         );
     }
-    let schema = schema(&mut connection).await?;
     // The right to create tables is needed only where there is something to create.
-    if !schema.is_current() {
-        schema.announce();
+    if !examined.schema.is_current() {
+        examined.schema.announce();
         // Replicas that start at once wait for each other here, by an advisory lock of the driver.
         MIGRATIONS
             .run(&mut connection)
@@ -94,60 +90,56 @@ pub(super) async fn open(url: &str) -> Result<(PgPool, PostgresServer), StoreErr
             .map_err(|error| migration_error(error, &MIGRATIONS))?;
     }
     epochs::settle_postgres(&mut connection).await?;
-    let pool = PgPoolOptions::new()
-        .max_connections(READERS)
-        .acquire_timeout(CONNECT_TIMEOUT)
-        .after_connect(|connection, _| {
-            Box::pin(async move {
-                connection.execute(SESSION).await?;
-                connection.execute(READER).await.map(drop)
-            })
-        })
-        // A future that was dropped while it began a transaction leaves it open (RELIABILITY F1).
-        .after_release(|connection, _| {
-            Box::pin(async move { connection.execute("ROLLBACK").await.map(|_| true) })
-        })
-        .connect_lazy_with(server.options.clone());
-    Ok((pool, server))
+    // Its place is needed for the connections that stay.
+    connection.close().await?;
+    let readers = location.max_connections.saturating_sub(OTHERS);
+    let readers = usize::try_from(readers).unwrap_or(usize::MAX);
+    Ok(Postgres {
+        readers: Readers::new(server.clone(), readers),
+        server,
+    })
 }
 
-impl PostgresServer {
-    /// # Errors
-    /// `CannotOpen` if `url` is not one that the driver understands.
-    pub(super) fn parse(url: &str) -> Result<Self, StoreError> {
-        let options = PgConnectOptions::from_str(url).map_err(|error| StoreError::CannotOpen {
-            path: "the PostgreSQL server".to_owned(),
-            reason: shown(&error),
-        })?;
-        let options = options
-            .application_name("evolink-receiver")
-            .disable_statement_logging();
-        Ok(Self { options })
+impl Postgres {
+    pub(super) fn readers(&self) -> &Readers {
+        &self.readers
     }
 
-    pub(super) async fn connect(&self) -> Result<PgConnection, StoreError> {
-        let refused = |reason: String| StoreError::CannotOpen {
-            path: self.name(),
-            reason,
-        };
-        let connecting = async {
-            let mut connection = self.options.connect().await?;
-            connection.execute(SESSION).await?;
-            Ok(connection)
-        };
-        match timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(connected) => connected.map_err(|error: sqlx::Error| refused(shown(&error))),
-            Err(_) => Err(refused(format!("no answer within {CONNECT_TIMEOUT:?}"))),
+    pub(super) fn server(&self) -> &PostgresServer {
+        &self.server
+    }
+
+    /// Opens the connection that writes, before any reader opens another. Where the server has no
+    /// connection left, readers give theirs back.
+    ///
+    /// # Errors
+    /// `NoConnectionLeft` if others have all connections, `CannotOpen` if the server does not let us
+    /// in.
+    pub(super) async fn connect_writer(&self) -> Result<PgConnection, StoreError> {
+        let _first = self.readers.writer_first();
+        let (deadline, mut retry_after) = (Instant::now() + CONNECT_TIMEOUT, RETRY_AFTER);
+        loop {
+            let connected = self.connect_or_queue().await;
+            let is_refused = matches!(connected, Err(StoreError::NoConnectionLeft { .. }));
+            if !is_refused || Instant::now() + retry_after > deadline {
+                self.readers.keep();
+                return connected;
+            }
+            self.readers.give_back().await;
+            // The server needs a moment to end the session.
+            sleep(retry_after).await;
+            retry_after *= 2;
         }
     }
 
-    /// # Errors
-    /// `CannotOpen` if the server does not let us in.
-    pub(super) async fn connect_writer(&self) -> Result<PgConnection, StoreError> {
-        let mut connection = self.connect().await?;
-        connection.execute(WRITER).await?;
-        epochs::settle_postgres(&mut connection).await?;
-        Ok(connection)
+    /// PgBouncer lets everybody in, and then has them wait for a connection to the server.
+    async fn connect_or_queue(&self) -> Result<PgConnection, StoreError> {
+        let mut connecting = std::pin::pin!(self.server.connect_writer());
+        if let Ok(connected) = timeout(QUEUED_AFTER, &mut connecting).await {
+            return connected;
+        }
+        self.readers.give_back().await;
+        connecting.await
     }
 
     /// Passes on every notification to `wake`; returns when the connection is lost, or silent for so long that it may be.
@@ -155,8 +147,17 @@ impl PostgresServer {
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(CONNECT_TIMEOUT)
-            .connect_lazy_with(self.options.clone());
-        let mut listener = PgListener::connect_with(&pool).await?;
+            .connect_lazy_with(self.server.options()?);
+        let mut listener = match PgListener::connect_with(&pool).await {
+            Ok(listener) => listener,
+            Err(error) => {
+                // The pool does not say why it got no connection. If it was the server's limit,
+                // there is a place at the next try.
+                self.readers.give_back().await;
+                return Err(error.into());
+            }
+        };
+        self.readers.keep();
         listener.listen(super::wake::CHANNEL).await?;
         listener.eager_reconnect(false);
         // What was recorded before is not announced again.
@@ -169,20 +170,6 @@ impl PostgresServer {
             wake.tell();
         }
         Ok(())
-    }
-
-    /// Host and database, without the password.
-    pub(super) fn name(&self) -> String {
-        let options = &self.options;
-        let database = options.get_database().unwrap_or(options.get_username());
-        match options.get_socket() {
-            Some(folder) => format!("postgres database {database} in {}", folder.display()),
-            None => format!(
-                "postgres database {database} at {}:{}",
-                options.get_host(),
-                options.get_port()
-            ),
-        }
     }
 }
 
