@@ -31,7 +31,7 @@ const OTHERS: u32 = 2;
 /// A writer that the server refuses tries again after this time, then after twice as long.
 const RETRY_AFTER: Duration = Duration::from_millis(20);
 
-/// A writer that is let in but not answered waits in a pooler's queue for a place.
+/// A connection that is not there by then may wait in a pooler's queue for a place.
 const QUEUED_AFTER: Duration = Duration::from_millis(500);
 
 /// A connection may be lost without a word. After so much silence another is made.
@@ -116,7 +116,7 @@ impl Postgres {
     /// `NoConnectionLeft` if others have all connections, `CannotOpen` if the server does not let us
     /// in.
     pub(super) async fn connect_writer(&self) -> Result<PgConnection, StoreError> {
-        let _first = self.readers.writer_first();
+        let _held_back = self.readers.hold_back();
         let (deadline, mut retry_after) = (Instant::now() + CONNECT_TIMEOUT, RETRY_AFTER);
         loop {
             let connected = self.connect_or_queue().await;
@@ -142,22 +142,28 @@ impl Postgres {
         connecting.await
     }
 
-    /// Passes on every notification to `wake`; returns when the connection is lost, or silent for so long that it may be.
-    pub(super) async fn listen(&self, wake: &Wake) -> Result<(), StoreError> {
+    /// The driver's pool asks a server again that has no connection left. Meanwhile a reader gives
+    /// one back.
+    async fn connect_listener(&self) -> Result<PgListener, StoreError> {
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(CONNECT_TIMEOUT)
             .connect_lazy_with(self.server.options()?);
-        let mut listener = match PgListener::connect_with(&pool).await {
-            Ok(listener) => listener,
-            Err(error) => {
-                // The pool does not say why it got no connection. If it was the server's limit,
-                // there is a place at the next try.
-                self.readers.give_back().await;
-                return Err(error.into());
-            }
+        let _held_back = self.readers.hold_back();
+        let mut connecting = std::pin::pin!(PgListener::connect_with(&pool));
+        let connected = if let Ok(connected) = timeout(QUEUED_AFTER, &mut connecting).await {
+            connected
+        } else {
+            self.readers.give_back().await;
+            connecting.await
         };
         self.readers.keep();
+        Ok(connected?)
+    }
+
+    /// Passes on every notification to `wake`; returns when the connection is lost, or silent for so long that it may be.
+    pub(super) async fn listen(&self, wake: &Wake) -> Result<(), StoreError> {
+        let mut listener = self.connect_listener().await?;
         listener.listen(super::wake::CHANNEL).await?;
         listener.eager_reconnect(false);
         // What was recorded before is not announced again.

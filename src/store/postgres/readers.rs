@@ -48,8 +48,8 @@ struct Inner {
     /// The most connections that there may ever be.
     most: usize,
     state: Mutex<State>,
-    /// Whether the writer is connecting. Readers then open nothing.
-    writer_connects: watch::Sender<bool>,
+    /// How many others are connecting: the writer, the listener. Readers then open nothing.
+    held_back: watch::Sender<usize>,
 }
 
 #[derive(Debug)]
@@ -60,15 +60,17 @@ struct State {
     allowed: usize,
     /// The last time that the server refused a connection, or that the limit was raised after that.
     limited_at: Option<Instant>,
-    /// The next connection that is given back is closed, because the writer waits for its place.
+    /// The next connection that is given back is closed, because another needs its place.
     is_wanted_back: bool,
 }
 
+#[derive(Debug)]
 struct Idle {
     live: Live,
     since: Instant,
 }
 
+#[derive(Debug)]
 struct Live {
     connection: PgConnection,
     opened_at: Instant,
@@ -84,7 +86,7 @@ pub struct Reader {
 }
 
 /// Keeps readers from opening connections.
-pub struct WriterFirst<'a>(&'a watch::Sender<bool>);
+pub struct HeldBack<'a>(&'a watch::Sender<usize>);
 
 impl Readers {
     pub fn new(server: PostgresServer, most: usize) -> Self {
@@ -99,7 +101,7 @@ impl Readers {
                 limited_at: None,
                 is_wanted_back: false,
             }),
-            writer_connects: watch::Sender::new(false),
+            held_back: watch::Sender::new(0),
         }))
     }
 
@@ -115,18 +117,11 @@ impl Readers {
             if let Some(live) = self.reuse().await {
                 return Ok(self.reader(live, permit));
             }
-            let mut writer_connects = self.0.writer_connects.subscribe();
+            let mut held_back = self.0.held_back.subscribe();
             // The sender lives as long as we do.
-            let _ = writer_connects.wait_for(|connects| !connects).await;
+            let _ = held_back.wait_for(|others| *others == 0).await;
             match self.0.server.connect_reader().await {
-                Ok(connection) => {
-                    let opened_at = Instant::now();
-                    let live = Live {
-                        connection,
-                        opened_at,
-                    };
-                    return Ok(self.reader(live, permit));
-                }
+                Ok(connection) => return Ok(self.reader(Live::new(connection), permit)),
                 Err(error @ StoreError::NoConnectionLeft { .. }) => {
                     if !self.shrink(permit, &error) {
                         sleep(RETRY_AFTER).await;
@@ -138,9 +133,9 @@ impl Readers {
     }
 
     /// Keeps readers from opening connections until the answer is dropped.
-    pub fn writer_first(&self) -> WriterFirst<'_> {
-        self.0.writer_connects.send_replace(true);
-        WriterFirst(&self.0.writer_connects)
+    pub fn hold_back(&self) -> HeldBack<'_> {
+        self.0.held_back.send_modify(|others| *others += 1);
+        HeldBack(&self.0.held_back)
     }
 
     /// Gives one connection back to the server: an idle one at once, otherwise the next one whose
@@ -258,6 +253,15 @@ impl Readers {
     }
 }
 
+impl Live {
+    fn new(connection: PgConnection) -> Self {
+        Self {
+            connection,
+            opened_at: Instant::now(),
+        }
+    }
+}
+
 impl Reader {
     /// Asks one question. If the caller leaves meanwhile, the connection is used again only after
     /// the answer came.
@@ -297,14 +301,8 @@ impl Drop for Reader {
     }
 }
 
-impl Drop for WriterFirst<'_> {
+impl Drop for HeldBack<'_> {
     fn drop(&mut self) {
-        self.0.send_replace(false);
-    }
-}
-
-impl std::fmt::Debug for Idle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Idle").finish_non_exhaustive()
+        self.0.send_modify(|others| *others -= 1);
     }
 }

@@ -186,7 +186,7 @@ impl RecorderWorker {
     /// Runs until `stop`, then records what is queued and ends.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut jobs = Vec::new();
-        self.connect_first().await;
+        stop.run_until_cancelled(self.connect_first()).await;
         loop {
             tokio::select! {
                 biased;
@@ -204,7 +204,11 @@ impl RecorderWorker {
                 }
                 // A lost connection is replaced before a callback needs it.
                 () = sleep(RECONNECT_AFTER), if self.writer.is_none() && self.store.is_shared() => {
-                    self.probe().await;
+                    if stop.run_until_cancelled(self.probe()).await.is_none() {
+                        // It may be in the middle of a transaction.
+                        self.disconnect().await;
+                        self.vitals.rests();
+                    }
                 }
                 () = stop.cancelled(), if !self.queue.is_closed() => self.queue.close(),
             }

@@ -158,3 +158,28 @@ async fn three_receivers_on_twenty_connections_record_after_their_writers_were_l
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_connections_are_enough_to_write_to_listen_and_to_read() {
+    let Some(cluster) = Cluster::start(Options::quick()).await else {
+        return;
+    };
+    let place = place(&cluster).await;
+    let admin = place.store().connect().await;
+    limit(&admin, 3).await;
+    // It would rather have ten.
+    let receiver = place.start().await;
+    for round in 0..3 {
+        is_recorded(&receiver, round).await;
+        reads_are_answered(&receiver).await;
+        let listens = format!("{OF_ROLE} AND query LIKE 'LISTEN%'");
+        sessions::until_there_are(&admin, &listens, |count| count == 1).await;
+        let end = format!(
+            "SELECT count(pg_terminate_backend(pid)) {} AND {OF_ROLE}",
+            sessions::OURS
+        );
+        let ended: i64 = admin.value(&end, &[]).await;
+        assert!(ended <= 3, "{ended} sessions");
+    }
+    receiver.stop().await;
+}
