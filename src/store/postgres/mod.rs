@@ -3,6 +3,7 @@
 //! PgBouncer in front must be in session mode: prepared statements and LISTEN belong to a session.
 
 mod examine;
+mod gate;
 mod readers;
 mod server;
 

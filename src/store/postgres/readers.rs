@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use sqlx::{Connection as _, PgConnection};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
+use super::gate::{Gate, Held};
 use super::server::{CONNECT_TIMEOUT, PostgresServer};
 use crate::store::StoreError;
 
@@ -48,8 +49,7 @@ struct Inner {
     /// The most connections that there may ever be.
     most: usize,
     state: Mutex<State>,
-    /// How many others are connecting: the writer, the listener. Readers then open nothing.
-    held_back: watch::Sender<usize>,
+    gate: Gate,
 }
 
 #[derive(Debug)]
@@ -85,9 +85,6 @@ pub struct Reader {
     readers: Readers,
 }
 
-/// Keeps readers from opening connections.
-pub struct HeldBack<'a>(&'a watch::Sender<usize>);
-
 impl Readers {
     pub fn new(server: PostgresServer, most: usize) -> Self {
         let most = most.max(1);
@@ -101,7 +98,7 @@ impl Readers {
                 limited_at: None,
                 is_wanted_back: false,
             }),
-            held_back: watch::Sender::new(0),
+            gate: Gate::new(),
         }))
     }
 
@@ -117,9 +114,7 @@ impl Readers {
             if let Some(live) = self.reuse().await {
                 return Ok(self.reader(live, permit));
             }
-            let mut held_back = self.0.held_back.subscribe();
-            // The sender lives as long as we do.
-            let _ = held_back.wait_for(|others| *others == 0).await;
+            self.0.gate.pass().await;
             match self.0.server.connect_reader().await {
                 Ok(connection) => return Ok(self.reader(Live::new(connection), permit)),
                 Err(error @ StoreError::NoConnectionLeft { .. }) => {
@@ -133,9 +128,8 @@ impl Readers {
     }
 
     /// Keeps readers from opening connections until the answer is dropped.
-    pub fn hold_back(&self) -> HeldBack<'_> {
-        self.0.held_back.send_modify(|others| *others += 1);
-        HeldBack(&self.0.held_back)
+    pub fn hold_back(&self) -> Held<'_> {
+        self.0.gate.hold()
     }
 
     /// Gives one connection back to the server: an idle one at once, otherwise the next one whose
@@ -298,11 +292,5 @@ impl Drop for Reader {
             }
             drop(permit);
         });
-    }
-}
-
-impl Drop for HeldBack<'_> {
-    fn drop(&mut self) {
-        self.0.send_modify(|others| *others -= 1);
     }
 }

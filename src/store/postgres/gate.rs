@@ -1,0 +1,33 @@
+//! Who may open a connection first: while the writer or the listener opens one, readers open none.
+
+use tokio::sync::watch;
+
+/// Counts those that connect before the readers.
+#[derive(Debug)]
+pub struct Gate(watch::Sender<usize>);
+
+/// Keeps the gate closed until it is dropped.
+pub struct Held<'a>(&'a watch::Sender<usize>);
+
+impl Gate {
+    pub fn new() -> Self {
+        Self(watch::Sender::new(0))
+    }
+
+    pub fn hold(&self) -> Held<'_> {
+        self.0.send_modify(|others| *others += 1);
+        Held(&self.0)
+    }
+
+    /// Waits until nobody holds the gate.
+    pub async fn pass(&self) {
+        // The sender lives as long as we do.
+        let _ = self.0.subscribe().wait_for(|others| *others == 0).await;
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|others| *others -= 1);
+    }
+}
