@@ -1,4 +1,5 @@
-//! Who may open a connection first: while the writer or the listener opens one, readers open none.
+//! The gate before the readers: while the writer or the listener opens a connection, no reader opens
+//! one.
 
 use tokio::sync::watch;
 
@@ -19,7 +20,7 @@ impl Gate {
         Held(&self.0)
     }
 
-    /// Waits until nobody holds the gate.
+    /// Waits until the gate is open.
     pub async fn pass(&self) {
         // The sender lives as long as we do.
         let _ = self.0.subscribe().wait_for(|others| *others == 0).await;

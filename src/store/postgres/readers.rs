@@ -17,7 +17,7 @@ use super::gate::{Gate, Held};
 use super::server::{CONNECT_TIMEOUT, PostgresServer};
 use crate::store::StoreError;
 
-/// A connection that nobody has needed for this time is closed: another copy may need it.
+/// A connection that was idle for this time is closed, because another copy may need its place.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
 /// A session collects memory on the server, so it does not last for ever.
@@ -27,7 +27,7 @@ const AGE_MAX: Duration = Duration::from_mins(30);
 /// server's log.
 const GROW_AFTER: Duration = Duration::from_secs(10);
 
-/// A reader that has no connection at all, and that the server refuses, tries again after this time.
+/// The delay of a retry where the server refuses even one connection that reads.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
 /// A read whose caller has left is waited for before its connection is used again. The server ends
@@ -132,8 +132,8 @@ impl Readers {
         self.0.gate.hold()
     }
 
-    /// Gives one connection back to the server: an idle one at once, otherwise the next one whose
-    /// question is answered.
+    /// Closes one connection to make room: an idle one at once, otherwise the next one whose query is
+    /// answered.
     pub async fn give_back(&self) {
         let idle = {
             let mut state = self.state();
