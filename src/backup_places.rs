@@ -1,8 +1,6 @@
 //! The configured places of the files in a backup. Also finishes, at the next start, a restore that
 //! was interrupted.
 
-use secrecy::ExposeSecret as _;
-
 use crate::config::Config;
 use crate::exit::{CommandError, Exit};
 use crate::store::backup;
@@ -12,12 +10,11 @@ use crate::store::locks::Locks;
 /// Returns the places.
 ///
 /// # Errors
-/// If `store.url` cannot be read.
+/// If `store.url` is not one that SQLite understands.
 pub fn of(config: &Config) -> Result<Places, CommandError> {
     let endpoints = config.forward.endpoints.iter();
-    let url = config.store.read_url()?;
     Ok(Places {
-        database: backup::database_file(url.expose_secret())?,
+        database: backup::database_file(&config.store.url)?,
         key_ring: config.callback_tokens.key_file.clone(),
         forward_secret: config.forward.secret_file.clone(),
         endpoint_secrets: endpoints

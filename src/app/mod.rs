@@ -10,7 +10,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -113,7 +112,7 @@ impl App {
             config.evolink.polls_per_second,
             config.evolink.submits_per_second,
         ));
-        let store = Arc::new(Store::open(config.store.read_url()?.expose_secret()).await?);
+        let store = Arc::new(Store::open(config.store.location()?).await?);
         key_ring::agree(&store, &key_ring).await?;
         let metrics = Metrics::new();
         let (recorder, recorder_worker) = Recorder::new(
@@ -296,7 +295,9 @@ impl From<StoreError> for CommandError {
                 Exit::TempFail
             }
             StoreError::Damaged(_) | StoreError::Corrupt { .. } => Exit::DataErr,
-            StoreError::SchemaTooNew { .. } | StoreError::SchemaDiffers(_) => Exit::Config,
+            StoreError::SchemaTooNew { .. }
+            | StoreError::SchemaDiffers(_)
+            | StoreError::Unsuitable { .. } => Exit::Config,
             _ => Exit::Unavailable,
         };
         Self::new(exit, format!("store: {error}"))

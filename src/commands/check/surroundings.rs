@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
 use rustix::fs::{Access, access};
-use secrecy::ExposeSecret as _;
 
 use super::certificate::certificate;
 use super::room::room;
@@ -30,10 +29,10 @@ const CLOCK_MAX: Timestamp = Timestamp::from_millis(4_102_444_800_000);
 /// it.
 pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
     let mut findings = vec![clock_finding(clock)];
-    let store = match config.store.read_url() {
+    let store = match config.store.location() {
         // The configuration's own check refuses other stores.
         Ok(_) if !config.store.is_postgres() && !config.store.url.starts_with("sqlite:") => None,
-        Ok(url) => Some(inspect(url.expose_secret()).await),
+        Ok(location) => Some(inspect(&location).await),
         Err(error) => {
             findings.push(failed(error));
             None
