@@ -11,7 +11,7 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool};
 use tracing::{info, warn};
 
 use super::expected::{Expected, Rows, check_database};
-use super::files::{cannot_open, sync_folder};
+use super::files::{cannot_open, journal_file, sync_folder};
 use super::mark::{Log, Mark};
 use super::open_files::OpenFiles;
 use super::schema::migration_error;
@@ -60,6 +60,11 @@ impl SqliteFile {
     /// as it was found.
     async fn check(&self, expected: Option<Expected>) -> Result<(), StoreError> {
         let path = self.path();
+        if journal_file(path).exists() {
+            roll_back(path)
+                .await
+                .map_err(|error| cannot_open_database(path, error.into()))?;
+        }
         if fs::metadata(path).is_ok_and(|found| found.len() == 0) {
             return Ok(());
         }
@@ -149,4 +154,14 @@ impl SqliteFile {
         let _ = self.files.set(files);
         Ok(())
     }
+}
+
+/// Undoes what a killed process had begun to write before the database had a write-ahead log. A
+/// connection that cannot write refuses to read such a database.
+async fn roll_back(path: &Path) -> Result<(), sqlx::Error> {
+    let mut connection = look_options(path).read_only(false).connect().await?;
+    sqlx::query("SELECT count(*) FROM sqlite_schema")
+        .execute(&mut connection)
+        .await?;
+    connection.close().await
 }

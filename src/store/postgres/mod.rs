@@ -56,10 +56,12 @@ pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
     SELECT (SELECT max(seq) FROM task), (SELECT max(seq) FROM event),
         current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'";
 
-/// Waits for the write lock as a batch does, and fails where the server is read-only. The row is locked and not
-/// updated, so that no dead row is left behind, however often it is asked.
+/// Waits for the locks that a batch needs, and fails where the server is read-only. The row is locked
+/// and not updated, so that no dead row is left behind, however often this runs.
 pub(super) const PROBE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
-    SELECT 1 FROM recorder_turn WHERE id = 1 FOR UPDATE; ROLLBACK";
+    SELECT 1 FROM recorder_turn WHERE id = 1 FOR UPDATE;
+    LOCK TABLE task, observation, event, delivery, quarantine, idempotency, unanswered_submit IN ROW EXCLUSIVE MODE;
+    ROLLBACK";
 
 pub(super) const NOTIFY: &str = "NOTIFY evolink_receiver";
 
