@@ -292,7 +292,9 @@ impl From<StoreError> for CommandError {
                 Exit::TempFail
             }
             StoreError::Damaged(_) | StoreError::Corrupt { .. } => Exit::DataErr,
-            StoreError::SchemaTooNew { .. } | StoreError::SchemaDiffers(_) => Exit::Config,
+            StoreError::SchemaTooNew { .. }
+            | StoreError::SchemaDiffers(_)
+            | StoreError::SeveralNames { .. } => Exit::Config,
             _ => Exit::Unavailable,
         };
         Self::new(exit, format!("store: {error}"))
