@@ -15,19 +15,38 @@ use crate::domain::token_echo;
 /// only for an EvoLink on this machine, which is a simulator.
 pub const KEY_BYTES_MIN: usize = 16;
 
+/// The key that we call EvoLink with, to be redacted wherever somebody repeats it.
+#[derive(Clone, Debug)]
+pub struct EvolinkKey(Option<SecretString>);
+
+impl EvolinkKey {
+    pub fn new(key: SecretString) -> Self {
+        let is_long = key.expose_secret().len() >= KEY_BYTES_MIN;
+        Self(is_long.then_some(key))
+    }
+
+    /// `None` if the key is too short to be searched for.
+    pub fn known(&self) -> Option<&str> {
+        self.0.as_ref().map(ExposeSecret::expose_secret)
+    }
+}
+
 /// Knows our secrets.
 pub(super) struct Redaction {
-    api_key: Option<SecretString>,
+    api_key: EvolinkKey,
     key_ring: Option<Arc<KeyRing>>,
 }
 
 impl Redaction {
     pub(super) fn new(api_key: SecretString) -> Self {
-        let is_long = api_key.expose_secret().len() >= KEY_BYTES_MIN;
         Self {
-            api_key: is_long.then_some(api_key),
+            api_key: EvolinkKey::new(api_key),
             key_ring: None,
         }
+    }
+
+    pub(super) const fn api_key(&self) -> &EvolinkKey {
+        &self.api_key
     }
 
     /// Has the tokens of each submission redacted too.
@@ -38,8 +57,7 @@ impl Redaction {
 
     /// `body` without our key, and without the secret part of any callback URL of ours.
     pub(super) fn body(&self, body: Bytes) -> Bytes {
-        let key = self.api_key.as_ref().map(ExposeSecret::expose_secret);
-        token_echo::redact(body, key.as_slice())
+        token_echo::redact(body, self.api_key.known().as_slice())
     }
 
     /// The same for a header or an error.
