@@ -1,5 +1,7 @@
-//! Tells the program which commit it was built from, as `EVOLINK_RECEIVER_COMMIT`, for `--version`.
-//! A build outside a clone (the container's) gives it as an environment variable; without either it is "unknown".
+//! Sets `EVOLINK_RECEIVER_COMMIT` to the commit that the program is built from, for `--version`.
+//!
+//! A build outside a clone (the container's) sets it as an environment variable. Without either, it
+//! is "unknown".
 
 use std::path::Path;
 use std::process::Command;
@@ -9,8 +11,8 @@ const COMMIT: &str = "EVOLINK_RECEIVER_COMMIT";
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed={COMMIT}");
-    // HEAD changes on a checkout of another branch, its log with every commit. A path that does not exist would
-    // make every build run this again.
+    // HEAD changes when another branch is checked out, and its log with every commit. A path that
+    // does not exist would make Cargo run this script on every build.
     for name in ["HEAD", "logs/HEAD"] {
         if let Some(path) =
             git(&["rev-parse", "--git-path", name]).filter(|path| Path::new(path).exists())
@@ -26,7 +28,7 @@ fn main() {
     println!("cargo:rustc-env={COMMIT}={commit}");
 }
 
-/// What git prints on one line, or nothing if there is no git or no repository.
+/// Returns the one line that git prints, or nothing without git or a repository.
 fn git(arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").args(arguments).output().ok()?;
     let line = String::from_utf8(output.stdout).ok()?.trim().to_owned();

@@ -1,4 +1,4 @@
-//! The pure parts of a callback's way, one by one: `cargo bench --bench pure`.
+//! Measures the pure functions that process a callback, one by one: `cargo bench --bench pure`.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use evolink_receiver::domain::polling::Pace;
 use evolink_receiver::domain::task::{State, Task};
 use evolink_receiver::domain::token_echo;
 
-/// As EvoLink sends them, about 600 bytes.
+/// A body as EvoLink sends it, about 600 bytes.
 const BODY: &str = r#"{"created":1757165031,"id":"task-unified-1757165031-uyujaw3d","model":"z-image-turbo","object":"image.generation.task","progress":100,"results":["https://files.evolink.ai/task-unified-1757165031-uyujaw3d/image-1.webp?X-Amz-Date=20250906T132351Z&X-Amz-Expires=86400&X-Amz-Signature=5d41402abc4b2a76b9719d911017c592ae2f1c3f8a7d6b5e"],"status":"completed","task_info":{"can_cancel":false,"estimated_time":10},"type":"image","usage":{"billing_rule":"per_call","credits_reserved":0.026,"user_group":"default"},"duration":8.4,"request_id":"20250906132351724153918uyujaw3d","billing":{"charge_status":"charged","refund_status":"none"}}"#;
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -56,7 +56,7 @@ fn callback_token(criterion: &mut Criterion) {
     }
 }
 
-/// Nothing is found in any of these, as in nearly every body.
+/// Searches bodies that contain no token, like nearly every body.
 fn token_echo(criterion: &mut Criterion) {
     const MAC: &str = "fgO3f6lgRFwhM5PbXUwX75IlyI9r2wk8I8wmD7ToKb0";
     let nested = serde_json::json!({ "body": BODY }).to_string();

@@ -1,11 +1,10 @@
-//! Where the files of a backup belong, by the configuration; and what the next start does about a
-//! restore that was cut short: it finishes it, or removes what it has staged.
+//! The configured places of the files in a backup. At the next start, also finishes a restore that
+//! was interrupted, or removes what it has staged.
 
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use secrecy::ExposeSecret as _;
 use tracing::{info, warn};
 
 use crate::config::Config;
@@ -14,13 +13,14 @@ use crate::store::backup::place::Places;
 use crate::store::locks::Locks;
 use crate::store::{backup, files};
 
+/// Returns the places.
+///
 /// # Errors
-/// If `store.url` cannot be read.
+/// If `store.url` is not one that SQLite understands.
 pub fn of(config: &Config) -> Result<Places, CommandError> {
     let endpoints = config.forward.endpoints.iter();
-    let url = config.store.read_url()?;
     Ok(Places {
-        database: backup::database_file(url.expose_secret())?,
+        database: backup::database_file(&config.store.url)?,
         key_ring: config.callback_tokens.key_file.clone(),
         forward_secret: config.forward.secret_file.clone(),
         endpoint_secrets: endpoints
@@ -29,8 +29,8 @@ pub fn of(config: &Config) -> Result<Places, CommandError> {
     })
 }
 
-/// Finishes a restore that was cut short after its plan was written. Removes what one that was cut
-/// short before that has staged, because a copy of the store may fill the disk.
+/// Finishes a restore that was interrupted after its plan was written. Removes what one that was
+/// interrupted before that has staged, because a copy of the store may fill the disk.
 ///
 /// # Errors
 /// 75 if a service runs, or a file cannot be renamed.
@@ -64,7 +64,7 @@ pub fn remove_staged(places: &Places) {
     }
 }
 
-/// Does what is left of a planned restore. Returns what was moved aside.
+/// Does the remaining steps of a planned restore. Returns the files that were moved aside.
 ///
 /// # Errors
 /// 75 if a file cannot be renamed. The plan stays.

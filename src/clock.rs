@@ -1,10 +1,11 @@
-//! The one place that reads the time, so that tests can set it. There are two times:
+//! The only place that reads the time, so that tests can control it. There are two times:
 //!
-//! - `now()` is the time of this process, for all that we plan and store ourselves. It starts with
-//!   the system's clock, then runs with the monotonic clock: it never jumps and never goes back. It
-//!   follows a corrected system clock slowly, so a correction by ten years neither makes every task
-//!   due at once nor stops the polling. A restart takes the system's time again.
-//! - `wall_now()` is the system's clock, for times that somebody else compares with a clock: the
+//! - `now()` is the time of this process, for everything that we plan and store ourselves. It
+//!   starts with the system's clock, then follows the monotonic clock: it never jumps and never
+//!   goes back. It adapts slowly to a corrected system clock, so a correction by ten years neither
+//!   makes every task due at once nor stops the polls. On restart, it takes the system's time
+//!   again.
+//! - `wall_now()` is the system's clock, for times that are compared with a clock elsewhere: the
 //!   timestamp of a signature, the validity of a certificate, the date in a `Retry-After`.
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -19,16 +20,18 @@ use crate::domain::timestamp::Timestamp;
 const NANOS_PER_MILLI: i64 = 1_000_000;
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// Time between two readings of the system's clock. In between, only the monotonic clock is read.
+/// The time between two readings of the system's clock. In between, only the monotonic clock is
+/// read.
 const LOOK_EVERY_NANOS: i64 = 100 * NANOS_PER_MILLI;
 
-/// While our time differs from the system's clock, our seconds are longer or shorter by this part.
+/// While our time differs from the system's clock, our seconds are longer or shorter by one part in
+/// this many.
 const SLEWED_PART: i64 = 20;
 
-/// A difference that an operator should know of. It takes twenty times as long to disappear.
+/// The difference from which operators are warned. It takes twenty times as long to disappear.
 const TOLD_FROM_SECONDS: i64 = 60;
 
-/// The clocks of the machine, or ones that stand still until a test moves them.
+/// The clocks of the machine, or a clock that stands still until a test moves it.
 #[derive(Clone, Debug)]
 pub enum Clock {
     /// All copies show the same time.
@@ -45,7 +48,7 @@ pub struct ManualClock {
 }
 
 impl Clock {
-    /// A clock that stands still at `now`. Both times are the same at first.
+    /// Creates a clock that stands still at `now`. Both times are the same at first.
     pub fn manual(now: Timestamp) -> Self {
         Self::Manual(Arc::new(ManualClock {
             process: AtomicI64::new(now.as_millis()),
@@ -53,7 +56,7 @@ impl Clock {
         }))
     }
 
-    /// The time of this process, which never jumps: for what we plan and store.
+    /// The time of this process, which never jumps. For what we plan and store.
     pub fn now(&self) -> Timestamp {
         match self {
             Self::System => process_now(),
@@ -61,7 +64,7 @@ impl Clock {
         }
     }
 
-    /// The system's clock, which can be set: for times that somebody else checks.
+    /// The system's clock, which may jump. For times that other parties compare with their clocks.
     pub fn wall_now(&self) -> Timestamp {
         match self {
             Self::System => Timestamp::from_millis(wall_nanos().div_euclid(NANOS_PER_MILLI)),
@@ -72,7 +75,7 @@ impl Clock {
         }
     }
 
-    /// Moves both times of a manual clock. The system's clock moves by itself.
+    /// Moves both times of a manual clock. Has no effect on the system's clock.
     pub fn advance(&self, by: Duration) {
         if let Self::Manual(manual) = self {
             let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
@@ -80,7 +83,7 @@ impl Clock {
         }
     }
 
-    /// Sets the system's clock of a manual clock; the time of the process stays.
+    /// Sets the system's clock of a manual clock. The time of the process stays.
     pub fn set_wall(&self, at: Timestamp) {
         if let Self::Manual(manual) = self {
             let ahead = at.as_millis().saturating_sub(self.now().as_millis());
@@ -89,14 +92,14 @@ impl Clock {
     }
 }
 
-/// Seconds by which the system's clock was ahead of the time of the process when it was last read.
-/// Negative if it was behind.
+/// The seconds by which the system's clock was ahead of the time of the process when it was last
+/// read. Negative if it was behind.
 pub fn system_ahead_seconds() -> i64 {
     let process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
     process.steady.ahead / NANOS_PER_SECOND
 }
 
-/// One for the whole process, so that all its parts agree on the order of events.
+/// One time for the whole process, so that all components agree on the order of events.
 static PROCESS: LazyLock<Mutex<ProcessTime>> = LazyLock::new(|| {
     Mutex::new(ProcessTime {
         steady: Steady::begin(Reading::take(monotonic())),
@@ -106,7 +109,7 @@ static PROCESS: LazyLock<Mutex<ProcessTime>> = LazyLock::new(|| {
 
 struct ProcessTime {
     steady: Steady,
-    /// The difference was logged.
+    /// Whether the difference was logged.
     is_told: bool,
 }
 
@@ -118,15 +121,15 @@ struct Reading {
     wall: i64,
 }
 
-/// A time that runs with the monotonic clock, toward the wall clock. Pure: the caller reads the
-/// clocks.
+/// A time that follows the monotonic clock, and slowly approaches the wall clock. Pure: the caller
+/// reads the clocks.
 #[derive(Clone, Copy, Debug)]
 struct Steady {
-    /// On the monotonic clock.
+    /// The monotonic clock at the last reading.
     looked_at: i64,
-    /// Our time then.
+    /// Our time at that reading.
     time: i64,
-    /// How far the wall clock was ahead of it.
+    /// By how much the wall clock was ahead of our time at that reading.
     ahead: i64,
 }
 
@@ -171,7 +174,7 @@ impl Steady {
         }
     }
 
-    /// The time at a monotonic reading. A reading from before `looked_at` counts as that.
+    /// Our time at a monotonic reading. An earlier reading than `looked_at` counts as `looked_at`.
     fn time_at(&self, monotonic: i64) -> i64 {
         let elapsed = monotonic.saturating_sub(self.looked_at).max(0);
         let slewed = (elapsed / SLEWED_PART).min(self.ahead.saturating_abs());
@@ -206,7 +209,7 @@ fn wall_nanos() -> i64 {
     i64::try_from(wall).unwrap_or(if wall < 0 { i64::MIN / 2 } else { i64::MAX / 2 })
 }
 
-/// The monotonic clock that goes on while the machine sleeps, as the tasks at EvoLink do.
+/// The monotonic clock that continues while the machine sleeps, as the tasks at EvoLink do.
 fn monotonic() -> i64 {
     let time = clock_gettime(ClockId::Boottime);
     time.tv_sec
@@ -223,7 +226,7 @@ mod tests {
     const YEAR: i64 = 365 * 24 * 3600 * NANOS_PER_SECOND;
     const START: i64 = 1_757_165_031 * NANOS_PER_SECOND;
 
-    /// Elapsed time, and where the wall clock is set to beside it.
+    /// The elapsed time of each step, and the offset that the wall clock is then set to.
     fn steps() -> impl Strategy<Value = Vec<(i64, i64)>> {
         let elapsed = prop_oneof![0..1000_i64, 0..NANOS_PER_SECOND, 0..YEAR / 100];
         let offset = prop_oneof![

@@ -1,4 +1,4 @@
-//! How the process ends: exit codes after sysexits, and the error that carries one.
+//! The exit codes of the process, after sysexits, and the error that carries one.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::config::ConfigError;
 use crate::untrusted::Untrusted;
 
-/// Supervisors and scripts tell by it whether trying again can help.
+/// An exit code. Supervisors and scripts decide by it whether a retry can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
@@ -15,9 +15,9 @@ pub enum Exit {
     Usage = 64,
     /// Data is damaged: a database, or a body that cannot be read.
     DataErr = 65,
-    /// Something that is needed cannot be reached, or an internal fault.
+    /// A dependency cannot be reached, or there is an internal fault.
     Unavailable = 69,
-    /// Try again later: the store is in use, the disk failed, the service is overloaded.
+    /// Retry later: the store is in use, the disk failed, or the service is overloaded.
     TempFail = 75,
     /// The configuration is wrong.
     Config = 78,
@@ -32,7 +32,7 @@ impl From<Exit> for ExitCode {
 /// The characters of one line of a cause. Paths and values of the configuration may be long.
 const LINE_CHARS_MAX: usize = 4096;
 
-/// Why a command failed: one line for people, an exit code for programs.
+/// The failure of a command: one line for people, and an exit code for programs.
 #[derive(Debug)]
 pub struct CommandError {
     pub exit: Exit,
@@ -50,7 +50,8 @@ impl CommandError {
 
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // One line, whatever a cause had to say: it may quote a file from elsewhere.
+        // Keep the message on one line, even if a cause has several, and without the control
+        // characters of a file that it quotes.
         let lines = self.message.lines().map(str::trim);
         let mut lines = lines.filter(|line| !line.is_empty());
         let shown = |line| Untrusted::up_to(line, LINE_CHARS_MAX);
@@ -68,7 +69,8 @@ impl From<ConfigError> for CommandError {
 }
 
 impl From<anyhow::Error> for CommandError {
-    /// An error that knows its exit code keeps it, however much context was added; any other is `Unavailable`.
+    /// Keeps the exit code of an error that has one, even below added context. Others become
+    /// `Unavailable`.
     fn from(error: anyhow::Error) -> Self {
         let exit = if error.is::<ConfigError>() {
             Exit::Config
@@ -76,7 +78,7 @@ impl From<anyhow::Error> for CommandError {
             let known = error.downcast_ref::<Self>();
             known.map_or(Exit::Unavailable, |known| known.exit)
         };
-        // `{:#}` is the whole chain of causes on one line.
+        // `{:#}` formats the whole chain of causes on one line.
         Self::new(exit, format!("{error:#}"))
     }
 }

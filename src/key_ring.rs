@@ -1,4 +1,4 @@
-//! The file of the callback key ring: read at start, made at the first one.
+//! The file of the callback key ring. It is read at startup. The first start creates it.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -17,16 +17,17 @@ use crate::telemetry::CONFIGURATION;
 /// The configuration key that names the file.
 const KEY: &str = "callback_tokens.key_file";
 
-/// The ring in `path`; a fresh one is written there if there is no such file.
+/// Reads the ring in `path`. Creates a new one if there is no such file.
 ///
 /// # Errors
-/// If the file is no key ring, or cannot be read or made.
+/// If the file is not a key ring, or cannot be read or created.
 pub fn load_or_create(path: &Path) -> Result<KeyRing, ConfigError> {
     match fs::read_to_string(path) {
         Ok(text) => parse(path, &text),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             create(path).map_err(|error| failed(path, &error))?;
-            // Right at the first start, and the trace of a lost or misspelt file at any other.
+            // This is normal at the first start. Later, it shows that the file was lost or its path
+            // is misspelled.
             warn!(target: CONFIGURATION, file = %path.display(), "made a new key ring, {}: callback URLs minted before are void", path.display());
             load(path)
         }
@@ -34,19 +35,19 @@ pub fn load_or_create(path: &Path) -> Result<KeyRing, ConfigError> {
     }
 }
 
-/// The ring in `path`, which must be there.
+/// Reads the ring in `path`. The file must exist.
 ///
 /// # Errors
-/// As `load_or_create`.
+/// The same as for `load_or_create`.
 pub fn load(path: &Path) -> Result<KeyRing, ConfigError> {
     let text = fs::read_to_string(path).map_err(|error| failed(path, &error))?;
     parse(path, &text)
 }
 
-/// Refuses a ring that does not agree with the keys that this database's other processes make tokens with.
+/// Refuses a ring that does not match the keys of the other processes that use this database.
 ///
 /// # Errors
-/// What is to be done about it.
+/// Says what must be done.
 pub async fn agree(store: &Store, ring: &KeyRing) -> Result<(), CommandError> {
     let refuse = |message: String| Err(ConfigError::new(KEY, message).into());
     match store.agree_on_keys(&ring.fingerprints()).await? {

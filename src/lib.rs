@@ -1,21 +1,21 @@
-//! evolink-receiver: receives EvoLink's callbacks, keeps every task's outcome durably and exactly once,
-//! and hands it to apps. Read the modules in the order in which they stand here.
+//! evolink-receiver: receives EvoLink's callbacks, keeps every task's outcome durably and exactly
+//! once, and passes it on to apps. Read the modules in the order in which they are listed here.
 
-// How a callback comes in, what it means, where it is kept.
+// The path of a callback: how it arrives, what it means, where it is kept.
 pub mod http;
 
 pub mod domain;
 
 pub mod store;
 
-// How a task is asked of EvoLink, what happens when no callback comes, and who puts all of it together.
+// Calls to EvoLink, deliveries, background work, and `app`, which builds all of it.
 pub mod evolink;
 
 pub mod egress;
 
 pub mod workers;
 
-// How a task is shown to apps, by whatever way.
+// The task object as apps see it, whichever way they get it.
 mod task_object;
 
 pub mod app;

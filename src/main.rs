@@ -1,4 +1,4 @@
-//! Arguments, configuration, telemetry, run, exit code.
+//! The entry point: parses arguments, starts telemetry, runs the command, returns its exit code.
 
 use std::io::stdout;
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ use evolink_receiver::exit::{CommandError, Exit};
 use evolink_receiver::telemetry::{self, LogTo};
 use tokio::runtime::Runtime;
 
-/// For threads that are still busy when everything else has ended.
+/// How long the exit waits for threads that are still busy when everything else has ended.
 const LEFT_OVER_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), CommandError> {
-    // Not locked: `serve` logs there from every thread.
+    // Not locked, because `serve` logs to stdout from every thread.
     let mut out = stdout();
     match command {
         Command::Serve(args) => wait(serve::serve(&args)),
@@ -74,7 +74,8 @@ fn run(command: Command) -> Result<(), CommandError> {
 fn wait(command: impl Future<Output = Result<(), CommandError>>) -> Result<(), CommandError> {
     let runtime = Runtime::new().context("could not start the runtime")?;
     let result = runtime.block_on(command);
-    // Not for what is left of look-ups of names: the system's take as long as they like.
+    // Name look-ups may still be running, and the system's resolver can take any time: stop waiting
+    // for them.
     runtime.shutdown_timeout(LEFT_OVER_TIMEOUT);
     result
 }

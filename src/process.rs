@@ -1,4 +1,4 @@
-//! What the operating system grants this process: descriptors, and no core dumps, which would hold secrets.
+//! Resource limits of this process: file descriptors, and no core dumps.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
@@ -6,7 +6,7 @@ use tracing::warn;
 /// Descriptors that are not connections: the store, certificates, the log, calls to EvoLink.
 const DESCRIPTORS_RESERVED: u64 = 64;
 
-/// Turns core dumps off: they would hold keys and prompts.
+/// Disables core dumps, because they would contain keys and prompts.
 pub fn forbid_core_dumps() {
     let none = Rlimit {
         current: Some(0),
@@ -17,7 +17,8 @@ pub fn forbid_core_dumps() {
     }
 }
 
-/// Asks for as many descriptors as we may have, and says how many connections they are enough for, at most `wanted`.
+/// Raises the limit on file descriptors as far as allowed. Returns how many connections it suffices
+/// for, at most `wanted`.
 pub fn connections_granted(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {

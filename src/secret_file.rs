@@ -1,13 +1,44 @@
-//! Files of secrets: those that the first start makes, and how the path of any of them is shown.
+//! Files of secrets: reads them, creates those that the first start needs, and formats their paths
+//! for messages.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// Puts `text` into a new file at `path` that nobody else may read; one that is there by then is left alone. Written beside
-/// its place and linked into it, so that the file is there whole or not at all, and a second process that starts at the
-/// same time does not replace the secret of the first.
+use secrecy::SecretString;
+
+/// The limit on a secret file. A path to a log or a device is refused, rather than read whole.
+const BYTES_MAX: u64 = 64 * 1024;
+
+/// Reads a secret. Removes one newline at the end, which editors add.
+///
+/// # Errors
+/// Unreadable, too long, not UTF-8, or empty. Names the file, never the content.
+pub fn read(path: &Path) -> io::Result<SecretString> {
+    let refuse = |why: &dyn std::fmt::Display| {
+        io::Error::other(format!("could not read {}: {why}", shown_path(path)))
+    };
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| refuse(&error))?;
+    file.take(BYTES_MAX + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| refuse(&error))?;
+    if text.len() as u64 > BYTES_MAX {
+        return Err(refuse(&"it is longer than 64 KiB"));
+    }
+    let secret = text.strip_suffix('\n').unwrap_or(&text);
+    let secret = secret.strip_suffix('\r').unwrap_or(secret);
+    if secret.trim().is_empty() {
+        return Err(io::Error::other(format!("{} is empty", path.display())));
+    }
+    Ok(secret.into())
+}
+
+/// Writes `text` into a new file at `path` that no other user may read. An existing file is left
+/// alone. The text is first written to a draft in the same folder, which is then hard-linked to
+/// `path`. So the file is either complete or absent, and a second process that starts at the same
+/// time does not replace the secret of the first.
 pub fn make(path: &Path, text: &str) -> io::Result<()> {
     let folder = path
         .parent()
@@ -15,7 +46,7 @@ pub fn make(path: &Path, text: &str) -> io::Result<()> {
         .unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let mut draft = path.as_os_str().to_owned();
-    // No process id: in containers that share a volume it is often the same.
+    // Do not use the process id: it is often the same in containers that share a volume.
     draft.push(format!(".{:016x}.draft", fastrand::u64(..)));
     let draft = PathBuf::from(draft);
     let mut file = OpenOptions::new()
@@ -34,8 +65,8 @@ pub fn make(path: &Path, text: &str) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// The path of a secret's file for a log line or an error. A value that looks like the secret
-/// itself, set where its path belongs, is not shown.
+/// Formats the path of a secret file for a log line or an error. If the value looks like a secret
+/// that was configured instead of its path, it is not shown.
 pub fn shown_path(path: &Path) -> String {
     let text = path.display().to_string();
     let is_secret = ["sk-", "whsec_"]

@@ -1,5 +1,5 @@
-//! The files of the secrets that sign deliveries: read at start, and again while running, so that a secret can be changed
-//! without a restart.
+//! The files of the secrets that sign deliveries. They are read at startup and again at intervals,
+//! so that a secret can be changed without a restart.
 
 use std::collections::HashMap;
 use std::io;
@@ -19,18 +19,19 @@ use crate::metrics::Metrics;
 use crate::secret_file;
 use crate::telemetry::CONFIGURATION;
 
-/// Of the file that signs deliveries to apps' own addresses.
+/// The configuration key of the file that signs deliveries to apps' own addresses.
 const OWN_KEY: &str = "forward.secret_file";
 
-/// Whoever changes a secret waits so long for it to be in use.
+/// How often the files are read. A changed secret is in use after at most this time.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// All files of secrets that sign.
+/// All files of signing secrets.
 #[derive(Debug)]
 pub struct SigningFiles {
-    /// For apps' own addresses. `None` if none may be delivered to, and the file could not be made.
+    /// Signs for apps' own addresses. `None` if the file could not be read or created, and no app
+    /// may name an address.
     own: Option<SigningFile>,
-    /// By the endpoint's name.
+    /// The key is the name of the endpoint.
     endpoints: HashMap<String, SigningFile>,
 }
 
@@ -39,15 +40,15 @@ struct SigningFile {
     key: String,
     path: PathBuf,
     current: ArcSwap<SigningSecrets>,
-    /// Why it could not be read anew, if somebody was told.
+    /// The last error of reading the file, if it was logged.
     refused: Mutex<Option<ConfigError>>,
 }
 
 impl SigningFiles {
-    /// Reads all of them; makes the one of `forward.secret_file` if there is none.
+    /// Reads all files. Creates the file of `forward.secret_file` if it is missing.
     ///
     /// # Errors
-    /// Names the key and the file, never the content.
+    /// Names the configuration key and the file, never the content.
     pub fn open(forward: &Forward) -> Result<Self, ConfigError> {
         let mut endpoints = HashMap::new();
         for (n, endpoint) in forward.endpoints.iter().enumerate() {
@@ -55,7 +56,7 @@ impl SigningFiles {
             endpoints.insert(endpoint.name.clone(), file);
         }
         let own = match SigningFile::open_or_make(&forward.secret_file) {
-            // Where no app may name an address, nothing is signed with it.
+            // If no app may name an address, this secret is not needed.
             Err(error) if forward.allowed_hosts.is_empty() => {
                 warn!(target: CONFIGURATION, "{error}; nothing needs it while forward.allowed_hosts is empty");
                 None
@@ -65,17 +66,17 @@ impl SigningFiles {
         Ok(Self { own, endpoints })
     }
 
-    /// What signs for the standing endpoint `name`. `None` if there is none of that name.
+    /// The secrets that sign for the standing endpoint `name`. `None` if there is no such endpoint.
     pub fn of_endpoint(&self, name: &str) -> Option<Arc<SigningSecrets>> {
         Some(self.endpoints.get(name)?.current.load_full())
     }
 
-    /// What signs for apps' own addresses.
+    /// The secrets that sign for apps' own addresses.
     pub fn own(&self) -> Option<Arc<SigningSecrets>> {
         Some(self.own.as_ref()?.current.load_full())
     }
 
-    /// Reads them anew now and then, until `stop`.
+    /// Reads the files again at intervals, until `stop`.
     pub async fn watch(self: Arc<Self>, metrics: Metrics, stop: CancellationToken) {
         while stop
             .run_until_cancelled(sleep(LOOK_INTERVAL))
@@ -91,7 +92,7 @@ impl SigningFiles {
         }
     }
 
-    /// Gives how many cannot be read.
+    /// Reads all files again. Returns how many could not be read.
     fn look(&self) -> usize {
         let files = self.own.iter().chain(self.endpoints.values());
         files.filter(|file| !file.look()).count()
@@ -125,7 +126,8 @@ impl SigningFile {
         Self::open(OWN_KEY.to_owned(), path)
     }
 
-    /// What cannot be read leaves what was read before in use. Whether it could be read.
+    /// Reads the file again. If that fails, the previous secrets stay in use. Returns whether it
+    /// succeeded.
     fn look(&self) -> bool {
         let path = self.path.display();
         let refusal = match load(&self.key, &self.path) {
@@ -150,17 +152,17 @@ impl SigningFile {
     }
 }
 
-/// The secrets in `path`, which `key` names.
+/// Reads the secrets in `path`, the file that the configuration key `key` names.
 ///
 /// # Errors
-/// Names the key and the file, never the content.
+/// Names the configuration key and the file, never the content.
 pub fn load(key: &str, path: &Path) -> Result<SigningSecrets, ConfigError> {
     let text = read_secret_file(key, path)?;
     SigningSecrets::parse(text.expose_secret())
         .map_err(|error| ConfigError::new(key, format!("{}: {error}", path.display())))
 }
 
-/// The key of the `n`th standing endpoint's file.
+/// The configuration key of the file of the standing endpoint with index `n`.
 pub fn endpoint_key(n: usize) -> String {
     format!("forward.endpoints[{n}].secret_file")
 }

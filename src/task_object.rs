@@ -1,5 +1,6 @@
-//! The task object: EvoLink's JSON as last received, unknown members included, plus one member of ours, `receiver`. What an app
-//! asks for and what is delivered to it is made here: it stands beside `http` and `workers`, which do not know each other.
+//! The task object: EvoLink's JSON as last received, including unknown members, plus one member of
+//! our own, `receiver`. Queries return it, and deliveries send it. It is separate from `http` and
+//! `workers`, because these do not depend on each other.
 
 use std::time::Duration;
 
@@ -16,10 +17,10 @@ use crate::evolink::ErrorEnvelope;
 use crate::store::reads::TaskView;
 use crate::store::record::Record;
 
-/// How long EvoLink keeps a result (the z-image-turbo page).
+/// How long EvoLink keeps a result (from its z-image-turbo page).
 const RESULTS_KEPT: Duration = Duration::from_hours(24);
 
-/// What we say of a task beside what EvoLink says.
+/// The member of our own: what we know about a task in addition to what EvoLink says.
 #[derive(Debug, Serialize)]
 struct Receiver<'a> {
     submission_id: SubmissionId,
@@ -28,16 +29,17 @@ struct Receiver<'a> {
     submitted_at: Timestamp,
     outcome_at: Option<Timestamp>,
     client: Option<&'a str>,
-    /// The outcome that a callback told of and that waits for EvoLink's own word.
+    /// The unconfirmed outcome: a callback reported it, EvoLink has not.
     #[serde(skip_serializing_if = "Option::is_none")]
     unconfirmed: Option<&'static str>,
     results: Vec<ResultObject>,
-    /// Results past the 64th, which are not fetched.
+    /// The number of results after the 64th, which are not fetched.
     #[serde(skip_serializing_if = "is_zero")]
     results_left_out: usize,
 }
 
-/// A result file. `url` is where the archived copy is; there is none while nothing is archived.
+/// A result file. `url` is the address of the archived copy. It is absent while nothing is
+/// archived.
 #[derive(Debug, Serialize)]
 struct ResultObject {
     url: Option<String>,
@@ -54,7 +56,7 @@ const fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
-/// A task as it is now.
+/// The task as it is now.
 pub fn of_view(view: &TaskView) -> Fields {
     let task = &view.record.task;
     let claimed = task.claim.map(|claim| claim.state);
@@ -68,7 +70,8 @@ pub fn of_view(view: &TaskView) -> Fields {
     )
 }
 
-/// A task as it was when `body` adopted it: EvoLink was yet to be asked about an outcome that it told of.
+/// The task as it was when `body` bound its id. If `body` reports an outcome, it was not confirmed
+/// yet.
 pub fn as_adopted_by(record: &Record, body: &Bytes, source: Source, at: Timestamp) -> Fields {
     match Observation::parse(body.clone()).map(|seen| seen.status) {
         Ok(Status::Completed | Status::Failed | Status::Cancelled) => {
@@ -80,11 +83,11 @@ pub fn as_adopted_by(record: &Record, body: &Bytes, source: Source, at: Timestam
     }
 }
 
-/// A task as it was when `body` told of it.
+/// The task as it was after `body`.
 pub fn as_told_by(record: &Record, body: &Bytes, source: Source, at: Timestamp) -> Fields {
     let seen = Observation::parse(body.clone());
-    // Completion without results is believed of polls alone, which then repeat it; whatever else claims it ended nothing
-    // and was not shown.
+    // Completion without results is believed only of polls, which repeat it. From any other source,
+    // it ended nothing and was not shown.
     let is_doubtful = |seen: &Observation| {
         seen.status == Status::Completed && seen.results.is_empty() && source != Source::Poll
     };
@@ -154,8 +157,8 @@ fn result(origin_url: String, outcome_at: Option<Timestamp>) -> ResultObject {
     }
 }
 
-/// What to show of a record that EvoLink has not confirmed, or of which it has said nothing that can be shown: what its
-/// first answer would look like, under our own id until there is another.
+/// Builds what to show while there is no body of EvoLink that can be shown. It has the form of
+/// EvoLink's first answer. Its id is our own until the task id is known.
 fn unconfirmed(record: &Record) -> Fields {
     let request = record
         .request

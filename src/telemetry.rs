@@ -1,7 +1,8 @@
-//! What can be seen from outside of the running process: log lines, and the one line of a failed command.
+//! The output of the running process: log lines, and the last line of a failed command.
 //!
-//! `serve` logs to stdout, where containers look for logs. Every other command logs to stderr, because its stdout is
-//! its result and may be read by a program. On a terminal a line is text for people, else it is JSON.
+//! `serve` logs to stdout, where containers expect logs. All other commands log to stderr, because
+//! their stdout is a result that a program may read. On a terminal, a line is text for people.
+//! Otherwise it is JSON.
 
 use std::io::{IsTerminal, Write as _, stderr, stdout};
 use std::panic::PanicHookInfo;
@@ -13,24 +14,27 @@ use tracing_subscriber::{EnvFilter, fmt as subscriber_fmt};
 
 use crate::exit::CommandError;
 
-/// The target of what the configuration is warned about at the start.
+/// The log target of warnings about the configuration.
 pub const CONFIGURATION: &str = "evolink_receiver::configuration";
 
-/// Where log lines go, and how much is logged if `RUST_LOG` does not say.
+/// Where log lines go, and the default level if `RUST_LOG` is not set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogTo {
-    /// From `info` on: the log is what a service has to say.
+    /// Logs from `info` on, because the log is the output of a service.
     Stdout,
-    /// From `warn` on: a person is waiting for the result.
+    /// Logs from `warn` on, because a person is waiting for the result.
     Stderr,
-    /// The same for `demo`, whose configuration is a trial's on purpose.
+    /// For `demo`: like `Stderr`, but without warnings about its configuration, which is
+    /// deliberately a trial one.
     StderrOfDemo,
 }
 
-/// Starts logging, panics included. To be called once, first thing in the process; a second call changes nothing.
+/// Starts logging, including panics. Must be called once, before anything else. A second call has
+/// no effect.
 pub fn init(log_to: LogTo) {
     let filter = filter(log_to);
-    // A log line that cannot be written is lost. Saying so on a closed stderr would end the process.
+    // A log line that cannot be written is lost. Reporting that on a closed stderr would end the
+    // process.
     let set = match log_to {
         LogTo::Stdout => set_subscriber(filter, stdout, stdout().is_terminal()),
         LogTo::Stderr | LogTo::StderrOfDemo => {
@@ -42,13 +46,13 @@ pub fn init(log_to: LogTo) {
     }
 }
 
-/// The line on stderr that a failed command ends with.
+/// Writes the last line of a failed command to stderr.
 pub fn complain(error: &CommandError) {
     let _ = writeln!(stderr(), "evolink-receiver: {error}");
 }
 
-/// Targets of the PostgreSQL driver that log what they cannot read: a line of `~/.pgpass`, or a
-/// parameter of the database's URL. Either may be a password, so `RUST_LOG` cannot turn them on.
+/// Targets of the PostgreSQL driver that log what they cannot parse: a line of `~/.pgpass`, or a
+/// parameter of the database URL. Either may contain a password, so `RUST_LOG` cannot enable them.
 const QUOTING: [&str; 2] = [
     "sqlx_postgres::options::pgpass=off",
     "sqlx_postgres::options::parse=off",
@@ -97,7 +101,8 @@ where
     tracing::subscriber::set_global_default(subscriber)
 }
 
-/// One object a line: the event's fields at the top, and those of the innermost span under `span`.
+/// One JSON object per line: the event's fields at the top level, and those of the innermost span
+/// in `span`.
 fn json_lines<W>(filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -111,7 +116,8 @@ where
         .finish()
 }
 
-/// One event, and only of what stands in the source: a formatted message may hold what the program was working on.
+/// Logs a panic. Shows a message only if it is a literal in the source, because a formatted message
+/// may contain user data.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let message = panic
         .payload()

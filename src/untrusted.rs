@@ -1,16 +1,18 @@
-//! Text from outside on its way to a person: log lines, terminals and complaints show it through here.
+//! Text from outside that people see: log lines, terminals and error messages print it through this
+//! module.
 
 use std::fmt::{self, Write as _};
 
-/// Text that someone else chose, for a log line or a terminal: at most 256 characters, and nothing in it can start a
-/// new line, move the cursor, or make the reader see another order of characters than there is.
+/// Text that another party chose, made safe for a log line or a terminal. Shows at most 256
+/// characters. Nothing in it can start a new line, move the cursor, or change the order in which
+/// characters appear.
 #[derive(Debug, Clone, Copy)]
 pub struct Untrusted<'a>(pub &'a str);
 
 const UNTRUSTED_CHARS_MAX: usize = 256;
 
 impl<'a> Untrusted<'a> {
-    /// The same with another bound, where a person wants to read all of it.
+    /// The same with another bound, for text that a person wants to read in full.
     pub fn up_to(text: &'a str, chars_max: usize) -> impl fmt::Display + 'a {
         fmt::from_fn(move |f| write_untrusted(f, text, chars_max))
     }
@@ -37,7 +39,7 @@ fn write_untrusted(f: &mut fmt::Formatter<'_>, text: &str, chars_max: usize) -> 
     Ok(())
 }
 
-/// Controls, line and paragraph separators, and what changes the direction of text.
+/// Controls, line and paragraph separators, and characters that change the direction of text.
 fn is_misleading(character: char) -> bool {
     character.is_control()
         || matches!(

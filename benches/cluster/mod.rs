@@ -1,4 +1,5 @@
-//! A PostgreSQL server of our own, as durable as in production, gone afterwards. Every bench that wants one has it from here.
+//! A PostgreSQL server for benches, as durable as in production, and removed afterwards. Every
+//! bench that needs one uses this.
 
 use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt as _;
@@ -12,10 +13,10 @@ use sqlx::{Connection as _, PgConnection};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-/// Where Debian has it.
+/// The folder of PostgreSQL's programs on Debian.
 pub const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
 
-/// Whom it runs as if we are root, which it refuses to be.
+/// The user that the server runs as if we are root, because it refuses to run as root.
 const USER: &str = "postgres";
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -27,7 +28,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// In `folder`, which goes with it. `prepare` may say more to the server before it starts.
+    /// Starts a server in `folder`, which is removed with it. `prepare` may add arguments to its
+    /// command.
     pub async fn start(
         folder: TempDir,
         port: u16,
@@ -70,7 +72,7 @@ impl Cluster {
 }
 
 impl Drop for Cluster {
-    /// SIGINT is its fast shutdown: sessions are ended, nothing is left in the system.
+    /// Sends SIGINT, which ends all sessions at once and leaves nothing behind in the system.
     fn drop(&mut self) {
         let _ = kill_process(Pid::from_child(&self.postmaster), Signal::INT);
         let _ = self.postmaster.wait();

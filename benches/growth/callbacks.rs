@@ -1,4 +1,5 @@
-//! Callbacks of new tasks, many at once, to a running receiver: what each takes, in time and in the receiver's processor time.
+//! Sends callbacks of new tasks to a running receiver, many at once. Measures the time that each
+//! takes, and the receiver's processor time.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,14 +16,14 @@ use super::micros;
 use super::receiver::Receiver;
 use crate::fill::body;
 
-/// At once, and so about as many in one transaction.
+/// Callbacks sent at once. About as many end up in one transaction.
 const CONNECTIONS: usize = 256;
 
 const WARM_UP: u64 = 5000;
 
 const CALLBACKS: u64 = 40_000;
 
-/// So far, to any receiver.
+/// Callbacks sent so far, to any receiver.
 static SENT: AtomicU64 = AtomicU64::new(0);
 
 pub async fn send(receiver: &Receiver) -> anyhow::Result<[(&'static str, f64); 2]> {
@@ -68,7 +69,7 @@ async fn client(address: SocketAddr, path: String, left: Arc<AtomicU64>) -> anyh
         .is_ok()
     {
         let number = SENT.fetch_add(1, Ordering::Relaxed);
-        // No two are equal, and they are almost in the order of time, as EvoLink's.
+        // No two ids are equal, and they are almost in order of time, like EvoLink's.
         let id = format!(
             "task-unified-{second}-{:08x}",
             number * 2_654_435_761 % 4_294_967_296
@@ -87,7 +88,7 @@ async fn client(address: SocketAddr, path: String, left: Arc<AtomicU64>) -> anyh
         }
         let text = String::from_utf8_lossy(&answer[..received]);
         ensure!(text.contains("\"recorded\""), "{text}");
-        // The receiver takes so many on one connection and no more.
+        // The receiver limits the requests on one connection.
         if text.to_ascii_lowercase().contains("connection: close") {
             stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;

@@ -1,5 +1,6 @@
-//! A store full of tasks, as receivers would have written them over a year, by SQL: 97 % completed, the rest failed,
-//! cancelled, unresolved; twenty clients; the newest thousand still open.
+//! Fills a store by SQL with tasks, as receivers would have written them over a year. 97 % are
+//! completed, the rest failed, cancelled or unresolved. There are twenty clients, and the newest
+//! thousand tasks are still open.
 
 use evolink_receiver::clock::Clock;
 use evolink_receiver::domain::ids::{SubmissionId, TaskId};
@@ -10,21 +11,21 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteCo
 /// Tasks in one transaction.
 const CHUNK: i64 = 200_000;
 
-/// The newest, of which more is to be heard.
+/// The newest tasks, which are still open.
 const OPEN: i64 = 1000;
 
 pub const CLIENTS: i64 = 20;
 
-/// From one task to the next.
+/// The time from one task to the next.
 const INTERVAL_MS: i64 = 3000;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// How the tasks stand.
+/// The states of the tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stand {
     Mixed,
-    /// All open, and overdue.
+    /// All are open and overdue.
     Open,
 }
 
@@ -35,14 +36,15 @@ pub struct Filler {
     now_ms: i64,
 }
 
-/// How each database writes what SQL has no word for. `$1` and `$2`: the first and the last number of a chunk.
+/// Each database's own expressions, where SQL has no common one. `$1` and `$2` are the first and
+/// the last number of a chunk.
 struct Dialect {
     numbers: &'static str,
     /// Twelve hexadecimal digits of the time `at`.
     hex_of_time: &'static str,
     /// Twelve hexadecimal digits of `i`.
     hex_of_number: &'static str,
-    /// Eight of `i`, scattered: not two are equal.
+    /// Eight hexadecimal digits of `i`, scattered, no two equal.
     scattered: &'static str,
     digest: &'static str,
     body: (&'static str, &'static str),
@@ -75,7 +77,7 @@ impl Filler {
         }
     }
 
-    /// Makes the schema, fills it, and gives the bytes that it takes.
+    /// Creates the schema, fills it, and returns its size in bytes.
     pub async fn fill(&self, url: &str) -> anyhow::Result<i64> {
         Store::open(url).await?.close().await;
         if url.starts_with("postgres") {
@@ -86,7 +88,7 @@ impl Filler {
 
     async fn fill_sqlite(&self, url: &str) -> anyhow::Result<i64> {
         let mut connection = SqliteConnection::connect(url).await?;
-        // What breaks off is thrown away.
+        // No journal is needed: a store whose fill breaks off is thrown away.
         connection
             .execute(
                 "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -200000",
@@ -131,7 +133,7 @@ impl Filler {
             );
             connection.execute(AssertSqlSafe(next)).await?;
         }
-        // As autovacuum leaves it.
+        // The state in which autovacuum leaves the tables.
         connection.execute("VACUUM ANALYZE").await?;
         connection.execute("CHECKPOINT").await?;
         let size = "SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class WHERE relname IN ('task', 'observation', 'event')";
@@ -148,7 +150,7 @@ impl Filler {
             .map(move |first| (first, count.min(first + CHUNK - 1)))
     }
 
-    /// One for each table.
+    /// Returns one statement for each table.
     fn statements(&self, dialect: &Dialect) -> [String; 3] {
         let Dialect {
             numbers,
@@ -216,7 +218,7 @@ impl Filler {
     }
 }
 
-/// What EvoLink says of a task, about 600 bytes of it, with `#id#` and `#state#` in it.
+/// Returns a task as EvoLink reports it, about 600 bytes, with placeholders `#id#` and `#state#`.
 pub fn body() -> String {
     let url = format!("https://files.evolink.ai/{}/#id#/0.webp", "x".repeat(190));
     serde_json::json!({

@@ -1,8 +1,9 @@
-//! What a store costs once it is large: `cargo bench --bench growth`. Fills a small and a large store by SQL, on SQLite and on
-//! PostgreSQL, asks both the same in turns, and writes the ratios into `benches/README.md`, section Growth.
+//! Measures what a store costs once it is large: `cargo bench --bench growth`. Fills a small and a
+//! large store by SQL, on SQLite and on PostgreSQL. Sends both the same queries in turns, and
+//! writes the ratios into `benches/README.md`, section Growth.
 //!
-//! Reading order: `fill` says what is in a store, `questions` and `callbacks` what is measured of it, `report` what is made
-//! of the numbers. `cluster` and `receiver` are the processes under test.
+//! Reading order: `fill` defines the content of a store, `questions` and `callbacks` what is
+//! measured, and `report` the output. `cluster` and `receiver` are the processes under test.
 #![expect(
     clippy::print_stdout,
     reason = "the results of a bench are read on the terminal"
@@ -33,17 +34,18 @@ use fill::{Filler, Stand};
 use receiver::Receiver;
 use report::{Line, Report};
 
-/// What a large store is compared with.
+/// Tasks in the small store, with which the large one is compared.
 const SMALL: i64 = 10_000;
 
-/// Tasks that a receiver finds open when it starts.
+/// Tasks that are open when the receiver starts.
 const OPEN: i64 = 1_000_000;
 
 /// Measures what a small and a large store cost, in turns.
 #[derive(Debug, Parser)]
 #[command(name = "cargo bench --bench growth --")]
 struct Arguments {
-    /// Tasks in the large store; ten million take about 10 GB of disk on each database, one after the other
+    /// Tasks in the large store; ten million take about 10 GB of disk on each database, one after
+    /// the other
     #[arg(long, default_value_t = 10_000_000)]
     tasks: i64,
     #[arg(long, default_value_t = 5)]
@@ -51,13 +53,13 @@ struct Arguments {
     /// Only this database
     #[arg(long, value_enum)]
     only: Option<Engine>,
-    /// Where the stores are made, and removed
+    /// The folder in which the stores are created and removed
     #[arg(long, default_value = env!("CARGO_TARGET_TMPDIR"))]
     folder: PathBuf,
-    /// Print the table, and leave the one in `benches/README.md`
+    /// Print the table only, and do not change `benches/README.md`
     #[arg(long)]
     no_readme: bool,
-    /// Given by cargo.
+    /// Passed by cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -68,7 +70,7 @@ enum Engine {
     Postgres,
 }
 
-/// A store that was filled, and what it takes to run a receiver on it.
+/// A filled store, and what is needed to run a receiver on it.
 struct Place {
     folder: tempfile::TempDir,
     url: String,
@@ -160,12 +162,12 @@ impl Place {
         })
     }
 
-    /// What each thing takes, in microseconds.
+    /// Measures each operation, in microseconds.
     async fn costs(&self) -> anyhow::Result<Vec<(&'static str, f64)>> {
         let store = Store::open(&self.url).await?;
         let mut costs = questions::ask_all(&store, &self.filler).await?;
         store.close().await;
-        // It holds the lock that keeps a second process off.
+        // The store holds the lock that keeps other processes out.
         drop(store);
         let receiver = Receiver::start(self).await?;
         costs.extend(callbacks::send(&receiver).await?);
@@ -181,7 +183,7 @@ async fn start_cluster(within: &Path) -> anyhow::Result<Cluster> {
     Cluster::start(tempfile::tempdir_in(within)?, port, |_| {}).await
 }
 
-/// An empty one; one of that name that is there is dropped.
+/// Creates an empty database. An existing one of that name is dropped.
 async fn make_database(cluster: &Cluster, name: &str) -> anyhow::Result<String> {
     let mut connection = PgConnection::connect(&cluster.url("postgres")).await?;
     let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");

@@ -1,5 +1,5 @@
-//! What is asked of a store, and how long each question takes: the median of many, each about another task, so that not one
-//! page of the database answers all of them.
+//! The queries of a store, and the time that each takes. A figure is the median of many queries,
+//! each about another task, so that no single page of the database answers them all.
 
 use std::time::Instant;
 
@@ -13,13 +13,13 @@ use evolink_receiver::store::reads::{TaskFilter, TaskName};
 use super::fill::{CLIENTS, Filler};
 use super::micros;
 
-/// Of each kind.
+/// Queries of each kind.
 const QUESTIONS: usize = 300;
 
-/// A page of the list as an app gets it by default.
+/// The default page size of the list.
 const PAGE: u32 = 50;
 
-/// What the reconciler takes at once.
+/// The number of due tasks that the reconciler loads at once.
 const LOOK: u32 = 64;
 
 pub async fn ask_all(store: &Store, filler: &Filler) -> anyhow::Result<Vec<(&'static str, f64)>> {
@@ -75,10 +75,10 @@ pub async fn ask_all(store: &Store, filler: &Filler) -> anyhow::Result<Vec<(&'st
 
 type MakeFilter = fn(&Filler, i64) -> TaskFilter;
 
-/// From a task with some number on.
+/// The filters. Most begin at the task with the given number.
 fn filters() -> [(&'static str, MakeFilter); 8] {
     fn from(filler: &Filler, number: i64) -> TaskFilter {
-        // So that there is a page before it, whatever the filter.
+        // At least half of the tasks lie before it, so that every filter finds a page.
         let number = number.max(filler.count / 2);
         TaskFilter {
             before: Some(filler.submission_id(number)),
@@ -123,7 +123,7 @@ fn filters() -> [(&'static str, MakeFilter); 8] {
     ]
 }
 
-/// Leaves nothing in `values`.
+/// Returns the median, and empties `values`.
 fn median(values: &mut Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     let median = values[values.len() / 2];

@@ -1,4 +1,4 @@
-//! The program itself, as a child process on a filled store, ended by its own pid.
+//! Runs the program as a child process on a filled store, and stops it by its process id.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -14,24 +14,25 @@ use tokio::time::sleep;
 
 use super::Place;
 
-/// Far above what any start or stop takes.
+/// Far longer than any start or stop takes.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 const POLL: Duration = Duration::from_millis(2);
 
-/// Linux counts processor time in these, on every architecture.
+/// The unit in which Linux counts processor time, on every architecture.
 const TICK: Duration = Duration::from_millis(10);
 
 pub struct Receiver {
     child: Child,
     pub public: SocketAddr,
     token: String,
-    /// From the start of the process to the first time that it says so.
+    /// The time from the start of the process until it first reports that it is ready.
     pub ready_after: Duration,
 }
 
 impl Receiver {
-    /// Returns when it is ready. Nothing is polled: EvoLink cannot be reached.
+    /// Starts the receiver and waits until it is ready. No poll succeeds, because EvoLink cannot be
+    /// reached.
     pub async fn start(place: &Place) -> anyhow::Result<Self> {
         let folder = place.folder.path();
         let (public, internal) = (free_address()?, free_address()?);
@@ -75,10 +76,10 @@ impl Receiver {
         format!("/callbacks/{}", self.token)
     }
 
-    /// All its threads', in the system and outside.
+    /// Returns the processor time of all its threads, in user and system mode.
     pub fn cpu_time(&self) -> anyhow::Result<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The second field is a name in brackets, which may hold anything.
+        // The second field is a name in parentheses, which may contain anything.
         let (_, fields) = stat.rsplit_once(") ").context("no name in stat")?;
         let mut ticks = 0;
         for field in fields.split(' ').skip(11).take(2) {

@@ -1,4 +1,4 @@
-//! The table of `benches/README.md`, section Growth.
+//! Writes the table in `benches/README.md`, section Growth.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,24 +9,24 @@ use evolink_receiver::clock::Clock;
 const BEGIN: &str = "<!-- growth: begin -->";
 const END: &str = "<!-- growth: end -->";
 
-/// Times that it may take on a large store what it takes on a small one.
+/// The most that an operation may take on a large store, as a multiple of the time on a small one.
 const GOAL: f64 = 1.5;
 
 const READY_GOAL_MS: f64 = 1000.0;
 
-/// What one thing costs, in microseconds, round by round.
+/// The cost of one operation in each round, in microseconds.
 pub struct Line {
     name: &'static str,
     small: Vec<f64>,
     large: Vec<f64>,
 }
 
-/// What was found on one database.
+/// The results on one database.
 pub struct Part {
     pub engine: String,
     pub lines: Vec<Line>,
     pub ready_ms: Vec<f64>,
-    /// Of the large store, and how many tasks it has.
+    /// The size of the large store in bytes, and its number of tasks.
     pub bytes: (i64, i64),
 }
 
@@ -113,7 +113,7 @@ impl Report {
         text
     }
 
-    /// In place of the table that is there.
+    /// Replaces the table in `benches/README.md`.
     pub fn write_readme(&self) -> anyhow::Result<()> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/README.md");
         let text = std::fs::read_to_string(&path)?;

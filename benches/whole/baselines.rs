@@ -1,6 +1,6 @@
-//! What the receiver is compared with, each a process of its own:
-//! one that takes in callbacks as the receiver does and stores nothing, and one that adds a transaction for each callback,
-//! which is what one writes first.
+//! The baselines that the receiver is compared with, each a process of its own. One accepts
+//! callbacks as the receiver does, but stores nothing. The other adds a transaction for each
+//! callback, which is the obvious first implementation.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -33,12 +33,13 @@ use tower::ServiceExt as _;
 
 use crate::writes::Writes;
 
-/// Where a request goes that is answered without a look at it.
+/// The path on which requests are answered without being examined.
 pub const BARE_PATH: &str = "/bare";
 
 const CALLBACKS: &str = "/callbacks/{token}";
 
-/// Serves until it is killed. With `store`, the address of a database, each callback is a transaction in it.
+/// Serves until it is killed. With `store`, the URL of a database, each callback is a transaction
+/// in it.
 pub async fn serve(listen: SocketAddr, folder: &Path, store: Option<&str>) -> anyhow::Result<()> {
     let callbacks: Router = match store {
         None => Router::new().route(CALLBACKS, post(store_nothing)),
@@ -80,7 +81,7 @@ fn recorded() -> Response {
     Json(json!({"result": "recorded"})).into_response()
 }
 
-/// A certificate of the same kind as the receiver's, and otherwise what rustls does by itself.
+/// Uses a certificate of the same kind as the receiver's, and otherwise the defaults of rustls.
 fn acceptor(folder: &Path) -> anyhow::Result<TlsAcceptor> {
     TlsSource::self_signed_in(folder, &["localhost".to_owned()], Clock::System)?;
     let (certificate, key) = TlsSource::self_signed_files(folder);
@@ -104,7 +105,7 @@ async fn serve_connection(tcp: TcpStream, acceptor: TlsAcceptor, router: Router)
     let Ok(stream) = acceptor.accept(tcp).await else {
         return;
     };
-    // As the receiver does, or one side would pay for handshakes that the other is spared.
+    // The same limit as the receiver's, so that both need equally many handshakes.
     let requests_max = Limits::public().requests_per_connection_max;
     let requests = AtomicUsize::new(0);
     let service = service_fn(async |request| {

@@ -1,24 +1,26 @@
-//! What is sent: callbacks as EvoLink sends them, the same ones again, guesses, and questions about tasks. A request is a
-//! template with the task's id filled in, so that making one costs next to nothing.
+//! The requests: callbacks as EvoLink sends them, the same ones again, guessed tokens, and queries
+//! of tasks. A request is a template into which the task's id is written, so building one costs
+//! next to nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use evolink_receiver::clock::Clock;
 
-/// `task-unified-1757165031-uyujaw3d`
+/// The length of an id such as `task-unified-1757165031-uyujaw3d`.
 const ID_BYTES: usize = 32;
 
-/// Stands in a template where the id goes; as long as an id.
+/// The placeholder for the id in a template, as long as an id.
 const ID: &str = "task-unified-##########-########";
 
-/// Eight characters have room for more than this.
+/// The largest suffix. Eight characters can hold more than this.
 const SUFFIX_MASK: u64 = (1 << 41) - 1;
 
-/// Odd, so that multiplying by it gives each serial number another suffix.
+/// An odd number, so that each serial number times this factor has another suffix.
 const SUFFIX_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// A task that EvoLink is said to have made. The number is as good as the id, and shorter.
+/// A task that EvoLink is supposed to have created. The number identifies it and is shorter than
+/// the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TaskNumber {
     second: u32,
@@ -26,7 +28,7 @@ pub struct TaskNumber {
 }
 
 impl TaskNumber {
-    /// Another one each time, in the order of time, as EvoLink's are.
+    /// Returns another number each time, in order of time, as EvoLink's ids are.
     pub fn fresh() -> Self {
         static MADE: AtomicU64 = AtomicU64::new(1);
         Self {
@@ -56,70 +58,71 @@ impl TaskNumber {
     }
 }
 
-/// One request in all its variants, and the answer that it must have.
+/// One request in all its variants, and the response that is expected.
 #[derive(Clone, Debug)]
 pub struct Script {
     template: Arc<[u8]>,
     id_at: Arc<[usize]>,
     tasks: Tasks,
     pub status: u16,
-    /// What the answer's body must hold.
+    /// A text that the response body must contain.
     pub says: &'static str,
 }
 
-/// Which task each request is about.
+/// The tasks that the requests are about.
 #[derive(Clone, Debug)]
 enum Tasks {
     New,
-    /// One after the other of those that were told of before.
+    /// Tasks that were reported before, one after the other.
     Known(Arc<[TaskNumber]>),
-    /// The request is about none.
+    /// No task.
     None,
 }
 
 impl Script {
-    /// Callbacks of new tasks.
+    /// Callbacks of new, completed tasks.
     pub fn new_tasks(path: &str) -> Self {
         Self::of(&callback(path, &body(ID)), Tasks::New, 200, "recorded")
     }
 
-    /// Callbacks of new tasks that have just begun.
+    /// Callbacks of new tasks that are still running.
     pub fn begun_tasks(path: &str) -> Self {
         let text = callback(path, &begun(ID));
         Self::of(&text, Tasks::New, 200, "recorded")
     }
 
-    /// The outcomes of those, each once: there must be no more requests than tasks.
+    /// The outcomes of those running tasks. There must be no more requests than tasks, so that each
+    /// is sent once.
     pub fn outcomes(path: &str, known: Arc<[TaskNumber]>) -> Self {
         let tasks = Tasks::Known(known);
         Self::of(&callback(path, &body(ID)), tasks, 200, "recorded")
     }
 
-    /// Callbacks that came before, as EvoLink sends them when an answer was lost.
+    /// Callbacks that were sent before. EvoLink repeats them when a response was lost.
     pub fn again(path: &str, known: Arc<[TaskNumber]>) -> Self {
         let tasks = Tasks::Known(known);
         Self::of(&callback(path, &body(ID)), tasks, 200, "duplicate")
     }
 
-    /// Somebody tries a token; `with_body` or without.
+    /// Callbacks with a guessed token, `with_body` or without.
     pub fn guesses(path: &str, with_body: bool) -> Self {
         let text = if with_body { body(ID) } else { String::new() };
         Self::of(&callback(path, &text), Tasks::New, 404, "")
     }
 
-    /// An app asks how a task is.
+    /// An app's queries of tasks.
     pub fn questions(known: Arc<[TaskNumber]>) -> Self {
         let text = format!("GET /v1/tasks/{ID} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
         Self::of(&text, Tasks::Known(known), 200, "\"completed\"")
     }
 
-    /// One request that is always the same.
+    /// A GET that is the same each time.
     pub fn get(path: &str) -> Self {
         let text = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
         Self::of(&text, Tasks::None, 200, "")
     }
 
-    /// Another receiver says it in other words.
+    /// Sets the expected text, because another server words its response in another way.
     pub fn answered_with(self, says: &'static str) -> Self {
         Self { says, ..self }
     }
@@ -160,14 +163,15 @@ fn callback(path: &str, body: &str) -> String {
     )
 }
 
-/// A task that is under way.
+/// The body of a callback about a running task.
 fn begun(id: &str) -> String {
     format!(
         r#"{{"created":1757165031,"id":"{id}","model":"z-image-turbo","object":"image.generation.task","progress":10,"status":"processing","task_info":{{"can_cancel":true,"estimated_time":10}},"type":"image"}}"#
     )
 }
 
-/// A finished task as EvoLink tells of it: the documented fields and the undocumented ones that its own clients read.
+/// The body of a callback about a finished task. It has the documented fields, and the undocumented
+/// ones that EvoLink's own clients read.
 pub fn body(id: &str) -> String {
     format!(
         r#"{{"created":1757165031,"id":"{id}","model":"z-image-turbo","object":"image.generation.task","progress":100,"results":["https://files.evolink.ai/{id}/image-1.webp?X-Amz-Date=20250906T132351Z&X-Amz-Expires=86400&X-Amz-Signature=5d41402abc4b2a76b9719d911017c592ae2f1c3f8a7d6b5e"],"status":"completed","task_info":{{"can_cancel":false,"estimated_time":10}},"type":"image","usage":{{"billing_rule":"per_call","credits_reserved":0.026,"user_group":"default"}},"duration":8.4,"request_id":"20250906132351724153918uyujaw3d","billing":{{"charge_status":"charged","refund_status":"none"}}}}"#

@@ -1,4 +1,4 @@
-//! What was acknowledged is stored, or the whole run is worth nothing.
+//! Checks that everything acknowledged is stored. If it is not, the whole run is worthless.
 
 use std::collections::HashSet;
 
@@ -11,16 +11,16 @@ use crate::postgres;
 use crate::servers::Place;
 use crate::targets::Target;
 
-/// Tasks that ended, whose callback is kept, and of which consumers are told.
+/// Completed tasks whose callback is stored and that have an event for consumers.
 const STORED: &str = "SELECT task_id FROM task WHERE seq > $1 AND state = 'completed'
     AND EXISTS (SELECT 1 FROM observation WHERE observation.id = task.seq * 1024)
     AND EXISTS (SELECT 1 FROM event WHERE event.task_seq = task.seq)";
 
-/// The same in the words of qhook: an event and its job.
+/// The same for qhook's schema: an event and its job.
 const STORED_BY_QHOOK: &str = "SELECT unique_key FROM events
     WHERE $1 = 0 AND EXISTS (SELECT 1 FROM jobs WHERE jobs.event_id = events.id)";
 
-/// Looks for every task of `acknowledged` in the database that the stopped server left.
+/// Looks for every task of `acknowledged` in the database of the stopped server.
 pub async fn all_are_stored(place: &Place, acknowledged: Vec<TaskNumber>) -> anyhow::Result<()> {
     let stored: HashSet<String> = stored(place).await?.into_iter().collect();
     let acknowledged: HashSet<TaskNumber> = acknowledged.into_iter().collect();

@@ -1,4 +1,5 @@
-//! The comparisons that are about one store of an ordinary size: what runs against what, and which goal it has.
+//! The comparisons that use one store of an ordinary size: which programs run, and which goal each
+//! has.
 
 use crate::Bench;
 use crate::disk::Disk;
@@ -8,10 +9,10 @@ use crate::load::{Load, Pace, Reuse};
 use crate::targets::Target::{CommitsEach, Receiver, StoresNothing};
 use crate::trial::{Case, Work};
 
-/// What is fixed in most cases.
+/// Connections in most cases.
 const MANY: usize = 256;
 
-/// What it costs to keep what EvoLink says, and to keep it safely.
+/// Measures what it costs to store callbacks durably.
 pub async fn durable(bench: &Bench) -> anyhow::Result<Findings> {
     let fast = Disk::FAST;
     let rounds = bench
@@ -66,7 +67,7 @@ pub async fn durable(bench: &Bench) -> anyhow::Result<Findings> {
     Ok(found)
 }
 
-/// One commit for many callbacks against one for each, on disks of different speed.
+/// Compares one commit for many callbacks with one for each, on disks of different speed.
 pub async fn disks(bench: &Bench) -> anyhow::Result<Findings> {
     let rounds = bench
         .alternate(vec![
@@ -125,7 +126,7 @@ pub async fn disks(bench: &Bench) -> anyhow::Result<Findings> {
     Ok(found)
 }
 
-/// EvoLink may open a connection for each callback.
+/// Measures callbacks that each come on a new connection, as EvoLink may send them.
 pub async fn handshakes(bench: &Bench) -> anyhow::Result<Findings> {
     let new_each = Load {
         reuse: Reuse::NewEach,
@@ -151,7 +152,7 @@ pub async fn handshakes(bench: &Bench) -> anyhow::Result<Findings> {
     Ok(found)
 }
 
-/// How long a callback takes when there is no hurry.
+/// Measures the latency of callbacks at a moderate, fixed rate.
 pub async fn steady(bench: &Bench) -> anyhow::Result<Findings> {
     let open = Load {
         pace: Pace::Open(2000),
@@ -186,7 +187,7 @@ pub async fn steady(bench: &Bench) -> anyhow::Result<Findings> {
     Ok(found)
 }
 
-/// EvoLink comes again when an answer was lost.
+/// Measures repeated callbacks, which EvoLink sends when a response was lost.
 pub async fn duplicates(bench: &Bench) -> anyhow::Result<Findings> {
     let rounds = bench
         .alternate(vec![
@@ -207,8 +208,8 @@ pub async fn duplicates(bench: &Bench) -> anyhow::Result<Findings> {
     Ok(found)
 }
 
-/// Somebody tries tokens. A guess with a body costs its sender the connection, so that one has new connections to compare
-/// with.
+/// Measures guessed tokens. A guess with a body costs its sender the connection, so it is compared
+/// with requests on new connections.
 pub async fn guesses(bench: &Bench) -> anyhow::Result<Findings> {
     let guesses = |with_body| Work::Guesses { with_body };
     let bare = |with_body| Work::Bare { with_body };
@@ -243,7 +244,7 @@ pub async fn guesses(bench: &Bench) -> anyhow::Result<Findings> {
     Ok(found)
 }
 
-/// Apps ask while EvoLink calls.
+/// Measures apps' queries while callbacks arrive.
 pub async fn reads(bench: &Bench) -> anyhow::Result<Findings> {
     let case = |name, readers| Case {
         readers,

@@ -1,4 +1,5 @@
-//! A client's connection: just enough HTTP/1.1, over TLS or plain, to be no bottleneck beside the server that it loads.
+//! A client's connection: just enough HTTP/1.1, over TLS or plain, to be no bottleneck for the
+//! server that it loads.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// Where a server is reached, and how.
+/// The address of a server, and whether to use TLS.
 #[derive(Clone)]
 pub struct Endpoint {
     pub address: SocketAddr,
@@ -25,11 +26,11 @@ pub struct Connection {
     received: Vec<u8>,
 }
 
-/// An answer, whole.
+/// A complete response.
 pub struct Answer<'a> {
     pub status: u16,
     pub body: &'a [u8],
-    /// The server closes after it.
+    /// Whether the server closes the connection after this response.
     pub is_last: bool,
 }
 
@@ -41,7 +42,8 @@ impl Endpoint {
         Self { address, tls: None }
     }
 
-    /// Trusts the certificate `pem` alone. Sessions are not resumed: whether EvoLink does is unknown.
+    /// Trusts only the certificate `pem`. Does not resume sessions, because it is unknown whether
+    /// EvoLink does.
     pub fn tls(address: SocketAddr, pem: &str) -> anyhow::Result<Self> {
         let mut roots = RootCertStore::empty();
         for root in CertificateDer::pem_slice_iter(pem.as_bytes()) {
@@ -74,7 +76,7 @@ impl Endpoint {
         })
     }
 
-    /// One GET on a connection of its own.
+    /// Sends one GET on a new connection.
     pub async fn get(&self, path: &str) -> io::Result<(u16, String)> {
         let mut connection = self.connect().await?;
         let request = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
@@ -85,7 +87,7 @@ impl Endpoint {
 }
 
 impl Connection {
-    /// Sends a request and waits for its answer.
+    /// Sends a request and waits for its response.
     pub async fn exchange(&mut self, request: &[u8]) -> io::Result<Answer<'_>> {
         self.stream.write_all(request).await?;
         self.stream.flush().await?;
@@ -118,7 +120,7 @@ impl Connection {
         }
     }
 
-    /// Closes it as a polite client does.
+    /// Closes the connection in the orderly way.
     pub async fn close(mut self) {
         let _ = self.stream.shutdown().await;
     }

@@ -1,4 +1,4 @@
-//! Which processors the load and the servers run on, if they are to be kept apart.
+//! Keeps the load and the servers on separate processors, if requested.
 
 use std::process::Command;
 
@@ -18,7 +18,7 @@ pub fn keep_to(cpus: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `command`, kept to `cpus` if any are given.
+/// Returns `command`, kept on `cpus` if any are given.
 pub fn bind(command: Command, cpus: Option<&str>) -> Command {
     let Some(cpus) = cpus else {
         return command;

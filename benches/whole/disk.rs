@@ -1,5 +1,6 @@
-//! The disk under the database: the real one, whose speed is anybody's guess on a shared machine, or a steady one, made of
-//! a RAM disk and a fixed delay of each sync. Ratios are judged on the steady one, the real one stands beside it.
+//! The disk of the database. Either the real one, whose speed on a shared machine is unknown, or a
+//! steady one, made of a RAM disk and a fixed delay for each sync. Goals are for the steady disk;
+//! the figures of the real one are given for comparison.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -16,7 +17,7 @@ use crate::report::milliseconds;
 
 const RAM_DISK: &str = "/dev/shm";
 
-/// What a probe appends before each sync: a page of the write-ahead log.
+/// The bytes that a probe appends before each sync: a page of the write-ahead log.
 const PAGE_BYTES: usize = 4096;
 
 const PROBES: usize = 300;
@@ -24,18 +25,18 @@ const PROBES: usize = 300;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Disk {
     Real,
-    /// Each sync takes so long.
+    /// Each sync takes this long.
     Steady(Duration),
 }
 
 impl Disk {
-    /// About what a good local disk takes.
+    /// About as fast as a good local disk.
     pub const FAST: Self = Self::Steady(Duration::from_micros(140));
     pub const MIDDLING: Self = Self::Steady(Duration::from_millis(1));
-    /// About what a disk in a cloud takes.
+    /// About as fast as a disk in a cloud.
     pub const CLOUD: Self = Self::Steady(Duration::from_millis(4));
 
-    /// A folder on it that is gone when dropped.
+    /// Creates a folder on this disk. It is removed when dropped.
     pub fn folder(self) -> anyhow::Result<TempDir> {
         let parent = match self {
             Self::Real => Path::new(env!("CARGO_TARGET_TMPDIR")),
@@ -48,7 +49,7 @@ impl Disk {
             .with_context(|| format!("no folder in {}", parent.display()))
     }
 
-    /// Has `command` see this disk.
+    /// Makes `command` use this disk.
     pub fn apply_to(self, command: &mut Command) {
         if let Self::Steady(sync) = self {
             command
@@ -57,7 +58,8 @@ impl Disk {
         }
     }
 
-    /// A program that is linked statically, or may not read the library, would go on with a disk that costs nothing.
+    /// Fails if the process does not use the delay. A statically linked program, or one that may
+    /// not read the library, would otherwise have a disk on which syncs cost nothing.
     pub fn check_applied_to(self, pid: u32) -> anyhow::Result<()> {
         if let Self::Steady(_) = self {
             let maps = std::fs::read_to_string(format!("/proc/{pid}/maps"))?;
@@ -69,7 +71,7 @@ impl Disk {
         Ok(())
     }
 
-    /// How long a sync takes there now: median and 99th percentile, in milliseconds.
+    /// Measures how long a sync takes now: median and 99th percentile, in milliseconds.
     pub fn probe(self) -> anyhow::Result<(f64, f64)> {
         let folder = self.folder()?;
         let mut command = Command::new(std::env::current_exe()?);
@@ -97,7 +99,7 @@ fn library() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("fsdelay.so")
 }
 
-/// Compiles what makes a disk steady.
+/// Compiles the library that makes a disk steady.
 pub fn prepare() -> anyhow::Result<()> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/whole/fsdelay.c");
     let mut cc = Command::new("cc");
@@ -110,7 +112,7 @@ pub fn prepare() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// In a process of its own, because the delay is a matter of the process: appends and syncs.
+/// Appends and syncs. Runs in a process of its own, because the delay applies to a whole process.
 pub fn run_probe(folder: &Path) -> anyhow::Result<(f64, f64)> {
     let mut options = OpenOptions::new();
     let path = folder.join("probe");

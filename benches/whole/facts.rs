@@ -1,4 +1,4 @@
-//! The circumstances of a measurement, without which its figures say nothing.
+//! The circumstances of a measurement, without which its figures mean nothing.
 
 use std::fs;
 use std::time::Duration;
@@ -13,14 +13,14 @@ use crate::disk::Disk;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Facts {
     pub machine: String,
-    /// What else the machine had to do before: processes that ran or waited, the last minute's mean.
+    /// The load before: processes that ran or waited, as the mean of the last minute.
     pub busy_before: String,
     pub command: String,
     pub commit: String,
     pub date: String,
     pub rounds: usize,
     pub window: Duration,
-    /// Of each disk: median and 99th percentile of a sync, in milliseconds.
+    /// For each disk, the median and 99th percentile of a sync, in milliseconds.
     pub syncs: Vec<(String, f64, f64)>,
 }
 
@@ -48,7 +48,7 @@ impl Facts {
 
 fn machine() -> anyhow::Result<String> {
     let about = fs::read_to_string("/proc/cpuinfo")?;
-    // All of them, wherever the load is kept to.
+    // Count all processors, even if the load is kept on some of them.
     let cores = about
         .lines()
         .filter(|line| line.starts_with("processor"))
@@ -63,7 +63,7 @@ fn machine() -> anyhow::Result<String> {
     Ok(format!("{cores} cores, {model}, Linux {}", kernel.trim()))
 }
 
-/// As a person would type it.
+/// Returns the command as a person would type it.
 fn command() -> String {
     let words = std::env::args().skip(1);
     let own: Vec<String> = words

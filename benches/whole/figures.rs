@@ -1,10 +1,11 @@
-//! From samples to figures: the rounds of a comparison, medians and ranges over them, and whether a goal is met.
+//! Turns samples into figures: the rounds of a comparison, their medians and ranges, and whether a
+//! goal is met.
 
 use serde::{Deserialize, Serialize};
 
 use crate::trial::{Case, Sample, Setting};
 
-/// A figure over all rounds; `Err` says why there is none.
+/// A figure over all rounds, or the reason why there is none.
 pub type Figure = Result<Range, String>;
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -18,11 +19,11 @@ pub struct Range {
 pub enum Bound {
     AtLeast(f64),
     AtMost(f64),
-    /// No goal of its own: it stands beside one.
+    /// No goal: the figure is given for comparison.
     Beside,
 }
 
-/// One line of the table of goals.
+/// One row of the table of goals.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Goal {
     pub what: String,
@@ -31,7 +32,7 @@ pub struct Goal {
     pub figure: Figure,
 }
 
-/// One line of the table of details.
+/// One row of the table of details.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Detail {
     pub name: String,
@@ -39,19 +40,19 @@ pub struct Detail {
     pub samples: Vec<Sample>,
 }
 
-/// All that one comparison found.
+/// All results of one comparison.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Findings {
     pub goals: Vec<Goal>,
     pub details: Vec<Detail>,
-    /// Parts that could not be run, and why; what else is to be known.
+    /// Parts that were skipped, with the reason, and other remarks.
     pub notes: Vec<String>,
 }
 
 /// Cases that ran alternately, several times.
 pub struct Rounds {
     cases: Vec<Case>,
-    /// Of each round, one sample a case.
+    /// For each round, one sample of each case.
     samples: Vec<Vec<Sample>>,
 }
 
@@ -73,7 +74,7 @@ impl Range {
 }
 
 impl Bound {
-    /// `None` if there is nothing to meet.
+    /// Returns `None` if there is no goal.
     pub fn is_met_by(self, value: f64) -> Option<bool> {
         match self {
             Self::AtLeast(least) => Some(value >= least),
@@ -93,12 +94,12 @@ impl Bound {
 }
 
 impl Rounds {
-    /// Of each round, one sample a case.
+    /// Creates rounds from samples: for each round, one of each case.
     pub const fn of(cases: Vec<Case>, samples: Vec<Vec<Sample>>) -> Self {
         Self { cases, samples }
     }
 
-    /// Runs each case once a round: first, second, …, first, second, …
+    /// Runs each case once in every round: first, second, …, first, second, …
     pub async fn run(cases: Vec<Case>, rounds: usize, setting: &Setting) -> anyhow::Result<Self> {
         let mut samples = Vec::new();
         for round in 1..=rounds {
@@ -113,7 +114,7 @@ impl Rounds {
         Ok(Self::of(cases, samples))
     }
 
-    /// What `calculate` makes of the samples of these cases, round by round.
+    /// Calculates a figure from the samples of these cases, round by round.
     pub fn figure(&self, names: &[&str], calculate: impl Fn(&[&Sample]) -> f64) -> Figure {
         let at: Vec<usize> = names.iter().map(|name| self.find(name)).collect();
         let mut values = Vec::new();
@@ -134,7 +135,7 @@ impl Rounds {
         found.unwrap_or_else(|| panic!("no case {name}"))
     }
 
-    /// What rate one case has of another's.
+    /// Returns the rate of one case divided by that of another.
     pub fn ratio(&self, one: &str, of_other: &str) -> Figure {
         self.figure(&[one, of_other], |of| of[0].per_second / of[1].per_second)
     }

@@ -1,4 +1,4 @@
-//! Tasks put straight into a store, as the receiver would have written them, many at a time.
+//! Inserts tasks directly into a store, many at a time, as the receiver would have written them.
 
 use std::path::Path;
 
@@ -8,11 +8,12 @@ use sqlx::{ConnectOptions as _, SqliteConnection, SqlitePool};
 
 use crate::callback::body;
 
-/// Of the tasks that a filled store holds, the second in which the first was made.
+/// The creation time of the first task in a filled store, in Unix seconds.
 const FIRST_SECOND: i64 = 1_757_165_031;
 
-/// Ids in the order of time, a hundred a second, as EvoLink makes them. $1: the first's number, $2: how many, $3: when it
-/// ended, $4: the second of the first.
+/// Inserts tasks whose ids are in order of time, a hundred a second, as EvoLink's are. $1: the
+/// number of the first task, $2: how many tasks, $3: their outcome time, $4: the second of the
+/// first task.
 const INSERT_TASKS: &str = "WITH RECURSIVE n (i) AS (SELECT $1 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < $1 + $2),
         made (i, second, hex) AS (SELECT i, $4 + i / 100, printf('%012x', ($4 + i / 100) * 1000 + i % 100 * 10) FROM n)
     INSERT INTO task (seq, submission_id, task_id, origin, client, state, progress, source, results_digest,
@@ -28,7 +29,7 @@ const INSERT_OBSERVATIONS: &str = "INSERT INTO observation (id, source, result, 
 const INSERT_EVENTS: &str = "INSERT INTO event (task_seq, type, source, observation, at)
     SELECT seq, 'task.completed', 'callback', 0, submitted_at FROM task WHERE seq BETWEEN $1 AND $1 + $2 - 1";
 
-/// A store that commits as the receiver does.
+/// Opens a store that commits as the receiver does.
 pub async fn open(database: &Path) -> anyhow::Result<SqliteConnection> {
     let options = SqliteConnectOptions::new()
         .filename(database)
@@ -42,7 +43,7 @@ pub async fn open(database: &Path) -> anyhow::Result<SqliteConnection> {
     Ok(options.connect().await?)
 }
 
-/// Completed tasks, in one transaction.
+/// Adds completed tasks in one transaction.
 pub async fn add(connection: &mut SqliteConnection, first: i64, count: i64) -> anyhow::Result<()> {
     let now = Clock::System.now().as_millis();
     sqlx::query("BEGIN IMMEDIATE")

@@ -1,5 +1,6 @@
-/* A steady disk: with LD_PRELOAD, each fsync and fdatasync takes FSYNC_US microseconds and does nothing else. With the
-   database on a RAM disk this is a disk whose speed is the same from minute to minute, which a shared one's never is. */
+/* A steady disk: loaded with LD_PRELOAD, it makes each fsync and fdatasync take FSYNC_US
+   microseconds and do nothing else. With the database on a RAM disk, the speed of this disk is the
+   same from minute to minute. The speed of a shared disk never is. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -14,7 +15,7 @@ static void wait_for_disk(void) {
         us = given ? atol(given) : 0;
     }
     if (!exact) {
-        /* A sleep may be late by the timer slack, 50 us unless told otherwise. */
+        /* A sleep may be late by the timer slack, which is 50 us by default. */
         prctl(PR_SET_TIMERSLACK, 1000UL);
         exact = 1;
     }

@@ -1,4 +1,5 @@
-//! How long a callback takes when the receiver has half of what it can bear, beside the commit that it waits for.
+//! Measures how long a callback takes at half of the receiver's full load, relative to the commit
+//! that it waits for.
 
 use std::path::Path;
 use std::process::Command;
@@ -20,7 +21,7 @@ const CONNECTIONS: usize = 256;
 
 const COMMITS: i64 = 500;
 
-/// What a callback needs beside the disk, in milliseconds.
+/// The time that a callback may need in addition to the disk, in milliseconds.
 const ALLOWANCE: f64 = 2.0;
 
 pub async fn half_load(bench: &Bench) -> anyhow::Result<Findings> {
@@ -80,7 +81,8 @@ fn figure(halves: &[Sample], values: Vec<f64>) -> Figure {
     Ok(Range::of(values))
 }
 
-/// In a process of its own, because a steady disk is a matter of the process. In milliseconds.
+/// Measures commits, and returns the 99th percentile in milliseconds. Runs in a process of its own,
+/// because a steady disk applies to a whole process.
 fn commit_p99(disk: Disk, tasks: u32) -> anyhow::Result<f64> {
     let folder = disk.folder()?;
     let mut command = Command::new(std::env::current_exe()?);
@@ -97,7 +99,7 @@ fn commit_p99(disk: Disk, tasks: u32) -> anyhow::Result<f64> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// The 99th percentile of transactions that add so many tasks with all that belongs to them.
+/// Returns the 99th percentile of transactions that each add `tasks` tasks with all their rows.
 pub async fn time_commits(folder: &Path, tasks: i64) -> anyhow::Result<f64> {
     let mut connection = fill::open(&folder.join("commits.db")).await?;
     let mut times = Vec::new();

@@ -1,6 +1,6 @@
-//! The load: many connections, each sending one request after the other, either as fast as they are answered or at a fixed
-//! rate. At a fixed rate a request's time counts from when it should have been sent, so that a server that falls behind
-//! cannot make its own queue invisible.
+//! The load: many connections, each sending one request after the other. They send either as fast
+//! as they get responses, or at a fixed rate. At a fixed rate, a request's time counts from when it
+//! should have been sent, so that a server that falls behind cannot hide its own queue.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,24 +14,24 @@ use tokio::time::{sleep, timeout};
 use crate::callback::{Script, TaskNumber};
 use crate::connection::{Connection, Endpoint};
 
-/// After the end of a load, how long answers may still take.
+/// How long responses may take after the end of a load.
 const DRAIN: Duration = Duration::from_secs(20);
 
-/// After a failure, so that a dead server is not hammered.
+/// The pause after a failure, so that a dead server is not flooded.
 const AFTER_FAILURE: Duration = Duration::from_millis(5);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// The next request follows the answer.
+    /// Each connection sends the next request after the response.
     Closed,
-    /// So many requests a second, whatever the answers do.
+    /// This many requests a second, however long the responses take.
     Open(u32),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reuse {
     KeepAlive,
-    /// Each request on a connection of its own, handshake included.
+    /// Each request on a new connection, including the handshake.
     NewEach,
 }
 
@@ -42,7 +42,7 @@ pub struct Load {
     pub reuse: Reuse,
 }
 
-/// When it counts.
+/// The time in which responses are counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
     pub from: Instant,
@@ -63,17 +63,17 @@ impl Window {
     }
 }
 
-/// A request that was answered as it must be.
+/// A request that got the expected response.
 #[derive(Clone, Copy, Debug)]
 pub struct Answered {
     pub task: Option<TaskNumber>,
     pub at: Instant,
     pub latency_us: u32,
-    /// Answered within the window.
+    /// Whether the response came within the window.
     pub counts: bool,
 }
 
-/// All that came of a load.
+/// The results of a load.
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub answered: Vec<Answered>,
@@ -81,13 +81,13 @@ pub struct Outcome {
     pub first_failure: Option<String>,
 }
 
-/// A load under way.
+/// A running load.
 pub struct Running {
     clients: JoinSet<Vec<Answered>>,
     plan: Arc<Plan>,
 }
 
-/// What all clients of a load share.
+/// The data that all clients of a load share.
 struct Plan {
     endpoint: Endpoint,
     script: Script,
@@ -95,7 +95,7 @@ struct Plan {
     window: Window,
     begin: Instant,
     next: AtomicUsize,
-    /// With an open pace, one permit a request that is due.
+    /// One permit for each request that is due, if the pace is open.
     due: Semaphore,
     failures: Mutex<(usize, Option<String>)>,
 }
@@ -109,7 +109,7 @@ impl Load {
         }
     }
 
-    /// Begins now and ends with the window.
+    /// Starts the load now. It ends with the window.
     pub fn start(self, endpoint: &Endpoint, script: Script, window: Window) -> Running {
         let plan = Arc::new(Plan {
             endpoint: endpoint.clone(),
@@ -134,7 +134,7 @@ impl Load {
 }
 
 impl Running {
-    /// Waits until every client is done.
+    /// Waits until every client has finished.
     pub async fn finish(mut self) -> Outcome {
         let patience = self
             .plan
@@ -165,7 +165,8 @@ impl Running {
 }
 
 impl Plan {
-    /// Tokio's clock ticks in milliseconds, a thread's sleep is exact to a tenth of one.
+    /// Adds a permit for each request that is due. Uses a thread, because its sleep is exact to a
+    /// tenth of a millisecond, and Tokio's clock only to a whole one.
     fn beat(&self, per_second: u32) {
         let mut given = 0;
         while Instant::now() < self.window.until {
@@ -179,7 +180,8 @@ impl Plan {
         self.due.close();
     }
 
-    /// The number of the next request and since when its time counts; `None` at the end.
+    /// Returns the number of the next request, and the time from which it counts. `None` at the
+    /// end.
     async fn next(&self) -> Option<(usize, Instant)> {
         match self.load.pace {
             Pace::Closed => {
@@ -202,7 +204,7 @@ impl Plan {
     }
 }
 
-/// When the `nth` request is due, counted from 1.
+/// Returns when the `nth` request is due, counted from 1.
 fn due_after(nth: usize, per_second: u32) -> Duration {
     let nanos = nth as u128 * 1_000_000_000 / u128::from(per_second);
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
@@ -258,7 +260,7 @@ async fn connect(plan: &Plan) -> Option<Connection> {
     }
 }
 
-/// The connection comes back if another request may follow.
+/// Returns the connection if it can be used for another request.
 async fn exchange(
     plan: &Plan,
     mut connection: Connection,

@@ -1,8 +1,9 @@
-//! The program as a whole under load, beside what it is compared with: `cargo bench --bench whole`. What is compared, how,
-//! and the results: `benches/README.md`.
+//! Measures the whole program under load, and what it is compared with:
+//! `cargo bench --bench whole`. `benches/README.md` has the comparisons, the method and the
+//! results.
 //!
-//! Reading order: `comparisons` says what runs against what, `trial` how one of them is run, `load` and `servers` are the
-//! two sides of it, `figures` and `report` what is made of the numbers.
+//! Reading order: `comparisons` defines what runs against what, and `trial` how one case is run.
+//! `load` and `servers` are its two sides. `figures` and `report` turn the numbers into results.
 #![expect(
     clippy::print_stdout,
     reason = "the results of a bench are read on the terminal"
@@ -17,12 +18,12 @@ mod versions;
 
 mod trial;
 
-// What is sent, and how.
+// The requests, and how they are sent.
 mod callback;
 mod connection;
 mod load;
 
-// What it is sent to.
+// The programs that it is sent to.
 mod baselines;
 mod check;
 #[path = "../cluster/mod.rs"]
@@ -36,7 +37,7 @@ mod servers;
 mod targets;
 mod writes;
 
-// What comes of it.
+// The results.
 mod facts;
 mod figures;
 mod report;
@@ -65,7 +66,7 @@ struct Arguments {
     /// How long each part of a round is measured, after a warm-up
     #[arg(long, default_value_t = 5)]
     seconds: u64,
-    /// One short round, for a first look; writes no table
+    /// One short round, for a first impression; writes no table
     #[arg(long)]
     quick: bool,
     /// Only these comparisons
@@ -77,13 +78,13 @@ struct Arguments {
     /// Processors for the load, such as 2,3
     #[arg(long)]
     client_cpus: Option<String>,
-    /// Another build of the program, compared with this one and with nothing else; writes no table
+    /// Another build of the program; only these two builds are compared, and no table is written
     #[arg(long)]
     before: Option<PathBuf>,
-    /// Given by `cargo bench`, and by nothing else of cargo
+    /// Passed by `cargo bench`, and by no other command of cargo
     #[arg(long, hide = true)]
     bench: bool,
-    /// Set once this runs in a network of its own.
+    /// Set when this runs in a network of its own.
     #[arg(long, hide = true)]
     inside: bool,
     #[command(subcommand)]
@@ -108,11 +109,11 @@ enum Comparison {
     Standing,
 }
 
-/// What this program is when it starts itself.
+/// The roles of this program when it starts itself.
 #[derive(Debug, Subcommand)]
 #[command(hide = true)]
 enum Role {
-    /// What the receiver is compared with.
+    /// A baseline that the receiver is compared with.
     Baseline {
         listen: SocketAddr,
         folder: PathBuf,
@@ -121,14 +122,14 @@ enum Role {
     },
     /// Measures how long a sync takes.
     Probe { folder: PathBuf },
-    /// Measures how long a commit of so many tasks takes.
+    /// Measures how long a commit of this many tasks takes.
     Commits { folder: PathBuf, tasks: i64 },
 }
 
-/// What every comparison works with.
+/// The settings that all comparisons share.
 pub struct Bench {
     pub rounds: usize,
-    /// That consumers are told of in a round.
+    /// Tasks in a round whose outcomes consumers get.
     pub tasks: usize,
     pub setting: Setting,
     pub has_own_network: bool,
@@ -160,9 +161,10 @@ fn main() -> anyhow::Result<()> {
     if let Some(cpus) = &arguments.client_cpus {
         cpus::keep_to(cpus)?;
     }
-    // The servers inherit what the load is kept to.
+    // The servers inherit the processors of the load.
     Runtime::new()?.block_on(async {
-        // Whoever interrupts it leaves no server and no gigabytes behind: both go when what holds them is dropped.
+        // Handle signals, so that an interrupted bench leaves no server and no gigabytes behind:
+        // both are removed when their owners are dropped.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         tokio::select! {
@@ -244,7 +246,7 @@ async fn run_all(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Consumers have a section of their own.
+/// Returns the sections of `benches/README.md`. Consumers have their own.
 fn sections() -> [Section; 2] {
     let (consumers, others): (Vec<Comparison>, _) = Comparison::value_variants()
         .iter()
@@ -283,7 +285,7 @@ fn name_of(comparison: Comparison) -> String {
     value.expect("none is hidden").get_name().to_owned()
 }
 
-/// All processors, if only the load is kept to some.
+/// Returns all processors if only the load is kept on some.
 fn server_cpus(arguments: &Arguments) -> Option<String> {
     let all = || {
         let online = std::fs::read_to_string("/sys/devices/system/cpu/online").ok()?;

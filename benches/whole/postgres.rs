@@ -1,4 +1,5 @@
-//! PostgreSQL: a private cluster for each trial, and one transaction for each callback against batches on it.
+//! PostgreSQL, in a private cluster for each trial: batches compared with one transaction for each
+//! callback.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ use crate::figures::Findings;
 use crate::targets::Target::{CommitsEachOnPostgres, ReceiverOnPostgres};
 use crate::trial::Case;
 
-/// On `disk`, with as many connections as the largest load wants.
+/// Starts a cluster on `disk`, with as many connections as the largest load needs.
 pub async fn start(disk: Disk, port: u16) -> anyhow::Result<Cluster> {
     let cluster = Cluster::start(disk.folder()?, port, |postgres| {
         postgres.args(["-c", "max_connections=200"]);
@@ -28,7 +29,7 @@ pub async fn connect(url: &str) -> anyhow::Result<PgConnection> {
     Ok(options.connect().await?)
 }
 
-/// One transaction for many callbacks against one for each.
+/// Compares one transaction for many callbacks with one for each.
 pub async fn postgres(bench: &Bench) -> anyhow::Result<Findings> {
     let mut found = Findings::default();
     if let Some(reason) = missing() {
@@ -72,7 +73,8 @@ pub async fn postgres(bench: &Bench) -> anyhow::Result<Findings> {
     Ok(found)
 }
 
-/// The schema, if this version of the program has one for it.
+/// Returns the folder of the schema, which exists if this version of the program supports
+/// PostgreSQL.
 pub fn migrations() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/postgres")
 }

@@ -1,23 +1,23 @@
-//! What the system knows of a process: processor time and memory.
+//! The processor time and memory of a process, as the system reports them.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
 
-/// Linux tells processes' times in hundredths of a second, on every architecture.
+/// The unit in which Linux reports processor time, on every architecture.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Memory in MiB.
+/// The memory of a process, in MiB.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
     pub now: f64,
     pub peak: f64,
 }
 
-/// User and system time so far, of all its threads.
+/// Returns the user and system time of all its threads so far.
 pub fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
     let stat = read(pid, "stat")?;
-    // The second field is a name in brackets, which may hold anything.
+    // The second field is a name in parentheses, which may contain anything.
     let (_, fields) = stat.rsplit_once(") ").context("no name in stat")?;
     let mut fields = fields.split(' ').skip(11);
     let mut ticks = 0;
@@ -27,7 +27,7 @@ pub fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
     Ok(TICK * ticks)
 }
 
-/// The same to the nanosecond, of the threads that it has now.
+/// Returns the same to the nanosecond, but only for the threads that exist now.
 pub fn exact_cpu_time(pid: u32) -> anyhow::Result<Duration> {
     let mut nanos = 0;
     for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {

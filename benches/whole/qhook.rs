@@ -1,4 +1,4 @@
-//! Another receiver of webhooks that keeps what it acknowledges, as its makers ship it.
+//! qhook: another receiver of webhooks that stores what it acknowledges, as its authors publish it.
 
 use std::process::Command;
 
@@ -14,7 +14,8 @@ const VERSION: &str = "0.6.1";
 
 const CONNECTIONS: usize = 64;
 
-/// Builds it, unless it is there. While there is a network: the comparison itself runs where there is none.
+/// Builds qhook, unless that was done before. Needs the network, which the comparison itself does
+/// not have.
 pub fn install() -> anyhow::Result<()> {
     if qhook_root().join("bin/qhook").exists() {
         return Ok(());
@@ -30,7 +31,7 @@ pub fn install() -> anyhow::Result<()> {
         "--root",
     ]);
     cargo.arg(qhook_root());
-    // A failure is told where the comparison would have stood.
+    // The comparison reports that qhook is missing.
     if !cargo.status()?.success() {
         eprintln!("qhook could not be built");
     }
@@ -43,7 +44,7 @@ pub async fn qhook(bench: &Bench) -> anyhow::Result<Findings> {
         found.note(format!("qhook: skipped, {VERSION} could not be built here"));
         return Ok(found);
     }
-    // It listens on every address there is.
+    // qhook listens on every address.
     if !bench.has_own_network {
         found.note("qhook: skipped, needs a network of its own (root, unshare, ip)");
         return Ok(found);

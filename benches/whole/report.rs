@@ -1,4 +1,4 @@
-//! What was found, for people (`benches/README.md`) and for programs (JSON under `target/`).
+//! Writes the results for people (`benches/README.md`) and for programs (JSON under `target/`).
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,13 +12,13 @@ use crate::facts::Facts;
 use crate::figures::{Detail, Figure, Findings, Goal, Range};
 use crate::trial::Sample;
 
-/// A part of `benches/README.md` that is written by programs.
+/// A part of `benches/README.md` that this program writes.
 pub struct Section {
-    /// As its markers name it.
+    /// The name in its markers.
     pub name: &'static str,
-    /// Of its headings.
+    /// The level of its headings.
     pub level: &'static str,
-    /// What it has, in order.
+    /// Its comparisons, in order.
     pub comparisons: Vec<String>,
 }
 
@@ -31,7 +31,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Beside the reports of other comparisons; an older one of the same is replaced.
+    /// Saves the report beside those of other comparisons. Replaces an older one of the same
+    /// comparison.
     pub fn save(&self) -> anyhow::Result<()> {
         let folder = folder();
         fs::create_dir_all(&folder)?;
@@ -46,7 +47,7 @@ impl Report {
     }
 }
 
-/// Goals and notes, for the terminal.
+/// Formats goals and notes for the terminal.
 pub fn lines(findings: &Findings) -> String {
     let goals = findings.goals.iter().map(goal_line);
     let notes = findings.notes.iter().map(|note| format!("{note}\n"));
@@ -164,7 +165,7 @@ const COLUMNS: [Column; 12] = [
     ("reads p99", |sample| sample.reads_p99),
 ];
 
-/// Columns that no sample has a value for are left out.
+/// Formats the table of details. Leaves out columns for which no sample has a value.
 fn details_table(details: &[Detail]) -> anyhow::Result<String> {
     let samples = || details.iter().flat_map(|detail| &detail.samples);
     let columns: Vec<&Column> = COLUMNS
@@ -211,12 +212,12 @@ pub fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// A count as a number to calculate with.
+/// Converts a count to a number to calculate with.
 pub fn number(count: usize) -> f64 {
     u32::try_from(count).map_or(f64::INFINITY, f64::from)
 }
 
-/// Three digits that matter.
+/// Formats a number with three significant digits.
 pub fn short(value: f64) -> String {
     let magnitude = value.abs();
     if magnitude >= 100.0 {
@@ -231,7 +232,7 @@ pub fn short(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-/// 12,345
+/// Groups digits as in 12,345.
 fn grouped(digits: &str) -> String {
     let mut text = String::new();
     for (at, digit) in digits.char_indices() {

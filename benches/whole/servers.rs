@@ -1,4 +1,5 @@
-//! The programs under test, each started as a child process in a folder of its own, and ended by its own pid.
+//! Starts each program under test as a child process in its own folder, and stops it by its process
+//! id.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -21,23 +22,23 @@ use crate::disk::Disk;
 use crate::postgres;
 use crate::targets::{Settings, Start, Target};
 
-/// Far above what any start or stop takes.
+/// Far longer than any start or stop takes.
 pub const PATIENCE: Duration = Duration::from_mins(2);
 
 const POLL: Duration = Duration::from_millis(2);
 
-/// As `targets` configures it.
+/// The file name that `targets` configures.
 const KEY_RING: &str = "callback_tokens.key";
 
-/// Where a server lives, and what is left of it afterwards.
+/// The folder and database of a server, which outlive its process.
 #[derive(Clone)]
 pub struct Place {
     pub target: Target,
     disk: Disk,
     folder: Arc<TempDir>,
-    /// If it is on PostgreSQL.
+    /// The database server, if the place is on PostgreSQL.
     cluster: Option<Arc<Cluster>>,
-    /// Of the tasks that were there before, the last one's number.
+    /// The number of the last task that the store had before.
     pub last_seq: i64,
     pub settings: Settings,
 }
@@ -49,7 +50,7 @@ pub struct Server {
     /// The receiver's internal listener.
     internal: Option<Endpoint>,
     token: String,
-    /// From the start of the process to the first request that it takes.
+    /// The time from the start of the process to the first request that it accepts.
     pub ready_after: Duration,
 }
 
@@ -66,7 +67,8 @@ impl Place {
         })
     }
 
-    /// Where a store is already. Whatever the folder is on, syncs take what they take on `disk`.
+    /// Uses a folder that has a store already. Syncs take as long as on `disk`, whatever the folder
+    /// is on.
     pub fn in_folder(target: Target, disk: Disk, folder: Arc<TempDir>, last_seq: i64) -> Self {
         Self {
             target,
@@ -78,7 +80,7 @@ impl Place {
         }
     }
 
-    /// For another process over the same store, with the same callback tokens.
+    /// Creates a place for another process on the same store, with the same callback tokens.
     pub fn of_twin(&self) -> anyhow::Result<Self> {
         let folder = Arc::new(self.disk.folder()?);
         std::fs::copy(self.path().join(KEY_RING), folder.path().join(KEY_RING))?;
@@ -165,7 +167,7 @@ impl Server {
         self.place.target.callback_path(&self.token)
     }
 
-    /// A token of the right form and key whose mac is wrong.
+    /// Returns a path whose token has the right form and key, but a wrong MAC.
     pub fn wrong_path(&self) -> String {
         let mut token = self.token.clone();
         let last = token.pop();
@@ -199,7 +201,7 @@ impl Server {
         }
     }
 
-    /// SIGTERM; gives its place back when the process is gone.
+    /// Sends SIGTERM. Returns the place when the process has ended.
     pub async fn stop(mut self) -> anyhow::Result<Place> {
         kill_process(Pid::from_child(&self.child), Signal::TERM)?;
         let asked = Instant::now();

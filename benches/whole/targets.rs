@@ -1,4 +1,5 @@
-//! The programs under test: how each is started, where it listens, what it says. `servers` starts them.
+//! The programs under test: how each is started and configured, and what it responds. `servers`
+//! starts them.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,44 +11,45 @@ use serde::{Deserialize, Serialize};
 
 static BEFORE: OnceLock<PathBuf> = OnceLock::new();
 
-/// Says what `Target::ReceiverBefore` is; once.
+/// Sets the program of `Target::ReceiverBefore`. Returns false if it was set before.
 pub fn set_before(program: PathBuf) -> bool {
     BEFORE.set(program).is_ok()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
-    /// A: takes callbacks in over HTTPS, parses them, stores nothing.
+    /// A: accepts callbacks over HTTPS, parses them, and stores nothing.
     StoresNothing,
-    /// B: A, and a transaction for each callback.
+    /// B: like A, with a transaction for each callback.
     CommitsEach,
     CommitsEachOnPostgres,
     /// The release build of the program.
     Receiver,
     ReceiverOnPostgres,
-    /// The receiver behind a proxy that ends TLS.
+    /// The receiver behind a proxy that terminates TLS.
     ReceiverPlain,
-    /// Another build of the program: that of `--before`.
+    /// Another build of the program, given by `--before`.
     ReceiverBefore,
-    /// A webhook gateway from the registry of Rust, which keeps what it takes in, too. Plain HTTP.
+    /// A webhook gateway from the Rust package registry. It stores what it accepts, too. Plain
+    /// HTTP.
     Qhook,
 }
 
-/// What a target is told on its start.
+/// The parameters with which a target is started.
 pub struct Start<'a> {
     pub folder: &'a Path,
     pub public: SocketAddr,
     pub internal: SocketAddr,
-    /// The address of the database.
+    /// The URL of the database.
     pub store: &'a str,
     pub settings: &'a Settings,
 }
 
-/// What a receiver's configuration says beyond the usual.
+/// The settings in which receivers' configurations differ.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub internal_connections: usize,
-    /// Tables of its own, in TOML.
+    /// Additional tables, in TOML.
     pub tables: String,
 }
 
@@ -81,7 +83,7 @@ impl Target {
         !matches!(self, Self::ReceiverPlain | Self::Qhook)
     }
 
-    /// What it answers to a callback that it had not seen before.
+    /// The text in its response to a callback that it had not seen before.
     pub const fn says_recorded(self) -> &'static str {
         match self {
             Self::Qhook => "\"duplicate\":false",
@@ -89,7 +91,7 @@ impl Target {
         }
     }
 
-    /// Where callbacks go.
+    /// Returns the path of callbacks.
     pub fn callback_path(self, token: &str) -> String {
         match self {
             Self::Qhook => "/webhooks/evolink".to_owned(),
@@ -146,7 +148,8 @@ fn baseline(start: &Start, with_store: bool) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// All limits stand at their defaults but those on connections: all clients have one address here.
+/// Configures a receiver. All limits have their defaults, except those on connections: here all
+/// clients have one address.
 fn receiver(start: &Start, program: &Path, tls: &str) -> anyhow::Result<Command> {
     let Start {
         folder,
@@ -191,12 +194,13 @@ first_poll_after = "1h"
     Ok(command)
 }
 
-/// Where `cargo install` puts it.
+/// The folder in which `cargo install` puts qhook.
 pub fn qhook_root() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("qhook")
 }
 
-/// Durable ingest and nothing else: each event and its job in a transaction, delivered to nobody.
+/// Configures qhook to store durably and do nothing else: each event and its job are one
+/// transaction, and nothing is delivered.
 fn qhook(start: &Start) -> anyhow::Result<Command> {
     let text = format!(
         r#"

@@ -1,4 +1,5 @@
-//! One trial: a program on one disk under one load, measured from outside, and what it acknowledged looked for afterwards.
+//! One trial: runs a program on one disk under one load, measures it from outside, and afterwards
+//! checks that what it acknowledged is stored.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,7 +20,7 @@ use crate::report::{milliseconds, number};
 use crate::servers::{Place, Server};
 use crate::targets::Target;
 
-/// How long each trial runs, and where.
+/// The length of each trial, and the processors of its server.
 #[derive(Clone, Debug)]
 pub struct Setting {
     pub warm_up: Duration,
@@ -27,36 +28,36 @@ pub struct Setting {
     pub server_cpus: Option<String>,
 }
 
-/// What is sent.
+/// The kind of requests that are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
     New,
-    /// What was sent before.
+    /// Callbacks that were sent before.
     Again,
-    /// With a token that is not ours.
+    /// Callbacks with an invalid token.
     Guesses {
         with_body: bool,
     },
-    /// To the path of A that does nothing at all.
+    /// Requests to the path of A that does nothing at all.
     Bare {
         with_body: bool,
     },
 }
 
-/// What is tried.
+/// The definition of a trial.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// As the tables and the comparisons name it.
+    /// The name in the tables and the comparisons.
     pub name: &'static str,
     pub target: Target,
     pub disk: Disk,
     pub work: Work,
     pub load: Load,
-    /// Apps that ask for tasks at the same time, one question after the other.
+    /// Apps that query tasks at the same time, each one query after the other.
     pub readers: usize,
 }
 
-/// What came of it. Times in milliseconds, memory in MiB.
+/// The results of a trial. Times in milliseconds, memory in MiB.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sample {
     pub per_second: f64,
@@ -97,7 +98,7 @@ impl Case {
             .with_context(|| format!("{} ({})", self.name, self.disk))
     }
 
-    /// In a place that may hold a store already.
+    /// Runs the trial in a place that may have a store already.
     pub async fn run_in(&self, place: Place, setting: &Setting) -> anyhow::Result<Sample> {
         let server = place.start(setting.server_cpus.as_deref()).await?;
         let memory_idle = memory(server.pid())?.now;
@@ -148,7 +149,7 @@ impl Case {
     }
 }
 
-/// Has the server know some tasks before the trial begins.
+/// Sends the server some tasks before the trial begins.
 async fn tell(server: &Server, for_so_long: Duration) -> anyhow::Result<Vec<TaskNumber>> {
     let window = Window::after(Duration::ZERO, for_so_long);
     let load = Load::closed(256).start(server.callbacks(), server.new_tasks(), window);
@@ -220,7 +221,7 @@ impl fmt::Display for Sample {
     }
 }
 
-/// What is read at both ends of the window.
+/// The values that are read at both ends of the window.
 struct Meter {
     server_cpu: Duration,
     own_cpu: Duration,
@@ -253,7 +254,7 @@ fn counted(outcome: &Outcome) -> usize {
     outcome.answered.iter().filter(|one| one.counts).count()
 }
 
-/// Of those that count, in order.
+/// Returns the latencies of the requests that count, sorted.
 fn latencies(answered: &[Answered]) -> Vec<u32> {
     let counted = answered.iter().filter(|one| one.counts);
     let mut latencies: Vec<u32> = counted.map(|one| one.latency_us).collect();
@@ -261,7 +262,8 @@ fn latencies(answered: &[Answered]) -> Vec<u32> {
     latencies
 }
 
-/// So many thousandths of them took at most this, in milliseconds. Nothing at all if there are none: the failures tell why.
+/// Returns the latency that the given thousandths of the requests do not exceed, in milliseconds.
+/// Returns 0 if there are none; the recorded failures explain why.
 fn permille(latencies: &[u32], thousandths: usize) -> f64 {
     let at = (latencies.len() * thousandths).div_ceil(1000);
     let latency = latencies.get(at.saturating_sub(1));

@@ -1,5 +1,6 @@
-//! This build of the program and another one, in turns: what a change costs or gains. Both run all the time, and many short
-//! loads go to one after the other, so that whatever else the machine does falls on both.
+//! Compares this build of the program with another, to see what a change costs or gains. Both run
+//! all the time. Many short loads go to them in turns, so that other work of the machine affects
+//! both.
 
 use std::path::Path;
 use std::time::Duration;
@@ -24,13 +25,14 @@ const WARM_UP: Duration = Duration::from_millis(200);
 
 const WINDOW: Duration = Duration::from_millis(800);
 
-/// Of one window.
+/// The results of one window.
 struct Speed {
     per_second: f64,
     cpu_us: f64,
 }
 
-/// Prints what came of it, and keeps nothing: the other build may be anything. A round is a window of each.
+/// Prints the results and saves nothing, because the other build may be anything. A round is one
+/// window of each build.
 pub async fn compare(program: &Path, bench: &Bench) -> anyhow::Result<()> {
     let program = std::fs::canonicalize(program)
         .with_context(|| format!("no program {}", program.display()))?;

@@ -1,4 +1,5 @@
-//! One transaction for each callback, with all that the receiver writes for it: task, observation, event.
+//! One transaction for each callback, with all that the receiver writes for it: task, observation,
+//! event.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use sqlx::{PgPool, SqlitePool};
 
 use crate::postgres;
 
-/// Pools as one sets them up for a web application.
+/// Pool sizes as they are usual for a web application.
 const SQLITE_CONNECTIONS: u32 = 5;
 const POSTGRES_CONNECTIONS: u32 = 50;
 
@@ -30,7 +31,7 @@ const INSERT_OBSERVATION: &str = "INSERT INTO observation (id, source, result, a
 const INSERT_EVENT: &str = "INSERT INTO event (task_seq, type, source, observation, at)
     VALUES ($1, 'task.completed', 'callback', 0, $2)";
 
-/// The same on both: what differs are the driver's types.
+/// The same for both databases. Only the driver's types differ.
 macro_rules! commit {
     ($pool:expr, $begin:literal, $seen:expr) => {{
         let now = Clock::System.now();

@@ -1,4 +1,5 @@
-//! The one module that knows everyone: builds all parts from a configuration, runs them, and ends them in order.
+//! Builds all components from a configuration, runs them, and stops them in order. This is the only
+//! module that depends on all others.
 
 mod parts;
 mod settings;
@@ -9,7 +10,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -40,24 +40,26 @@ use crate::telemetry::CONFIGURATION;
 use parts::{Parts, finish};
 use store_workers::StoreWorkers;
 
-/// Certificates are looked at this often, whether or not somebody says that they changed.
+/// How often the certificate files are checked, even if nothing notified us of a change.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Of the 10 s from SIGTERM to the end the listeners get `public.drain_timeout`, at most 8 s, and a little to close what
-/// they then abort. The rest is shared by those who come after them.
+/// The drain periods of a shutdown. EvoLink's callbacks and the apps' requests get most of the 10 s
+/// between SIGTERM and the end: `public.drain_timeout`, at most 8 s. `DRAIN_GRACE` is the time to
+/// close what is aborted then. The components that stop after the listeners share the rest.
 const DRAIN_GRACE: Duration = Duration::from_millis(250);
 const CALLS_DRAIN: Duration = Duration::from_millis(500);
 const WORKERS_DRAIN: Duration = Duration::from_millis(500);
 const STORE_DRAIN: Duration = Duration::from_millis(500);
 
-/// What is left of the drain when calls that EvoLink has not answered are given up: to record submits as unknown, and to
-/// tell their apps; to give polls back. At most half of it.
+/// The part of the drain that remains when unanswered calls to EvoLink are abandoned. It is needed
+/// to record these submits as unknown, to answer their apps, and to release the claims of polls. At
+/// most half of the drain.
 const GIVING_UP_GRACE: Duration = Duration::from_secs(1);
 
-/// A process that must be started anew does not keep its clients waiting.
+/// The drain after a failure. A process that must restart does not make its clients wait.
 const FAILED_DRAIN: Duration = Duration::from_secs(1);
 
-/// A receiver that has its store, its certificate and its ports, and serves nobody yet.
+/// A receiver that has opened its store, certificate and ports, but serves no requests yet.
 pub struct App {
     config: Config,
     clock: Clock,
@@ -69,7 +71,7 @@ pub struct App {
     key_ring: Arc<KeyRing>,
     signing_files: Arc<SigningFiles>,
     egress: Egress,
-    /// As which this process takes deliveries.
+    /// The lease holder id of this process for deliveries.
     holder: Holder,
     attempts_at_once: usize,
     metrics: Metrics,
@@ -83,7 +85,7 @@ impl App {
     /// Opens everything. Nothing is served before `run`.
     ///
     /// # Errors
-    /// What is wrong, with the exit code for it.
+    /// A `CommandError` with the cause and the exit code.
     pub async fn build(config: Config, clock: Clock) -> Result<Self, CommandError> {
         config.validate()?;
         let (config, attempts_at_once) = settings::within_descriptors(config);
@@ -110,7 +112,7 @@ impl App {
             config.evolink.polls_per_second,
             config.evolink.submits_per_second,
         ));
-        let store = Arc::new(Store::open(config.store.read_url()?.expose_secret()).await?);
+        let store = Arc::new(Store::open(config.store.location()?).await?);
         key_ring::agree(&store, &key_ring).await?;
         let metrics = Metrics::new();
         let (recorder, recorder_worker) = Recorder::new(
@@ -152,17 +154,17 @@ impl App {
         })
     }
 
-    /// Where EvoLink is listened to.
+    /// The address of the public listener, which EvoLink calls.
     pub fn public_address(&self) -> std::io::Result<SocketAddr> {
         self.public.local_addr()
     }
 
-    /// Where apps and operators are listened to.
+    /// The address of the internal listener, for apps and operators.
     pub fn internal_address(&self) -> std::io::Result<SocketAddr> {
         self.internal.local_addr()
     }
 
-    /// What callers must trust if the certificate is our own.
+    /// The certificate that clients must trust if it is self-signed.
     pub fn certificate_pem(&self) -> Option<String> {
         self.tls.as_ref().map(|tls| tls.certificate_pem())
     }
@@ -175,21 +177,22 @@ impl App {
         &self.metrics
     }
 
-    /// Those that wait here for the answer to a submit without an idempotency key.
+    /// The apps that wait for the answer to a submit without an idempotency key.
     pub const fn apps(&self) -> &Apps {
         self.recorder.apps()
     }
 
-    /// To be notified when the certificate files should be looked at now.
+    /// Notify this to have the certificate files checked now.
     pub fn reload(&self) -> Arc<Notify> {
         Arc::clone(&self.reload)
     }
 
-    /// Serves until `stop`, then drains: no new connections, requests under way are answered, what they brought is
-    /// recorded, the store is closed.
+    /// Serves until `stop`, then drains: refuses new connections, answers the requests under way,
+    /// records what they brought, and closes the store.
     ///
     /// # Errors
-    /// `TempFail` if the disk failed, `Unavailable` if a part ended by itself: the process should be started anew.
+    /// `TempFail` if the disk failed, `Unavailable` if a component ended by itself. The process
+    /// should be restarted.
     pub async fn run(self, stop: CancellationToken) -> Result<(), CommandError> {
         let parts = Parts::new(&stop);
         let (recorder, store) = (self.recorder.clone(), Arc::clone(&self.store));
@@ -225,7 +228,7 @@ impl App {
         finish("calls of EvoLink", &parts.calls, CALLS_DRAIN).await;
         parts.recorder_stop.cancel();
         finish("the workers", &parts.workers, WORKERS_DRAIN).await;
-        // After a failure of the disk nothing more is written to it.
+        // Write nothing more to a disk that has failed.
         let disk_is_good = !recorder.failed().is_cancelled();
         if disk_is_good && timeout(STORE_DRAIN, store.close()).await.is_err() {
             warn!("the store was not closed in time");
@@ -234,7 +237,7 @@ impl App {
         ended
     }
 
-    /// Starts every part: what must not be lost first, then who brings it.
+    /// Starts every component. Those that store data start before those that receive it.
     fn start(self, parts: &Parts) {
         let (stop, drain) = (&parts.stopping, self.config.public.drain_timeout);
         let public = public::router(&self.config.public.callback_path(), self.public_state());
@@ -294,7 +297,8 @@ impl From<StoreError> for CommandError {
             StoreError::Damaged(_) | StoreError::Corrupt { .. } => Exit::DataErr,
             StoreError::SchemaTooNew { .. }
             | StoreError::SchemaDiffers(_)
-            | StoreError::SeveralNames { .. } => Exit::Config,
+            | StoreError::SeveralNames { .. }
+            | StoreError::Unsuitable { .. } => Exit::Config,
             _ => Exit::Unavailable,
         };
         Self::new(exit, format!("store: {error}"))

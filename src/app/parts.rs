@@ -1,4 +1,4 @@
-//! The parts of a running process, and how they end: in order, in time, and not without each other.
+//! The components of a running process, and how they end: in order, in time, and all together.
 
 use std::time::Duration;
 
@@ -7,19 +7,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
-/// What runs, and how it is told to end.
+/// The trackers of the components, and the tokens that stop them.
 pub struct Parts {
     pub listeners: TaskTracker,
     pub workers: TaskTracker,
-    /// Those who wait for EvoLink's answers: submits, and the reconciler.
+    /// The components that wait for EvoLink's or an endpoint's answers: submits, the reconciler and
+    /// the forwarder.
     pub calls: TaskTracker,
-    /// No new work from here on.
+    /// Cancelled when no new work may begin.
     pub stopping: CancellationToken,
-    /// Calls that EvoLink has not answered are not waited for any longer.
+    /// Cancelled when unanswered calls must be abandoned.
     pub giving_up: CancellationToken,
-    /// Nobody brings anything to be recorded any more.
+    /// Cancelled when nothing that needs recording can arrive any more.
     pub recorder_stop: CancellationToken,
-    /// A part ended though nobody told it to.
+    /// Cancelled when a component ended although it was not stopped.
     pub broken: CancellationToken,
 }
 
@@ -36,17 +37,17 @@ impl Parts {
         }
     }
 
-    /// Lets EvoLink answer the calls under way for as long as `patience`. Those that it has not answered then are told to
-    /// give up, which leaves them the rest of the drain: submits to be recorded as unknown and to tell their apps, polls to
-    /// be given back.
+    /// Waits up to `patience` for the calls under way, then abandons the unanswered ones. These
+    /// have the rest of the drain to clean up. Submits are recorded as unknown and their apps are
+    /// answered. Polls release their claims, and deliveries stay due.
     pub async fn end_calls(&self, patience: Duration) {
         self.calls.close();
         let _ = timeout(patience, self.calls.wait()).await;
         self.giving_up.cancel();
     }
 
-    /// A part that ends, or panics, before it was told to takes the whole process with it: half a receiver is worse than
-    /// one that is started anew.
+    /// Runs a component. If it ends or panics before `stop`, the whole process stops: a restart is
+    /// better than half a receiver.
     pub fn run<F>(
         &self,
         name: &'static str,
@@ -70,7 +71,7 @@ impl Parts {
     }
 }
 
-/// Waits for what `tracker` runs, but not for ever.
+/// Waits until everything that `tracker` runs has ended, but at most for `within`.
 pub async fn finish(name: &str, tracker: &TaskTracker, within: Duration) {
     tracker.close();
     if timeout(within, tracker.wait()).await.is_err() {

@@ -1,4 +1,4 @@
-//! What the configuration comes to for each part.
+//! Translates the configuration into the settings of each component.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -22,16 +22,17 @@ use crate::http::tls::TlsSource;
 use crate::process;
 use crate::store::quarantine::Bounds;
 
-/// Connections that may wait to be accepted; the system may allow fewer. Past it they are dropped, or, with SYN cookies,
-/// a client takes itself for connected and is not: the usual 128 did not outlast a burst (measured).
+/// Connections that may wait to be accepted. The system may allow fewer. Beyond this, connections
+/// are dropped. With SYN cookies, a client may even believe that it is connected when it is not.
+/// The usual 128 did not survive a burst (measured).
 const BACKLOG: u32 = 2048;
 
-/// Beyond our own deadline, the listener cuts a request off.
+/// The listener aborts a request this long after our own deadline for it.
 pub const REQUEST_GRACE: Duration = Duration::from_millis(500);
 
 pub fn tls_source(config: &Config) -> Result<Option<Arc<TlsSource>>, CommandError> {
     let tls = &config.public.tls;
-    // Whoever calls judges the certificate by a clock of their own, which no test moves.
+    // Clients judge the certificate by their own clocks, which no test controls.
     let clock = Clock::System;
     let source = match tls.mode {
         TlsMode::Off => return Ok(None),
@@ -64,11 +65,12 @@ pub fn tls_source(config: &Config) -> Result<Option<Arc<TlsSource>>, CommandErro
         .map_err(|error| CommandError::new(Exit::Config, format!("public.tls: {error}")))
 }
 
-/// Attempts to deliver under way at once: each holds a connection and a task object.
+/// Deliveries that may be sent at the same time. Each holds a connection and a task object.
 const ATTEMPTS_AT_ONCE: usize = 256;
 
-/// Both listeners and the forwarder share the descriptors that the system grants; the public listener comes first. Gives how
-/// many attempts to deliver may be under way.
+/// Distributes the file descriptors that the system grants between both listeners and the
+/// forwarder. The public listener gets most of them. Returns the number of deliveries that may be
+/// sent at the same time.
 pub fn within_descriptors(mut config: Config) -> (Config, usize) {
     let listeners = config.public.max_connections + config.internal.max_connections;
     let granted = process::connections_granted(listeners + ATTEMPTS_AT_ONCE);
@@ -90,7 +92,7 @@ pub fn pace(config: &Config) -> Pace {
     }
 }
 
-/// Where outcomes are delivered to; what this process makes, `holder` sends.
+/// The endpoints that receive outcomes. New deliveries carry the lease of `holder`.
 pub fn routes(config: &Config, holder: Holder) -> Routes {
     let standing = config.forward.endpoints.iter().map(|endpoint| Route {
         endpoint: EndpointKey::standing(&endpoint.name),
@@ -107,7 +109,7 @@ pub fn routes(config: &Config, holder: Holder) -> Routes {
     }
 }
 
-/// Where the standing ones are.
+/// The URLs of the standing endpoints.
 pub fn endpoints(config: &Config) -> HashMap<EndpointKey, Url> {
     let endpoints = config.forward.endpoints.iter();
     let places =
@@ -135,7 +137,7 @@ pub fn policy(config: &Config) -> Policy {
     }
 }
 
-/// By where we truly listen: a port may have been left to the system.
+/// Uses the actual addresses of the listeners, because the system may have chosen the port.
 pub fn egress_rules(config: &Config, listeners: [&TcpListener; 2]) -> Rules {
     let listeners = listeners.map(|listener| listener.local_addr().ok());
     let listeners: Vec<_> = listeners.into_iter().flatten().collect();
@@ -157,7 +159,7 @@ pub fn public_limits(config: &Config) -> Limits {
 pub fn internal_limits(config: &Config) -> Limits {
     Limits {
         connections_max: config.internal.max_connections,
-        // A single machine may run all apps; what one API key may hold is counted by itself.
+        // A single machine may run all apps. The connections of one API key are limited elsewhere.
         connections_per_address_max: config.internal.max_connections,
         ..Limits::internal()
     }
@@ -169,7 +171,8 @@ pub fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, CommandError>
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
-        // A restart must not wait for the connections of the process before to be forgotten.
+        // A restart must be able to bind while connections of the previous process are still in
+        // TIME_WAIT.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)

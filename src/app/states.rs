@@ -1,4 +1,4 @@
-//! What each part works with.
+//! Builds the state that each component works with.
 
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ use crate::http::unfinished::UnfinishedCallbacks;
 use crate::workers::forwarder::{self, Forwarder};
 use crate::workers::reconciler::{self, Reconciler};
 
-/// Bodies that may be in memory at once. Small beside a container's 256 MiB; large beside what EvoLink sends.
+/// The total size of all bodies in memory. Small compared to a container's 256 MiB, and large
+/// compared to what EvoLink sends.
 const PUBLIC_BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 const INTERNAL_BODIES_BYTES_MAX: usize = 16 * 1024 * 1024;
 

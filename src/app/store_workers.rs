@@ -1,5 +1,6 @@
-//! What runs beside the recorder for the store's sake. These end with the recorder, not with the listeners: what those still
-//! bring is to be folded in too. On either engine some have nothing to do, and wait for the end.
+//! Background work of the store. It ends with the recorder, not with the listeners, because it must
+//! also process what the last requests bring. On each database, some of these workers have nothing
+//! to do and just wait for the end.
 
 use std::sync::Arc;
 

@@ -8,7 +8,7 @@ use super::ConfigArgs;
 
 #[derive(Debug, Args)]
 pub struct BackupArgs {
-    /// The folder that is made for the backup. It must not exist.
+    /// The folder to create for the backup. It must not exist.
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
     #[command(flatten)]
@@ -20,10 +20,10 @@ pub struct RestoreArgs {
     /// The folder of the backup.
     #[arg(value_name = "PATH", required_unless_present = "new_epoch")]
     pub path: Option<PathBuf>,
-    /// Move aside what is in place. Without this, a store that is there is not touched.
+    /// Move existing files aside. Without this, an existing store is not touched.
     #[arg(long)]
     pub replace: bool,
-    /// Restore nothing, only begin a new epoch: after the database was restored by other means.
+    /// Restore nothing, only begin a new epoch: for a database that was restored by other means.
     #[arg(long, conflicts_with_all = ["path", "replace"])]
     pub new_epoch: bool,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `deliveries`: what endpoints are owed, and sending it again.
+//! `deliveries`: lists deliveries to endpoints, and retries them.
 
 use clap::{Args, Subcommand};
 
@@ -6,9 +6,9 @@ use super::{ClientArgs, PageArgs};
 
 #[derive(Debug, Subcommand)]
 pub enum DeliveriesCommand {
-    /// List deliveries, the newest first.
+    /// List deliveries, newest first.
     List(DeliveriesListArgs),
-    /// Send again: dead ones from the beginning, pending ones now.
+    /// Retry deliveries: dead ones from the beginning, pending ones now.
     Retry(DeliveriesRetryArgs),
 }
 
@@ -20,7 +20,7 @@ pub struct DeliveriesListArgs {
     /// Only those to this endpoint: its name, or scheme://host:port of an app's own address.
     #[arg(long, value_name = "NAME")]
     pub endpoint: Option<String>,
-    /// Only those that tell of this task: a task id or a submission id.
+    /// Only those for this task: a task id or a submission id.
     #[arg(long, value_name = "ID")]
     pub task: Option<String>,
     #[command(flatten)]
@@ -34,7 +34,7 @@ pub struct DeliveriesRetryArgs {
     /// The numbers of the deliveries.
     #[arg(value_name = "ID", required_unless_present = "all_dead", value_parser = clap::value_parser!(i64).range(1..))]
     pub ids: Vec<i64>,
-    /// Every dead delivery, the oldest first.
+    /// Every dead delivery, oldest first.
     #[arg(long, conflicts_with = "ids")]
     pub all_dead: bool,
     /// With --all-dead: only those to this endpoint, which is enabled if it is disabled.
@@ -45,7 +45,7 @@ pub struct DeliveriesRetryArgs {
         conflicts_with = "ids"
     )]
     pub endpoint: Option<String>,
-    /// Print one JSON object for each delivery; with --all-dead, one in all.
+    /// Print one JSON object per delivery; with --all-dead, one in total.
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `events`: the log of what happened to tasks.
+//! `events`: the log of changes to tasks.
 
 use clap::{Args, Subcommand};
 
@@ -13,7 +13,7 @@ pub enum EventsCommand {
 
 #[derive(Debug, Args)]
 pub struct EventsTailArgs {
-    /// Begin after this event, by its id or its number, instead of now; 0: with the first event.
+    /// Begin after this event (its id or number) instead of now; 0 begins with the first event.
     #[arg(long, value_name = "ID", value_parser = cursor)]
     pub after: Option<Cursor>,
     /// Only events of these types, such as task.completed.
@@ -22,7 +22,7 @@ pub struct EventsTailArgs {
     /// Only events of this task, by its task id or submission id.
     #[arg(long, value_name = "ID")]
     pub task: Option<String>,
-    /// Print each event as JSON, one a line.
+    /// Print each event as one line of JSON.
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]

@@ -1,6 +1,7 @@
-//! The command line: what can be asked for, and nothing of how it is done.
+//! The command line: commands and their arguments, without the code that runs them.
 //!
-//! `main.rs` parses it and dispatches. A wrong command line exits with 64 (clap's own 2 says less).
+//! `main.rs` parses it and dispatches. A wrong command line exits with 64, which says more than
+//! clap's 2.
 
 mod backup;
 mod deliveries;
@@ -27,10 +28,10 @@ pub use self::tasks::{TasksCommand, TasksListArgs, TasksShowArgs, TasksWatchArgs
 use crate::config::{Scope, check_name, read_secret_file};
 use crate::exit::{CommandError, Exit};
 
-/// The internal listener's default, seen from the same machine.
+/// The internal listener's default address, as seen from the same machine.
 const SERVICE_URL: &str = "http://127.0.0.1:8080";
 
-/// Receives EvoLink's callbacks, keeps every task's outcome, and hands it to your apps.
+/// Receives EvoLink's callbacks, keeps every task's outcome, and passes it on to your apps.
 #[derive(Debug, Parser)]
 #[command(name = "evolink-receiver", version = version(), propagate_version = true, max_term_width = 100)]
 pub struct Cli {
@@ -42,50 +43,51 @@ pub struct Cli {
 pub enum Command {
     /// Run the service.
     Serve(ConfigArgs),
-    /// Show everything in one process: simulator, receiver, a few prompts, each with its own trouble.
+    /// Show everything in one process: simulator, receiver and a few prompts, each with its own
+    /// trouble.
     Demo(DemoArgs),
-    /// Run EvoLink's stand-in alone, so that an app can be tested without an account.
+    /// Run the EvoLink simulator alone, so that an app can be tested without an account.
     Simulate(crate::simulator::SimulateArgs),
     /// Validate configuration, secrets, certificate, database and clock, without side effects.
     Check(ConfigArgs),
     /// Submit a prompt.
     Submit(SubmitArgs),
-    /// Look at tasks.
+    /// List, show and watch tasks.
     Tasks {
         #[command(subcommand)]
         command: TasksCommand,
     },
-    /// Follow the log of what happens to tasks.
+    /// Follow the log of changes to tasks.
     Events {
         #[command(subcommand)]
         command: EventsCommand,
     },
-    /// Look at callbacks that could not be applied, and apply them after a fix.
+    /// Show callbacks that could not be applied, and apply them after a fix.
     Quarantine {
         #[command(subcommand)]
         command: QuarantineCommand,
     },
-    /// Look at what endpoints are owed, and send it again.
+    /// List deliveries to endpoints, and retry them.
     Deliveries {
         #[command(subcommand)]
         command: DeliveriesCommand,
     },
-    /// Mint a standing callback URL, for tasks that an app submits to EvoLink itself.
+    /// Create a standing callback URL, for tasks that an app submits to EvoLink itself.
     CallbackUrl(CallbackUrlArgs),
-    /// Make API keys.
+    /// Create API keys.
     Keys {
         #[command(subcommand)]
         command: KeysCommand,
     },
     /// Copy a service's store, key ring and signing secrets into a folder, while it runs or not.
     Backup(BackupArgs),
-    /// Put a backup into place, as a new epoch of the store.
+    /// Restore a backup, as a new epoch of the store.
     Restore(RestoreArgs),
-    /// Exit with 0 if the service is ready; for the container.
+    /// Exit with 0 if the service is ready; for container health checks.
     Healthcheck(HealthcheckArgs),
 }
 
-/// For commands that work on a service's own files or keys.
+/// The arguments of commands that work on a service's own files or keys.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigArgs {
     /// The configuration file; `EVOLINK_RECEIVER__SECTION__KEY` overrides what it says.
@@ -101,21 +103,21 @@ pub struct DemoArgs {
     /// Print one JSON summary as the last line.
     #[arg(long)]
     pub json: bool,
-    /// How many prompts to submit.
+    /// The number of prompts to submit.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub tasks: u16,
-    /// Keep database and certificate here, instead of in a directory that is removed at the end.
+    /// Keep database and certificate in this folder, instead of in one that is removed at the end.
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 }
 
-/// For commands that list.
+/// The arguments of commands that list.
 #[derive(Debug, Clone, Args)]
 pub struct PageArgs {
-    /// How many, at most.
+    /// The most rows to show.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=200))]
     pub limit: u16,
-    /// Go on where an earlier page ended (its `next`).
+    /// Continue where an earlier page ended (its `next`).
     #[arg(long)]
     pub cursor: Option<String>,
     /// Print the page as JSON.
@@ -123,10 +125,10 @@ pub struct PageArgs {
     pub json: bool,
 }
 
-/// For commands that are clients of a running service's internal API.
+/// The arguments of commands that are clients of a running service's internal API.
 #[derive(Debug, Clone, Args)]
 pub struct ClientArgs {
-    /// Where the service's internal listener is.
+    /// The URL of the service's internal listener.
     #[arg(
         long,
         value_name = "URL",
@@ -135,7 +137,8 @@ pub struct ClientArgs {
         value_parser = service_url
     )]
     pub url: Url,
-    /// The API key; better by file or environment, since a command line is seen by everyone on the machine.
+    /// The API key. Prefer the file or the environment: everyone on the machine can see a command
+    /// line.
     #[arg(
         long,
         value_name = "KEY",
@@ -154,7 +157,8 @@ pub struct ClientArgs {
 }
 
 impl ClientArgs {
-    /// `None`: no key was given, which a service on loopback without keys is content with.
+    /// Returns the API key, or `None` if none was given. A service on loopback without keys needs
+    /// none.
     ///
     /// # Errors
     /// Key and file are both given, or the file cannot be read or is empty.
@@ -177,23 +181,24 @@ impl ClientArgs {
 
 #[derive(Debug, Args)]
 pub struct SubmitArgs {
-    /// What the image shall show, at most 2000 characters.
+    /// The description of the image, at most 2000 characters.
     pub prompt: String,
     /// A ratio (16:9) or width and height (1024x768).
     #[arg(long)]
     pub size: Option<String>,
-    /// For the same image again: 1 to 2147483647.
+    /// The seed, to get the same image again: 1 to 2147483647.
     #[arg(long)]
     pub seed: Option<i64>,
-    /// Have EvoLink judge the result.
+    /// Have EvoLink check the result for NSFW content.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub nsfw_check: Option<bool>,
     #[arg(long, default_value = "z-image-turbo")]
     pub model: String,
-    /// Wait for the outcome, 60 seconds if no number is given.
+    /// Wait this long for the outcome; 60 seconds if no number is given.
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "60")]
     pub wait: Option<u64>,
-    /// Makes a repetition harmless: the same key and prompt give the same answer. 16 to 96 of `[A-Za-z0-9._-]`.
+    /// Make a repeated submit harmless: the same key and prompt return the same answer. 16 to 96
+    /// characters of `[A-Za-z0-9._-]`.
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
     /// Print the task object as JSON.
@@ -205,7 +210,7 @@ pub struct SubmitArgs {
 
 #[derive(Debug, Args)]
 pub struct CallbackUrlArgs {
-    /// What the tasks are recorded under, as their client.
+    /// The label of the URL. Tasks that arrive through it show it as their client.
     #[arg(long, value_name = "NAME")]
     pub label: String,
     #[command(flatten)]
@@ -214,16 +219,16 @@ pub struct CallbackUrlArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
-    /// Print a fresh API key and the configuration lines for it.
+    /// Print a new API key and the configuration lines for it.
     New(KeysNewArgs),
 }
 
 #[derive(Debug, Args)]
 pub struct KeysNewArgs {
-    /// Who uses the key; tasks show it as their client.
+    /// The user of the key. Tasks show this name as their client.
     #[arg(long, value_parser = key_name)]
     pub name: String,
-    /// What the key may do: submit, read, admin.
+    /// The permissions of the key: submit, read, admin.
     #[arg(long, value_name = "SCOPES", value_delimiter = ',', required = true, action = ArgAction::Append)]
     pub scopes: Vec<Scope>,
     /// Print one JSON object: name, key, sha256, scopes.
@@ -233,11 +238,11 @@ pub struct KeysNewArgs {
 
 #[derive(Debug, Args)]
 pub struct HealthcheckArgs {
-    /// Where the service's internal listener is; without it, where the configuration says.
+    /// The URL of the service's internal listener; by default the one in the configuration.
     #[arg(long, value_name = "URL", value_parser = service_url)]
     pub url: Option<Url>,
-    /// Ask only whether the process lives. For what restarts a service that fails: a restart does not help one that
-    /// waits for its database or its disk.
+    /// Check only whether the process is alive. Use this where a failed check restarts the service:
+    /// a restart does not help while it waits for its database or its disk.
     #[arg(long)]
     pub live: bool,
     #[command(flatten)]
@@ -245,18 +250,20 @@ pub struct HealthcheckArgs {
 }
 
 impl Cli {
-    /// Parses the process's arguments. After help, version or a complaint, which it prints, there is only an exit code.
+    /// Parses the process's arguments. Prints help, version or an error itself, and then returns
+    /// only an exit code.
     ///
     /// # Errors
-    /// 0 after `--help` and `--version`, else 64.
+    /// 0 after `--help` and `--version`, otherwise 64.
     pub fn from_process() -> Result<Self, ExitCode> {
         Self::try_parse().map_err(|mut error| {
-            // clap quotes the value that it refuses, and a URL may hold a password.
+            // clap quotes the value that it refuses, and a URL may contain a password.
             if matches!(error.get(ContextKind::InvalidValue), Some(ContextValue::String(value)) if value.contains('@')) {
                 let hidden = ContextValue::String("(not shown)".to_owned());
                 error.insert(ContextKind::InvalidValue, hidden);
             }
-            // Nothing can be done about a closed terminal, and the exit code says the same.
+            // A closed terminal is no reason to fail, and the exit code carries the same
+            // information.
             let _ = error.print();
             if error.use_stderr() {
                 Exit::Usage.into()
@@ -267,7 +274,7 @@ impl Cli {
     }
 }
 
-/// The version, and the commit if the build knew it.
+/// Returns the version, with the commit if the build knew it.
 pub fn version() -> &'static str {
     static VERSION: LazyLock<String> = LazyLock::new(|| {
         let version = env!("CARGO_PKG_VERSION");
@@ -281,7 +288,7 @@ fn key_name(text: &str) -> Result<String, String> {
     check_name(text).map(|()| text.to_owned())
 }
 
-// An environment variable that is set to nothing counts as absent, in the following two as everywhere.
+// In both functions below, as everywhere, an empty environment variable counts as absent.
 
 fn service_url(text: &str) -> Result<Url, String> {
     let text = if text.is_empty() { SERVICE_URL } else { text };
@@ -290,12 +297,15 @@ fn service_url(text: &str) -> Result<Url, String> {
         Err("must be http:// or https://".into())
     } else if !url.username().is_empty() || url.password().is_some() {
         Err("must not hold a user or a password".into())
+    } else if url.query().is_some() || url.fragment().is_some() {
+        Err("must not have a query or a fragment".into())
     } else {
         Ok(url)
     }
 }
 
-/// Unlike clap's own parser, lets an empty path pass; whoever reads it takes it for none.
+/// Accepts an empty path, unlike clap's own parser. The code that uses the path treats it as
+/// absent.
 #[expect(clippy::unnecessary_wraps, reason = "clap wants a Result")]
 fn path(text: &str) -> Result<PathBuf, String> {
     Ok(text.into())

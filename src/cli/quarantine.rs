@@ -1,4 +1,4 @@
-//! `quarantine`: what could not be applied, and doing it again.
+//! `quarantine`: shows callbacks that could not be applied, and replays them.
 
 use clap::{Args, Subcommand};
 
@@ -6,17 +6,17 @@ use super::{ClientArgs, PageArgs};
 
 #[derive(Debug, Subcommand)]
 pub enum QuarantineCommand {
-    /// List what could not be applied, the newest first.
+    /// List what could not be applied, newest first.
     List(QuarantineListArgs),
     /// Show one entry with its headers and its body.
     Show(QuarantineShowArgs),
-    /// Record entries after all: their bodies are read anew, by the version that runs now.
+    /// Replay entries: parse their bodies again, with the running version, and record them.
     Replay(QuarantineReplayArgs),
 }
 
 #[derive(Debug, Args)]
 pub struct QuarantineListArgs {
-    /// Only what came by this callback URL: a submission id, or ~ and the label of a standing one.
+    /// Only callbacks to this URL: a submission id, or ~ and the label of a standing one.
     #[arg(long)]
     pub subject: Option<String>,
     #[command(flatten)]
@@ -33,7 +33,7 @@ pub struct QuarantineShowArgs {
     /// Print the entry as JSON.
     #[arg(long, conflicts_with = "raw")]
     pub json: bool,
-    /// Write the body as it came, byte for byte, to a file or a pipe.
+    /// Write the body byte for byte as it was received, to a file or a pipe.
     #[arg(long)]
     pub raw: bool,
     #[command(flatten)]
@@ -45,7 +45,7 @@ pub struct QuarantineReplayArgs {
     /// The numbers of the entries.
     #[arg(value_name = "ID", required_unless_present = "all", value_parser = clap::value_parser!(i64).range(1..))]
     pub ids: Vec<i64>,
-    /// Every entry that was never replayed, the oldest first.
+    /// Every entry that was never replayed, oldest first.
     #[arg(long, conflicts_with = "ids")]
     pub all: bool,
     /// Print one JSON object for each entry.

@@ -1,4 +1,4 @@
-//! `tasks`: what became of them.
+//! `tasks`: lists, shows and watches tasks.
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -7,7 +7,7 @@ use super::{ClientArgs, PageArgs};
 
 #[derive(Debug, Subcommand)]
 pub enum TasksCommand {
-    /// List tasks, the newest first.
+    /// List tasks, newest first.
     List(TasksListArgs),
     /// Show one task.
     Show(TasksShowArgs),
@@ -23,7 +23,7 @@ pub struct TasksListArgs {
     /// Only tasks that were submitted with the API key of this name.
     #[arg(long = "client", value_name = "NAME")]
     pub client_name: Option<String>,
-    /// Only tasks made after this time (RFC 3339).
+    /// Only tasks created after this time (RFC 3339).
     #[arg(long, value_name = "TIME")]
     pub created_after: Option<Timestamp>,
     #[command(flatten)]
@@ -45,7 +45,7 @@ pub struct TasksShowArgs {
 
 #[derive(Debug, Args)]
 pub struct TasksWatchArgs {
-    /// Task ids or submission ids; none: the tasks that are not terminal now.
+    /// Task ids or submission ids; without any, all tasks that are not terminal now.
     pub ids: Vec<String>,
     /// Print one task object as JSON whenever a task changes.
     #[arg(long)]

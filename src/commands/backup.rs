@@ -1,4 +1,4 @@
-//! `backup`: a consistent copy of a service's store, key ring and signing secrets, whether or not
+//! `backup`: copies a service's store, key ring and signing secrets consistently, whether or not
 //! the service runs.
 
 use std::fs;
@@ -24,10 +24,10 @@ use crate::store::backup::manifest::{
 use crate::store::backup::place::write;
 use crate::{backup_places, key_ring, signing_files};
 
-/// No file of secrets is larger.
+/// The largest file of secrets. No valid one is larger.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
-/// Makes the backup; `args.path` is there whole or not at all.
+/// Makes the backup. `args.path` appears only when the backup is complete.
 ///
 /// # Errors
 /// 64 if the path exists, 65 if the store is damaged, 75 if it was stopped by a signal, 78 if the
@@ -75,7 +75,7 @@ async fn make(
     if store.engine == Engine::Sqlite {
         files.push(listed("receiver.db", Role::Database)?);
     }
-    // After the store, so that the ring has every key that the store has seen.
+    // Copy the key ring after the store, so that it contains every key that the store refers to.
     for (role, name, from) in secrets(config)? {
         let text = read_secret(&from)?;
         let to = draft.folder.join(&name);
@@ -96,11 +96,11 @@ async fn make(
 }
 
 async fn copy_store(config: &Config, folder: &Path) -> Result<Stored, CommandError> {
-    let url = config.store.read_url()?;
-    let url = url.expose_secret();
+    let location = config.store.location()?;
     if config.store.is_postgres() {
-        return Ok(copy::look_at_postgres(url).await?);
+        return Ok(copy::look_at_postgres(&location).await?);
     }
+    let url = location.url.expose_secret();
     let bar = if stderr().is_terminal() {
         ProgressBar::new(0).with_style(
             ProgressStyle::with_template(
@@ -120,8 +120,8 @@ async fn copy_store(config: &Config, folder: &Path) -> Result<Stored, CommandErr
     Ok(copied?)
 }
 
-/// The files of secrets that the service has, each found to be usable: role, name in the backup,
-/// path.
+/// Returns the service's files of secrets as role, name in the backup and path. Checks that each is
+/// usable.
 fn secrets(config: &Config) -> Result<Vec<(Role, String, PathBuf)>, CommandError> {
     let places = backup_places::of(config)?;
     key_ring::load(&places.key_ring)?;
@@ -130,7 +130,8 @@ fn secrets(config: &Config) -> Result<Vec<(Role, String, PathBuf)>, CommandError
         "callback_tokens.key".to_owned(),
         places.key_ring,
     )];
-    // The first start makes it, unless no app may name an address.
+    // The first start creates this file. Where no app may name an address, a failure to do so is
+    // ignored.
     if places.forward_secret.exists() {
         signing_files::load("forward.secret_file", &places.forward_secret)?;
         let name = "forward.whsec".to_owned();
@@ -192,7 +193,7 @@ fn report(manifest: &Manifest, path: &Path, out: &mut impl Write) -> io::Result<
     )
 }
 
-/// The id of the newest event of a store, for people.
+/// Formats the id of a store's newest event, for people.
 pub fn last_event(store: &Stored) -> String {
     match store.epoch {
         Some(epoch) => format!("{epoch}-{}", store.newest_event),

@@ -1,4 +1,4 @@
-//! `keys new`: a fresh API key, printed once and kept nowhere.
+//! `keys new`: creates an API key. It is printed once and stored nowhere.
 
 use std::io::Write;
 
@@ -11,15 +11,15 @@ use crate::cli::KeysNewArgs;
 use crate::config::{KeyDigest, Scope};
 use crate::exit::CommandError;
 
-/// Lets secret scanners know a key of ours when they see one.
+/// Lets secret scanners recognise our keys.
 const KEY_PREFIX: &str = "evr_";
-/// As many as the hash has: there is nothing to guess.
+/// The key is as long as its hash, so it cannot be guessed.
 const KEY_BYTES: usize = 32;
 
-/// Prints the key and the configuration lines that let it in.
+/// Prints the key and the configuration lines that admit it.
 ///
 /// # Errors
-/// The system has no randomness, or the output cannot be written.
+/// The system provides no randomness, or the output cannot be written.
 pub fn new(args: &KeysNewArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let key = fresh_key()?;
     let sha256 = KeyDigest::of(&key);

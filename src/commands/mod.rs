@@ -1,4 +1,5 @@
-//! One file a command family. A command gets its arguments, prints its result, and says how the process ends.
+//! The commands, one file for each family. A command gets its arguments, prints its result, and
+//! decides how the process ends.
 
 pub mod api;
 pub mod backup;
@@ -17,17 +18,17 @@ use std::path::Path;
 use crate::config::Config;
 use crate::exit::CommandError;
 
-/// The configuration that a command runs with, from file and environment, with relations checked.
+/// Loads the configuration from file and environment, and checks the relations between keys.
 ///
 /// # Errors
-/// The first complaint, exit code 78.
+/// The first error found, with exit code 78.
 pub fn load_config(path: Option<&Path>) -> Result<Config, CommandError> {
     let config = Config::load(path, environment())?;
     config.validate()?;
     Ok(config)
 }
 
-/// The process's environment. A variable that is not Unicode is none of ours.
+/// Returns the process's environment, without variables that are not Unicode. Ours all are.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

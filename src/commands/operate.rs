@@ -1,4 +1,4 @@
-//! Commands of operators that work on a service's own files: `callback-url`, `healthcheck`.
+//! Operators' commands that work on a service's own files: `callback-url`, `healthcheck`.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,10 +14,11 @@ use crate::domain::callback_token::{Label, Subject};
 use crate::exit::{CommandError, Exit};
 use crate::key_ring;
 
-/// A container's check is given a few seconds; a service that needs longer is not well.
+/// A container's health check has a few seconds. A service that needs longer is not healthy.
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Prints a standing callback URL. The key ring must be there: one made here could not be the service's.
+/// Prints a standing callback URL. The key ring must exist, because the service would not know one
+/// that this command creates.
 ///
 /// # Errors
 /// If the label or the key ring is unusable.
@@ -26,7 +27,7 @@ pub fn callback_url(args: &CallbackUrlArgs, out: &mut impl Write) -> Result<(), 
         .label
         .parse()
         .map_err(|error| CommandError::new(Exit::Usage, format!("--label: {error}")))?;
-    // Not validated as a whole: whoever mints a URL need not hold EvoLink's key.
+    // Do not validate the rest: minting a URL needs no EvoLink key.
     let config = Config::load(args.config.config.as_deref(), environment())?;
     config.validate_key("public.base_url")?;
     let ring = key_ring::load(&config.callback_tokens.key_file)?;
@@ -35,15 +36,15 @@ pub fn callback_url(args: &CallbackUrlArgs, out: &mut impl Write) -> Result<(), 
     Ok(())
 }
 
-/// Asks the service whether it is ready, or with `--live` whether it lives.
+/// Asks the service whether it is ready, or with `--live` whether it is alive.
 ///
 /// # Errors
-/// `Unavailable` if not.
+/// `Unavailable` if it is not.
 pub async fn healthcheck(args: &HealthcheckArgs) -> Result<(), CommandError> {
     let base = match &args.url {
         Some(url) => url.clone(),
         None => {
-            // Not validated as a whole: one address is all that is asked of it.
+            // Do not validate the configuration: only one address of it is needed.
             let config = Config::load(args.config.config.as_deref(), environment())?;
             loopback_url(config.internal.listen)?
         }
@@ -54,7 +55,8 @@ pub async fn healthcheck(args: &HealthcheckArgs) -> Result<(), CommandError> {
         .no_proxy()
         .timeout(HEALTHCHECK_TIMEOUT);
     if url.scheme() == "http" {
-        // Roots are for TLS: without any, reqwest makes no client at all, and a healthy service would seem ill.
+        // Roots are for TLS. On a system without any, reqwest would create no client, and a healthy
+        // service would seem unhealthy.
         client = client.tls_certs_only([]);
     }
     let client = client.build().context("could not make an HTTP client")?;
@@ -70,7 +72,7 @@ pub async fn healthcheck(args: &HealthcheckArgs) -> Result<(), CommandError> {
     Err(not_ready(&format!("{status} {body}")))
 }
 
-/// Where a service that listens on `address` is reached from its own machine.
+/// Returns the URL of a service that listens on `address`, as seen from its own machine.
 fn loopback_url(address: SocketAddr) -> Result<Url, CommandError> {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use secrecy::ExposeSecret as _;
 
 use super::backup::last_event;
 use crate::backup_places::{self, finish, remove_staged};
@@ -27,7 +26,7 @@ use crate::untrusted::Untrusted;
 /// Restores a backup, or only begins a new epoch.
 ///
 /// # Errors
-/// 64 if something is in place and `--replace` was not given, 65 if the backup is damaged, 75 if a
+/// 64 if files are in place and `--replace` is not given, 65 if the backup is damaged, 75 if a
 /// service runs, 78 if the backup is of a newer version or does not fit the configuration.
 pub async fn restore(args: &RestoreArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let config = Config::load(args.config.config.as_deref(), environment())?;
@@ -38,7 +37,7 @@ pub async fn restore(args: &RestoreArgs, out: &mut impl Write) -> Result<(), Com
     check(folder, &manifest, &config).await?;
     let places = backup_places::of(&config)?;
     let _lock = take(&config, &places).await?;
-    // What an earlier restore has left to do comes first: then there is one state to look at.
+    // Finish an earlier, interrupted restore first, so that the files are in one consistent state.
     finish(&places)?;
     remove_staged(&places);
     let (roles, kept) = to_place(folder, &manifest, &places)?;
@@ -61,8 +60,7 @@ pub async fn restore(args: &RestoreArgs, out: &mut impl Write) -> Result<(), Com
 }
 
 async fn new_epoch(config: &Config, out: &mut impl Write) -> Result<(), CommandError> {
-    let url = config.store.read_url()?;
-    let epoch = backup::begin_epoch(url.expose_secret()).await?;
+    let epoch = backup::begin_epoch(&config.store.location()?).await?;
     writeln!(
         out,
         "the store begins the epoch {epoch}; ids of earlier events stay valid"
@@ -107,7 +105,7 @@ fn read(folder: &Path) -> Result<Manifest, CommandError> {
     Ok(manifest)
 }
 
-/// Checks each file against the manifest, and that the backup is one for this configuration.
+/// Checks each file against the manifest, and whether the backup fits this configuration.
 async fn check(folder: &Path, manifest: &Manifest, config: &Config) -> Result<(), CommandError> {
     let (of_backup, is_postgres) = (manifest.store.engine, config.store.is_postgres());
     if (of_backup == Engine::Postgres) != is_postgres {
@@ -146,15 +144,14 @@ async fn check(folder: &Path, manifest: &Manifest, config: &Config) -> Result<()
     Ok(())
 }
 
-/// Keeps a service from starting, and refuses if one runs.
+/// Keeps a service from starting. Fails if one runs.
 async fn take(config: &Config, places: &Places) -> Result<Option<Locks>, CommandError> {
     if let Some(database) = &places.database {
         fs::create_dir_all(files::folder_of(database))
             .with_context(|| format!("could not make the folder of {}", database.display()))?;
         return Ok(Some(Locks::take(database, database)?));
     }
-    let url = config.store.read_url()?;
-    match backup::connected(url.expose_secret()).await? {
+    match backup::connected(&config.store.location()?).await? {
         0 => Ok(None),
         connected => {
             let path = format!("the database ({connected} connections)");
@@ -163,8 +160,9 @@ async fn take(config: &Config, places: &Places) -> Result<Option<Locks>, Command
     }
 }
 
-/// The roles whose files are to be placed: those that differ from what is in place. And the
-/// endpoints whose secrets in place are kept: they are the operator's own files, and may be newer.
+/// Returns the roles of the files to put in place, which are those that differ from the existing
+/// files. Also returns the endpoints whose existing secrets are kept: these are the operator's own
+/// files, and may be newer.
 fn to_place(
     folder: &Path,
     manifest: &Manifest,
@@ -192,7 +190,7 @@ fn to_place(
     Ok((roles, kept))
 }
 
-/// Refuses what is in place, unless it may be moved aside.
+/// Fails if files are in place, unless they may be moved aside.
 fn check_free(
     roles: &[Role],
     places: &Places,
@@ -219,8 +217,8 @@ fn check_free(
     Err(CommandError::new(Exit::Usage, message))
 }
 
-/// Stages all files and writes the plan. A kill before the end changes nothing; after it, the next
-/// start or restore finishes it.
+/// Stages all files and writes the plan. If the process is killed before the plan is written, no
+/// file in place has changed; afterwards, the next start or restore completes the plan.
 async fn put(
     folder: &Path,
     manifest: &Manifest,
@@ -245,8 +243,8 @@ async fn put(
     }
     let epoch = match epoch {
         Some(epoch) => epoch,
-        // Before the keys: if this is repeated after a kill, no harm is done.
-        None => backup::begin_epoch(config.store.read_url()?.expose_secret()).await?,
+        // Begin the epoch before placing keys. Repeating this after a kill does no harm.
+        None => backup::begin_epoch(&config.store.location()?).await?,
     };
     places
         .plan(&plan)

@@ -1,4 +1,4 @@
-//! `serve` and `simulate`: what runs until it is told to stop.
+//! `serve` and `simulate`: commands that run until they are stopped.
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,10 +13,11 @@ use crate::exit::CommandError;
 use crate::process;
 use crate::simulator::{self, SimulateArgs};
 
-/// Runs the service until SIGTERM or SIGINT; a second one ends it at once. SIGHUP has the certificate looked at.
+/// Runs the service until SIGTERM or SIGINT; a second one ends it at once. SIGHUP reloads the
+/// certificate files.
 ///
 /// # Errors
-/// What kept it from starting, or ended it, with its exit code.
+/// The reason why it could not start or why it ended, with its exit code.
 pub async fn serve(args: &ConfigArgs) -> Result<(), CommandError> {
     process::forbid_core_dumps();
     let config = load_config(args.config.as_deref())?;
@@ -34,13 +35,14 @@ pub async fn serve(args: &ConfigArgs) -> Result<(), CommandError> {
     }
 }
 
-/// Runs EvoLink's stand-in until SIGTERM or SIGINT.
+/// Runs the simulator until SIGTERM or SIGINT.
 pub async fn simulate(args: SimulateArgs) -> Result<(), CommandError> {
     simulator::run_until(args.into(), stop_on_signal()?).await?;
     Ok(())
 }
 
-/// Cancelled by the first SIGTERM or SIGINT. The second one finds the default handler's effect: the process ends.
+/// Returns a token that the first SIGTERM or SIGINT cancels. A second one exits with code 130 at
+/// once.
 pub fn stop_on_signal() -> Result<CancellationToken, CommandError> {
     let mut terminate = signal(SignalKind::terminate()).context("could not listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("could not listen for SIGINT")?;

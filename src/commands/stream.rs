@@ -1,4 +1,5 @@
-//! The service's events as they happen, for commands that follow them: one stream, taken up where it broke off.
+//! Follows the service's events as they happen. A stream that breaks off is continued where it
+//! ended.
 
 use std::io;
 use std::sync::Arc;
@@ -19,29 +20,31 @@ use tracing::warn;
 use super::api::{Api, Opened};
 use crate::exit::{CommandError, Exit};
 
-/// The service says something every 15 s. One that is silent for three times as long is gone without a word.
+/// Three times the 15 s within which the service always sends something. After that, the connection
+/// is lost.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 
-/// Beyond the life of any connection: what bounds a stream is its silence.
+/// Longer than any connection lives: a stream is limited by `SILENCE_MAX` instead.
 const STREAM_TIMEOUT: Duration = Duration::from_hours(24 * 365);
 
-/// A task with the largest body that is taken in is far below.
+/// Far more than a task with the largest accepted body needs.
 const EVENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// A restart of the service is no reason to end; a service that is gone for half a minute is.
+/// Delays between attempts to connect. A follower survives a restart of the service, and gives up
+/// after about half a minute.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 const TRIES_MAX: usize = 12;
 
 static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// What a stream brings.
+/// An item of the followed stream.
 #[derive(Debug)]
 pub enum News {
-    /// It begins, with nothing to take up: what happened before is not told.
+    /// The stream begins now. Earlier events are not part of it.
     Opened,
-    /// It goes on from another place than the last event, for the service's store was restored or is another one. Events
-    /// may come again, or come with other ids.
+    /// The stream continues from a position other than the last event, because the service's store
+    /// was restored or replaced. Events may repeat, or have other ids.
     Resumed,
     Event(Value),
 }
@@ -49,22 +52,23 @@ pub enum News {
 struct Following {
     api: Api,
     query: Vec<(&'static str, String)>,
-    /// Of the last event that came; before the first, where the stream began.
+    /// The id of the last event received. Before the first event, the position at which the stream
+    /// began.
     last_id: Option<String>,
-    /// Whether the service has named another place to go on from.
+    /// Whether the service has named another position to continue from.
     is_resumed: bool,
     open: Option<Open>,
     pauses: ExponentialBackoff,
 }
 
-/// A stream that is connected.
+/// A connected stream.
 struct Open {
     blocks: BoxStream<'static, Result<Sse, sse_stream::Error>>,
-    /// Since the last whole event.
+    /// The bytes received since the last complete event.
     unread: Arc<AtomicUsize>,
 }
 
-/// The events that `query` asks for, for ever. The first error is the end.
+/// Returns the events that match `query`, without end. The stream ends after the first error.
 pub fn follow(
     api: Api,
     query: Vec<(&'static str, String)>,
@@ -110,7 +114,7 @@ impl Following {
                         return self.event(&data).map(News::Event);
                     }
                 }
-                // Its end, or ours with it: it is taken up again.
+                // The service closed the stream, or the connection failed. Connect again.
                 Some(Err(_)) | None => {
                     self.open = None;
                     sleep(PAUSE_MIN).await;
@@ -127,7 +131,7 @@ impl Following {
         })
     }
 
-    /// Tries until the service is there, or has been gone for too long.
+    /// Retries until the service responds, or until it has been gone for too long.
     async fn connect(&mut self) -> Result<(), CommandError> {
         loop {
             match self.try_connect().await {
@@ -158,7 +162,7 @@ impl Following {
         CommandError::new(Exit::Unavailable, message)
     }
 
-    /// `None` if the service has named another place to go on from.
+    /// Returns `None` if the service has named another position to continue from.
     async fn try_connect(&mut self) -> Result<Option<Open>, CommandError> {
         let mut request = self
             .api
@@ -206,7 +210,8 @@ fn pauses() -> ExponentialBackoff {
         .build()
 }
 
-/// What comes, as long as it comes, and in events of a size that can be.
+/// Yields the response's chunks. Fails after `SILENCE_MAX` without one, or if an event is too
+/// large.
 fn chunks(
     response: Response,
     unread: Arc<AtomicUsize>,

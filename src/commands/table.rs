@@ -1,8 +1,9 @@
-//! How tables look: aligned columns under a ruled header, and nothing else, so that a line can be cut out or grepped for.
+//! The format of tables: aligned columns under a ruled header and nothing else, so that lines can
+//! be cut and grepped.
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
 
-/// An empty table. The columns in `right` hold numbers.
+/// Creates an empty table. The columns in `right` hold numbers and are right-aligned.
 pub fn table<const N: usize>(header: [&str; N], right: &[usize]) -> Table {
     let mut table = Table::new();
     table
@@ -15,7 +16,7 @@ pub fn table<const N: usize>(header: [&str; N], right: &[usize]) -> Table {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    // The text starts where the lines around the table do.
+    // No padding on the left, so that the text starts where the rule does.
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }

@@ -1,4 +1,5 @@
-//! Keys with a closed set of values. The text form is the same in TOML, environment, command line and output.
+//! Keys with a closed set of values. The text form is the same in TOML, the environment, the
+//! command line and the output.
 
 use std::fmt;
 use std::str::FromStr;
@@ -58,21 +59,21 @@ macro_rules! choice {
 }
 
 choice! {
-    /// Where the public listener's certificate comes from.
+    /// The source of the public listener's certificate.
     TlsMode {
-        /// From `cert_file` and `key_file`, read again when they change.
+        /// Read from `cert_file` and `key_file`, and read again when they change.
         Files = "files",
-        /// From an ACME authority. Not in this version.
+        /// Obtained from an ACME authority. Not available in this version.
         Acme = "acme",
-        /// Made by ourselves, for trials: EvoLink would not trust it.
+        /// Created by the receiver itself, for trials: EvoLink would not trust it.
         SelfSigned = "self-signed",
-        /// No TLS: a proxy in front ends it.
+        /// No TLS: a proxy in front terminates it.
         Off = "off",
     }
 }
 
 choice! {
-    /// What the holder of an API key may do.
+    /// A permission of an API key.
     Scope {
         Submit = "submit",
         Read = "read",
@@ -81,7 +82,7 @@ choice! {
 }
 
 choice! {
-    /// The events that an endpoint can ask for.
+    /// The events that an endpoint can subscribe to.
     OutcomeEvent {
         Completed = "task.completed",
         Failed = "task.failed",

@@ -1,4 +1,4 @@
-//! What there is to say about a configuration: errors, which stop the start, and warnings.
+//! The results of checking a configuration: errors, which prevent the start, and warnings.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::units::duration;
 use super::{Config, ConfigError, relations};
 
-/// How much a finding matters.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     Ok,
@@ -15,11 +15,11 @@ pub enum Level {
     Error,
 }
 
-/// One line of `check`.
+/// One line in the output of `check`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub level: Level,
-    /// The configuration key, or the part that was looked at.
+    /// The configuration key, or the component that was checked.
     pub key: String,
     pub message: String,
 }
@@ -41,7 +41,7 @@ impl fmt::Display for Finding {
             Level::Warning => "warning",
             Level::Error => "error  ",
         };
-        // ConfigError knows how to keep foreign text on one line.
+        // `ConfigError` keeps text from outside on one line.
         let line = ConfigError::new(self.key.as_str(), self.message.as_str());
         write!(f, "{level} {line}")
     }
@@ -56,10 +56,10 @@ impl Config {
         }
     }
 
-    /// For a command that needs no more of the configuration than one key.
+    /// Checks one key only, for commands that need nothing else of the configuration.
     ///
     /// # Errors
-    /// What is wrong with that key.
+    /// The first error about that key.
     pub fn validate_key(&self, key: &str) -> Result<(), ConfigError> {
         let mut findings = self.findings().into_iter();
         match findings.find(|finding| finding.level == Level::Error && finding.key == key) {
@@ -68,7 +68,7 @@ impl Config {
         }
     }
 
-    /// Every warning and every error, in the order of the sections.
+    /// Returns all warnings and errors, in the order of the sections.
     pub fn findings(&self) -> Vec<Finding> {
         let mut found = Found::default();
         relations::check(&mut found, self);
@@ -76,7 +76,6 @@ impl Config {
     }
 }
 
-/// Collects findings.
 #[derive(Default)]
 pub(super) struct Found(Vec<Finding>);
 

@@ -1,10 +1,10 @@
-//! What can be said of a host by its looks alone: whether it is internal, whether a pattern has the right form.
+//! What a host's text alone shows: whether it is internal, and whether a pattern is well-formed.
 
 use url::{Host, Url};
 
 use crate::domain::egress::{self, Class, HostPattern};
 
-/// This machine: the only place where http is as good as https.
+/// Whether the host is this machine, the only one where http is as safe as https.
 pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -14,7 +14,7 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// An address that EvoLink refuses to call, as far as the text shows.
+/// Whether EvoLink would refuse to call this address, as far as the text shows.
 pub(super) fn is_internal(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => Class::of(address.into()) != Class::Public,
@@ -24,14 +24,14 @@ pub(super) fn is_internal(url: &Url) -> bool {
     }
 }
 
-/// Whether a list of allowed hosts may hold the ports that go with them.
+/// Whether the patterns in a list of hosts may have ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ports {
     Allowed,
     Refused,
 }
 
-/// `host`, `*.domain`, an address; with `Ports::Allowed` also `host:port`.
+/// Whether the text is `host`, `*.domain` or an address; with `Ports::Allowed` also `host:port`.
 pub(super) fn is_host_pattern(text: &str, ports: Ports) -> bool {
     HostPattern::parse(text)
         .is_some_and(|pattern| ports == Ports::Allowed || pattern.port.is_none())

@@ -1,4 +1,4 @@
-//! The SHA-256 of an API key: all that we keep of it.
+//! The SHA-256 of an API key. Nothing else of the key is kept.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-/// A key is 32 random bytes, so a plain hash is enough: there is nothing to guess from it.
+/// The hash of an API key. A key is 32 random bytes, too many to guess, so a plain hash is enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct KeyDigest([u8; 32]);
@@ -17,7 +17,7 @@ impl KeyDigest {
         Self(Sha256::digest(key.as_bytes()).into())
     }
 
-    /// Compares in constant time. Use this, not `==`, on anything that a caller has sent.
+    /// Compares in constant time. Use this, not `==`, for anything that a client has sent.
     pub fn matches(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
@@ -28,7 +28,8 @@ impl FromStr for KeyDigest {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            // The text is not repeated: it may be the key itself, pasted into the wrong place.
+            // The error does not repeat the text, which may be the key itself, pasted into the
+            // wrong place.
             return Err("must be 64 hex digits, the SHA-256 of the key".into());
         }
         let mut digest = [0; 32];

@@ -1,7 +1,8 @@
-//! From file and environment to a `Config`, or to one line that names the key.
+//! Loads a `Config` from the file and the environment, or fails with one line that names the key.
 //!
-//! Lists are TOML only: in the environment every value is one text, which numbers and booleans are read from where
-//! the key wants one. Nothing guesses types (a secret of digits only must stay the text that it is).
+//! Lists are possible in TOML only, because an environment variable is a single text. Where the key
+//! needs a number or a boolean, it is parsed from that text. Nothing guesses types: a secret of
+//! digits only must stay text.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,23 +13,25 @@ use super::{Config, ConfigError};
 
 const PREFIX: &str = "EVOLINK_RECEIVER";
 const SEPARATOR: &str = "__";
-/// The name that EvoLink's whole ecosystem uses.
+/// The environment variable from which other tools for EvoLink read the key, too.
 const EVOLINK_API_KEY: &str = "EVOLINK_API_KEY";
 
 impl Config {
-    /// Reads the file (none: defaults), then lets `EVOLINK_RECEIVER__SECTION__KEY` override. `EVOLINK_API_KEY` counts
-    /// only where neither file nor environment say `evolink.api_key` or `evolink.api_key_file`. An empty variable
-    /// counts as absent. Relations between keys are [`Config::validate`]'s business.
+    /// Reads the file (without one: the defaults), then lets `EVOLINK_RECEIVER__SECTION__KEY`
+    /// override it. `EVOLINK_API_KEY` is used only if neither the file nor the environment sets
+    /// `evolink.api_key` or `evolink.api_key_file`. An empty variable counts as absent.
+    /// [`Config::validate`] checks the relations between keys.
     ///
     /// # Errors
-    /// One line: the file cannot be read or is not TOML, a key is unknown or missing, a value has the wrong form.
+    /// One line: the file cannot be read or is not TOML, a key is unknown or missing, or a value
+    /// has the wrong form.
     pub fn load(
         path: Option<&Path>,
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let env: HashMap<String, String> = env.collect();
         let evolink_api_key = env.get(EVOLINK_API_KEY).cloned();
-        // `EVOLINK_RECEIVER_CONFIG=` (empty) names no file.
+        // An empty `EVOLINK_RECEIVER_CONFIG=` names no file.
         let path = path.filter(|path| !path.as_os_str().is_empty());
         let mut sources = config::Config::builder();
         if let Some(path) = path {
@@ -66,7 +69,8 @@ fn overrides(env: HashMap<String, String>) -> Environment {
         .source(Some(env.into_iter().collect()))
 }
 
-/// The TOML parser quotes the line at fault, which may hold a secret: keep the place and the reason, drop the quote.
+/// Reports a syntax error. The TOML parser quotes the wrong line, which may contain a secret, so
+/// this keeps only the position and the reason.
 fn not_parsed(path: Option<&Path>, cause: &Cause) -> ConfigError {
     let key = path.map_or_else(|| "environment".into(), |path| path.display().to_string());
     let text = match cause {
@@ -85,13 +89,14 @@ fn not_parsed(path: Option<&Path>, cause: &Cause) -> ConfigError {
 
 fn naming_the_key(error: serde_path_to_error::Error<Cause>) -> ConfigError {
     let key = match error.path().to_string() {
-        // The variable `EVOLINK_RECEIVER__` makes such a key.
+        // The variable `EVOLINK_RECEIVER__` produces an empty key.
         empty if empty.is_empty() => "(empty name)".into(),
         key => key,
     };
     match innermost(error.into_inner()) {
         Cause::NotFound(missing) => {
-            // The library writes its own version of the path before the field's name.
+            // The library prefixes the field with its own form of the path, so only the field's
+            // name is used.
             let field = missing.rsplit(['.', ']']).next().unwrap_or(&missing);
             let key = match key.rsplit('.').next() {
                 Some(last) if last == field => key,
@@ -119,14 +124,15 @@ fn naming_the_key(error: serde_path_to_error::Error<Cause>) -> ConfigError {
     }
 }
 
-/// Says it in TOML's words, and without the text that was found: a secret in the wrong place must not show.
+/// Describes a wrong type in TOML's words. Leaves out the text that was found, because it may be a
+/// secret in the wrong place.
 fn wrong_type(unexpected: &str, expected: &str) -> String {
     let found = match unexpected.split(' ').next() {
         Some("string") => "a string",
         Some("boolean") => "a boolean",
         Some("sequence") => "a list",
         Some("map") => "a table",
-        // The rest are numbers, which stand between backticks.
+        // All others are numbers, which stand between backticks.
         _ => unexpected.split('`').nth(1).unwrap_or(unexpected),
     };
     let expected = match expected {
@@ -138,7 +144,7 @@ fn wrong_type(unexpected: &str, expected: &str) -> String {
     format!("must be {expected}, is {found}")
 }
 
-/// Takes off the layers that repeat the key.
+/// Removes the layers that repeat the key.
 fn innermost(error: Cause) -> Cause {
     match error {
         Cause::At { error, .. } => innermost(*error),

@@ -1,8 +1,9 @@
-//! The configuration: one struct a section of `config.example.toml`, which lists every key.
+//! The configuration: one struct for each section of `config.example.toml`, which lists every key.
 //!
-//! A `Config` comes from [`Config::load`] (defaults, then the file, then the environment; what comes later wins) and is judged by
-//! [`Config::validate`]. Every complaint is one line that begins with the key. No value of these types shows a
-//! secret when it is printed or serialised. After the start nobody reads the environment again.
+//! [`Config::load`] creates a `Config` from the defaults, then the file, then the environment; the
+//! later source wins. [`Config::validate`] checks it. Every error is one line that begins with the
+//! key. Printing or serialising these types never shows a secret. After the start, nothing reads
+//! the environment again.
 
 mod choices;
 mod findings;
@@ -31,7 +32,7 @@ pub use self::sections::{
 pub use self::units::ByteSize;
 pub use crate::domain::network::Network;
 
-/// Everything that can be configured. The default is what `config.example.toml` shows.
+/// The whole configuration. The default is what `config.example.toml` shows.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -49,10 +50,10 @@ pub struct Config {
     pub retention: Retention,
 }
 
-/// What is wrong with the configuration, as one line: `key: message`. The process ends with exit code 78.
+/// An error in the configuration, as one line: `key: message`. The process ends with exit code 78.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The key as in the file, dotted (`public.tls.mode`), or the file's own path if it cannot be read.
+    /// The dotted key as in the file (`public.tls.mode`), or the file's path if it cannot be read.
     pub key: String,
     pub message: String,
 }
@@ -68,7 +69,8 @@ impl ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Keys and values come from outside: an odd one must not break the promise of one line.
+        // Keys and values come from outside. Escape control characters, so that the text stays on
+        // one line.
         for text in [self.key.as_str(), ": ", self.message.as_str()] {
             for character in text.chars() {
                 if character.is_control() {

@@ -8,44 +8,21 @@ use url::Url;
 
 use super::{ConfigError, Evolink, StoreConfig, hosts};
 use crate::evolink::KEY_BYTES_MIN;
-use crate::secret_file::shown_path;
-
-/// Longer files are no secret of ours: a path that points to a log or a device is refused, not read whole.
-const SECRET_FILE_BYTES_MAX: u64 = 64 * 1024;
+use crate::secret_file;
+use crate::store::Location;
 
 pub(super) const API_KEY_MISSING: &str =
     "missing: set it, or evolink.api_key, or the environment variable EVOLINK_API_KEY";
 
-/// Reads the secret that `key` names the file of. One newline at the end is an editor's, and is cut off.
+/// Reads the secret from the file that `key` names.
 ///
 /// # Errors
-/// Names the key and the file, never the content: unreadable, too long, not UTF-8, or empty.
+/// Unreadable, too long, not UTF-8, or empty. Names the key and the file, never the content.
 pub fn read_secret_file(key: &str, path: &Path) -> Result<SecretString, ConfigError> {
-    use std::io::Read as _;
-
-    let refuse = |why: &dyn std::fmt::Display| {
-        ConfigError::new(key, format!("could not read {}: {why}", shown_path(path)))
-    };
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(|error| refuse(&error))?;
-    file.take(SECRET_FILE_BYTES_MAX + 1)
-        .read_to_string(&mut text)
-        .map_err(|error| refuse(&error))?;
-    if text.len() as u64 > SECRET_FILE_BYTES_MAX {
-        return Err(refuse(&"it is longer than 64 KiB"));
-    }
-    let secret = text.strip_suffix('\n').unwrap_or(&text);
-    let secret = secret.strip_suffix('\r').unwrap_or(secret);
-    if secret.trim().is_empty() {
-        return Err(ConfigError::new(
-            key,
-            format!("{} is empty", path.display()),
-        ));
-    }
-    Ok(secret.into())
+    secret_file::read(path).map_err(|error| ConfigError::new(key, error.to_string()))
 }
 
-/// Serialises that there is a secret, not the secret.
+/// Serialises whether there is a secret, not the secret.
 #[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
 pub(super) fn redacted<S: Serializer>(
     secret: &Option<SecretString>,
@@ -55,7 +32,7 @@ pub(super) fn redacted<S: Serializer>(
 }
 
 impl Evolink {
-    /// EvoLink's API key, from wherever it is kept.
+    /// Reads EvoLink's API key from the file or the value.
     ///
     /// # Errors
     /// Names the key, and the file if there is one.
@@ -93,21 +70,30 @@ impl StoreConfig {
             .any(|scheme| self.url.starts_with(scheme))
     }
 
-    /// The URL with the password that is kept in a file.
+    /// Returns where the store is. Each connection reads a password file again. It is read here only
+    /// so that a start without it is refused.
     ///
     /// # Errors
     /// Names the key, and the file if there is one.
-    pub fn read_url(&self) -> Result<SecretString, ConfigError> {
-        let key = "store.password_file";
-        let Some(path) = &self.password_file else {
-            return Ok(self.url.clone().into());
-        };
-        let password = read_secret_file(key, path)?;
-        let refuse = |()| ConfigError::new(key, "store.url has no user whose password it could be");
-        let mut url = Url::parse(&self.url)
-            .map_err(|error| ConfigError::new("store.url", error.to_string()))?;
-        url.set_password(Some(password.expose_secret()))
-            .map_err(refuse)?;
-        Ok(String::from(url).into())
+    pub fn location(&self) -> Result<Location, ConfigError> {
+        const KEY: &str = "store.password_file";
+        if let Some(path) = &self.password_file {
+            read_secret_file(KEY, path)?;
+            let url = Url::parse(&self.url)
+                .map_err(|error| ConfigError::new("store.url", error.to_string()))?;
+            if url.username().is_empty() && !has_parameter(&url, "user") {
+                let message = "store.url has no user whose password it could be";
+                return Err(ConfigError::new(KEY, message));
+            }
+        }
+        Ok(Location {
+            url: self.url.clone().into(),
+            password_file: self.password_file.clone(),
+            max_connections: self.max_connections,
+        })
     }
+}
+
+fn has_parameter(url: &Url, name: &str) -> bool {
+    url.query_pairs().any(|(key, _)| key == name)
 }

@@ -1,4 +1,4 @@
-//! Values with units: durations and sizes as text with a unit, URLs.
+//! Values with units: durations and sizes as text with a unit, and URLs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use url::Url;
 #[serde(try_from = "String", into = "String")]
 pub struct ByteSize(u64);
 
-/// Powers of two only: of `KB` nobody knows whether it means 1000 or 1024.
+/// Powers of two only: `KB` could mean 1000 or 1024.
 const SIZE_UNITS: [(&str, u64); 4] = [
     ("GiB", 1024 * 1024 * 1024),
     ("MiB", 1024 * 1024),
@@ -32,7 +32,8 @@ impl ByteSize {
         self.0
     }
 
-    /// For lengths in memory. A size beyond the address space counts as the largest there is.
+    /// Returns the size as a length in memory. A size beyond the address space becomes
+    /// `usize::MAX`.
     pub fn as_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
@@ -80,7 +81,8 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// Durations as text, for `#[serde(with = "duration")]`: `"250ms"`, `"10s"`, `"24h"`, `"90d"`. A day has 24 hours.
+/// Durations as text, for `#[serde(with = "duration")]`: `"250ms"`, `"10s"`, `"24h"`, `"90d"`. A
+/// day has 24 hours.
 pub(super) mod duration {
     use std::time::Duration;
 
@@ -106,7 +108,7 @@ pub(super) mod duration {
         parse(&text).map_err(de::Error::custom)
     }
 
-    /// The shortest exact text.
+    /// Returns the shortest exact text.
     pub fn text(value: Duration) -> String {
         let nanos = value.as_nanos();
         if nanos == 0 {
@@ -133,10 +135,10 @@ pub(super) mod duration {
     }
 }
 
-/// A URL with a host and without user or password: what a `Config` holds of this kind can be logged.
+/// Parses a URL that has a host but no user or password, so that it can be logged.
 pub(super) fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
     let text = String::deserialize(deserializer)?;
-    // The text is not repeated: it may hold a password.
+    // The error does not repeat the text, which may contain a password.
     let url =
         Url::parse(&text).map_err(|error| de::Error::custom(format!("not a URL: {error}")))?;
     if !url.has_host() {
@@ -148,7 +150,8 @@ pub(super) fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::
     Ok(url)
 }
 
-/// A URL that is kept as text, since a relative path in it (`file:data/results`) would not survive parsing.
+/// Checks a URL but keeps it as text, because parsing would lose a relative path
+/// (`file:data/results`).
 pub(super) fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.contains('@') {
@@ -157,13 +160,14 @@ pub(super) fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String
     Ok(text)
 }
 
-/// For URLs that are kept as text because a relative path in them would not survive parsing (`sqlite:data/x.db`).
+/// Redacts the password in a URL that is kept as text, because parsing would lose a relative path
+/// (`sqlite:data/x.db`).
 pub(super) fn password_struck_out(url: &str) -> String {
     match (url.split_once("://"), url.rfind('@')) {
         (Some((scheme, _)), Some(at)) if at >= scheme.len() + 3 => {
             format!("{scheme}://[redacted]{}", &url[at..])
         }
-        // The start refuses these, which is no reason to show them.
+        // The start refuses such URLs, but even then they must not be shown.
         _ if url.contains("password=") => "[redacted]".to_owned(),
         _ => url.to_owned(),
     }

@@ -1,7 +1,9 @@
-//! Callback tokens: the secret in a callback URL, which proves that the URL came from us, and for what.
+//! Callback tokens: the secret part of a callback URL. A valid token proves that this service
+//! created the URL, and for which submission or label.
 //!
-//! A token is `{key id}.{submission id}.{mac}`, or `{key id}.~{label}.{mac}` in a standing URL. It is made from the key
-//! ring and never stored; to check one takes no look-up, so a flood of guesses costs no disk.
+//! A token is `{key id}.{submission id}.{mac}`. In a standing callback URL, which any number of
+//! tasks may share, it is `{key id}.~{label}.{mac}`. Tokens are computed from the key ring and
+//! never stored. Verifying one needs no query, so a flood of guessed tokens causes no disk access.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,23 +18,25 @@ use subtle::ConstantTimeEq;
 use super::ids::SubmissionId;
 use super::timestamp::Timestamp;
 
-/// Says what the mac is for, so that a key that is used elsewhere too cannot be made to sign tokens.
+/// The first input of every token's MAC. It names the purpose, so that a key that is also used
+/// elsewhere cannot be made to sign tokens there.
 const PURPOSE: &[u8] = b"evolink-receiver callback token v1\0";
 
 const FINGERPRINT_PURPOSE: &[u8] = b"evolink-receiver callback key fingerprint v1\0";
 
-/// Tells keys apart, and tells nothing of them.
+/// Distinguishes keys without revealing anything about them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyFingerprint {
     pub id: String,
     pub fingerprint: [u8; 32],
 }
 
-/// What a callback token vouches for.
+/// The subject that a callback token is valid for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
     Submission(SubmissionId),
-    /// Any task that an app submits to EvoLink itself, taken in under this label.
+    /// Any task that an app submits to EvoLink itself with a standing callback URL. The label names
+    /// that URL.
     Standing(Label),
 }
 
@@ -45,7 +49,7 @@ impl fmt::Display for Subject {
     }
 }
 
-/// Not a subject.
+/// The error for text that is not a subject.
 #[derive(Debug, thiserror::Error)]
 #[error("want a submission id, or ~ and the label of a standing callback URL")]
 pub struct InvalidSubject;
@@ -67,7 +71,7 @@ impl FromStr for Subject {
     }
 }
 
-/// The label of a standing callback URL: 1 to 64 of `[A-Za-z0-9_-]`.
+/// The label of a standing callback URL: 1 to 64 characters of `[A-Za-z0-9_-]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Label(Box<str>);
 
@@ -77,7 +81,7 @@ impl fmt::Display for Label {
     }
 }
 
-/// Not a label.
+/// The error for text that is not a label.
 #[derive(Debug, thiserror::Error)]
 #[error("a label is 1 to 64 of [A-Za-z0-9_-]")]
 pub struct InvalidLabel;
@@ -92,7 +96,8 @@ impl FromStr for Label {
     }
 }
 
-/// The keys that make and check tokens. The first one makes; all check, so that tokens in flight outlive a rotation.
+/// The keys for callback tokens. The first key makes new tokens. All keys verify, so that tokens in
+/// use survive a key rotation.
 #[derive(Clone)]
 pub struct KeyRing {
     first: Key,
@@ -102,12 +107,12 @@ pub struct KeyRing {
 #[derive(Clone)]
 struct Key {
     id: Box<str>,
-    /// Keyed, and told what it is for.
+    /// Already initialised with the key and with `PURPOSE`.
     mac: Hmac<Sha256>,
     fingerprint: [u8; 32],
 }
 
-/// What is wrong with a key ring. Never holds a key.
+/// The error for text that is not a key ring. Never contains a key.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRingError {
     #[error(
@@ -121,10 +126,11 @@ pub enum KeyRingError {
 }
 
 impl KeyRing {
-    /// Reads a ring: one `id hex` a line, blank lines and lines with `#` aside.
+    /// Parses a key ring: one `id hex` per line. Blank lines and lines that start with `#` are
+    /// skipped.
     ///
     /// # Errors
-    /// `KeyRingError` with the number of the line.
+    /// `KeyRingError`, which contains the line number where there is one.
     pub fn parse(text: &str) -> Result<Self, KeyRingError> {
         let mut keys: Vec<Key> = Vec::new();
         for (index, line) in text.lines().enumerate() {
@@ -146,10 +152,10 @@ impl KeyRing {
         })
     }
 
-    /// The text of a ring with one fresh key.
+    /// Returns the text of a key ring with one new key.
     ///
     /// # Errors
-    /// If the operating system has no randomness to give.
+    /// If the operating system provides no random bytes.
     pub fn generate() -> Result<String, getrandom::Error> {
         use fmt::Write as _;
         let mut bytes = [0; 36];
@@ -162,7 +168,7 @@ impl KeyRing {
         Ok(format!("{id} {secret}\n"))
     }
 
-    /// By what each key is known without being shown, the first one first.
+    /// The fingerprints of all keys, the first key first.
     pub fn fingerprints(&self) -> Vec<KeyFingerprint> {
         std::iter::once(&self.first)
             .chain(&self.others)
@@ -170,21 +176,22 @@ impl KeyRing {
             .collect()
     }
 
-    /// The token for `subject`, by the first key.
+    /// Makes the token for `subject` with the first key.
     pub fn mint(&self, subject: &Subject) -> String {
         let subject = subject.to_string();
         format!("{}.{subject}.{}", self.first.id, self.first.mac(&subject))
     }
 
-    /// The secret parts of the tokens for `subject` that the keys of the ring make.
+    /// The MACs of all tokens for `subject`, one for each key of the ring.
     pub fn macs(&self, subject: &Subject) -> Vec<String> {
         let subject = subject.to_string();
         let keys = std::iter::once(&self.first).chain(&self.others);
         keys.map(|key| key.mac(&subject)).collect()
     }
 
-    /// What `token` vouches for, if it is one of ours, spelt as we spell it, and not older than `lifetime`.
-    /// Standing tokens do not age.
+    /// Returns the subject of `token`, or `None` if the token is not valid. A valid token was made
+    /// with one of our keys, is spelled exactly as `mint` spells it, and is younger than
+    /// `lifetime`. Tokens of standing callback URLs do not expire.
     pub fn verify(&self, token: &str, now: Timestamp, lifetime: Duration) -> Option<Subject> {
         let (key_id, rest) = token.split_once('.')?;
         let (subject, mac) = rest.split_once('.')?;

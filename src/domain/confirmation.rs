@@ -1,8 +1,11 @@
-//! Whether what a callback tells is believed at once, or EvoLink is asked first: `callbacks.confirm`.
+//! Decides whether an outcome from a callback is published at once, or only after EvoLink has
+//! confirmed it (`callbacks.confirm`).
 //!
-//! A callback is unsigned: whoever has its URL can send one. So an outcome that came by callback may be kept as a claim,
-//! which ends nothing before EvoLink itself has said the same. EvoLink's own answers, to a submit or to a poll, are
-//! never doubted; a replay is what it was when it came first. `Task::see` asks here; what becomes of a claim is its business.
+//! Callbacks are unsigned: anybody who has a callback URL can send one. So an outcome from a
+//! callback may be kept as an unconfirmed outcome (`Claim`). It does not end the task until EvoLink
+//! itself reports the same. EvoLink's own answers to submits and polls are always trusted. A
+//! replayed observation is treated like the source that it first came from. `Task::see` applies
+//! these decisions and keeps the unconfirmed outcome.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -13,7 +16,7 @@ use url::Url;
 use super::observation::{Observation, Source};
 use super::polling::Pace;
 
-/// Which outcomes that came by callback EvoLink is asked about before they are published.
+/// Selects which outcomes from callbacks EvoLink must confirm before they are published.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "&'static str")]
 pub enum Confirm {
@@ -23,30 +26,33 @@ pub enum Confirm {
     Always,
 }
 
-/// Why an outcome is not believed at once.
+/// The reason why an outcome needs confirmation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Doubt {
-    /// EvoLink itself has not named this task id yet, neither in answer to a submit nor to a poll: the callback comes
-    /// early, after a submit of unknown outcome or of a refused one, to a record that was gone, by a standing URL.
+    /// EvoLink itself has not named this task id yet, neither in its answer to a submit nor to a
+    /// poll. The callback came before that answer or after a submit that was refused or has an
+    /// unknown outcome. Or it came for a record that no longer existed, or through a standing
+    /// callback URL.
     LateId,
-    /// In a form that EvoLink does not document (`Observation::is_documented`).
+    /// The body has a form that EvoLink does not document (`Observation::is_documented`).
     UnknownShape,
-    /// A result is not where EvoLink's results are.
+    /// A result is not on one of the hosts where EvoLink keeps results.
     UnlistedHost,
-    /// Another outcome than the recorded one, which stays whatever EvoLink answers.
+    /// The outcome differs from the recorded one. The recorded one stays, whatever EvoLink answers.
     Conflict,
-    /// Nothing is wrong with it: `always` doubts them all.
+    /// Nothing is suspicious, but `always` requires confirmation of every outcome.
     Always,
 }
 
-/// What is confirmed, and how it is told from the rest. Cheap to clone.
+/// The confirmation policy: which outcomes need confirmation, and the expected hosts of results.
+/// Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Confirmation {
     pub confirm: Confirm,
     pub hosts: ListedHosts,
 }
 
-/// What the operator has decided about tasks.
+/// The operator's policy for tasks.
 #[derive(Clone, Debug)]
 pub struct Policy {
     pub pace: Pace,
@@ -54,7 +60,7 @@ pub struct Policy {
 }
 
 impl From<Pace> for Policy {
-    /// Nothing is confirmed.
+    /// A policy that requires no confirmation.
     fn from(pace: Pace) -> Self {
         Self {
             pace,
@@ -64,7 +70,8 @@ impl From<Pace> for Policy {
 }
 
 impl Confirmation {
-    /// Why an outcome that came by way of `first` is not believed at once; `None` if it is. `vouched`: EvoLink itself has
+    /// Returns why an outcome needs confirmation, or `None` if it can be published at once. `first`
+    /// is the source that the observation first came from. `vouched` means that EvoLink itself has
     /// named the task id.
     pub fn doubt(&self, seen: &Observation, first: Source, vouched: bool) -> Option<Doubt> {
         if first.is_evolinks_word() || self.confirm == Confirm::Never {
@@ -81,7 +88,7 @@ impl Confirmation {
         }
     }
 
-    /// Whether EvoLink is asked about a second, different outcome.
+    /// Whether EvoLink is polled about a second outcome that differs from the recorded one.
     pub fn doubts_conflict(&self, first: Source) -> bool {
         !first.is_evolinks_word() && self.confirm != Confirm::Never
     }
@@ -136,7 +143,8 @@ impl Doubt {
     }
 }
 
-/// The hosts of `archive.allowed_hosts`, normalised: `name`, or `*.domain` for all names below `domain`.
+/// The hosts of `archive.allowed_hosts`, normalised: `name`, or `*.domain` for all names below
+/// `domain`.
 #[derive(Clone, Debug, Default)]
 pub struct ListedHosts(Arc<[String]>);
 
@@ -145,8 +153,8 @@ impl ListedHosts {
         Self(patterns.iter().map(|pattern| normal(pattern)).collect())
     }
 
-    /// Whether `url` is an https address on a listed host, at the usual port and without user information. What cannot be
-    /// parsed is not listed.
+    /// Whether `url` is an https URL on a listed host, with the default port and without user
+    /// information. A text that cannot be parsed is not listed.
     pub fn lists(&self, url: &str) -> bool {
         let Ok(url) = Url::parse(url) else {
             return false;
@@ -167,7 +175,7 @@ fn normal(host: &str) -> String {
 
 fn admits(pattern: &str, host: &str) -> bool {
     match pattern.strip_prefix('*') {
-        // With its dot, so that `*.a.io` admits neither `a.io` nor `ba.io`.
+        // `below` starts with a dot, so `*.a.io` matches neither `a.io` nor `ba.io`.
         Some(below) => host.len() > below.len() && host.ends_with(below),
         None => pattern == host,
     }

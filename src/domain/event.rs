@@ -1,8 +1,8 @@
-//! What consumers are told: one event for each change of a task's status, in the order of the log.
+//! Events for consumers: one for each change of a task's status, in the order of the log.
 
 use super::task::State;
 
-/// The kind of an event. Its name is the `type` of the event, in the log, the feed and the stream alike.
+/// The type of an event. Its name is the `type` of the event in the log, the feed and the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventType {
     Submitted,
@@ -12,7 +12,7 @@ pub enum EventType {
     Cancelled,
     Conflict,
     Unresolved,
-    /// The results are kept here.
+    /// The results are archived by this service.
     Archived,
 }
 
@@ -45,12 +45,12 @@ impl EventType {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
     }
 
-    /// Whether it tells of an outcome.
+    /// Whether the event reports an outcome.
     pub const fn is_outcome(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
 
-    /// The event that tells of `state`; `None` for states that only the submitting app hears of.
+    /// The event that reports `state`. `None` for states that only the submitting app learns of.
     pub const fn of(state: State) -> Option<Self> {
         match state {
             State::Submitting | State::SubmitUnknown | State::Rejected => None,

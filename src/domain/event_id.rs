@@ -1,8 +1,8 @@
-//! Names of events and of places in the log.
+//! The names of events and of positions in the log.
 //!
-//! An event id is `{epoch}-{seq}`. The `seq` counts within one store, and is given again after the
-//! store was restored from a backup. The epoch names one lifetime of one store, so an event id
-//! names one event for ever.
+//! An event id is `{epoch}-{seq}`. The `seq` counts within one store, and repeats after the store
+//! was restored from a backup. The epoch names one lifetime of one store, so an event id names one
+//! event for ever.
 
 use std::fmt;
 
@@ -12,23 +12,23 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Epoch([u8; Epoch::BYTES]);
 
-/// Base32 in lower case without the letters i, l, o and u, which are easily misread (Crockford's
-/// alphabet).
+/// Crockford's base32 alphabet in lower case. It lacks the letters i, l, o and u, which are easily
+/// misread.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
-/// The name of an event, or of the place right after it.
+/// The name of an event, or of the position right after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EventId {
     pub epoch: Epoch,
-    /// 0 names the place before the first event.
+    /// 0 names the position before the first event.
     pub seq: i64,
 }
 
-/// The place from which a reader wants to go on.
+/// The position from which a reader wants to continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cursor {
     Id(EventId),
-    /// A bare SEQ, which is one of the current epoch.
+    /// A `seq` without an epoch, which belongs to the current epoch.
     Seq(i64),
 }
 
@@ -36,7 +36,7 @@ pub enum Cursor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EpochStart {
     pub epoch: Epoch,
-    /// The `seq` of the newest event at that time; the events of this epoch come after it.
+    /// The `seq` of the newest event at that time. The events of this epoch come after it.
     pub after: i64,
 }
 
@@ -44,20 +44,20 @@ pub struct EpochStart {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Epochs(Vec<EpochStart>);
 
-/// Why a store cannot go on from a cursor.
+/// The reason why a store cannot continue from a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lost {
-    /// A later epoch began before the cursor's event: the events between are others than those that
-    /// the reader has read. It misses nothing if it resumes after this `seq`.
+    /// A later epoch began before the cursor's event. So the events in between differ from those
+    /// that the reader has read. It misses nothing if it resumes after this `seq`.
     EpochEnded { at: i64 },
-    /// The store never had this epoch, or no longer knows it because an older backup was restored.
+    /// The store never had this epoch, or has lost it because an older backup was restored.
     UnknownEpoch,
 }
 
 impl Epoch {
     pub const BYTES: usize = 8;
 
-    /// A new epoch, which no other store has.
+    /// Creates an epoch that no other store has.
     ///
     /// # Panics
     /// If the operating system provides no random bytes: nothing that follows would be safe.
@@ -67,7 +67,7 @@ impl Epoch {
         Self(bytes.map(|byte| ALPHABET[usize::from(byte % 32)]))
     }
 
-    /// `None` if `text` is not an epoch in its only spelling.
+    /// Returns `None` if `text` is not the canonical spelling of an epoch.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes: [u8; Self::BYTES] = text.as_bytes().try_into().ok()?;
         let is_valid = bytes.iter().all(|byte| ALPHABET.contains(byte));
@@ -80,7 +80,7 @@ impl Epoch {
 }
 
 impl EventId {
-    /// `None` if `text` is not an event id in its only spelling.
+    /// Returns `None` if `text` is not the canonical spelling of an event id.
     pub fn parse(text: &str) -> Option<Self> {
         let (epoch, seq) = text.split_once('-')?;
         Some(Self {
@@ -91,7 +91,7 @@ impl EventId {
 }
 
 impl Cursor {
-    /// `None` if `text` is neither an event id nor a SEQ.
+    /// Returns `None` if `text` is neither an event id nor a `seq`.
     pub fn parse(text: &str) -> Option<Self> {
         let bare = || parse_seq(text).map(Self::Seq);
         EventId::parse(text).map(Self::Id).or_else(bare)
@@ -105,7 +105,7 @@ impl Cursor {
     }
 }
 
-/// A whole number without sign or leading zeros.
+/// Parses a whole number without sign or leading zeros.
 fn parse_seq(text: &str) -> Option<i64> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
     let is_plain = is_plain && (text == "0" || !text.starts_with('0'));
@@ -113,27 +113,27 @@ fn parse_seq(text: &str) -> Option<i64> {
 }
 
 impl Epochs {
-    /// `None` if there are no epochs.
+    /// Returns `None` if there are no epochs.
     pub fn new(starts: Vec<EpochStart>) -> Option<Self> {
         (!starts.is_empty()).then_some(Self(starts))
     }
 
-    /// The epoch that new events get.
+    /// The epoch of new events.
     pub fn current(&self) -> Epoch {
         self.0[self.0.len() - 1].epoch
     }
 
-    /// The id of the event with this `seq`: it has the newest epoch that began before it.
+    /// The id of the event with this `seq`. Its epoch is the newest one that began before it.
     pub fn id(&self, seq: i64) -> EventId {
         let start = self.0.iter().rev().find(|start| start.after < seq);
         let epoch = start.unwrap_or(&self.0[0]).epoch;
         EventId { epoch, seq }
     }
 
-    /// The `seq` after which to go on from `cursor`, whether or not there is such an event.
+    /// Returns the `seq` after which to continue from `cursor`, whether or not that event exists.
     ///
     /// # Errors
-    /// `Lost` if that would skip events in silence.
+    /// `Lost` if continuing would skip events silently.
     pub fn resolve(&self, cursor: Cursor) -> Result<i64, Lost> {
         let id = match cursor {
             Cursor::Seq(seq) => return Ok(seq),
@@ -143,8 +143,8 @@ impl Epochs {
         if !starts.any(|start| start.epoch == id.epoch) {
             return Err(Lost::UnknownEpoch);
         }
-        // The least of them: a database server that fails over may lose events, so a later epoch
-        // may begin at a lower seq.
+        // Use the lowest start: a database server that fails over may lose events, so a later epoch
+        // may begin at a lower `seq`.
         match starts.map(|start| start.after).min() {
             Some(at) if at < id.seq => Err(Lost::EpochEnded { at }),
             _ => Ok(id.seq),
@@ -279,7 +279,7 @@ mod tests {
             ("bbbbbbbb-90", Ok(90)),
             ("bbbbbbbb-91", ended(90)),
             ("cccccccc-91", Ok(91)),
-            // The `resume_after` of a 410.
+            // The `resume_after` of a 410 answer.
             ("cccccccc-50", Ok(50)),
             ("dddddddd-1", Err(Lost::UnknownEpoch)),
             ("77", Ok(77)),

@@ -1,5 +1,5 @@
-//! The two names of a task: EvoLink's (`TaskId`) and ours (`SubmissionId`). They are different types, because to
-//! mix them up is to lose a task.
+//! The two names of a task: EvoLink's (`TaskId`) and ours (`SubmissionId`). They have different
+//! types, because confusing them would lose a task.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,14 +10,15 @@ use uuid::Uuid;
 
 use super::timestamp::Timestamp;
 
-/// EvoLink's id of a task: 1 to 128 of `[A-Za-z0-9._-]`, like `task-unified-1757165031-uyujaw3d`.
+/// EvoLink's id of a task: 1 to 128 characters of `[A-Za-z0-9._-]`, such as
+/// `task-unified-1757165031-uyujaw3d`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(Box<str>);
 
 impl TaskId {
     pub const BYTES_MAX: usize = 128;
 
-    /// `None` if `text` cannot be a task id.
+    /// Returns `None` if `text` cannot be a task id.
     pub fn parse(text: &str) -> Option<Self> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         ((1..=Self::BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed))
@@ -41,24 +42,27 @@ impl Serialize for TaskId {
     }
 }
 
-/// Our id of a record, made before EvoLink is called: a UUIDv7, shown hyphenated in lower case, and read only so.
+/// Our id of a record, created before EvoLink is called. It is a UUIDv7, hyphenated and in lower
+/// case. No other spelling is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SubmissionId(Uuid);
 
 impl SubmissionId {
     pub const TEXT_BYTES: usize = 36;
 
-    /// A fresh id whose time is `now`. Ids that one process makes within a millisecond are in order too: the first 26 of
-    /// the random bits count (RFC 9562, section 6.2, method 1).
+    /// Creates an id with the time `now`. Ids that one process creates within a millisecond are
+    /// also in order. For that, the first 26 of the random bits are a counter (RFC 9562, section
+    /// 6.2, method 1).
     ///
     /// # Panics
-    /// If the operating system has no randomness to give: nothing that follows would be safe.
+    /// If the operating system provides no random bytes: nothing that follows would be safe.
     pub fn new(now: Timestamp) -> Self {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let mut random = [0; 10];
         getrandom::fill(&mut random).expect("the operating system gives random bytes");
         let count = COUNTER.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-        // Version and variant take the four and the two high bits of the first and the third byte.
+        // The version replaces the four high bits of the first byte. The variant replaces the two
+        // high bits of the third byte.
         random[0] = count[0] << 2 | count[1] >> 6;
         random[1] = count[1] << 2 | count[2] >> 6;
         random[2] = count[2] & 0x3f;
@@ -66,25 +70,25 @@ impl SubmissionId {
         Self::with(now, random)
     }
 
-    /// The lowest id of that time; no record has it.
+    /// The lowest possible id for `time`. No record has it.
     pub fn first_at(time: Timestamp) -> Self {
         Self::with(time, [0; 10])
     }
 
     fn with(time: Timestamp, random: [u8; 10]) -> Self {
-        // What a UUIDv7 has room for ends in the year 10889.
+        // The time has 48 bits in a UUIDv7, which suffice until the year 10889.
         let millis = u64::try_from(time.as_millis())
             .unwrap_or(0)
             .min((1 << 48) - 1);
         Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
     }
 
-    /// Its random half.
+    /// The low 64 bits, which differ between ids of the same time.
     pub const fn low_bits(self) -> u64 {
         self.0.as_u64_pair().1
     }
 
-    /// The time at which the id was made; the callback token's age is told by it.
+    /// The time at which the id was created. The age of a callback token is measured from it.
     pub fn made_at(self) -> Timestamp {
         let millis = self.0.as_u128() >> 80;
         Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
@@ -97,7 +101,7 @@ impl fmt::Display for SubmissionId {
     }
 }
 
-/// Not a UUIDv7 in its canonical spelling.
+/// The error for text that is not a UUIDv7 in its canonical spelling.
 #[derive(Debug, thiserror::Error)]
 #[error("not a submission id: want a UUIDv7, 36 characters, lower case")]
 pub struct InvalidSubmissionId;

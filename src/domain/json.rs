@@ -1,8 +1,9 @@
-//! One JSON object from outside, read once and strictly, its values kept as the text they came in.
+//! A strict reader for one JSON object from outside. Values keep their original text.
 //!
-//! Callbacks, EvoLink's answers and the apps' submits all pass here (RELIABILITY rule B4): UTF-8 throughout, one
-//! object with nothing around it, escapes that make characters, a bounded depth, and no key that we read twice.
-//! Because values stay text, a number keeps its digits and an unknown field is handed on as it came.
+//! Callbacks, EvoLink's answers and the apps' submits are all read here, by rule B4 in
+//! `docs/rules.md`. A body must be UTF-8 and one object with nothing around it. Its escapes must be
+//! valid characters, its depth is bounded, and no key that we read may occur twice. Because values
+//! stay text, numbers keep their digits and unknown members are passed on unchanged.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,10 +14,11 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// Nesting that is still read, the object itself included. Rule B4 accepts 64 and refuses 128.
+/// The deepest nesting that is accepted, including the outer object. Rule B4 accepts 64 and refuses
+/// 128.
 pub const DEPTH_MAX: usize = 100;
 
-/// Keys whose repetition would make two readers disagree about what was said.
+/// Keys that must not be repeated: two readers could disagree about which value counts.
 pub(super) const READ_KEYS: [&str; 14] = [
     "id",
     "task_id",
@@ -38,7 +40,8 @@ pub(super) const REPEATED_KEY: &str = "a key that is read occurs twice";
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Why bytes are not one usable JSON object. The texts are shown to whoever sent them and hold nothing of theirs.
+/// Why bytes are not one usable JSON object. The texts are shown to the sender and quote nothing
+/// from the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     #[error("the body is not UTF-8")]
@@ -53,7 +56,7 @@ pub enum JsonError {
     TooDeep,
 }
 
-/// What `bytes` hold, by rule B4. `T` says what of it is kept.
+/// Parses `bytes` by rule B4. `T` selects which members are kept.
 pub(super) fn parse_object<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, JsonError> {
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?;
@@ -62,17 +65,18 @@ pub(super) fn parse_object<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T,
     Ok(object)
 }
 
-/// The members of one JSON object, in the order in which they came.
+/// The members of one JSON object, in their original order.
 #[derive(Clone, Debug, Default)]
 pub struct Fields(IndexMap<String, Box<RawValue>>);
 
 impl Fields {
-    /// By rule B4.
+    /// Parses a body by rule B4.
     pub fn parse(bytes: &[u8]) -> Result<Self, JsonError> {
         parse_object(bytes)
     }
 
-    /// The object in member `key`, if there is one: EvoLink's body may be wrapped in `data`.
+    /// Returns the object in member `key`, if there is one. EvoLink's body may be wrapped in
+    /// `data`.
     pub fn object(&self, key: &str) -> Option<Self> {
         serde_json::from_str(self.0.get(key)?.get()).ok()
     }
@@ -81,12 +85,12 @@ impl Fields {
         self.0.contains_key(key)
     }
 
-    /// The value of `key` as a `T`; `None` if it is absent or something else.
+    /// Returns the value of `key` as a `T`, or `None` if it is absent or has another type.
     pub fn read<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
         serde_json::from_str(self.0.get(key)?.get()).ok()
     }
 
-    /// The text of the value of `key`.
+    /// Returns the JSON text of the value of `key`.
     pub fn text(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(|value| value.get())
     }
@@ -95,7 +99,7 @@ impl Fields {
         self.0.keys().map(String::as_str)
     }
 
-    /// Sets `key` to `value`, in its old place if it has one.
+    /// Sets `key` to `value`. An existing key keeps its position.
     pub fn set(&mut self, key: &str, value: &impl Serialize) {
         let value = serde_json::value::to_raw_value(value).expect("our own types have a JSON form");
         self.0.insert(key.to_owned(), value);
@@ -157,7 +161,8 @@ fn json_error(error: &serde_json::Error) -> JsonError {
     JsonError::NotAnObject { line, column }
 }
 
-/// Checks what `RawValue` leaves unchecked. `text` is known to be well-formed JSON.
+/// Checks what `RawValue` does not check: the depth and the escapes. `text` must be well-formed
+/// JSON.
 fn check_depth_and_escapes(text: &str) -> Result<(), JsonError> {
     let bytes = text.as_bytes();
     let (mut at, mut depth, mut in_string) = (0, 0_usize, false);
@@ -182,7 +187,8 @@ fn check_depth_and_escapes(text: &str) -> Result<(), JsonError> {
     Ok(())
 }
 
-/// The character that the `\u` escape at `at` makes, and how many bytes the escape has; `None` for half a pair.
+/// Decodes the `\u` escape at `at`. Returns the character and the length of the escape in bytes, or
+/// `None` for a lone surrogate.
 fn escaped_character(bytes: &[u8], at: usize) -> Option<(char, usize)> {
     let unit = |at: usize| -> Option<u16> {
         let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
@@ -196,7 +202,8 @@ fn escaped_character(bytes: &[u8], at: usize) -> Option<(char, usize)> {
     pair.ok().map(|character| (character, 12))
 }
 
-/// `text` with every escaped U+0000 shown as U+FFFD: valid in JSON, but poison for many of its readers.
+/// Returns `text` with U+FFFD in place of every escaped U+0000. NUL is valid in JSON, but many
+/// readers fail on it.
 fn without_nul(text: &str) -> Cow<'_, str> {
     if !text.contains("\\u0000") {
         return Cow::Borrowed(text);
@@ -206,7 +213,7 @@ fn without_nul(text: &str) -> Cow<'_, str> {
     while let Some(at) = rest.find('\\') {
         let (before, escape) = rest.split_at(at);
         shown.push_str(before);
-        // An escape is two bytes, both ASCII, or six for `\u`; only the latter can make a NUL.
+        // An escape has two bytes, both ASCII, or six for `\u`. Only `\u` can produce a NUL.
         let (length, replaced) = if escape.starts_with("\\u0000") {
             (6, "\\ufffd")
         } else {

@@ -1,6 +1,8 @@
-//! The members of one JSON object that this program reads, left where they stand in its text; all others are checked and
-//! passed over. A callback is judged by these: a map of all its members is made only for whoever is shown the task
-//! (`json::Fields`). Both keep the same rules, for both are read by `json::parse_object`.
+//! Reads only the members of a JSON object that this program needs, as slices of its text. All
+//! other members are checked and skipped.
+//!
+//! Callbacks are processed with these slices. A map of all members (`json::Fields`) is built only
+//! when the task is shown. Both apply the same rules, because `json::parse_object` parses both.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,12 +13,12 @@ use serde_json::value::RawValue;
 
 use super::json::{JsonError, READ_KEYS, REPEATED_KEY, parse_object};
 
-/// One place for each of `READ_KEYS`.
+/// One slot for each of `READ_KEYS`.
 #[derive(Default)]
 pub(super) struct Members<'a>([Option<&'a RawValue>; READ_KEYS.len()]);
 
 impl<'a> Members<'a> {
-    /// By rule B4.
+    /// Parses a body by rule B4 in `docs/rules.md`.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, JsonError> {
         parse_object(bytes)
     }
@@ -25,12 +27,12 @@ impl<'a> Members<'a> {
         self.value(key).is_some()
     }
 
-    /// The value of `key` as a `T`; `None` if it is absent or something else.
+    /// Returns the value of `key` as a `T`, or `None` if it is absent or has another type.
     pub(super) fn read<T: Deserialize<'a>>(&self, key: &str) -> Option<T> {
         serde_json::from_str(self.text(key)?).ok()
     }
 
-    /// The text of the value of `key`.
+    /// Returns the JSON text of the value of `key`.
     pub(super) fn text(&self, key: &str) -> Option<&'a str> {
         self.value(key).map(RawValue::get)
     }
@@ -75,14 +77,15 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-/// The characters of a JSON string; `None` for any other value. Borrowed if it has no escapes.
+/// Returns the characters of a JSON string, or `None` for any other value. Borrows if the string
+/// has no escapes.
 pub(super) fn read_text(json: &str) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
     serde_json::from_str(json).ok().map(|Text(text)| text)
 }
 
-/// Where a key stands in `READ_KEYS`, its escapes resolved.
+/// The index of a key in `READ_KEYS`, after its escapes are resolved.
 struct Place(Option<usize>);
 
 impl<'de> Deserialize<'de> for Place {
@@ -113,7 +116,7 @@ mod tests {
     use super::*;
     use crate::domain::json::Fields;
 
-    /// Pieces that a JSON object, or nearly one, is made of.
+    /// Pieces of JSON objects, including malformed ones.
     fn piece() -> impl Strategy<Value = &'static str> {
         prop::sample::select(vec![
             "{",
@@ -140,7 +143,7 @@ mod tests {
         ])
     }
 
-    /// Mostly well-formed: members in braces.
+    /// Members that are mostly well-formed.
     fn member() -> impl Strategy<Value = String> {
         let key = prop::sample::select(vec!["id", "\\u0069d", "status", "x", "data", "results"]);
         let value = prop::sample::select(vec![

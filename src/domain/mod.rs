@@ -1,7 +1,7 @@
-//! What it means: tasks, what EvoLink says about them, and what follows from it.
+//! The rules: tasks, EvoLink's observations of them, and what follows from these.
 //!
-//! No I/O, no async, no SQL, no axum. Everything here is a value or a pure function, so that the rules can be
-//! read, tested and simulated without a machine around them.
+//! No I/O, no async, no SQL, no axum. Everything here is a value or a pure function, so that the
+//! rules can be read, tested and simulated without a machine around them.
 
 pub mod callback_token;
 pub mod confirmation;

@@ -1,11 +1,11 @@
-//! A range of addresses, as the operator writes it.
+//! A range of addresses in the configuration.
 
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A range of addresses, written as CIDR: `"10.0.0.0/8"`, or one address alone.
+/// A range of addresses in CIDR notation, such as `"10.0.0.0/8"`, or a single address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Network {
@@ -22,7 +22,7 @@ impl Network {
         self.prefix_bits
     }
 
-    /// An IPv4 address mapped into IPv6 counts as the IPv4 address that it is.
+    /// Whether the range contains `address`. An IPv4-mapped IPv6 address counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
             (IpAddr::V4(network), IpAddr::V4(address)) => {

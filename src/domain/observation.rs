@@ -1,8 +1,8 @@
-//! What EvoLink says about a task, parsed once: the same type whether it came by callback, as the answer of a submit
-//! or as the answer of a poll.
+//! An observation: what EvoLink says about a task. It has the same type whether it came in a
+//! callback or in the answer to a submit or a poll.
 //!
-//! Only `id` and `status` are required (EVOLINK.md); everything else is optional, and an unusable optional value
-//! is ignored, never an error (RELIABILITY rules B4 to B7).
+//! Only `id` and `status` are required. Everything else is optional, and an unusable optional value
+//! is ignored, never an error (rules B4 to B7 in `docs/rules.md`).
 
 use std::fmt;
 use std::time::Duration;
@@ -17,10 +17,10 @@ pub use super::results::ResultsDigest;
 use super::results::usable_results;
 pub use super::status::{Source, Status};
 
-/// Results beyond this many are counted, not fetched (rule B8).
+/// The number of results that are fetched. Further results are only counted (rule B8).
 pub const RESULTS_MAX: usize = 64;
 
-/// Why a body says nothing about a task.
+/// Why a body is not an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ObservationError {
     #[error(transparent)]
@@ -36,25 +36,29 @@ pub enum ObservationError {
 pub struct Observation {
     pub task_id: TaskId,
     pub status: Status,
-    /// 0 to 100, if given and usable.
+    /// 0 to 100, if present and usable.
     pub progress: Option<u8>,
-    /// Result URLs as given, not checked: whether one may be fetched is the archiver's question.
+    /// Result URLs as received. They are not checked here: the archiver decides which may be
+    /// fetched.
     pub results: Vec<String>,
-    /// Whether it has the form that EvoLink documents: not wrapped in `data`, its id under `id`, its status in a documented
-    /// spelling (`cancelled` is in EvoLink's prose), its results, if any, an array of strings. All else is read, and
-    /// is suspicious (`Doubt::UnknownShape`).
+    /// Whether the body has the form that EvoLink documents. It is not wrapped in `data`, its id is
+    /// in `id`, and its status has a documented spelling (`cancelled` is in EvoLink's prose). Its
+    /// results, if any, are an array of strings. Other forms are read too, but are suspicious
+    /// (`Doubt::UnknownShape`).
     pub is_documented: bool,
-    /// `task_info.estimated_time`, if given and usable.
+    /// `task_info.estimated_time`, if present and usable.
     pub estimated_time: Option<Duration>,
-    /// The body as it came, without the secrets of callback URLs in it.
+    /// The body as received, except that the secrets of callback URLs are redacted.
     pub raw: Bytes,
-    /// The task is in member `data` of `raw`.
+    /// Whether the task is in member `data` of `raw`.
     is_wrapped: bool,
 }
 
 impl Observation {
+    /// Parses a body.
+    ///
     /// # Errors
-    /// `ObservationError` if `raw` is not a task body; the caller keeps the bytes.
+    /// `ObservationError` if `raw` does not describe a task. The caller keeps the bytes.
     pub fn parse(raw: Bytes) -> Result<Self, ObservationError> {
         let outer = Members::parse(&raw)?;
         let inner = || outer.read::<Members<'_>>("data");
@@ -86,8 +90,8 @@ impl Observation {
         })
     }
 
-    /// The task object to show: EvoLink's members as they came, with `id` and `status` under their documented names
-    /// and spellings.
+    /// Returns the task object to show: EvoLink's members unchanged, except that `id` and `status`
+    /// have their documented names and spellings.
     pub fn into_fields(self) -> Fields {
         let mut fields = self.fields();
         fields.set("id", &self.task_id);
@@ -108,14 +112,14 @@ impl Observation {
         inner.unwrap_or(fields)
     }
 
-    /// What two statements of the same outcome have in common (rule B7).
+    /// The digest by which two observations of the same outcome are recognised (rule B7).
     pub fn results_digest(&self) -> ResultsDigest {
         ResultsDigest::of(&self.results)
     }
 }
 
 impl fmt::Debug for Observation {
-    /// Without the body: prompts and URLs stay out of logs.
+    /// Omits the body: prompts and URLs must not be logged.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Observation")
             .field("task_id", &self.task_id)

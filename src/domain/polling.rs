@@ -1,33 +1,36 @@
-//! When to ask EvoLink about a task: paced by the time that EvoLink estimated, then less and less often.
+//! Decides when EvoLink is polled about a task. The first poll follows EvoLink's estimate of the
+//! time; then the gaps grow.
 
 use std::time::Duration;
 
 use super::ids::SubmissionId;
 use super::timestamp::Timestamp;
 
-/// The longest gap between two polls of one task, before it is spread.
+/// The longest gap between two polls of one task, before jitter is added.
 const GAP_MAX: Duration = Duration::from_mins(10);
 
-/// After so many the gap is the longest, whatever it began with.
+/// The number of doublings after which the gap is certainly at its maximum, whatever it began with.
 const DOUBLINGS_MAX: u32 = 16;
 
-/// The gap between two polls of a task that EvoLink did not know, before it is spread. Such a poll
-/// finds nothing unless EvoLink, or the way to it, was wrong for a while.
+/// The gap between two polls of a task that EvoLink did not know, before jitter is added. Such a
+/// poll finds nothing unless EvoLink, or the path to it, was wrong for a while.
 const RARE_GAP_MAX: Duration = Duration::from_hours(1);
 
-/// Where `give_up_after` is short, this many rare polls still fit into it.
+/// The number of rare polls that still fit into a short `give_up_after`.
 const RARE_POLLS_MIN: u32 = 4;
 
-/// By what a lease, or a pause that EvoLink asked for, may put a poll off.
+/// The longest time by which a lease, or a back-off period of EvoLink, may postpone a poll.
 const PLAN_GRACE: Duration = Duration::from_hours(1);
-/// A gap is longer than it need be by up to a quarter, so that tasks that were asked about together are not so for ever.
+/// The jitter: up to a quarter is added to each gap, so that tasks that were polled together drift
+/// apart.
 const SPREAD: f64 = 0.25;
 
 /// The pace of polling; `[reconcile]` in the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     pub first_poll_after: Duration,
-    /// Asking about an unfinished task makes EvoLink ask its upstream each time: never more often than this.
+    /// The minimum time between two polls of one task. Each poll of an unfinished task makes
+    /// EvoLink query its upstream.
     pub interval_min: Duration,
     pub give_up_after: Duration,
 }
@@ -39,13 +42,14 @@ impl Pace {
         now.after(self.first_poll_after.max(estimated))
     }
 
-    /// The next poll of task `id`, which was asked about `polls` times, the last time at `now`: the gap doubles.
+    /// The next poll of task `id`, which was polled `polls` times, the last time at `now`. The gap
+    /// doubles each time.
     pub fn next_poll(&self, now: Timestamp, id: SubmissionId, polls: u32) -> Timestamp {
         let gap = self.gap(polls);
         spread(gap, now, id, polls)
     }
 
-    /// The next poll of an unresolved task, which EvoLink did not know when it was last polled.
+    /// The next poll of an unresolved task that EvoLink did not know when it was last polled.
     pub fn next_rare_poll(&self, now: Timestamp, id: SubmissionId, polls: u32) -> Timestamp {
         let gap = RARE_GAP_MAX.min(self.give_up_after / RARE_POLLS_MIN);
         spread(gap.max(self.interval_min), now, id, polls)
@@ -57,20 +61,20 @@ impl Pace {
         doubled.clamp(self.interval_min, self.gap_max())
     }
 
-    /// The soonest poll that something suspicious may ask for. Never later than the minimum from now, though the last poll
-    /// may have been made by a clock that was ahead of ours.
+    /// The earliest poll that a suspicious observation may cause. It is at most `interval_min` from
+    /// now, even if the last poll was made by a clock that was ahead of ours.
     pub fn soonest_poll(&self, now: Timestamp, polled_at: Option<Timestamp>) -> Timestamp {
         let soonest = polled_at.map_or(now, |polled| now.max(polled.after(self.interval_min)));
         soonest.min(now.after(self.interval_min))
     }
 
-    /// Whether a poll planned for `at` is due. One that lies further ahead than any plan of ours was planned by a clock that
-    /// was years ahead of the present one, and would never come.
+    /// Whether a poll that was scheduled for `at` is due. A time beyond the horizon was scheduled
+    /// by a clock that was years ahead, and might never be reached. So it counts as due.
     pub fn is_due(&self, at: Timestamp, now: Timestamp) -> bool {
         at <= now || at > self.horizon(now)
     }
 
-    /// Beyond all that is planned at `now`.
+    /// A time later than any that is scheduled at `now`.
     pub fn horizon(&self, now: Timestamp) -> Timestamp {
         let furthest = self
             .first_poll_after
@@ -83,19 +87,20 @@ impl Pace {
         )
     }
 
-    /// Whether the clock says that the asking which began at `since` has gone on for long enough.
+    /// Whether `give_up_after` has passed since `since`, according to the clock.
     pub fn is_long_ago(&self, since: Timestamp, now: Timestamp) -> bool {
         now.since(since) >= self.give_up_after || since > self.horizon(now)
     }
 
-    /// Whether EvoLink was given the time to answer, whatever the clock says: it was asked as often as is done in
-    /// `give_up_after`, or we have been running for so long. While nobody was there to ask, or between two clocks, no
-    /// task is given up.
+    /// Whether EvoLink had enough time to answer, whatever the clock says. It had if the task was
+    /// polled as often as `give_up_after` allows, or if this process has been running for that
+    /// long. So no task is given up because the service was down or the clock jumped.
     pub fn has_asked_enough(&self, polls: u32, running: Duration) -> bool {
         running >= self.give_up_after || polls >= self.polls_until_given_up()
     }
 
-    /// How often a task is asked about that never ends, if its gaps are as long as they may be.
+    /// The number of polls within `give_up_after` of a task that never ends, if all gaps have the
+    /// full jitter.
     fn polls_until_given_up(&self) -> u32 {
         let (mut elapsed, mut polls) = (self.first_poll_after, 0);
         while elapsed < self.give_up_after && polls < DOUBLINGS_MAX {
@@ -112,13 +117,15 @@ impl Pace {
     }
 }
 
-/// `gap` after `now`, or up to a quarter later. Never sooner: the minimum is EvoLink's.
+/// Returns a time from `gap` to a quarter more than `gap` after `now`. Never earlier, because
+/// EvoLink sets the minimum.
 fn spread(gap: Duration, now: Timestamp, id: SubmissionId, polls: u32) -> Timestamp {
     now.after(gap.saturating_add(gap.mul_f64(SPREAD * share(id, polls))))
 }
 
-/// Something from 0 to 1, other for each task and each of its polls, and always the same for these: no chance comes into
-/// the domain. The finish of `SplitMix64`, which makes neighbours far apart.
+/// Returns a number from 0 to 1 that differs for each task and each of its polls. The same
+/// arguments always return the same number, so the domain stays free of randomness. Uses the last
+/// mixing step of `SplitMix64`, which maps neighbouring inputs to distant outputs.
 fn share(id: SubmissionId, polls: u32) -> f64 {
     let mut mixed = id.low_bits() ^ (u64::from(polls) << 32);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -256,7 +263,7 @@ mod tests {
         let day = Duration::from_hours(24);
         assert!(!PACE.has_asked_enough(20, Duration::from_hours(1)));
         assert!(PACE.has_asked_enough(0, day));
-        // The polls that are made in a day, one after the other.
+        // Count the polls that are made in a day, one after the other.
         let (mut at, mut polls) = (PACE.first_poll_after, 0);
         while at < day {
             polls += 1;

@@ -1,5 +1,5 @@
-//! The results of an observation: the URLs that it names, and what tells whether another one names the same. Known outside
-//! under `observation`.
+//! The results of an observation: its result URLs, and a digest to compare them with those of
+//! another observation. `observation` re-exports the digest.
 
 use std::borrow::Cow;
 
@@ -9,12 +9,12 @@ use sha2::{Digest, Sha256};
 
 use super::members::{Members, read_text};
 
-/// SHA-256 over the result URLs of an outcome.
+/// The SHA-256 over the result URLs of an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResultsDigest([u8; 32]);
 
 impl ResultsDigest {
-    /// Over the URLs without their query strings, whatever their order.
+    /// Hashes the URLs without their query strings. Their order makes no difference.
     pub(super) fn of(results: &[String]) -> Self {
         let mut urls: Vec<&str> = results.iter().map(|url| without_query(url)).collect();
         urls.sort_unstable();
@@ -35,7 +35,8 @@ impl ResultsDigest {
     }
 }
 
-/// The result URLs, and whether they were given as documented: as an array of strings, or not at all.
+/// Returns the result URLs, and whether they have the documented form: an array of strings, or
+/// absent.
 pub(super) fn usable_results(members: &Members<'_>) -> (Vec<String>, bool) {
     let (urls, is_documented): (Vec<String>, bool) = match members.text("results") {
         None | Some("null") => (Vec::new(), true),
@@ -54,7 +55,7 @@ pub(super) fn usable_results(members: &Members<'_>) -> (Vec<String>, bool) {
     (urls.collect(), is_documented)
 }
 
-/// The URL of one result: it is one, or an object that has one.
+/// Returns the URL of one result, which is a string or an object with a `url`.
 fn result_url(result: &RawValue) -> Option<String> {
     #[derive(Deserialize)]
     struct ResultObject {

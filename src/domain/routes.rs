@@ -1,16 +1,17 @@
-//! Which endpoints an outcome is owed to: the standing ones of the configuration whose events match, and the app's own
-//! address that came with the submit.
+//! Decides which endpoints receive an event: the standing endpoints of the configuration that want
+//! its type, and the app's own address from the submit.
 
 use std::time::Duration;
 
 use super::delivery::{EndpointKey, Holder};
 use super::event::EventType;
 
-/// The standing endpoints, and who sends what is made by this process.
+/// The standing endpoints, and the lease holder of new deliveries.
 #[derive(Clone, Debug)]
 pub struct Routes {
     pub standing: Vec<Route>,
-    /// What is made is born taken by this one, which sends it at once.
+    /// New deliveries carry the lease of this holder from the start, so that this process can send
+    /// them without claiming them first.
     pub holder: Holder,
     pub lease: Duration,
 }
@@ -22,15 +23,15 @@ pub struct Route {
     pub events: Vec<EventType>,
 }
 
-/// What all apps' own addresses are counted under, and all endpoints that are not in the configuration (any more). Names
-/// of endpoints must be others.
+/// Labels that count several endpoints together: the apps' own addresses, and endpoints that are
+/// not in the configuration (any more). No endpoint may have one of these names.
 pub const COUNTED_TOGETHER: [&str; 2] = ["callback_url", "other"];
 
-/// Endpoints of the configuration, at most.
+/// The maximum number of endpoints in the configuration.
 pub const STANDING_MAX: usize = 1000;
 
 impl Routes {
-    /// The endpoints that an event of this kind is owed to, each with its URL if that is the app's own.
+    /// The endpoints that receive an event of this type. The URL is present if it is the app's own.
     pub fn of<'a>(
         &'a self,
         event: EventType,
@@ -44,7 +45,7 @@ impl Routes {
             .chain(own.map(|url| (EndpointKey::of_address(url), Some(url))))
     }
 
-    /// What deliveries to `endpoint` are counted under: names come from a closed set.
+    /// The label under which deliveries to `endpoint` are counted. Labels come from a closed set.
     pub fn label<'a>(&'a self, endpoint: &EndpointKey) -> &'a str {
         let mut standing = self.standing.iter();
         match standing.find(|route| route.endpoint == *endpoint) {

@@ -1,20 +1,20 @@
-//! What an observation came to, as `Task::see` tells it. Known outside under `task`.
+//! The result of `Task::see`: what an observation changed. `task` re-exports these types.
 
 use super::confirmation::Doubt;
 use super::event::EventType;
 use super::state::State;
 use super::timestamp::Timestamp;
 
-/// What became of an observation; the `result` in the answer to a callback.
+/// The verdict on an observation. It is the `result` in the answer to a callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// Something new, kept.
+    /// The observation was new and was recorded.
     Recorded,
-    /// Nothing new.
+    /// The observation changed nothing.
     Unchanged,
-    /// The recorded outcome once more.
+    /// The observation repeats the recorded outcome.
     Duplicate,
-    /// Another outcome than the recorded one, which stays.
+    /// The observation reports a different outcome than the recorded one, which stays.
     Conflict,
 }
 
@@ -29,25 +29,27 @@ impl Verdict {
     }
 }
 
-/// What a callback says that is not published before EvoLink itself has said so.
+/// An unconfirmed outcome: a callback reported it, but it is not published before EvoLink itself
+/// reports the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// An outcome.
+    /// The state that the outcome would lead to.
     pub state: State,
-    /// When it was last claimed.
+    /// When a callback last reported it.
     pub at: Timestamp,
 }
 
-/// What an observation did to a task.
+/// The effect of an observation on a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
     pub verdict: Verdict,
     pub event: Option<EventType>,
-    /// The outcome that it tells of and that was not believed.
+    /// The outcome that the observation reports, if it needs confirmation.
     pub doubted: Option<Doubted>,
-    /// Whether state or progress moved: kept however much was kept before.
+    /// Whether the state or the progress changed. Such an observation is stored even beyond the
+    /// bound on observations per task.
     pub moved: bool,
-    /// Whether the observation's body is now the one to show for the task.
+    /// Whether the body of the observation is now the one to show for the task.
     pub shown: bool,
 }
 
@@ -68,7 +70,7 @@ impl Seen {
     }
 }
 
-/// An outcome that EvoLink is to be asked about, and why.
+/// An outcome that needs confirmation by EvoLink, and the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Doubted {
     pub reason: Doubt,

@@ -1,5 +1,5 @@
-//! How deliveries are signed, as Standard Webhooks asks: by each secret of the endpoint's file, so that it can go from one to
-//! the next without a delivery that it cannot check.
+//! Signs deliveries as Standard Webhooks specifies. Each secret of the endpoint's file adds a
+//! signature, so that an endpoint can switch from one secret to the next and verify every delivery.
 
 use std::fmt;
 
@@ -12,20 +12,21 @@ use super::timestamp::Timestamp;
 
 const PREFIX: &str = "whsec_";
 
-/// What Standard Webhooks asks of a secret.
+/// The bounds of Standard Webhooks for a secret.
 const BYTES_MIN: usize = 24;
 const BYTES_MAX: usize = 64;
 
-/// The secret that is to come or to go, and the one that stays. A third would be one that somebody forgot to take out.
+/// During a rotation an endpoint has the old secret and the new one. A third one was probably
+/// forgotten.
 const SECRETS_MAX: usize = 2;
 
-/// Of a secret of our own making.
+/// The length of a secret that this program generates.
 const BYTES_MADE: usize = 32;
 
 /// The secrets of one endpoint.
 pub struct SigningSecrets(Vec<SecretSlice<u8>>);
 
-/// What is wrong with a file of secrets. Never holds one.
+/// The error for text that is not a file of secrets. Never contains a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SigningError {
     #[error("line {0}: want whsec_ and the base64 of 24 to 64 bytes")]
@@ -37,10 +38,10 @@ pub enum SigningError {
 }
 
 impl SigningSecrets {
-    /// Reads one `whsec_…` a line, blank lines and lines with `#` aside.
+    /// Parses one `whsec_…` per line. Blank lines and lines that start with `#` are skipped.
     ///
     /// # Errors
-    /// `SigningError` with the number of the line.
+    /// `SigningError`, which contains the line number where there is one.
     pub fn parse(text: &str) -> Result<Self, SigningError> {
         let mut secrets = Vec::new();
         for (number, line) in (1..).zip(text.lines().map(str::trim)) {
@@ -59,20 +60,22 @@ impl SigningSecrets {
         Ok(Self(secrets))
     }
 
-    /// The text of a file with one fresh secret.
+    /// Returns the text of a file with one new secret.
     ///
     /// # Errors
-    /// If the system has no randomness to give.
+    /// If the operating system provides no random bytes.
     pub fn generate() -> Result<SecretString, getrandom::Error> {
         let mut bytes = [0; BYTES_MADE];
         getrandom::fill(&mut bytes)?;
         Ok(format!("{PREFIX}{}\n", BASE64_STANDARD.encode(bytes)).into())
     }
 
-    /// The header `webhook-signature` of the delivery `id` that is sent at `at`.
+    /// Returns the value of the header `webhook-signature` for the delivery `id` that is sent at
+    /// `at`.
     pub fn sign(&self, id: &str, at: Timestamp, body: &str) -> String {
         let signatures = self.0.iter().map(|secret| {
-            // The crate takes one secret, and a body that is text: else it would refuse.
+            // The crate accepts a single secret, and refuses a body that is not text. `body` is
+            // text.
             let webhook = Webhook::from_bytes(secret.expose_secret().to_vec());
             let signed = webhook.and_then(|key| key.sign(id, at.as_seconds(), body.as_bytes()));
             signed.expect("bytes are a key, and text is a body")
@@ -82,7 +85,7 @@ impl SigningSecrets {
 }
 
 impl PartialEq for SigningSecrets {
-    /// Of two files of ours: nobody measures how long it takes.
+    /// Compares in variable time. Both sides are our own files, so there is no timing attack.
     fn eq(&self, other: &Self) -> bool {
         let bytes = |secrets: &Self| {
             let secrets = secrets.0.iter();
@@ -95,7 +98,7 @@ impl PartialEq for SigningSecrets {
 }
 
 impl fmt::Debug for SigningSecrets {
-    /// Without the secrets.
+    /// Omits the secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SigningSecrets({})", self.0.len())
     }
@@ -113,13 +116,13 @@ mod tests {
 
     use super::*;
 
-    /// The vector of Standard Webhooks.
+    /// The test vector of Standard Webhooks.
     const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
     const ID: &str = "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk";
     const BODY: &str = r#"{"email":"test@example.com","username":"test_user"}"#;
     const SIGNATURE: &str = "v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=";
 
-    /// `MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw`, of their documentation.
+    /// `MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw` from the Standard Webhooks documentation.
     const OTHER: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
     fn at() -> Timestamp {

@@ -1,11 +1,12 @@
-//! The states of a task. What moves a task from one to another is in `task`, under which they are known outside.
+//! The states of a task. `task` re-exports them and decides on the transitions.
 
-/// Where a task is; finer than EvoLink's `status`.
+/// The state of a task, which is finer than EvoLink's `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
-    /// The intent is recorded; EvoLink has not answered yet.
+    /// The intent to submit is recorded. EvoLink has not answered yet.
     Submitting,
-    /// EvoLink may have accepted and billed the submit, or not. Never sent again; a callback adopts the task id.
+    /// EvoLink may or may not have accepted and billed the submit. It is never sent again. A
+    /// callback may still bind the task id.
     SubmitUnknown,
     /// EvoLink refused the submit, or was never reached.
     Rejected,
@@ -14,8 +15,8 @@ pub enum State {
     Completed,
     Failed,
     Cancelled,
-    /// EvoLink does not know the task, or it has had its time. Not an outcome: a later one still
-    /// counts.
+    /// EvoLink does not know the task, or did not report an outcome in time. This is not an
+    /// outcome: a later one still counts.
     Unresolved,
 }
 
@@ -55,7 +56,7 @@ impl State {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
 
-    /// Whether EvoLink has been heard to know this task.
+    /// Whether a task id is known, from EvoLink or from a callback.
     pub const fn is_confirmed(self) -> bool {
         !matches!(
             self,

@@ -1,9 +1,9 @@
-//! The words of an observation: how far a task is, and by which way that became known. Known outside under `observation`.
+//! The status and the source of an observation. `observation` re-exports both.
 
-/// The longest `status` that is read, in characters.
+/// The maximum length of a `status`, in characters.
 const STATUS_CHARS_MAX: usize = 64;
 
-/// EvoLink's word for how far a task is.
+/// The `status` of a task as EvoLink reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
     Pending,
@@ -11,12 +11,12 @@ pub enum Status {
     Completed,
     Failed,
     Cancelled,
-    /// A word that EvoLink has not documented. It never ends a task.
+    /// A status that EvoLink does not document. It never ends a task.
     Unknown(Box<str>),
 }
 
 impl Status {
-    /// Exactly the spellings of rule B6; anything else is unknown.
+    /// Recognises exactly the spellings of rule B6 in `docs/rules.md`. Any other status is unknown.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let length = text.chars().count();
         if !(1..=STATUS_CHARS_MAX).contains(&length) || text.chars().any(char::is_control) {
@@ -44,7 +44,7 @@ impl Status {
     }
 }
 
-/// The way by which an observation came.
+/// The source of an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     Submit,
@@ -54,7 +54,8 @@ pub enum Source {
 }
 
 impl Source {
-    /// Whether it is EvoLink's answer to a question of ours. Whoever has a callback URL can say anything by callback.
+    /// Whether the observation is EvoLink's answer to a request of ours. In a callback, anybody who
+    /// has the URL can claim anything.
     pub const fn is_evolinks_word(self) -> bool {
         match self {
             Self::Submit | Self::Poll => true,

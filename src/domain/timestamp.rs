@@ -28,7 +28,7 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
-    /// This point plus `duration`; stays at the end of time instead of wrapping.
+    /// Returns this time plus `duration`. Saturates instead of overflowing.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(millis(duration)))
@@ -39,7 +39,7 @@ impl Timestamp {
         Self(self.0.saturating_sub(millis(duration)))
     }
 
-    /// Time since `earlier`; zero when the clock went back.
+    /// Returns the time since `earlier`, or zero if the clock went back.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }

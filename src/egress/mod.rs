@@ -1,8 +1,9 @@
-//! How deliveries leave: clients that connect only where `domain::egress` lets them.
+//! Sends deliveries. The clients connect only to addresses that `domain::egress` admits.
 //!
-//! A literal address never reaches a resolver, so it is judged before there is a request; a name is looked up once for each
-//! connection, all its addresses are judged, and the connection goes to one of those that were. No proxy, no redirects, no
-//! cookies, no decoders: nothing that could lead elsewhere.
+//! A literal address never reaches a resolver, so it is judged before there is a request. A name is
+//! resolved once for each connection, all its addresses are judged, and the connection goes to one
+//! of these. No proxies, redirects, cookies or decoders are used: nothing that could lead
+//! elsewhere.
 
 mod no_answer;
 mod resolver;
@@ -23,34 +24,36 @@ use resolver::{JudgingResolver, LookUps};
 use crate::config::Forward;
 use crate::domain::egress::{AllowedHosts, Author, Refused, Rules};
 
-/// From the look-up of the name to the last byte of the answer.
+/// The timeout of a delivery, from resolving the name to the last byte of the answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Less than the whole, so that it is always told whether anything was sent.
+/// Shorter than `TIMEOUT`, so that a timeout always shows whether anything was sent.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(9);
 
-/// For the next delivery to the same endpoint of the configuration; one that has more must not keep our descriptors. To apps'
-/// own addresses, which may be as many as they like, none is kept.
+/// Idle connections that are kept for the next delivery to the same endpoint of the configuration.
+/// More would use up our file descriptors. None are kept for apps' own addresses, because apps may
+/// name any number of them.
 const IDLE_PER_ENDPOINT: usize = 4;
 const IDLE_TIME: Duration = Duration::from_secs(30);
 
-/// What is judged, and by which rules.
+/// The rules, and a client for each kind of connection.
 #[derive(Clone, Debug)]
 pub struct Egress {
     rules: Rules,
     doors: Arc<[Door]>,
 }
 
-/// A client for those connections that are judged alike: the resolver knows of a connection no more than the name.
+/// A client for connections that are judged by the same rules. There are several, because a
+/// resolver knows only the name of a connection.
 #[derive(Debug)]
 struct Door {
     author: Author,
-    /// `None`: any port on which we do not listen.
+    /// `None` means any port that this process does not listen on.
     port: Option<u16>,
     client: Client,
 }
 
-/// `listeners` are where this process listens.
+/// The rules of the configuration. `listeners` are the addresses that this process listens on.
 pub fn rules(forward: &Forward, listeners: &[SocketAddr]) -> Rules {
     Rules {
         allowed_hosts: AllowedHosts::new(&forward.allowed_hosts),
@@ -62,12 +65,12 @@ pub fn rules(forward: &Forward, listeners: &[SocketAddr]) -> Rules {
 
 impl Egress {
     /// # Errors
-    /// If no client can be made.
+    /// If a client cannot be built.
     pub fn new(rules: Rules, user_agent: &str) -> anyhow::Result<Self> {
         Self::with_roots(rules, user_agent, &[])
     }
 
-    /// As `new`, and trusts `roots` besides those of the system.
+    /// The same as `new`, but trusts `roots` in addition to the system's root certificates.
     pub fn with_roots(
         rules: Rules,
         user_agent: &str,
@@ -79,10 +82,12 @@ impl Egress {
         let ports = || std::iter::once(None).chain(ports.iter().copied().map(Some));
         let mut doors = Vec::new();
         let authors = [Author::App, Author::Operator].into_iter();
-        // An app's address is refused before anybody is called, if none is allowed; and each client reads all roots.
+        // If no address of an app is allowed, these are refused before any client is needed. So
+        // skip their clients: each of them reads all root certificates.
         let nobody_named = rules.allowed_hosts.is_empty();
         for author in authors.filter(|author| *author == Author::Operator || !nobody_named) {
-            // Each its own: names that apps made up must not be in the way of the operator's.
+            // One limit for each author: look-ups of names that apps invented must not delay the
+            // operator's.
             let look_ups = LookUps::default();
             for port in ports() {
                 let resolver = JudgingResolver::new(rules.clone(), author, port, look_ups.clone());
@@ -98,24 +103,25 @@ impl Egress {
         Ok(Self { rules, doors })
     }
 
-    /// By which an app's address is judged when it is submitted.
+    /// The rules that also judge an app's address when it is submitted.
     pub fn rules(&self) -> &Rules {
         &self.rules
     }
 
-    /// A request to an address that an app gave.
+    /// Prepares a request to an address that an app named.
     ///
     /// # Errors
-    /// `Refused` if its text is; sending it may be refused still, see [`NoAnswer`].
+    /// `Refused` if the text of the URL is refused. Sending the request may still be refused, see
+    /// [`NoAnswer`].
     pub fn own(&self, callback_url: &str) -> Result<RequestBuilder, Refused> {
         let url = self.rules.judge_text(callback_url)?;
         Ok(self.client(Author::App, &url).post(url))
     }
 
-    /// A request to an endpoint of the configuration.
+    /// Prepares a request to an endpoint of the configuration.
     ///
     /// # Errors
-    /// As `own`.
+    /// The same as for `own`.
     pub fn standing(&self, url: &Url) -> Result<RequestBuilder, Refused> {
         self.rules.judge_url(Author::Operator, url)?;
         Ok(self.client(Author::Operator, url).post(url.clone()))
@@ -141,7 +147,8 @@ fn client(
         .tls_certs_merge(roots.iter().cloned())
         .build();
     with_system.or_else(|error| {
-        // Endpoints inside a company are often plain http: they must not need certificates.
+        // Endpoints in a company's network often use plain http, and must work without root
+        // certificates.
         let error = anyhow::Error::new(error);
         warn!("https endpoints cannot be trusted: install ca-certificates, or set SSL_CERT_FILE: {error:#}");
         builder(resolver, author, user_agent)
@@ -172,7 +179,8 @@ fn builder(resolver: &JudgingResolver, author: Author, user_agent: &str) -> Clie
         .http1_only()
 }
 
-/// Only to an address of its own the system binds a socket. Nothing is sent. What cannot be told counts as ours.
+/// Tests whether `address` belongs to this machine: the system binds a socket only to its own
+/// addresses. Nothing is sent. If the test fails for another reason, the answer is yes.
 fn is_this_machine(address: IpAddr) -> bool {
     match UdpSocket::bind((address, 0)) {
         Ok(_) => true,

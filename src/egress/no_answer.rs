@@ -1,4 +1,4 @@
-//! Why there is no answer to a delivery, for the operator. Shows no URL.
+//! Why a delivery got no answer, for the operator. Shows no URL.
 
 use std::error::Error;
 use std::fmt;
@@ -6,18 +6,18 @@ use std::fmt;
 use super::resolver::Unresolved;
 use crate::domain::egress::Refused;
 
-/// At most so many causes are followed.
+/// The maximum number of causes that are followed.
 const CAUSES_MAX: usize = 8;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoAnswer {
-    /// By our own rules: no connection was made.
+    /// Our own rules refused the address. No connection was made.
     Refused(Refused),
-    /// The name has no addresses just now: no connection was made.
+    /// The name could not be resolved now. No connection was made.
     Unresolved(String),
-    /// `connected`: what was sent may have arrived.
+    /// If `connected`, the request may have arrived.
     TimedOut { connected: bool },
-    /// Whatever else, in one line.
+    /// Any other failure, in one line.
     Failed(String),
 }
 
@@ -60,7 +60,7 @@ fn cause<E: Error + 'static>(error: &reqwest::Error) -> Option<&E> {
     causes(error).find_map(|cause| cause.downcast_ref())
 }
 
-/// Outermost first.
+/// Returns the causes of `error`, the outermost first.
 fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
     std::iter::successors(error.source(), |cause| (*cause).source()).take(CAUSES_MAX)
 }

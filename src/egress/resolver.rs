@@ -1,4 +1,4 @@
-//! Looks a name up and judges all its addresses, or there is no connection.
+//! Resolves a name and judges all its addresses. If one of them is refused, no connection is made.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
@@ -12,17 +12,18 @@ use tokio::time::timeout;
 
 use crate::domain::egress::{Author, Refused, Rules};
 
-/// Half of what a whole delivery may take.
+/// Half of the time that a whole delivery may take.
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Look-ups under way at once of all that one resolver is asked. The system's is not cut off by our limit and keeps its
-/// thread for up to half a minute; those threads are few, and what is vital needs them too.
+/// Look-ups at the same time through one set of resolvers. Our timeout does not cancel the system's
+/// look-up, which keeps its thread for up to half a minute. These threads are few, and other vital
+/// work needs them too.
 const LOOK_UPS_AT_ONCE: usize = 64;
 
-/// All are judged; more than these are not tried.
+/// All addresses are judged, but no more than these are tried.
 const ADDRESSES_TRIED_MAX: usize = 8;
 
-/// Of those connections that one client makes.
+/// The resolver for all connections of one client.
 #[derive(Clone)]
 pub(super) struct JudgingResolver(Arc<Inner>);
 
@@ -33,11 +34,11 @@ struct Inner {
     look_ups: LookUps,
 }
 
-/// Shared by those resolvers whose look-ups may be in each other's way.
+/// The limit on look-ups. Resolvers share it if their look-ups may delay each other.
 #[derive(Clone)]
 pub(super) struct LookUps(Arc<Semaphore>);
 
-/// A name without addresses, or nobody who would tell them.
+/// A name without addresses, or a name that could not be looked up.
 #[derive(Debug)]
 pub(super) struct Unresolved {
     name: String,
@@ -45,7 +46,8 @@ pub(super) struct Unresolved {
 }
 
 impl JudgingResolver {
-    /// `port` is the one that all its connections go to; `None`: any on which we do not listen.
+    /// `port` is the port of all connections that use this resolver. `None` means any port that
+    /// this process does not listen on.
     pub(super) fn new(rules: Rules, author: Author, port: Option<u16>, look_ups: LookUps) -> Self {
         Self(Arc::new(Inner {
             rules,
@@ -65,7 +67,7 @@ impl Inner {
     }
 
     fn judge(&self, name: &str, addresses: &[IpAddr]) -> Result<(), Refused> {
-        // We listen on no port 0.
+        // Port 0 stands for any other port, because nothing listens on it.
         let port = self.port.unwrap_or(0);
         self.rules
             .judge_addresses(self.author, name, port, addresses)
@@ -79,7 +81,7 @@ impl Resolve for JudgingResolver {
         let inner = Arc::clone(&self.0);
         Box::pin(async move {
             let addresses = inner.good_addresses(name.as_str()).await?;
-            // The port of the URL takes the place of 0.
+            // The client replaces port 0 with the port of the URL.
             let addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, 0));
             Ok(Box::new(addresses) as Addrs)
         })
@@ -110,7 +112,8 @@ async fn look_up(name: &str, look_ups: &LookUps) -> Result<Vec<IpAddr>, Unresolv
 }
 
 impl LookUps {
-    /// Its place is free when the system is done, however long ago somebody ceased to wait for it.
+    /// Runs a look-up. Its permit is released when the system's call returns, even if the caller
+    /// stopped waiting long before.
     async fn ask<T: Send + 'static>(
         &self,
         system: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -144,7 +147,7 @@ mod tests {
 
     use super::*;
 
-    /// A name server that is silent until it is let go.
+    /// Simulates a name server that does not answer until `silence` ends.
     async fn ask_silent(look_ups: &LookUps, silence: Receiver<()>) -> bool {
         let asking = look_ups.ask(move || {
             let _ = silence.recv();
@@ -162,7 +165,7 @@ mod tests {
             held.push(free);
             assert!(ask_silent(&look_ups, silence).await);
         }
-        // Nobody waits for them any more, but their threads are gone all the same.
+        // The callers have stopped waiting, but the threads are still in use.
         let good = || look_ups.ask(|| Ok(7));
         let waited = timeout(Duration::from_millis(50), good()).await;
         assert!(waited.is_err(), "one thread more");

@@ -1,8 +1,9 @@
-//! Our client of EvoLink's API: three calls, each bounded in time and size.
+//! The client for EvoLink's API. It makes three calls, each bounded in time and size.
 //!
-//! A submit goes over a fresh connection, by a client that keeps none: a stale connection can then neither leave a
-//! submit in doubt, nor have it sent again beneath us (hyper-util resends only on reused connections). Redirects
-//! are never followed, proxies never used, cookies never kept.
+//! A submit always uses a new connection, from a client that keeps none. So a stale connection can
+//! neither leave the outcome of a submit unknown, nor cause a hidden second attempt (hyper-util
+//! resends only on reused connections). Redirects are never followed, proxies never used, cookies
+//! never kept.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -23,19 +24,19 @@ use super::reply::{Answer, NoAnswer, PollReply, SubmitReply};
 use crate::domain::callback_token::KeyRing;
 use crate::domain::ids::{SubmissionId, TaskId};
 
-/// What we call ourselves.
+/// The `User-Agent` of all requests.
 pub const USER_AGENT: &str = concat!("evolink-receiver/", env!("CARGO_PKG_VERSION"));
 
-/// EvoLink's answers are a few hundred bytes.
+/// The maximum size of an answer. EvoLink's answers have a few hundred bytes.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// Making a connection may take this long, and never more than half of the whole, so that a slow connect is always told
-/// from a slow answer: after the one nothing was sent.
+/// The maximum time for connecting, which is also at most half of the whole timeout. So a slow
+/// connection can be distinguished from a slow answer: in the first case, nothing was sent.
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 
-/// Our client of EvoLink's API.
+/// The client for EvoLink's API.
 pub struct EvolinkClient {
-    /// Ends in a slash.
+    /// Ends with a slash.
     base_url: Url,
     redaction: Redaction,
     submits: Client,
@@ -47,7 +48,7 @@ impl EvolinkClient {
     /// `timeout` bounds a whole call, from connecting to the last byte of the answer.
     ///
     /// # Errors
-    /// If the URL or the key cannot be used, or the system has no root certificates.
+    /// If the URL or the key is unusable, or the system has no root certificates.
     pub fn new(
         base_url: Url,
         api_key: SecretString,
@@ -57,7 +58,7 @@ impl EvolinkClient {
         Self::with_roots(base_url, api_key, timeout, user_agent, &[])
     }
 
-    /// As `new`, and trusts `roots` besides those of the system.
+    /// The same as `new`, but trusts `roots` in addition to the system's root certificates.
     pub fn with_roots(
         mut base_url: Url,
         api_key: SecretString,
@@ -101,7 +102,7 @@ impl EvolinkClient {
         })
     }
 
-    /// The same client, which also redacts the callback tokens of the submission that a call is about.
+    /// Makes the client also redact the callback tokens of the submission that a call is about.
     #[must_use]
     pub fn with_key_ring(mut self, key_ring: Arc<KeyRing>) -> Self {
         self.redaction = self.redaction.with_key_ring(key_ring);
@@ -132,7 +133,7 @@ impl EvolinkClient {
         SubmitReply::of(answered)
     }
 
-    /// Asks how far a task is.
+    /// Asks for the status of a task.
     pub async fn poll(&self, task_id: &TaskId) -> PollReply {
         match self.task(task_id).await {
             Some(answered) => PollReply::of(answered),
@@ -140,7 +141,7 @@ impl EvolinkClient {
         }
     }
 
-    /// Asks how far the task of a submission is.
+    /// Asks for the status of the task of a submission.
     pub async fn poll_submission(&self, id: SubmissionId, task_id: &TaskId) -> PollReply {
         match self.task(task_id).await {
             Some(answered) => PollReply::of(self.redaction.without_tokens_of(id, answered)),
@@ -148,7 +149,7 @@ impl EvolinkClient {
         }
     }
 
-    /// `None` for an id that would mean another resource as a path segment.
+    /// Returns `None` if the id, as a path segment, would lead to another resource.
     async fn task(&self, task_id: &TaskId) -> Option<Result<Answer, NoAnswer>> {
         if matches!(task_id.as_str(), "." | "..") {
             return None;
@@ -157,21 +158,21 @@ impl EvolinkClient {
         Some(self.answer_with_key(self.reads.get(url)).await)
     }
 
-    /// EvoLink's answer to "how much is left", whatever it is.
+    /// Asks for the remaining credits, and returns the answer whatever its status is.
     ///
     /// # Errors
-    /// `NoAnswer` if there is none, or none that is readable.
+    /// `NoAnswer` if there is no readable answer.
     pub async fn credits(&self) -> Result<Answer, NoAnswer> {
         let request = self.reads.get(self.url(&["v1", "credits"]));
         self.answer_with_key(request).await
     }
 
-    /// What EvoLink's answers to these calls say about our account.
+    /// The state of our account, according to the answers to these calls.
     pub const fn health(&self) -> &EvolinkHealth {
         &self.health
     }
 
-    /// The answer to a call that EvoLink takes only with a valid key.
+    /// Makes a call that EvoLink accepts only with a valid key.
     async fn answer_with_key(&self, request: RequestBuilder) -> Result<Answer, NoAnswer> {
         let answer = self.answer(request).await?;
         self.health.saw(&answer);
@@ -266,7 +267,7 @@ impl EvolinkClient {
 }
 
 impl std::fmt::Debug for EvolinkClient {
-    /// Without the key.
+    /// Omits the key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EvolinkClient")
             .field("base_url", &self.base_url.as_str())
@@ -275,7 +276,7 @@ impl std::fmt::Debug for EvolinkClient {
 }
 
 fn default_headers(api_key: &SecretString) -> anyhow::Result<HeaderMap> {
-    // The error of a bad header value does not repeat the value.
+    // The error for an invalid header value does not contain the value.
     let mut bearer = HeaderValue::from_str(&format!("Bearer {}", api_key.expose_secret()))
         .context("EvoLink's API key cannot be sent in a header")?;
     bearer.set_sensitive(true);
@@ -304,7 +305,8 @@ fn is_encoded(headers: &HeaderMap) -> bool {
     encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// What caused `error`, outermost first, in one line. At most eight causes are followed.
+/// Formats the causes of `error` in one line, the outermost first. At most eight causes are
+/// followed.
 fn causes(error: &reqwest::Error) -> String {
     let mut texts = Vec::new();
     let mut cause = error.source();

@@ -1,17 +1,17 @@
-//! EvoLink's error envelope, `{"error": {"code", "message", "type", "param"}}`, read leniently: older documents
-//! have an integer `code`, and nothing in it is sure.
+//! EvoLink's error envelope, `{"error": {"code", "message", "type", "param"}}`. It is parsed
+//! leniently: in older documents `code` is an integer, and any member may be missing.
 
 use serde::Deserialize;
 
 use crate::domain::json::Fields;
 
-/// EvoLink's code for a submit that may have been charged although it was answered with an error.
+/// EvoLink's code for a submit that may have been charged although the answer is an error.
 pub const PAID_OUTCOME_UNKNOWN: &str = "paid_outcome_unknown";
 
-/// What an error answer of EvoLink says about itself.
+/// The error that EvoLink reports in an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ErrorEnvelope {
-    /// An integer is given as its digits.
+    /// An integer code is converted to its digits.
     pub code: Option<String>,
     pub message: Option<String>,
     pub error_type: Option<String>,
@@ -26,7 +26,7 @@ enum Code {
 }
 
 impl ErrorEnvelope {
-    /// `None` if `body` holds no error.
+    /// Returns `None` if `body` contains no error.
     pub fn parse(body: &[u8]) -> Option<Self> {
         let outer = Fields::parse(body).ok()?;
         if let Some(message) = outer.read::<String>("error") {
@@ -48,7 +48,7 @@ impl ErrorEnvelope {
         })
     }
 
-    /// Whether the error's code is `code`.
+    /// Whether `body` contains an error with this code.
     pub fn has_code(body: &[u8], code: &str) -> bool {
         Self::parse(body).is_some_and(|error| error.code.as_deref() == Some(code))
     }

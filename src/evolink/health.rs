@@ -1,8 +1,9 @@
-//! What EvoLink's answers say about our account: whether it accepts our key, and whether it takes
-//! submits. The client reports each answer; `/readyz` and `/metrics` read the result.
+//! The state of our account, according to EvoLink's answers: whether EvoLink accepts our key, and
+//! whether it accepts submits. The client reports each answer. `/readyz` and `/metrics` show the
+//! result.
 //!
-//! A page of something in front of EvoLink changes nothing here: only an answer in EvoLink's own
-//! form counts.
+//! Pages of a gateway in front of EvoLink change nothing here. Only an answer in EvoLink's own form
+//! counts.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,8 +14,8 @@ use super::envelope::ErrorEnvelope;
 use super::reply::Answer;
 use crate::domain::json::Fields;
 
-/// The state of our account at EvoLink, as this process has seen it. Everything is fine until an
-/// answer says otherwise.
+/// The state of our account at EvoLink, as this process has seen it. Everything counts as fine
+/// until an answer says otherwise.
 #[derive(Debug, Default)]
 pub struct EvolinkHealth {
     seen: Mutex<Seen>,
@@ -22,9 +23,9 @@ pub struct EvolinkHealth {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// Since when EvoLink rejects our key.
+    /// When EvoLink began to reject our key.
     key_rejected_at: Option<Instant>,
-    /// The status that EvoLink refuses submits with: 402 or 403.
+    /// The status with which EvoLink refuses submits: 402 or 403.
     submits_refused: Option<u16>,
 }
 
@@ -34,20 +35,20 @@ impl EvolinkHealth {
         self.key_rejected_for().is_some()
     }
 
-    /// For how long EvoLink has rejected our key; `None` if it accepts it.
+    /// How long EvoLink has been rejecting our key. `None` if it accepts it.
     pub fn key_rejected_for(&self) -> Option<Duration> {
         let since = self.with(|seen| seen.key_rejected_at)?;
         Some(since.elapsed())
     }
 
-    /// 402 or 403 if EvoLink refused the last submit with it: no credits, or a right that our
-    /// account lacks.
+    /// 402 or 403 if EvoLink refused the last submit with this status: no credits are left, or our
+    /// account lacks a right.
     pub fn submits_refused_with(&self) -> Option<u16> {
         self.with(|seen| seen.submits_refused)
     }
 
-    /// Takes note of an answer to a call that needs our key. Logs when a rejection of the key
-    /// begins and when it ends.
+    /// Processes an answer to a call that needs our key. Logs when EvoLink begins and stops
+    /// rejecting the key.
     pub(super) fn saw(&self, answer: &Answer) {
         match verdict_on_key(answer) {
             Some(KeyVerdict::Rejected) => {
@@ -77,8 +78,8 @@ impl EvolinkHealth {
         }
     }
 
-    /// Takes note of an answer to a submit. Logs when refusals for the account's sake begin, change
-    /// and end.
+    /// Processes an answer to a submit. Logs when refusals because of our account begin, change and
+    /// end.
     pub(super) fn saw_submit(&self, answer: &Answer) {
         let refused = match answer.status {
             status @ (402 | 403) if answer.is_in_envelope() => Some(status),
@@ -113,8 +114,8 @@ enum KeyVerdict {
     Rejected,
 }
 
-/// What `answer` says about our key; `None` if it says nothing. A 429 or a 5xx may come before the
-/// key was checked.
+/// Returns what `answer` says about our key, or `None` if it says nothing. A 429 or 5xx may be sent
+/// before the key is checked.
 fn verdict_on_key(answer: &Answer) -> Option<KeyVerdict> {
     match answer.status {
         401 if answer.is_in_envelope() => Some(KeyVerdict::Rejected),
@@ -129,13 +130,14 @@ fn is_object(answer: &Answer) -> bool {
 }
 
 impl Answer {
-    /// Whether this is an error in EvoLink's own form, so not the page of something in front of it.
+    /// Whether this is an error in EvoLink's own form, and not a page of a gateway in front of it.
     pub fn is_in_envelope(&self) -> bool {
         ErrorEnvelope::parse(&self.body)
             .is_some_and(|error| error.code.is_some() || error.error_type.is_some())
     }
 
-    /// Whether EvoLink rejected our key: the app that asked can do nothing about it.
+    /// Whether the answer is a 401, so about our key. The app that made the request can do nothing
+    /// about it.
     pub const fn is_about_key(&self) -> bool {
         self.status == 401
     }

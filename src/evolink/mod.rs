@@ -1,7 +1,8 @@
-//! EvoLink's wire format and our client of it.
+//! EvoLink's wire format, and our client for it.
 //!
-//! What an answer means for money is decided here, once: `SubmitReply` tells whether a submit was accepted, was
-//! not, or may have been (RELIABILITY rule B12). Nothing here sends a submit twice, or keeps our key in what it returns.
+//! This module decides what an answer means for money (rule B12 in `docs/rules.md`). `SubmitReply`
+//! says whether a submit was accepted, was not accepted, or may have been. Nothing here sends a
+//! submit twice, or leaves our key in what it returns.
 
 mod client;
 mod envelope;

@@ -1,5 +1,6 @@
-//! How often this process calls EvoLink, at most. Two limits and not one: an app that submits without end must not keep lost
-//! outcomes from being found, nor many overdue tasks an app from submitting.
+//! Limits how often this process calls EvoLink. Polls and submits have separate limits. An app that
+//! submits without pause must not prevent polls for lost outcomes. Many overdue tasks must not
+//! prevent an app from submitting.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -8,12 +9,12 @@ use governor::{DefaultDirectRateLimiter, Quota};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-/// The limits of all calls of this process.
+/// The limits for all calls of this process.
 #[derive(Debug)]
 pub struct RateLimits {
     polls: DefaultDirectRateLimiter,
     submits: DefaultDirectRateLimiter,
-    /// Who waits for a submit: the first come is the first to go.
+    /// The queue of submits that wait: first come, first served.
     line: Mutex<()>,
 }
 
@@ -22,8 +23,8 @@ impl RateLimits {
     pub fn new(polls_per_second: u32, submits_per_second: u32) -> Self {
         let per_second =
             |number| Quota::per_second(NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN));
-        // Polls come evenly, for nobody waits for one: after a 429 or an outage EvoLink is not met by all at once. Of
-        // submits a second's worth may come together.
+        // Polls are spaced evenly, because no client waits for them. So after a 429 or an outage,
+        // they do not reach EvoLink all at once. Submits of one second may be sent together.
         let polls = per_second(polls_per_second).allow_burst(NonZeroU32::MIN);
         Self {
             polls: DefaultDirectRateLimiter::direct(polls),
@@ -32,17 +33,17 @@ impl RateLimits {
         }
     }
 
-    /// Returns when one more poll may be sent.
+    /// Waits until one more poll may be sent.
     pub async fn poll(&self) {
         self.polls.until_ready().await;
     }
 
-    /// A question of another kind, which does not wait, takes the place of a poll.
+    /// Counts another read call as one poll, without waiting.
     pub fn read(&self) {
         let _ = self.polls.check();
     }
 
-    /// Whether one more submit may be sent; waits for that, at most so long.
+    /// Waits until one more submit may be sent, at most for `patience`. Returns whether it may.
     pub async fn submit(&self, patience: Duration) -> bool {
         let turn = async {
             let _first = self.line.lock().await;

@@ -1,5 +1,5 @@
-//! EvoLink's answers may repeat our key and the callback tokens that we sent. Apps see these answers
-//! and the store keeps them, so both are redacted first.
+//! Redacts our secrets in EvoLink's answers. These may repeat our key and the callback tokens that
+//! we sent, and apps see them and the store keeps them.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use crate::domain::callback_token::{KeyRing, Subject};
 use crate::domain::ids::SubmissionId;
 use crate::domain::token_echo;
 
-/// A shorter key is not searched for: it may be a part of any word. The configuration admits one
-/// only for an EvoLink on this machine, which is a simulator.
+/// The minimum length of a key that is redacted. A shorter one may be part of any word. The
+/// configuration accepts a shorter one only if EvoLink is on this machine, which is a simulator.
 pub const KEY_BYTES_MIN: usize = 16;
 
 /// The key that we call EvoLink with, to be redacted wherever somebody repeats it.
@@ -31,7 +31,7 @@ impl EvolinkKey {
     }
 }
 
-/// Knows our secrets.
+/// The secrets to redact.
 pub(super) struct Redaction {
     api_key: EvolinkKey,
     key_ring: Option<Arc<KeyRing>>,
@@ -49,24 +49,25 @@ impl Redaction {
         &self.api_key
     }
 
-    /// Has the tokens of each submission redacted too.
+    /// Adds the keys that the callback tokens of submissions are computed from.
     pub(super) fn with_key_ring(mut self, key_ring: Arc<KeyRing>) -> Self {
         self.key_ring = Some(key_ring);
         self
     }
 
-    /// `body` without our key, and without the secret part of any callback URL of ours.
+    /// Redacts our key, and the secret part of each of our callback URLs, in `body`.
     pub(super) fn body(&self, body: Bytes) -> Bytes {
         token_echo::redact(body, self.api_key.known().as_slice())
     }
 
-    /// The same for a header or an error.
+    /// Redacts the same in a header or an error.
     pub(super) fn text(&self, text: &str) -> String {
         let body = self.body(Bytes::copy_from_slice(text.as_bytes()));
         String::from_utf8_lossy(&body).into_owned()
     }
 
-    /// An answer about a submission without the tokens that we may have given to EvoLink for it.
+    /// Redacts the tokens of a submission, which we may have sent to EvoLink, in an answer about
+    /// it.
     pub(super) fn without_tokens_of(
         &self,
         submission_id: SubmissionId,

@@ -1,4 +1,4 @@
-//! What EvoLink's answers mean. Pure: from one answer, or the lack of one, to one verdict.
+//! Interprets EvoLink's answers. Pure: maps one answer, or its absence, to one result.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,27 +10,28 @@ use super::retry_after::retry_after;
 use super::unknown_task::is_unknown_task;
 use crate::domain::observation::Observation;
 
-/// One whole answer of EvoLink. Our key and our callback tokens are redacted in it.
+/// One complete answer of EvoLink. Our key and our callback tokens are redacted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
     pub body: Bytes,
     pub content_type: Option<String>,
-    /// As it came; `retry_after()` reads it.
+    /// The header as received. `retry_after()` parses it.
     pub retry_after: Option<String>,
-    /// EvoLink's own id of the request.
+    /// EvoLink's id of the request.
     pub request_id: Option<String>,
     pub(super) date: Option<String>,
 }
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoAnswer {
-    /// No connection was made, so nothing was sent: refused, DNS, TLS.
+    /// No connection was made, so nothing was sent. The causes are a refused connection, DNS or
+    /// TLS.
     #[error("EvoLink was not reached: {reason}")]
     Unreachable { reason: String },
-    /// The request went out, or may have. `status` is there if the answer had a readable head, `body` is what came of it before
-    /// it was cut off.
+    /// The request was sent, or may have been. `status` is present if the head of the answer was
+    /// readable. `body` is the part that arrived before the answer was cut off.
     #[error("EvoLink gave no readable answer: {reason}")]
     Unreadable {
         reason: String,
@@ -39,17 +40,17 @@ pub enum NoAnswer {
     },
 }
 
-/// What became of a submit.
+/// The outcome of a submit.
 pub enum SubmitReply {
     Accepted(Observation),
-    /// Known not to have been accepted, nor charged.
+    /// EvoLink certainly neither accepted nor charged the submit.
     Refused(Answer),
     /// No connection was made, so nothing was sent.
     Unreachable {
         reason: String,
     },
-    /// It may have been accepted and charged. Never to be sent again. `body` is what came with success or a redirect, and
-    /// is no task.
+    /// EvoLink may have accepted and charged the submit. It must never be sent again. `body` is the
+    /// body of a 2xx or 3xx answer that contains no task.
     Unknown {
         reason: String,
         status: Option<u16>,
@@ -57,23 +58,23 @@ pub enum SubmitReply {
     },
 }
 
-/// What became of a poll.
+/// The outcome of a poll.
 pub enum PollReply {
-    /// Perhaps about another task than the one asked about; the recorder judges that.
+    /// May be about another task than the one in the request. The recorder checks that.
     Seen(Observation),
-    /// EvoLink's own answer that it does not know the task. A page of something in front of it is a
-    /// failure.
+    /// EvoLink itself answered that it does not know the task. The error page of a gateway is
+    /// `Failed`.
     Gone,
-    /// Too many requests; `None` if EvoLink does not say how long to wait.
+    /// Too many requests. `None` if EvoLink does not say how long to wait.
     Throttled { retry_after: Option<Duration> },
-    /// No usable answer: not reached, too late, an error.
+    /// No usable answer: EvoLink was not reached, was too slow, or answered with an error.
     Failed { reason: String },
-    /// Success, but no task.
+    /// A 2xx answer that contains no task.
     Unreadable { body: Bytes, reason: String },
 }
 
 impl SubmitReply {
-    /// Rule B12. What is not known to be a refusal counts as unknown.
+    /// Applies rule B12. Anything that is not certainly a refusal counts as unknown.
     pub(super) fn of(answer: Result<Answer, NoAnswer>) -> Self {
         let answer = match answer {
             Ok(answer) => answer,
@@ -157,7 +158,7 @@ impl Answer {
 }
 
 impl fmt::Debug for Answer {
-    /// Without the body, which may repeat a prompt.
+    /// Omits the body, which may contain a prompt.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answer")
             .field("status", &self.status)
@@ -168,14 +169,14 @@ impl fmt::Debug for Answer {
 }
 
 impl fmt::Debug for NoAnswer {
-    /// Without the body, as above.
+    /// Omits the body, which may contain a prompt.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "NoAnswer({:?})", self.to_string())
     }
 }
 
 impl fmt::Debug for SubmitReply {
-    /// Without bodies, as above.
+    /// Omits the bodies, which may contain a prompt.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Accepted(seen) => f.debug_tuple("Accepted").field(seen).finish(),
@@ -187,7 +188,7 @@ impl fmt::Debug for SubmitReply {
 }
 
 impl fmt::Debug for PollReply {
-    /// Without bodies, as above.
+    /// Omits the bodies, which may contain a prompt.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Seen(seen) => f.debug_tuple("Seen").field(seen).finish(),

@@ -1,4 +1,4 @@
-//! `Retry-After`: seconds, or an HTTP date, never believed beyond an hour.
+//! Parses `Retry-After`, which contains seconds or an HTTP date. Never returns more than an hour.
 
 use std::time::Duration;
 
@@ -8,12 +8,13 @@ use jiff::fmt::rfc2822::DateTimeParser;
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_hours(1);
 
-/// How long to wait, between 1 s and 1 h. `date` is the `Date` of the same answer: a date is measured against the
-/// clock that made it, not against ours. `None` if the value is absent, unusable, or in the past.
+/// Returns how long to wait, between 1 s and 1 h, or `None` if the value is absent, unusable or in
+/// the past. `date` is the `Date` of the same answer. A date in `value` is compared with it, so
+/// both come from the same clock, which may differ from ours.
 pub fn retry_after(value: Option<&str>, date: Option<&str>) -> Option<Duration> {
     let value = value?.trim();
     let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // Digits that do not fit are a very long time.
+        // A number that does not fit means a very long time.
         value.parse().map_or(LONGEST, Duration::from_secs)
     } else {
         let wait = http_date(value)?.duration_since(http_date(date?)?);

@@ -1,14 +1,15 @@
-//! Whether an answer is EvoLink's own "I do not know this task".
+//! Recognises EvoLink's own answer that it does not know a task.
 //!
-//! A gateway, a captive portal or a wrong base URL answers 404 and 410 too. Three such answers make
-//! a task unresolved, so they count only in EvoLink's envelope with its code.
+//! A gateway, a captive portal or a wrong base URL also answers 404 and 410. Three such answers
+//! would make a task unresolved. So they count only if they have EvoLink's error envelope with one
+//! of its codes.
 
 use super::envelope::ErrorEnvelope;
 
-/// EvoLink's code for an id that cannot be a task's, with status 400.
+/// EvoLink's code for an invalid task id, sent with status 400.
 const INVALID_TASK_ID: &str = "invalid_task_id";
 
-/// What EvoLink's codes about a task begin with: `task_not_found`, `task_expired`.
+/// The prefix of EvoLink's codes about tasks: `task_not_found`, `task_expired`.
 const OF_A_TASK: &str = "task_";
 
 /// Whether `status` and `body` are EvoLink's answer for a task that it does not know.
@@ -23,8 +24,8 @@ pub fn is_unknown_task(status: u16, body: &[u8]) -> bool {
     if status == 400 {
         return code == INVALID_TASK_ID;
     }
-    // Older documents repeat the status as an integer code. Gateways do so too, so the rest of the
-    // envelope must be EvoLink's.
+    // In older documents the code is the status as an integer. Gateways send that too, so the other
+    // members of the envelope must be EvoLink's.
     let is_documented = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     let is_old = code == status.to_string()
         && [&error.message, &error.error_type]
@@ -59,7 +60,7 @@ mod tests {
         ] {
             assert!(is_unknown_task(status, body.as_bytes()), "{status} {body}");
         }
-        // EvoLink's and other gateways' word for a path that does not exist.
+        // The code that EvoLink and other gateways send for a path that does not exist.
         let no_route =
             r#"{"error":{"code":"not_found","message":"m","type":"invalid_request_error"}}"#;
         let invalid_url = r#"{"error":{"code":"","message":"Invalid URL","type":"invalid_request_error","param":""}}"#;

@@ -1,5 +1,5 @@
-//! Who may hold a connection: a cap in total and one per address. A `Seat` is the permission, and gives itself back when it
-//! is dropped, so no way out of a connection can leak one.
+//! Caps on the connections of a listener: one in total and one per address. A `Seat` is the permit
+//! for one connection. Dropping it frees the slot, so no exit path can leak one.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -20,7 +20,7 @@ struct Seats {
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// The right to one connection.
+/// The permit for one connection.
 #[derive(Debug)]
 pub(super) struct Seat {
     admission: Arc<Admission>,
@@ -36,7 +36,7 @@ impl Admission {
         })
     }
 
-    /// `None` if the house, or this address's share of it, is full.
+    /// Returns `None` if the listener, or the budget of this address, is full.
     pub(super) fn try_admit(self: &Arc<Self>, peer: IpAddr) -> Option<Seat> {
         let address = counted_address(peer);
         let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
@@ -70,7 +70,8 @@ impl Drop for Seat {
     }
 }
 
-/// Whoever has one IPv6 address usually has its whole /64; an IPv4 address is the same however it is written.
+/// The key under which a peer is counted: the /64 network of an IPv6 address, because one client
+/// usually has all of it. An IPv4-mapped IPv6 address counts as its IPv4 address.
 fn counted_address(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {

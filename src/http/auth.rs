@@ -1,4 +1,5 @@
-//! Who may ask what of the internal API: API keys with scopes, or, without any keys, only programs on this machine.
+//! Authorization on the internal API: API keys with scopes. Without any keys, only programs on this
+//! machine are admitted.
 
 use std::sync::Arc;
 
@@ -10,19 +11,20 @@ use http::{HeaderMap, header};
 use super::error::ApiError;
 use crate::config::{ApiKey, KeyDigest, Scope};
 
-/// The keys that are let in. Empty means that the listener is on loopback and lets in whoever is on this machine.
+/// The accepted API keys. If there are none, the listener is on loopback and admits every program
+/// on this machine.
 #[derive(Clone, Debug)]
 pub struct Gate {
     keys: Arc<[ApiKey]>,
 }
 
-/// Who was let in: the name of the API key, if keys are used.
+/// The authenticated client. `name` is that of its API key; `None` if no keys are configured.
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub name: Option<String>,
 }
 
-/// A gate, and the scope that a group of routes asks for.
+/// A gate together with the scope that a group of routes requires.
 #[derive(Clone, Debug)]
 pub struct ScopedGate {
     gate: Gate,
@@ -46,7 +48,7 @@ impl Gate {
             return Ok(Caller { name: None });
         }
         let digest = KeyDigest::of(bearer(headers).ok_or_else(ApiError::unauthorized)?);
-        // Every key is compared, in constant time each: how long it takes tells nothing.
+        // Compare every key, each in constant time, so that the response time reveals nothing.
         let known = self
             .keys
             .iter()
@@ -62,8 +64,10 @@ impl Gate {
     }
 }
 
-/// Without keys, answers 403 to a request under any name but this machine's, whatever it asks for (RELIABILITY T26): a
-/// page in a browser here can reach us under a name of its own, but cannot choose the Host.
+/// Without API keys, answers 403 to every request whose `Host` is not a loopback name or address.
+///
+/// This prevents DNS rebinding. A page in a local browser can make its own domain name resolve to
+/// this machine, but it cannot choose the `Host` header: the browser sends that domain name.
 pub async fn require_loopback_host(
     State(gate): State<Gate>,
     request: Request,
@@ -75,7 +79,8 @@ pub async fn require_loopback_host(
     Ok(next.run(request).await)
 }
 
-/// Lets a request through with its `Caller`, or answers 401 or 403, before the handler knows what is asked for.
+/// Adds the `Caller` to an authorized request. Otherwise answers 401 or 403 before the handler
+/// runs.
 pub async fn require(
     State(scoped): State<ScopedGate>,
     mut request: Request,

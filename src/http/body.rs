@@ -1,5 +1,5 @@
-//! Reading a request body within bounds of size and time. Extractors call this; nothing else in the program reads a
-//! request body, so no body is ever buffered without a limit.
+//! Reads request bodies within bounds of size and time. Extractors call this. Nothing else in the
+//! program reads a request body, so no body is ever buffered without a limit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +12,13 @@ use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-/// Bytes of bodies that may be held at once by all requests of a listener. A budget of bytes, not of requests: a client that
-/// sends slowly holds little, and must not keep out those that send fast.
+/// Bytes of request bodies that all requests of a listener together may hold in memory. It counts
+/// bytes and not requests: a client that sends slowly holds little and must not keep out faster
+/// clients.
 #[derive(Debug, Clone)]
 pub struct BodyBudget(Arc<Semaphore>);
 
-/// Bytes taken from the budget; given back when dropped.
+/// Bytes taken from the budget. Dropping this returns them.
 #[derive(Debug, Default)]
 pub struct BudgetShare(Option<OwnedSemaphorePermit>);
 
@@ -38,7 +39,8 @@ impl BodyBudget {
     }
 }
 
-/// Why a body did not arrive. After any of these the listener closes the connection behind the answer.
+/// Why a body could not be read. Unless the body had already arrived completely, the listener
+/// closes the connection once the answer is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum BodyError {
     /// 413.
@@ -47,13 +49,14 @@ pub enum BodyError {
     /// 408.
     #[error("the body did not arrive in time")]
     TooSlow,
-    /// 503: other bodies hold all the memory there is for them.
+    /// 503: other bodies use up the whole memory budget.
     #[error("too many bodies are on their way at once")]
     NoRoom,
-    /// 503: other requests with the same callback token wait for the rest of their bodies.
+    /// 503: too many requests with the same callback token are waiting for the rest of their
+    /// bodies.
     #[error("too many requests with this token are unfinished")]
     TooManyUnfinished,
-    /// 400: cut off, or its chunks are malformed.
+    /// 400: the body was cut off, or its chunks are malformed.
     #[error("the body is incomplete or malformed")]
     Broken,
 }
@@ -69,7 +72,8 @@ impl BodyError {
     }
 }
 
-/// Whether the body is as it stands: nothing is ever decompressed, so no small body can become a large one.
+/// Whether the body has no content encoding. Bodies are never decompressed, so a small body can
+/// never become a large one.
 pub fn is_identity(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::CONTENT_ENCODING)
@@ -77,10 +81,10 @@ pub fn is_identity(headers: &HeaderMap) -> bool {
         .all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// The body length that the client declared; `None` for a chunked body and for none at all. Judge it before
-/// `read_body`: an over-long body is then refused before it is sent.
+/// The body length that the client declared; `None` for a chunked body and for no body. Check it
+/// before `read_body`, so that an oversized body is refused before the client sends it.
 pub fn declared_length(headers: &HeaderMap) -> Option<u64> {
-    // hyper has refused anything that is not a plain number, or not the same one each time.
+    // hyper has already refused values that are not plain numbers and repeated headers that differ.
     headers
         .get(header::CONTENT_LENGTH)?
         .to_str()
@@ -89,10 +93,11 @@ pub fn declared_length(headers: &HeaderMap) -> Option<u64> {
         .ok()
 }
 
-/// The whole body, if it is at most `bytes_max` long and complete within `time_max` from now,
-/// however slowly it comes. With its share of the budget, to be held as long as the bytes are.
+/// Returns the whole body if it has at most `bytes_max` bytes and is complete within `time_max`
+/// from now. Hold the returned share of the budget for as long as the bytes.
 ///
-/// A body that is not there at once has to wait in a slot of `take_slot`, if it gets one.
+/// If the body is not available immediately, the request needs a slot from `take_slot` to wait for
+/// it.
 pub async fn read_body<Slot>(
     body: Body,
     bytes_max: usize,

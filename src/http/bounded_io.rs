@@ -1,6 +1,7 @@
-//! A byte stream on which neither end of a connection can be held up for ever: a write that is stuck fails after a while,
-//! and closing first discards what the peer still sends, within bounds, so that our last answer is not lost to a reset.
-//! hyper bounds the reading side.
+//! A byte stream that neither side of a connection can block for ever. A write that makes no
+//! progress fails after a timeout. Closing first discards, within bounds, what the peer still
+//! sends: otherwise the kernel might send a reset and the peer would lose our last answer. hyper
+//! bounds the reading side.
 
 use std::io;
 use std::pin::Pin;
@@ -14,7 +15,8 @@ use tokio::time::{Sleep, sleep};
 use super::connection::Progress;
 use super::limits::Limits;
 
-/// More than a client can have on its way by mistake: one over-long callback, or the heads of a hundred.
+/// Maximum number of bytes that are discarded before closing. A well-meaning client has less than
+/// this in flight: one oversized callback, or the heads of a hundred requests.
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
 pub(super) struct BoundedIo<S> {
@@ -22,9 +24,9 @@ pub(super) struct BoundedIo<S> {
     progress: Arc<Progress>,
     write_timeout: Duration,
     linger_timeout: Duration,
-    /// Set while a write is stuck.
+    /// Set while a write makes no progress.
     write_deadline: Option<Pin<Box<Sleep>>>,
-    /// Set once our side is closed.
+    /// Set once our sending side is closed.
     linger_deadline: Option<Pin<Box<Sleep>>>,
     lingered_bytes: usize,
 }
@@ -42,7 +44,8 @@ impl<S> BoundedIo<S> {
         }
     }
 
-    /// Passes `outcome` of a write on, unless it has been pending for too long.
+    /// Returns `outcome` of a write, or an error if writes have been pending for longer than the
+    /// timeout.
     fn bound<T>(
         &mut self,
         outcome: Poll<io::Result<T>>,
@@ -64,7 +67,8 @@ impl<S> BoundedIo<S> {
 }
 
 impl<S: AsyncRead + Unpin> BoundedIo<S> {
-    /// Reads and forgets until the peer closes, or has had its time.
+    /// Reads and discards until the peer closes, the timeout expires, or `LINGER_BYTES_MAX` is
+    /// reached.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let timeout = self.linger_timeout;
         let deadline = self

@@ -1,4 +1,5 @@
-//! `POST /callbacks/{token}`: EvoLink tells how a task is. Answered 2xx only once it is on the disk.
+//! `POST /callbacks/{token}`: EvoLink reports the state of a task. The answer is 2xx only after the
+//! callback is committed to disk.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::metrics::{CallbackEnd, Metrics};
 use crate::store::entry::{Entry, Receipt};
 use crate::untrusted::Untrusted;
 
-/// Hands the callback to the recorder and waits for the disk, but not longer than EvoLink waits for us.
+/// Hands the callback to the recorder and waits for the commit, but gives up before EvoLink does.
 pub async fn receive(
     State(state): State<Arc<PublicState>>,
     callback: Result<VerifiedCallback, CallbackRejection>,
@@ -73,7 +74,8 @@ pub async fn receive(
     }
 }
 
-/// What a log line names a callback by. In place of the submission id a standing URL has its label.
+/// How log lines identify a callback. For a standing URL, which belongs to no submission, the
+/// subject is the URL's label.
 struct LogFields {
     subject: Subject,
     said: Said,
@@ -114,7 +116,7 @@ struct Recorded {
     result: &'static str,
 }
 
-/// The lines here are for debugging: the recorder tells of what goes to quarantine, once for each body that it keeps.
+/// Logs at debug level only: the recorder itself logs each body that it adds to quarantine, once.
 fn answer(receipt: Receipt, log: &LogFields) -> Response {
     let subject = &log.subject;
     let (id, status) = match &log.said {
@@ -146,12 +148,13 @@ pub(super) fn try_again() -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, retry_after).into_response()
 }
 
-/// When our answer must be out.
+/// The time by which our answer must be sent.
 pub(super) fn deadline(state: &PublicState) -> Instant {
     Instant::now() + state.request_timeout
 }
 
-/// Counts a callback once, however it ends: also if its client goes away and its future is dropped.
+/// Counts each callback once, whatever its result, also if the client disconnects and the handler's
+/// future is dropped.
 pub struct Counted {
     metrics: Metrics,
     end: CallbackEnd,

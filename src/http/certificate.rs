@@ -1,5 +1,6 @@
-//! A certificate chain with its key: parsed, judged, and made into what rustls serves. Pure but for the clock that the
-//! caller passes in; `tls` decides where a pair comes from and when it is replaced.
+//! A certificate chain with its key: parses it, checks it, and builds the rustls configuration from
+//! it. Apart from reading the files it does no I/O, and the caller passes the time. `tls` decides
+//! where a pair comes from and when it is replaced.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,18 +20,18 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::secret_file::shown_path;
 
-/// A trial certificate is renewed by the first start after this.
+/// Lifetime of a self-signed certificate. The first start after its expiry makes a new one.
 const SELF_SIGNED_DAYS: i64 = 365;
 
-/// Said of a file instead of the parser's own error, which quotes what it could not read.
+/// Replaces the parser's own error text, which quotes the input and so might quote a key.
 const NOT_PEM: &str = "it is not well-formed PEM";
 
-/// Why a certificate cannot be served. One line that names the file.
+/// Why a certificate cannot be served. The message is one line that names the file.
 #[derive(Debug, Error)]
 pub enum TlsError {
     #[error("could not read {file}: {source}")]
     Read {
-        /// As it may be shown.
+        /// The path in a form that is safe to show.
         file: String,
         source: std::io::Error,
     },
@@ -63,7 +64,8 @@ pub enum TlsError {
     SelfSigned { names: String, reason: String },
 }
 
-/// A pair as PEM text, with the files that it came from, or would be kept in.
+/// A certificate and its key as PEM text, with the files that they were read from or would be
+/// stored in.
 pub(super) struct PemPair {
     pub(super) cert_file: PathBuf,
     pub(super) key_file: PathBuf,
@@ -71,7 +73,7 @@ pub(super) struct PemPair {
     pub(super) key_pem: Vec<u8>,
 }
 
-/// A pair that passed every check.
+/// A pair that passed all checks.
 pub(super) struct Identity {
     pub(super) server_config: Arc<ServerConfig>,
     pub(super) certificate_pem: String,
@@ -97,7 +99,7 @@ impl PemPair {
         })
     }
 
-    /// A fresh pair for `names`, valid from yesterday (clocks differ) on.
+    /// Creates a new pair for `names`. It is valid from yesterday on, because clocks differ.
     pub(super) fn self_signed(
         names: &[String],
         cert_file: &Path,
@@ -106,7 +108,7 @@ impl PemPair {
     ) -> Result<Self, TlsError> {
         let made = || -> Result<_, rcgen::Error> {
             let today = now.to_zoned(TimeZone::UTC);
-            // rcgen takes times of a crate that we do not otherwise need.
+            // rcgen's own time type comes from a crate that we do not otherwise need.
             let midnight = |day: Zoned| {
                 rcgen::date_time_ymd(
                     day.year().into(),
@@ -138,7 +140,7 @@ impl PemPair {
         })
     }
 
-    /// All checks, in the order in which an operator would want to hear of them.
+    /// Runs all checks, the most useful error for an operator first.
     pub(super) fn check(&self, now: Timestamp) -> Result<Identity, TlsError> {
         let chain = self.parse_chain()?;
         let leaf = chain.first().ok_or_else(|| TlsError::NoCertificate {
@@ -160,7 +162,7 @@ impl PemPair {
     fn parse_chain(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         CertificateDer::pem_slice_iter(&self.cert_pem)
             .collect::<Result<_, _>>()
-            // The error's own text quotes the line at fault, and the file may hold the key as well.
+            // The parser's error quotes the faulty line, and the file may contain the key as well.
             .map_err(|_| self.bad_certificate(&NOT_PEM))
     }
 
@@ -196,7 +198,7 @@ impl PemPair {
         let file = || self.key_file.clone();
         let key = PrivateKeyDer::from_pem_slice(&self.key_pem).map_err(|error| match error {
             PemError::NoItemsFound => TlsError::NoKey { file: file() },
-            // The error's own text quotes the line at fault.
+            // The parser's error quotes the faulty line.
             _ => TlsError::BadKey {
                 file: file(),
                 reason: NOT_PEM.to_owned(),
@@ -216,7 +218,8 @@ impl PemPair {
         })
     }
 
-    /// TLS 1.2 and 1.3, HTTP/1.1 only, and no early data (rustls's default): a request in it could be replayed.
+    /// Builds the configuration: TLS 1.2 and 1.3, HTTP/1.1 only. Early data stays off (rustls's
+    /// default), because an attacker could replay a request in it.
     fn server_config(&self, key: CertifiedKey) -> Result<ServerConfig, TlsError> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
             .with_protocol_versions(&[&version::TLS13, &version::TLS12])
@@ -236,8 +239,9 @@ impl PemPair {
     }
 }
 
-/// rustls's suites, all of them strong, with the cheap ones first: a handshake hashes much, and processors have instructions
-/// for SHA-256 but few for SHA-384. A server spends a seventh less on a handshake so (measured).
+/// rustls's default cipher suites, all of them strong, with the SHA-384 ones last. A handshake
+/// hashes a lot, and most processors have instructions for SHA-256 but few have them for SHA-384.
+/// This order saves the server a seventh of the cost of a handshake (measured).
 fn provider() -> CryptoProvider {
     let mut provider = default_provider();
     let is_dear = |suite: &SupportedCipherSuite| match suite {

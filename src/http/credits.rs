@@ -1,4 +1,4 @@
-//! `GET /v1/credits`: EvoLink's answer, passed through.
+//! `GET /v1/credits`: returns EvoLink's answer unchanged.
 
 use axum::extract::State;
 use axum::response::Response;

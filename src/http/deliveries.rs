@@ -1,4 +1,4 @@
-//! Deliveries, for operators: a list, and sending dead ones again, one by one or in bulk.
+//! Deliveries, for operators: lists them, and sends dead ones again, one at a time or in bulk.
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -19,11 +19,11 @@ use crate::store::entry::{Entry, Receipt};
 const PARAMETERS: &str = "state, endpoint, task, limit, cursor";
 const RETRY_PARAMETERS: &str = "state, endpoint";
 
-/// Bytes of an endpoint name or origin, at most.
+/// Maximum length of an endpoint name or origin.
 const ENDPOINT_BYTES_MAX: usize = 2048;
 
-/// Transactions of one bulk retry, at most. So it is answered in time, and callbacks are recorded
-/// in between.
+/// Maximum number of transactions of one bulk retry. It is small enough that the request is
+/// answered in time; callbacks are recorded between the transactions.
 const RETRY_BATCHES_MAX: u32 = 10;
 
 /// A page of deliveries, newest first.
@@ -43,7 +43,8 @@ pub struct DeliveryObject {
     task_id: Option<TaskId>,
     endpoint: String,
     endpoint_disabled: bool,
-    /// The app's own address, without its query, which may hold a secret. `null` for a standing endpoint.
+    /// The app's own callback address without its query, which may contain a secret. `null` for a
+    /// standing endpoint.
     url: Option<String>,
     state: &'static str,
     attempts: u32,
@@ -65,7 +66,7 @@ struct EventName {
 #[derive(Debug, Serialize)]
 pub struct Retried {
     retried: u32,
-    /// There are dead deliveries left: send the request again.
+    /// More dead deliveries are left: send the request again.
     more: bool,
 }
 
@@ -81,9 +82,11 @@ pub async fn list(
     }))
 }
 
-/// Makes a dead delivery pending with all its attempts, and a pending or held one due now. Enables
-/// its endpoint if that is disabled. A delivered one is not sent again: the endpoint has confirmed
-/// it, and may not remember all event ids to recognise a repeat.
+/// Makes a dead delivery pending with a full number of attempts. Makes a pending or held one due
+/// now. Enables its endpoint if that is disabled.
+///
+/// A delivered one is not sent again: the endpoint has acknowledged it, and it may not remember
+/// enough event ids to recognise a repeat.
 pub async fn retry(
     State(state): State<InternalState>,
     id: Result<Path<String>, PathRejection>,
@@ -101,9 +104,9 @@ pub async fn retry(
     Ok(Json(DeliveryObject::of(&view)))
 }
 
-/// Makes dead deliveries pending, the oldest first: a bounded number in each transaction and in
-/// all. Reports whether there are more. With `endpoint`, enables that endpoint even if none of its
-/// deliveries is dead.
+/// Makes dead deliveries pending, oldest first. Both the number per transaction and the total are
+/// bounded; the response says whether more are left. With `endpoint`, also enables that endpoint,
+/// even if none of its deliveries is dead.
 pub async fn retry_all(
     State(state): State<InternalState>,
     RawQuery(query): RawQuery,
@@ -235,7 +238,7 @@ fn parse_state(text: &str) -> Result<ShownState, ApiError> {
     })
 }
 
-/// PostgreSQL takes no NUL in a text (RELIABILITY F13).
+/// Rejects U+0000 because PostgreSQL refuses it in a text value.
 fn parse_endpoint(text: &str) -> Result<EndpointKey, ApiError> {
     if text.is_empty() || text.len() > ENDPOINT_BYTES_MAX || text.contains('\0') {
         let message = "`endpoint` must be the name of an endpoint, or scheme://host:port";

@@ -1,16 +1,17 @@
-//! How near its end a certificate is, in the steps at which people are told. `tls` logs them, `check` prints them.
+//! How soon a certificate expires, in the steps at which operators are warned. `tls` logs the
+//! steps, and `check` prints them.
 
 use jiff::{SignedDuration, Timestamp};
 use tracing::{error, warn};
 
-/// Days ahead at which an operator is told, and told again.
+/// Days before expiry at which the operator is warned, once each.
 const DAYS_AHEAD: [i64; 3] = [1, 7, 21];
 
-/// How much is left.
+/// The time left until a certificate expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Left {
     Enough,
-    /// At most so many days, one of the steps.
+    /// At most this many days; one of `DAYS_AHEAD`.
     Days(i64),
     Expired,
 }
@@ -28,14 +29,14 @@ impl Left {
     }
 }
 
-/// Logs each step once, of each certificate.
+/// Logs each step once per certificate.
 #[derive(Debug, Default)]
 pub(super) struct ExpiryLog {
     told: Option<(Timestamp, Left)>,
 }
 
 impl ExpiryLog {
-    /// What was logged, if anything was.
+    /// Logs the current step unless it was logged before. Returns what was logged.
     pub(super) fn look(&mut self, not_after: Timestamp, now: Timestamp) -> Option<Left> {
         let left = Left::until(not_after, now);
         if left == Left::Enough || self.told == Some((not_after, left)) {

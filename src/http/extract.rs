@@ -1,5 +1,6 @@
-//! What a callback must pass before a handler can hold it (RELIABILITY rule B1): its token first, by itself, before
-//! the body is read and without a look at the store; then encoding, length, arrival, form.
+//! The checks that a callback must pass before a handler can hold it, in the order of rule B1. The
+//! token comes first and is checked alone, before the body is read and without a query to the
+//! store. Then follow the encoding, the declared length, the arrival of the body, and its form.
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::domain::observation::Observation;
 use crate::domain::token_echo;
 use crate::metrics::CallbackEnd;
 
-/// A callback whose URL came from us, whole and parsed. Only the extractor makes one.
+/// A complete, parsed callback whose URL was issued by us. Only the extractor creates one.
 #[derive(Debug)]
 pub struct VerifiedCallback {
     pub(super) subject: Subject,
@@ -33,17 +34,17 @@ pub struct VerifiedCallback {
 #[derive(Debug)]
 pub(super) enum CallbackContent {
     Observation(Observation),
-    /// Not a task body. Kept all the same: it came from somebody who holds one of our URLs.
+    /// Not a task body. It is kept anyway, because its sender holds one of our URLs.
     Unreadable {
         body: Bytes,
         reason: String,
     },
 }
 
-/// Why a callback is refused without a trace in the store.
+/// Why a callback is refused without a row in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallbackRejection {
-    /// No valid token. The same answer as for a path that does not exist.
+    /// No valid token. The answer is the same as for a path that does not exist.
     NotFound,
     UnsupportedEncoding,
     Body(BodyError),
@@ -82,9 +83,9 @@ impl FromRequest<Arc<PublicState>> for VerifiedCallback {
     }
 }
 
-/// What the token in the path vouches for, and the token's secret part. The token is compared as it
-/// stands in the request line: axum's path parameters are percent-decoded, and would give one token
-/// many spellings.
+/// The subject that the token in the path stands for, and the token's secret part. The token is
+/// compared as it is spelled in the request line. axum's path parameters are percent-decoded and
+/// would therefore accept many spellings of one token.
 fn subject(request: &Request, state: &PublicState) -> Option<(Subject, String)> {
     let (_, token) = request.uri().path().rsplit_once('/')?;
     let now = state.clock.now();

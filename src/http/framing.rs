@@ -1,6 +1,7 @@
-//! Between hyper and the router: refuses requests whose framing two readers could cut differently (RELIABILITY B2), and
-//! decides which answer is the last on its connection. Invariant: a request body that was not read to its end is never
-//! followed by another request.
+//! The layer between hyper and the router. It refuses requests whose framing two readers could
+//! interpret differently (rule B2), and it decides which answer is the last on its connection.
+//! Invariant: if a request body was not read to its end, no further request follows on that
+//! connection.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -22,26 +23,32 @@ use tower::ServiceExt;
 
 use super::connection::{InRequest, Progress};
 use super::limits::Limits;
+use super::peer::Peer;
 
-/// One request's answer: ours if its framing is bad or time is up, else the router's.
+/// Answers one request: with an error if its framing is invalid or it takes too long, otherwise
+/// with the router's response.
 pub(super) async fn answer(
     request: Request<Incoming>,
-    peer: SocketAddr,
+    (peer, client): (SocketAddr, &Peer),
     router: Router,
     limits: &Limits,
     progress: &Arc<Progress>,
 ) -> Result<Response, Infallible> {
     let (in_request, number) = progress.begin_request();
     let fault = find_fault(request.version(), request.headers());
-    // hyper hides a Content-Length beside chunked from us. One reading, one answer, and nobody can smuggle a second request.
+    // hyper hides a Content-Length that comes together with `chunked`, so we cannot refuse such a
+    // request. Closing the connection after the answer prevents smuggling: there is no second
+    // request to misread.
     let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
     let is_read = Arc::new(AtomicBool::new(request.body().is_end_stream()));
 
-    // Boxed, as every connection has room for this future also while nothing is asked, and a request is large.
+    // Boxed because each connection reserves space for this future even while idle, and a request
+    // is large.
     let mut response = match fault {
         Some(fault) => error_response(StatusCode::BAD_REQUEST, "invalid_request", fault),
         None => {
-            let request = observed(request, peer, &is_read);
+            let mut request = observed(request, peer, &is_read);
+            request.extensions_mut().insert(client.clone());
             routed(Box::pin(router.oneshot(request)), limits.request_timeout).await
         }
     };
@@ -108,7 +115,8 @@ fn unfailing(answered: Result<Response, Infallible>) -> Response {
     }
 }
 
-/// What is wrong with the framing, as the client is told. hyper has refused the rest of what B2 forbids.
+/// Returns what is wrong with the framing, as text for the client. hyper has already refused the
+/// other violations of rule B2.
 fn find_fault(version: Version, headers: &HeaderMap) -> Option<&'static str> {
     match headers.get_all(HOST).iter().count() {
         1 => {}
@@ -123,7 +131,7 @@ fn find_fault(version: Version, headers: &HeaderMap) -> Option<&'static str> {
     }
 }
 
-/// EvoLink's error envelope. `message` needs no escaping.
+/// An error in EvoLink's envelope. `message` must need no JSON escaping.
 fn error_response(status: StatusCode, code: &str, message: &str) -> Response {
     let kind = if status.is_client_error() {
         "invalid_request_error"
@@ -134,7 +142,7 @@ fn error_response(status: StatusCode, code: &str, message: &str) -> Response {
     (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-/// A request body that tells whether it was read to its end.
+/// A request body that records whether it was read to its end.
 struct ObservedBody {
     incoming: Incoming,
     is_read: Arc<AtomicBool>,
@@ -169,7 +177,7 @@ impl HttpBody for ObservedBody {
     }
 }
 
-/// A response body that keeps its connection busy until it has been handed over.
+/// A response body that keeps its connection busy until it has been handed to hyper.
 struct GuardedBody {
     body: Body,
     _in_request: InRequest,

@@ -1,4 +1,4 @@
-//! Whether the process lives, whether it can take work, and what it has counted.
+//! Liveness, readiness and metrics.
 
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use tokio::time::timeout;
 use super::internal::InternalState;
 use super::readiness;
 
-/// A scrape is given 10 s by default; the last known number will do.
+/// Time for reading the size of the quarantine. A scrape has 10 s by default; after this timeout
+/// the last known size is reported.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 const OPENMETRICS: HeaderValue =
@@ -21,7 +22,7 @@ pub async fn live() -> Json<Value> {
     Json(json!({"status": "live"}))
 }
 
-/// Answers 503 as soon as callbacks would not be recorded. `?verbose` adds the state of each part.
+/// Answers 503 if callbacks would not be recorded. `?verbose` adds the state of each component.
 pub async fn ready(
     State(state): State<InternalState>,
     RawQuery(query): RawQuery,
@@ -53,7 +54,8 @@ fn is_verbose(query: Option<&str>) -> bool {
 pub async fn metrics(
     State(state): State<InternalState>,
 ) -> ([(HeaderName, HeaderValue); 1], String) {
-    // Other replicas add to it too. A store that does not answer must not keep the counters from being seen.
+    // Read the size from the store, because other replicas add to the quarantine too. If the store
+    // does not answer, the other metrics must still be reported.
     let total = timeout(TOTAL_TIMEOUT, state.store.quarantine_total()).await;
     if let Ok(Ok(total)) = total {
         state.metrics.quarantine_holds(total.entries, total.bytes);

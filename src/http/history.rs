@@ -1,4 +1,4 @@
-//! How a task came to be what it is: each thing that is known of it, by which way it came, and when.
+//! The history of a task: everything that is known of it, how it reached us, and when.
 
 use std::{io, iter};
 
@@ -27,7 +27,7 @@ use crate::store::quarantine::QuarantineEntry;
 use crate::store::reads::TaskView;
 use crate::store::record::Origin;
 
-/// Each item, one after the other: all of them together may be large.
+/// Streams the items one by one, because all of them together may be large.
 pub async fn show(
     State(state): State<InternalState>,
     id: Result<Path<String>, PathRejection>,
@@ -53,7 +53,7 @@ fn line(separator: &str, item: &Shown) -> serde_json::Result<Bytes> {
     Ok(line.into())
 }
 
-/// An item of the history as apps get it.
+/// An item of the history in the form that apps receive.
 #[derive(Serialize)]
 struct Shown<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,7 +64,8 @@ struct Shown<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     n: Option<i64>,
     at: Timestamp,
-    /// Since the submit; `None` if that was not ours, and its time is not known.
+    /// Milliseconds since the submit. `None` if we did not submit the task: then that time is
+    /// unknown.
     after_ms: Option<i64>,
     submission_id: SubmissionId,
     task_id: Option<&'a TaskId>,
@@ -80,7 +81,7 @@ enum Told<'a> {
         task: Fields,
     },
     Observation {
-        /// Among those that came by this way and are kept, from 1.
+        /// Number among the kept observations from the same source, counted from 1.
         nth: usize,
         result: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,7 +96,7 @@ enum Told<'a> {
     Quarantine {
         result: &'a str,
         quarantine_id: i64,
-        /// Whose callback URL it came by.
+        /// The subject of the callback URL that the body was sent to.
         subject: String,
         reason: &'a str,
         repeats: i64,
@@ -105,19 +106,19 @@ enum Told<'a> {
     },
 }
 
-/// How the observation that brought the task id came to bind it.
+/// How the observation that brought the task id came to bind it to the submission.
 #[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Bound {
-    /// It is the answer to the submit.
+    /// It is EvoLink's answer to the submit.
     Answered,
-    /// It came before the answer, or there never was one.
+    /// It came before that answer, or there was no answer.
     Adopted,
-    /// The submit was believed to be refused.
+    /// The submit had been considered refused.
     Revived,
-    /// There was no record any more.
+    /// The record of the submission no longer existed.
     Restored,
-    /// It came by a standing callback URL.
+    /// It came through a standing callback URL.
     TakenIn,
 }
 
@@ -212,8 +213,9 @@ fn told_of_quarantine(entry: &QuarantineEntry) -> Told<'_> {
     }
 }
 
-/// The task as it was when the event came about. An event that tells of no new state shows the recorded task: neither a
-/// conflicting body, which is in its observation, nor our giving up is a state that EvoLink told of.
+/// The task as it was when the event occurred. Some events report no new state of EvoLink's and
+/// show the recorded task instead. Examples are a conflict, whose body is in its observation, and
+/// our giving up.
 pub(super) fn task_of_event(
     view: &TaskView,
     event_type: EventType,

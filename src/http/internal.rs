@@ -1,4 +1,4 @@
-//! The internal API on one screen: what apps and operators reach, and what each request passes on its way in.
+//! The internal API on one screen: the routes for apps and operators, and the layers around them.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::store::recorder::Recorder;
 
-/// What the handlers of the internal API share.
+/// State that the handlers of the internal API share.
 #[derive(Clone, Debug)]
 pub struct InternalState {
     pub store: Arc<Store>,
@@ -39,17 +39,18 @@ pub struct InternalState {
     pub evolink: Arc<EvolinkClient>,
     pub rate_limits: Arc<RateLimits>,
     pub key_ring: Arc<KeyRing>,
-    /// Knows what a callback URL looks like.
+    /// Has the public base URL, from which callback URLs are built.
     pub public: Arc<Public>,
-    /// Where an app may have its outcome sent.
+    /// Which addresses an app may have its outcome sent to.
     pub egress_rules: Rules,
     pub clock: Clock,
     pub metrics: Metrics,
-    /// Submits run here, not in their request: a client that hangs up must not leave one half recorded.
+    /// Submits run here and not in their request, so that a client that disconnects does not leave
+    /// a submit half recorded.
     pub submits: TaskTracker,
-    /// Cancelled when the process is to stop: no new submits from then on.
+    /// Cancelled when the process begins to stop. From then on new submits are refused.
     pub stopping: CancellationToken,
-    /// Cancelled when there is just time left to record a submit that EvoLink has not answered as unknown.
+    /// Cancelled when only enough time is left to record unanswered submits as unknown.
     pub giving_up: CancellationToken,
     /// `evolink.timeout`.
     pub evolink_timeout: Duration,
@@ -57,10 +58,10 @@ pub struct InternalState {
     /// `submits.repeat_window`; zero turns the repeat guard off.
     pub repeat_window: Duration,
     pub body_budget: BodyBudget,
-    /// Whoever is kept waiting holds one of these: waiting queries and event streams.
+    /// Permits for waiting queries and event streams.
     pub seats: Seats,
     pub readiness: Readiness,
-    /// Readers of the stream of events take turns to catch up.
+    /// The permit that a reader of the event stream needs to catch up.
     pub page_turns: PageTurns,
 }
 
@@ -110,12 +111,14 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
         .layer(from_fn(request_id::set))
 }
 
-/// The panic itself is in the log: a message may hold what the program was working on.
+/// Answers 500 without the panic's message, which may contain the data that was being processed.
+/// The message is in the log.
 fn panicked(_: Box<dyn Any + Send>) -> Response {
     ApiError::internal().into_response()
 }
 
-/// Carries the route's template, never the path as it came. None for what is asked every few seconds by machines.
+/// Contains the route's template, never the raw path. Routes that machines poll every few seconds
+/// have no span.
 fn span(request: &Request) -> Span {
     let route = request
         .extensions()

@@ -1,43 +1,46 @@
-//! Every limit of the serve loop, in one place. Values are defaults of RELIABILITY T5 and B2; `app` takes a preset, tests
-//! shorten single fields.
+//! All limits of the serve loop. `app` uses one of the presets; tests shorten single fields.
 
 use std::time::Duration;
 
-/// What one listener grants its clients. A limit that is reached closes the connection, never the listener.
+/// The limits of one listener for its clients. Reaching a limit affects one request or its
+/// connection, never the listener.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections at once; one more is closed as soon as it is accepted.
+    /// Open connections. One more is closed as soon as it is accepted.
     pub connections_max: usize,
-    /// Connections at once from one IPv4 address or one IPv6 /64.
+    /// Open connections from one IPv4 address or one IPv6 /64.
     pub connections_per_address_max: usize,
-    /// From accept to the end of the TLS handshake.
+    /// Time from accept to the end of the TLS handshake.
     pub handshake_timeout: Duration,
-    /// From the moment a connection waits for a request to the end of that request's head. This is also how long an idle
-    /// connection is kept: hyper has one clock for both.
+    /// Time in which a connection that waits for a request must receive its complete head. This is
+    /// also how long an idle connection is kept open: hyper has one timer for both.
     pub head_timeout: Duration,
-    /// From the head of a request to the head of its answer, the request's body included; past it the answer is a 503.
-    /// `None` where answers may wait for an event.
+    /// Time from the head of a request to the head of its answer, including the arrival of the
+    /// body. After it the answer is a 503. `None` if answers may wait for an event.
     pub request_timeout: Option<Duration>,
-    /// How long one write may be stuck in a client that does not read.
+    /// Time that one write may block because the client does not read.
     pub write_timeout: Duration,
-    /// How long we go on discarding what a client still sends after our last answer. Closing at once would make the kernel
-    /// send a reset, and the client might never see that answer.
+    /// Time during which we discard what a client still sends after our last answer. If we closed
+    /// at once, the kernel would send a reset, and the client might never see that answer.
     pub linger_timeout: Duration,
-    /// The last of so many requests is answered with `Connection: close`.
+    /// Requests on one connection. The last of them is answered with `Connection: close`.
     pub requests_per_connection_max: usize,
-    /// Whether a client may close its sending side after a request and still have the answer. Where it may not, one that
-    /// does so counts as gone, and what was being done for it is dropped at once. From here the two look the same.
+    /// Whether a client may close its sending side after a request and still get the answer. If
+    /// not, such a client counts as disconnected and its request is dropped at once. The server
+    /// cannot tell the two apart.
     pub half_close: bool,
-    /// Request line and headers together, in bytes; more is a 431. At least 8 KiB, hyper's own minimum.
+    /// Request line and headers together, in bytes; more is a 431. hyper needs at least 8 KiB.
     pub head_bytes_max: usize,
     /// Header lines; more is a 431.
     pub head_lines_max: usize,
 }
 
 impl Limits {
-    /// For the listener that EvoLink, and everybody else, reaches. The request timeout is under the 10 s after which
-    /// EvoLink gives up. A quarter of the connections stays out of reach of any single address; not more, since a proxy in
-    /// front is one address too.
+    /// Limits of the public listener, which EvoLink and everyone else can reach.
+    ///
+    /// The request timeout is below the 10 s after which EvoLink gives up. One address can take at
+    /// most three quarters of the connections. It is not less, because a proxy in front is one
+    /// address too.
     pub fn public() -> Self {
         Self {
             connections_max: 2048,
@@ -54,9 +57,12 @@ impl Limits {
         }
     }
 
-    /// For apps and operators: waiting queries (up to 60 s) and event streams have no deadline here, and a connection pool
-    /// may keep its connections for longer. Who hangs up while it waits makes room at once; submits do not run in their
-    /// connection, and apps do not close half of it.
+    /// Limits of the internal listener, for apps and operators.
+    ///
+    /// There is no request timeout, because queries may wait (up to 60 s) and event streams stay
+    /// open. Connection pools may keep idle connections for longer. A client that disconnects while
+    /// it waits frees its permit at once. That loses nothing: submits do not run in their
+    /// connection, and apps do not half-close it.
     pub fn internal() -> Self {
         Self {
             head_timeout: Duration::from_secs(15),

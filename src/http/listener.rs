@@ -1,5 +1,6 @@
-//! The serve loop of both listeners: accepts within the caps, shakes hands within the time, and drains on shutdown. It
-//! ends only when it is told to: no error of a client or of the system's descriptor table stops it.
+//! The serve loop of both listeners: accepts connections within the caps, performs TLS handshakes
+//! within their timeout, and drains on shutdown. It ends only on shutdown: no client error and no
+//! lack of file descriptors stops it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,10 +22,11 @@ use super::connection::serve_connection;
 use super::limits::Limits;
 use super::tls::TlsSource;
 
-/// Long enough not to spin while descriptors are short, short enough not to be noticed.
+/// Pause after a failed accept. It is long enough not to spin while file descriptors are short, and
+/// short enough to go unnoticed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The same trouble is logged once in this time.
+/// Minimum time between two warnings about the same problem.
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 struct Server {
@@ -32,12 +34,13 @@ struct Server {
     limits: Limits,
     router: Router,
     shutdown: CancellationToken,
-    /// Cancelled when the drain's time is up; connections then drop what they do.
+    /// Cancelled when the drain timeout expires. Connections then drop what they are doing.
     abort: CancellationToken,
 }
 
-/// Serves `router` on `listener` until `shutdown`; then accepts no more, lets requests finish for at most `drain`, and
-/// returns when every connection is closed. Dropping this future aborts its connections.
+/// Serves `router` on `listener` until `shutdown`. Then accepts no more connections, lets requests
+/// finish for at most `drain`, and returns once every connection is closed. Dropping this future
+/// aborts its connections.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<TlsSource>>,
@@ -61,7 +64,8 @@ pub async fn serve(
     });
 
     accept_until_shutdown(&listener, &server, &connections).await;
-    // Before the drain: whoever waits in the backlog is better off elsewhere.
+    // Close the listener before draining, so that clients in its backlog fail fast and can go
+    // elsewhere.
     drop(listener);
     connections.close();
     if timeout(drain, connections.wait()).await.is_err() {
@@ -110,7 +114,8 @@ async fn accept_until_shutdown(
     }
 }
 
-/// A client that was gone before it was accepted. Everything else (no descriptors, no memory) concerns all.
+/// Whether the client disconnected before its connection was accepted. All other errors (no file
+/// descriptors, no memory) affect every connection.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(
@@ -121,7 +126,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 impl Server {
     async fn serve_stream(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, seat: Seat) {
-        // Fails only for a connection that is gone already, which the next read will show.
+        // This fails only if the connection is already gone, which the next read will show.
         let _ = stream.set_nodelay(true);
         tokio::select! {
             () = self.abort.cancelled() => {}
@@ -130,7 +135,8 @@ impl Server {
         drop(seat);
     }
 
-    /// Each way is boxed by itself, so that a connection takes the room of its own way: with TLS that is four times as much.
+    /// Each branch has its own box, so that a plain connection uses only the memory that it needs:
+    /// with TLS it is four times as much.
     async fn serve_admitted(&self, stream: TcpStream, peer: SocketAddr) {
         let (router, limits) = (self.router.clone(), &self.limits);
         let Some(tls) = &self.tls else {
@@ -152,7 +158,7 @@ impl Server {
     ) -> Option<Box<TlsStream<TcpStream>>> {
         let handshake = TlsAcceptor::from(tls.server_config()).accept(stream);
         let shaken = tokio::select! {
-            // Nothing has been asked yet, so nothing is lost.
+            // No request has been received yet, so nothing is lost.
             () = self.shutdown.cancelled() => return None,
             shaken = timeout(self.limits.handshake_timeout, handshake) => shaken,
         };
@@ -169,7 +175,7 @@ impl Server {
     }
 }
 
-/// Lets one warning through per interval, with the number of times it stands for.
+/// Lets one warning through per interval, and returns how many occurrences that warning stands for.
 #[derive(Default)]
 struct Throttle {
     last: Option<Instant>,

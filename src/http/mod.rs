@@ -1,7 +1,8 @@
-//! How it comes in: the serve loop with its limits, certificates, and the handlers of both listeners. Arrows point from
-//! here to `store`, `evolink` and `domain`; `http` and `workers` do not know each other.
+//! The HTTP side: the serve loop with its limits, certificates, and the handlers of both listeners.
+//! This module depends on `store`, `evolink` and `domain`. `http` and `workers` do not depend on
+//! each other.
 
-// From the socket to a request: accepted, decrypted, read within limits. Both listeners stand on it.
+// From the socket to a request: accept, decrypt, read within limits. Both listeners use these.
 mod admission;
 mod bounded_io;
 mod connection;
@@ -15,13 +16,13 @@ pub mod tls;
 
 pub mod body;
 
-// What EvoLink reaches.
+// The public listener, which EvoLink reaches.
 mod callbacks;
 mod extract;
 pub mod public;
 pub mod unfinished;
 
-// What apps and operators reach.
+// The internal listener, which apps and operators reach.
 pub mod auth;
 mod credits;
 mod deliveries;
@@ -31,6 +32,7 @@ mod health;
 mod history;
 pub mod internal;
 mod passed_on;
+mod peer;
 mod prefer;
 mod presence;
 mod quarantine;

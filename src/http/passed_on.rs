@@ -1,4 +1,4 @@
-//! EvoLink's own answers on their way to an app: status and body as they came.
+//! Passes an answer of EvoLink on to an app, with status and body unchanged.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -6,7 +6,8 @@ use http::{HeaderValue, StatusCode, header};
 
 use crate::evolink::Answer;
 
-/// Never as anything that a browser would run, whatever EvoLink, or somebody in its place, says it is.
+/// Always labels the body as JSON and forbids content sniffing. So no browser executes it, whatever
+/// content type EvoLink, or an impostor, declares.
 pub fn pass_on(answer: Answer) -> Response {
     let mut response = Response::new(Body::from(answer.body));
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);

@@ -1,19 +1,21 @@
-//! `Prefer` (RFC 7240): what a client would like, if it can be had. The one preference that is known here is `wait`. What
-//! is no preference, or none that can be read, is passed over, as the RFC has it.
+//! `Prefer` (RFC 7240): optional wishes of a client. `wait` is the only preference that is
+//! supported. Unknown and malformed preferences are ignored, as the RFC requires.
 
 use http::{HeaderMap, HeaderName};
 
 pub static PREFER: HeaderName = HeaderName::from_static("prefer");
 pub static PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// The value of `wait`, without its quotes. Of several the first counts, in whatever header it is.
+/// The value of `wait` without its quotes. If there are several, the first counts, across all
+/// headers.
 pub fn wait(headers: &HeaderMap) -> Option<String> {
     let lines = headers.get_all(&PREFER).iter();
     let lines = lines.filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| split(line, ',')).find_map(wait_of)
 }
 
-/// The value of one preference if it is `wait`. What comes after a semicolon are its parameters, of which it has none.
+/// The value of one preference if it is `wait`. Parameters, which follow a semicolon, are ignored:
+/// `wait` has none.
 fn wait_of(preference: &str) -> Option<String> {
     let preference = split(preference, ';').next()?;
     let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
@@ -21,7 +23,7 @@ fn wait_of(preference: &str) -> Option<String> {
     is_wait.then(|| unquoted(value.trim()))
 }
 
-/// The parts of `text` between separators, but for those inside of quotes.
+/// Splits `text` at the separators that are outside quotes.
 fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     text.split(move |character| {

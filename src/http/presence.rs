@@ -1,10 +1,10 @@
-//! Whether the app of a submit still waits, and whether it has its answer. The handler holds a
-//! `Presence`; the submit, which runs on a worker of its own, holds an `Absence` and asks it before
-//! it acts.
+//! Tracks whether the app of a submit is still waiting, and whether it has received its answer. The
+//! handler holds a `Presence`. The submit runs on its own worker, holds an `Absence`, and checks it
+//! before it acts.
 //!
-//! An app has its answer when hyper has taken the body of the response to its end. If the handler
-//! or the body is dropped before that, the app has disconnected: hyper drops both as soon as it
-//! sees the connection close.
+//! An app has its answer once hyper has taken the response body to its end and the app is still
+//! connected. If the handler or the body is dropped before that, the app has disconnected: both are
+//! dropped as soon as the connection is seen to be closed.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -15,6 +15,7 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio_util::sync::CancellationToken;
 
+use super::peer::Peer;
 use crate::domain::ids::SubmissionId;
 use crate::store::entry::Entry;
 use crate::store::recorder::Recorder;
@@ -28,22 +29,29 @@ pub struct Presence {
     /// `None` once the app has its answer.
     waiting: Option<Waiting>,
     absence: Absence,
+    /// `None` where there is no connection.
+    peer: Option<Peer>,
 }
 
 #[derive(Debug)]
 struct Waiting {
     recorder: Recorder,
     id: SubmissionId,
-    /// Whether the repeat guard is to know.
+    /// Whether the repeat guard tracks this app.
     is_guarded: bool,
-    /// The submit whose answer this is, if EvoLink accepted one: its own or the one that it
+    /// The accepted submit that this answer is about, if any: its own, or the earlier one that it
     /// repeats.
     accepted: Option<SubmissionId>,
 }
 
 impl Presence {
-    /// `id` is what the submit is to be recorded as.
-    pub fn begin(recorder: &Recorder, id: SubmissionId, is_guarded: bool) -> Self {
+    /// `id` is the id that the submit will be recorded under.
+    pub fn begin(
+        recorder: &Recorder,
+        id: SubmissionId,
+        is_guarded: bool,
+        peer: Option<Peer>,
+    ) -> Self {
         if is_guarded {
             recorder.apps().enter(id);
         }
@@ -56,6 +64,7 @@ impl Presence {
         Self {
             waiting: Some(waiting),
             absence: Absence::new(),
+            peer,
         }
     }
 
@@ -63,15 +72,16 @@ impl Presence {
         self.absence.clone()
     }
 
-    /// The answer will be that the outcome is unknown. The app may well read it and repeat the
-    /// submit all the same, so it counts as one that never had an answer.
+    /// Reports that this app gets no usable answer, because the outcome is unknown. It may read
+    /// that and repeat the submit all the same, so it counts like an app that never had an answer.
     pub fn lose(&mut self) {
         if let Some(waiting) = self.waiting.take() {
             waiting.lose();
         }
     }
 
-    /// `response`, which tells of `accepted` once it was handed over whole.
+    /// Returns `response`, and reports `accepted` as answered once the whole body was handed to
+    /// hyper.
     pub fn hand_over(mut self, response: Response, accepted: Option<SubmissionId>) -> Response {
         if let Some(waiting) = &mut self.waiting {
             waiting.accepted = accepted;
@@ -85,6 +95,9 @@ impl Presence {
     }
 
     fn answered(&mut self) {
+        if self.peer.as_ref().is_some_and(Peer::is_gone) {
+            return self.lose();
+        }
         if let Some(waiting) = self.waiting.take() {
             waiting.answered();
         }
@@ -109,7 +122,7 @@ impl Waiting {
             self.recorder
                 .hand_over(Entry::AppAnswered { submission_id });
         }
-        // Of a refusal, or of a repeat, there is no row.
+        // The repeat guard has no row for a refused or repeated submit, so the id is removed here.
         if self.accepted != Some(self.id) {
             apps.leave(self.id);
         }
@@ -117,8 +130,8 @@ impl Waiting {
 
     fn lose(self) {
         if self.is_guarded {
-            self.recorder.apps().leave(self.id);
-            // Other processes read it from the row.
+            self.recorder.apps().left(self.id);
+            // Other processes learn of it from the row.
             let submission_id = self.id;
             self.recorder.hand_over(Entry::AppLost { submission_id });
         }
@@ -139,7 +152,7 @@ impl HttpBody for WatchedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        // hyper does not ask for what comes after the last frame of a body whose length it knows.
+        // hyper does not poll a body of known length again after its last frame.
         if !matches!(frame, Some(Err(_))) && self.body.is_end_stream() {
             self.presence.answered();
         }

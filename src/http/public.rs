@@ -1,4 +1,4 @@
-//! What EvoLink reaches: one route. Everything else on the public listener is the same constant 404.
+//! The public listener: one route, which EvoLink calls. Everything else gets the same constant 404.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +16,14 @@ use crate::evolink::EvolinkKey;
 use crate::metrics::Metrics;
 use crate::store::recorder::Recorder;
 
-/// What the handling of a callback needs. There is no way from here to a read of the store.
+/// State of the callback handler. It gives no access to reads of the store.
 #[derive(Debug)]
 pub struct PublicState {
     pub recorder: Recorder,
     pub key_ring: Arc<KeyRing>,
     /// Redacted in what a callback brings.
     pub evolink_key: EvolinkKey,
-    /// How long a submission's token is good for: as long as its record is kept.
+    /// Lifetime of a submission's token: as long as its record is kept.
     pub token_lifetime: Duration,
     pub clock: Clock,
     pub metrics: Metrics,
@@ -31,7 +31,7 @@ pub struct PublicState {
     pub body_timeout: Duration,
     pub body_budget: BodyBudget,
     pub unfinished: UnfinishedCallbacks,
-    /// From the head of the request to our answer: EvoLink hangs up at 10 s.
+    /// Time from the head of the request to our answer. EvoLink disconnects after 10 s.
     pub request_timeout: Duration,
 }
 
@@ -43,11 +43,12 @@ pub fn router(callback_path: &str, state: PublicState) -> Router {
             post(callbacks::receive),
         )
         .fallback(not_found)
-        // One count goes up and down for a request, not one for each part of it.
+        // One `Arc` for all fields, so that a request changes one reference count and not one per
+        // field.
         .with_state(Arc::new(state))
 }
 
-/// Says nothing: neither what is here, nor why it is not.
+/// Answers 404 without a body. It reveals neither what exists nor why a request was refused.
 pub(super) async fn not_found() -> StatusCode {
     StatusCode::NOT_FOUND
 }

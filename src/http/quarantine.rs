@@ -1,4 +1,5 @@
-//! What could not be applied, for operators: a list, one entry whole, and once more through the recorder after a fix.
+//! The quarantine, for operators: lists the callbacks that could not be applied, shows one with its
+//! body, and replays one through the recorder, for example after a fix.
 
 use std::fmt::Write as _;
 
@@ -21,25 +22,26 @@ use crate::store::quarantine::{QuarantineEntry, QuarantineFilter, QuarantineWhol
 
 const PARAMETERS: &str = "subject, limit, cursor";
 
-/// A longer body is given in base64 only: as text of JSON it may be six times as long.
+/// A longer body is returned as base64 only: JSON escapes can make its text six times as long.
 const TEXT_BYTES_MAX: usize = 1024 * 1024;
 
 /// A page of entries, newest first.
 #[derive(Debug, Serialize)]
 pub struct QuarantinePage {
     data: Vec<EntryObject>,
-    /// To be given as `cursor` for the page after.
+    /// The `cursor` of the next page.
     next: Option<String>,
 }
 
-/// An entry without its bytes.
+/// An entry without its body.
 #[derive(Debug, Serialize)]
 pub struct EntryObject {
     id: i64,
     kind: &'static str,
     reason: String,
     source: &'static str,
-    /// Whose callback URL it came by: the submission id, or `~` and the label of a standing one.
+    /// The subject of the callback URL that it came through: a submission id, or `~` and the label
+    /// of a standing callback URL.
     subject: String,
     task_id: Option<TaskId>,
     first_at: Timestamp,
@@ -51,7 +53,7 @@ pub struct EntryObject {
     mark: Mark,
 }
 
-/// When an entry was replayed, and what became of it.
+/// When an entry was replayed, and with what result.
 #[derive(Debug, Serialize)]
 pub struct Mark {
     replayed_at: Option<Timestamp>,
@@ -63,7 +65,7 @@ pub struct WholeEntry {
     #[serde(flatten)]
     entry: EntryObject,
     headers: Vec<Header>,
-    /// `null` if it is not UTF-8, or long.
+    /// `null` if the body is not UTF-8, or is longer than `TEXT_BYTES_MAX`.
     body: Option<String>,
     body_base64: String,
 }
@@ -106,7 +108,8 @@ pub async fn show(
     }))
 }
 
-/// Reads the bytes anew and records what they say, together with the mark on the entry.
+/// Parses the stored body again and records the result, in one transaction with the mark on the
+/// entry.
 pub async fn replay(
     State(state): State<InternalState>,
     id: Result<Path<String>, PathRejection>,
@@ -140,7 +143,7 @@ pub async fn replay(
         quarantine.id = id,
         result, "entry {id} of the quarantine was replayed: {result}"
     );
-    // With its mark; it may have made room for newer ones meanwhile.
+    // Read the entry again to show its mark. Newer entries may have displaced it in the meantime.
     let marked = state.store.find_quarantined(id).await?;
     let entry = marked.map_or(entry, |marked| marked.entry);
     Ok(Json(Replayed {

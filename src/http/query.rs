@@ -1,10 +1,10 @@
-//! What the query strings of all lists have in common (rule B13).
+//! Query parameters that all lists share (rule B13).
 
 use std::borrow::Cow;
 
 use super::error::ApiError;
 
-/// Rows on a page if nothing is said; and at most.
+/// Rows on a page: the default, and the maximum.
 pub const LIMIT_DEFAULT: u32 = 50;
 const LIMIT_MAX: u32 = 200;
 
@@ -24,7 +24,7 @@ pub fn limit(text: &str) -> Result<u32, ApiError> {
     }
 }
 
-/// A number that we gave out, spelt as we spell it.
+/// Parses a number that we issued. Only our own spelling of it is accepted.
 pub fn number(text: &str) -> Option<i64> {
     let is_ours = !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| is_ours)

@@ -1,6 +1,7 @@
-//! Readiness: whether a callback that came now would be recorded, and the state of each part.
+//! Readiness: whether a callback that arrives now would be recorded, and the state of each
+//! component.
 //!
-//! Nothing here waits longer than `PATIENCE`, whatever hangs.
+//! No check waits longer than `PATIENCE`, whatever hangs.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,26 +17,27 @@ use crate::evolink::EvolinkHealth;
 use crate::store::recorder::Writing;
 use crate::store::{Store, StoreError};
 
-/// Bounds each check. The checks run at the same time.
+/// Timeout of each check. The checks run concurrently.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Readers that have not answered for this time count as failing. Before that they may be busy.
+/// Readers that have not answered for this long count as failing. Before that they may just be
+/// busy.
 const READERS_SILENT_MAX: Duration = Duration::from_secs(4);
 
-/// Names of endpoints in one message.
+/// Maximum number of endpoint names in one message.
 const NAMES_MAX: usize = 10;
 
-/// The sources of readiness that no request handler needs.
+/// Inputs of the readiness checks that no other handler needs.
 #[derive(Clone)]
 pub struct Readiness(Arc<Inner>);
 
 struct Inner {
-    /// `None` if a proxy ends TLS.
+    /// `None` if a proxy terminates TLS.
     tls: Option<Arc<TlsSource>>,
     readers_answered_at: Mutex<Instant>,
 }
 
-/// One part of the service, for people.
+/// The state of one component, for people to read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Detail {
     pub state: DetailState,
@@ -47,13 +49,13 @@ pub struct Detail {
 #[serde(rename_all = "lowercase")]
 pub enum DetailState {
     Ok,
-    /// The service does its work, and somebody should look.
+    /// The component works, but an operator should look at it.
     Warning,
-    /// This part does not do its work.
+    /// The component does not work.
     Failing,
 }
 
-/// Every part, by its name in the answer.
+/// All components. The field names are those in the response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Details {
     pub writer: Detail,
@@ -183,9 +185,10 @@ impl Detail {
     }
 }
 
-/// Returns why callbacks would not be recorded now, or `None` if they would be. A nearly full disk is
-/// no reason, because only submits are refused then. Faults of EvoLink and of endpoints are not
-/// reasons either.
+/// Returns why callbacks would not be recorded now, or `None` if they would be.
+///
+/// A nearly full disk is not a reason, because then only submits are refused. Faults of EvoLink and
+/// of endpoints are not reasons either.
 pub async fn trouble(state: &InternalState) -> Option<String> {
     if let Some(trouble) = stopping(state) {
         return Some(trouble.to_owned());
@@ -197,7 +200,7 @@ pub async fn trouble(state: &InternalState) -> Option<String> {
         .map(|detail| detail.message)
 }
 
-/// The same, with every detail.
+/// Returns the same as `trouble`, and all details.
 pub async fn details(state: &InternalState) -> (Option<String>, Details) {
     let ((reader, writer), endpoints) =
         tokio::join!(readers_and_writer(state), endpoints(&state.store));

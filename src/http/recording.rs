@@ -1,5 +1,6 @@
-//! Records what became of a submit. EvoLink may have charged it, so a store that refuses it now is asked again, with growing
-//! pauses, until it takes it, minutes have passed, or the process ends. The app does not wait that long.
+//! Records the result of a submit. EvoLink may have charged it. So if the store refuses the record,
+//! this retries with growing pauses until it succeeds, minutes have passed, or the process ends.
+//! The app does not wait that long.
 
 use std::time::Duration;
 
@@ -12,26 +13,29 @@ use crate::domain::ids::{SubmissionId, TaskId};
 use crate::store::StoreError;
 use crate::store::entry::{Entry, Receipt};
 
-/// How long the app waits for it.
+/// How long the app waits for the record.
 const APP_WAIT: Duration = Duration::from_secs(5);
 
-/// A store that is away for longer has been so for all submits that came meanwhile: none of them was sent.
+/// How long recording the result of a sent submit is retried. A longer outage of the store loses no
+/// further results: submits that arrive during the outage fail before they are sent.
 const RECORD_FOR: Duration = Duration::from_mins(5);
 
-/// An intent that nobody will send costs nothing, and there is one for each submit that a store refuses.
+/// How long recording the withdrawal of an intent is retried. An intent that is never sent does no
+/// harm, and an outage of the store leaves one for each submit that it refuses.
 const WITHDRAW_FOR: Duration = Duration::from_secs(5);
 
-/// Each pause is by chance up to twice as long.
+/// Jitter makes each pause up to twice as long.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 
-/// Submits under way and unrecorded ones: beyond so many, they are not waited for.
+/// Maximum number of submits that are being sent or recorded. Above it, failed records are not
+/// retried.
 const SUBMITS_MAX: usize = 4096;
 
-/// Records `entry`, and goes on with that when this has returned an error.
+/// Records `entry`. If this returns an error, the retries continue in the background.
 ///
 /// # Errors
-/// What kept it from being recorded so far.
+/// The reason why it is not recorded so far.
 pub async fn record(
     state: &InternalState,
     id: SubmissionId,
@@ -45,13 +49,13 @@ pub async fn record(
     }
 }
 
-/// The same for the withdrawal of an intent, for which nobody waits.
+/// Records the withdrawal of an intent in the same way, but in the background.
 pub fn record_withdrawal(state: &InternalState, id: SubmissionId, entry: Entry) {
     let recording = record_for(WITHDRAW_FOR, NOT_SENT, state.clone(), id, entry);
     state.submits.spawn(recording.in_current_span());
 }
 
-/// What an end that is never recorded comes to.
+/// Log texts: the consequence if a result is never recorded.
 const SENT: &str = "if EvoLink accepted it, only its callback can";
 const NOT_SENT: &str = "it was not sent, and may show as a submit of unknown outcome";
 
@@ -93,7 +97,7 @@ async fn record_for(
         if tries == 1 {
             warn!(submission.id = %id, task.id = task_id, error = %error, "the end of a submit is not recorded yet; it is tried again");
         }
-        // A process that is to end gives it one last chance.
+        // A process that is about to end makes one last attempt.
         is_last = state
             .giving_up
             .run_until_cancelled(sleep(pause))
@@ -103,7 +107,7 @@ async fn record_for(
     }
 }
 
-/// As the operator needs it should all be in vain.
+/// The task id, which an operator needs if all attempts fail.
 const fn task_id_of(entry: &Entry) -> Option<&TaskId> {
     match entry {
         Entry::Observed { observation, .. } => Some(&observation.task_id),

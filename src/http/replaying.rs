@@ -1,5 +1,5 @@
 //! The answer to a submit that was made before: under the same `Idempotency-Key`, or as the first
-//! of a repeat.
+//! of several equal submits.
 
 use tokio::time::Instant;
 
@@ -13,7 +13,7 @@ use crate::domain::observation::Source;
 use crate::domain::task::State;
 use crate::store::reads::{TaskName, TaskView};
 
-/// What became of an earlier submit.
+/// The result of an earlier submit.
 pub enum First {
     Answered(Box<Submitted>),
     /// Nothing was accepted.
@@ -24,7 +24,7 @@ pub enum First {
     InFlight,
 }
 
-/// The answer that the app of submit `first` was given, or should have been. Waits for it until
+/// The answer that the app of submit `first` received, or should have received. Waits for it until
 /// `deadline`.
 pub async fn find_answer(
     state: &InternalState,
@@ -55,7 +55,8 @@ pub async fn find_answer(
     }
 }
 
-/// What EvoLink answered to the submit; if it never did and a callback told of the task instead, the task as it is.
+/// EvoLink's answer to the submit. If there is none, because a callback created the task, the task
+/// as it is now.
 async fn first_answer(state: &InternalState, view: &TaskView) -> Result<Fields, ApiError> {
     let body = match view.record.seq {
         Some(seq) => state.store.find_submit_answer(seq).await?,

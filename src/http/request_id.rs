@@ -1,4 +1,4 @@
-//! `X-Request-Id`: names one request in its answer and in the log. A client may bring its own.
+//! `X-Request-Id`: identifies a request in its answer and in the log. A client may send its own.
 
 use axum::extract::Request;
 use axum::middleware::Next;
@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// A client's id longer than this, or with other characters than an id has, is replaced by ours.
+/// Maximum length of a client's id. A longer one, or one with other characters, is replaced by
+/// ours.
 const BYTES_MAX: usize = 64;
 
 pub async fn set(mut request: Request, next: Next) -> Response {

@@ -1,6 +1,6 @@
-//! Who may be kept waiting: waiting queries and event streams hold a connection for long, so they may hold but a part of
-//! them all, and one API key but a part of that. A `Seat` is the permission, and gives itself back when it is dropped:
-//! no way out of a wait can leak one.
+//! Permits to wait. Waiting queries and event streams hold a connection for a long time. So
+//! together they may hold only a part of all connections, and each API key only a part of that. A
+//! `Seat` is one permit. Dropping it returns the permit, so no exit path can leak one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,11 +11,12 @@ use super::auth::Caller;
 use super::error::ApiError;
 use crate::metrics::Metrics;
 
-/// All who wait for one task are told at once, and all who began together end together. So many of them at a time ask the
-/// store: the others queue here, not before its few connections, where they would be in the way of everybody else.
+/// Maximum number of waiters that query the store at once. All waiters of a task are notified
+/// together, and waits that began together end together. The excess queues here and not for the few
+/// connections of the store, where it would delay every other request.
 const LOOKS_AT_ONCE: usize = 4;
 
-/// All seats of the internal listener. Cheap to clone.
+/// All permits of the internal listener. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Seats(Arc<Room>);
 
@@ -34,16 +35,17 @@ struct Taken {
     by_key: HashMap<Arc<str>, usize>,
 }
 
-/// The right to wait, or to be streamed to.
+/// A permit for one waiting query or event stream.
 #[derive(Debug)]
 pub struct Seat {
     room: Arc<Room>,
-    /// `None` where there are no keys: whoever is on this machine is one caller, and takes nobody's share.
+    /// `None` if no API keys are configured. Then all clients count as one caller and share all
+    /// permits.
     key: Option<Arc<str>>,
 }
 
 impl Seats {
-    /// Of `connections_max` connections a quarter stays free for whoever does not wait.
+    /// Keeps a quarter of `connections_max` free for requests that do not wait.
     pub fn new(connections_max: usize, metrics: Metrics) -> Self {
         let seats_max = (connections_max - connections_max / 4).max(1);
         Self(Arc::new(Room {
@@ -56,7 +58,7 @@ impl Seats {
     }
 
     /// # Errors
-    /// 503 `too_many_waiting` if all, or this key's share of them, are taken.
+    /// 503 `too_many_waiting` if all permits, or all that one key may have, are taken.
     pub fn take(&self, caller: &Caller) -> Result<Seat, ApiError> {
         let seat = self.0.take(caller.name.as_deref());
         match seat {
@@ -68,7 +70,7 @@ impl Seats {
 }
 
 impl Seat {
-    /// Asks the store, in turn with others who wait.
+    /// Runs a query of the store. At most `LOOKS_AT_ONCE` waiters do so at a time.
     pub async fn look<T>(&self, look: impl Future<Output = T>) -> T {
         let _turn = self.room.looks.acquire().await;
         look.await
@@ -95,7 +97,8 @@ impl Room {
 }
 
 impl Taken {
-    /// One more for the key of this name. All seats of a key share its name.
+    /// Counts one more permit for the key `name`. Returns `None` if the key has reached its limit.
+    /// All permits of a key share one copy of its name.
     fn count(&mut self, name: &str, per_key_max: usize) -> Option<Arc<str>> {
         let Some((key, &of_key)) = self.by_key.get_key_value(name) else {
             let key = Arc::<str>::from(name);

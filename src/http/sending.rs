@@ -1,5 +1,6 @@
-//! Sends a submit to EvoLink. What is known not to have been sent, since there was no connection to send it on, is tried
-//! again for a short while. Nothing else ever is: it may have been accepted, and charged.
+//! Sends a submit to EvoLink. If no connection could be made, nothing was sent, and it is retried
+//! for a short while. Nothing else is ever retried, because EvoLink may have accepted and charged
+//! the submit.
 
 use std::time::Duration;
 
@@ -13,15 +14,16 @@ use super::presence::Absence;
 use crate::domain::ids::SubmissionId;
 use crate::evolink::SubmitReply;
 
-/// For how long it is tried again. The app waits, and a second request with its `Idempotency-Key` waits longer than this.
+/// How long it is retried. The app is waiting, and a second request with the same `Idempotency-Key`
+/// waits longer than this.
 const RETRY_FOR: Duration = Duration::from_secs(4);
 
-/// After about so long for the first time, then after longer, each by chance up to twice as long.
+/// Range of the growing pauses between attempts. Jitter makes each up to twice as long.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// EvoLink's reply, to one request at most. Not tried again once the process is to stop or the app
-/// is absent.
+/// Returns EvoLink's reply. At most one request reaches EvoLink. Stops retrying once the process is
+/// stopping or the app has disconnected.
 pub async fn send(
     state: &InternalState,
     body: &(impl Serialize + Sync),

@@ -1,5 +1,6 @@
-//! One submit, from the intent to the answer. The intent is on the disk before EvoLink is called, every reply of EvoLink
-//! is recorded as what it is, and a second paid call is never made: whatever is not known to be refused is unknown.
+//! One submit, from its intent to its answer. The intent is on the disk before EvoLink is called,
+//! and every reply of EvoLink is recorded. A second paid call is never made: if a submit is not
+//! known to be refused, its outcome counts as unknown.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tracing::{error, info, warn};
 use super::error::ApiError;
 use super::internal::InternalState;
 use super::presence::Absence;
-use super::repeating::judge_holders;
+use super::repeating::watch_rows;
 use super::replaying::{self, First};
 use super::{recording, sending, task_object};
 use crate::domain::callback_token::Subject;
@@ -29,21 +30,21 @@ use crate::store::repeats::RepeatGuard;
 /// How long a second request with the same `Idempotency-Key` waits for the first.
 const REPLAY_WAIT: Duration = Duration::from_secs(5);
 
-/// Before a try with a key that was just freed.
+/// Pause before another attempt with a key that was just freed.
 const REPLAY_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a submit waits for its turn at the rate limit.
+/// How long a submit waits for a permit of the rate limit.
 const TURN_WAIT: Duration = Duration::from_secs(5);
 
-/// From the request to the receipt of its intent. After this the app gets 503, in less than 8 s,
-/// and nothing is sent.
+/// Time from the request to the receipt of its intent. After it the app gets a 503, in less than 8
+/// s, and nothing is sent.
 const INTEND_WAIT: Duration = Duration::from_secs(6);
 
-/// How often a submit that may be a repeat is looked at: each time something about an equal one has
-/// become known.
+/// Maximum number of retries for a submit that may be a repeat. Each retry follows new information
+/// about an equal submit.
 const GUARDED_TRIES_MAX: u32 = 4;
 
-/// A submit that is well formed.
+/// A well-formed submit.
 #[derive(Debug)]
 pub struct Submission {
     pub generation: Generation,
@@ -51,7 +52,7 @@ pub struct Submission {
     pub idempotency: Option<Idempotency>,
 }
 
-/// A submit that ended in an answer of EvoLink.
+/// A submit that EvoLink answered.
 #[derive(Debug)]
 pub enum Submitted {
     Accepted(Accepted),
@@ -61,7 +62,7 @@ pub enum Submitted {
     },
 }
 
-/// A submit that EvoLink accepted, now or when it came for the first time.
+/// A submit that EvoLink accepted, now or when it was first made.
 #[derive(Debug)]
 pub struct Accepted {
     pub task: Fields,
@@ -70,7 +71,8 @@ pub struct Accepted {
 }
 
 impl Submission {
-    /// Runs to its end as submission `id`. Nothing is sent once the app is absent.
+    /// Processes the submit to its end as submission `id`. Sends nothing once the app has
+    /// disconnected.
     pub async fn run(
         self,
         state: &InternalState,
@@ -97,8 +99,8 @@ impl Submission {
                     if let Some(submitted) = replay(state, first, replay_by, absence).await? {
                         return Ok(submitted);
                     }
-                    // The first was refused, which frees the key: this is a new try. The pause
-                    // keeps us from spinning while the key is still there.
+                    // The first submit was refused, which frees the key, so this one is a new
+                    // attempt. The pause prevents spinning while the key still exists.
                     if Instant::now() >= replay_by {
                         return Err(ApiError::idempotency_in_flight());
                     }
@@ -151,11 +153,12 @@ impl Submission {
             fingerprint: self.generation.fingerprint().to_bytes(),
             window,
             is_second_look: false,
-            judged: Vec::new(),
+            watched: Vec::new(),
         })
     }
 
-    /// An equal submit seems to have an app that waits: finds out what can be found out about it.
+    /// Called when the app of an equal submit still seems to wait: finds out what can be known
+    /// about that app.
     async fn look_again(
         &self,
         state: &InternalState,
@@ -164,18 +167,19 @@ impl Submission {
     ) -> Result<Option<RepeatGuard>, ApiError> {
         let Some(guard) = guard else { return Ok(None) };
         let client = self.client.as_deref().unwrap_or_default();
-        let judging = judge_holders(state, client, &guard.fingerprint, guard.window);
-        let Some(judged) = absence.run_until_cancelled(judging).await else {
+        let watching = watch_rows(state, client, &guard.fingerprint, guard.window);
+        let Some(watched) = absence.run_until_cancelled(watching).await else {
             return Err(abandoned(state));
         };
         Ok(Some(RepeatGuard {
             is_second_look: true,
-            judged: judged?,
+            watched: watched?,
             ..guard
         }))
     }
 
-    /// Records the intent. After an error it is not sent, whether or not it was written.
+    /// Records the intent. After an error the submit is not sent, whether or not the intent was
+    /// written.
     async fn intend(
         &self,
         state: &InternalState,
@@ -200,7 +204,7 @@ impl Submission {
             None => Ok(None),
         };
         match recorded {
-            // The app may have left, or its time may have passed, while the receipt was on its way.
+            // The app may have disconnected while the receipt was on its way.
             Ok(Some(Receipt::Fresh)) if absence.is_cancelled() => {}
             Ok(Some(receipt)) => return Ok(receipt),
             Ok(None) => {}
@@ -216,8 +220,8 @@ impl Submission {
         Err(abandoned(state))
     }
 
-    /// Withdraws an intent that was perhaps written and that is not sent, so that it does not hold
-    /// its key for as long as keys are kept. The app does not wait for it.
+    /// Withdraws an intent that may have been written but is not sent. Otherwise it would hold its
+    /// key for as long as keys are kept. The app does not wait for this.
     fn withdraw(&self, state: &InternalState, submission_id: SubmissionId) {
         let ended = SubmitEnded::Refused {
             answer: None,
@@ -270,7 +274,7 @@ impl Submission {
         let about_key = answer
             .is_about_key()
             .then(|| ApiError::evolink_key_rejected(answer.is_in_envelope()).about(id));
-        // The app's record does not say either that the app's own key is wrong.
+        // The app's record must not say either that the app's own key is wrong.
         let shown = about_key
             .as_ref()
             .map_or_else(|| answer.body.clone(), ApiError::to_body);
@@ -294,7 +298,8 @@ impl Submission {
         }
     }
 
-    /// Records that nothing was accepted, which lets the app try again under the same key. `None` if it is not recorded yet.
+    /// Records that EvoLink accepted nothing, so that the app can retry under the same key. Returns
+    /// `None` if this is not recorded yet.
     async fn free(
         &self,
         state: &InternalState,
@@ -313,7 +318,7 @@ impl Submission {
     }
 }
 
-/// The answer to the first submit under the same key; `None` if that was refused.
+/// The answer to the first submit under the same key; `None` if that one was refused.
 async fn replay(
     state: &InternalState,
     first: SubmissionId,
@@ -331,8 +336,8 @@ async fn replay(
     }
 }
 
-/// The answer to the submit that is repeated; `None` if that was refused, so that this is a new
-/// one.
+/// The answer to the submit that is repeated; `None` if that one was refused, so that this is a new
+/// submit.
 async fn repeat(
     state: &InternalState,
     first: SubmissionId,
@@ -361,7 +366,7 @@ async fn answer_of(
     }
 }
 
-/// Until when the first submit may still be answered by the process that sent it.
+/// The time until which the process that sent the first submit may still answer it.
 fn answer_due(state: &InternalState, first: SubmissionId, is_orphan: bool) -> Instant {
     let whole = state.evolink_timeout + REPLAY_WAIT;
     let age = state.clock.now().as_millis() - first.made_at().as_millis();
@@ -374,7 +379,7 @@ fn answer_due(state: &InternalState, first: SubmissionId, is_orphan: bool) -> In
     Instant::now() + left
 }
 
-/// The app has disconnected before anything was sent. Nobody reads the answer.
+/// The error for an app that disconnected before anything was sent. No client reads it.
 fn abandoned(state: &InternalState) -> ApiError {
     info!("the app disconnected before its submit was sent; it is not sent");
     state.metrics.submit_ended(SubmitEnd::Abandoned);
@@ -400,16 +405,16 @@ async fn accepted(
             as_it_is(state, id).await
         }
         Ok(_) => {
-            // Kept in quarantine, and the submit recorded as unknown with it.
+            // The answer is in quarantine, and the submit was recorded as unknown together with it.
             warn!(submission.id = %id, task.id = %task_id, "EvoLink's answer to the submit names another submission's task");
             Err(unknown_to_app(state, id))
         }
-        // Unknown to the app; the recording goes on.
+        // The outcome is unknown to the app. The recording continues in the background.
         Err(_) => Err(unknown_to_app(state, id)),
     }
 }
 
-/// The task of a submit that EvoLink is known to have accepted.
+/// Returns the task of a submit that EvoLink has certainly accepted.
 async fn as_it_is(state: &InternalState, id: SubmissionId) -> Result<Submitted, ApiError> {
     match state.store.find_task(&TaskName::Submission(id)).await {
         Ok(Some(view)) => Ok(accepted_as(id, task_object::of_view(&view), false)),
@@ -417,7 +422,8 @@ async fn as_it_is(state: &InternalState, id: SubmissionId) -> Result<Submitted, 
     }
 }
 
-/// With what EvoLink answered, if that was anything: it may tell a person more than it told us.
+/// Records that the outcome is unknown, together with EvoLink's answer if there was one: a person
+/// may understand an answer that this program does not.
 async fn unknown(state: &InternalState, id: SubmissionId, reason: &str, answer: Bytes) -> ApiError {
     warn!(submission.id = %id, reason, "whether EvoLink accepted the submit is unknown; it is not sent again");
     let entry = if answer.is_empty() {
@@ -434,7 +440,7 @@ async fn unknown(state: &InternalState, id: SubmissionId, reason: &str, answer: 
             headers: HeaderMap::new(),
         }
     };
-    // The app is told the same whether or not it is recorded yet.
+    // The app gets the same answer whether or not this is recorded yet.
     let _ = recording::record(state, id, entry).await;
     unknown_to_app(state, id)
 }
@@ -456,7 +462,7 @@ pub(super) const fn accepted_as(
     })
 }
 
-/// Whether the entry that failed so may be in the store all the same.
+/// Whether an entry may be in the store although recording it returned `error`.
 const fn may_be_written(error: &StoreError) -> bool {
     !matches!(error, StoreError::Overloaded)
 }

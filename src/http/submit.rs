@@ -1,4 +1,5 @@
-//! `POST /v1/images/generations`: an app asks for an image. What it sent is judged here; `submission` does the rest.
+//! `POST /v1/images/generations`: an app submits a task. The request is validated here;
+//! `submission` does the rest.
 
 use axum::Extension;
 use axum::Json;
@@ -15,6 +16,7 @@ use super::body::{BodyBudget, BodyError, BudgetShare, declared_length, is_identi
 use super::error::{ApiError, IDEMPOTENCY_REPLAYED, SUBMISSION_ID};
 use super::internal::InternalState;
 use super::passed_on::pass_on;
+use super::peer::Peer;
 use super::prefer::PREFERENCE_APPLIED;
 use super::presence::Presence;
 use super::submission::{Accepted, Submission, Submitted};
@@ -25,21 +27,23 @@ use crate::domain::ids::SubmissionId;
 use crate::metrics::SubmitEnd;
 use crate::store::entry::Idempotency;
 
-/// EvoLink's six fields at their longest are under 30 KiB, however they are escaped.
+/// Maximum length of a request body. EvoLink's six fields at their longest are under 30 KiB, with
+/// any escaping.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// A body of this size that takes longer is not on its way.
+/// Maximum time for the body to arrive. Even a slow client sends this little within it.
 const BODY_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(10);
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The time that the app is willing to wait counts from here.
+/// The app's waiting time counts from the start of this function.
 pub async fn create(
     State(state): State<InternalState>,
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let start = Instant::now();
+    let peer = request.extensions().get::<Peer>().cloned();
     let judged = Box::pin(judge(&state, &caller, request)).await;
     let (submission, wait) = match judged {
         Ok(judged) => judged,
@@ -54,14 +58,14 @@ pub async fn create(
     }
     let id = SubmissionId::new(state.clock.now());
     let is_guarded = submission.idempotency.is_none() && !state.repeat_window.is_zero();
-    let mut presence = Presence::begin(&state.recorder, id, is_guarded);
+    let mut presence = Presence::begin(&state.recorder, id, is_guarded, peer);
     let absence = presence.absence();
-    // On a worker of its own, so that an app that disconnects does not leave a submit half
+    // The submit runs on its own worker, so that an app that disconnects does not leave it half
     // recorded.
     let worker = state.clone();
     let running = async move { submission.run(&worker, id, &absence).await };
     let running = state.submits.spawn(running.in_current_span());
-    // It may have panicked after EvoLink was called: nothing then invites another try.
+    // The submit may have panicked after EvoLink was called, so this error must not invite a retry.
     let submitted = running
         .await
         .unwrap_or_else(|_| Err(ApiError::internal().about(id)));
@@ -86,8 +90,10 @@ pub async fn create(
     Ok(presence.hand_over(response, accepted))
 }
 
-/// The answer with the task once it is over, or the time is. A submit that was paid is answered with what there is, come
-/// what may: without waiting where too many do so already, and with EvoLink's first word where the store fails.
+/// Answers with the task once it is finished or the deadline has passed.
+///
+/// EvoLink has charged this submit, so the app always gets an answer. If too many requests wait
+/// already, it does not wait. If the store fails, it gets EvoLink's first answer.
 async fn answer_in_time(
     state: &InternalState,
     caller: &Caller,
@@ -110,7 +116,7 @@ async fn answer_in_time(
     response
 }
 
-/// What is wrong with the request, in the order of rule B9; 401 and 403 were before.
+/// Validates the request in the order of rule B9. 401 and 403 were decided before.
 async fn judge(
     state: &InternalState,
     caller: &Caller,
@@ -170,7 +176,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
         .ok_or_else(|| ApiError::unsupported_media_type(wanted))
 }
 
-/// `application/json` or `…+json`, with no other charset than UTF-8.
+/// Whether the type is `application/json` or `…+json`, with no charset other than UTF-8.
 fn is_json(content_type: &str) -> bool {
     let mut parts = content_type.split(';').map(str::trim);
     let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
@@ -187,7 +193,7 @@ fn is_json(content_type: &str) -> bool {
     (essence == "application/json" || suffixed) && parts.all(charset_is_utf8)
 }
 
-/// One header of 16 to 96 of `[A-Za-z0-9._-]` (rule B10).
+/// Reads `Idempotency-Key`: one header of 16 to 96 of `[A-Za-z0-9._-]` (rule B10).
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let mut values = headers.get_all(&IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else {

@@ -1,4 +1,4 @@
-//! Questions about tasks: one, and many.
+//! Queries for tasks: one task, or a list.
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
@@ -22,16 +22,16 @@ use crate::store::reads::{TaskFilter, TaskName, TaskView};
 
 const PARAMETERS: &str = "status, client, created_after, limit, cursor";
 
-/// A page of tasks, newest first. With a filter it may be short, or empty, and have a page after: what is rare is looked for
-/// a page at a time.
+/// A page of tasks, newest first. With a filter it may be short or empty although another page
+/// follows: one request searches only a bounded number of tasks.
 #[derive(Debug, Serialize)]
 pub struct TaskPage {
     data: Vec<Fields>,
-    /// To be given as `cursor` for the page after.
+    /// The `cursor` of the next page.
     next: Option<SubmissionId>,
 }
 
-/// A task; with `wait`, once it is over or the time is.
+/// Returns a task; with `wait`, once it is finished or the time is up.
 pub async fn show(
     State(state): State<InternalState>,
     Extension(caller): Extension<Caller>,
@@ -42,12 +42,12 @@ pub async fn show(
     let wait = Wait::parse(query.as_deref(), &headers)?;
     drop((query, headers));
     let deadline = wait.deadline(Instant::now());
-    // Boxed, as what a wait does not need is not to take room in it.
+    // Boxed, so that data that the wait does not need takes no memory while it waits.
     let mut view = Box::pin(find(&state, id.ok())).await?;
     let task = &view.record.task;
     if let Some(deadline) = deadline.filter(|_| !waiting::is_over(task.state)) {
         let (seat, id) = (state.seats.take(&caller)?, task.submission_id);
-        // As long as it waits it holds neither the task nor who asks.
+        // Hold neither the task nor the caller's data while waiting.
         drop((view, caller));
         let found = waiting::until_over(&state, seat, id, deadline).await?;
         view = found.ok_or_else(ApiError::task_not_found)?;
@@ -107,7 +107,7 @@ fn parse_list_query(query: &str) -> Result<(TaskFilter, u32), ApiError> {
     Ok((filter, limit))
 }
 
-/// No client has a NUL in its name, and PostgreSQL takes none in a text (RELIABILITY F13).
+/// Rejects U+0000. No client has it in its name, and PostgreSQL refuses it in a text value.
 fn parse_client(text: &str) -> Result<String, ApiError> {
     if text.contains('\0') {
         let message = "`client` must be the name of an API key or a label";
@@ -126,7 +126,7 @@ fn parse_state(text: &str) -> Result<TaskState, ApiError> {
     })
 }
 
-/// RFC 3339, or Unix seconds as in EvoLink's `created`.
+/// Parses RFC 3339, or Unix seconds as in EvoLink's `created`.
 fn parse_time(text: &str) -> Result<Timestamp, ApiError> {
     let seconds = text
         .parse::<i64>()

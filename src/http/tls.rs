@@ -1,6 +1,7 @@
-//! Where the listener's certificate comes from, and how it is replaced while connections go on. Invariant: whatever happens
-//! to the files, the pair in use is one that passed every check; a handshake never sees a half-replaced pair.
-//! `app` builds the source and runs `watch`; `check` uses the same constructor.
+//! Where the listener's certificate comes from, and how it is replaced while connections continue.
+//! Invariant: whatever happens to the files, the pair in use has passed every check, and a
+//! handshake never sees a half-replaced pair. `app` builds the source and runs `watch`; `check`
+//! uses the same constructor.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -21,17 +22,17 @@ use super::certificate::{Identity, PemPair};
 use super::expiry::{ExpiryLog, Left};
 use crate::clock::Clock;
 
-/// The certificate that new handshakes get.
+/// The source of the certificate for new handshakes.
 pub struct TlsSource {
     current: ArcSwap<Current>,
-    /// `None` for a pair that lives in memory only.
+    /// `None` if the pair exists in memory only.
     files: Option<Files>,
-    /// The content that was refused last, so that each one is reported once.
+    /// The content that was last refused, so that each content is reported once.
     refused: Mutex<Option<Refused>>,
     clock: Clock,
 }
 
-/// What a reload found.
+/// The result of a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reloaded {
     Unchanged,
@@ -53,11 +54,11 @@ struct Refused {
     is_reported: bool,
 }
 
-/// Of the contents of both files, or of the error that reading them gave.
+/// SHA-256 of the contents of both files, or of the error from reading them.
 type Fingerprint = [u8; 32];
 
 impl TlsSource {
-    /// Mode `files`. The certificate file holds the chain, leaf first.
+    /// Loads the pair of mode `files`. The certificate file contains the chain, leaf first.
     pub fn from_files(cert_file: &Path, key_file: &Path, clock: Clock) -> Result<Self, TlsError> {
         let pair = PemPair::read(cert_file, key_file)?;
         let files = Files {
@@ -67,7 +68,8 @@ impl TlsSource {
         Self::from_pair(&pair, Some(files), clock)
     }
 
-    /// Mode `self-signed`, kept nowhere: for tests. Names are DNS names or IP addresses.
+    /// Creates a pair as in mode `self-signed`, but in memory only, for tests. Names are DNS names
+    /// or IP addresses.
     pub fn self_signed(names: &[String], clock: Clock) -> Result<Self, TlsError> {
         let (cert, key) = (
             Path::new("the self-signed certificate"),
@@ -77,8 +79,9 @@ impl TlsSource {
         Self::from_pair(&pair, None, clock)
     }
 
-    /// Mode `self-signed`, kept as `self-signed.crt` and `self-signed.key` in `dir`, so that whoever trusts the certificate
-    /// can go on doing so. A pair that is absent, expired, damaged or for other names is made anew.
+    /// Loads the pair of mode `self-signed`: `self-signed.crt` and `self-signed.key` in `dir`. It
+    /// is stored so that clients that trust the certificate can continue to do so. If the pair is
+    /// missing, expired, damaged or for other names, this creates a new one.
     pub fn self_signed_in(dir: &Path, names: &[String], clock: Clock) -> Result<Self, TlsError> {
         let (cert, key) = Self::self_signed_files(dir);
         if cert.exists() && key.exists() {
@@ -96,17 +99,17 @@ impl TlsSource {
         Self::from_pair(&pair, Some(Files { cert, key }), clock)
     }
 
-    /// Where a self-signed certificate and its key are kept.
+    /// The files of a self-signed certificate and its key.
     pub fn self_signed_files(dir: &Path) -> (PathBuf, PathBuf) {
         (dir.join("self-signed.crt"), dir.join("self-signed.key"))
     }
 
-    /// For one handshake. A later one may get another.
+    /// The configuration for one handshake. A later handshake may get another one.
     pub fn server_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current.load().identity.server_config)
     }
 
-    /// The chain in use, for clients that are to trust a self-signed certificate.
+    /// The chain in use, for clients that have to trust a self-signed certificate.
     pub fn certificate_pem(&self) -> String {
         self.current.load().identity.certificate_pem.clone()
     }
@@ -116,17 +119,19 @@ impl TlsSource {
         self.current.load().identity.not_after
     }
 
-    /// How near its end the certificate in use is.
+    /// How soon the certificate in use expires.
     pub fn left(&self) -> Left {
         Left::until(self.not_after(), time(&self.clock))
     }
 
-    /// Looks at the files now. On an error the pair in use stays. Reads files: not for async code.
+    /// Checks the files now. If there is an error, the current pair stays in use. This reads files,
+    /// so do not call it in async code.
     pub fn reload(&self) -> Result<Reloaded, TlsError> {
         self.look().map_err(|(_fingerprint, error)| error)
     }
 
-    /// Reloads every `every`, and at once when `reload` is notified, until `shutdown`. Logs what it finds.
+    /// Reloads every `every`, and immediately when `reload` is notified, until `shutdown`. Logs the
+    /// results.
     pub async fn watch(
         self: Arc<Self>,
         every: Duration,
@@ -181,7 +186,8 @@ impl TlsSource {
         if fingerprint == self.current.load().fingerprint {
             return Ok(Reloaded::Unchanged);
         }
-        // Judged at every look, for a pair may be refused today because it is valid from tomorrow.
+        // Check a refused pair again at every reload: it may be refused today because it is valid
+        // from tomorrow.
         let checked = read.and_then(|pair| pair.check(time(&self.clock)));
         let identity = checked.map_err(|error| (fingerprint, error))?;
         self.current.store(Arc::new(Current {
@@ -205,7 +211,8 @@ impl TlsSource {
                 }
             }
             Err((fingerprint, error)) => {
-                // One look may fall between the replacement of one file and that of the other: only what stays is a fault.
+                // A check may happen after one file was replaced and before the other. So, unless a
+                // reload was requested, an error is reported only if it persists.
                 let (is_seen, is_reported) = match &*refused {
                     Some(last) if last.fingerprint == fingerprint => (true, last.is_reported),
                     _ => (false, false),
@@ -223,7 +230,7 @@ impl TlsSource {
     }
 }
 
-/// The system's time, by which clients judge the certificate too.
+/// The system's time, which clients use to check the certificate too.
 fn time(clock: &Clock) -> Timestamp {
     Timestamp::from_millisecond(clock.wall_now().as_millis()).unwrap_or(Timestamp::MAX)
 }
@@ -241,12 +248,12 @@ fn fingerprint(read: &Result<&PemPair, &TlsError>) -> Fingerprint {
     hash.finalize().into()
 }
 
-/// Written whole or not at all.
+/// Writes the whole file or nothing.
 fn write_file(file: &Path, content: &[u8], mode: u32) -> Result<(), TlsError> {
     use std::os::unix::fs::OpenOptionsExt;
     let temporary = file.with_added_extension("new");
     let write = || {
-        // Its mode counts only when it is created.
+        // The mode applies only when the file is created, so remove an old one first.
         match std::fs::remove_file(&temporary) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}

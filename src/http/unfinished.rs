@@ -1,20 +1,20 @@
-//! Callbacks whose bodies are still on their way, counted by token.
+//! Callbacks whose bodies have not fully arrived, counted per token.
 //!
-//! A proxy in front of us is one address for all its clients, so the limits by address cannot tell
-//! the holder of one callback URL from EvoLink. The token can. `extract` takes a slot only while it
-//! waits for the rest of a body: a callback that arrives in one piece needs none.
+//! A proxy in front of us is one address for all its clients. So the limits per address cannot tell
+//! the holder of one callback URL from EvoLink, but the token can. `extract` takes a slot only
+//! while it waits for the rest of a body. A callback that arrives in one piece needs none.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::domain::callback_token::Subject;
 
-/// Unfinished callbacks of one submission. EvoLink sends one at a time; a few more leave room for
-/// attempts that it has given up and that a proxy still holds open.
+/// Unfinished callbacks of one submission. EvoLink sends one at a time. A few more are allowed for
+/// attempts that EvoLink has given up while a proxy still holds them open.
 const OF_SUBMISSION_MAX: usize = 8;
 
-/// The part of all connections that the unfinished callbacks of one standing URL may hold. Many
-/// tasks share such a URL, so a burst of them is normal.
+/// The unfinished callbacks of one standing URL may hold one connection in this many. Many tasks
+/// share such a URL, so a burst of callbacks is normal.
 const OF_STANDING_PART: usize = 4;
 
 /// The slots of one listener. Cheap to clone.
@@ -24,7 +24,7 @@ pub struct UnfinishedCallbacks {
     counts: Arc<Mutex<HashMap<Subject, usize>>>,
 }
 
-/// One callback that waits for the rest of its body. Returns its slot when it is dropped.
+/// The slot of one callback that waits for the rest of its body. Dropping it returns the slot.
 #[derive(Debug)]
 pub struct UnfinishedSlot {
     counts: Arc<Mutex<HashMap<Subject, usize>>>,
@@ -32,7 +32,7 @@ pub struct UnfinishedSlot {
 }
 
 impl UnfinishedCallbacks {
-    /// For a listener that takes `connections_max` connections.
+    /// Creates the slots for a listener that accepts `connections_max` connections.
     pub fn new(connections_max: usize) -> Self {
         Self {
             of_standing_max: (connections_max / OF_STANDING_PART).max(OF_SUBMISSION_MAX),
@@ -40,7 +40,7 @@ impl UnfinishedCallbacks {
         }
     }
 
-    /// `None` if the token of `subject` holds all the slots that one token may have.
+    /// Returns `None` if the token of `subject` already holds as many slots as one token may have.
     pub fn try_take(&self, subject: &Subject) -> Option<UnfinishedSlot> {
         let max = match subject {
             Subject::Submission(_) => OF_SUBMISSION_MAX,

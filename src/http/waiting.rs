@@ -1,5 +1,6 @@
-//! Waiting for the end of a task: how long a request wants to, and the wait itself. Who waits holds a seat, and looks at
-//! the store a few times: when it begins, when there is news of its task, when its time is over.
+//! Waits until a task is finished: how long a request wants to wait, and the wait itself. A waiter
+//! holds a permit. It queries the store only a few times: at the start, when there is news of its
+//! task, and when its time is up.
 
 use std::time::Duration;
 
@@ -16,25 +17,26 @@ use crate::store::StoreError;
 use crate::store::reads::{TaskName, TaskView};
 use crate::store::wake::LOOK_INTERVAL;
 
-/// More than this counts as this (rule B13).
+/// Maximum waiting time. A longer one counts as this (rule B13).
 const WAIT_SECONDS_MAX: u64 = 60;
 
 const PARAMETERS: &str = "wait";
 
-/// How long a request wants to wait, in whole seconds, and where it said so.
+/// How long a request wants to wait, in whole seconds, and which part of the request said so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// By the parameter; 0 if by nothing.
+    /// The parameter `wait`; 0 if the request does not want to wait.
     Asked(u64),
-    /// By `Prefer`.
+    /// The header `Prefer`.
     Preferred(u64),
 }
 
 impl Wait {
-    /// From the parameter `wait`, the only one there is here, or else from `Prefer`.
+    /// Reads the parameter `wait`, or `Prefer` if the parameter is absent.
     ///
     /// # Errors
-    /// 400 for another parameter, or one that is not in whole seconds. A preference that cannot be read is none.
+    /// 400 for any other parameter, or if `wait` is not in whole seconds. A malformed preference is
+    /// ignored.
     pub fn parse(query: Option<&str>, headers: &HeaderMap) -> Result<Self, ApiError> {
         let mut asked = None;
         for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
@@ -50,13 +52,13 @@ impl Wait {
         Ok(preferred.map_or(Self::Asked(0), Self::Preferred))
     }
 
-    /// When it ends, if it begins at `start`; `None` if nothing is to be waited for.
+    /// When a wait that begins at `start` ends; `None` if the request does not want to wait.
     pub fn deadline(self, start: Instant) -> Option<Instant> {
         let (Self::Asked(seconds) | Self::Preferred(seconds)) = self;
         (seconds > 0).then(|| start + Duration::from_secs(seconds))
     }
 
-    /// For `Preference-Applied`.
+    /// The value for `Preference-Applied`.
     pub fn applied(self) -> Option<HeaderValue> {
         match self {
             Self::Asked(_) => None,
@@ -67,7 +69,7 @@ impl Wait {
 
 fn seconds(text: &str) -> Option<u64> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    // What is too long for a number is a long time.
+    // A number that does not fit is a long time.
     let seconds = || text.parse().unwrap_or(WAIT_SECONDS_MAX);
     is_number.then(|| seconds().min(WAIT_SECONDS_MAX))
 }
@@ -77,24 +79,25 @@ fn not_seconds() -> ApiError {
     ApiError::invalid("wait", message)
 }
 
-/// Whether there is nothing more to wait for: an outcome, or none that would come by itself.
+/// Whether waiting has no more use: the task has an outcome, or will not get one by itself.
 pub const fn is_over(state: State) -> bool {
     state.is_outcome() || matches!(state, State::Rejected | State::Unresolved)
 }
 
-/// The task once it is over; as it is when `deadline` has come, or when the process is to stop. `None` if it is gone.
+/// Returns the task once it is finished, `deadline` has passed, or the process is stopping. Returns
+/// `None` if the task no longer exists.
 pub async fn until_over(
     state: &InternalState,
     seat: Seat,
     id: SubmissionId,
     deadline: Instant,
 ) -> Result<Option<TaskView>, StoreError> {
-    // Registered before the first look: whatever comes after that look is told.
+    // Subscribe before the first query, so that no change after that query is missed.
     let mut watch = state.store.tail().watch_task(id);
     let name = TaskName::Submission(id);
     loop {
         let is_last = Instant::now() >= deadline || state.stopping.is_cancelled();
-        // Boxed, so that who waits does not hold the room that a look takes.
+        // Boxed, so that a waiter does not hold the memory that a query needs.
         let look = Box::pin(state.store.find_task(&name));
         let found = seat.look(look).await?;
         let until = match &found {
@@ -112,8 +115,9 @@ pub async fn until_over(
     }
 }
 
-/// No event tells of a submit that EvoLink refused, perhaps after it was given up: the process that sent it knows, another
-/// has to look.
+/// The time of the next query. No event reports that EvoLink refused a submit, which may happen
+/// after its outcome was recorded as unknown. The process that sent the submit is notified; others
+/// have to poll.
 fn next_look(state: State, deadline: Instant) -> Instant {
     match state {
         State::Submitting | State::SubmitUnknown => deadline.min(Instant::now() + LOOK_INTERVAL),

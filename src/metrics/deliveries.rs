@@ -1,4 +1,5 @@
-//! Deliveries, by endpoint. They balance at any scrape: made + revived = delivered + dead + those that are pending.
+//! Metrics of deliveries, by endpoint. They balance at any scrape: made + revived = delivered +
+//! dead + pending.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -21,7 +22,8 @@ pub(super) struct Deliveries {
     files_refused: Gauge,
 }
 
-/// The name of an endpoint of the configuration, or one of ours: the caller looks after that.
+/// The name of an endpoint of the configuration, or one of `COUNTED_TOGETHER`. The caller makes
+/// sure of that.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EndpointLabel {
     endpoint: String,
@@ -33,11 +35,11 @@ struct EndLabels {
     result: Name,
 }
 
-/// How an attempt, or a delivery, ended.
+/// The outcome of an attempt or of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DeliveryEnd {
     Delivered,
-    /// To be tried again.
+    /// The delivery will be tried again.
     Failed,
     Dead,
 }
@@ -53,7 +55,7 @@ impl DeliveryEnd {
 }
 
 impl Metrics {
-    /// An outcome is owed to `endpoint`.
+    /// Counts a new delivery to `endpoint`.
     pub fn delivery_made(&self, endpoint: &str) {
         let labels = EndpointLabel::of(endpoint);
         self.0.deliveries.made.get_or_create(&labels).inc();
@@ -67,31 +69,31 @@ impl Metrics {
         self.0.deliveries.ended.get_or_create(&labels).inc();
     }
 
-    /// It was dead, and is not any more.
+    /// Counts a dead delivery that an operator made pending again.
     pub fn delivery_revived(&self, endpoint: &str) {
         let labels = EndpointLabel::of(endpoint);
         self.0.deliveries.revived.get_or_create(&labels).inc();
     }
 
-    /// There are so many deliveries in `state`.
+    /// Sets the number of deliveries in `state`.
     pub fn deliveries_counted(&self, state: DeliveryState, deliveries: i64) {
         let state = Name(state.as_str());
         let gauge = self.0.deliveries.open.get_or_create(&StateLabel { state });
         gauge.set(deliveries);
     }
 
-    /// Reports how many of the pending deliveries are held.
+    /// Sets the number of pending deliveries that are held.
     pub fn deliveries_held_counted(&self, deliveries: i64) {
         self.0.deliveries.held.set(deliveries);
     }
 
-    /// So many files of secrets that sign cannot be read anew.
+    /// Sets the number of signing secret files that can no longer be read.
     pub fn signing_files_refused(&self, files: usize) {
         let files = i64::try_from(files).unwrap_or(i64::MAX);
         self.0.deliveries.files_refused.set(files);
     }
 
-    /// So many standing endpoints are disabled.
+    /// Sets the number of standing endpoints that are disabled.
     pub fn disabled_counted(&self, endpoints: usize) {
         let endpoints = i64::try_from(endpoints).unwrap_or(i64::MAX);
         self.0.deliveries.disabled.set(endpoints);

@@ -1,46 +1,47 @@
-//! How callbacks, submits and polls end: the closed sets that their counters are labelled with.
+//! The outcomes of callbacks, submits and polls: the closed sets of values for the labels of their
+//! counters.
 
 use crate::domain::task::Verdict;
 
-/// How a callback ended.
+/// The outcome of a callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CallbackEnd {
     Seen(Verdict),
     Quarantined,
-    /// Answered with an error, nothing written.
+    /// Answered with an error. Nothing was written.
     Refused,
-    /// The client went away before it was answered.
+    /// The client disconnected before it was answered.
     Aborted,
 }
 
-/// How a submit ended.
+/// The outcome of a submit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SubmitEnd {
     Accepted,
     Refused,
     Unreachable,
-    /// Not sent: more than `evolink.submits_per_second`.
+    /// Not sent, because of `evolink.submits_per_second`.
     Held,
-    /// EvoLink rejects our key.
+    /// EvoLink rejected our key.
     KeyRejected,
-    /// EvoLink refuses it for our account's sake: no credits (402), or a right that is missing
+    /// EvoLink refused it because of our account: no credits are left (402), or a right is missing
     /// (403).
     NoCredits,
     Forbidden,
     Unknown,
     Replayed,
-    /// Not sent: it repeats one whose answer the app never received.
+    /// Not sent: it repeats a submit whose answer the app never received.
     Repeated,
     /// Not sent: the app disconnected first.
     Abandoned,
-    /// Not sent: the store did not take the intent in time.
+    /// Not sent: the store did not record the intent in time.
     NotRecorded,
     Invalid,
     /// The store is nearly full.
     NoRoom,
 }
 
-/// How a poll ended.
+/// The outcome of a poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PollEnd {
     Seen,
@@ -49,12 +50,12 @@ pub enum PollEnd {
     Failed,
 }
 
-/// Who has the log read to its end, as it grows.
+/// A reader of the log that continuously reads to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TailReader {
-    /// Those who wait for news of one task.
+    /// Serves the waiters for single tasks.
     Waits,
-    /// Those who follow the log.
+    /// Serves the subscribers to the event stream.
     Streams,
 }
 

@@ -1,8 +1,8 @@
-//! What is counted, for `/metrics` in Prometheus' text format. Labels come from closed sets, so that nobody outside can
-//! make the series grow.
+//! The metrics of this process, for `/metrics` in the text format of OpenMetrics. Label values come
+//! from closed sets, so that clients cannot create new series.
 //!
-//! The counters balance at any scrape: callbacks received = recorded + unchanged + duplicate + conflict + quarantined +
-//! refused + aborted + those under way.
+//! The counters balance at any scrape: callbacks received = recorded + unchanged + duplicate +
+//! conflict + quarantined + refused + aborted + those under way.
 
 mod deliveries;
 mod ends;
@@ -26,7 +26,7 @@ use crate::domain::event::EventType;
 use crate::domain::observation::Source;
 use crate::domain::task::State;
 
-/// All counters of one process. Cheap to clone.
+/// All metrics of one process. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Counters>);
 
@@ -60,17 +60,17 @@ impl Metrics {
         self.0.restored.inc();
     }
 
-    /// Bodies that were beyond the bounds of their callback URL.
+    /// Counts bodies that were dropped because their callback URL had too many in quarantine.
     pub fn quarantine_dropped(&self, bodies: u64) {
         self.0.quarantine.dropped.inc_by(bodies);
     }
 
-    /// Entries that made room for newer ones.
+    /// Counts entries that were deleted to make space for newer ones.
     pub fn quarantine_evicted(&self, entries: u64) {
         self.0.quarantine.evicted.inc_by(entries);
     }
 
-    /// What is in quarantine now, in all replicas together.
+    /// Sets the current content of the quarantine, for all replicas together.
     pub fn quarantine_holds(&self, entries: u64, bytes: u64) {
         let gauge = |number| i64::try_from(number).unwrap_or(i64::MAX);
         self.0.quarantine.entries.set(gauge(entries));
@@ -94,22 +94,22 @@ impl Metrics {
         self.0.submit_retries.inc();
     }
 
-    /// Whether EvoLink is not believed when it does not know a task.
+    /// Sets whether EvoLink's answers that it does not know a task are ignored.
     pub fn unknown_tasks_doubted(&self, doubted: bool) {
         self.0.unknown_tasks_doubted.set(i64::from(doubted));
     }
 
-    /// Whether EvoLink fails as a whole, as far as polls tell.
+    /// Sets whether EvoLink fails as a whole, according to the polls.
     pub fn polls_suspended(&self, suspended: bool) {
         self.0.polls_suspended.set(i64::from(suspended));
     }
 
-    /// Whether EvoLink rejects our API key.
+    /// Sets whether EvoLink rejects our API key.
     pub fn evolink_key_rejected(&self, is_rejected: bool) {
         self.0.evolink_key_rejected.set(i64::from(is_rejected));
     }
 
-    /// Somebody is kept waiting.
+    /// Counts a new waiting query or event stream.
     pub fn seat_taken(&self) {
         self.0.seats_taken.inc();
     }
@@ -118,24 +118,24 @@ impl Metrics {
         self.0.seats_taken.dec();
     }
 
-    /// Too many are kept waiting.
+    /// Counts a waiting query or event stream that was refused, because there were too many.
     pub fn seat_refused(&self) {
         self.0.seats_refused.inc();
     }
 
-    /// For how long it has not been at the end of the log.
+    /// Sets for how long `reader` has not been at the end of the log.
     pub fn tail_behind(&self, reader: TailReader, time: Duration) {
         let reader = Name(reader.as_str());
         let behind = self.0.tail_behind.get_or_create(&ReaderLabel { reader });
         behind.set(time.as_secs_f64());
     }
 
-    /// Events that nobody is told of, for their rows cannot be read.
+    /// Counts events that are left out of streams, because their rows cannot be read.
     pub fn events_unreadable(&self, events: u32) {
         self.0.events_unreadable.inc_by(events.into());
     }
 
-    /// There are so many tasks in `state`.
+    /// Sets the number of tasks in `state`.
     pub fn tasks_counted(&self, state: State, tasks: i64) {
         let state = Name(state.as_str());
         let labels = StateLabel { state };
@@ -146,31 +146,31 @@ impl Metrics {
         count(&self.0.polls, end.as_str());
     }
 
-    /// From the outcome being recorded to its first attempt being answered 2xx.
+    /// Records the time from when a delivery was due until its first attempt was answered 2xx.
     pub fn delivered_after(&self, took: Duration) {
         self.0.delivery_seconds.observe(took.as_secs_f64());
     }
 
-    /// A transaction of the recorder was committed.
+    /// Records a committed transaction of the recorder.
     pub fn batch_recorded(&self, entries: usize, took: Duration) {
         self.0.batches.inc();
         self.0.entries.inc_by(entries as u64);
         self.0.commit_seconds.observe(took.as_secs_f64());
     }
 
-    /// Of a SQLite store.
+    /// Sets the free space on the disk of a SQLite store.
     pub fn store_free_bytes(&self, bytes: u64) {
         let gauge = self.0.free_bytes.get_or_create(&[]);
         gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
-    /// Whether what the recorder commits survives a power cut of the database server.
+    /// Sets whether commits of the recorder survive a power failure of the database server.
     pub fn store_durable(&self, is_durable: bool) {
         let gauge = self.0.durable.get_or_create(&[]);
         gauge.set(i64::from(is_durable));
     }
 
-    /// Everything in the text format of OpenMetrics.
+    /// Returns all metrics in the text format of OpenMetrics.
     pub fn render(&self) -> String {
         self.0.clock_difference.set(clock::system_ahead_seconds());
         let mut text = String::new();

@@ -1,4 +1,4 @@
-//! The series there are: each counter with its name, its help and its labels.
+//! All series: each metric with its name, its help text and its labels.
 
 use std::sync::atomic::AtomicU64;
 
@@ -37,7 +37,7 @@ pub(super) struct Counters {
     pub(super) entries: Counter,
     pub(super) commit_seconds: Histogram,
     pub(super) clock_difference: Gauge,
-    /// A family without labels: without a file there is no series.
+    /// A family without labels, so that there is no series if the store has no file.
     pub(super) free_bytes: Family<[(String, String); 0], Gauge>,
     pub(super) durable: Family<[(String, String); 0], Gauge>,
 }
@@ -51,12 +51,12 @@ pub(super) struct Quarantine {
     pub(super) replays: Family<ResultLabel, Counter>,
 }
 
-/// From a fast disk to a server that is given up.
+/// Buckets from a fast disk to a server that does not respond.
 const COMMIT_SECONDS: [f64; 12] = [
     0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.5, 2.0, 8.0,
 ];
 
-/// From an endpoint on the same machine to one that is given up.
+/// Buckets from an endpoint on the same machine to one that does not respond.
 const DELIVERY_SECONDS: [f64; 12] = [
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 3.0, 10.0,
 ];
@@ -87,7 +87,7 @@ pub(super) struct OutcomeLabels {
     pub(super) source: Name,
 }
 
-/// A label value: always one of our own words.
+/// A label value. Always one of our own constants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Name(pub(super) &'static str);
 
@@ -134,7 +134,7 @@ impl Counters {
         counters
     }
 
-    /// What is told to us, and what came of it.
+    /// Registers the metrics of callbacks and outcomes.
     fn register_outcomes(&mut self) {
         let registry = &mut self.registry;
         registry.register(
@@ -166,7 +166,7 @@ impl Counters {
         );
     }
 
-    /// Who is kept waiting.
+    /// Registers the metrics of waiting queries and event streams.
     fn register_seats(&mut self) {
         let registry = &mut self.registry;
         registry.register(
@@ -191,7 +191,7 @@ impl Counters {
         );
     }
 
-    /// What is not about tasks.
+    /// Registers the metrics that are not about tasks.
     fn register_inside(&mut self) {
         let registry = &mut self.registry;
         registry.register(
@@ -226,7 +226,8 @@ impl Counters {
         );
     }
 
-    /// What we ask of EvoLink, and what is left to be asked.
+    /// Registers the metrics of calls to EvoLink, of delivery times, and of tasks that need
+    /// attention.
     fn register_calls(&mut self) {
         let registry = &mut self.registry;
         registry.register("submits", "Submits by how they ended", self.submits.clone());

@@ -1,6 +1,8 @@
-//! Which addresses callbacks may not go to: EvoLink forbids internal ones. Literals in every spelling are seen
-//! because `Url` has normalised them; names are resolved. Asked when a task is submitted and again before each
-//! attempt, for a name may have moved in between.
+//! The addresses that callbacks must not go to, because EvoLink refuses internal ones.
+//!
+//! `Url` has already normalised literal addresses, so every spelling is recognised. Names are
+//! resolved. The check runs when a task is submitted and again before each attempt, because a name
+//! may resolve to another address by then.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -9,7 +11,8 @@ use url::{Host, Url};
 
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A name that does not resolve is not internal: its callbacks will fail, which is the owner's business.
+/// Returns false for a name that does not resolve. Its callbacks will fail, which is its owner's
+/// problem.
 pub(super) async fn is_internal(url: &Url) -> bool {
     match url.host() {
         None => true,

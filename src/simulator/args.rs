@@ -1,4 +1,4 @@
-//! The arguments of `simulate`, and the options they come to.
+//! The arguments of `simulate`, and how they become [`Options`].
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8090")]
     listen: SocketAddr,
 
-    /// How the simulator is reached from outside, for the URLs of results
+    /// The simulator's URL as seen from outside, used in result URLs
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
 
@@ -33,7 +33,7 @@ pub struct SimulateArgs {
     #[arg(long)]
     allow_private_callbacks: bool,
 
-    /// PEM certificates that callbacks trust beside the system's
+    /// File of PEM certificates that callbacks trust in addition to the system's
     #[arg(long, value_name = "FILE")]
     callback_ca_file: Option<PathBuf>,
 
@@ -49,11 +49,11 @@ pub struct SimulateArgs {
     #[arg(long)]
     idempotency_keys: bool,
 
-    /// A misbehaviour of all tasks, written as in magic prompts; may be repeated
+    /// A misbehaviour of all tasks, written as in magic prompts; can be repeated
     #[arg(long = "fault", value_name = "NAME[=VALUE]=PROBABILITY")]
     faults: Vec<Fault>,
 
-    /// Seed of the faults: the same seed, the same misbehaviour
+    /// Seed of the faults: the same seed causes the same misbehaviour
     #[arg(long, value_name = "N", default_value_t = 1)]
     fault_seed: u64,
 }

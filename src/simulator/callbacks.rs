@@ -1,5 +1,7 @@
-//! The life of one task after its submit: it runs, it ends, its callbacks are sent. The rules are EvoLink's: a
-//! timeout of ten seconds, retries after one, two and four seconds, any 2xx is success, redirects are not followed.
+//! The life of one task after its submit: it runs, it ends, its callbacks are sent.
+//!
+//! The rules are EvoLink's. An attempt times out after ten seconds, and retries follow after one,
+//! two and four seconds. Any 2xx is a success. Redirects are not followed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +20,8 @@ use super::state::Shared;
 use super::task::Task;
 use super::{addresses, now};
 
-/// `first_answer` is cancelled when the first attempt of the first callback has ended, or there will be none.
+/// Runs the task to its end. Cancels `first_answer` when the first attempt of the first callback
+/// has ended, or when there will be none.
 pub(super) async fn live(shared: Arc<Shared>, task: Box<Task>, first_answer: CancellationToken) {
     let stop = shared.stop.clone();
     let _no_more = first_answer.clone().drop_guard();
@@ -138,7 +141,7 @@ impl Sender<'_> {
         self.shared.remembered().stats.callbacks_given_up += 1;
     }
 
-    /// The status of the answer, or why there was none.
+    /// Returns the status of the response, or the reason why there was none.
     async fn attempt(&self, url: &url::Url, payload: &Payload) -> Result<u16, String> {
         if !self.shared.options.allow_private_callbacks && addresses::is_internal(url).await {
             return Err("the callback address has become an internal one".to_owned());
@@ -159,7 +162,8 @@ impl Sender<'_> {
     }
 }
 
-/// An error with its causes on one line; without the URL, which holds the receiver's token.
+/// Formats an error with its causes on one line, without the URL, which contains the receiver's
+/// token.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,4 +1,4 @@
-//! EvoLink's error envelope, `{"error": {"code", "message", "type" [, "param"]}}`, as its documents show it.
+//! EvoLink's error envelope, `{"error": {"code", "message", "type" [, "param"]}}`, as documented.
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -15,7 +15,7 @@ pub(super) struct ApiError {
     message: String,
     param: Option<&'static str>,
     retry_after_s: Option<u32>,
-    /// The older documents have integers for codes.
+    /// Sends the status as `code`, as EvoLink's older documents show it.
     integer_code: bool,
 }
 
@@ -135,7 +135,7 @@ impl ApiError {
         }
     }
 
-    /// What a query of a task is answered that exists but shall not be shown.
+    /// The error that a query gets for a task that exists but must not be shown.
     pub(super) fn of_query(status: u16) -> Self {
         match status {
             403 => Self::new(

@@ -1,15 +1,16 @@
-//! Misbehaviours that are drawn by probability and a seed. Their names and values are those of the magic prompts.
+//! Misbehaviours that are drawn at random, by probability and seed. They have the names and values
+//! of the magic prompts.
 
 use super::magic;
 
-/// Misbehaviour of all tasks, by probability. The names are those of the magic prompts.
+/// The misbehaviours of all tasks, each with its probability.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     pub seed: u64,
     pub(super) faults: Vec<Fault>,
 }
 
-/// One misbehaviour and how likely it is: `lost-callback=0.1`, `late-callback=2s=0.1`.
+/// One misbehaviour and its probability: `lost-callback=0.1`, `late-callback=2s=0.1`.
 #[derive(Clone, Debug)]
 pub struct Fault {
     pub(super) row: &'static magic::Row,
@@ -31,7 +32,7 @@ impl Faults {
     }
 
     /// # Errors
-    /// As [`Fault::new`].
+    /// Fails as [`Fault::new`] does.
     pub fn with(mut self, instruction: &str, probability: f64) -> anyhow::Result<Self> {
         self.push(Fault::new(instruction, probability)?);
         Ok(self)
@@ -39,10 +40,12 @@ impl Faults {
 }
 
 impl Fault {
-    /// `instruction` is what a magic prompt would say: `lost-callback`, `late-callback=2s`.
+    /// Creates a fault from `instruction`, written as in a magic prompt: `lost-callback`,
+    /// `late-callback=2s`.
     ///
     /// # Errors
-    /// When no magic prompt has that name or takes that value, or the probability is not between 0 and 1.
+    /// Fails if no magic prompt has that name or takes that value, or if the probability is not
+    /// between 0 and 1.
     pub fn new(instruction: &str, probability: f64) -> anyhow::Result<Self> {
         let (name, argument) = match instruction.split_once('=') {
             Some((name, argument)) => (name, Some(argument.to_owned())),

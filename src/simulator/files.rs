@@ -1,5 +1,5 @@
-//! The result files: made when they are fetched, valid for a day after their task ended, and slow, gone, broken off
-//! or of the wrong type when the plan says so.
+//! The result files. A file is generated when it is fetched and is valid for a day after its task
+//! ended. If the task's plan says so, it is slow, missing, truncated or of the wrong type.
 
 use std::convert::Infallible;
 use std::io;
@@ -21,7 +21,7 @@ use super::{error::ApiError, image};
 const SLOW_CHUNKS: u32 = 20;
 const FLUSH_TIME: Duration = Duration::from_millis(20);
 
-/// `/files/{id}/{name}`: the address that results carry.
+/// Serves `/files/{id}/{name}`, the URL in a task's results.
 pub(super) async fn file(
     State(shared): State<Arc<Shared>>,
     Path((id, name)): Path<(String, String)>,
@@ -41,7 +41,7 @@ pub(super) async fn file(
     serve(&shared, task, &name, fault).await
 }
 
-/// `/storage/{id}/{name}`: where a redirect leads.
+/// Serves `/storage/{id}/{name}`, the target of the `file-redirect` misbehaviour.
 pub(super) async fn stored_file(
     State(shared): State<Arc<Shared>>,
     Path((id, name)): Path<(String, String)>,
@@ -77,7 +77,7 @@ async fn serve(shared: &Shared, task: Task, name: &str, fault: Option<FileFault>
 
 const WEBP: (header::HeaderName, &str) = (header::CONTENT_TYPE, "image/webp");
 
-/// Encoding a megapixel takes long enough to be kept off the async threads.
+/// Encodes on a blocking thread, because a megapixel takes too long for an async one.
 async fn image_of(shared: &Shared, task: Task) -> Option<Bytes> {
     let encode = move || {
         let Task {
@@ -106,12 +106,12 @@ fn slow(bytes: Bytes, duration: Duration) -> Body {
     }))
 }
 
-/// Promises all bytes, sends half of them, and closes the connection.
+/// Announces the full length, sends half of the bytes, and closes the connection.
 pub(super) fn truncated(bytes: &Bytes) -> Response {
     let content_length = bytes.len();
     let half = bytes.slice(..content_length / 2);
     let first = stream::iter([Ok(half)]);
-    // An error that comes at once would take the unsent half, and even the head, with it.
+    // If the error came at once, the half that is not sent yet, and even the head, would be lost.
     let then = stream::once(async {
         sleep(FLUSH_TIME).await;
         Err(io::Error::from(io::ErrorKind::ConnectionAborted))

@@ -1,5 +1,6 @@
-//! The result images: real lossless WebP of the requested size, the same bytes for the same seed, prompt and size.
-//! Stripes in four colours: cheap to make and small when compressed.
+//! The result images: real lossless WebP of the requested size. The same seed, prompt and size
+//! always produce the same bytes. The images are stripes in four colours, which are cheap to make
+//! and small when compressed.
 
 use image_webp::{ColorType, EncodingError, WebPEncoder};
 use sha2::{Digest, Sha256};
@@ -25,7 +26,7 @@ pub(super) fn webp(
     Ok(bytes)
 }
 
-/// Horizontal stripes: each row is one colour, so a row is a run for the encoder.
+/// Draws horizontal stripes. Each row has one colour, so the encoder sees it as one run.
 fn stripes(digest: &[u8; 32], width: u32, height: u32) -> Vec<u8> {
     let stripe_height = 16 + u32::from(digest[12] % 48);
     let mut pixels = Vec::with_capacity(width as usize * height as usize * 3);

@@ -1,5 +1,5 @@
-//! Reads the instructions out of a prompt and applies them to a plan. A name that is not in the list is refused, for
-//! a typing error must not pass as a well-behaved task.
+//! Parses the instructions in a prompt and applies them to a plan. An unknown name is refused, so
+//! that a typing error does not pass as a well-behaved task.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub(super) struct BadInstruction(String);
 const COUNT_MAX: u32 = 1000;
 const DURATION_MAX: Duration = Duration::from_hours(24);
 
-/// Applies every instruction of the prompt, in the order in which they stand there.
+/// Applies every instruction in the prompt, in order.
 pub(super) fn apply(
     prompt: &str,
     plan: &mut Plan,
@@ -36,7 +36,8 @@ fn instructions(prompt: &str) -> impl Iterator<Item = &str> {
     prompt
         .split("[sim:")
         .skip(1)
-        // Without its end it is no instruction at all, and the empty name is unknown.
+        // An instruction without `]` becomes the empty name, which is unknown and therefore
+        // refused.
         .map(|rest| rest.split_once(']').map_or("", |(list, _)| list))
         .flat_map(|list| list.split(','))
 }
@@ -61,7 +62,7 @@ impl Row {
         }
     }
 
-    /// `None` if it does not take that.
+    /// Returns the value that `argument` stands for, or `None` if this row does not accept it.
     pub(super) fn value(
         &self,
         argument: Option<&str>,
@@ -91,7 +92,7 @@ fn drawn_duration(text: &str, random: &mut fastrand::Rng) -> Option<Duration> {
     Some(from + width.mul_f64(random.f64()))
 }
 
-/// `250ms`, `10s`, `2m`.
+/// Parses `250ms`, `10s` or `2m`.
 pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let digits_end = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits_end);

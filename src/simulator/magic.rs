@@ -1,6 +1,7 @@
-//! The magic prompts: a prompt that holds `[sim:NAME]` or `[sim:NAME=VALUE,NAME]` makes its own task misbehave, as
-//! payment services have magic card numbers. `ROWS` is the only list of them: the parser (`instruction`), the flags,
-//! the help text and the documents are made from it.
+//! The magic prompts: a prompt that contains `[sim:NAME]` or `[sim:NAME=VALUE,NAME]` makes its own
+//! task misbehave, like the magic card numbers of payment services. `ROWS` is the only list of
+//! them. The parser (`instruction`), the flags, the help text and the documents are all derived
+//! from it.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -15,7 +16,7 @@ pub(super) struct Row {
     pub apply: fn(&mut Plan, Value),
 }
 
-/// What may stand after `=`, and its value when nothing does.
+/// The kind of value that may follow `=`, with the default for when there is none.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Argument {
     None,
@@ -45,7 +46,7 @@ const fn row(
 
 use Argument::{Count, Milliseconds, None as Plain};
 
-#[rustfmt::skip] // One row, two lines: it is read as a table.
+#[rustfmt::skip] // One row takes two lines, so that this reads as a table.
 static ROWS: &[Row] = &[
     row("well-behaved", Plain, "no fault at all, whatever the probabilities say",
         |plan, _| *plan = Plan::default()),
@@ -198,7 +199,7 @@ static ROWS: &[Row] = &[
         |plan, value| plan.file_faults_max = Some(value.count)),
 ];
 
-/// Every magic prompt: how it is written between `[sim:` and `]`, and what it does.
+/// All magic prompts: the name as written after `[sim:`, and what it does.
 #[must_use]
 pub fn magic_prompts() -> &'static [(&'static str, &'static str)] {
     static PROMPTS: LazyLock<Vec<(&'static str, &'static str)>> =
@@ -206,7 +207,7 @@ pub fn magic_prompts() -> &'static [(&'static str, &'static str)] {
     &PROMPTS
 }
 
-/// The same as a Markdown table, with the arguments and their defaults.
+/// The same list as a Markdown table, with arguments and their defaults.
 #[must_use]
 pub fn magic_prompts_markdown() -> String {
     let lines = ROWS.iter().map(|row| {

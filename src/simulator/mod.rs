@@ -1,17 +1,21 @@
-//! The stand-in for EvoLink, built from its documentation: nobody has a test account there. It shares nothing with
-//! the receiver but that documentation; if both shared a bug, no test would see it.
+//! The stand-in for EvoLink. It is built from EvoLink's documentation, because no test account is
+//! available. It shares nothing with the receiver except that documentation: no test would notice a
+//! bug that both have.
 //!
 //! | route | does |
 //! | --- | --- |
 //! | `POST /v1/images/generations` | accepts a task as EvoLink documents it |
-//! | `GET /v1/tasks/{id}`, `GET /v1/credits` | the same |
+//! | `GET /v1/tasks/{id}`, `GET /v1/credits` | answers as EvoLink documents it |
 //! | `GET /files/{id}/0.webp` | the result: a real image of the requested size |
 //! | `GET /simulator/stats` | [`Stats`] as JSON, for other processes |
-//! | `GET /simulator/submits`, `…/tasks` | `{"data": […]}` of [`SubmitSeen`], [`TaskSeen`], oldest first |
-//! | `GET /simulator/queries`, `…/callbacks` | `{"data": […]}` of [`QuerySeen`], [`CallbackAttempt`] |
-//! | `GET /simulator/magic-prompts` | the misbehaviours that a prompt can ask for, as a Markdown table |
+//! | `GET /simulator/submits` | `{"data": […]}` of [`SubmitSeen`], oldest first |
+//! | `GET /simulator/tasks` | `{"data": […]}` of [`TaskSeen`], oldest first |
+//! | `GET /simulator/queries` | `{"data": […]}` of [`QuerySeen`], oldest first |
+//! | `GET /simulator/callbacks` | `{"data": […]}` of [`CallbackAttempt`], in order of their end |
+//! | `GET /simulator/magic-prompts` | a Markdown table of the magic prompts |
 //!
-//! The routes under `/simulator/` need no key and show callback URLs, tokens and all: this is a tool for tests.
+//! The routes under `/simulator/` need no key and show callback URLs including their tokens: this
+//! is a tool for tests.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -46,7 +50,8 @@ pub use magic::{magic_prompts, magic_prompts_markdown};
 pub use options::Options;
 pub use records::{CallbackAttempt, QuerySeen, Stats, SubmitSeen, TaskSeen};
 
-/// A running simulator. Dropping it stops it; [`Simulator::shutdown`] also waits until nothing of it runs any more.
+/// A running simulator. Dropping it stops it. [`Simulator::shutdown`] also waits until all its
+/// futures have ended.
 pub struct Simulator {
     addr: SocketAddr,
     shared: Arc<state::Shared>,
@@ -55,7 +60,7 @@ pub struct Simulator {
 
 impl Simulator {
     /// # Errors
-    /// When the address cannot be bound or a certificate file cannot be read.
+    /// Fails if the address cannot be bound or a certificate file cannot be read.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let client = callbacks::client(&options)?;
         let listener = TcpListener::bind(options.listen)
@@ -85,7 +90,7 @@ impl Simulator {
         self.addr
     }
 
-    /// What a client takes for EvoLink's base URL, without a slash at its end.
+    /// The URL that a client uses as EvoLink's base URL, without a trailing slash.
     #[must_use]
     pub fn base_url(&self) -> String {
         format!("http://{}", self.addr)
@@ -96,7 +101,7 @@ impl Simulator {
         self.shared.remembered().stats
     }
 
-    /// The submits seen, oldest first.
+    /// The submits received, oldest first.
     #[must_use]
     pub fn submits(&self) -> Vec<SubmitSeen> {
         self.shared.remembered().submits.iter().cloned().collect()
@@ -108,7 +113,7 @@ impl Simulator {
         self.shared.tasks_seen()
     }
 
-    /// The queries of tasks, oldest first.
+    /// The queries of tasks received, oldest first.
     #[must_use]
     pub fn queries(&self) -> Vec<QuerySeen> {
         self.shared.remembered().queries.iter().cloned().collect()
@@ -120,7 +125,8 @@ impl Simulator {
         self.shared.remembered().attempts.iter().cloned().collect()
     }
 
-    /// Stops accepting, gives up unsent callbacks, and waits until every future of the simulator has ended.
+    /// Stops accepting, abandons unsent callbacks, and waits until every future of the simulator
+    /// has ended.
     pub async fn shutdown(self) {
         self.shared.stop.cancel();
         self.shared.workers.close();
@@ -128,10 +134,10 @@ impl Simulator {
     }
 }
 
-/// Runs a simulator until it is cancelled: the body of `simulate`.
+/// Runs a simulator until `cancel` is cancelled. This is the body of the `simulate` command.
 ///
 /// # Errors
-/// As [`Simulator::start`].
+/// Fails as [`Simulator::start`] does.
 pub async fn run_until(options: Options, cancel: CancellationToken) -> anyhow::Result<()> {
     let simulator = Simulator::start(options).await?;
     tracing::info!(addr = %simulator.addr(), "simulator listens on {}", simulator.base_url());
@@ -140,7 +146,8 @@ pub async fn run_until(options: Options, cancel: CancellationToken) -> anyhow::R
     Ok(())
 }
 
-/// The only clock reading of the simulator; durations are measured by Tokio's.
+/// The only place where the simulator reads the system clock. Durations are measured by Tokio's
+/// clock.
 #[expect(
     clippy::disallowed_methods,
     reason = "EvoLink has a clock of its own, which the receiver's tests must not move"

@@ -1,5 +1,5 @@
-//! How a simulator is set up. The defaults are EvoLink's documented numbers, but for a task that ends after two
-//! seconds so that nobody has to wait.
+//! The settings of a simulator. The defaults are EvoLink's documented numbers, except that a task
+//! ends after two seconds, to keep trials and tests short.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -10,30 +10,33 @@ use super::faults::Faults;
 #[derive(Clone)]
 pub struct Options {
     pub listen: SocketAddr,
-    /// How the simulator is reached from outside, for the URLs of results; `None` is `http://` and the bound address.
+    /// The simulator's URL as seen from outside, used in result URLs. `None` means `http://` and
+    /// the bound address.
     pub public_url: Option<String>,
-    /// `None`: any non-empty bearer token is accepted.
+    /// The only accepted bearer token. `None` accepts any that is not empty.
     pub api_key: Option<String>,
     pub allow_private_callbacks: bool,
-    /// PEM file of certificates that callbacks trust beside the system's, such as a receiver's self-signed one.
+    /// PEM file of certificates that callbacks trust in addition to the system's, such as a
+    /// receiver's self-signed one.
     pub callback_ca_file: Option<PathBuf>,
-    /// The same as bytes.
+    /// More such certificates, as PEM bytes.
     pub callback_ca_pem: Option<Vec<u8>>,
     pub task_duration: Duration,
     /// `task_info.estimated_time` of every task, in seconds.
     pub estimated_time_s: u32,
     pub callback_timeout: Duration,
-    /// Waits before the second, third … attempt of a callback.
+    /// The delays before the second, third and later attempts of a callback.
     pub retry_delays: Vec<Duration>,
     pub result_ttl: Duration,
     /// Credits are counted in thousandths.
     pub credits_milli: u64,
     pub price_milli: u64,
-    /// Whether `Idempotency-Key` means anything. Off, because EvoLink does not document it.
+    /// Whether `Idempotency-Key` has an effect. Off by default, because EvoLink does not document
+    /// the header.
     pub idempotency_keys: bool,
-    /// The oldest tasks are forgotten beyond this, and no more than this many run at once.
+    /// The most tasks that are kept and that run at once. Beyond it, the oldest are forgotten.
     pub tasks_max: usize,
-    /// The same for the logs of submits and callback attempts.
+    /// The most entries in each of the logs of submits, queries and callback attempts.
     pub log_max: usize,
     pub faults: Faults,
 }

@@ -1,4 +1,4 @@
-//! The bytes of a callback, in all the forms that a receiver must live with.
+//! The body of a callback, in every form that a receiver must cope with.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ impl Payload {
     }
 }
 
-/// `body` is what a query would answer.
+/// Builds the payload of a callback from `body`, which is what a query would return.
 pub(super) fn shaped(body: &Value, form: Form) -> Payload {
     let mut body = body.clone();
     match form {
@@ -71,7 +71,7 @@ fn rename(body: &mut Value) {
     body["status"] = json!(renamed);
 }
 
-/// The extras that EvoLink's own clients read, and two that nobody has seen.
+/// Adds the fields that EvoLink's own clients read, and two that are in no document.
 fn add_fields(body: &mut Value) {
     body["duration"] = json!(1.5);
     body["request_id"] = json!("20260101000000000000000abcdefgh");

@@ -1,7 +1,8 @@
-//! What one task shall do: its ending, its answer, its callbacks, its files. A plan is drawn once, when the task is
-//! submitted, first from the faults (probabilities and a seed), then from the magic prompt, which has the last word.
-//! The same seed, prompt and number of earlier submits of that prompt always draw the same plan, in whatever order
-//! parallel submits arrive.
+//! The plan of one task: its ending, its submit response, its callbacks and its files.
+//!
+//! A plan is drawn once, when the task is submitted. The faults (probabilities and a seed) come
+//! first, then the magic prompt, which overrides them. The same seed, prompt and number of earlier
+//! submits of that prompt always draw the same plan, in whatever order parallel submits arrive.
 
 use std::time::Duration;
 
@@ -13,9 +14,10 @@ use super::instruction;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Plan {
     pub refusal: Option<Refusal>,
-    /// How many submits of this prompt are refused before one is accepted; `None` is all of them.
+    /// How many submits of this prompt are refused before one is accepted. `None` refuses all of
+    /// them.
     pub refusals_max: Option<u32>,
-    /// Error codes of the API as integers, as the older documents have them.
+    /// Errors of the API carry their code as an integer, as in EvoLink's older documents.
     pub integer_codes: bool,
     pub answer_fault: Option<AnswerFault>,
     pub duration: Option<Duration>,
@@ -27,11 +29,12 @@ pub(super) struct Plan {
     pub query_faults_max: Option<u32>,
     pub file_fault: Option<FileFault>,
     pub file_faults_max: Option<u32>,
-    /// The names of all that was drawn and asked for, in that order. A later one may have undone an earlier one.
+    /// The names of all misbehaviours drawn and requested, in the order applied. A later one may
+    /// have undone an earlier one.
     pub misbehaviours: Vec<&'static str>,
 }
 
-/// A submit answered with an error before anything was accepted or charged.
+/// The error for a submit that is refused before anything is accepted or charged.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Refusal {
     RateLimited { retry_after_s: Option<u32> },
@@ -43,7 +46,7 @@ pub(super) enum Refusal {
     TooLarge,
 }
 
-/// A submit accepted and charged, whose answer is lost or unreadable.
+/// The fault in the response to a submit that was accepted and charged.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum AnswerFault {
     Reset,
@@ -54,7 +57,7 @@ pub(super) enum AnswerFault {
     NoId,
     NumberAsId,
     UnknownStatus,
-    /// The task has ended by the time of the answer, and the answer says so.
+    /// The task has already ended when the response is sent, and the response says so.
     AlreadyEnded,
     Truncated,
 }
@@ -75,9 +78,9 @@ pub(super) enum Ending {
 #[derive(Clone, Debug, Default)]
 pub(super) struct CallbackPlan {
     pub when: When,
-    /// Further deliveries after the first one ended.
+    /// How many more times the final callback is sent, after the first delivery has ended.
     pub repeats: u32,
-    /// Further copies of the first delivery, sent at the same time.
+    /// How many more copies of the first delivery are sent at the same time.
     pub parallel_copies: u32,
     pub staged: bool,
     pub reordered: bool,
@@ -91,12 +94,13 @@ pub(super) enum When {
     #[default]
     AtTheEnd,
     AfterTheEnd(Duration),
-    /// The task ends at once, and the first answer to its callback is awaited before the submit is answered.
+    /// The task ends at once. The submit is answered only after the receiver has answered the
+    /// callback.
     BeforeTheSubmitAnswer,
     Never,
 }
 
-/// How the body of a final callback differs from what a query would answer.
+/// The way in which the body of a final callback differs from what a query would return.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Form {
     #[default]
@@ -141,7 +145,7 @@ impl Ending {
 }
 
 impl Plan {
-    /// `earlier_submits`: how often this prompt was submitted before.
+    /// Draws the plan. `earlier_submits` is how often this prompt was submitted before.
     pub(super) fn draw(
         prompt: &str,
         earlier_submits: u32,

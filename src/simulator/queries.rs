@@ -1,4 +1,4 @@
-//! How far a task is: EvoLink's query endpoint, and what it answers when the task's plan says so.
+//! EvoLink's endpoint for querying a task, with the faults that the task's plan asks for.
 
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ pub(super) async fn query(
     }
 }
 
-/// What a query is answered, and what is wrong with that answer.
+/// Returns the correct body for a query, and the fault with which it must be sent.
 fn task_body(
     shared: &Shared,
     id: &str,

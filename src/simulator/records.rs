@@ -1,4 +1,4 @@
-//! What a simulator tells tests and operators about what it saw and did.
+//! The records that a simulator shows to tests and operators: what it received and what it sent.
 
 use http::HeaderMap;
 use serde::Serialize;
@@ -10,16 +10,16 @@ use super::task::Task;
 pub struct Stats {
     /// Every `POST /v1/images/generations`, refused ones included.
     pub submits: u64,
-    /// Accepted submits: each reserved its price, whatever its answer was.
+    /// Accepted submits. Each reserved its price, whatever its response was.
     pub charges: u64,
-    /// Charges given back because the task failed or was cancelled.
+    /// Charges refunded because the task failed or was cancelled.
     pub refunds: u64,
-    /// Submits answered from an `Idempotency-Key`.
+    /// Submits answered with the stored response for their `Idempotency-Key`.
     pub replays: u64,
     pub tasks_running: u64,
     /// Queries of tasks, refused ones included.
     pub polls: u64,
-    /// Attempts, not deliveries.
+    /// Attempts to deliver callbacks; one delivery may take several.
     pub callbacks_sent: u64,
     pub callbacks_acknowledged: u64,
     /// Deliveries whose last attempt failed.
@@ -28,15 +28,15 @@ pub struct Stats {
     pub file_fetches: u64,
 }
 
-/// One submit as it arrived.
+/// One submit as it was received.
 #[derive(Clone, Debug, Serialize)]
 pub struct SubmitSeen {
     pub at: jiff::Timestamp,
-    /// Holds the bearer token, so it is not shown to other processes.
+    /// Contains the bearer token, so it is not serialised for other processes.
     #[serde(skip)]
     pub headers: HeaderMap,
     pub idempotency_key: Option<String>,
-    /// `null` if it was not JSON.
+    /// `null` if the body was not JSON.
     pub body: Value,
 }
 
@@ -47,9 +47,10 @@ pub struct TaskSeen {
     pub callback_url: Option<String>,
     pub queries: u32,
     pub file_fetches: u32,
-    /// What it was drawn and asked to do wrong. A later one may have undone an earlier one.
+    /// The names of the misbehaviours drawn and requested. A later one may have undone an earlier
+    /// one.
     pub misbehaviours: Vec<&'static str>,
-    /// What a query would answer, faults aside.
+    /// The body that a query would return if it had no fault.
     pub body: Value,
 }
 
@@ -58,7 +59,7 @@ pub struct TaskSeen {
 pub struct QuerySeen {
     pub at: jiff::Timestamp,
     pub task_id: String,
-    /// The status it was answered with.
+    /// The status of the response.
     pub status: u16,
 }
 
@@ -67,13 +68,13 @@ pub struct QuerySeen {
 pub struct CallbackAttempt {
     pub at: jiff::Timestamp,
     pub task_id: String,
-    /// Which callback of the task, from 1.
+    /// The number of the callback within its task, from 1.
     pub delivery: u32,
-    /// Which attempt of that callback, from 1.
+    /// The number of the attempt within its callback, from 1.
     pub attempt: u32,
-    /// The status of the answer.
+    /// The status of the response, if there was one.
     pub status: Option<u16>,
-    /// Why there was no answer.
+    /// The reason why there was no response.
     pub error: Option<String>,
     pub elapsed_ms: u64,
 }

@@ -1,6 +1,7 @@
-//! The body of a submit, checked against every bound of EvoLink's page of the z-image-turbo interface. Where the page
-//! is silent the simulator is strict, so that a client which passes here has little to fear there. Unknown fields are
-//! ignored. The network side of `callback_url` is in `addresses`.
+//! The body of a submit, checked against every bound on EvoLink's page about the z-image-turbo
+//! interface. Where the page is silent the simulator is strict, so that a client that passes here
+//! most likely passes there too. Unknown fields are ignored. `addresses` checks where
+//! `callback_url` leads.
 
 use serde_json::{Map, Value};
 use url::Url;
@@ -13,7 +14,8 @@ const SEED_MAX: u64 = 2_147_483_647;
 const SIDE_PIXELS: std::ops::RangeInclusive<u32> = 376..=1536;
 const CALLBACK_URL_CHARS_MAX: usize = 2048;
 
-/// What the preset ratios come to. EvoLink does not say; these are about one megapixel, in steps of 16.
+/// The sizes of the preset ratios. EvoLink does not document them; these are about one megapixel,
+/// in steps of 16.
 const RATIOS: [(&str, u32, u32); 9] = [
     ("1:1", 1024, 1024),
     ("2:3", 832, 1248),
@@ -44,7 +46,7 @@ impl Generation {
         let prompt = prompt(fields)?;
         let (width, height) = size(fields)?;
         let seed = seed(fields)?;
-        // More moderation changes nothing here, but its type is checked.
+        // The value has no effect in the simulator, but its type is checked.
         match present(fields, "nsfw_check") {
             None | Some(Value::Bool(_)) => {}
             Some(_) => {
@@ -116,7 +118,7 @@ fn size(fields: &Map<String, Value>) -> Result<(u32, u32), ApiError> {
         })
 }
 
-/// No sign, no leading zero, no blank: `u32::from_str` would take `+512`.
+/// Parses one side. Refuses a sign, a leading zero and blanks: `u32::from_str` would accept `+512`.
 fn side(text: &str) -> Option<u32> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     plain

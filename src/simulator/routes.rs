@@ -22,7 +22,7 @@ use super::{addresses, callbacks, files, magic, now, queries};
 
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// The page of a proxy that wants to know a browser.
+/// A page of a proxy that checks whether the client is a browser.
 pub(super) const JUST_A_MOMENT: &str = "<!DOCTYPE html><html><body>Just a moment…</body></html>";
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
@@ -106,7 +106,7 @@ async fn accept(shared: &Shared, request: Request) -> Result<Accepted, ApiError>
     shared.accept(generation, idempotency_key, &raw_body, now().as_second())
 }
 
-/// Sets the task going; with an early callback, waits until the callback was answered.
+/// Starts the task. With an early callback, waits until the receiver has answered it.
 async fn start(shared: &Arc<Shared>, task: Box<Task>) {
     let first_answer = CancellationToken::new();
     let is_early = task.plan.callbacks.when == When::BeforeTheSubmitAnswer;

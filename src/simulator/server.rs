@@ -1,5 +1,5 @@
-//! The simulator's accept loop. Its own, because a connection must be resettable from a handler, which no ready-made
-//! server allows. Connections end soon after the stop.
+//! The simulator's accept loop. It is our own because a handler must be able to reset its
+//! connection, which no ready-made server allows. On shutdown, connections end within `STOP_GRACE`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,15 +18,15 @@ use tracing::{debug, warn};
 pub(super) const CONNECTIONS_MAX: usize = 4096;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_GRACE: Duration = Duration::from_secs(1);
-/// After a failed accept, mostly for want of file descriptors.
+/// The delay after a failed accept, which is mostly caused by a lack of file descriptors.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// Lets a handler reset the connection it answers on.
+/// Lets a handler reset the connection that its request came on.
 #[derive(Clone)]
 pub(super) struct ConnectionReset(CancellationToken);
 
 impl ConnectionReset {
-    /// Never returns: the connection, and this future with it, is dropped.
+    /// Resets the connection. Never returns: this future is dropped together with the connection.
     pub(super) async fn now(self) -> Response {
         self.0.cancel();
         std::future::pending().await
@@ -68,7 +68,7 @@ pub(super) async fn serve(
 }
 
 async fn serve_connection(stream: TcpStream, router: Router, stop: CancellationToken) {
-    // Without this, small answers wait for delayed acknowledgements.
+    // Without this, Nagle's algorithm holds small responses back until the client acknowledges.
     stream.set_nodelay(true).ok();
     let reset = CancellationToken::new();
     let router = router.layer(Extension(ConnectionReset(reset.clone())));

@@ -1,5 +1,6 @@
-//! Everything a running simulator remembers: tasks, the account, and logs of what it saw and sent, all bounded.
-//! One lock, never held across an await; whether a submit is accepted is decided under it in one go.
+//! Everything that a running simulator remembers: the tasks, the account, and logs of what it
+//! received and sent. All of it is bounded. One lock guards it and is never held across an await.
+//! The whole decision about a submit is made under one acquisition of that lock.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,7 +21,7 @@ use super::task::{self, Task, credits};
 
 pub(super) struct Shared {
     pub options: Options,
-    /// No slash at its end.
+    /// Has no trailing slash.
     pub public_url: String,
     pub client: reqwest::Client,
     pub stop: CancellationToken,
@@ -33,7 +34,7 @@ pub(super) struct Remembered {
     tasks: HashMap<String, Task>,
     task_order: VecDeque<String>,
     account: Account,
-    /// How often each prompt was submitted, by its hash.
+    /// How often each prompt was submitted, by the hash of the prompt.
     submits_of_prompt: HashMap<[u8; 32], u32>,
     replays: HashMap<String, Replay>,
     pub submits: VecDeque<SubmitSeen>,
@@ -78,14 +79,15 @@ impl Shared {
         }
     }
 
-    /// The lock guards plain records; a panic in another holder leaves none of them half-made.
+    /// Locks the records. Ignores poisoning: they are plain data, and a panic leaves none of them
+    /// half-written.
     pub(super) fn remembered(&self) -> MutexGuard<'_, Remembered> {
         self.remembered
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Decides about one valid submit. Once this returns a task, it is charged.
+    /// Decides about one valid submit. A task that this returns has been charged.
     pub(super) fn accept(
         &self,
         generation: Generation,
@@ -111,7 +113,8 @@ impl Shared {
             return Err(ApiError::refused(refusal).with_integer_code(plan.integer_codes));
         }
         let tasks_max = self.options.tasks_max;
-        // Ended tasks count too while their callbacks wait; every worker is a task or a connection.
+        // An ended task still counts here while its callbacks wait. Each worker is a task or a
+        // connection.
         if remembered.stats.tasks_running >= tasks_max as u64
             || self.workers.len() >= tasks_max + CONNECTIONS_MAX
         {
@@ -147,8 +150,8 @@ impl Shared {
         }
     }
 
-    /// Ends the task and settles its price, for billing is confirmed before any callback is sent. The second time
-    /// does nothing.
+    /// Ends the task and settles its price, because EvoLink confirms the billing before it sends
+    /// any callback. A second call does nothing.
     pub(super) fn end_task(&self, id: &str) {
         let mut remembered = self.remembered();
         let Some(task) = remembered.tasks.get_mut(id) else {
@@ -259,7 +262,8 @@ fn push_bounded<T>(log: &mut VecDeque<T>, entry: T, log_max: usize) {
     }
 }
 
-/// Forgetting all at once is crude, but only a flood of a hundred thousand different keys gets here.
+/// Clears the whole map when it is full. That is crude, but it takes a hundred thousand different
+/// keys to get here.
 fn bound_map<K, V>(map: &mut HashMap<K, V>, entries_max: usize) {
     if map.len() >= entries_max {
         map.clear();

@@ -1,4 +1,4 @@
-//! One task and what EvoLink's API says about it. A query and a callback have the same body.
+//! One task and its representation in EvoLink's API. A query and a callback have the same body.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(super) struct Task {
     /// Unix seconds.
     pub created: i64,
     pub generation: Generation,
-    /// The requested seed, or the one drawn in its place.
+    /// The requested seed, or a random one if none was requested.
     pub seed: u32,
     pub plan: Plan,
     pub duration: Duration,
@@ -38,7 +38,7 @@ pub(super) fn new_id(created: i64) -> String {
 }
 
 impl Task {
-    /// The answer to the submit, field for field as the page shows it.
+    /// The response to the submit, field for field as EvoLink's page shows it.
     pub(super) fn submit_answer(&self) -> Value {
         json!({
             "created": self.created,
@@ -53,7 +53,7 @@ impl Task {
         })
     }
 
-    /// What a query answers now.
+    /// The body that a query returns now.
     pub(super) fn body(&self, public_url: &str) -> Value {
         if self.ended.is_some() {
             return self.terminal_body(self.plan.ending, public_url);
@@ -103,7 +103,7 @@ impl Task {
             Ending::FailedWithoutError => body["status"] = json!("failed"),
             Ending::Cancelled => body["status"] = json!("cancelled"),
             Ending::CanceledWithOneL => body["status"] = json!("canceled"),
-            // Not terminal at all, but a query must say something.
+            // This is no terminal state, but a query needs some body.
             Ending::Never => return self.running_body("processing", 99),
         }
         body
@@ -150,7 +150,7 @@ pub(super) fn remove(body: &mut Value, names: &[&str]) {
     }
 }
 
-/// Thousandths as the fractional credits that EvoLink shows.
+/// Converts thousandths to fractional credits, which is what EvoLink shows.
 pub(super) fn credits(milli: u64) -> f64 {
     #[expect(
         clippy::cast_precision_loss,

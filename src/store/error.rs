@@ -27,6 +27,12 @@ pub enum StoreError {
          name that has the -wal file beside it"
     )]
     SeveralNames { path: String, names: u64 },
+    /// The database server is there, and something must be changed before it can be used.
+    #[error("cannot use {path}: {reason}")]
+    Unsuitable { path: String, reason: String },
+    /// The server, or a pooler in front of it, has as many connections as it may have.
+    #[error("{path} has no connection left for this process: {reason}")]
+    NoConnectionLeft { path: String, reason: String },
     /// The database server is not there, does not let us in, or broke off. Heals when it is back.
     #[error("the database cannot be reached: {0}")]
     Unreachable(String),

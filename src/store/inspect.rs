@@ -6,15 +6,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
+use secrecy::ExposeSecret as _;
 use sqlx::{ConnectOptions, Connection};
 
 use super::files::{log_file, real_path};
 use super::is_postgres;
 use super::locks::{check_names, lock_files};
-use super::postgres::{self, PostgresServer, careless_settings};
+use super::postgres::{PostgresServer, examine};
 use super::room::{Reserve, Room};
 use super::sqlite::{self, connect_options, look_options};
-use super::{StoreError, ballast, mark};
+use super::{Location, StoreError, ballast, mark};
 
 /// What there is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,26 +79,27 @@ impl Inspected {
 }
 
 /// # Errors
-/// `CannotOpen`, `Damaged`, `SchemaTooNew`, `SchemaDiffers`: what `Store::open` would say too.
-pub async fn inspect(url: &str) -> Result<Inspected, StoreError> {
+/// `CannotOpen`, `Unsuitable`, `Damaged`, `SchemaTooNew`, `SchemaDiffers`: what `Store::open` would say
+/// too.
+pub async fn inspect(location: &Location) -> Result<Inspected, StoreError> {
+    let url = location.url.expose_secret();
     if is_postgres(url) {
-        inspect_server(url).await
+        inspect_server(location).await
     } else {
         inspect_file(url).await
     }
 }
 
-async fn inspect_server(url: &str) -> Result<Inspected, StoreError> {
-    let server = PostgresServer::parse(url)?;
+async fn inspect_server(location: &Location) -> Result<Inspected, StoreError> {
+    let server = PostgresServer::new(location)?;
     let mut connection = server.connect().await?;
-    let schema = postgres::schema(&mut connection).await?;
-    let careless = careless_settings(&mut connection).await?;
+    let examined = examine(&server, &mut connection).await?;
     connection.close().await?;
     Ok(Inspected::Server {
-        name: server.name(),
-        schema: schema.version,
-        newest: schema.newest,
-        careless,
+        name: server.name().to_owned(),
+        schema: examined.schema.version,
+        newest: examined.schema.newest,
+        careless: examined.careless,
     })
 }
 

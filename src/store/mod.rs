@@ -43,6 +43,7 @@ pub mod epochs;
 pub mod error;
 pub mod files;
 pub mod inspect;
+mod location;
 pub mod locks;
 pub mod mark;
 mod postgres;
@@ -53,13 +54,15 @@ mod sqlite;
 
 use std::time::Duration;
 
-use sqlx::{Connection as _, PgPool, SqlitePool};
+use secrecy::ExposeSecret as _;
+use sqlx::{Connection as _, SqlitePool};
 use tokio::time::timeout;
 use tracing::warn;
 
 use crate::domain::event_id::Epoch;
 use checkpointer::WriteAheadLog;
 pub use error::StoreError;
+pub use location::{Location, MAX_CONNECTIONS};
 use space::Space;
 use tail::Tail;
 use wake::Wake;
@@ -84,13 +87,13 @@ pub struct Store {
 #[derive(Clone, Debug)]
 enum Database {
     Sqlite(sqlite::SqliteFile),
-    Postgres(postgres::PostgresServer),
+    Postgres(postgres::Postgres),
 }
 
 #[derive(Debug)]
 enum ReadPool {
     Sqlite(SqlitePool),
-    Postgres(PgPool),
+    Postgres(postgres::Readers),
 }
 
 /// One statement text and its binds, checked against both drivers.
@@ -98,8 +101,16 @@ macro_rules! on_pool {
     ($store:expr, $pool:ident => $body:expr) => {
         $crate::store::read_in_time(async {
             match &$store.read {
-                $crate::store::ReadPool::Sqlite($pool) => $body.await,
-                $crate::store::ReadPool::Postgres($pool) => $body.await,
+                $crate::store::ReadPool::Sqlite($pool) => {
+                    $body.await.map_err($crate::store::StoreError::from)
+                }
+                $crate::store::ReadPool::Postgres(readers) => {
+                    let mut reader = readers.acquire().await?;
+                    reader
+                        .ask(async |$pool| $body.await)
+                        .await
+                        .map_err($crate::store::StoreError::from)
+                }
             }
         })
         .await
@@ -108,17 +119,21 @@ macro_rules! on_pool {
 use on_pool;
 
 impl Store {
-    /// Opens `url`, makes what is not there yet, and brings the schema up to date.
+    /// Opens a store, makes what is not there yet, and brings the schema up to date.
     ///
     /// `sqlite:PATH`: the file stays locked until this process ends. `postgres://USER@HOST/DATABASE`: any number of
     /// processes may open it.
     ///
     /// # Errors
-    /// `InUse` if another process has the file, `CannotOpen`, `Damaged`, `SchemaTooNew`, `SchemaDiffers`.
-    pub async fn open(url: &str) -> Result<Self, StoreError> {
+    /// `InUse` if another process has the file, `CannotOpen`, `Unsuitable`, `Damaged`, `SchemaTooNew`,
+    /// `SchemaDiffers`.
+    pub async fn open(location: impl Into<Location>) -> Result<Self, StoreError> {
+        let location = location.into();
+        let url = location.url.expose_secret();
         let (read, database) = if is_postgres(url) {
-            let (pool, server) = postgres::open(url).await?;
-            (ReadPool::Postgres(pool), Database::Postgres(server))
+            let server = postgres::open(&location).await?;
+            let readers = server.readers().clone();
+            (ReadPool::Postgres(readers), Database::Postgres(server))
         } else {
             let (pool, file) = sqlite::open(url).await?;
             (ReadPool::Sqlite(pool), Database::Sqlite(file))
@@ -148,7 +163,7 @@ impl Store {
                 Ok(epoch)
             }
             Database::Postgres(server) => {
-                epochs::begin_postgres(&mut server.connect().await?).await
+                epochs::begin_postgres(&mut server.server().connect().await?).await
             }
         }
     }
@@ -176,7 +191,7 @@ impl Store {
     pub async fn close(&self) {
         match &self.read {
             ReadPool::Sqlite(pool) => pool.close().await,
-            ReadPool::Postgres(pool) => pool.close().await,
+            ReadPool::Postgres(readers) => readers.close().await,
         }
         if let Database::Sqlite(file) = &self.database
             && let Err(error) = file.fold_in_log().await
@@ -192,9 +207,10 @@ fn is_postgres(url: &str) -> bool {
         .any(|scheme| url.starts_with(scheme))
 }
 
-async fn read_in_time<T>(
-    reading: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, StoreError> {
+async fn read_in_time<T, E>(reading: impl Future<Output = Result<T, E>>) -> Result<T, StoreError>
+where
+    StoreError: From<E>,
+{
     match timeout(READ_TIMEOUT, reading).await {
         Ok(read) => read.map_err(StoreError::from),
         Err(_) => Err(StoreError::TooSlow),

@@ -1,4 +1,5 @@
-//! What happens later. What a worker does at a time is bounded, repeatable, and safe to cut off anywhere.
+//! The background workers. Each step of a worker is bounded, can be repeated, and can be
+//! interrupted anywhere.
 
 pub mod forwarder;
 pub mod reconciler;
@@ -7,7 +8,8 @@ mod breaker;
 
 use std::time::Duration;
 
-/// Between two looks of an idle worker, give or take a tenth, so that workers started together do not look at the same moment.
+/// Varies the pause of an idle worker by up to 10 %. So workers that started together do not poll
+/// the store at the same moment.
 fn pause(interval: Duration) -> Duration {
     interval.mul_f64(0.9 + 0.2 * fastrand::f64())
 }

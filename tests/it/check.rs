@@ -1,4 +1,5 @@
-//! `check` of what is around a configuration (RELIABILITY I46): each kind of finding, and nothing touched by any.
+//! `check` of the surroundings of a configuration: each kind of finding, and that nothing is
+//! changed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +21,7 @@ use crate::support::certificates::Pem;
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// Everything that a look at the folder could change: names, contents, times, modes.
+/// Everything in the folder that a check could change: names, contents, times and modes.
 fn tree(folder: &Path) -> BTreeMap<PathBuf, (Vec<u8>, i64, i64, u32)> {
     let entries = fs::read_dir(folder)
         .unwrap()
@@ -68,7 +69,8 @@ impl Place {
         self.path("receiver.db")
     }
 
-    /// The finding about `key`, as `check` prints it, its paths cut short; the folder is as it was.
+    /// The finding about `key` as `check` prints it, with shortened paths. Asserts that the folder
+    /// is unchanged.
     async fn finding(&self, key: &str) -> String {
         let before = tree(self.folder.path());
         let findings = surroundings(&self.config, &self.clock).await;
@@ -181,7 +183,7 @@ async fn a_store_is_judged_without_being_opened_by_us() {
         std::process::id()
     );
     assert_eq!(place.store().await, in_use);
-    // The lock was not touched either: nobody else gets it.
+    // The lock was not touched either: no other process can take it.
     assert!(Store::open(&place.config.store.url).await.is_err());
 
     let other = Place::new();

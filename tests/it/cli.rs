@@ -1,4 +1,5 @@
-//! The binary: exit codes, what goes to which stream, and that a new key is let in by its configuration lines.
+//! The binary: exit codes, what goes to which stream, and that a new key works with the
+//! configuration lines that are printed for it.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -10,7 +11,7 @@ use evolink_receiver::exit::Exit;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
-/// Runs the binary with nothing of our own environment but what is given.
+/// Runs the binary with `env` as its whole environment.
 fn run_env(args: &[&str], env: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_evolink-receiver"));
     command.args(args).env_clear().envs(env.iter().copied());
@@ -71,7 +72,7 @@ fn an_environment_variable_that_is_set_to_nothing_counts_as_absent() {
         ("EVOLINK_RECEIVER_API_KEY_FILE", ""),
     ];
     let check = run_env(&["check"], &nothing);
-    // The time, and the room on a disk that others write to.
+    // The time, and the free space of a disk that others write to.
     let of_the_moment = [" clock: ", " store.min_free: "];
     let lasting = |output: &Output| -> Vec<String> {
         let is_lasting = |line: &&str| !of_the_moment.iter().any(|part| line.contains(part));
@@ -131,7 +132,7 @@ fn a_standing_url_is_minted_without_evolinks_key() {
     };
     let minted = mint("https://hooks.example.com/in/");
     assert_eq!(code(&minted), Some(0), "{}", stderr(&minted));
-    // By the first key of the ring, and without a doubled slash.
+    // Signed with the first key of the ring, and without a doubled slash.
     let start = "https://hooks.example.com/in/callbacks/k2.~shop.";
     assert!(stdout(&minted).starts_with(start), "{}", stdout(&minted));
     let refused = mint("http://hooks.example.com");

@@ -1,4 +1,5 @@
-//! `submit` and `tasks`, the binary against a running receiver: what people see, what programs read, how it ends.
+//! `submit` and `tasks`: the binary against a running receiver. What people see, what programs
+//! read, and the exit codes.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
@@ -158,7 +159,8 @@ async fn a_list_is_full_however_rare_its_tasks_are() {
             limit,
         ]
     };
-    // The service itself gives none on its first page: none is among the newest ten thousand.
+    // The service itself returns none on its first page, because none is among the newest ten
+    // thousand.
     let first = json(&run(&app, &old("200")).await);
     assert_eq!(first["data"].as_array().unwrap().len(), 200);
     let rest = ["--cursor", first["next"].as_str().unwrap()];

@@ -1,5 +1,5 @@
-//! `events tail` and `tasks watch`, the binary against a service that says what the story wants, byte for byte: streams that
-//! break off, come again, and tell of what is known already.
+//! `events tail` and `tasks watch`: the binary against a service that sends exactly the bytes that
+//! a test wants. Its streams break off, resume, and repeat what is already known.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -12,7 +12,7 @@ use crate::client::{json, run_at};
 use crate::support::app::{TestApp, free_port};
 use crate::support::raw_server::{End, RawServer, http};
 
-/// An answer whose body goes on until its connection ends.
+/// An answer whose body continues until its connection ends.
 fn streamed(body: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n{body}")
         .into_bytes()
@@ -29,7 +29,7 @@ fn event(seq: i64, state: &str, progress: u32) -> String {
     format!("id: k3v9x2ab-{seq}\nevent: task.{state}\ndata: {event}\n\n")
 }
 
-/// Answers one after the other, then the last again and again.
+/// Sends these answers one after the other, and then repeats the last.
 async fn scripted(answers: Vec<Vec<u8>>) -> RawServer {
     let next = AtomicUsize::new(0);
     let answer = move |_: &str| {
@@ -39,7 +39,7 @@ async fn scripted(answers: Vec<Vec<u8>>) -> RawServer {
     RawServer::start_answering(answer, End::Close).await
 }
 
-/// The heads of the requests that came: request line, then `last-event-id` if there is one.
+/// The requests that arrived: the path, and `last-event-id` if there was one.
 fn asked(server: &RawServer) -> Vec<(String, Option<String>)> {
     let heads = server.requests();
     let head = |request: &String| {
@@ -86,7 +86,7 @@ async fn a_stream_that_breaks_off_before_its_first_event_is_taken_up_where_it_be
     );
 }
 
-/// The service's store was restored from a backup that has less than what was read.
+/// The service's store was restored from a backup that is older than what the client has read.
 #[tokio::test]
 async fn a_stream_goes_on_from_where_the_service_says_that_nothing_is_missed() {
     let error = json!({"error": {"code": "cursor_expired", "message": "restored", "resume_after": "wwwwwwww-2"}});
@@ -227,7 +227,8 @@ async fn a_tail_ends_well_at_ctrl_c() {
     assert!(rest.is_none());
 }
 
-/// A service whose stream stays open after `events`, and whose task is as `looks` says, one look after the other.
+/// A service whose stream stays open after `events`. Queries for its task get `looks`, one after
+/// the other.
 async fn service(events: String, looks: Vec<Value>) -> RawServer {
     let next = AtomicUsize::new(0);
     let answer = move |request: &str| {

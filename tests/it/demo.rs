@@ -1,4 +1,4 @@
-//! The demo, as a newcomer runs it: the binary, with nothing set up.
+//! The demo as a newcomer runs it: the binary, without any setup.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -48,7 +48,8 @@ fn a_run_ends_with_a_summary_of_each_trouble_and_leaves_nothing_behind() {
     ] {
         assert_eq!(summary[field], expected, "{field}: {summary}");
     }
-    // On a slow machine a callback may be overtaken by a poll, or be repeated: then there is more to be seen.
+    // On a slow machine a poll may overtake a callback, or a callback may be repeated. Then there
+    // are more.
     for field in [
         "found_by_poll",
         "duplicates",
@@ -83,7 +84,7 @@ fn fewer_tasks_show_fewer_troubles_and_a_named_folder_keeps_its_data() {
         let stdout = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(0), "run {run}: {stdout}");
         let summary = summary(stdout.lines().last().unwrap());
-        // The second run does not count what the first one left.
+        // The second run does not count the tasks of the first one.
         assert_eq!(
             (&summary["tasks"], &summary["failed"], &summary["charges"]),
             (&1.into(), &1.into(), &1.into()),

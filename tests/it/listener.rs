@@ -1,5 +1,6 @@
-//! The serve loop's limits in time and number, and how it ends. Limits are shortened where a row would otherwise wait for
-//! seconds; upper bounds on times are far above them, for slow machines.
+//! The serve loop's limits on times and numbers, and how it ends. Limits are shortened where a test
+//! would otherwise wait for seconds. Upper bounds on times are far above the limits, for slow
+//! machines.
 
 use std::time::Duration;
 
@@ -9,12 +10,12 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::support::echo::{EchoServer, GATED, HALF_BODY, HELLO, Transport};
 use crate::support::raw::RawClient;
 
-/// Longer than any shortened limit, shorter than any that is not.
+/// Longer than any shortened limit, and shorter than any other limit.
 const SOON: Duration = Duration::from_secs(30);
 
 const BOTH: [Transport; 2] = [Transport::Plain, Transport::Tls];
 
-/// All times so short that a test can wait for them, apart from `change`.
+/// The public limits with `change` applied.
 fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
     let mut limits = Limits::public();
     change(&mut limits);
@@ -29,7 +30,8 @@ fn assert_between(taken: Duration, at_least: Duration, context: &str) {
     assert!(taken < SOON, "{context}: closed after {taken:?} only");
 }
 
-/// Sends one byte of `bytes` every 100 ms until the server closes or all are sent, then waits for the close.
+/// Sends one byte of `bytes` every 100 ms until the server closes or all are sent, then waits for
+/// the close.
 async fn trickle(client: &mut RawClient, bytes: &str) -> Duration {
     let start = Instant::now();
     for byte in bytes.bytes() {
@@ -151,7 +153,7 @@ async fn a_handshake_that_stalls_is_cut_off_at_its_deadline() {
         limits(|limits| limits.handshake_timeout = handshake_timeout),
     )
     .await;
-    // Nothing; the head of a TLS record; a record that is not complete.
+    // Nothing; the head of a TLS record; an incomplete record.
     for bytes in [
         b"".as_slice(),
         b"\x16\x03\x01",
@@ -231,7 +233,7 @@ async fn a_request_that_takes_too_long_is_answered_503_with_retry_after() {
 async fn the_last_request_of_a_connection_is_announced() {
     let server = EchoServer::start(Transport::Tls, Limits::public()).await;
     let mut client = server.connect().await;
-    // Pipelined in two halves: the 101st is sent, and never answered.
+    // Pipelined in two halves: the 101st request is sent and never answered.
     for number in 1..=100 {
         client.send(HELLO).await;
         let response = client.read_response().await;
@@ -267,7 +269,8 @@ async fn a_client_that_does_not_read_is_dropped() {
     client.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n").await;
     sleep(Duration::from_millis(100)).await;
     server.shutdown.cancel();
-    // The answer does not fit the buffers: were the stuck write not bounded, the drain would wait for it.
+    // The answer does not fit into the buffers. Without a limit on the stuck write, the drain would
+    // wait for it.
     timeout(SOON, server.served)
         .await
         .expect("the stuck write ended")
@@ -285,7 +288,7 @@ async fn an_answer_to_a_client_that_still_sends_is_not_lost_to_a_reset() {
             .send("POST /none HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\n")
             .await;
         for _ in 0..4 {
-            // The answer is on its way by now; a reset would make the next `send` panic.
+            // The answer has been sent by now. A reset would make the next `send` panic.
             sleep(Duration::from_millis(50)).await;
             client.send(vec![b'x'; 100_000]).await;
         }

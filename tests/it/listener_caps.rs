@@ -1,4 +1,4 @@
-//! How many connections there may be, and that the bad ones leave the good ones room.
+//! Caps on connections, and that bad connections leave room for good ones.
 
 use std::process::Command;
 use std::time::Duration;
@@ -45,7 +45,7 @@ async fn a_connection_over_a_cap_is_closed_at_once_and_room_comes_back() {
     }
 }
 
-/// RELIABILITY T5, with the default caps: all from one address, as behind a proxy.
+/// Uses the default caps. All connections come from one address, as behind a proxy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_good_request_is_answered_beside_a_thousand_bad_connections_which_all_end() {
     let (body_time_max, drain) = (Duration::from_secs(3), Duration::from_secs(5));
@@ -83,7 +83,7 @@ async fn a_good_request_is_answered_beside_a_thousand_bad_connections_which_all_
     assert_eq!(good.read_response().await.status, 200);
 }
 
-/// Runs itself again in a process that may have few descriptors, and shares them between client and server.
+/// Runs itself again in a process with few descriptors, which client and server share.
 #[tokio::test]
 async fn the_accept_loop_outlives_a_lack_of_descriptors_and_does_not_spin() {
     const IN_CHILD: &str = "EVOLINK_RECEIVER_TEST_FEW_DESCRIPTORS";
@@ -120,10 +120,10 @@ async fn with_few_descriptors() {
     while let Ok(client) = TcpStream::connect(server.address).await {
         clients.push(client);
         assert!(clients.len() < 64, "descriptors are short");
-        // Lets the server accept, as long as it can.
+        // Lets the server accept for as long as it can.
         sleep(Duration::from_millis(1)).await;
     }
-    // One more than can be accepted: it waits in the backlog.
+    // One more than the server can accept: it waits in the backlog.
     clients.pop();
     let waiting = TcpStream::connect(server.address)
         .await

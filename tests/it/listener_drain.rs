@@ -1,4 +1,5 @@
-//! How the serve loop ends: what is in flight is answered, nothing else holds it up, and its deadline holds.
+//! How the serve loop ends: requests in flight are answered, nothing more delays the end, and its
+//! deadline holds.
 
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ async fn the_drain_answers_what_is_in_flight_and_closes_the_rest() {
         used.send(HELLO).await;
         assert_eq!(used.read_response().await.status, 200);
         let mut fresh = server.connect().await;
-        // Would be closed by its own deadline after 5 s, but must not hold up the drain so long.
+        // Its own deadline would close it after 5 s, but it must not delay the drain for that long.
         let mut half_a_head = server.connect().await;
         half_a_head.send("GET /hello HTT").await;
         let mut half_a_handshake = RawClient::connect_plain(server.address).await;

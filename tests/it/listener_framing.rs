@@ -1,5 +1,5 @@
-//! Table H of RELIABILITY.md, as far as the serve loop decides it: each row is one connection, over plain TCP and over TLS,
-//! and what follows a row that closes is never answered.
+//! Framing (rows H1, H2, …), as far as the serve loop decides it. Each row is one connection, over
+//! plain TCP and over TLS. If a row closes its connection, what follows it is never answered.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use evolink_receiver::http::limits::Limits;
 
 use crate::support::echo::{BODY_BYTES_MAX, EchoServer, HELLO, Transport};
 
-/// Sent behind every row. A connection that must close does not answer it; one that stays open does.
+/// Sent after every row. It gets an answer if the connection stays open, and none if it must close.
 const NEXT: &str = HELLO;
 
 #[derive(Clone, Copy)]
 struct Row {
     name: &'static str,
     then: Then,
-    /// The statuses in order, without that of `NEXT`.
+    /// The statuses in order, without the one of `NEXT`.
     statuses: &'static [u16],
 }
 
@@ -248,7 +248,7 @@ async fn a_client_that_closes_its_sending_side_gets_its_answer() {
         client.send("GET /gated HTTP/1.1\r\nHost: a\r\n\r\n").await;
         client.finish_sending().await;
         server.wait_until_reached(1).await;
-        // Time for the half-close to be noticed, were it taken for a departure.
+        // Time for the server to notice the half-close, in case it takes it for a disconnect.
         tokio::time::sleep(Duration::from_millis(200)).await;
         server.handlers.gate.add_permits(1);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Tests from outside: one binary, one module for each story.
+//! Tests from outside: one binary, with one module per subject.
 
 #![expect(
     clippy::unwrap_used,

@@ -18,7 +18,7 @@ use crate::support::until::until;
 
 const CANARY: &str = "c4n4ryMIIEvQIBADANBgkqhkiG9w0BAQEFAASC";
 
-/// A folder with a configuration, and what is in it that must not be shown.
+/// A folder with a configuration, and with secrets that must not be shown.
 struct Place(TempDir);
 
 impl Place {
@@ -32,7 +32,7 @@ impl Place {
         path
     }
 
-    /// A good configuration, with `more` as the last of it.
+    /// Writes a valid configuration that ends with `more`.
     fn config(&self, more: &str) {
         let good = Pem::good();
         self.file("tls.key", &good.key);
@@ -55,7 +55,8 @@ impl Place {
     }
 }
 
-/// The spellings in which a library could show it: text, decimal bytes, hex, base64.
+/// Checks the spellings in which a library could show the secret: text, decimal bytes, hex and
+/// base64.
 fn assert_hidden(shown: &str, what: &str) {
     let bytes = CANARY.as_bytes();
     let decimal: Vec<String> = bytes.iter().map(u8::to_string).collect();
@@ -79,7 +80,8 @@ fn text(output: &Output) -> String {
     format!("{out}{err}")
 }
 
-/// `check` and `serve` fail, and neither shows the canary. Gives what `check` printed.
+/// Asserts that `check` and `serve` fail and that neither shows the canary. Returns the output of
+/// `check`.
 fn both_refuse(place: &Place, env: &[(&str, &str)], what: &str) -> String {
     let [check, serve] = ["check", "serve"].map(|command| {
         let output = place
@@ -102,7 +104,7 @@ fn tls(cert: &str, key: &str) -> String {
     format!("[public.tls]\ncert_file = '{cert}'\nkey_file = '{key}'\n{KEY}")
 }
 
-/// A PEM on one line, as an environment variable or a YAML string may make it.
+/// A PEM file on one line, as an environment variable or a YAML string may make it.
 fn one_line(pem: &str) -> String {
     let key = format!("-----BEGIN PRIVATE KEY-----\n{CANARY}\n-----END PRIVATE KEY-----\n");
     format!("{key}{pem}").replace('\n', "\\n")
@@ -245,12 +247,13 @@ fn a_secret_in_the_place_of_the_path_of_its_file_is_not_shown() {
     }
 }
 
-/// A server that agrees to TLS and then hangs: far enough for the driver to read the client's key.
+/// A server that accepts TLS and then hangs. That is far enough for the driver to read the client's
+/// key.
 fn tls_server() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
-        // `check` and `serve`, each with a try or two.
+        // Connections from `check` and `serve`, each with one or two attempts.
         for stream in listener.incoming().take(8) {
             let Ok(mut stream) = stream else { return };
             let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));

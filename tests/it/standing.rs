@@ -1,4 +1,4 @@
-//! Standing callback URLs: what an app submits to EvoLink itself is taken in under a label.
+//! Standing callback URLs: a task that an app submits to EvoLink itself is accepted under a label.
 
 use std::process::Command;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use crate::callbacks::{Answer, Desk, Submit, body, completed};
 use crate::support::app::{EVOLINK_KEY, TestApp};
 
-/// What `callback-url --label` prints for the receiver `app`.
+/// The output of `callback-url --label` for the receiver `app`.
 async fn minted(app: &TestApp, label: &str) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_evolink-receiver"));
     command.args(["callback-url", "--label", label]).env_clear();
@@ -30,7 +30,7 @@ async fn minted(app: &TestApp, label: &str) -> String {
     String::from_utf8(ended.stdout).unwrap().trim().to_owned()
 }
 
-/// An app's own submit to EvoLink; gives the task id.
+/// An app's own submit to EvoLink. Returns the task id.
 async fn submit_to_evolink(
     app: &TestApp,
     simulator: &Simulator,
@@ -162,7 +162,7 @@ async fn a_standing_url_neither_changes_an_outcome_nor_speaks_for_a_submission()
         .map(|entry| entry["kind"].clone())
         .collect();
     assert_eq!(kinds, ["conflict", "mismatch"]);
-    // An operator who looks at the submission sees that somebody else spoke for it.
+    // An operator who reads the submission's history sees that another sender reported on it.
     let (_, history) = desk
         .app
         .get(&format!("/v1/tasks/{}/events", submit.task_id))

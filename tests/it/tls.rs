@@ -1,4 +1,4 @@
-//! Certificates: which are accepted, and what a handshake offers (I43).
+//! Certificates: which ones are accepted, and what a handshake offers.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -198,7 +198,7 @@ async fn a_suite_with_sha_256_is_chosen_though_the_client_would_rather_have_sha_
     }
 }
 
-/// OpenSSL's client, since rustls cannot even ask for these.
+/// Uses OpenSSL's client, because rustls cannot even request these.
 #[tokio::test]
 async fn tls_1_1_and_early_data_are_refused() {
     let server = EchoServer::start(Transport::Tls, Limits::public()).await;
@@ -261,7 +261,7 @@ async fn s_client(server: &EchoServer, request: &Path, arguments: &[&str]) -> St
     command
         .args(arguments)
         .stdin(File::open(request).expect("a request"));
-    // It ends by itself, when the server closes behind the answer.
+    // It ends by itself when the server closes the connection after the answer.
     let run = tokio::task::spawn_blocking(move || command.output());
     let output = timeout(Duration::from_mins(1), run)
         .await

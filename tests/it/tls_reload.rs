@@ -1,5 +1,5 @@
-//! Certificates that are replaced while connections go on: a bad pair never replaces a good one, and no handshake fails
-//! (I43).
+//! Certificates are replaced while connections continue: a bad pair never replaces a good one, and
+//! no handshake fails.
 
 use std::fs;
 use std::sync::Arc;
@@ -55,14 +55,15 @@ async fn a_bad_new_pair_never_replaces_a_good_one() {
     assert!(connects(&server, &other).await && !connects(&server, &good).await);
 }
 
-/// Connects without pause until told to stop; every handshake must succeed with one of the good certificates.
+/// Connects continuously until `stop` is set. Every handshake must succeed with one of the good
+/// certificates.
 async fn traffic(
     server: Arc<EchoServer>,
     roots: String,
     stop: Arc<AtomicBool>,
     handshakes: Arc<AtomicUsize>,
 ) {
-    // Bounded, should nobody say stop.
+    // Bounded in case `stop` is never set.
     for _ in 0..100_000 {
         if stop.load(Ordering::Relaxed) {
             return;
@@ -107,7 +108,7 @@ async fn files_may_be_swapped_in_any_order_under_traffic() {
             _ => ((&files.key, &pem.key), (&files.cert, &pem.cert)),
         };
         for (file, content) in [first, second] {
-            // As a copy in progress looks; then whole.
+            // First like a copy in progress, then complete.
             fs::write(file, &content[..content.len() / 3]).expect("written");
             pause().await;
             fs::write(file, content).expect("written");
@@ -128,7 +129,7 @@ async fn files_may_be_swapped_in_any_order_under_traffic() {
         .expect("no panic");
 }
 
-/// The watch is to find the pair by itself.
+/// The watch has to find the pair by itself.
 async fn wait_until_serving(source: &TlsSource, pem: &Pem) {
     until("the new certificate", || {
         source.certificate_pem() == pem.cert
@@ -145,7 +146,7 @@ async fn the_watch_looks_at_once_when_told_and_follows_a_swapped_link() {
         fs::write(dir.path().join(name).join("tls.crt"), &pem.cert).expect("written");
         fs::write(dir.path().join(name).join("tls.key"), &pem.key).expect("written");
     }
-    // As Kubernetes mounts a secret: a link to a folder, replaced by a rename.
+    // Kubernetes mounts a secret in this way: a link to a folder, which a rename replaces.
     let link = dir.path().join("data");
     std::os::unix::fs::symlink("v1", &link).expect("linked");
     let source = TlsSource::from_files(&link.join("tls.crt"), &link.join("tls.key"), Clock::System)

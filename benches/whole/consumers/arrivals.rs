@@ -1,4 +1,4 @@
-//! When somebody heard of the end of which task.
+//! Records when a consumer first learned the outcome of each task.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,31 +11,33 @@ use crate::callback::TaskNumber;
 use crate::load::Answered;
 use crate::report::milliseconds;
 
-/// What task ids begin with.
+/// The prefix of task ids.
 const PREFIX: &[u8] = b"task-unified-";
 
 const ID_BYTES: usize = 32;
 
-/// How long the last of them may take.
+/// How long to wait for the last arrivals.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Shared by those who hear, and those who ask what they heard.
+/// Shared by the consumers, which add arrivals, and the code that evaluates them.
 #[derive(Clone, Debug, Default)]
 pub struct Arrivals(Arc<Mutex<HashMap<Vec<u8>, Instant>>>);
 
-/// How long after its callback somebody heard of a task. In milliseconds, sorted.
+/// How long after its callback a consumer learned a task's outcome. In milliseconds, sorted.
 #[derive(Clone, Debug)]
 pub struct Delays {
-    /// From the answer to EvoLink; below 0 if they heard before EvoLink did.
+    /// The time since the response to EvoLink. Negative if the consumer learned the outcome before
+    /// that.
     pub after_answer: Vec<f64>,
-    /// From the time at which the callback was due.
+    /// The time since the callback was due.
     pub after_due: Vec<f64>,
-    /// Of those who heard nothing.
+    /// The number of tasks whose outcome did not arrive.
     pub missing: usize,
 }
 
 impl Arrivals {
-    /// `text` came just now and is about the task that it names first. What comes again is no news.
+    /// Records that `text` has just arrived. It is about the first task that it names. Repetitions
+    /// are ignored.
     pub fn note(&self, text: &[u8]) {
         let now = Instant::now();
         let Some(at) = memmem::find(text, PREFIX) else {
@@ -58,7 +60,7 @@ impl Arrivals {
         heard.get(task.id().as_bytes()).copied()
     }
 
-    /// Waits until all of them arrived, or so long that none will.
+    /// Waits until `count` outcomes have arrived, or until the rest will not arrive any more.
     pub async fn wait_for(&self, count: usize) {
         let begun = Instant::now();
         while self.count() < count && begun.elapsed() < PATIENCE {
@@ -94,7 +96,7 @@ fn signed(later: Instant, earlier: Instant) -> f64 {
     milliseconds(forward) - milliseconds(backward)
 }
 
-/// So many thousandths of the sorted values are at most this.
+/// Returns the value that the given thousandths of the sorted values do not exceed.
 pub fn permille(sorted: &[f64], thousandths: usize) -> f64 {
     let at = (sorted.len() * thousandths).div_ceil(1000);
     sorted

@@ -1,4 +1,5 @@
-//! Ten thousand who wait and a thousand who read along: what each costs, and what all of them cost callbacks.
+//! Ten thousand waiters and a thousand readers of streams: what each costs, and how much all of
+//! them slow callbacks down.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,19 +28,21 @@ use crate::targets::Target::Receiver;
 const WAITERS: usize = 10_000;
 const READERS: usize = 1000;
 
-/// Three quarters of these may wait or be streamed to. With those of the public listener, what 20,000 descriptors have room for.
+/// Three quarters of these may be waiters or streams. Together with the public listener's
+/// connections, as many as 20,000 descriptors allow.
 const INTERNAL_CONNECTIONS: usize = 15_800;
 
-/// Callbacks a second that readers of the whole log can follow here: each is a thousand messages.
+/// Callbacks a second that readers of the whole log can keep up with here. Each is a thousand
+/// messages.
 const RATE: u32 = 100;
 
-/// Outcomes that some of the crowd wait for.
+/// Outcomes that some of the waiters wait for.
 const WOKEN: usize = 1000;
 
-/// What came of one round, by name.
+/// The results of one round, by name.
 type Row = Vec<(&'static str, f64)>;
 
-/// What callbacks have beside a crowd.
+/// The speed of callbacks while a crowd is connected.
 struct Speed {
     per_second: f64,
     p99: f64,
@@ -48,7 +51,8 @@ struct Speed {
 }
 
 impl Speed {
-    /// Processor time of a callback, and of what goes on beside it.
+    /// Returns the server's processor time for each callback, including its other work at that
+    /// time.
     fn cost(&self) -> f64 {
         self.cpus / self.per_second
     }
@@ -85,7 +89,7 @@ pub async fn crowd(bench: &Bench) -> anyhow::Result<Findings> {
     Ok(found)
 }
 
-/// As many as we may have; the receiver does so itself.
+/// Raises the limit of descriptors as far as allowed. The receiver does so itself.
 fn raise_descriptors() {
     let maximum = getrlimit(Resource::Nofile).maximum;
     let all = Rlimit {
@@ -165,7 +169,8 @@ async fn run(bench: &Bench) -> anyhow::Result<Row> {
     Ok(row)
 }
 
-/// Readers of everything. In a process of their own: what another crowd has left would hide what they take.
+/// Measures readers of the whole log. Uses a process of its own, because memory left from another
+/// crowd would hide what these readers take.
 async fn whole_log(bench: &Bench, row: &mut Row) -> anyhow::Result<()> {
     let server = start(bench).await?;
     let server = &server;
@@ -210,7 +215,7 @@ async fn whole_log(bench: &Bench, row: &mut Row) -> anyhow::Result<()> {
     all_are_there(&mut readers)
 }
 
-/// Not all at once: they would not be accepted in time.
+/// Starts the waiters gradually, because they would not all be accepted in time.
 async fn wait_for_all(
     server: &Server,
     tasks: &Arc<[TaskNumber]>,
@@ -218,7 +223,7 @@ async fn wait_for_all(
 ) -> anyhow::Result<Crowd> {
     let mut crowd = JoinSet::new();
     for (number, &task) in tasks.iter().enumerate() {
-        // They do not all come again in one second.
+        // The waits end at different times, so that they are not all renewed in the same second.
         let seconds = 40 + number as u64 % 20;
         crowd.spawn(wait(
             server.internal()?.clone(),
@@ -250,7 +255,7 @@ async fn open_all(
     Ok(crowd)
 }
 
-/// Some have what they wait for; nobody has failed.
+/// Checks that no consumer has failed. Some may have received what they wait for.
 fn all_are_there(crowd: &mut Crowd) -> anyhow::Result<()> {
     while let Some(ended) = crowd.try_join_next() {
         ended?.context("one of the crowd")?;
@@ -258,7 +263,7 @@ fn all_are_there(crowd: &mut Crowd) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Ends some tasks that are waited for.
+/// Ends some of the tasks that waiters wait for.
 async fn wake(server: &Server, tasks: &Arc<[TaskNumber]>, heard: &Arrivals) -> anyhow::Result<f64> {
     let load = Load {
         pace: Pace::Open(RATE),

@@ -1,4 +1,5 @@
-//! How soon consumers hear of an outcome, from the answer to its callback on, while nobody is in a hurry.
+//! Measures how soon consumers learn an outcome at a moderate load, counted from the response to
+//! its callback.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,15 +27,15 @@ use crate::targets::Target::{Receiver, ReceiverOnPostgres};
 /// Callbacks a second.
 const RATE: u32 = 150;
 
-/// How long before its callback somebody begins to wait for a task.
+/// How long before its callback a waiter begins to wait for a task.
 const LEAD: Duration = Duration::from_millis(500);
 
-/// What has begun before is known everywhere by then, wake-up or not.
+/// After this time, earlier changes are known everywhere, with or without a wake-up.
 const SETTLED: Duration = Duration::from_millis(2500);
 
 const WAIT_SECONDS: u64 = 60;
 
-/// Each kind of consumer, in this order.
+/// The kinds of consumers, in this order.
 const CONSUMERS: [&str; 3] = ["a waiting query", "a stream", "a webhook"];
 
 type Heard = [Delays; 3];
@@ -78,7 +79,8 @@ async fn in_one_process(bench: &Bench) -> anyhow::Result<Heard> {
     Ok(heard)
 }
 
-/// Callbacks come to one, consumers are at the other: first with wake-ups, then without.
+/// Sends callbacks to one replica while consumers use the other, first with wake-ups and then
+/// without.
 async fn over_replicas(bench: &Bench) -> anyhow::Result<[Heard; 2]> {
     let cpus = bench.setting.server_cpus.as_deref();
     let sinks = [
@@ -98,7 +100,7 @@ async fn over_replicas(bench: &Bench) -> anyhow::Result<[Heard; 2]> {
     Ok([with, without])
 }
 
-/// Whoever reads has its connections by then: no new one will be let in.
+/// Makes the server open all its database connections, because it cannot open new ones later.
 async fn open_pool(server: &Server) -> anyhow::Result<()> {
     let mut questions = JoinSet::new();
     for _ in 0..64 {
@@ -111,7 +113,8 @@ async fn open_pool(server: &Server) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Nobody new is let in, and who listens is put out, so that nobody listens.
+/// Refuses new connections to the database and ends those that listen, so that no process gets a
+/// NOTIFY.
 async fn stop_listening(server: &Server) -> anyhow::Result<()> {
     let url = server.place().store_url();
     let beside = url.strip_suffix("/postgres").context("another database")?;
@@ -125,7 +128,7 @@ async fn stop_listening(server: &Server) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tells `here` of outcomes at a steady rate, and has consumers of each at `there`.
+/// Sends outcomes to `here` at a steady rate, with consumers of each at `there`.
 async fn measure(
     here: &Server,
     there: &Server,

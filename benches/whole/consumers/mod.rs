@@ -1,8 +1,8 @@
-//! Those whom the receiver tells: queries that wait, streams, and webhooks. How soon they hear, how many there may be, and
-//! what they cost callbacks.
+//! The consumers of outcomes: waiting queries, streams, and webhooks. How soon they learn an
+//! outcome, how many there may be, and what they cost callbacks.
 //!
-//! Reading order: `latency`, `crowd`, `endpoints` say what is measured; `waiter`, `stream`, `sink` are the three kinds of
-//! consumers, and `arrivals` is what they note.
+//! Reading order: `latency`, `crowd` and `endpoints` define what is measured. `waiter`, `stream`
+//! and `sink` are the three kinds of consumers, and `arrivals` is what they record.
 
 mod arrivals;
 mod crowd;
@@ -24,10 +24,10 @@ use crate::callback::{Script, TaskNumber};
 use crate::load::{Answered, Load, Window};
 use crate::servers::Server;
 
-/// Connections that callbacks come over.
+/// The connections for callbacks.
 const CONNECTIONS: usize = 64;
 
-/// Has `server` know of so many tasks that are under way.
+/// Makes `server` record `count` tasks that are still running.
 async fn begin_tasks(server: &Server, count: usize) -> anyhow::Result<Arc<[TaskNumber]>> {
     let mut begun = Vec::with_capacity(count);
     while begun.len() < count {
@@ -47,7 +47,7 @@ async fn begin_tasks(server: &Server, count: usize) -> anyhow::Result<Arc<[TaskN
     Ok(begun.into())
 }
 
-/// What was answered, if nothing failed.
+/// Returns the responses if nothing failed.
 fn answered(outcome: crate::load::Outcome) -> anyhow::Result<Vec<Answered>> {
     ensure!(
         outcome.first_failure.is_none(),

@@ -1,4 +1,4 @@
-//! Webhook endpoints: one that answers as it should, and those that no forwarder should be held up by.
+//! Webhook endpoints: one that responds as it should, and bad ones that must not delay a forwarder.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -14,14 +14,14 @@ use tokio::time::sleep;
 
 use super::arrivals::Arrivals;
 
-/// What an endpoint does with a delivery.
+/// The behaviour of an endpoint when it gets a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
     TakesIt,
     NeverAnswers,
-    /// A byte each 100 ms.
+    /// Sends one byte of the response every 100 ms.
     Drips,
-    /// Ten gigabytes of answer.
+    /// Sends a response of ten gigabytes.
     Endless,
     Redirects,
     Gone,
@@ -37,7 +37,7 @@ impl Manner {
     ];
 }
 
-/// Ends when it is dropped.
+/// A running endpoint. Stops when it is dropped.
 pub struct Sink {
     pub address: SocketAddr,
     pub arrivals: Arrivals,
@@ -69,7 +69,7 @@ impl Sink {
     }
 }
 
-/// The tables of a configuration that has these as its endpoints, told of completed tasks.
+/// Returns the TOML tables that configure these endpoints for completed tasks.
 pub fn tables(sinks: &[Sink], folder: &Path) -> anyhow::Result<String> {
     let secret = folder.join("endpoint.whsec");
     std::fs::write(&secret, format!("whsec_{}\n", STANDARD.encode([7; 32])))?;
@@ -86,7 +86,7 @@ pub fn tables(sinks: &[Sink], folder: &Path) -> anyhow::Result<String> {
     Ok(tables.collect())
 }
 
-/// One connection, as long as the other side keeps it.
+/// Serves one connection for as long as the client keeps it.
 async fn serve(mut tcp: TcpStream, manner: Manner, arrivals: &Arrivals) -> std::io::Result<()> {
     tcp.set_nodelay(true)?;
     let mut received = Vec::with_capacity(8192);
@@ -99,7 +99,7 @@ async fn serve(mut tcp: TcpStream, manner: Manner, arrivals: &Arrivals) -> std::
     }
 }
 
-/// The body of the next request; `None` if there is none.
+/// Returns the body of the next request, or `None` at the end of the connection.
 async fn receive(tcp: &mut TcpStream, received: &mut Vec<u8>) -> std::io::Result<Option<Vec<u8>>> {
     loop {
         if let Some(head) = memmem::find(received, b"\r\n\r\n").map(|at| at + 4) {

@@ -11,20 +11,20 @@ use tokio::net::TcpStream;
 use super::arrivals::Arrivals;
 use crate::connection::Endpoint;
 
-/// What is read at once.
+/// The most bytes to read at once.
 const READ_BYTES: usize = 64 * 1024;
 
-/// A reader that is connected, at the newest event.
+/// A connected reader that starts at the newest event.
 pub struct Stream {
     tcp: TcpStream,
-    /// What came and is not decoded yet.
+    /// Bytes received but not decoded yet.
     raw: Vec<u8>,
-    /// Of the chunk that is being read.
+    /// The rest of the current chunk, with its CRLF.
     left: usize,
     text: Vec<u8>,
 }
 
-/// What a crowd of readers has read, together.
+/// The totals that a crowd of readers has read.
 #[derive(Clone, Debug, Default)]
 pub struct Read {
     pub events: Arc<AtomicUsize>,
@@ -32,7 +32,7 @@ pub struct Read {
 }
 
 impl Stream {
-    /// `query` with its question mark.
+    /// Opens a stream. `query` includes its question mark.
     pub async fn open(endpoint: &Endpoint, query: &str) -> anyhow::Result<Self> {
         let mut tcp = TcpStream::connect(endpoint.address).await?;
         tcp.set_nodelay(true)?;
@@ -59,7 +59,7 @@ impl Stream {
         })
     }
 
-    /// Notes the tasks of all events, until it is dropped.
+    /// Records the tasks of all events, until it is dropped.
     pub async fn note(mut self, arrivals: Arrivals) -> anyhow::Result<()> {
         loop {
             while let Some(end) = memmem::find(&self.text, b"\n\n") {
@@ -71,7 +71,8 @@ impl Stream {
         }
     }
 
-    /// Counts the events, and checks that none is left out; a thousand readers must not cost more than they read.
+    /// Only counts the events, because a thousand readers must cost little beyond the reading
+    /// itself.
     pub async fn count(mut self, read: Read) -> anyhow::Result<()> {
         loop {
             self.decode()?;
@@ -94,7 +95,7 @@ impl Stream {
         }
     }
 
-    /// Takes the chunks apart: `LENGTH CRLF BYTES CRLF`, again and again.
+    /// Decodes the chunks, each `LENGTH CRLF BYTES CRLF`.
     fn decode(&mut self) -> anyhow::Result<()> {
         let mut at = 0;
         loop {

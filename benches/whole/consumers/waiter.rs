@@ -1,4 +1,4 @@
-//! Queries that wait for the end of a task.
+//! Queries that wait for the outcome of a task.
 
 use std::io;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::arrivals::Arrivals;
 use crate::callback::TaskNumber;
 use crate::connection::Endpoint;
 
-/// Asks until the task has ended, and notes it.
+/// Queries until the task has ended, and records the outcome.
 pub async fn wait(
     endpoint: Endpoint,
     task: TaskNumber,
@@ -37,7 +37,8 @@ pub async fn wait(
     }
 }
 
-/// Ten thousand at once are more than wait to be accepted.
+/// Connects, with retries: ten thousand connections at once exceed the queue of those to be
+/// accepted.
 pub async fn connect(endpoint: &Endpoint) -> io::Result<crate::connection::Connection> {
     let mut tries = 0;
     loop {

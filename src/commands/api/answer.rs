@@ -1,8 +1,9 @@
-//! What commands read of answers. These stay JSON, because most of them is EvoLink's, and may be anything.
+//! Reads values from the service's responses. These stay JSON, because most of it is EvoLink's and
+//! may be anything.
 
 use serde_json::Value;
 
-/// The `data` of a page.
+/// Returns the `data` of a page.
 pub fn take_data(mut page: Value) -> Vec<Value> {
     match page.get_mut("data").map(Value::take) {
         Some(Value::Array(data)) => data,
@@ -10,36 +11,36 @@ pub fn take_data(mut page: Value) -> Vec<Value> {
     }
 }
 
-/// The text at a JSON pointer.
+/// Returns the text at a JSON pointer.
 pub fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
     value.pointer(pointer)?.as_str()
 }
 
-/// What our service says of a task's state; empty if it is none of our tasks.
+/// Returns the state that our service gives to a task; empty if the task has none.
 pub fn state(task: &Value) -> &str {
     text(task, "/receiver/state").unwrap_or_default()
 }
 
-/// From a task's submit to its outcome.
+/// Returns the time from a task's submit to its outcome.
 pub fn outcome_after_ms(task: &Value) -> Option<i64> {
     let outcome = time_ms(task, "/receiver/outcome_at")?;
     Some(outcome - time_ms(task, "/receiver/submitted_at")?)
 }
 
-/// A time of ours, in milliseconds since the Unix epoch.
+/// Returns a time of the service, in milliseconds since the Unix epoch.
 pub fn time_ms(value: &Value, pointer: &str) -> Option<i64> {
     let time: jiff::Timestamp = text(value, pointer)?.parse().ok()?;
     Some(time.as_millisecond())
 }
 
-/// Milliseconds as seconds, for people.
+/// Formats milliseconds as seconds, for people.
 pub fn seconds(ms: i64) -> String {
     let sign = if ms < 0 { "-" } else { "" };
     let ms = ms.unsigned_abs();
     format!("{sign}{}.{:03} s", ms / 1000, ms % 1000)
 }
 
-/// Whether nothing more is going to happen to a task by itself.
+/// Whether a task in this state is finished.
 pub fn is_terminal(state: &str) -> bool {
     matches!(
         state,

@@ -1,5 +1,5 @@
-//! The internal API as a client of it sees it, for the commands that ask a running service. `wire` says which exit code an error
-//! has, and `answer` reads what they show.
+//! A client of the internal API, for commands that query a running service. `wire` maps errors to
+//! exit codes, and `answer` reads values from responses.
 
 mod answer;
 mod wire;
@@ -16,18 +16,18 @@ pub(super) use wire::Opened;
 
 use crate::exit::{CommandError, Exit};
 
-/// Beyond the 30 s that a submit is given for EvoLink, and the 60 s that a question may wait.
+/// Longer than the 30 s that a submit waits for EvoLink, and than the 60 s that a query may wait.
 const TIMEOUT: Duration = Duration::from_secs(75);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// What became of an entry of the quarantine that was replayed.
+/// The result of replaying an entry of the quarantine.
 #[derive(Debug)]
 pub enum ReplayAnswer {
-    /// The service's answer: `result` and `entry`.
+    /// The service's response: `result` and `entry`.
     Done(Value),
-    /// The body is still not a task, for this reason.
+    /// The body still cannot be read as a task, for this reason.
     Unreadable(String),
 }
 
@@ -55,8 +55,8 @@ impl Api {
             .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none());
         if base.scheme() == "http" {
-            // A proxy from the environment is for the world outside, and roots are for TLS: without any, reqwest makes no
-            // client at all.
+            // A proxy from the environment is for outside addresses. Roots are for TLS only, and on
+            // a system without any, reqwest would create no client at all.
             http = http.no_proxy().tls_certs_only([]);
         }
         let http = http.build().map_err(|error| {
@@ -68,7 +68,7 @@ impl Api {
         Ok(Self { http, base, key })
     }
 
-    /// Without a slash at its end.
+    /// Returns the URL without a trailing slash.
     pub fn base_url(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
     }
@@ -77,19 +77,20 @@ impl Api {
         self.task_within(id, 0).await
     }
 
-    /// The task once it is over, or after so many seconds; the service has it that more than 60 count as 60.
+    /// Returns the task once it is finished, or as it is after `seconds`. The service treats more
+    /// than 60 as 60.
     pub async fn task_within(&self, id: &str, seconds: u64) -> Result<Value, CommandError> {
         let url = self.url(&["v1", "tasks", id])?;
         self.send(self.http.get(waiting(url, seconds))).await
     }
 
-    /// How a task came to be what it is: observations and events.
+    /// Returns the history of a task: its observations and events.
     pub async fn history(&self, id: &str) -> Result<Vec<Value>, CommandError> {
         let url = self.url(&["v1", "tasks", id, "events"])?;
         Ok(take_data(self.send(self.http.get(url)).await?))
     }
 
-    /// A page of tasks as it came: `data` and `next`.
+    /// Returns a page of tasks as the service sent it: `data` and `next`.
     pub async fn list(&self, query: &[(&str, String)]) -> Result<Value, CommandError> {
         let mut url = self.url(&["v1", "tasks"])?;
         if !query.is_empty() {
@@ -98,7 +99,7 @@ impl Api {
         self.send(self.http.get(url)).await
     }
 
-    /// A page of what is in quarantine, as it came: `data` and `next`.
+    /// Returns a page of the quarantine as the service sent it: `data` and `next`.
     pub async fn quarantine(&self, query: &[(&str, String)]) -> Result<Value, CommandError> {
         let mut url = self.url(&["v1", "quarantine"])?;
         url.query_pairs_mut().extend_pairs(query);
@@ -120,20 +121,20 @@ impl Api {
         self.judge(status, body).map(ReplayAnswer::Done)
     }
 
-    /// A page of deliveries, as it came: `data` and `next`.
+    /// Returns a page of deliveries as the service sent it: `data` and `next`.
     pub async fn deliveries(&self, query: &[(&str, String)]) -> Result<Value, CommandError> {
         let mut url = self.url(&["v1", "deliveries"])?;
         url.query_pairs_mut().extend_pairs(query);
         self.send(self.http.get(url)).await
     }
 
-    /// The delivery as it is then.
+    /// Retries a delivery. Returns it in its new state.
     pub async fn retry_delivery(&self, id: i64) -> Result<Value, CommandError> {
         let url = self.url(&["v1", "deliveries", &id.to_string(), "retry"])?;
         let (status, body) = self.ask(self.http.post(url)).await?;
         let is_delivered = text(&body, "/error/code") == Some("already_delivered");
         let judged = self.judge(status, body);
-        // A conflict that no later try resolves.
+        // A later retry cannot resolve this conflict, so the exit code must not be `TempFail`.
         judged.map_err(|error| {
             if is_delivered {
                 CommandError::new(Exit::Usage, error.message)
@@ -143,7 +144,7 @@ impl Api {
         })
     }
 
-    /// So many of the dead ones as the service makes pending at a time: `retried`, and whether there are `more`.
+    /// Makes one batch of dead deliveries pending. Returns `retried`, and whether there are `more`.
     pub async fn retry_deliveries(&self, endpoint: Option<&str>) -> Result<Value, CommandError> {
         let mut url = self.url(&["v1", "deliveries", "retry"])?;
         let filters = [("state", Some("dead")), ("endpoint", endpoint)];
@@ -168,7 +169,7 @@ impl Api {
         self.send(request).await
     }
 
-    /// Asks for events; how they are to come is for the caller to say.
+    /// Builds a request for events. The caller adds the format that it wants.
     pub(super) fn get_events(
         &self,
         query: &[(&'static str, String)],

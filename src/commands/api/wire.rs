@@ -1,7 +1,8 @@
-//! How a request goes out, and what an answer other than 2xx is to a command.
+//! Sends requests, and maps responses other than 2xx to errors of a command.
 //!
-//! The exit code is 64 if what was asked for is wrong (400, 404, 410, 413, 415, 422),
-//! 78 if the API key is (401, 403), 75 if it may work later (409, 429, 503), else 69, as when nobody answers at all.
+//! The exit code is 64 if the request is wrong (400, 404, 410, 413, 415, 422), 78 if the API key is
+//! wrong (401, 403), and 75 if it may succeed later (409, 429, 503). It is 69 for any other status,
+//! and if there is no response at all.
 
 use http::StatusCode;
 use reqwest::{RequestBuilder, Response};
@@ -13,17 +14,18 @@ use super::Api;
 use crate::exit::{CommandError, Exit};
 use crate::untrusted::Untrusted;
 
-/// A page of 200 tasks with the largest bodies that are taken in is far below; what is above is not our service.
+/// The largest response body. A page of 200 tasks with the largest accepted bodies is far smaller,
+/// so anything larger is not from our service.
 const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// An error's message may be a whole paragraph of EvoLink's.
+/// The longest error message. EvoLink's may be a whole paragraph.
 const MESSAGE_CHARS_MAX: usize = 4096;
 
-/// The answer to a request for a stream of events.
+/// The response to a request for a stream of events.
 pub enum Opened {
-    /// Its body is yet to come.
+    /// The stream has begun; its body follows.
     Stream(Response),
-    /// The log cannot go on from the place that was asked for, but from `resume_after` it misses nothing.
+    /// The log cannot continue from the requested position. From `resume_after` it misses nothing.
     Expired {
         resume_after: String,
         message: String,
@@ -52,7 +54,8 @@ impl Api {
         }
     }
 
-    /// Segment by segment, so that an id with a slash or a question mark in it asks for nothing else.
+    /// Builds a URL segment by segment, so that a slash or question mark in an id cannot change the
+    /// path.
     pub(super) fn url(&self, segments: &[&str]) -> Result<Url, CommandError> {
         let mut url = self.base.clone();
         url.path_segments_mut()
@@ -75,7 +78,7 @@ impl Api {
         }
     }
 
-    /// Whatever the service answers, if it is JSON.
+    /// Returns any response of the service, as long as it is JSON.
     pub(super) async fn ask(
         &self,
         request: RequestBuilder,
@@ -126,7 +129,7 @@ impl Api {
     }
 }
 
-/// The one line of an error envelope; `None` if it is none.
+/// Formats an error envelope as one line. `None` if the body is not an error envelope.
 fn refused(status: StatusCode, body: &Value) -> Option<CommandError> {
     let error = body.get("error")?;
     let message = error.get("message")?.as_str()?;

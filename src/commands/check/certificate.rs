@@ -1,4 +1,5 @@
-//! `check` of the public listener's certificate: whether the start could serve it, and how long it lasts.
+//! Checks the public listener's certificate: whether the service could use it, and how long it is
+//! valid.
 
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use crate::config::{Finding, Level, Public, TlsMode};
 use crate::http::expiry::Left;
 use crate::http::tls::TlsSource;
 
-/// `None` if the configuration's own part has said it all.
+/// Returns `None` if the findings about the configuration already cover it.
 pub(super) fn certificate(public: &Public, clock: &Clock) -> Option<Finding> {
     let tls = &public.tls;
     match tls.mode {

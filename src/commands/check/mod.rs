@@ -1,4 +1,5 @@
-//! `check`: what is wrong with a service's configuration and surroundings, one line a finding, without side effects.
+//! `check`: lists what is wrong with a service's configuration and surroundings, one line for each
+//! finding. Has no side effects.
 
 mod certificate;
 mod room;
@@ -16,7 +17,7 @@ use crate::config::{Config, ConfigError, Finding, Level};
 use crate::exit::{CommandError, Exit};
 use crate::signing_files;
 
-/// Looks at everything, and prints a line for each finding.
+/// Checks everything, and prints a line for each finding.
 ///
 /// # Errors
 /// Exit code 78 if any finding is an error.
@@ -28,7 +29,7 @@ pub async fn check(args: &ConfigArgs, out: &mut impl Write) -> Result<(), Comman
     report(&findings, out)
 }
 
-/// The configuration's part. `None`: it could not even be read, and the one finding says why.
+/// Checks the configuration alone. `None` if it could not be read; the only finding says why.
 pub fn configuration(args: &ConfigArgs) -> (Option<Config>, Vec<Finding>) {
     let config = match Config::load(args.config.as_deref(), environment()) {
         Ok(config) => config,
@@ -59,7 +60,7 @@ pub fn configuration(args: &ConfigArgs) -> (Option<Config>, Vec<Finding>) {
     (Some(config), findings)
 }
 
-/// Prints the findings, and makes of them how the process ends.
+/// Prints the findings. Their levels decide how the process ends.
 ///
 /// # Errors
 /// Exit code 78 if any finding is an error.

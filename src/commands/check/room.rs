@@ -1,4 +1,4 @@
-//! The room that a SQLite store has, and who may read it.
+//! Checks the free space of a SQLite store, and whether others may read its file.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,7 +13,7 @@ const KEY: &str = "store.min_free";
 
 const MIB: u64 = 1024 * 1024;
 
-/// What there is to say about the disk under `file`, which need not be there yet.
+/// Reports on the disk that holds `file`. The file need not exist yet.
 pub fn room(store: &StoreConfig, file: &Path) -> Vec<Finding> {
     let folder = nearest_folder(file);
     let place = folder.display();

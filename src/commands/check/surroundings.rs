@@ -1,12 +1,12 @@
-//! What a configuration cannot say about itself: the files that it names, the certificates of the system, the clock. Nothing
-//! here makes, changes or locks a file, binds a socket, or calls anyone.
+//! Checks what the configuration refers to: files, the system's certificates, the clock. Nothing
+//! here creates, changes or locks a file, binds a socket, or calls another host except the database
+//! server.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
 use rustix::fs::{Access, access};
-use secrecy::ExposeSecret as _;
 
 use super::certificate::certificate;
 use super::room::room;
@@ -19,19 +19,20 @@ use crate::secret_file::shown_path;
 use crate::signing_files;
 use crate::store::inspect::{Inspected, inspect};
 
-/// 2026-01-01: this program is younger, so a clock that shows less is wrong.
+/// 2026-01-01. This program is younger, so a clock with an earlier time is wrong.
 const CLOCK_MIN: Timestamp = Timestamp::from_millis(1_767_225_600_000);
 
-/// 2100-01-01: so is one that shows more, as far as we can tell.
+/// 2100-01-01. A clock with a later time is most likely wrong too.
 const CLOCK_MAX: Timestamp = Timestamp::from_millis(4_102_444_800_000);
 
-/// Everything around the process, in the order in which a start would meet it.
+/// Returns the findings about everything around the process, in the order in which a start needs
+/// it.
 pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
     let mut findings = vec![clock_finding(clock)];
-    let store = match config.store.read_url() {
-        // Other stores are the configuration's part to refuse.
+    let store = match config.store.location() {
+        // The configuration's own check refuses other stores.
         Ok(_) if !config.store.is_postgres() && !config.store.url.starts_with("sqlite:") => None,
-        Ok(url) => Some(inspect(url.expose_secret()).await),
+        Ok(location) => Some(inspect(&location).await),
         Err(error) => {
             findings.push(failed(error));
             None
@@ -90,7 +91,8 @@ fn key_ring(config: &Config, is_store_there: bool) -> Vec<Finding> {
     findings
 }
 
-/// What signs deliveries to apps' own addresses. Without hosts that these may be at, nothing needs it.
+/// Checks the secret that signs deliveries to apps' own addresses. Without `forward.allowed_hosts`
+/// there are no such deliveries, so an error becomes a warning.
 fn signing_file(config: &Config) -> Vec<Finding> {
     const KEY: &str = "forward.secret_file";
     let file = &config.forward.secret_file;
@@ -120,7 +122,7 @@ fn readable_by_others(key: &str, file: &Path) -> Option<Finding> {
     })
 }
 
-/// As the client of EvoLink would find them; without any, it cannot even be made.
+/// Builds a client as for EvoLink, which fails if the system has no root certificates.
 fn system_roots() -> Finding {
     let key = "system roots";
     match reqwest::Client::builder().no_proxy().build() {
@@ -191,7 +193,7 @@ fn schema_message(name: impl fmt::Display, schema: i64, newest: i64) -> String {
     format!("{name}: schema {schema}{upgrade}")
 }
 
-/// An absent file is no error if the start can make it.
+/// Reports a file that does not exist. That is no error if the start can create it.
 pub(super) fn will_be_made(key: &str, file: &Path) -> Finding {
     let folder = nearest_folder(file);
     match access(&folder, Access::WRITE_OK | Access::EXEC_OK) {
@@ -212,7 +214,7 @@ fn not_made(key: &str, file: &Path, folder: &Path, reason: &str) -> Finding {
     found(Level::Error, key, message)
 }
 
-/// The first one on the way up that is there; those below it are made by the start.
+/// Returns the nearest folder above `file` that exists. The start creates those below it.
 pub(super) fn nearest_folder(file: &Path) -> PathBuf {
     let mut folders = file.ancestors().skip(1);
     let there = folders.find(|folder| folder.as_os_str().is_empty() || folder.exists());

@@ -1,4 +1,4 @@
-//! `deliveries`: what endpoints are owed, for operators, and sending it again.
+//! `deliveries`: lists deliveries to endpoints for operators, and retries them.
 
 use std::io::Write;
 
@@ -12,7 +12,7 @@ use crate::commands::table::table;
 use crate::exit::CommandError;
 use crate::untrusted::Untrusted;
 
-/// Of why the last attempt failed, in a table.
+/// The longest error text in the table.
 const ERROR_CHARS_MAX: usize = 60;
 
 /// Lists a page of deliveries.
@@ -29,10 +29,10 @@ pub async fn list(args: &DeliveriesListArgs, out: &mut impl Write) -> Result<(),
     page.await?.print(&args.page, out, write_list)
 }
 
-/// Has the named deliveries sent again, in that order, or all that are dead.
+/// Retries the given deliveries in order, or all dead ones.
 ///
 /// # Errors
-/// At the first that is not there, or was delivered.
+/// Stops at the first delivery that does not exist or was delivered.
 pub async fn retry(args: &DeliveriesRetryArgs, out: &mut impl Write) -> Result<(), CommandError> {
     if args.all_dead {
         return retry_all(args, out).await;
@@ -71,7 +71,7 @@ async fn retry_all(args: &DeliveriesRetryArgs, out: &mut impl Write) -> Result<(
     Ok(())
 }
 
-/// What was done before it failed is not done any less.
+/// Adds to an error how many deliveries were retried before it.
 fn after(retried: u64, error: CommandError) -> CommandError {
     if retried == 0 {
         return error;

@@ -1,4 +1,4 @@
-//! `events tail`: the log of what happened to tasks, a line for each event, as they come.
+//! `events tail`: prints the log of task events, one line each, as they happen.
 
 use std::io::Write;
 use std::pin::pin;
@@ -14,14 +14,14 @@ use crate::commands::stream::{News, follow};
 use crate::exit::CommandError;
 use crate::untrusted::Untrusted;
 
-/// Prints events until Ctrl-C, or until nobody reads what is printed.
+/// Prints events until Ctrl-C, or until the reader of the output closes it.
 ///
 /// # Errors
-/// A wrong question, or a service that is not reached for half a minute.
+/// An invalid query, or a service that cannot be reached for half a minute.
 pub async fn tail(args: &EventsTailArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let api = super::api(&args.client)?;
     let mut news = pin!(follow(api, query(args)));
-    // One for all the time: what comes between two looks at it is not lost.
+    // Registered once, before the loop, so that no signal is lost between two iterations.
     let mut interrupts = signal(SignalKind::interrupt()).context("could not listen for Ctrl-C")?;
     loop {
         let news = tokio::select! {
@@ -30,7 +30,7 @@ pub async fn tail(args: &EventsTailArgs, out: &mut impl Write) -> Result<(), Com
         };
         let News::Event(event) = news else { continue };
         match write_event(&event, args.json, out) {
-            // `head` has seen enough.
+            // The reader of the output, such as `head`, has closed the pipe.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
             written => written.context("could not print")?,
         }

@@ -1,5 +1,6 @@
-//! `submit`, `tasks`, `events`, `quarantine` and `deliveries`: a client of a running service's internal API, tables for people and JSON for programs. What was
-//! asked for and given is success, whatever became of the task; `api` says which exit code an error has.
+//! `submit`, `tasks`, `events`, `quarantine` and `deliveries`: clients of a running service's
+//! internal API. They print tables for people and JSON for programs. A command succeeds if the
+//! service did what was requested, whatever the task's outcome. `api` maps errors to exit codes.
 
 pub mod deliveries;
 pub mod events;
@@ -22,16 +23,16 @@ use crate::commands::table::table;
 use crate::exit::{CommandError, Exit};
 use crate::untrusted::Untrusted;
 
-/// Pages of the service that one list goes through at most: each may look through ten thousand tasks.
+/// The most pages of the service that one list reads. Each page may scan ten thousand tasks.
 const PAGES_MAX: usize = 1000;
 
-/// How often something is looked at of which nothing tells.
+/// The interval for polling what no event reports, and the delay before a failed query is repeated.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Submits one prompt, and waits for its outcome if that is asked for.
+/// Submits one prompt, and waits for its outcome if requested.
 ///
 /// # Errors
-/// Not accepted, or, with `--wait`, no outcome in time: exit code 75.
+/// The submit was not accepted, or `--wait` is over without an outcome (exit code 75).
 pub async fn submit(args: &SubmitArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let api = api(&args.client)?;
     let deadline = Instant::now() + Duration::from_secs(args.wait.unwrap_or_default());
@@ -52,7 +53,7 @@ pub async fn submit(args: &SubmitArgs, out: &mut impl Write) -> Result<(), Comma
     }
 }
 
-/// Lists a page of tasks, full if there are as many.
+/// Lists a page of tasks. The page is full if there are enough tasks.
 pub async fn list(args: &TasksListArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let api = api(&args.client)?;
     let created_after = args.created_after.map(|time| time.to_string());
@@ -65,14 +66,14 @@ pub async fn list(args: &TasksListArgs, out: &mut impl Write) -> Result<(), Comm
     page.print(&args.page, out, write_list)
 }
 
-/// What a list command shows.
+/// A page as a list command prints it.
 struct ListPage {
     rows: Vec<Value>,
     next: Option<String>,
 }
 
 impl ListPage {
-    /// As JSON, or by `write` for people.
+    /// Prints the page as JSON, or for people by means of `write`.
     fn print<O: Write>(
         self,
         args: &PageArgs,
@@ -89,7 +90,8 @@ impl ListPage {
     }
 }
 
-/// What is rare may be spread thinly over many pages of the service: goes on until there are as many rows as asked for.
+/// Reads pages until there are as many rows as requested. The service may return short pages for a
+/// filter that few rows match.
 async fn full_page(
     args: &PageArgs,
     filters: &[(&'static str, Option<String>)],
@@ -121,7 +123,7 @@ fn submit_body(args: &SubmitArgs) -> Value {
     let mut body = Map::new();
     body.insert("model".into(), json!(args.model));
     body.insert("prompt".into(), json!(args.prompt));
-    // What was not given is EvoLink's to choose.
+    // EvoLink chooses the values that were not given.
     let optional = [
         ("size", args.size.as_ref().map(|size| json!(size))),
         ("seed", args.seed.map(|seed| json!(seed))),
@@ -135,8 +137,8 @@ fn submit_body(args: &SubmitArgs) -> Value {
     Value::Object(body)
 }
 
-/// The task as it is when it is terminal, or when the wait is over. A service that is started anew, or has no room for who
-/// waits, is asked again until then: the submit was made, and its task goes on.
+/// Returns the task once it is finished, or as it is at the deadline. Until then, asks again if the
+/// service restarts or has no free slot for a waiter: the submit was made, and its task continues.
 async fn outcome(api: &Api, mut task: Value, deadline: Instant) -> Result<Value, CommandError> {
     let id = name(&task).to_owned();
     while !is_terminal(state(&task)) && Instant::now() < deadline {
@@ -151,13 +153,13 @@ async fn outcome(api: &Api, mut task: Value, deadline: Instant) -> Result<Value,
     Ok(task)
 }
 
-/// In whole seconds, the last one begun.
+/// Returns the seconds until the deadline, rounded up.
 fn seconds_until(deadline: Instant) -> u64 {
     let left = deadline.saturating_duration_since(Instant::now());
     left.as_secs() + u64::from(left.subsec_nanos() > 0)
 }
 
-/// Whether the same may be answered a little later.
+/// Whether the same request may succeed a little later.
 fn is_passing(exit: Exit) -> bool {
     matches!(exit, Exit::Unavailable | Exit::TempFail)
 }
@@ -189,13 +191,14 @@ fn write_more(next: Option<&str>, out: &mut impl Write) -> std::io::Result<()> {
     }
 }
 
-/// What a task can be asked for by, even before EvoLink has confirmed it.
+/// Returns the id to query a task by. It exists even before EvoLink has confirmed the task.
 fn name(task: &Value) -> &str {
     let submission_id = text(task, "/receiver/submission_id");
     submission_id.or(text(task, "/id")).unwrap_or_default()
 }
 
-/// On one line, for programs. JSON escapes the controls that could do harm on a terminal.
+/// Prints one line of JSON, for programs. JSON escapes the control characters that could harm a
+/// terminal.
 fn print_json(value: &Value, out: &mut impl Write) -> Result<(), CommandError> {
     writeln!(out, "{value}").context("could not print")?;
     Ok(())

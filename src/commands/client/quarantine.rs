@@ -1,4 +1,4 @@
-//! `quarantine`: what could not be applied, for operators, and doing it again.
+//! `quarantine`: shows operators what could not be applied, and replays it.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write};
@@ -15,7 +15,7 @@ use crate::commands::table::table;
 use crate::exit::{CommandError, Exit};
 use crate::untrusted::Untrusted;
 
-/// Of a body, for a person to see what it is. The rest is for `--raw`.
+/// How much of a body is printed, enough to recognise it. `--raw` writes all of it.
 const BODY_CHARS_MAX: usize = 4096;
 
 /// Lists a page of entries.
@@ -31,7 +31,7 @@ pub async fn list(args: &QuarantineListArgs, out: &mut impl Write) -> Result<(),
 /// Shows one entry with its headers and its body.
 ///
 /// # Errors
-/// 64 if the body's bytes are to go to a terminal, which they could steer.
+/// 64 if the raw bytes would go to a terminal, which they could control.
 pub async fn show(args: &QuarantineShowArgs, out: &mut impl Write) -> Result<(), CommandError> {
     if args.raw && std::io::stdout().is_terminal() {
         return Err(CommandError::new(
@@ -54,10 +54,10 @@ pub async fn show(args: &QuarantineShowArgs, out: &mut impl Write) -> Result<(),
     Ok(())
 }
 
-/// Replays the named entries in that order, or all that never were, the oldest first.
+/// Replays the given entries in order, or all that were never replayed, oldest first.
 ///
 /// # Errors
-/// 65 if a body is still not a task; the others are replayed all the same.
+/// 65 if a body is still not a task. The other entries are replayed all the same.
 pub async fn replay(args: &QuarantineReplayArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let api = api(&args.client)?;
     let ids = if args.all {
@@ -84,7 +84,8 @@ pub async fn replay(args: &QuarantineReplayArgs, out: &mut impl Write) -> Result
     }
 }
 
-/// The oldest first: then the first of two outcomes that contradict each other is the one that came first.
+/// Returns all entries that were never replayed, oldest first. If two outcomes contradict each
+/// other, the one that was received first is then also applied first.
 async fn never_replayed(api: &Api) -> Result<Vec<i64>, CommandError> {
     let (mut ids, mut cursor) = (Vec::new(), None);
     for _ in 0..PAGES_MAX {

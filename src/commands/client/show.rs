@@ -1,4 +1,4 @@
-//! `tasks show`: one task, and how it came to be what it is.
+//! `tasks show`: one task and its history.
 
 use std::io::Write;
 
@@ -11,13 +11,13 @@ use crate::commands::table::table;
 use crate::exit::CommandError;
 use crate::untrusted::Untrusted;
 
-/// EvoLink explains a refusal in a paragraph.
+/// The longest error message. EvoLink explains a refusal in a paragraph.
 const MESSAGE_CHARS_MAX: usize = 4096;
 
-/// A signed URL is long, and of no use if it is cut.
+/// The longest URL. A signed URL is long, and useless if it is cut.
 const URL_CHARS_MAX: usize = 4096;
 
-/// Shows one task and its time line.
+/// Shows one task and its history.
 pub async fn show(args: &TasksShowArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let api = super::api(&args.client)?;
     let task = api.task(&args.id).await?;
@@ -30,7 +30,7 @@ pub async fn show(args: &TasksShowArgs, out: &mut impl Write) -> Result<(), Comm
     Ok(())
 }
 
-/// A line for each thing that is known.
+/// Writes one line for each known value.
 pub(super) fn write_task(task: &Value, out: &mut impl Write) -> std::io::Result<()> {
     let lines = [
         ("task", "/id"),
@@ -73,7 +73,7 @@ pub(super) fn write_task(task: &Value, out: &mut impl Write) -> std::io::Result<
     Ok(())
 }
 
-/// What a state means that is not EvoLink's.
+/// Explains a state that EvoLink does not have.
 fn note(state: &str) -> Option<&'static str> {
     match state {
         "submitting" => Some("EvoLink has not answered yet"),
@@ -88,7 +88,7 @@ fn note(state: &str) -> Option<&'static str> {
     }
 }
 
-/// The time line: all that is known of how it went, the oldest first.
+/// Writes everything that is known about the course of the task, oldest first.
 fn write_history(task: &Value, items: &[Value], out: &mut impl Write) -> std::io::Result<()> {
     let submitted = time_ms(task, "/receiver/submitted_at");
     let mut table = table(["at", "after", "what", "by", "says", "result"], &[1]);
@@ -124,7 +124,7 @@ fn cell(item: &Value, pointer: &str) -> String {
     Untrusted(text(item, pointer).unwrap_or("-")).to_string()
 }
 
-/// `callback 2`, for the second that told of this task.
+/// Names the source of an item. `callback 2` is the second callback about this task.
 fn way(item: &Value) -> String {
     let source = cell(item, "/source");
     match (source.as_str(), item["nth"].as_u64()) {
@@ -133,7 +133,7 @@ fn way(item: &Value) -> String {
     }
 }
 
-/// What became of an observation; and, of the first, how it came to be this task's.
+/// Describes the result of an observation. For the first one, also how it was bound to this task.
 fn observed(item: &Value) -> String {
     let mut result = cell(item, "/result");
     if let Some(bound) = text(item, "/bound").filter(|bound| *bound != "answered") {
@@ -159,7 +159,7 @@ fn quarantined(item: &Value) -> String {
     format!("{line}: {}", cell(item, "/reason"))
 }
 
-/// `code: message`, or whatever EvoLink put in its place.
+/// Formats an error as `code: message`, or as whatever EvoLink sent instead.
 fn error_line(error: &Value) -> String {
     let Some(message) = text(error, "/message").or(error.as_str()) else {
         return Untrusted::up_to(&error.to_string(), MESSAGE_CHARS_MAX).to_string();

@@ -1,4 +1,5 @@
-//! `tasks watch`: a line for each change of a task, as the stream of events tells of it, until all are over.
+//! `tasks watch`: prints a line for each change of a task, from the stream of events, until all are
+//! finished.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -16,31 +17,31 @@ use crate::commands::stream::{News, follow};
 use crate::exit::CommandError;
 use crate::untrusted::Untrusted;
 
-/// States of tasks of which more is to be heard, in the order in which a task goes through them.
+/// The states of unfinished tasks, in the order in which a task goes through them.
 const OPEN_STATES: [&str; 4] = ["submitting", "submit_unknown", "pending", "processing"];
 
-/// More than this nobody watches, and the service has other things to do.
+/// The most tasks to watch. More are unreadable, and would keep the service from other work.
 const TASKS_MAX: usize = 1000;
 
 const REQUESTS_AT_ONCE: usize = 8;
 
-/// A service that is gone for this many looks is not being started anew.
+/// Failed attempts to query the service, one a second. After this many it is not just restarting.
 const MISSES_MAX: usize = 30;
 
-/// The tasks that are not over, by submission id, each as it was last shown.
+/// The unfinished tasks by submission id, each with what was last printed about it.
 #[derive(Default)]
 struct Watched {
     open: HashMap<String, Option<Shown>>,
     json: bool,
 }
 
-/// How far it had come: its state's place in the order, and its progress.
+/// The progress of a task: the position of its state in the order, and its percentage.
 type Shown = (usize, i64);
 
-/// Watches the named tasks, or all that are not over now.
+/// Watches the given tasks, or all that are unfinished now.
 ///
 /// # Errors
-/// A task that does not exist, or a service that is not reached for half a minute.
+/// A task that does not exist, or a service that cannot be reached for half a minute.
 pub async fn watch(args: &TasksWatchArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let api = super::api(&args.client)?;
     let mut news = pin!(follow(api.clone(), Vec::new()));
@@ -48,12 +49,12 @@ pub async fn watch(args: &TasksWatchArgs, out: &mut impl Write) -> Result<(), Co
         json: args.json,
         ..Watched::default()
     };
-    // First the stream, then a look: nothing falls between them.
+    // Open the stream first and query afterwards, so that no change is missed between the two.
     let mut is_first = true;
     loop {
         let news = tokio::select! {
             news = news.next() => news.context("a stream has no end")??,
-            // No event tells of a submit that EvoLink refuses.
+            // No event reports a submit that EvoLink refuses, so poll for it.
             () = sleep(LOOK_EVERY), if watched.has_submits() => News::Opened,
         };
         match news {
@@ -87,7 +88,7 @@ async fn first_look(api: &Api, args: &TasksWatchArgs) -> Result<Vec<Value>, Comm
     look(api, &args.ids).await
 }
 
-/// The tasks that are not over now, the newest first.
+/// Returns at most `TASKS_MAX` unfinished tasks, state by state, the newest of each first.
 async fn open_tasks(api: &Api) -> Result<Vec<Value>, CommandError> {
     let mut open = Vec::new();
     for state in OPEN_STATES {
@@ -107,7 +108,7 @@ async fn open_tasks(api: &Api) -> Result<Vec<Value>, CommandError> {
     Ok(open)
 }
 
-/// The tasks as they are now, in the order of their ids.
+/// Returns the tasks as they are now, in the order of `ids`.
 async fn look(api: &Api, ids: &[String]) -> Result<Vec<Value>, CommandError> {
     let answers = stream::iter(ids)
         .map(|id| api.task(id))
@@ -116,7 +117,7 @@ async fn look(api: &Api, ids: &[String]) -> Result<Vec<Value>, CommandError> {
     answers.into_iter().collect()
 }
 
-/// The same while the service may be starting.
+/// Does the same as `look`, but retries while the service may be restarting.
 async fn look_again(api: &Api, ids: &[String]) -> Result<Vec<Value>, CommandError> {
     for _ in 0..MISSES_MAX {
         match look(api, ids).await {
@@ -134,7 +135,8 @@ impl Watched {
         self.see(tasks, out)
     }
 
-    /// A line for each task that is watched and has come further: an event may tell of what a look saw before.
+    /// Prints a line for each watched task that has advanced. An event may report what a query
+    /// already showed.
     fn see(&mut self, tasks: &[Value], out: &mut impl Write) -> std::io::Result<()> {
         for task in tasks {
             let progress = task["progress"].as_i64().unwrap_or_default();
@@ -160,7 +162,7 @@ impl Watched {
         out.flush()
     }
 
-    /// Whether there are submits that EvoLink has not accepted yet.
+    /// Whether EvoLink has not accepted some submits yet.
     fn has_submits(&self) -> bool {
         let mut shown = self.open.values().flatten();
         shown.any(|(place, _)| {
@@ -171,7 +173,8 @@ impl Watched {
     }
 }
 
-/// Of a state in the order in which a task goes through them; of one that is not known here, the first.
+/// Returns the position of a state in the order in which a task goes through them. An unknown state
+/// counts as the first.
 fn place(state: &str) -> usize {
     let open = OPEN_STATES.iter().position(|open| *open == state);
     match open {

@@ -1,28 +1,28 @@
-//! What is known of each prompt while the demo runs. All of it is what the internal API said.
+//! The data about each prompt while the demo runs. All of it comes from the internal API.
 
 use serde_json::Value;
 
 use super::prompts::Prompt;
 use crate::commands::api::{is_terminal, outcome_after_ms, seconds, text};
 
-/// One prompt and what became of it.
+/// One prompt and its result.
 #[derive(Debug)]
 pub struct Row {
     pub prompt: Prompt,
     /// `None` until its submit was answered.
     pub submission_id: Option<String>,
-    /// EvoLink's id; our own until EvoLink's is known.
+    /// EvoLink's id, or our own until EvoLink's is known.
     pub task_id: String,
     /// Empty until its submit was answered.
     pub state: String,
     pub source: String,
-    /// From the submit to the outcome.
+    /// The time from the submit to the outcome.
     pub outcome_after_ms: Option<i64>,
     pub result_url: Option<String>,
     pub history: History,
 }
 
-/// What the provenance of a task shows.
+/// The numbers from the history of a task.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct History {
     pub callbacks: usize,
@@ -50,12 +50,12 @@ impl Row {
         is_terminal(&self.state)
     }
 
-    /// For people; empty before the outcome.
+    /// Formats the time to the outcome, for people. Empty before the outcome.
     pub fn outcome_after(&self) -> String {
         self.outcome_after_ms.map_or_else(String::new, seconds)
     }
 
-    /// Takes in a task object; `true` if the state is another than before.
+    /// Updates the row from a task object. Returns true if the state has changed.
     pub fn see(&mut self, task: &Value) -> bool {
         let own = |pointer| text(task, pointer).unwrap_or_default().to_owned();
         let state = own("/receiver/state");
@@ -71,7 +71,7 @@ impl Row {
 }
 
 impl History {
-    /// Of the items of `GET /v1/tasks/{id}/events`.
+    /// Counts the items of `GET /v1/tasks/{id}/events`.
     pub fn of(items: &[Value]) -> Self {
         let observations = items
             .iter()

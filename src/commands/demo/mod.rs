@@ -1,5 +1,5 @@
-//! `demo`: everything in one process, for whoever wants to see it before setting anything up. The simulator plays EvoLink;
-//! the prompts go through the receiver's own internal API, as an app's would.
+//! `demo`: runs everything in one process, as a first look before anything is set up. The simulator
+//! plays EvoLink. The prompts go through the receiver's internal API, as an app's would.
 
 mod board;
 mod progress;
@@ -27,22 +27,23 @@ use crate::exit::{CommandError, Exit};
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Far above what is needed, on the slowest of machines: reaching it means that it will never happen.
+/// Far longer than the slowest machine needs. A task without an outcome by then will never have
+/// one.
 const PATIENCE: Duration = Duration::from_mins(1);
 const PATIENCE_PER_TASK: Duration = Duration::from_millis(250);
 
 const REQUESTS_AT_ONCE: usize = 16;
 
-/// The largest page that the internal API gives.
+/// The largest page that the internal API returns.
 const PAGE: &str = "200";
 
-/// How long the second callback of a task may come after every task has its outcome.
+/// How long to wait for the second callback of a task, after every task has its outcome.
 const SECOND_CALLBACK: Duration = Duration::from_secs(10);
 
 /// Runs the demo until Ctrl-C, or with `--once` until every task is terminal.
 ///
 /// # Errors
-/// What kept it from starting, or a task from its outcome.
+/// The reason why it could not start, or why a task had no outcome.
 pub async fn demo(args: &DemoArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let stop = stop_on_signal()?;
     let (stage, mut receiver) = Stage::set(args.data_dir.as_deref()).await?;
@@ -95,7 +96,7 @@ fn write_result(
     Ok(out.flush()?)
 }
 
-/// Submits every prompt, and looks until none is without an outcome.
+/// Submits every prompt, and polls until every task has an outcome.
 async fn until_terminal(
     api: &Api,
     rows: &mut [Row],
@@ -134,7 +135,7 @@ async fn until_terminal(
     watched
 }
 
-/// Brings every row up to date, page by page. Gives the rows whose state is another than before.
+/// Updates every row, page by page. Returns the rows whose state has changed.
 async fn look(api: &Api, rows: &mut [Row]) -> Result<Vec<usize>, CommandError> {
     let mut open: HashMap<String, usize> = HashMap::new();
     for (n, row) in rows.iter().enumerate() {
@@ -161,7 +162,8 @@ async fn look(api: &Api, rows: &mut [Row]) -> Result<Vec<usize>, CommandError> {
     Ok(changed)
 }
 
-/// A task is terminal at its first callback; the second one is to be seen too. If it never comes, the summary says so.
+/// Waits for the second callback, which comes after the task is terminal. If it never comes, the
+/// summary shows that.
 async fn await_second_callback(api: &Api, rows: &[Row]) -> Result<(), CommandError> {
     let twice = |row: &&Row| row.prompt.trouble == Some(Trouble::CalledBackTwice);
     let Some(row) = rows.iter().find(twice) else {

@@ -1,4 +1,4 @@
-//! How the demo is watched: bars on a terminal, a line a change otherwise.
+//! The progress display: bars on a terminal, otherwise a line for each change.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::time::Duration;
@@ -7,10 +7,11 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::board::Row;
 
-/// Beyond this many tasks only their number is shown.
+/// Beyond this many tasks, only their number is shown.
 const ROWS_MAX: usize = 16;
 
-/// A bar of a running task fills up over the time that such a task takes at most, and stops short of the end.
+/// A running task's bar fills up in the longest time that such a task takes, and stops before the
+/// end.
 const RUNNING_MS: u64 = 3000;
 const RUNNING_PERCENT_MAX: u64 = 90;
 
@@ -25,7 +26,7 @@ enum Kind {
         _screen: MultiProgress,
     },
     Lines {
-        /// How many outcomes were reported.
+        /// The number of outcomes that were reported.
         reported: usize,
     },
 }
@@ -40,7 +41,7 @@ impl Progress {
         Self { kind }
     }
 
-    /// `n` is in another state than before.
+    /// Updates the display after row `n` has changed its state.
     pub fn changed(&mut self, rows: &[Row], n: usize, out: &mut impl Write) -> std::io::Result<()> {
         let row = &rows[n];
         match &mut self.kind {
@@ -61,7 +62,7 @@ impl Progress {
         }
     }
 
-    /// Once for each look at the tasks.
+    /// Updates the display. Called once for each poll of the tasks.
     pub fn tick(
         &mut self,
         rows: &[Row],
@@ -93,7 +94,7 @@ impl Progress {
         Ok(())
     }
 
-    /// The bars stay as they are, and what is printed next comes below.
+    /// Leaves the bars in place, so that later output appears below them.
     pub fn finish(&self) {
         if let Kind::Bars { bars, total, .. } = &self.kind {
             for bar in bars {
@@ -102,7 +103,8 @@ impl Progress {
                 }
             }
             total.abandon();
-            // The cursor stands at the end of the last bar; without a terminal there is nothing to be moved.
+            // Move the cursor below the last bar. If stderr cannot be written, there is nothing to
+            // move.
             let _ = writeln!(stderr());
         }
     }

@@ -1,8 +1,8 @@
-//! What the demo submits: troubles first, as many as fit, then prompts that nothing happens to.
+//! The prompts of the demo: first as many of those with a trouble as fit, then well-behaved ones.
 
 use serde_json::{Value, json};
 
-/// What the simulator is asked to do to a task.
+/// A misbehaviour that the simulator is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     Fails,
@@ -45,7 +45,7 @@ const TROUBLES: [Trouble; 4] = [
     Trouble::CalledBackEarly,
 ];
 
-/// The first `count` prompts.
+/// Returns the first `count` prompts.
 pub fn prompts(count: usize) -> Vec<Prompt> {
     (0..count)
         .map(|n| Prompt {
@@ -57,9 +57,10 @@ pub fn prompts(count: usize) -> Vec<Prompt> {
 }
 
 impl Prompt {
-    /// The body of its submit.
+    /// Returns the body of the submit.
     pub fn body(&self) -> Value {
-        // Every task ends well before the first poll, so that only a lost callback is found by one.
+        // Every task ends well before its first poll, so polls find only the outcome of the lost
+        // callback.
         let magic = match self.trouble {
             Some(Trouble::Fails) => "fail,duration=700ms",
             Some(Trouble::CallbackLost) => "lost-callback,duration=900ms",

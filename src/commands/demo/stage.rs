@@ -1,5 +1,6 @@
-//! Everything in one process: the simulator, and a receiver that EvoLink's stand-in can call back over HTTPS. Nothing has to
-//! be there before, and nothing is left behind, unless a folder was named.
+//! Runs the simulator and a receiver in one process. The simulator calls the receiver back over
+//! HTTPS. This needs nothing that exists before, and leaves nothing behind, unless `--data-dir` is
+//! given.
 
 use std::fs::{self, DirBuilder};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -22,14 +23,14 @@ use crate::exit::CommandError;
 use crate::http::tls::TlsSource;
 use crate::simulator::{Options, Simulator};
 
-/// A task is asked about this long after its submit.
+/// The delay from a task's submit to its first poll.
 const FIRST_POLL_AFTER: Duration = Duration::from_secs(2);
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The address that the receiver's certificate is for.
+/// The address in the receiver's certificate.
 const HOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-/// The running parts.
+/// The running components.
 pub struct Stage {
     pub api: Api,
     pub simulator: Simulator,
@@ -37,11 +38,12 @@ pub struct Stage {
     folder: Folder,
 }
 
-/// How the receiver ended.
+/// The receiver's future, which returns how it ended.
 pub type Receiver = JoinHandle<Result<(), CommandError>>;
 
 impl Stage {
-    /// Starts everything, with data in `folder`, or in one of its own that is removed at the end.
+    /// Starts everything. The data is in `folder`, or in a temporary folder that is removed at the
+    /// end.
     pub async fn set(folder: Option<&Path>) -> Result<(Self, Receiver), CommandError> {
         let folder = Folder::open(folder)?;
         let certificate =
@@ -50,7 +52,7 @@ impl Stage {
         let simulator = Simulator::start(Options {
             allow_private_callbacks: true,
             callback_ca_pem: Some(certificate.certificate_pem().into_bytes()),
-            // Beyond the first poll's own delay it would put that off.
+            // An estimate longer than the first poll's own delay would postpone that poll.
             estimated_time_s: 1,
             ..Options::default()
         })
@@ -72,7 +74,7 @@ impl Stage {
         Ok((stage, receiver))
     }
 
-    /// The folder, if it outlives the demo.
+    /// Returns the data folder if it outlives the demo.
     pub fn kept_folder(&self) -> Option<&Path> {
         match &self.folder {
             Folder::Given(path) => Some(path),
@@ -80,7 +82,7 @@ impl Stage {
         }
     }
 
-    /// Stops as SIGTERM would.
+    /// Stops the receiver as SIGTERM would, and then the simulator.
     pub async fn strike(self, receiver: Receiver) -> Result<(), CommandError> {
         self.stop.cancel();
         let ended = receiver.await.context("the receiver died")?;
@@ -91,7 +93,7 @@ impl Stage {
 
 fn config(folder: &Path, simulator: &Simulator) -> Result<Config, CommandError> {
     let mut config = Config::default();
-    // It is in every callback URL, so it must be known before the receiver has it.
+    // Every callback URL contains the port, so it must be known before the receiver binds it.
     let public_port = free_port().context("could not find a free port")?;
     config.public.listen = SocketAddr::from((HOST, public_port));
     config.public.base_url = local_url("https", public_port)?;
@@ -100,7 +102,7 @@ fn config(folder: &Path, simulator: &Simulator) -> Result<Config, CommandError> 
     config.internal.listen = SocketAddr::from((HOST, 0));
     config.evolink.base_url =
         Url::parse(&simulator.base_url()).context("the simulator's address makes no URL")?;
-    // The simulator takes any.
+    // The simulator accepts any key.
     config.evolink.api_key = Some(SecretString::from("sk-any-key-for-the-simulator"));
     config.store.url = format!("sqlite:{}", folder.join("receiver.db").display());
     config.callback_tokens.key_file = folder.join("callback_tokens.key");
@@ -120,13 +122,13 @@ fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind((HOST, 0))?.local_addr()?.port())
 }
 
-/// The folder that the default paths of the configuration begin with.
+/// The folder in which the configuration's default paths are.
 const DATA: &str = "data";
 
-/// Where the data is.
+/// The folder for the data.
 enum Folder {
     Given(PathBuf),
-    /// Removed when it is dropped.
+    /// Removed when dropped.
     Own(PathBuf),
 }
 
@@ -138,13 +140,13 @@ impl Folder {
             return Ok(Self::Given(path.to_owned()));
         }
         let name = format!("evolink-receiver-demo-{:016x}", fastrand::u64(..));
-        // Fails if the folder exists: it may be another user's.
+        // Fails if the folder exists, because it may be another user's.
         let make = |path: &Path| DirBuilder::new().mode(0o700).create(path);
         let path = std::env::temp_dir().join(&name);
         let Err(error) = make(&path) else {
             return Ok(Self::Own(path));
         };
-        // The container image has no folder for temporary files, but the data folder.
+        // The container image has no folder for temporary files, but it has the data folder.
         let in_data = Path::new(DATA).join(&name);
         if make(&in_data).is_ok() {
             return Ok(Self::Own(in_data));
@@ -162,7 +164,7 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         if let Self::Own(path) = self {
-            // A folder that cannot be removed is one for temporary files, or the demo's container ends.
+            // If this fails, the folder is left among temporary files, or goes with the container.
             let _ = fs::remove_dir_all(path);
         }
     }

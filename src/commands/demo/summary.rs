@@ -1,5 +1,5 @@
-//! What the demo showed, as a table for people and as one JSON object for programs. Every number was observed: at the
-//! internal API, or by the simulator.
+//! The results of the demo, as a table for people and as one JSON object for programs. Every number
+//! was observed, either at the internal API or by the simulator.
 
 use std::io::Write;
 
@@ -11,10 +11,10 @@ use super::stage::Stage;
 use crate::commands::table::table;
 use crate::untrusted::Untrusted;
 
-/// Beyond this many tasks only the first ones, which hold the troubles, are listed.
+/// Beyond this many tasks, only the first ones are listed. They include all with a trouble.
 const ROWS_MAX: usize = 16;
 
-/// What a first submit by hand may look like.
+/// An example of a first submit by hand.
 const EXAMPLE: &str = r#"{"model": "z-image-turbo", "prompt": "a cute cat", "size": "16:9"}"#;
 
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -22,13 +22,13 @@ pub struct Summary {
     pub tasks: usize,
     pub completed: usize,
     pub failed: usize,
-    /// Outcomes that a poll told first.
+    /// Outcomes that a poll reported first.
     pub found_by_poll: usize,
-    /// Callbacks that told a known outcome once more.
+    /// Callbacks that repeated a known outcome.
     pub duplicates: usize,
-    /// Tasks that were called back before their submit was answered.
+    /// Tasks whose first callback was recorded before the answer to their submit.
     pub early_callbacks: usize,
-    /// As the simulator counted: submits that it accepted, each paid for.
+    /// Submits that the simulator accepted and charged, by its own count.
     pub charges: u64,
     pub elapsed_ms: u64,
 }
@@ -48,7 +48,7 @@ impl Summary {
         }
     }
 
-    /// Two sentences.
+    /// Writes two sentences.
     pub fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
         writeln!(
             out,
@@ -70,7 +70,7 @@ impl Summary {
     }
 }
 
-/// One line a task.
+/// Writes a table with a row for each task.
 pub fn write_table(rows: &[Row], out: &mut impl Write) -> std::io::Result<()> {
     let header = [
         "prompt",
@@ -100,7 +100,7 @@ pub fn write_table(rows: &[Row], out: &mut impl Write) -> std::io::Result<()> {
     writeln!(out)
 }
 
-/// What to try while the demo goes on.
+/// Writes commands to try while the demo runs.
 pub fn write_invitation(stage: &Stage, rows: &[Row], out: &mut impl Write) -> std::io::Result<()> {
     let base = stage.api.base_url();
     let task = rows

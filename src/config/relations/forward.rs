@@ -1,4 +1,4 @@
-//! Where deliveries may go: what can be seen to be refused before the first of them is.
+//! Checks where deliveries may go, and reports everything that would be refused at every delivery.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -28,14 +28,14 @@ pub(super) fn forward(found: &mut Found, config: &Config) {
         endpoints,
         ..
     } = &config.forward;
-    // Port 0 has the system choose: none that is known here.
+    // Port 0 makes the system choose a port, which is not known here.
     let listeners = [config.public.listen, config.internal.listen];
     let listeners = listeners.into_iter().filter(|listen| listen.port() != 0);
     let rules = Rules {
         allowed_hosts: AllowedHosts::default(),
         allow_networks: [].into(),
         listeners: listeners.collect(),
-        // What other addresses this machine has is not for the configuration to know.
+        // The configuration does not know the other addresses of this machine.
         is_this_machine: |address| address.is_loopback(),
     };
     let key = "forward.allowed_hosts";
@@ -103,14 +103,15 @@ fn endpoint_url(found: &mut Found, key: &str, endpoint: &Endpoint, rules: &Rules
     }
 }
 
-/// What a pattern says of itself that is never called.
+/// Returns the refusal if the pattern itself names an address that is never called.
 fn refusal_of_pattern(rules: &Rules, text: &str, pattern: &HostPattern) -> Option<Refused> {
     let addresses = match &pattern.host {
         PatternHost::Address(address) => &[*address][..],
         PatternHost::Name(name) if is_localhost(name) => &LOOPBACK,
         PatternHost::Name(_) | PatternHost::Below(_) => return None,
     };
-    // Without a port it admits more than our listeners, and those are refused when it comes to it.
+    // Without a port, the pattern admits more than our own listeners, which are refused at each
+    // delivery.
     let port = pattern.port.unwrap_or(0);
     rules
         .judge_addresses(Author::Operator, text, port, addresses)

@@ -1,4 +1,4 @@
-//! Where EvoLink, apps and operators come in: addresses, limits, certificate, API keys.
+//! Checks the two listeners: addresses, limits, certificate and API keys.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -10,14 +10,15 @@ use crate::config::findings::Found;
 use crate::config::hosts;
 use crate::config::{ApiKey, ByteSize, Config, Internal, Level, Public, TlsMode};
 
-/// EvoLink's bound on `callback_url`.
+/// EvoLink's limit on `callback_url`.
 const CALLBACK_URL_CHARS_MAX: usize = 2048;
-/// Key id, submission id or label, MAC and the dots between: no callback token is longer.
+/// The limit on a callback token: key id, submission id or label, MAC, and the dots between them.
 const CALLBACK_TOKEN_CHARS_MAX: usize = 160;
-/// EvoLink hangs up at 10 s; later answers are for nobody. It is also how long the whole stop may take.
+/// The longest request timeout. EvoLink hangs up after 10 s, so a later response is never received.
+/// The whole shutdown may take 10 s as well.
 const ANSWER_TIMEOUT_MAX: Duration = Duration::from_secs(9);
 
-/// What comes after the drain has the rest of the promised 10 s.
+/// The longest drain timeout. The steps after the drain need the rest of the promised 10 s.
 const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(8);
 
 pub(super) fn base_url(found: &mut Found, url: &Url) {
@@ -132,7 +133,7 @@ pub(super) fn apart(found: &mut Found, config: &Config) {
         ref api_keys,
     } = config.internal;
     let public = config.public.listen;
-    // Port 0 has the system choose, and it never chooses the same twice.
+    // Port 0 makes the system choose a port, and it never chooses the same one twice.
     let same_port = public.port() == listen.port() && listen.port() != 0;
     let same_address =
         public.ip() == listen.ip() || public.ip().is_unspecified() || listen.ip().is_unspecified();

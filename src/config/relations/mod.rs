@@ -1,4 +1,5 @@
-//! The relations that must hold between keys, and what is odd though allowed. Pure: no file is opened here.
+//! Checks the relations between keys, and warns about values that are allowed but odd. Opens no
+//! files.
 
 mod forward;
 mod listeners;
@@ -15,19 +16,19 @@ use super::units::duration;
 use super::{Archive, ByteSize, Config, Evolink, Level, Quarantine};
 use crate::domain::confirmation::Confirm;
 
-/// All that is known of one callback URL is looked at with each batch that adds to it.
+/// Limited because each batch that adds an entry reads all entries of the same callback URL.
 const QUARANTINE_ENTRIES_PER_TOKEN_MAX: usize = 1000;
-/// The longest head that the public listener takes.
+/// The longest request head that the public listener accepts.
 const HEAD_BYTES_MAX: u64 = 16 * 1024;
 const DAY: Duration = Duration::from_hours(24);
 
-/// Calls a second. Beyond this it is no limit.
+/// Calls per second. A higher rate would limit nothing.
 const RATE_MAX: u32 = 1000;
 
-/// From the end of `evolink.timeout` until an app that waits for its answer has it, or gives up.
+/// The time from the end of `evolink.timeout` until an app has its answer, or gives up.
 const ANSWER_GRACE: Duration = Duration::from_secs(10);
 
-/// In the order of the sections.
+/// Adds all findings, in the order of the sections.
 pub(super) fn check(found: &mut Found, config: &Config) {
     listeners::base_url(found, &config.public.base_url);
     listeners::public(found, &config.public);
@@ -191,6 +192,11 @@ fn archive(found: &mut Found, archive: &Archive) {
         is_place,
         "archive.url",
         "must be file: and a directory, or s3://bucket/prefix",
+    );
+    found.error_unless(
+        !url.starts_with("s3:") || !url.contains(['?', '#']),
+        "archive.url",
+        "must not have a query or a fragment",
     );
     host_patterns(
         found,

@@ -1,4 +1,4 @@
-//! The two listeners, the certificate of the one and the API keys of the other.
+//! The two listeners, the public one's certificate, and the internal one's API keys.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::config::choices::{Scope, TlsMode};
 use crate::config::key_digest::KeyDigest;
 use crate::config::units::{self, ByteSize, duration};
 
-/// What EvoLink reaches.
+/// The listener for EvoLink.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Public {
@@ -40,17 +40,20 @@ impl Default for Public {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8443)),
             base_url: Url::parse("https://hooks.example.com").expect("a literal URL"),
             max_body: ByteSize::kib(256),
-            // Room for 500 slow clients of each kind (handshake, head, body) beside the good ones. A slow
-            // connection holds some 40 KiB of TLS and read buffers, so the worst case is about 80 MiB.
+            // Enough for 500 slow clients of each kind (handshake, head, body) in addition to the
+            // good ones. A slow connection holds about 40 KiB of TLS and read buffers, so the worst
+            // case is about 80 MiB.
             max_connections: 2048,
-            // Generous, since a proxy in front is one address; yet no address alone can take every place.
+            // A proxy in front is one address, so this is generous. No single address can use all
+            // connections.
             max_connections_per_address: 1536,
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(5),
-            // EvoLink hangs up at 10 s: a 503 that it still hears makes it try again.
+            // EvoLink hangs up after 10 s. A 503 that it receives before then makes it retry.
             request_timeout: Duration::from_secs(8),
-            // The longest request, and then 2 s for the store, make the promised 10 s from SIGTERM to exit.
+            // The longest request, then 2 s for the store, add up to the promised 10 s from SIGTERM
+            // to exit.
             drain_timeout: Duration::from_secs(8),
             tls: Tls::default(),
         }
@@ -58,12 +61,13 @@ impl Default for Public {
 }
 
 impl Public {
-    /// The path under which the public listener serves callbacks: the path of `base_url`, then `/callbacks/`.
+    /// Returns the path under which the public listener serves callbacks: `base_url`'s path and
+    /// `/callbacks/`.
     pub fn callback_path(&self) -> String {
         format!("{}/callbacks/", self.base_url.path().trim_end_matches('/'))
     }
 
-    /// What EvoLink is told to call.
+    /// Returns the callback URL for a token, as it is sent to EvoLink.
     pub fn callback_url(&self, token: &str) -> String {
         let base_url = self.base_url.as_str().trim_end_matches('/');
         format!("{base_url}/callbacks/{token}")
@@ -93,13 +97,13 @@ impl Default for Tls {
     }
 }
 
-/// What apps and operators reach.
+/// The listener for apps and operators.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Internal {
     pub listen: SocketAddr,
     pub max_connections: usize,
-    /// Empty is allowed on loopback only.
+    /// May be empty on loopback only.
     pub api_keys: Vec<ApiKey>,
 }
 
@@ -107,7 +111,8 @@ impl Default for Internal {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
-            // Each waiting query and each stream holds one; fewer than the public side, which must win.
+            // Each waiting query and each stream holds one. Lower than the public limit, because
+            // callbacks matter more.
             max_connections: 1024,
             api_keys: Vec::new(),
         }

@@ -1,4 +1,5 @@
-//! The sections and their defaults. `config.example.toml` says what each key means; here stands only why.
+//! The sections and their defaults. `config.example.toml` explains each key; the comments here say
+//! only why a default has its value.
 
 mod listeners;
 
@@ -16,17 +17,18 @@ use super::secret;
 use super::units::{self, ByteSize, duration};
 use crate::domain::confirmation::Confirm;
 use crate::domain::network::Network;
+use crate::store::MAX_CONNECTIONS;
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
-/// EvoLink itself, and our account there.
+/// EvoLink's API, and our account there.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Evolink {
     #[serde(deserialize_with = "units::url")]
     pub base_url: Url,
-    /// Ask [`Evolink::read_api_key`] instead: the key may be in a file.
+    /// Call [`Evolink::read_api_key`] instead of reading this: the key may be in a file.
     #[serde(serialize_with = "secret::redacted")]
     pub api_key: Option<SecretString>,
     pub api_key_file: Option<PathBuf>,
@@ -44,17 +46,19 @@ impl Default for Evolink {
             api_key: None,
             api_key_file: None,
             timeout: Duration::from_secs(30),
-            // EvoLink publishes no limit, and asks its upstream for each poll of an image that is not ready. With gaps that
-            // double, ten a second are enough for some hundred tasks at a time whose callbacks are all lost.
+            // EvoLink publishes no limit, and asks its own upstream for each poll of an unfinished
+            // image. The intervals between polls double, so ten polls a second are enough for some
+            // hundred tasks at a time whose callbacks are all lost.
             polls_per_second: 10,
-            // Each costs money: a key in the wrong hands is bounded by this. No app makes so many images for long.
+            // Each submit costs money, so this limits the damage of a stolen key. No app submits
+            // this many for long.
             submits_per_second: 50,
             allow_unknown_fields: false,
         }
     }
 }
 
-/// How submits of apps are taken.
+/// The handling of submits from apps.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Submits {
@@ -65,20 +69,21 @@ pub struct Submits {
 impl Default for Submits {
     fn default() -> Self {
         Self {
-            // The retries of client libraries end within minutes; a person who asks again later
+            // Client libraries stop retrying within minutes. A person who submits the same later
             // means it.
             repeat_window: Duration::from_mins(10),
         }
     }
 }
 
-/// Where tasks are kept.
+/// The store of tasks.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StoreConfig {
     #[serde(serialize_with = "units::without_password")]
     pub url: String,
     pub password_file: Option<PathBuf>,
+    pub max_connections: u32,
     pub min_free: ByteSize,
 }
 
@@ -87,6 +92,7 @@ impl Default for StoreConfig {
         Self {
             url: "sqlite:data/receiver.db".into(),
             password_file: None,
+            max_connections: MAX_CONNECTIONS,
             min_free: ByteSize::kib(64 * 1024),
         }
     }
@@ -98,12 +104,13 @@ impl fmt::Debug for StoreConfig {
         f.debug_struct("StoreConfig")
             .field("url", &url)
             .field("password_file", &self.password_file)
+            .field("max_connections", &self.max_connections)
             .field("min_free", &self.min_free)
             .finish()
     }
 }
 
-/// The key ring that callback tokens are made with.
+/// The key ring for callback tokens.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CallbackTokens {
@@ -118,14 +125,14 @@ impl Default for CallbackTokens {
     }
 }
 
-/// How far callbacks are believed.
+/// The choice of callbacks to confirm with EvoLink before they count.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Callbacks {
     pub confirm: Confirm,
 }
 
-/// How overdue tasks are asked after.
+/// The polling of overdue tasks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Reconcile {
@@ -147,7 +154,7 @@ impl Default for Reconcile {
     }
 }
 
-/// How much is kept of what cannot be applied.
+/// The limits on stored bodies that could not be applied.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Quarantine {
@@ -161,16 +168,17 @@ impl Default for Quarantine {
     fn default() -> Self {
         Self {
             max_entries_per_token: 20,
-            // Twenty bodies of EvoLink's usual size many times over; four of the largest that are taken in.
+            // Enough for twenty bodies many times EvoLink's usual size, or four of the largest that
+            // are accepted.
             max_bytes_per_token: ByteSize::kib(1024),
-            // Every task of a bad day; on a small disk a small part of it.
+            // Enough for every task of a bad day, and little even on a small disk.
             max_entries: 10_000,
             max_bytes: ByteSize::kib(256 * 1024),
         }
     }
 }
 
-/// Where result files are kept.
+/// The storage for result files.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Archive {
@@ -193,7 +201,7 @@ impl Default for Archive {
     }
 }
 
-/// Where outcomes are delivered to.
+/// The destinations of outcomes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Forward {
@@ -224,7 +232,7 @@ pub struct Endpoint {
     pub events: Vec<OutcomeEvent>,
 }
 
-/// How long records are kept, and callback tokens with them.
+/// The time that records are kept. Callback tokens expire with them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {

@@ -1,12 +1,13 @@
-//! What deliveries are queued by: an endpoint of the configuration, or the place that an app's own addresses lie at.
+//! The key of a delivery queue: an endpoint of the configuration, or the origin of addresses that
+//! apps named.
 
 use std::fmt;
 use std::sync::Arc;
 
 use url::Url;
 
-/// The name of a standing endpoint, or the origin (`scheme://host:port`) of an app's own `callback_url`. A name holds no
-/// colon, so none is taken for the other.
+/// The name of a standing endpoint, or the origin (`scheme://host:port`) of an app's own
+/// `callback_url`. A name contains no colon, so it cannot be confused with an origin.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointKey(Arc<str>);
 
@@ -15,13 +16,13 @@ impl EndpointKey {
         Self(name.into())
     }
 
-    /// Where an app's own address lies.
+    /// The key for an app's own address: its origin.
     pub fn of_address(url: &str) -> Self {
         let origin = Url::parse(url).map(|url| url.origin().ascii_serialization());
         Self(origin.unwrap_or_else(|_| url.to_owned()).into())
     }
 
-    /// As it is stored, or asked for.
+    /// Creates a key from its stored or requested text. Does not check it.
     pub fn parse(text: &str) -> Self {
         Self(text.into())
     }
@@ -30,7 +31,7 @@ impl EndpointKey {
         &self.0
     }
 
-    /// Whether it is one of the configuration.
+    /// Whether the key names an endpoint of the configuration.
     pub fn is_standing(&self) -> bool {
         !self.0.contains(':')
     }

@@ -1,7 +1,7 @@
-//! When an endpoint that answers 410 is disabled.
+//! Decides when an endpoint that answers 410 is disabled.
 //!
 //! Webhook senders stop sending to an endpoint that answers 410 Gone. But a gateway in front of the
-//! endpoint answers 410 too, for a moment or to one request. So a 410 counts only together with
+//! endpoint may also answer 410, for a moment or to one request. So a 410 counts only together with
 //! others, and a 2xx answer in between discards them all. Pure.
 
 use std::time::Duration;
@@ -9,11 +9,11 @@ use std::time::Duration;
 use super::DeliveryId;
 use crate::domain::timestamp::Timestamp;
 
-/// Different deliveries that must have been answered with 410. One delivery can be special, two can
-/// belong to one task; three are the endpoint.
+/// The number of different deliveries that must have been answered with 410. One delivery can be
+/// special, and two can belong to one task. Three are the endpoint.
 pub const DELIVERIES: usize = 3;
 
-/// Time between the first of these answers and the last, at least. Restarting or redeploying a
+/// The minimum time between the first and the last of these answers. Restarting or redeploying a
 /// gateway takes less.
 pub const SPAN: Duration = Duration::from_mins(5);
 
@@ -24,21 +24,22 @@ pub struct GoneAnswer {
     pub at: Timestamp,
 }
 
-/// The 410 answers of one endpoint since its last 2xx: the first of each delivery, at most
-/// `DELIVERIES`.
+/// The 410 answers of one endpoint since its last 2xx answer. Holds the first answer of each
+/// delivery, at most `DELIVERIES`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GoneAnswers(Vec<GoneAnswer>);
 
 impl GoneAnswers {
-    /// Adds an answer as it was stored.
+    /// Adds an answer that was read from the store.
     pub fn restore(&mut self, answer: GoneAnswer) {
         self.0.push(answer);
     }
 
-    /// Adds a 410 to `delivery` at `now`. Returns whether the endpoint is to be disabled.
+    /// Adds a 410 answer to `delivery` at `now`. Returns whether the endpoint must be disabled.
     pub fn add(&mut self, delivery: DeliveryId, now: Timestamp) -> bool {
         for answer in &mut self.0 {
-            // Stored by a clock that was ahead: without this it would never be `SPAN` ago.
+            // A clock that was ahead may have stored this time. Without the cap, `SPAN` would never
+            // have passed since then.
             answer.at = answer.at.min(now);
         }
         let is_known = self.0.iter().any(|answer| answer.delivery == delivery);
@@ -64,7 +65,7 @@ mod tests {
         START.after(Duration::from_secs(seconds))
     }
 
-    /// Adds the answers in turn; returns the number of the one that disables the endpoint.
+    /// Adds the answers one by one. Returns the index of the answer that disables the endpoint.
     fn disabled_by(answers: &[(i64, u64)]) -> Option<usize> {
         let mut gone = GoneAnswers::default();
         let mut added = answers.iter();
@@ -75,9 +76,10 @@ mod tests {
     fn three_deliveries_over_five_minutes_disable_an_endpoint_and_nothing_less_does() {
         assert_eq!(disabled_by(&[(1, 0), (2, 100), (3, 299)]), None);
         assert_eq!(disabled_by(&[(1, 0), (2, 100), (3, 300)]), Some(2));
-        // One delivery, however often it was sent, counts once.
+        // A delivery counts once, however often it was sent.
         assert_eq!(disabled_by(&[(1, 0), (2, 100), (1, 300), (2, 9000)]), None);
-        // Many at once are one moment; whichever comes after five minutes decides.
+        // Answers within a moment of each other do not suffice. The first answer after five minutes
+        // disables the endpoint.
         assert_eq!(disabled_by(&[(1, 0), (2, 0), (3, 0), (4, 1), (5, 2)]), None);
         assert_eq!(
             disabled_by(&[(1, 0), (2, 0), (3, 0), (4, 1), (2, 301)]),

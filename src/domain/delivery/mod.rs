@@ -1,8 +1,8 @@
 //! A delivery: one event that one endpoint must receive. It is sent until it is delivered or dead.
 //!
-//! Pure: which process may send it, what the end of an attempt changes, and when the next attempt
-//! is. A delivered delivery never changes. A dead one is pending again only if an operator retries
-//! it.
+//! Pure. Decides which process may send it, what the outcome of an attempt changes, and when the
+//! next attempt is. A delivered delivery never changes. A dead one becomes pending again only if an
+//! operator retries it.
 
 mod endpoint;
 pub mod gone;
@@ -21,23 +21,22 @@ pub use shown::ShownState;
 use super::ids::SubmissionId;
 use super::timestamp::Timestamp;
 
-/// The length of a lease: enough for an attempt of 10 s, and for its wait before that.
+/// The length of a lease. It covers an attempt of 10 s and the wait before it.
 pub const LEASE: Duration = Duration::from_secs(30);
 
-/// The longest lease that counts. One that ends later was made by a clock that was far ahead.
+/// The longest lease that counts. A lease that ends later was made by a clock that was far ahead.
 pub const LEASE_MAX: Duration = Duration::from_mins(10);
 
-/// How long a delivery to a disabled endpoint stays due before it is dead. Longer than a weekend,
-/// so that an endpoint that was disabled by mistake on Friday loses nothing until Monday.
+/// How long a delivery to a disabled endpoint stays pending before it is dead. Longer than a
+/// weekend, so that an endpoint that was disabled by mistake on Friday loses nothing until Monday.
 pub const HELD_MAX: Duration = Duration::from_hours(72);
 
 /// The status 410 Gone.
 const GONE: u16 = 410;
 
-/// Characters kept of the reason why an attempt failed.
+/// The maximum length of the stored failure reason, in characters.
 const ERROR_CHARS_MAX: usize = 200;
 
-/// The number of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryId(pub i64);
 
@@ -48,7 +47,7 @@ pub enum DeliveryState {
     Dead,
 }
 
-/// The id of a process as a lease holder, unique for each start.
+/// The id of a process as a lease holder. Each start of a process has a new one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Holder(Arc<str>);
 
@@ -59,20 +58,21 @@ pub struct Lease {
     pub until: Timestamp,
 }
 
-/// How an attempt ended, or why there was none.
+/// The outcome of an attempt, or the reason why there was no attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttemptEnd {
-    /// 2xx.
+    /// The endpoint answered 2xx.
     Delivered { status: u16 },
-    /// Any other answer, or none. `status`: of the answer.
+    /// The endpoint gave any other answer, or none. `status` is the status of that answer.
     Failed {
         status: Option<u16>,
         reason: String,
         retry_after: Option<Duration>,
     },
-    /// Never sent, because it must not be.
+    /// The request was not sent, because it must not be.
     Refused { reason: String },
-    /// Not sent, or cut off by a stop. It is still due and uses up no attempt.
+    /// The request was not sent, or was cut off by a shutdown. The delivery stays due, and the
+    /// attempt is not counted.
     GivenBack,
 }
 
@@ -82,7 +82,7 @@ pub struct Delivery {
     pub id: DeliveryId,
     pub endpoint: EndpointKey,
     pub state: DeliveryState,
-    /// Attempts since the delivery was created or last retried.
+    /// Attempts since the delivery was created or last retried by an operator.
     pub attempts: u32,
     pub due_at: Timestamp,
     pub lease: Option<Lease>,
@@ -108,7 +108,7 @@ impl DeliveryState {
 }
 
 impl Holder {
-    /// A new id for a process that starts at `now`.
+    /// Creates the id of a process that starts at `now`.
     pub fn new(now: Timestamp) -> Self {
         Self(SubmissionId::new(now).to_string().into())
     }
@@ -123,16 +123,17 @@ impl Holder {
 }
 
 impl Delivery {
-    /// Whether `holder` may send it, because no other process holds its lease. `shared`: there may
-    /// be other processes. Otherwise the lease of another holder belongs to a process that has
-    /// ended.
+    /// Whether `holder` may send the delivery, because no other process holds its lease. `shared`
+    /// means that there may be other processes. Otherwise another holder's lease belongs to a
+    /// process that has ended.
     pub fn is_free_for(&self, holder: &Holder, now: Timestamp, shared: bool) -> bool {
         let lease = self.lease.as_ref();
         let is_anothers = lease.is_some_and(|lease| lease.holder != *holder && lease.counts(now));
         !(shared && is_anothers)
     }
 
-    /// Claims it for `holder`. Returns `false` if it is not due, or another process holds it.
+    /// Claims the delivery for `holder`. Returns `false` if it is not due, or if another process
+    /// holds its lease.
     pub fn claim(
         &mut self,
         holder: &Holder,
@@ -152,9 +153,9 @@ impl Delivery {
         true
     }
 
-    /// Takes the end of attempt number `attempt` by `holder`. Returns `None` if it changes nothing:
-    /// it was reported before, or another process has claimed the delivery since. But a 2xx always
-    /// counts.
+    /// Applies the outcome of attempt number `attempt`, which `holder` made. Returns `None` if it
+    /// changes nothing: it was reported before, or another process has claimed the delivery since.
+    /// A 2xx answer counts even then.
     pub fn end(
         &mut self,
         holder: &Holder,
@@ -204,12 +205,12 @@ impl Delivery {
         }
     }
 
-    /// Makes it due now because an operator wants it. A dead one gets all its attempts again.
-    /// Returns `false` if it was delivered.
+    /// Makes the delivery due now, at an operator's request. A dead one gets all its attempts
+    /// again. Returns `false` if it was delivered.
     pub fn retry(&mut self, now: Timestamp) -> bool {
         match self.state {
             DeliveryState::Delivered => return false,
-            // An attempt that is under way goes on.
+            // An attempt that is under way continues.
             DeliveryState::Pending => self.due_at = now,
             DeliveryState::Dead => {
                 (self.state, self.attempts, self.due_at) = (DeliveryState::Pending, 0, now);
@@ -236,7 +237,7 @@ impl Delivery {
 }
 
 impl AttemptEnd {
-    /// Whether the endpoint, or something in front of it, answered that it is gone.
+    /// Whether the endpoint, or a gateway in front of it, answered 410 Gone.
     pub fn says_gone(&self) -> bool {
         matches!(
             self,
@@ -254,7 +255,8 @@ impl Lease {
     }
 }
 
-/// People read it, and it may quote what another program sent.
+/// Shortens `reason` and replaces control characters. People read it, and it may quote what another
+/// program sent.
 fn bounded(reason: &str) -> String {
     let plain = |character: char| {
         if character.is_control() {

@@ -1,12 +1,13 @@
-//! When a delivery is retried: ten attempts in about a day, with growing gaps. Each gap is random
-//! from nothing to twice its average (full jitter), so that deliveries that failed together spread
-//! out.
+//! The retry schedule of a delivery: ten attempts in about a day, with growing gaps. Each gap is
+//! random, from zero to twice its average (full jitter), so that deliveries that failed together
+//! spread out.
 
 use std::time::Duration;
 
 use crate::domain::timestamp::Timestamp;
 
-/// The average gap after the first attempt, the second, and so on. After the last there is none.
+/// The average gap after the first attempt, after the second, and so on. There is none after the
+/// last.
 const GAPS: [Duration; 9] = [
     Duration::from_secs(1),
     Duration::from_secs(5),
@@ -19,23 +20,23 @@ const GAPS: [Duration; 9] = [
     Duration::from_hours(12),
 ];
 
-/// Attempts before a delivery is dead.
+/// The number of attempts before a delivery is dead.
 pub const ATTEMPTS_MAX: u32 = 10;
 const _: () = assert!(GAPS.len() + 1 == ATTEMPTS_MAX as usize);
 
-/// The longest gap, in averages.
+/// The longest gap, as a multiple of its average.
 const SPREAD: f64 = 2.0;
 
-/// Bounds of an endpoint's `Retry-After`.
+/// The bounds of an endpoint's `Retry-After`.
 const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
-/// Allowance for clocks that differ, beyond the longest gap.
+/// An allowance for clocks that differ, on top of the longest gap.
 const PLAN_GRACE: Duration = Duration::from_hours(1);
 
-/// The gap after `attempts` attempts; `None` if there are no more. `jitter`: random, from 0 to 1.
-/// `retry_after` only makes the gap longer: otherwise an endpoint could use up ten attempts in ten
-/// seconds.
+/// Returns the gap after `attempts` attempts, or `None` if there are no more. `jitter` is a random
+/// number from 0 to 1. `retry_after` can only make the gap longer. Otherwise an endpoint could use
+/// up ten attempts in ten seconds.
 pub fn gap(attempts: u32, jitter: f64, retry_after: Option<Duration>) -> Option<Duration> {
     let average = GAPS.get((attempts as usize).checked_sub(1)?)?;
     let gap = average.mul_f64(SPREAD * jitter.clamp(0.0, 1.0));
@@ -43,13 +44,13 @@ pub fn gap(attempts: u32, jitter: f64, retry_after: Option<Duration>) -> Option<
     Some(gap.max(delay.unwrap_or_default()))
 }
 
-/// Whether a delivery that was planned for `at` is due. A plan beyond the horizon was made by a
-/// clock that was far ahead, and would never be reached.
+/// Whether a delivery that was scheduled for `at` is due. A time beyond the horizon was scheduled
+/// by a clock that was far ahead, and might never be reached. So it counts as due.
 pub fn is_due(at: Timestamp, now: Timestamp) -> bool {
     at <= now || at > horizon(now)
 }
 
-/// A time later than any plan made at `now`.
+/// A time later than any that is scheduled at `now`.
 pub fn horizon(now: Timestamp) -> Timestamp {
     now.after(GAPS[GAPS.len() - 1].mul_f64(SPREAD) + PLAN_GRACE)
 }
@@ -96,7 +97,8 @@ mod tests {
             }
         }
 
-        /// Whatever the clock that planned was, and whatever it is now: a plan comes, and no sooner than it may.
+        /// Checks that a scheduled attempt is made, and not too early, whatever the clock showed
+        /// then and shows now.
         #[test]
         fn a_plan_survives_any_clock(
             attempts in 1..ATTEMPTS_MAX, jitter in 0.0..1.0_f64, wish in proptest::option::of(any::<u32>()),
@@ -106,7 +108,8 @@ mod tests {
             let due = NOW.after(gap);
             prop_assert!(gap.is_zero() || !is_due(due, NOW));
             prop_assert!(is_due(due, due));
-            // The clock jumps right after the plan was made. It is due now, or within the longest plan.
+            // The clock jumps right after the attempt was scheduled. The attempt is due now, or
+            // within the longest possible gap.
             let then = Timestamp::from_millis(NOW.as_millis() + jump);
             prop_assert!(is_due(due, then) || due <= horizon(then));
             prop_assert!(is_due(due, then.after(horizon(then).since(then))));

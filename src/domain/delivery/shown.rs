@@ -1,4 +1,5 @@
-//! The state of a delivery as operators see it: the stored one, with held deliveries told apart.
+//! The state of a delivery as operators see it: the stored state, except that held deliveries have
+//! a state of their own.
 
 use super::DeliveryState;
 
@@ -15,7 +16,8 @@ pub enum ShownState {
 impl ShownState {
     pub const ALL: [Self; 4] = [Self::Pending, Self::Held, Self::Delivered, Self::Dead];
 
-    /// `endpoint_is_gone`: the endpoint is disabled, or has answered 410 since its last 2xx.
+    /// Returns the state to show. `endpoint_is_gone` means that the endpoint is disabled, or has
+    /// answered 410 since its last 2xx answer.
     pub const fn of(stored: DeliveryState, endpoint_is_gone: bool) -> Self {
         match stored {
             DeliveryState::Pending if endpoint_is_gone => Self::Held,

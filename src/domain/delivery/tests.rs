@@ -34,7 +34,8 @@ fn holders() -> (Holder, Holder) {
     (Holder::parse("me"), Holder::parse("you"))
 }
 
-/// By `holder`, who takes it for that; 0.5: the average gap.
+/// Claims the delivery for `holder` and ends the attempt with a failure. A jitter of 0.5 makes the
+/// gap average.
 fn fail(delivery: &mut Delivery, holder: &Holder, now: Timestamp) -> Option<DeliveryState> {
     assert!(delivery.claim(holder, LEASE, now, true), "{delivery:?}");
     delivery.end(holder, delivery.attempts + 1, &failed(), 0.5, now)
@@ -58,7 +59,7 @@ fn ten_attempts_are_made_in_a_day_and_then_it_is_dead() {
     );
     assert_eq!(delivery.last_error.as_deref(), Some("500"));
     assert!(!delivery.claim(&me, LEASE, now.after(YEARS), true));
-    // All over again, because somebody wants it.
+    // An operator retries it, so all attempts are available again.
     assert!(delivery.retry(now));
     assert_eq!((delivery.attempts, delivery.ended_at), (0, None));
     assert_eq!(fail(&mut delivery, &me, now), Some(DeliveryState::Pending));
@@ -77,11 +78,11 @@ fn a_lease_keeps_others_away_until_it_is_over_or_no_plan_of_ours() {
         taken.clone().claim(&you, LEASE, NOW, false),
         "nobody else can be there"
     );
-    // The clock was ten years ahead when it was taken.
+    // The clock was ten years ahead when the delivery was claimed.
     let mut ahead = delivery();
     assert!(ahead.claim(&me, LEASE, NOW.after(YEARS), true));
     assert!(ahead.claim(&you, LEASE, NOW, true));
-    // And when it was planned.
+    // The clock was ten years ahead when the next attempt was scheduled.
     let mut ahead = delivery();
     fail(&mut ahead, &me, NOW.after(YEARS));
     assert!(ahead.claim(&you, LEASE, NOW, true));
@@ -100,7 +101,8 @@ fn an_end_counts_once_and_only_for_whoever_has_the_delivery() {
     let told = twice.clone();
     assert_eq!(twice.end(&me, 1, &failed(), 0.5, NOW), None, "told again");
     assert_eq!(twice, told);
-    // Told again when the next has begun, as after an error that left open whether it was written.
+    // The outcome is reported again after the next attempt has begun. This happens after an error
+    // that left open whether it was written.
     assert!(twice.claim(&me, LEASE, twice.due_at, true));
     assert_eq!(
         twice.end(&me, 1, &failed(), 0.5, NOW),
@@ -108,14 +110,14 @@ fn an_end_counts_once_and_only_for_whoever_has_the_delivery() {
         "the second is under way"
     );
     assert!(twice.lease.is_some());
-    // Another has taken it since: what it does counts.
+    // Another process has claimed the delivery since, so only that process's outcome counts.
     let mut lost = delivery();
     assert!(lost.claim(&me, LEASE, NOW, true));
     assert!(lost.claim(&you, LEASE, NOW.after(LEASE), true));
     for end in [failed(), AttemptEnd::GivenBack] {
         assert_eq!(lost.end(&me, 1, &end, 0.5, NOW), None, "{end:?}");
     }
-    // An operator has made it anew.
+    // An operator has retried the delivery.
     let mut dead = delivery();
     assert!(dead.claim(&me, LEASE, NOW, true));
     dead.end(&me, 1, &refused("no"), 0.5, NOW);
@@ -181,7 +183,7 @@ fn a_held_delivery_dies_once_it_has_been_due_for_three_days() {
         (DeliveryState::Dead, Some(end), None)
     );
     assert!(!held.expire(end), "once");
-    // Retried by an operator, it has three days again.
+    // After an operator's retry, it may be held for another three days.
     assert!(held.retry(end));
     assert!(!held.expire(end.after(HELD_MAX / 2)));
 }

@@ -1,10 +1,11 @@
-//! What an address is to whoever would call it. After IANA's registries of special addresses, and the clouds' own documents for
-//! where their metadata services are.
+//! Classifies addresses by who may be called there. Follows IANA's registries of special-purpose
+//! addresses, and the cloud providers' documents for the addresses of their metadata services.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Outside of the link-local range, where most clouds have theirs: Alibaba, Oracle, Azure; and on IPv6 Amazon, Google, Scaleway.
+/// Metadata services outside the link-local range, which most clouds use: Alibaba, Oracle and
+/// Azure. On IPv6: Amazon, Google and Scaleway.
 const METADATA_V4: [Ipv4Addr; 3] = [
     Ipv4Addr::new(100, 100, 100, 200),
     Ipv4Addr::new(192, 0, 0, 192),
@@ -18,19 +19,19 @@ const METADATA_V6: [Ipv6Addr; 3] = [
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Anyone on the internet may have it.
+    /// A public address on the internet.
     Public,
     /// This machine.
     Loopback,
-    /// A network of the operator's own.
+    /// A private network, such as the operator's own.
     Private,
-    /// None of these: for documentation, tests, protocols, or the future.
+    /// Any other address: for documentation, tests, protocols or future use.
     Reserved,
-    /// Whoever asks.
+    /// An address that is never called.
     Never(Never),
 }
 
-/// What nobody is sent to, whatever a list says.
+/// The kinds of addresses that are never called, whatever a list allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Never {
     Unspecified,
@@ -41,7 +42,8 @@ pub enum Never {
 }
 
 impl Class {
-    /// An IPv4 address inside an IPv6 address is judged as itself: it is where a gateway would send us.
+    /// Classifies `address`. An IPv4 address inside an IPv6 address is classified as itself,
+    /// because a gateway would send the request there.
     pub fn of(address: IpAddr) -> Self {
         match meant(address) {
             IpAddr::V4(address) => of_v4(address),
@@ -66,13 +68,13 @@ impl fmt::Display for Class {
     }
 }
 
-/// The IPv4 address where an IPv6 address is only another way to say it.
+/// Returns the IPv4 address if the IPv6 address is only another notation for one.
 pub(super) fn meant(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else {
         return address;
     };
     match v6.segments() {
-        // Mapped; NAT64 by its well-known prefix; 6to4.
+        // IPv4-mapped, NAT64 with its well-known prefix, and 6to4.
         [0, 0, 0, 0, 0, 0xffff, high, low]
         | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
         | [0x2002, high, low, ..] => inside(high, low).into(),
@@ -91,7 +93,8 @@ fn of_v4(address: Ipv4Addr) -> Class {
         [224..=239, ..] => Class::Never(Never::Multicast),
         [255, 255, 255, 255] => Class::Never(Never::Broadcast),
         [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] => Class::Private,
-        // Protocols, documentation (three), the old relay of 6to4, benchmarks, and what may come one day.
+        // Protocol assignments, documentation (three ranges), the former 6to4 relay, benchmarks,
+        // and addresses for future use.
         [192, 0, 0 | 2, _]
         | [198, 51, 100, _]
         | [203, 0, 113, _]
@@ -113,7 +116,8 @@ fn of_v6(address: Ipv6Addr) -> Class {
         return Class::Never(Never::Metadata);
     }
     match address.segments() {
-        // NAT64 by a local prefix, translated, compatible: nobody's public address, and perhaps a way to a worse one.
+        // NAT64 with a local prefix, IPv4-translated, and IPv4-compatible addresses. They are not
+        // public addresses, and may lead to a forbidden one.
         [0x64, 0xff9b, 1, .., high, low] | [0, 0, 0, 0, 0xffff | 0, 0, high, low] => {
             match of_v4(inside(high, low)) {
                 Class::Public => Class::Reserved,
@@ -123,7 +127,8 @@ fn of_v6(address: Ipv6Addr) -> Class {
         [0xff00..=0xffff, ..] => Class::Never(Never::Multicast),
         [0xfe80..=0xfebf, ..] => Class::Never(Never::LinkLocal),
         [0xfc00..=0xfdff, ..] => Class::Private,
-        // Protocols (Teredo among them) and documentation (two), all within what is public otherwise.
+        // Protocol assignments (among them Teredo) and documentation (two ranges). They lie within
+        // the range that is otherwise public.
         [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Class::Reserved,
         [0x2000..=0x3fff, ..] => Class::Public,
         _ => Class::Reserved,

@@ -1,35 +1,36 @@
-//! Host names and patterns of them: what a name says by its looks alone, and what a list of the operator admits.
+//! Host names and host patterns: what a name alone shows, and what an operator's list admits.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use url::Host;
 
-/// Reserved for networks of one's own, or used as if they were.
+/// Suffixes that are reserved for private networks, or that are commonly used in them.
 const INTERNAL_SUFFIXES: [&str; 5] = [".localhost", ".local", ".internal", ".lan", ".home.arpa"];
 
-/// `host`, `*.domain` or an address, with or without a port.
+/// A host pattern: `host`, `*.domain` or an address, with or without a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPattern {
     pub host: PatternHost,
-    /// `None`: any port.
+    /// `None` matches any port.
     pub port: Option<u16>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PatternHost {
     Name(String),
-    /// All names that end in this, which begins with a dot: `*.a.io` admits neither `a.io` nor `ba.io`.
+    /// Matches all names that end in this text, which starts with a dot: `*.a.io` matches neither
+    /// `a.io` nor `ba.io`.
     Below(String),
     Address(IpAddr),
 }
 
-/// What a list of the operator admits.
+/// The patterns of one list of the operator.
 #[derive(Clone, Debug, Default)]
 pub struct AllowedHosts(Arc<[HostPattern]>);
 
 impl HostPattern {
-    /// `None` if `text` is no pattern.
+    /// Returns `None` if `text` is not a pattern.
     pub fn parse(text: &str) -> Option<Self> {
         let (host, port) = match split_port(text) {
             Some((host, port)) => (host, Some(port.parse().ok().filter(|port| *port != 0)?)),
@@ -59,7 +60,7 @@ impl PatternHost {
         if name.len() < text.len() {
             return Some(Self::Below(format!(".{}", name.to_ascii_lowercase())));
         }
-        // By the parser that reads the URLs, so that a spelling means the same in both.
+        // Use the parser that reads the URLs, so that a spelling means the same in both.
         match Host::parse(name).ok()? {
             Host::Domain(name) => Some(Self::Name(name)),
             Host::Ipv4(address) => Some(Self::Address(address.into())),
@@ -83,7 +84,7 @@ impl PatternHost {
 }
 
 impl AllowedHosts {
-    /// What is no pattern admits nothing.
+    /// Parses the patterns. A text that is not a pattern admits nothing.
     pub fn new(patterns: &[String]) -> Self {
         let patterns = patterns.iter().filter_map(|text| HostPattern::parse(text));
         Self(patterns.collect())
@@ -98,7 +99,7 @@ impl AllowedHosts {
     }
 }
 
-/// Whether a name can only be one of the operator's own network, or of this machine.
+/// Whether a name can only belong to the operator's own network or to this machine.
 pub fn is_internal_name(name: &str) -> bool {
     let name = without_root(name);
     !name.contains('.')
@@ -107,18 +108,18 @@ pub fn is_internal_name(name: &str) -> bool {
             .any(|suffix| name.ends_with(suffix))
 }
 
-/// Whether a name is one of this machine (RFC 6761).
+/// Whether a name means this machine (RFC 6761).
 pub fn is_localhost(name: &str) -> bool {
     let name = without_root(name);
     name == "localhost" || name.ends_with(".localhost")
 }
 
-/// `a.io.` is `a.io`.
+/// Removes the dot of the root domain: `a.io.` is the same name as `a.io`.
 fn without_root(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-/// A colon inside brackets belongs to an IPv6 address.
+/// Splits a port off. A colon inside brackets belongs to an IPv6 address.
 fn split_port(text: &str) -> Option<(&str, &str)> {
     let after_bracket = text.rfind(']').map_or(0, |at| at + 1);
     let colon = text[after_bracket..].find(':')? + after_bracket;

@@ -1,8 +1,11 @@
-//! Where deliveries may go. What an app wrote as its `callback_url` is admitted only by the operator's list, and even then not
-//! everywhere; what the operator wrote as an endpoint is refused only where nobody is ever sent.
+//! Decides where deliveries may go.
 //!
-//! A URL is judged by its text at the submit, and by its text and all addresses of its name at each attempt, by the same rules.
-//! Pure: `crate::egress` looks names up and connects.
+//! An app's `callback_url` is admitted only by the operator's list, and some addresses are
+//! forbidden even then. An endpoint that the operator configured is refused only if its address is
+//! one that is never called, or one that this process listens on.
+//!
+//! The submit checks the text of a URL. Each attempt checks the text and all addresses of the name,
+//! by the same rules. Pure: `crate::egress` resolves names and connects.
 
 mod address;
 mod hosts;
@@ -21,31 +24,32 @@ pub use refused::{Reason, Refused};
 
 use super::network::Network;
 
-/// EvoLink's bound on `callback_url`, and ours.
+/// The longest `callback_url`, in characters. EvoLink has the same bound.
 pub const URL_CHARS_MAX: usize = 2048;
 
-/// Who wrote an address.
+/// The author of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Author {
     App,
     Operator,
 }
 
-/// What is allowed, and what is ours.
+/// The rules: what is allowed, and which addresses are our own.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// `forward.allowed_hosts`.
     pub allowed_hosts: AllowedHosts,
-    /// `forward.allow_networks`: where names that look public may point besides public addresses.
+    /// `forward.allow_networks`: networks that names which look public may resolve to, in addition
+    /// to public addresses.
     pub allow_networks: Arc<[Network]>,
-    /// Where this process listens: an app must not use us against ourselves.
+    /// The addresses that this process listens on. An app must not make it call itself.
     pub listeners: Arc<[SocketAddr]>,
-    /// Whether an address is one of this machine, for listeners that listen on all of them.
+    /// Whether an address belongs to this machine. Needed for listeners on the unspecified address.
     pub is_this_machine: fn(IpAddr) -> bool,
 }
 
 impl Rules {
-    /// Whether an app's own address is admitted, by its text alone.
+    /// Whether an app's own address is admitted, judged by its text alone.
     ///
     /// # Errors
     /// `Refused` says what would have to be changed.
@@ -59,10 +63,10 @@ impl Rules {
         Ok(url)
     }
 
-    /// As far as the text of a URL tells. A name's addresses are another matter.
+    /// Checks the text of a URL. The addresses of a name are checked by `judge_addresses`.
     ///
     /// # Errors
-    /// As `judge_text`.
+    /// The same as for `judge_text`.
     pub fn judge_url(&self, author: Author, url: &Url) -> Result<(), Refused> {
         let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
             return Err(Refused {
@@ -80,7 +84,7 @@ impl Rules {
         if author == Author::App && !self.allowed_hosts.admit(&host, port) {
             return refuse(Reason::NotListed);
         }
-        // A literal that is listed was meant, whatever network it is of.
+        // A literal address that is listed was meant, whatever network it belongs to.
         let address = match host {
             Host::Ipv4(address) => IpAddr::V4(address),
             Host::Ipv6(address) => IpAddr::V6(address),
@@ -92,10 +96,11 @@ impl Rules {
         }
     }
 
-    /// Whether a name may be connected to at `port`, now that it has these addresses: all of them must be good.
+    /// Whether `name` may be connected to at `port`, given its addresses. All of them must be
+    /// admitted.
     ///
     /// # Errors
-    /// `Refused` names the first address that is not.
+    /// `Refused` names the first address that is not admitted.
     pub fn judge_addresses(
         &self,
         author: Author,
@@ -112,7 +117,7 @@ impl Rules {
         Ok(())
     }
 
-    /// What is wrong with one address of a name.
+    /// Returns why one address of a name is refused, if it is.
     fn resolved(&self, author: Author, name: &str, port: u16, address: IpAddr) -> Option<Reason> {
         if let Some(never) = self.never(address, port) {
             return Some(never);
@@ -123,7 +128,8 @@ impl Rules {
         let class = Class::of(address);
         let is_allowed = match class {
             Class::Public => true,
-            // No network makes up for this: a name that leads here by surprise is an attack.
+            // `forward.allow_networks` cannot allow this: a name that resolves to this machine
+            // unexpectedly is an attack.
             Class::Loopback => is_localhost(name),
             Class::Private => is_internal_name(name) || self.is_in_allowed_network(address),
             Class::Reserved => self.is_in_allowed_network(address),
@@ -132,7 +138,7 @@ impl Rules {
         (!is_allowed).then_some(Reason::Address { address, class })
     }
 
-    /// What no list makes up for.
+    /// Returns why an address is refused whatever the lists allow.
     fn never(&self, address: IpAddr, port: u16) -> Option<Reason> {
         let class = Class::of(address);
         if matches!(class, Class::Never(_)) {
@@ -158,8 +164,9 @@ fn same(one: IpAddr, other: IpAddr) -> bool {
     address::meant(one) == address::meant(other)
 }
 
-/// The parser of URLs forgives much: it drops tabs and line ends, adds slashes, and takes a backslash for one. What it would
-/// have to forgive is refused, so that nobody can read an address in two ways.
+/// Parses a URL, and refuses everything that the URL parser would correct. The parser drops tabs
+/// and line breaks, adds slashes, and reads a backslash as a slash. Without corrections, a URL
+/// cannot be read in two ways.
 fn well_formed(text: &str) -> Result<Url, &'static str> {
     if text.chars().count() > URL_CHARS_MAX {
         return Err("has more than 2048 characters");

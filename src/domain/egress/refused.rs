@@ -1,11 +1,12 @@
-//! Why somebody is not called, for the operator and for the app that asked for it.
+//! Why a request is refused, for the operator and for the app.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use super::address::Class;
 
-/// Not called, and nothing was sent. Shows host, port and address: never the path or the query of a URL, which may be secret.
+/// A request that was not made. Nothing was sent. Shows the host, port and address, but never the
+/// path or query of a URL, which may be secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// A name, or a host with its port. Empty if there is none.
@@ -15,7 +16,7 @@ pub struct Refused {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// What the text of the URL does: `has no host`.
+    /// Describes the text of the URL, for example `has no host`.
     Malformed(&'static str),
     NothingListed,
     NotListed,
@@ -23,7 +24,7 @@ pub enum Reason {
         address: IpAddr,
         class: Class,
     },
-    /// A listener of this process.
+    /// An address that this process listens on.
     Ours {
         address: IpAddr,
         port: u16,
@@ -57,7 +58,7 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// What would have to be changed.
+/// Says what would have to be changed.
 fn remedy(class: Class) -> &'static str {
     match class {
         Class::Never(_) => "which is never called",

@@ -1,11 +1,12 @@
-//! What two bodies have in common that are equal as values: one hash over one spelling.
+//! A hash that is the same for two bodies that are equal as JSON values.
 
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-/// SHA-256 of a request; tells whether an `Idempotency-Key` came again with the same body (rule B10).
+/// The SHA-256 of a request. Shows whether an `Idempotency-Key` was sent again with the same body
+/// (rule B10 in `docs/rules.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 
@@ -25,7 +26,7 @@ impl Fingerprint {
     }
 }
 
-/// Feeds `value` to `hasher` in one spelling. The depth of `value` is bounded by `json::DEPTH_MAX`.
+/// Feeds `value` to `hasher` in a canonical spelling. `json::DEPTH_MAX` bounds the recursion.
 fn hash_value(value: &RawValue, hasher: &mut Sha256) {
     let text = value.get();
     let known = "well-formed JSON, as it was read before";
@@ -56,7 +57,7 @@ fn hash_value(value: &RawValue, hasher: &mut Sha256) {
     }
 }
 
-/// The length goes first, so that no two lists of strings are hashed alike.
+/// Hashes the length first, so that different lists of strings never produce the same input.
 fn hash_string(text: &str, hasher: &mut Sha256) {
     hasher.update(b"\"");
     hasher.update(text.len().to_be_bytes());

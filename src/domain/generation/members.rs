@@ -1,5 +1,5 @@
-//! The members of a request, each with its bound. All read the text of the value as it came, so that nothing is
-//! converted on the way: `"12"`, `1.0` and `1e3` are not integers.
+//! The members of a request, each with its bounds. They are read from the original text of the
+//! value, so nothing is converted: `"12"`, `1.0` and `1e3` are not integers.
 
 use url::Url;
 
@@ -15,10 +15,10 @@ const SIDE_PIXELS_MAX: u16 = 1536;
 const SEED_MAX: u32 = 2_147_483_647;
 const CALLBACK_URL_CHARS_MAX: usize = 2048;
 
-/// How much of what was given a message repeats, in characters. A prompt is nobody else's business.
+/// The maximum length of a quoted value in an error message, in characters. A prompt must not be
+/// repeated in full.
 const SHOWN_CHARS_MAX: usize = 64;
 
-/// The model that generates the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Model {
     ZImageTurbo,
@@ -32,7 +32,8 @@ impl Model {
     }
 }
 
-/// 1 to 2000 characters (Unicode scalar values), not all white space, none of them NUL.
+/// A prompt of 1 to 2000 characters (Unicode scalar values). Not all of them are white space, and
+/// none is NUL.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Prompt(Box<str>);
 
@@ -43,7 +44,7 @@ impl Prompt {
 }
 
 impl std::fmt::Debug for Prompt {
-    /// Only its length: a prompt is personal data.
+    /// Shows only the length, because a prompt is personal data.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Prompt({} characters)", self.0.chars().count())
     }
@@ -59,7 +60,7 @@ impl Size {
     }
 }
 
-/// 1 to 2147483647.
+/// A number from 1 to 2147483647.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seed(u32);
 
@@ -147,7 +148,7 @@ pub(super) fn callback_url(fields: &Fields) -> Result<Option<String>, InvalidReq
         return Ok(None);
     }
     let is_web = |url: Url| matches!(url.scheme(), "http" | "https") && url.has_host();
-    // The parser of URLs would forgive spaces and line ends.
+    // Refuse what the URL parser would correct silently, such as spaces and line breaks.
     let is_plain = |text: &String| {
         text.chars().count() <= CALLBACK_URL_CHARS_MAX
             && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\')
@@ -163,14 +164,15 @@ pub(super) fn callback_url(fields: &Fields) -> Result<Option<String>, InvalidReq
     })
 }
 
-/// `text` for a message: cut, and with everything escaped that could disturb a log or a terminal.
+/// Shortens `text` for an error message, and escapes everything that could disturb a log or a
+/// terminal.
 pub(super) fn escaped(text: &str) -> String {
     let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
     let cut = if shown.len() < text.len() { "…" } else { "" };
     format!("{}{cut}", shown.escape_debug())
 }
 
-/// `null` counts as absent.
+/// Whether a member is absent. `null` counts as absent.
 fn is_absent(fields: &Fields, name: &str) -> bool {
     matches!(fields.text(name), None | Some("null"))
 }
@@ -183,7 +185,7 @@ fn is_pixels(text: &str) -> bool {
         .is_some_and(|(width, height)| is_side(width) && is_side(height))
 }
 
-/// Decimal digits without sign or leading zero; `FromStr` alone would admit both.
+/// Parses decimal digits without sign or leading zero. `FromStr` alone would accept both.
 fn decimal<T: std::str::FromStr>(text: &str) -> Option<T> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     plain.then(|| text.parse().ok()).flatten()

@@ -1,7 +1,9 @@
-//! What an app asks for: the request of EvoLink's z-image-turbo page, parsed and bounded.
+//! The request of an app: the body of EvoLink's z-image-turbo page, parsed and checked against its
+//! bounds.
 //!
-//! Whatever passes `Generation::parse` is within EvoLink's documented bounds; whatever does not never leaves this
-//! machine (RELIABILITY rule B9). Nothing is converted, trimmed or cut on the way: EvoLink gets what the app sent.
+//! A body that passes `Generation::parse` is within EvoLink's documented bounds. Any other body
+//! never leaves this machine (rule B9 in `docs/rules.md`). Nothing is converted, trimmed or cut:
+//! EvoLink receives what the app sent.
 
 mod fingerprint;
 mod members;
@@ -16,7 +18,8 @@ pub use fingerprint::Fingerprint;
 use members::escaped;
 pub use members::{Model, Prompt, Seed, Size};
 
-/// EvoLink's six; every other name is likely to be a typing error, and those cost money.
+/// The six members that EvoLink documents. Any other name is probably a typing error, which would
+/// cost money.
 const NAMES: [&str; 6] = [
     "model",
     "prompt",
@@ -34,24 +37,27 @@ pub struct Generation {
     pub size: Option<Size>,
     pub seed: Option<Seed>,
     pub nsfw_check: Option<bool>,
-    /// The app's own address, for our delivery; EvoLink never sees it. Whether its host is allowed is not judged here.
+    /// The app's own address for deliveries. EvoLink never sees it. Whether its host is allowed is
+    /// not checked here.
     pub callback_url: Option<String>,
-    /// Members that EvoLink has not documented, to be passed on as they came.
+    /// Members that EvoLink does not document. They are passed on unchanged.
     unknown: Fields,
 }
 
-/// Why a body is not a request. Safe to show to the app that sent it.
+/// Why a body is not a valid request. Safe to show to the app that sent it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct InvalidRequest {
-    /// The member at fault; `None` if it is the body as a whole.
+    /// The invalid member, or `None` if the whole body is invalid.
     pub param: Option<String>,
     pub message: String,
 }
 
 impl Generation {
+    /// Parses and checks the body of a submit.
+    ///
     /// # Errors
-    /// `InvalidRequest` names the member, its bound, and what was given.
+    /// `InvalidRequest` names the member, its bound and the given value.
     pub fn parse(body: &[u8], allow_unknown_fields: bool) -> Result<Self, InvalidRequest> {
         let fields = Fields::parse(body);
         if matches!(fields, Ok(_) | Err(JsonError::RepeatedKey { .. })) {
@@ -76,18 +82,19 @@ impl Generation {
         })
     }
 
-    /// The body for EvoLink, with our `callback_url` in it. What is absent is not sent.
+    /// Returns the body for EvoLink, with the `callback_url` of this service. Absent members are
+    /// not sent.
     pub fn to_evolink<'a>(&'a self, callback_url: &'a str) -> EvolinkRequest<'a> {
         self.request(Some(callback_url))
     }
 
-    /// The body without any callback URL, to be kept: a callback URL is a secret.
+    /// Returns the body without a callback URL, for the store. A callback URL is a secret.
     pub fn to_record(&self) -> EvolinkRequest<'_> {
         self.request(None)
     }
 
-    /// The same for two bodies that are equal as values: the order of keys, spaces and escapes make no difference.
-    /// Numbers are compared by their text.
+    /// Returns the same hash for two bodies that are equal as values. The order of keys, white
+    /// space and escapes make no difference. Numbers are compared by their text.
     pub fn fingerprint(&self) -> Fingerprint {
         let request = self.request(self.callback_url.as_deref());
         Fingerprint::of(
@@ -108,7 +115,8 @@ impl Generation {
     }
 }
 
-/// The body of a submit as EvoLink documents it. Not to be printed: it holds the prompt, and our callback URL is a secret.
+/// The body of a submit as EvoLink documents it. Must not be printed: it contains the prompt and a
+/// callback URL, which is a secret.
 #[derive(Serialize)]
 pub struct EvolinkRequest<'a> {
     model: &'static str,

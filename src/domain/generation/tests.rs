@@ -1,10 +1,10 @@
-//! Tables P, Z and N of the bad inputs: what a body may hold, row by row.
+//! Tests which bodies are accepted, member by member.
 
 use serde_json::{Value, json};
 
 use super::*;
 
-/// A body whose prompt is good and whose `member` is `value`, as JSON text.
+/// A body with a valid prompt, in which `member` has the JSON text `value`.
 fn body(member: &str, value: &str) -> String {
     let mut members = vec![("model", "\"z-image-turbo\""), ("prompt", "\"a cute cat\"")];
     members.retain(|(name, _)| *name != member);
@@ -20,7 +20,7 @@ fn parse(body: &str) -> Result<Generation, InvalidRequest> {
     Generation::parse(body.as_bytes(), false)
 }
 
-/// What EvoLink gets for `body`.
+/// The body that EvoLink receives for `body`.
 fn sent(body: &str) -> Value {
     let generation = parse(body).unwrap_or_else(|error| panic!("{body}: {error}"));
     serde_json::to_value(generation.to_evolink("https://us.example/callbacks/t")).unwrap()

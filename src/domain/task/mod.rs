@@ -1,7 +1,7 @@
-//! The states of a task, and the one pure function that moves between them: `Task::see`.
+//! A task, and the one pure function that moves it between states: `Task::see`.
 //!
-//! The order and number of submit answer, callbacks and polls make no difference to where a task ends (promise 5):
-//! states only move forward, progress never falls, and the first outcome stays.
+//! The order and number of submit answers, callbacks and polls do not affect where a task ends.
+//! States only move forward, progress never falls, and the first outcome stays.
 
 mod polls;
 
@@ -14,50 +14,52 @@ pub use super::seen::{Claim, Doubted, Seen, Verdict};
 pub use super::state::State;
 use super::timestamp::Timestamp;
 
-/// Polls that must say the same before EvoLink is believed that a completed task has no results, or that a task is gone.
+/// The number of polls in a row that must agree before EvoLink is believed. This applies to two
+/// answers: a completed task has no results, or a task is gone.
 pub const SAME_POLLS_NEEDED: u8 = 3;
 
 /// The part of a task that decides what an observation means for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
     pub submission_id: SubmissionId,
-    /// Bound by the first observation that reaches this submission; never changes after.
+    /// The task id, bound by the first observation for this submission. It never changes
+    /// afterwards.
     pub task_id: Option<TaskId>,
-    /// When EvoLink itself first named that id, in answer to a submit or to a poll. Until then it is the word of whoever has
-    /// the callback URL.
+    /// When EvoLink itself first named that id, in its answer to a submit or a poll. Until then the
+    /// id is only known from a callback, which anybody with the URL can send.
     pub vouched_at: Option<Timestamp>,
     pub state: State,
-    /// 0 to 100; never falls.
+    /// 0 to 100. Never falls.
     pub progress: u8,
     pub submitted_at: Timestamp,
     pub outcome_at: Option<Timestamp>,
-    /// The way by which the present state became known.
+    /// The source of the observation that led to the current state.
     pub source: Option<Source>,
-    /// Of a completed task.
+    /// The digest of a completed task's results.
     pub results_digest: Option<ResultsDigest>,
-    /// An outcome that a callback told of and that waits for EvoLink's own word. Of a task that has ended: another one
-    /// than the recorded, which stays.
+    /// An outcome that a callback reported and that EvoLink has not confirmed. If the task is
+    /// finished, this is another outcome than the recorded one, which stays.
     pub claim: Option<Claim>,
-    /// When to ask EvoLink next; `None` if there is nothing to ask.
+    /// When EvoLink is polled next. `None` if no poll is needed.
     pub next_poll_at: Option<Timestamp>,
     pub polled_at: Option<Timestamp>,
     pub polls: u32,
-    /// Polls running that said `completed` and named no result.
+    /// The number of latest polls in a row that reported `completed` without results.
     pub empty_polls: u8,
-    /// Polls running that were answered with "no such task".
+    /// The number of latest polls in a row that were answered with "no such task".
     pub missed_polls: u8,
 }
 
-/// What a status says once results and repetition are taken into account.
+/// The meaning of a status, given the results and earlier observations.
 enum Word {
     Outcome(State),
     Running(State),
-    /// Not to be acted on before EvoLink was asked.
+    /// EvoLink must be polled before this is acted on.
     Doubtful,
 }
 
 impl Task {
-    /// A task as it is before anything is known of it: submitted when its id was made.
+    /// Creates a task without any observation. It counts as submitted when its id was created.
     pub fn new(submission_id: SubmissionId, state: State) -> Self {
         Self {
             submission_id,
@@ -78,8 +80,8 @@ impl Task {
         }
     }
 
-    /// Applies what EvoLink said at `now`. The caller has made sure that the observation is about this task: its id is
-    /// the bound one, or none is bound yet and this one is free.
+    /// Applies an observation at `now`. The caller must make sure that it is about this task. Its
+    /// id is the bound one, or the task has no id yet and may be bound to it.
     pub fn see(
         &mut self,
         seen: &Observation,
@@ -90,7 +92,8 @@ impl Task {
         self.hear(seen, source, source, now, policy)
     }
 
-    /// Applies what came by way of `first`, and was kept until it could be applied. It is believed as it was then.
+    /// Applies an observation that was stored until now. `first` is the source that it first came
+    /// from, which decides whether it needs confirmation.
     pub fn see_again(
         &mut self,
         seen: &Observation,
@@ -142,7 +145,7 @@ impl Task {
             }
             Word::Running(state) => {
                 if self.state == State::Unresolved && source != Source::Poll {
-                    // EvoLink still knows it.
+                    // EvoLink still knows the task.
                     self.ask_soon(now, pace);
                 }
                 self.advance(state, seen, source)
@@ -151,8 +154,9 @@ impl Task {
         }
     }
 
-    /// EvoLink's answer to the submit is not known, or is a refusal, which may come after we thought it would never be known.
-    /// Does nothing if a callback was quicker.
+    /// Records that the outcome of the submit is unknown, or that EvoLink refused it. A refusal may
+    /// come after the outcome was already recorded as unknown. Does nothing if a callback came
+    /// first.
     pub fn end_submit(&mut self, state: State) {
         let is_late_refusal = self.state == State::SubmitUnknown && state == State::Rejected;
         if self.state == State::Submitting || is_late_refusal {
@@ -175,7 +179,8 @@ impl Task {
         }
     }
 
-    /// Whether a second outcome is the first one again (rule B7).
+    /// Compares a second outcome with the recorded one: a duplicate or a conflict (rule B7 in
+    /// `docs/rules.md`).
     fn compare(&self, state: State, seen: &Observation) -> Seen {
         let same_results = seen.results.is_empty()
             || state != State::Completed
@@ -221,7 +226,8 @@ impl Task {
         if !moves && !progressed {
             return Seen::unmoved(Verdict::Unchanged);
         }
-        // What came in the wrong order must not be shown as a step back, neither in progress nor in status.
+        // Observations may arrive out of order. Do not show one that would look like a step back in
+        // progress or status.
         let status_behind = state == State::Pending && self.state != State::Pending;
         Seen {
             verdict: Verdict::Recorded,
@@ -232,7 +238,8 @@ impl Task {
         }
     }
 
-    /// Keeps a statement that neither ends nor moves the task, and has EvoLink asked.
+    /// Keeps an observation that does not end the task, and schedules a poll. It moves the task
+    /// only if no task id was known before.
     fn doubt(&mut self, seen: &Observation, source: Source, now: Timestamp, pace: &Pace) -> Seen {
         let adopted = !self.state.is_confirmed();
         if adopted {
@@ -241,7 +248,7 @@ impl Task {
         if source != Source::Poll {
             self.ask_soon(now, pace);
         } else if self.empty_polls > 0 {
-            // Also for an unresolved task: it takes so many polls to believe this one.
+            // Also for an unresolved task: several polls must report this before it is believed.
             self.next_poll_at = Some(self.next_poll(now, pace));
         }
         let unknown = matches!(seen.status, Status::Unknown(_));
@@ -260,7 +267,7 @@ impl Task {
         self.source = Some(source);
     }
 
-    /// Takes over the progress that `seen` tells of, if it is more than is known.
+    /// Applies the progress of `seen` if it is higher than the known one.
     fn raise_progress(&mut self, seen: &Observation) -> bool {
         let higher = seen.progress.filter(|progress| *progress > self.progress);
         self.progress = higher.unwrap_or(self.progress);

@@ -1,5 +1,5 @@
-//! When EvoLink is polled about a task, what a poll without an observation does, and when polling
-//! ends.
+//! Decides when EvoLink is polled about a task, what a poll without an observation changes, and
+//! when polling ends.
 
 use std::time::Duration;
 
@@ -10,19 +10,20 @@ use crate::domain::polling::Pace;
 use crate::domain::timestamp::Timestamp;
 
 impl Task {
-    /// Claims the poll that is due, so that nobody else asks for as long as `lease`; `false` if none is.
+    /// Claims the poll that is due, so that no other replica makes it within `lease`. Returns
+    /// `false` if no poll is due.
     pub fn begin_poll(&mut self, now: Timestamp, lease: Duration, pace: &Pace) -> bool {
         let is_due = self.next_poll_at.is_some_and(|at| pace.is_due(at, now));
         if is_due {
             self.next_poll_at = Some(now.after(lease));
-            // What is suspicious meanwhile does not have it asked about twice at once.
+            // A suspicious observation during this poll must not cause a second one at once.
             self.polled_at = Some(now);
         }
         is_due
     }
 
-    /// EvoLink answers a poll: it does not know the task (404, 410, `invalid_task_id`). After the
-    /// third such answer in a row the task is unresolved, and polled rarely.
+    /// Records that EvoLink does not know the task (404, 410, `invalid_task_id`). After the third
+    /// such answer in a row, the task is unresolved and is polled rarely.
     pub fn miss(&mut self, now: Timestamp, pace: &Pace) -> Option<EventType> {
         self.empty_polls = 0;
         self.missed_polls = self.missed_polls.saturating_add(1);
@@ -36,22 +37,24 @@ impl Task {
         event
     }
 
-    /// A poll was not answered, or not usably.
+    /// Records a poll that got no usable answer.
     pub fn asked_in_vain(&mut self, now: Timestamp, pace: &Pace) {
         self.asked(now, pace);
     }
 
-    /// A poll that says nothing about this task, since EvoLink answers nobody now: it does not count as one, and the next
-    /// comes after `pause`.
+    /// Postpones the next poll by `pause`, because EvoLink currently answers no polls. The failed
+    /// poll says nothing about this task, so it is not counted.
     pub fn put_off(&mut self, pause: Duration, now: Timestamp, pace: &Pace) {
         self.polled_at = Some(now);
         let next = now.after(pause.max(pace.interval_min));
         self.next_poll_at = self.next_poll_at.map(|_| next);
     }
 
-    /// Stops asking. Not an outcome; `None` if the task was not open. What was claimed stays in its history.
+    /// Stops polling. This is not an outcome. Returns `None` if the task was not open. An
+    /// unconfirmed outcome remains in the history.
     pub fn give_up(&mut self, now: Timestamp) -> Option<EventType> {
-        // That it has completed without results EvoLink has yet to repeat: it was just asked, and will be.
+        // EvoLink has reported completion without results, but not often enough to be believed. The
+        // polls that decide it are scheduled, so do not cancel them.
         let repeats = self.empty_polls > 0 && self.next_poll_at.is_some_and(|at| at > now);
         if !repeats {
             self.claim = None;
@@ -60,7 +63,7 @@ impl Task {
         self.become_unresolved()
     }
 
-    /// `None` if the task was not open.
+    /// Returns `None` if the task was not open.
     fn become_unresolved(&mut self) -> Option<EventType> {
         if !matches!(self.state, State::Pending | State::Processing) {
             return None;
@@ -69,19 +72,19 @@ impl Task {
         Some(EventType::Unresolved)
     }
 
-    /// Whether EvoLink did not know the task so often that it is believed.
+    /// Whether EvoLink did not know the task often enough to be believed.
     const fn is_lost(&self) -> bool {
         self.missed_polls >= SAME_POLLS_NEEDED
     }
 
-    /// Since when there is something to ask.
+    /// The time since when polls have been needed.
     pub fn asked_since(&self) -> Timestamp {
         let claimed_at = self.claim.map(|claim| claim.at);
         claimed_at.map_or(self.submitted_at, |at| at.max(self.submitted_at))
     }
 
-    /// A callback told another outcome than the recorded one, which stays. EvoLink is asked, so that the history shows
-    /// what it says itself.
+    /// Records that a callback reported another outcome than the recorded one, which stays.
+    /// Schedules a poll, so that the history shows what EvoLink itself reports.
     pub fn claim_conflict(&mut self, state: State, now: Timestamp, pace: &Pace) {
         if self.state.is_outcome() {
             self.claim = Some(Claim { state, at: now });
@@ -89,7 +92,8 @@ impl Task {
         }
     }
 
-    /// Something about this task wants EvoLink's own word, as soon as the pace allows.
+    /// Schedules a poll as soon as the pace allows, because an observation needs EvoLink's own
+    /// answer.
     pub fn ask_soon(&mut self, now: Timestamp, pace: &Pace) {
         if self.task_id.is_some() && !self.state.is_outcome() {
             self.ask_by(pace.soonest_poll(now, self.polled_at));
@@ -104,7 +108,7 @@ impl Task {
         self.missed_polls = 0;
         self.asked(now, pace);
         if self.state.is_outcome() {
-            // EvoLink has been heard, and whatever it said is in the history.
+            // EvoLink has answered. Whatever it reported is in the history.
             self.claim = None;
             self.next_poll_at = None;
         }
@@ -123,8 +127,9 @@ impl Task {
         self.next_poll_at = goes_on.then(|| self.next_poll(now, pace));
     }
 
-    /// Whether another poll follows the one that was just made. An unresolved task that has had its
-    /// time is polled once for each suspicion, and a finished one while something is claimed of it.
+    /// Whether another poll follows the one that was just made. An unresolved task that is older
+    /// than `give_up_after` is polled once for each suspicious observation. A finished one is
+    /// polled while an outcome is unconfirmed.
     fn is_polled_again(&self, now: Timestamp, pace: &Pace) -> bool {
         let is_wanted = match self.state {
             State::Submitting
@@ -138,7 +143,8 @@ impl Task {
         is_wanted || self.claim.is_some()
     }
 
-    /// A claim restarts the pace: EvoLink's answer to a poll may be a little behind its callback.
+    /// Returns the time of the next poll. An unconfirmed outcome restarts the pace, because
+    /// EvoLink's answers to polls may lag a little behind its callbacks.
     pub(super) fn next_poll(&self, now: Timestamp, pace: &Pace) -> Timestamp {
         let planned = if self.state == State::Unresolved && self.is_lost() {
             pace.next_rare_poll(now, self.submission_id, self.polls)

@@ -1,10 +1,10 @@
-//! Callback URLs that EvoLink, or another sender, repeats in a body. Bodies are kept and shown, and a
-//! callback token lets its holder speak for its task. So the secret part of each token is redacted
-//! before a body is used.
+//! Redacts callback URLs that EvoLink, or another sender, repeats in a body. Bodies are stored and
+//! shown, and a callback token lets its holder report outcomes for its task. So the secret part of
+//! each token is redacted before a body is used.
 //!
-//! The token that belongs to a request is known, and its MAC is found wherever it is. A token of
-//! another submission is found where it stands in a URL of ours. Both are found in any spelling
-//! (see `spelling`).
+//! The token that belongs to a request is known, so its MAC is found anywhere in the body. A token
+//! of another submission is found in a callback URL of ours. Both are found in any spelling (see
+//! `spelling`).
 
 mod spelling;
 #[cfg(test)]
@@ -17,29 +17,29 @@ use memchr::memmem;
 
 use super::callback_token::Subject;
 
-/// Stands in the place of what was redacted.
+/// The text that replaces a secret.
 pub const REDACTED: &str = "[redacted]";
 
 /// The end of our callback URLs before the token.
 const BEFORE: &[u8] = b"callbacks/";
 
-/// The last path segment before a token, which a URL in a foreign body would hardly have.
+/// The last path segment before a token. Bodies with other URLs seldom contain it.
 const SEGMENT: &[u8] = b"callbacks";
 
-/// SHA-256 in base64.
+/// The length of a SHA-256 in base64.
 const MAC_BYTES: usize = 43;
 
-/// More than the longest key id and subject.
+/// Longer than any key id and subject together.
 const NAMES_BYTES_MAX: usize = 128;
 
-/// The longest escape of one byte at three levels of JSON, cut off before its end.
+/// The longest escape of one byte at three levels of JSON, if it is cut off before its end.
 const CUT_ESCAPE_BYTES_MAX: usize = 16;
 
-/// A body may be cut off in the middle of a known secret. Fewer of its bytes tell nothing.
+/// A body may be cut off in the middle of a known secret. Fewer bytes than this reveal nothing.
 const CUT_SECRET_BYTES_MIN: usize = 6;
 
-/// Puts `[redacted]` in the place of each secret of `known` and of the MAC of each callback token in
-/// a URL. JSON stays JSON.
+/// Replaces each secret in `known`, and the MAC of each callback token in a URL, with `[redacted]`.
+/// Valid JSON stays valid.
 pub fn redact<S: AsRef<[u8]>>(body: Bytes, known: &[S]) -> Bytes {
     let places = places(&body, known);
     if places.is_empty() {
@@ -56,12 +56,12 @@ pub fn redact<S: AsRef<[u8]>>(body: Bytes, known: &[S]) -> Bytes {
     redacted.into()
 }
 
-/// Whether there is something in `text` that `redact` would take out.
+/// Whether `redact` would replace something in `text`.
 pub fn is_found<S: AsRef<[u8]>>(text: &[u8], known: &[S]) -> bool {
     !places(text, known).is_empty()
 }
 
-/// Where the secrets are, in order and apart from each other.
+/// Returns the places of the secrets, ordered and without overlap.
 fn places<S: AsRef<[u8]>>(body: &[u8], known: &[S]) -> Vec<Range<usize>> {
     let mut places = found(body, known);
     if is_spelled(body, known) {
@@ -85,8 +85,8 @@ fn places<S: AsRef<[u8]>>(body: &[u8], known: &[S]) -> Vec<Range<usize>> {
     places
 }
 
-/// Whether a secret may be there in a spelling of which the text itself shows nothing. Few bodies
-/// have escapes that matter here, so few are decoded.
+/// Whether a secret may be there in an encoded spelling that a search of the plain text misses. Few
+/// bodies have escapes that matter here, so few are decoded.
 fn is_spelled<S: AsRef<[u8]>>(body: &[u8], known: &[S]) -> bool {
     let mut is_in_secret = [false; 256];
     for byte in known.iter().flat_map(AsRef::as_ref) {
@@ -98,7 +98,7 @@ fn is_spelled<S: AsRef<[u8]>>(body: &[u8], known: &[S]) -> bool {
         || (memmem::find(body, SEGMENT).is_some() && spelling::has_escaped(body, in_url))
 }
 
-/// The secrets in `text`, without decoding it.
+/// Finds the secrets in `text` without decoding it.
 fn found<S: AsRef<[u8]>>(text: &[u8], known: &[S]) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     for secret in known
@@ -121,7 +121,7 @@ fn found<S: AsRef<[u8]>>(text: &[u8], known: &[S]) -> Vec<Range<usize>> {
     found
 }
 
-/// Where `text` ends in the middle of `secret`.
+/// Finds a beginning of `secret` at the end of `text`, where the text was cut off.
 fn cut_off(text: &[u8], secret: &[u8]) -> Option<Range<usize>> {
     let longest = text.len().min(secret.len() - 1);
     let bytes = (CUT_SECRET_BYTES_MIN..=longest)
@@ -130,7 +130,7 @@ fn cut_off(text: &[u8], secret: &[u8]) -> Option<Range<usize>> {
     Some(text.len() - bytes..text.len())
 }
 
-/// Where the MAC is of the token that begins at `at`.
+/// Finds the MAC of the token that starts at `at`.
 fn mac_at(text: &[u8], at: usize) -> Option<Range<usize>> {
     let names = &text[at..text.len().min(at + NAMES_BYTES_MAX)];
     let mut dots = names.iter().enumerate().filter(|(_, byte)| **byte == b'.');
@@ -155,7 +155,7 @@ fn mac_at(text: &[u8], at: usize) -> Option<Range<usize>> {
     }
 }
 
-/// `at`, or the beginning of the JSON escape that `at` is inside of.
+/// Returns the start of the JSON escape that contains `at`, or `at` if there is none.
 fn start_of_escape(body: &[u8], at: usize) -> usize {
     let nearest = (1..=5.min(at)).find(|back| body[at - back] == b'\\');
     let Some(slash) = nearest.map(|back| at - back) else {

@@ -1,9 +1,10 @@
-//! Text with its escapes decoded, level by level: a secret may come back inside of JSON inside of
-//! JSON, in a URL in another URL's query, or with single characters written as `\u0041` or `%41`.
+//! Decodes the escapes of a text level by level. A secret may be repeated in JSON that is inside
+//! other JSON, or in a URL that is in another URL's query. Single characters may be written as
+//! `\u0041` or `%41`.
 //!
-//! In which order JSON and percent-encoding were applied is not known, so both are tried at each
-//! level. The caller searches every text that comes of it; what is found is named by its place in
-//! the original.
+//! The order in which JSON and percent-encoding were applied is unknown, so both are tried at each
+//! level. The caller searches every decoded text. What it finds is reported as a place in the
+//! original.
 
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
@@ -12,20 +13,20 @@ use std::ops::Range;
 
 use memchr::memchr;
 
-/// Three levels inside of the body, which is JSON itself.
+/// The body itself is JSON, and secrets may be three levels deeper.
 const JSON_LEVELS_MAX: u32 = 4;
 const PERCENT_LEVELS_MAX: u32 = 3;
 
-/// The bytes of all texts that are made of one body. Few bodies come to ten times their own length.
-/// This bounds the time for a hostile one.
+/// The maximum total size of all texts that are decoded from one body. It bounds the time for a
+/// hostile body. Few bodies need ten times their own length.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// One level of decoding: the text, and where in the original each of its bytes begins.
+/// One level of decoding: the text, and where each of its bytes starts in the original.
 pub struct Level {
     text: Vec<u8>,
-    /// One more than the text has bytes: the last is the end of the original.
+    /// Has one more entry than the text has bytes. The last entry is the end of the original.
     starts: Vec<u32>,
-    /// Where in the original each byte ends, if that is not where the next one begins.
+    /// Where each byte ends in the original. `None` if it ends where the next one starts.
     ends: Option<Vec<u32>>,
 }
 
@@ -35,10 +36,10 @@ enum Escape {
     Percent,
 }
 
-/// One escape, or what begins like one and is none.
+/// One escape, or a sign that starts no valid escape.
 struct Unit {
     bytes: usize,
-    /// `None` if the unit stays as it is.
+    /// The decoded byte. `None` if the unit stays as it is.
     decoded: Option<u8>,
 }
 
@@ -47,7 +48,7 @@ impl Level {
         &self.text
     }
 
-    /// The place in the original of what is at `range` here, which is not empty.
+    /// Translates a place in this text into a place in the original. `range` must not be empty.
     pub fn place(&self, range: Range<usize>) -> Range<usize> {
         let end = match &self.ends {
             Some(ends) => ends[range.end - 1],
@@ -56,10 +57,10 @@ impl Level {
         self.starts[range.start] as usize..end as usize
     }
 
-    /// `None` if there is nothing to decode.
+    /// Decodes one level of `text`. Returns `None` if there is nothing to decode.
     fn decoded(escape: Escape, text: &[u8], start_of: impl Fn(usize) -> u32) -> Option<Self> {
         let mut level: Option<Self> = None;
-        // Everything before this is in `level`, if there is one.
+        // Everything before this position was copied to `level`, if there is one.
         let mut copied = 0;
         let mut at = 0;
         while let Some(found) = memchr(escape.sign(), &text[at..]) {
@@ -84,15 +85,15 @@ impl Level {
         Some(level)
     }
 
-    /// The same without backslashes; `None` if there are none. Some writers put them where none are
-    /// needed, as in `\_`.
+    /// Returns the same text without backslashes, or `None` if it has none. Some encoders write
+    /// unnecessary backslashes, as in `\_`.
     fn without_backslashes(&self) -> Option<Self> {
         memchr(b'\\', &self.text)?;
         let kept = || (0..self.text.len()).filter(|at| self.text[*at] != b'\\');
         Some(Self {
             text: kept().map(|at| self.text[at]).collect(),
             starts: kept().map(|at| self.starts[at]).collect(),
-            // A backslash that follows belongs to what comes after it.
+            // A backslash after a byte belongs to the byte that follows it.
             ends: Some(kept().map(|at| self.starts[at + 1]).collect()),
         })
     }
@@ -113,8 +114,8 @@ impl Escape {
         }
     }
 
-    /// What `text` begins with, which begins with the sign. Line breaks and whatever is not ASCII
-    /// are in none of our secrets, and stay as they are.
+    /// Reads the unit at the start of `text`, which starts with the escape sign. Line breaks and
+    /// non-ASCII characters do not occur in our secrets, so they are not decoded.
     fn unit(self, text: &[u8]) -> Unit {
         let (bytes, decoded) = match (self, text) {
             (Self::Percent, _) => match hex(text, 1..3) {
@@ -133,8 +134,8 @@ impl Escape {
     }
 }
 
-/// The end of `place`, or of the JSON escape that `place` ends inside of; at most the end of the
-/// JSON string that `place` begins in. `place` does not begin inside of an escape.
+/// Returns the end of `place`, or of the JSON escape that `place` ends in. Goes no further than the
+/// end of the JSON string that `place` starts in. `place` must not start inside an escape.
 pub fn end_of_escape(body: &[u8], place: &Range<usize>) -> usize {
     let mut at = place.start;
     while at < place.end {
@@ -157,9 +158,9 @@ fn graphic(code: u32) -> Option<u8> {
     u8::try_from(code).ok().filter(u8::is_ascii_graphic)
 }
 
-/// Hands every text that decoding makes of `text` to `search`, each once.
+/// Passes every text that can be decoded from `text` to `search`.
 pub fn each_level(text: &[u8], search: &mut impl FnMut(&Level)) {
-    // So long a text is none of ours to search.
+    // Such a long text does not fit the `u32` positions. No body is that long.
     if u32::try_from(text.len()).is_err() {
         return;
     }
@@ -179,13 +180,13 @@ pub fn each_level(text: &[u8], search: &mut impl FnMut(&Level)) {
 struct Walk<'a, S> {
     search: &'a mut S,
     hasher: RandomState,
-    /// The texts that were searched, by their hash, with what was left to decode: the same text may
-    /// be reached again with more left.
+    /// The hashes of the texts that were searched, each with the levels that were left. The same
+    /// text may be reached again with more levels left.
     seen: HashSet<(u64, Left)>,
     bytes_left: usize,
 }
 
-/// Levels that may still be decoded.
+/// The number of levels that may still be decoded.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Left {
     json: u32,
@@ -238,8 +239,8 @@ impl<S: FnMut(&Level)> Walk<'_, S> {
     }
 }
 
-/// Whether `text` has an escape that stands for a byte that `is_wanted`, or for a part of another
-/// escape.
+/// Whether `text` has an escape that stands for a byte that `is_wanted` accepts, or for a part of
+/// another escape.
 pub fn has_escaped(text: &[u8], is_wanted: impl Fn(u8) -> bool) -> bool {
     Escape::ALL.into_iter().any(|escape| {
         let mut at = 0;

@@ -128,12 +128,13 @@ fn json_stays_json_where_a_secret_begins_inside_of_an_escape() {
     }
 }
 
-/// One way in which a text is written inside of another.
+/// One way to write a text inside another.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// As the content of a JSON string; each character with a bit in the mask as `\u00XX`.
+    /// As the content of a JSON string. Each character with a bit in the mask is written as
+    /// `\u00XX`.
     Json(u64),
-    /// Percent-encoded; each character with a bit in the mask, and what must be.
+    /// Percent-encoded: each character with a bit in the mask, and each that must be encoded.
     Percent(u64),
 }
 
@@ -176,7 +177,7 @@ fn percent_decoded(text: &str) -> String {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    // Few masks are dense, so that three levels stay short.
+    // Most masks are sparse, so that three levels stay short.
     let mask = prop_oneof![
         Just(0),
         any::<u64>().prop_map(|mask| mask & mask.rotate_left(7))
@@ -206,7 +207,8 @@ proptest! {
         };
         let token = ring.mint(&subject);
         let mac = token.rsplit_once('.').unwrap().1;
-        // Known: bare, as a URL's part is anything. Not known: in a URL of ours.
+        // A known MAC is found anywhere, so use it bare. An unknown token is found only in a
+        // callback URL.
         let text = if is_known {
             format!("x{mac}.{around}")
         } else {
@@ -216,7 +218,7 @@ proptest! {
         let known: Vec<&str> = is_known.then_some(mac).into_iter().collect();
         let outer = serde_json::to_string(&serde_json::json!({"id": "t", "a": spelled})).unwrap();
         let kept = redacted(&outer, &known);
-        // Read as JSON, as whoever is shown it would, and then as it was written.
+        // Decode the JSON as a reader would, and then undo the encoding steps.
         let read: serde_json::Value = serde_json::from_str(&kept).unwrap();
         let inner = read["a"].as_str().unwrap();
         prop_assert!(!kept.contains(mac), "{kept}");

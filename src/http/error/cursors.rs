@@ -1,4 +1,4 @@
-//! Errors about places in the log.
+//! Errors about positions in the event log.
 
 use http::StatusCode;
 
@@ -6,8 +6,8 @@ use super::ApiError;
 use crate::domain::event_id::EventId;
 
 impl ApiError {
-    /// Events that the reader has not read lie between its place and `resume_after`, or cannot be told to it at all: going on
-    /// from its place would skip some in silence.
+    /// 410: events after the reader's position are gone, or this log cannot serve them. Continuing
+    /// from that position would skip them silently. The reader can continue after `resume_after`.
     pub fn cursor_expired(param: &'static str, why: &str, resume_after: EventId) -> Self {
         let message =
             format!("{why}; to miss nothing that is here, go on with `after={resume_after}`");

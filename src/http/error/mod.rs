@@ -1,4 +1,5 @@
-//! Errors of the internal API, in EvoLink's envelope: clients of its API already parse it.
+//! Errors of the internal API. They use EvoLink's error envelope, which clients of its API already
+//! parse.
 
 mod cursors;
 mod operators;
@@ -17,28 +18,29 @@ use crate::domain::generation::InvalidRequest;
 use crate::domain::ids::SubmissionId;
 use crate::store::StoreError;
 
-/// The header that names a submission in every answer about one.
+/// Header with the submission id, on every answer about a submission.
 pub static SUBMISSION_ID: HeaderName = HeaderName::from_static("x-submission-id");
 
-/// `false` tells client libraries that retry by themselves not to. Those of `OpenAI` repeat a 5xx twice.
+/// `false` tells client libraries with built-in retries not to retry. Those of `OpenAI` retry a 5xx
+/// twice.
 static SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// `true` on an answer to a repeated submit.
 pub static IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// What a client of the internal API is told instead of what it asked for. Causes inside are logged, never told.
+/// An error response of the internal API. Internal causes are logged, never returned.
 #[derive(Debug)]
 pub struct ApiError {
     status: StatusCode,
-    /// Boxed, as an error is part of every result and should be small.
+    /// Boxed because every `Result` contains it and should stay small.
     body: Box<Envelope>,
     retry_after_seconds: Option<u32>,
-    /// The answer is the last on its connection.
+    /// The connection is closed after this answer.
     closes: bool,
-    /// The request must not be repeated: something may have been sent to EvoLink, or it would be in
-    /// vain.
+    /// The client must not repeat the request: something may already have been sent to EvoLink, or
+    /// a repeat could not succeed.
     is_final: bool,
-    /// The answer is that to an earlier request.
+    /// The answer is the one that an earlier request got.
     is_replay: bool,
 }
 
@@ -85,14 +87,14 @@ impl ApiError {
         }
     }
 
-    /// 400 with the parameter at fault.
+    /// 400 that names the invalid parameter.
     pub fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
         let mut error = Self::malformed(message);
         error.body.error.param = Some(param.into());
         error
     }
 
-    /// 400 where no single parameter is at fault.
+    /// 400 that no single parameter caused.
     pub fn malformed(message: impl Into<String>) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
@@ -198,14 +200,14 @@ impl ApiError {
         Self::new(error.status(), code, "invalid_request_error", message)
     }
 
-    /// The same with the submission it is about, for there is a record of it.
+    /// Adds the id of the submission that the error is about, because a record of it exists.
     #[must_use]
     pub fn about(mut self, submission_id: SubmissionId) -> Self {
         self.body.error.submission_id = Some(submission_id);
         self
     }
 
-    /// EvoLink was asked and gave no usable answer to a question without consequences.
+    /// 502: EvoLink gave no usable answer to a request that has no side effects.
     pub fn evolink_unreadable() -> Self {
         let message = "EvoLink gave no usable answer";
         Self::new(
@@ -228,7 +230,8 @@ impl ApiError {
         error
     }
 
-    /// All that may be kept waiting at once are. Who comes too much does not keep the connection either.
+    /// 503: all permits for waiting requests are taken. The answer closes the connection, so that a
+    /// client that retries does not occupy one.
     pub fn too_many_waiting() -> Self {
         let message = "too many queries and streams are waiting, in all or of this API key; the same without waiting is answered";
         let mut error = Self::new(
@@ -242,7 +245,8 @@ impl ApiError {
         error
     }
 
-    /// A fault of ours. Says nothing of what EvoLink was sent: that is not known.
+    /// 500: an internal fault. The message does not say what EvoLink was sent, because that is not
+    /// known.
     pub fn internal() -> Self {
         let message =
             "something is wrong here; the log says what, under this request's X-Request-Id";
@@ -256,8 +260,8 @@ impl ApiError {
         error
     }
 
-    /// EvoLink, or something in front of it, rejects our key. The app's own key has nothing to do
-    /// with it.
+    /// 502: EvoLink, or a proxy in front of it, rejects the API key of this receiver. The app's own
+    /// key is not involved.
     pub fn evolink_key_rejected(by_evolink: bool) -> Self {
         let message = if by_evolink {
             "EvoLink rejects the API key of this receiver (`evolink.api_key_file`); nothing was accepted or charged"
@@ -279,14 +283,14 @@ impl ApiError {
         self.is_final
     }
 
-    /// The same, as an answer to an earlier request.
+    /// Marks this error as the answer that an earlier request got.
     #[must_use]
     pub const fn replayed(mut self) -> Self {
         self.is_replay = true;
         self
     }
 
-    /// The body that it is answered with.
+    /// The JSON body of the response.
     pub fn to_body(&self) -> Bytes {
         serde_json::to_vec(&self.body)
             .expect("an error has a JSON form")

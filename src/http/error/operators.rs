@@ -1,4 +1,4 @@
-//! What operators are told instead of what they asked for: of the quarantine, and of deliveries.
+//! Error responses of the routes for operators: quarantine and deliveries.
 
 use http::StatusCode;
 
@@ -15,7 +15,7 @@ impl ApiError {
         )
     }
 
-    /// A kept body that the present parser does not understand either.
+    /// 422: the current parser cannot read the quarantined body either.
     pub fn still_unreadable(reason: &ObservationError) -> Self {
         let message = format!("the kept body is still not a task: {reason}");
         Self::new(
@@ -44,7 +44,7 @@ impl ApiError {
         )
     }
 
-    /// A bulk retry that the store cut off.
+    /// 503: the store failed during a bulk retry, after `retried` deliveries.
     pub fn retried_in_part(retried: u32) -> Self {
         let message = format!("{retried} deliveries are pending again; ask again for the rest");
         let mut error = Self::new(

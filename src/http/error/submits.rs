@@ -1,4 +1,4 @@
-//! Why a submit has no task to show. Each says whether anything was sent to EvoLink.
+//! Error responses to submits. Each says whether anything was sent to EvoLink.
 
 use http::StatusCode;
 
@@ -7,12 +7,12 @@ use crate::domain::egress::Refused;
 use crate::domain::ids::SubmissionId;
 
 impl ApiError {
-    /// The app's own address is not one that we would call.
+    /// 400: we would not call the address that the app gave as `callback_url`.
     pub fn refused_callback_url(refused: &Refused) -> Self {
         Self::invalid("callback_url", format!("`callback_url`: {refused}"))
     }
 
-    /// EvoLink was not reached: nothing was sent, so nothing is charged.
+    /// 503: no connection to EvoLink was made. Nothing was sent, so nothing is charged.
     pub fn evolink_unreachable() -> Self {
         let message = "EvoLink could not be reached; nothing was sent to it";
         let mut error = Self::new(
@@ -25,7 +25,8 @@ impl ApiError {
         error
     }
 
-    /// More submits than this process sends EvoLink: nothing was sent, nothing recorded.
+    /// 429: this process already sends EvoLink as many submits as it may. Nothing was sent or
+    /// recorded.
     pub fn too_many_submits() -> Self {
         let message =
             "more submits than `evolink.submits_per_second` allows; nothing was sent to EvoLink";
@@ -39,7 +40,8 @@ impl ApiError {
         error
     }
 
-    /// EvoLink may have accepted and charged the submit. It is not sent again by us, and should not be by the app.
+    /// 504: EvoLink may have accepted and charged the submit. We do not send it again, and the app
+    /// should not either.
     pub fn submit_outcome_unknown(submission_id: SubmissionId) -> Self {
         let message = "EvoLink may or may not have accepted this submit; it is not sent again. \
             If it was accepted, the task appears under submission_id once EvoLink calls back";
@@ -77,7 +79,7 @@ impl ApiError {
         error
     }
 
-    /// Refused early, so that callbacks can still be recorded.
+    /// 503: submits are refused early, so that enough disk space is left to record callbacks.
     pub fn store_nearly_full() -> Self {
         let message = "the receiver's disk is nearly full, and what is left is kept for callbacks; nothing was sent to EvoLink";
         let mut error = Self::new(

@@ -1,10 +1,10 @@
-//! Which of the two forms a client wants.
+//! Decides between the two response forms of the event log: stream or page.
 
 use http::{HeaderMap, header};
 
 const STREAM: &str = "text/event-stream";
 
-/// Whether the stream is asked for by name, and a page not rather.
+/// Whether `Accept` names the event stream explicitly and does not prefer a JSON page.
 pub fn wants_stream(headers: &HeaderMap) -> bool {
     let (mut stream, mut page) = (None, None);
     let values = headers.get_all(header::ACCEPT).iter();
@@ -14,7 +14,7 @@ pub fn wants_stream(headers: &HeaderMap) -> bool {
         if weight == 0 {
             continue;
         }
-        // Of two that are wanted as much the first is meant.
+        // At equal weights, the type that is listed first wins.
         let rank = (weight, usize::MAX - place);
         if name.eq_ignore_ascii_case(STREAM) {
             stream = stream.max(Some(rank));
@@ -25,7 +25,7 @@ pub fn wants_stream(headers: &HeaderMap) -> bool {
     stream.is_some() && stream > page
 }
 
-/// The media type and its weight in thousandths; what is no weight is none.
+/// The media type and its weight in thousandths. A weight that cannot be parsed counts as absent.
 fn parse(item: &str) -> (&str, u32) {
     let mut parts = item.split(';').map(str::trim);
     let name = parts.next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! An event as apps get it, and as a message of the stream.
+//! An event in the form that apps receive, and as a message of the stream.
 
 use std::io::Write as _;
 
@@ -14,7 +14,7 @@ use crate::http::history::task_of_event;
 use crate::store::events::LoggedEvent;
 use crate::store::tail::Frames;
 
-/// As a page holds it, and a message of the stream.
+/// An event as it appears in a page and in a message of the stream.
 #[derive(Serialize)]
 pub struct EventObject<'a> {
     id: EventId,
@@ -44,7 +44,7 @@ impl<'a> EventObject<'a> {
     }
 }
 
-/// Messages of the stream, one behind the other.
+/// Formats events as consecutive messages of the stream.
 pub fn of_events<'a>(events: impl IntoIterator<Item = &'a LoggedEvent>) -> Frames {
     let (mut text, mut ends) = (Vec::new(), Vec::new());
     for event in events {
@@ -57,8 +57,9 @@ pub fn of_events<'a>(events: impl IntoIterator<Item = &'a LoggedEvent>) -> Frame
     }
 }
 
-/// A comment, which no reader takes for an event, with where the reader is. Not as an `id` of its own: programs that look at
-/// lines more than at messages would take it for an event that comes again.
+/// A stream comment with the reader's position. No client takes a comment for an event. A separate
+/// `id:` field would not do: programs that parse lines instead of messages would take it for a
+/// repeated event.
 pub fn of_place(place: EventId) -> Bytes {
     format!(": at {place}\n\n").into()
 }
@@ -69,7 +70,8 @@ fn write_frame(text: &mut Vec<u8>, event: &LoggedEvent) {
     let data = text.len();
     serde_json::to_writer(&mut *text, &EventObject::of(event))
         .expect("our own types have a JSON form");
-    // EvoLink's values are handed on as they came, which may be over several lines. No string has a line's end in it.
+    // EvoLink's values are passed on unchanged and may span several lines, but a `data` field may
+    // not. Replacing the line breaks is safe, because a JSON string cannot contain one.
     for byte in &mut text[data..] {
         if matches!(byte, b'\n' | b'\r') {
             *byte = b' ';

@@ -1,4 +1,4 @@
-//! The log, as apps get it: page by page, or as a stream that goes on.
+//! The event log for apps: page by page, or as a stream that stays open.
 
 mod accept;
 mod frames;
@@ -22,15 +22,15 @@ use frames::EventObject;
 use parameters::{Parameters, Place};
 pub use stream::PageTurns;
 
-/// A page that would be larger ends there: what is left is on the page after.
+/// Size at which a page ends early. The remaining events are on the next page.
 const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// A page of events, the oldest first. With a filter it may be short, or empty, and have more behind it: what is rare is
-/// looked for a page at a time.
+/// A page of events, oldest first. With a filter it may be short or empty although more matching
+/// events follow: one request searches only a bounded part of the log.
 #[derive(Serialize)]
 struct EventsPage<'a> {
     data: Vec<EventObject<'a>>,
-    /// To be given as `after` for the page after.
+    /// The `after` parameter for the next page.
     next: EventId,
 }
 
@@ -77,10 +77,11 @@ async fn filter(state: &InternalState, parameters: &Parameters) -> Result<EventF
     })
 }
 
-/// The `seq` after which the reader goes on; `None` if it named no place.
+/// The `seq` after which the reader continues; `None` if the request named no position.
 ///
 /// # Errors
-/// 410 if events that it has not read are gone, or others took their place; 400 if there is no such event yet.
+/// 410 if events that the reader has not seen were deleted or replaced. 400 if the position is
+/// beyond the newest event.
 fn within(place: Option<Place>, log: &LogState) -> Result<Option<i64>, ApiError> {
     let Some(Place { after, param }) = place else {
         return Ok(None);
@@ -119,7 +120,7 @@ fn within(place: Option<Place>, log: &LogState) -> Result<Option<i64>, ApiError>
     Ok(Some(seq))
 }
 
-/// The place before the oldest event that is kept.
+/// The position just before the oldest event that is kept.
 fn before_oldest(log: &LogState) -> i64 {
     log.oldest.map_or(0, |oldest| oldest - 1)
 }

@@ -1,4 +1,5 @@
-//! What is asked of the log, judged strictly (rule B13): whoever mistypes a filter must not be told of everything.
+//! Query parameters of the event log. They are checked strictly (rule B13), so that a mistyped
+//! filter is an error and does not return every event.
 
 use std::borrow::Cow;
 
@@ -18,11 +19,11 @@ pub struct Parameters {
     pub place: Option<Place>,
     pub limit: u32,
     pub types: Option<Vec<EventType>>,
-    /// Either name of a task.
+    /// A task id or a submission id.
     pub task: Option<String>,
 }
 
-/// The last event that was read, and the parameter that names it.
+/// The last event that the client has read, and the name of the parameter that said so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     pub after: Cursor,
@@ -49,7 +50,7 @@ impl Parameters {
         let mut ids = headers.get_all(&LAST_EVENT_ID).iter();
         match (ids.next(), ids.next()) {
             (None, _) => {}
-            // An `EventSource` that has had no event yet may send it so.
+            // An `EventSource` that has not received an event yet may send an empty header.
             (Some(id), None) if id.is_empty() => {}
             (Some(id), None) => {
                 parameters.place = Some(place("Last-Event-ID", id.to_str().ok())?);

@@ -1,5 +1,6 @@
-//! The log as a stream that goes on (Server-Sent Events). Nothing is kept for a reader but its place: it is handed what is
-//! next when it has taken what was before. Who is behind the newest events reads pages of the log until it has caught up.
+//! The event log as a stream that stays open (Server-Sent Events). The only state kept per reader
+//! is its position: the next events are fetched once it has taken the previous ones. A reader that
+//! is too far behind the newest events reads pages of the log until it has caught up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,23 +23,25 @@ use crate::store::events::{EventFilter, PageSize};
 use crate::store::tail::{Batch, Follower, Next};
 use crate::store::{Store, StoreError};
 
-/// A reader that hears nothing for so long is told that there is nothing: it, and whatever is in between, knows then that
-/// the stream goes on.
+/// Interval without events after which a reader is sent a comment. It shows the reader, and any
+/// proxy in between, that the stream is alive.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// Proxies that gather an answer before they pass it on are asked not to.
+/// Asks proxies that buffer responses not to do so.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// Where the stream begins. Whoever is cut off before the first event comes again from there, and misses none.
+/// Response header with the position at which the stream begins. A client that is cut off before
+/// its first event resumes there and misses none.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// A page that a reader catches up by: one that ceases to read holds it until it is cut off.
+/// Page size for catching up. A client that stops reading keeps one page in memory until its
+/// connection is closed.
 const PAGE: PageSize = PageSize {
     events: 100,
     bytes: 128 * 1024,
 };
 
-/// Whose turn it is to read a page: who catches up must not be in the way of callbacks.
+/// The permit to read a page. One reader at a time catches up, so that callbacks are not delayed.
 #[derive(Clone, Debug)]
 pub struct PageTurns(Arc<Semaphore>);
 
@@ -54,15 +57,16 @@ struct Reader {
     stopping: CancellationToken,
     filter: EventFilter,
     follower: Follower,
-    /// By which its place was resolved; it is cut off once there is another.
+    /// The epochs that its position was resolved with. The stream ends once the log has a newer
+    /// epoch.
     epochs: Epochs,
-    /// The last event that it was handed, or that was not for it.
+    /// `seq` of the last event that was sent or filtered out.
     place: i64,
     is_greeted: bool,
     _seat: Seat,
 }
 
-/// What comes after event `after`, for as long as both sides want.
+/// Streams the events after `after` until either side closes.
 pub fn open(
     state: &InternalState,
     seat: Seat,
@@ -96,12 +100,14 @@ pub fn open(
 }
 
 impl Reader {
-    /// What is to be sent next; `None` at the end. A reader whose store fails is cut off: it comes again, from its place.
+    /// The next chunk to send; `None` when the stream ends. If the store fails, the stream breaks
+    /// off, and the client reconnects from its position.
     async fn next(&mut self) -> Option<Result<Bytes, StoreError>> {
         if !std::mem::replace(&mut self.is_greeted, true) {
             return Some(Ok(self.named_place()));
         }
-        // However much there is that is not for this reader, or in the way of its page.
+        // The timeout covers the whole call: skipping many events that do not match the filter, or
+        // waiting for the permit to read a page, must not suppress the heartbeat.
         let chunk = timeout(HEARTBEAT, self.next_chunk()).await;
         chunk.unwrap_or_else(|_| Some(Ok(self.named_place())))
     }
@@ -138,7 +144,8 @@ impl Reader {
         }
     }
 
-    /// What of `batch` is after its place and for this reader. All who take the whole of it share the same bytes.
+    /// The frames of `batch` that follow the reader's position and match its filter. All readers
+    /// without a filter share the same bytes.
     fn of_batch(&mut self, batch: &Batch) -> Bytes {
         let told = batch.frames(|events| frames::of_events(events));
         let first = batch
@@ -161,7 +168,7 @@ impl Reader {
     }
 
     async fn of_page(&mut self) -> Result<Bytes, StoreError> {
-        // It is never closed.
+        // `acquire` cannot fail: the semaphore is never closed.
         let _turn = self.turns.0.acquire().await;
         let page = self
             .store

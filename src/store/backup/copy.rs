@@ -16,7 +16,7 @@ use crate::domain::event_id::Epoch;
 use crate::store::epochs::has_had_epochs;
 use crate::store::locks::check_names;
 use crate::store::sqlite::{MIGRATIONS, connect_options};
-use crate::store::{StoreError, files, mark, postgres};
+use crate::store::{Location, StoreError, files, mark, postgres};
 
 /// Between two reports of progress.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
@@ -68,10 +68,10 @@ pub async fn sqlite(
 ///
 /// # Errors
 /// `CannotOpen`, `SchemaTooNew`, and what the database says.
-pub async fn look_at_postgres(url: &str) -> Result<Stored, StoreError> {
+pub async fn look_at_postgres(location: &Location) -> Result<Stored, StoreError> {
     const TABLE: &str = "SELECT to_regclass('epoch') IS NOT NULL";
     const SCHEMA: &str = "SELECT max(version) FROM _sqlx_migrations";
-    let mut connection = postgres::PostgresServer::parse(url)?.connect().await?;
+    let mut connection = postgres::PostgresServer::new(location)?.connect().await?;
     let has_epochs: bool = sqlx::query_scalar(TABLE).fetch_one(&mut connection).await?;
     let mut stored = Stored {
         engine: Engine::Postgres,

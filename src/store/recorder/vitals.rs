@@ -193,6 +193,17 @@ impl RecorderWorker {
         self.vitals.rests();
     }
 
+    /// Opens the connection to a server before the first reader takes a place there.
+    pub(super) async fn connect_first(&mut self) {
+        if !self.store.is_shared() {
+            return;
+        }
+        match self.store.connect_writer().await {
+            Ok(writer) => self.writer = Some(writer),
+            Err(error) => self.note(Some(&error)),
+        }
+    }
+
     async fn try_to_write(&mut self) -> Result<(), StoreError> {
         if self.failed.is_cancelled() {
             return Err(StoreError::Stopped);
@@ -240,6 +251,7 @@ fn reason(error: &StoreError) -> Option<&'static str> {
         StoreError::Unreachable(_) | StoreError::CannotOpen { .. } => {
             "the database cannot be reached, or does not accept writes"
         }
+        StoreError::NoConnectionLeft { .. } => "the database server has no connection left",
         _ => UNWRITABLE,
     })
 }

@@ -4,8 +4,9 @@
 //! side fails as a whole, it permits only probes: few at once, after pauses that grow, until one is
 //! answered. Pure.
 //!
-//! We do not use a crate. Those we looked at count a share of failures whatever failed, do not
-//! bound the number of probes, pause for one fixed time, or use a clock that no test can move.
+//! We do not use a crate. Those we looked at count failures without distinguishing what failed, or
+//! do not bound the number of probes. Or they use one fixed pause, or a clock that tests cannot
+//! control.
 
 #[cfg(test)]
 mod tests;
@@ -14,9 +15,9 @@ use std::time::Duration;
 
 use crate::domain::timestamp::Timestamp;
 
-/// Calls about different things that must fail, with no answer between them, before the other side
-/// counts as failing. Different things, because a call that always fails for one thing must not
-/// stop the calls for others.
+/// The number of calls about different things that must fail, without an answer between them,
+/// before the other side counts as failing. They must be different, because a call that always
+/// fails for one thing must not stop the calls for others.
 const FAILURES: usize = 5;
 
 /// The pause before the first probe, and the longest.
@@ -26,11 +27,11 @@ pub struct Pauses {
     pub max: Duration,
 }
 
-/// `Id` is what a call is about.
+/// `Id` identifies what a call is about.
 #[derive(Debug)]
 pub struct Breaker<Id> {
     pauses: Pauses,
-    /// Probes under way at once, at most.
+    /// The maximum number of probes at the same time.
     probes: usize,
     state: State<Id>,
     /// The back-off period that the other side asked for last.
@@ -43,28 +44,28 @@ enum State<Id> {
     Open { pause: Pause, probing: Probing },
 }
 
-/// Probes under way.
+/// The probes under way.
 #[derive(Clone, Copy, Debug, Default)]
 struct Probing {
-    /// Begun since the last pause.
+    /// Probes that began since the last pause.
     fresh: usize,
-    /// Begun before it. That these fail too says nothing new.
+    /// Probes that began before it. Their failures say nothing new.
     stale: usize,
 }
 
-/// A period without calls. It is also over if the clock went back behind its beginning.
+/// A period without calls. It also ends if the clock goes back to before its start.
 #[derive(Clone, Copy, Debug)]
 struct Pause {
     from: Timestamp,
     length: Duration,
 }
 
-/// Whether a call is permitted now.
+/// The permit for a call, or its absence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leave {
     Call,
-    /// A call that probes whether the other side is back. Return it with `give_back` if it is not
-    /// made.
+    /// A call that probes whether the other side works again. Return it with `give_back` if it is
+    /// not made.
     Probe,
     Wait,
 }
@@ -74,7 +75,7 @@ pub enum Leave {
 pub enum Heard {
     /// The other side works, whatever it answered.
     Answer,
-    /// The other side works and asks for a back-off period of this length.
+    /// The other side works, and asks for a back-off period of this length.
     Throttled(Duration),
     Failure,
 }
@@ -90,7 +91,7 @@ impl<Id: PartialEq> Breaker<Id> {
         Self::with_probes(pauses, 1)
     }
 
-    /// A breaker that permits up to `probes` probes at once.
+    /// Creates a breaker that permits up to `probes` probes at once.
     pub const fn with_probes(pauses: Pauses, probes: usize) -> Self {
         Self {
             pauses,
@@ -122,12 +123,12 @@ impl<Id: PartialEq> Breaker<Id> {
         }
     }
 
-    /// Permits no call for `length`, in addition to what the outcomes of calls do.
+    /// Permits no call for `length`. Does not change whether the breaker is open.
     pub fn back_off(&mut self, length: Duration, now: Timestamp) {
         self.leave_in_peace(Pause { from: now, length });
     }
 
-    /// Takes the outcome of the call about `id` that was permitted with `leave`.
+    /// Applies the outcome of the call about `id` that had the permit `leave`.
     pub fn hear(&mut self, heard: Heard, id: Id, leave: Leave, now: Timestamp) -> Option<Change> {
         match heard {
             Heard::Answer => self.close(),
@@ -158,7 +159,7 @@ impl<Id: PartialEq> Breaker<Id> {
         was_open.then_some(Change::Closed)
     }
 
-    /// Of two overlapping back-off periods, the one that ends later counts.
+    /// If two back-off periods overlap, the one that ends later counts.
     fn leave_in_peace(&mut self, peace: Pause) {
         let ends_later =
             |other: Pause| other.from.after(other.length) > peace.from.after(peace.length);
@@ -186,7 +187,8 @@ impl<Id: PartialEq> Breaker<Id> {
                 Some(Change::Opened)
             }
             State::Open { pause, probing } => {
-                // Other calls were under way when it opened, and say nothing new.
+                // Other calls were under way when the breaker opened. Their failures say nothing
+                // new.
                 if leave == Leave::Probe && probing.end() {
                     // One round of probes lengthens the pause once, however many of them fail.
                     probing.stale = std::mem::take(&mut probing.fresh);
@@ -202,8 +204,8 @@ impl<Id: PartialEq> Breaker<Id> {
 }
 
 impl Probing {
-    /// One probe failed. Returns whether it belonged to the current round; stale ones are counted
-    /// off first, because they began earlier.
+    /// Records that one probe failed. Returns whether it belonged to the current round. Stale
+    /// probes are removed first, because they began earlier.
     const fn end(&mut self) -> bool {
         if self.stale > 0 {
             self.stale -= 1;
@@ -214,7 +216,7 @@ impl Probing {
         is_current
     }
 
-    /// One probe was not made after all: one of the last that were permitted.
+    /// Records that one of the last permitted probes was not made.
     const fn give_back(&mut self) {
         if self.fresh > 0 {
             self.fresh -= 1;

@@ -17,7 +17,7 @@ fn at(seconds: u64) -> Timestamp {
     START.after(Duration::from_secs(seconds))
 }
 
-/// One that five failures have opened at `START`.
+/// A breaker that five failures opened at `START`.
 fn opened() -> Breaker<SubmissionId> {
     let mut breaker = Breaker::new(PAUSES);
     for number in 1..=5 {
@@ -37,7 +37,7 @@ fn one_call_at_a_time_goes_to_see_after_pauses_that_grow_to_a_minute() {
         assert_eq!(breaker.leave(at(now + pause - 1)), Leave::Wait);
         assert_eq!(breaker.leave(at(now + pause)), Leave::Probe);
         assert_eq!(breaker.leave(at(now + pause)), Leave::Wait, "one");
-        // It takes its time, in which no other goes.
+        // While the probe is under way, no other is permitted.
         now += pause + 30;
         assert_eq!(breaker.leave(at(now)), Leave::Wait);
         let change = breaker.hear(Heard::Failure, id(1), Leave::Probe, at(now));
@@ -78,7 +78,7 @@ fn what_was_under_way_when_it_opened_neither_lengthens_the_pause_nor_ends_the_pr
     assert_eq!(breaker.leave(at(5)), Leave::Probe);
     breaker.hear(Heard::Failure, id(20), Leave::Call, at(6));
     assert_eq!(breaker.leave(at(100)), Leave::Wait);
-    // But one that is answered late tells as much as a probe.
+    // An answer to a call from before the breaker opened also closes it.
     let change = breaker.hear(Heard::Answer, id(21), Leave::Call, at(7));
     assert_eq!(change, Some(Change::Closed));
 }
@@ -136,7 +136,7 @@ fn probes_that_are_still_under_way_leave_room_for_fewer_in_the_next_round() {
         Leave::Wait,
         "two are under way still"
     );
-    // The two fail late: the pause does not grow again for them.
+    // The other two fail late. They do not lengthen the pause again.
     breaker.hear(Heard::Failure, id(2), Leave::Probe, at(17));
     breaker.hear(Heard::Failure, id(3), Leave::Probe, at(17));
     assert_eq!(breaker.leave(at(17)), Leave::Probe);
@@ -162,7 +162,7 @@ fn it_is_left_in_peace_for_the_longest_that_it_wished() {
     assert_eq!(breaker.leave(at(30)), Leave::Call);
     breaker.hear(wish(1), id(1), Leave::Call, at(40));
     assert_eq!(breaker.leave(at(41)), Leave::Call);
-    // To be throttled is to be answered.
+    // A throttled call was answered, so it closes the breaker.
     let mut breaker = opened();
     assert_eq!(breaker.leave(at(5)), Leave::Probe);
     let change = breaker.hear(wish(10), id(1), Leave::Probe, at(5));

@@ -1,8 +1,9 @@
-//! What an endpoint's answer means for the delivery, and for the endpoint as a whole.
+//! Interprets an endpoint's answer: what it means for the delivery, and for the endpoint as a
+//! whole.
 //!
-//! An answer is about that delivery: others may succeed meanwhile. Only what says nothing about the
-//! delivery is about the endpoint: no answer at all, an answer that a gateway gives in its place,
-//! and a request to slow down.
+//! Most answers are about that delivery only, and others may succeed meanwhile. Three kinds are
+//! about the endpoint instead: no answer at all, an error that a gateway sends in its place, and a
+//! request to slow down.
 
 use std::time::Duration;
 
@@ -15,24 +16,25 @@ use crate::domain::delivery::AttemptEnd;
 use crate::domain::timestamp::Timestamp;
 use crate::evolink::retry_after;
 
-/// Bytes read of an answer's body, so that the connection can be reused. A connection with more is
-/// closed.
+/// The part of an answer's body that is read so that the connection can be reused, in bytes. If the
+/// body is longer, the connection is closed.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// Time to wait for that body.
+/// The time to wait for that body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What one attempt says about the endpoint as a whole.
+/// The result of an attempt, as far as the endpoint as a whole is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndpointOutcome {
-    /// It works, whatever it answered to this delivery.
+    /// The endpoint works, whatever it answered to this delivery.
     Answered,
-    /// It does not take deliveries now. `retry_after`: how long it asked to be left alone.
+    /// The endpoint accepts no deliveries now. `retry_after` is the back-off period that it asked
+    /// for.
     Unavailable { retry_after: Option<Duration> },
 }
 
-/// What the head of an answer says about the delivery. `now`: by the system's clock, which the
-/// dates in the answer are compared with.
+/// Returns what the head of an answer means for the delivery. `now` is the system's time, which
+/// dates in the answer are compared with if it has no `Date`.
 pub fn end(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> AttemptEnd {
     let code = status.as_u16();
     if status.is_success() {
@@ -50,7 +52,7 @@ pub fn end(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> AttemptEn
     }
 }
 
-/// How long the endpoint asked us to wait before the next attempt.
+/// Returns how long the endpoint asked us to wait before the next attempt.
 fn retry_delay(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = |name: HeaderName| headers.get(name)?.to_str().ok();
     let date = text(DATE).map(str::to_owned).or_else(|| http_date(now));
@@ -63,9 +65,9 @@ fn http_date(at: Timestamp) -> Option<String> {
     PRINTER.timestamp_to_rfc9110_string(&at).ok()
 }
 
-/// What the end of an attempt says about the endpoint. `None`: nothing was sent. `is_standing`: the
-/// endpoint is one of the configuration, where a 410 is about the endpoint; at an app's own address
-/// it is about that address only.
+/// Returns what the outcome of an attempt says about the endpoint, or `None` if nothing was sent.
+/// `is_standing` means that the endpoint is one of the configuration, where a 410 is about the
+/// endpoint. At an app's own address, a 410 is about that address only.
 pub fn outcome(end: &AttemptEnd, is_standing: bool) -> Option<EndpointOutcome> {
     match end {
         AttemptEnd::Delivered { .. } => Some(EndpointOutcome::Answered),
@@ -109,7 +111,7 @@ mod tests {
 
     use super::*;
 
-    /// 1994-11-06 08:49:37.
+    /// 1994-11-06 08:49:37 UTC.
     const NOW: Timestamp = Timestamp::from_millis(784_111_777_000);
 
     fn end_of(status: u16, headers: &[(HeaderName, &'static str)]) -> AttemptEnd {

@@ -1,4 +1,4 @@
-//! One attempt: claim the delivery, send it, record how that ended.
+//! One attempt: claim the delivery, send it, and record the outcome.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ use crate::store::deliveries::DueDelivery;
 use crate::store::entry::{Entry, Receipt};
 use crate::workers::breaker::Leave;
 
-/// Time from connecting to the head of the answer.
+/// The timeout of one attempt, from connecting to the last byte of the answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The part of a lease that is kept for recording how the attempt ended.
+/// The part of a lease that is reserved for recording the outcome.
 const LEASE_GRACE: Duration = Duration::from_secs(5);
 
-/// Between two tries to record something.
+/// The pause before the recorder is tried again.
 const RECORD_AGAIN: Duration = Duration::from_secs(1);
 
 /// An attempt that is over.
@@ -30,7 +30,7 @@ pub struct Ended {
     pub id: DeliveryId,
     pub endpoint: EndpointKey,
     pub permit: Leave,
-    /// `None`: it says nothing about the endpoint.
+    /// `None` if the attempt says nothing about the endpoint.
     pub outcome: Option<EndpointOutcome>,
 }
 
@@ -49,8 +49,8 @@ impl Forwarder {
         }
     }
 
-    /// Extends our lease to cover one attempt. False if another process holds the delivery. New
-    /// deliveries carry the lease of the process that recorded them, which need not claim them.
+    /// Extends our lease to cover one attempt. Returns false if another process holds the delivery.
+    /// New deliveries carry the lease of the process that recorded them, so it need not claim them.
     async fn is_ours(&self, due: &DueDelivery) -> bool {
         let needed = self.parts.clock.now().after(TIMEOUT + LEASE_GRACE);
         if due.held_until.is_some_and(|until| until >= needed) {
@@ -65,7 +65,7 @@ impl Forwarder {
             Ok(receipt) => receipt == Receipt::Done,
             Err(error) => {
                 error!(error = %error, delivery.id = %due.id, "could not claim a delivery; trying again");
-                // Without a store, an attempt could not be recorded.
+                // Without the store, the outcome of an attempt could not be recorded.
                 self.rest().await;
                 false
             }
@@ -87,7 +87,7 @@ impl Forwarder {
             }
         };
         self.report(due, &end);
-        // The head decides. An endpoint that then sends a body without end has been delivered to.
+        // The head of the answer decides. If an endless body follows, the delivery still counts.
         let rest = async {
             if let Some(response) = response {
                 answer::read_rest(response).await;
@@ -105,7 +105,7 @@ impl Forwarder {
 
     async fn call(&self, request: RequestBuilder) -> (AttemptEnd, Option<Response>) {
         let sending = request.timeout(TIMEOUT).send();
-        // Its dates are those of other clocks.
+        // Dates in the answer come from other clocks, so compare them with the system's clock.
         let now = || self.parts.clock.wall_now();
         match self.parts.giving_up.run_until_cancelled(sending).await {
             None => (AttemptEnd::GivenBack, None),
@@ -144,8 +144,8 @@ impl Forwarder {
         }
     }
 
-    /// Tries until it is recorded, or the process gives up. Otherwise a process that cannot record
-    /// anything would send the same delivery over and over.
+    /// Tries until the outcome is recorded or the process abandons it. Otherwise a process that
+    /// cannot record anything would send the same delivery again and again.
     async fn record_end(&self, due: &DueDelivery, end: AttemptEnd) {
         let entry = Entry::DeliveryEnded {
             id: due.id,

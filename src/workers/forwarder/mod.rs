@@ -1,11 +1,10 @@
 //! Delivers outcomes: sends each delivery to its endpoint until the endpoint confirms it or the
 //! delivery is dead.
 //!
-//! A scan finds the endpoints that have something due, each endpoint has a queue of its own, and
-//! attempts run beside both, so no endpoint waits for another. The lease of a delivery makes sure
-//! that only one process sends it. How an attempt ended is recorded by the recorder, like
-//! everything that is written. If this process dies, the one that finds the delivery next sends it
-//! again.
+//! A scan finds the endpoints that have due deliveries. Each endpoint has its own queue, and
+//! attempts run concurrently, so no endpoint waits for another. The lease of a delivery ensures
+//! that only one process sends it. The recorder stores the outcome of each attempt, like everything
+//! that is written. If this process dies, the next process that finds the delivery sends it again.
 
 mod answer;
 mod attempt;
@@ -37,7 +36,7 @@ use crate::store::wake::{LOOK_INTERVAL, Waiter};
 use attempt::Ended;
 use queues::Queues;
 
-/// Pause between two scans after the store failed.
+/// The pause between two scans after the store failed.
 const BACK_OFF: Duration = Duration::from_secs(5);
 
 /// The dependencies of a forwarder.
@@ -47,17 +46,17 @@ pub struct Parts {
     pub recorder: Recorder,
     pub egress: Egress,
     pub signing_files: Arc<SigningFiles>,
-    /// The standing endpoints.
+    /// The URLs of the standing endpoints.
     pub endpoints: HashMap<EndpointKey, Url>,
     pub clock: Clock,
     pub metrics: Metrics,
     /// The lease holder id of this process. The recorder creates deliveries with it.
     pub holder: Holder,
-    /// Attempts under way to all endpoints together, at most.
+    /// The maximum number of attempts at the same time, to all endpoints together.
     pub at_once: usize,
-    /// Begins no more attempts.
+    /// Cancelled when no more attempts may begin.
     pub stop: CancellationToken,
-    /// Cuts off the attempts under way.
+    /// Cancelled when the attempts under way must be abandoned.
     pub giving_up: CancellationToken,
 }
 
@@ -70,7 +69,7 @@ pub struct Forwarder {
 
 /// When to scan again.
 struct Next {
-    /// Scans take at most half of the time, however many endpoints there are.
+    /// Limits scans to half of the time, however many endpoints there are.
     not_before: Instant,
     due: Instant,
 }
@@ -111,7 +110,7 @@ impl Forwarder {
         }
     }
 
-    /// Finds due work.
+    /// Scans for due work. Returns when to scan again.
     async fn scan(&self, queues: &mut Queues) -> Next {
         let began = Instant::now();
         let scanning = self.parts.stop.run_until_cancelled(self.try_scan(queues));
@@ -130,8 +129,8 @@ impl Forwarder {
         }
     }
 
-    /// Begins as many attempts as there is room for. It ends, because a queue that was filled
-    /// either has something to send or has no more in the store.
+    /// Begins as many attempts as there are free slots. The loop ends, because a queue that was
+    /// filled either has something to send or has no more in the store.
     async fn begin(self: &Arc<Self>, queues: &mut Queues, attempts: &mut JoinSet<Ended>) {
         loop {
             while let Some((delivery, permit)) = queues.next(self.parts.clock.now()) {
@@ -170,7 +169,7 @@ impl Forwarder {
 }
 
 impl Next {
-    /// Returns when there may be something to do. Cancelling it loses nothing.
+    /// Waits until there may be something to do. Cancelling the wait loses nothing.
     async fn wait(&self, waiter: &mut Waiter) {
         sleep_until(self.not_before).await;
         tokio::select! {

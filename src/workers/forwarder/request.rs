@@ -1,5 +1,5 @@
-//! The request of one attempt: the task object, signed, to the address of the configuration or the
-//! app.
+//! The request of one attempt: the signed task object, addressed to the endpoint of the
+//! configuration or to the app's own address.
 
 use std::sync::Arc;
 
@@ -20,11 +20,11 @@ const WEBHOOK_ID: &str = "webhook-id";
 const WEBHOOK_TIMESTAMP: &str = "webhook-timestamp";
 const WEBHOOK_SIGNATURE: &str = "webhook-signature";
 
-/// Why there is nothing to send.
+/// The reason why there is nothing to send.
 pub enum NoRequest {
-    /// How the attempt ends, and what that says about the endpoint.
+    /// The outcome of the attempt, and what it says about the endpoint.
     End(AttemptEnd, Option<EndpointOutcome>),
-    /// The store failed. That uses up no attempt.
+    /// The store failed. No attempt is counted.
     Store(StoreError),
 }
 
@@ -38,7 +38,7 @@ impl Forwarder {
             .secrets(due)
             .ok_or_else(|| not_now("no secret to sign with"))?;
         let body = self.body(due).await?;
-        // The same in the feed, in the stream and in each attempt.
+        // The id is the same in the feed, in the stream and in each attempt.
         let id = due.event_id.to_string();
         // The endpoint compares the timestamp with its own clock.
         let now = self.parts.clock.wall_now();
@@ -75,7 +75,7 @@ impl Forwarder {
         let name = TaskName::Submission(due.submission_id);
         let view = match self.parts.store.find_task(&name).await {
             Ok(view) => view.ok_or_else(|| refused("its task is no longer kept"))?,
-            // One damaged task is not the endpoint's fault, and must not delay other deliveries.
+            // A damaged task is not the endpoint's fault, and must not delay other deliveries.
             Err(error @ StoreError::Corrupt { .. }) => {
                 let end = not_now(&format!("its task could not be read: {error}"));
                 return Err(NoRequest::End(end, None));
@@ -87,8 +87,8 @@ impl Forwarder {
     }
 }
 
-/// Nothing was sent because of how the endpoint is configured, so its other deliveries would fail
-/// too.
+/// Nothing was sent because of the configuration for this endpoint, so its other deliveries would
+/// fail too.
 impl From<AttemptEnd> for NoRequest {
     fn from(end: AttemptEnd) -> Self {
         let outcome = answer::outcome(&end, true);
@@ -102,7 +102,7 @@ fn refused(reason: &str) -> AttemptEnd {
 }
 
 /// A failure because of this process's configuration. Another process may have a newer one, and
-/// this one may be reloaded soon, so the delivery is tried again.
+/// this one may be reloaded soon. So the delivery is tried again.
 fn not_now(reason: &str) -> AttemptEnd {
     AttemptEnd::Failed {
         status: None,

@@ -1,5 +1,5 @@
-//! The scan for due work: which endpoints have something due, then what. With nothing pending it
-//! costs one query.
+//! The scan for due work: finds the endpoints that have due deliveries, then loads these. If
+//! nothing is pending, it costs one query.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -16,17 +16,17 @@ use crate::store::deliveries::{DueDelivery, EndpointWork};
 use crate::store::entry::Entry;
 use crate::store::wake::LOOK_INTERVAL;
 
-/// Endpoints that one query returns.
+/// The number of endpoints that one query returns.
 const ENDPOINTS: u32 = 256;
 
-/// Deliveries that one query returns for one endpoint. Those under way are among them.
+/// The number of deliveries that one query returns for one endpoint. These include those under way.
 const DELIVERIES: usize = 64;
 
-/// Queries at once.
+/// The number of queries at the same time.
 const QUERIES: usize = 4;
 
 impl Forwarder {
-    /// Finds the endpoints that have something due. Returns how soon the next delivery is due, at
+    /// Finds the endpoints that have due deliveries. Returns how soon the next delivery is due, at
     /// most `LOOK_INTERVAL`.
     pub(super) async fn try_scan(&self, queues: &mut Queues) -> Result<Duration, StoreError> {
         let now = self.parts.clock.now();
@@ -58,7 +58,7 @@ impl Forwarder {
         Ok(next)
     }
 
-    /// All endpoints that something is pending for.
+    /// Lists all endpoints that have pending deliveries.
     async fn list_work(&self) -> Result<Vec<EndpointWork>, StoreError> {
         let mut all: Vec<EndpointWork> = Vec::new();
         loop {
@@ -73,7 +73,7 @@ impl Forwarder {
         }
     }
 
-    /// Loads due deliveries for the queues that have room. Returns `false` if no queue has, or if
+    /// Loads due deliveries for the queues that have space. Returns `false` if no queue has, or if
     /// the store could not be read.
     pub(super) async fn fill_queues(&self, queues: &mut Queues) -> bool {
         let now = self.parts.clock.now();
@@ -84,7 +84,7 @@ impl Forwarder {
         let filling = self.fill(queues, wanting, now);
         match self.parts.stop.run_until_cancelled(filling).await {
             Some(Ok(())) => true,
-            // The next scan finds them.
+            // The next scan finds these deliveries again.
             Some(Err(error)) => {
                 error!(error = %error, "could not load due deliveries; scanning again");
                 false
@@ -115,8 +115,8 @@ impl Forwarder {
         Ok(())
     }
 
-    /// Due deliveries, the longest overdue first. None for an endpoint that was disabled since the
-    /// scan.
+    /// Lists due deliveries, the longest overdue first. Returns none for an endpoint that was
+    /// disabled since the scan.
     async fn list_due(
         &self,
         wanting: &Wanting,
@@ -139,7 +139,7 @@ impl Forwarder {
         let known: HashSet<_> = due.iter().map(|one| one.id).collect();
         let mut newest = newest.await?;
         newest.retain(|one| !known.contains(&one.id));
-        // A retry that has just become due is not new.
+        // A retry that has just become due is not a new delivery.
         newest.sort_by_key(|one| one.attempts);
         newest.truncate(PROBES);
         due.extend(newest.into_iter().rev());

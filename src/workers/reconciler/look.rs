@@ -1,5 +1,5 @@
-//! The look for what there is to do: tasks that are due, and on the way submits that nobody will finish, and tasks that
-//! somebody should look at.
+//! The scan for due work. Finds tasks that are due for a poll. Also ends submits that were
+//! interrupted, and counts tasks that an operator should look at.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,28 +13,30 @@ use crate::store::StoreError;
 use crate::store::entry::{Entry, SubmitEnded};
 use crate::store::overdue::DueTask;
 
-/// Of each kind that one look finds.
+/// The number of rows of each kind that one scan returns.
 const BATCH: u32 = 32;
 
-/// Unresolved tasks in one look. They are due once an hour, and must not delay the others.
+/// The number of unresolved tasks in one scan. They are due once an hour, and must not delay the
+/// others.
 const RARE_BATCH: u32 = 4;
 
-/// Time between two looks for unresolved tasks. So at most two of them are polled in a second, a
+/// The time between two scans for unresolved tasks. So at most two of them are polled per second, a
 /// fifth of the default of `evolink.polls_per_second`.
 const RARE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Between two counts.
+/// The time between two counts.
 const COUNT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Time beyond EvoLink's own timeout in which a submit must have been recorded, or was cut off.
+/// The time beyond EvoLink's timeout after which a submit without a recorded outcome counts as
+/// interrupted.
 const SUBMIT_GRACE: Duration = Duration::from_secs(30);
 
-/// What the last look found.
+/// The result of the last scan.
 #[derive(Default)]
 pub(super) struct Found {
-    /// Those that were not begun yet, the longest overdue first.
+    /// The due tasks whose poll has not begun, the longest overdue first.
     pub due: VecDeque<DueTask>,
-    /// Whether any of them was.
+    /// Whether a poll of this scan has begun.
     pub any_begun: bool,
     counted_at: Option<Instant>,
     looked_rarely_at: Option<Instant>,
@@ -59,7 +61,7 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Submits that nobody will finish: their process ended between the intent and the answer.
+    /// Ends submits whose process stopped between the intent and the answer.
     async fn end_unanswered(&self) -> Result<(), StoreError> {
         let (now, patience) = (
             self.parts.clock.now(),
@@ -78,7 +80,7 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Tells the metrics how many tasks there are that nobody works on any more.
+    /// Updates the metrics of tasks that an operator should look at.
     async fn count_stuck(&self, counted_at: &mut Option<Instant>) -> Result<(), StoreError> {
         if counted_at.is_some_and(|at| at.elapsed() < COUNT_INTERVAL) {
             return Ok(());

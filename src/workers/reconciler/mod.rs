@@ -1,8 +1,9 @@
-//! Finds what no callback told: asks EvoLink about overdue tasks, and ends submits that were cut off in the middle.
-//! Answers take the recorder's path, like any observation.
+//! Finds what no callback reported: polls EvoLink about overdue tasks, and ends submits that were
+//! interrupted. The recorder stores the answers, like any observation.
 //!
-//! One line of work: look for what is due, wait for a turn at EvoLink, claim, and only then ask. Up to here one task comes
-//! after the other; the asking itself goes on beside it, so that one slow answer holds up nobody.
+//! The steps are: scan for due tasks, wait for the rate limit, claim one, and poll EvoLink. Tasks
+//! go through these steps one after the other, except that several polls run concurrently. So one
+//! slow answer does not delay the others.
 
 mod look;
 mod reply;
@@ -33,25 +34,26 @@ use crate::store::{Store, StoreError};
 use look::Found;
 use unknown::UnknownTasks;
 
-/// How long it rests when nothing is due, or EvoLink is not to be asked.
+/// The pause when nothing is due, or when EvoLink must not be polled.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// How long it rests after the store failed it.
+/// The pause after the store failed.
 const BACK_OFF: Duration = Duration::from_secs(5);
 
-/// Between polls that go to see whether EvoLink is there again.
+/// The pauses between polls that probe whether EvoLink works again.
 const PAUSES: Pauses = Pauses {
     min: Duration::from_secs(5),
     max: Duration::from_mins(1),
 };
 
-/// Questions under way at once. With answers that take a second and a half it still asks ten times a second.
+/// The maximum number of polls at the same time. With answers that take 1.5 s, this still allows
+/// ten polls per second.
 const POLLS_AT_ONCE: usize = 16;
 
-/// Time beyond EvoLink's own timeout in which its answer must have been recorded.
+/// The time beyond EvoLink's timeout in which its answer must be recorded.
 const LEASE_GRACE: Duration = Duration::from_secs(10);
 
-/// What a reconciler works with.
+/// The dependencies of a reconciler.
 #[derive(Debug)]
 pub struct Parts {
     pub store: Arc<Store>,
@@ -63,9 +65,9 @@ pub struct Parts {
     pub pace: Pace,
     /// `evolink.timeout`.
     pub evolink_timeout: Duration,
-    /// No poll is begun any more.
+    /// Cancelled when no more polls may begin.
     pub stop: CancellationToken,
-    /// Polls that EvoLink has not answered are not waited for any longer.
+    /// Cancelled when unanswered polls must be abandoned.
     pub giving_up: CancellationToken,
 }
 
@@ -77,20 +79,21 @@ pub struct Reconciler {
     unknown: Mutex<UnknownTasks>,
 }
 
-/// A poll that is ours alone to make.
+/// A poll that this replica has claimed.
 struct Poll {
     task: DueTask,
     leave: Leave,
-    /// The task has had its time.
+    /// Whether the task is given up if this poll reports no outcome.
     is_last: bool,
 }
 
-/// What became of a task that was due.
+/// The result of trying to begin a poll.
 enum Begun {
     Poll(Poll),
-    /// It is not due any more: its callback came, another replica was quicker, or it was given up.
+    /// The task is no longer due: its callback came, another replica claimed it, or it was given
+    /// up.
     Over,
-    /// EvoLink is not to be asked now, about anything.
+    /// EvoLink must not be polled now, about any task.
     Wait,
 }
 
@@ -104,7 +107,7 @@ impl Reconciler {
         }
     }
 
-    /// Works until `stop`, then ends what is under way.
+    /// Works until `stop`, then finishes the polls under way.
     pub async fn run(self) {
         let this = Arc::new(self);
         let asking = Arc::clone(&this);
@@ -121,7 +124,7 @@ impl Reconciler {
         .await;
     }
 
-    /// The next poll that is to be made now; rests until there is one. `None` once it is to stop.
+    /// Waits for the next poll to make. Returns `None` once `stop` is cancelled.
     async fn next_poll(&self, found: &mut Found) -> Option<Poll> {
         let stop = &self.parts.stop;
         while !stop.is_cancelled() {
@@ -139,10 +142,12 @@ impl Reconciler {
         None
     }
 
-    /// `None` if nothing is due, EvoLink is not to be asked now, or it is to stop.
+    /// Returns `None` if nothing is due, if EvoLink must not be polled now, or if `stop` is
+    /// cancelled.
     async fn try_next_poll(&self, found: &mut Found) -> Result<Option<Poll>, StoreError> {
         let stop = &self.parts.stop;
-        // What is cut off here can be done again. A claim is not cut off: nobody would ask before its lease is over.
+        // Interrupting `prepare` loses nothing. A claim is not interrupted, because then no replica
+        // would poll the task until the lease ends.
         while let Some(is_any_due) = stop.run_until_cancelled(self.prepare(found)).await {
             if !is_any_due? {
                 return Ok(None);
@@ -157,7 +162,7 @@ impl Reconciler {
                     Begun::Wait => return Ok(None),
                 }
             }
-            // Where nothing could be begun, there is no hurry to look again.
+            // If no poll could begin, wait before the next scan.
             if !found.any_begun {
                 return Ok(None);
             }
@@ -165,7 +170,8 @@ impl Reconciler {
         Ok(None)
     }
 
-    /// Looks for what is due, if nothing is left of the last look, and waits for a turn at EvoLink. Whether anything is.
+    /// Scans for due tasks if none are left from the last scan, then waits for the rate limit.
+    /// Returns whether any task is due.
     async fn prepare(&self, found: &mut Found) -> Result<bool, StoreError> {
         if found.due.is_empty() {
             self.look(found).await?;
@@ -173,7 +179,7 @@ impl Reconciler {
         if found.due.is_empty() {
             return Ok(false);
         }
-        // Before the claim: the lease is for EvoLink's answer.
+        // Wait before the claim, because the lease must cover EvoLink's answer.
         self.parts.rate_limits.poll().await;
         Ok(true)
     }
@@ -187,7 +193,7 @@ impl Reconciler {
             (breaker.leave(now), breaker.is_open())
         };
         if leave == Leave::Wait {
-            // Before it is given up a task is asked about once more, unless nobody would answer.
+            // A task is polled once more before it is given up, unless EvoLink answers no polls.
             if is_last && evolink_fails {
                 self.give_up(&task).await?;
                 return Ok(Begun::Over);
@@ -209,7 +215,8 @@ impl Reconciler {
         })
     }
 
-    /// Whether this replica is the one to ask. Should it end before it has an answer, another asks after the lease.
+    /// Claims the poll of a task. Returns whether this replica got it. If this replica dies before
+    /// it has an answer, another one polls the task after the lease.
     async fn claim(&self, submission_id: SubmissionId) -> Result<bool, StoreError> {
         let lease = self.parts.evolink_timeout + LEASE_GRACE;
         let begun = Entry::PollBegun {
@@ -219,12 +226,12 @@ impl Reconciler {
         Ok(self.parts.recorder.record(begun).await? == Receipt::Done)
     }
 
-    /// Asks about one task, and records what EvoLink says.
+    /// Polls EvoLink about one task, and records the answer.
     async fn ask(&self, poll: Poll) {
         let (id, task_id) = (poll.task.submission_id, &poll.task.task_id);
         let replying = self.parts.evolink.poll_submission(id, task_id);
         let Some(reply) = self.parts.giving_up.run_until_cancelled(replying).await else {
-            // The claim is given back: whoever comes next need not wait until its lease is over.
+            // Release the claim, so that no replica has to wait for the lease to end.
             self.record(reply::put_off(id, Duration::ZERO)).await;
             return;
         };
@@ -240,7 +247,7 @@ impl Reconciler {
         }
     }
 
-    /// Whether EvoLink fails as a whole, now that this was heard of it.
+    /// Reports the outcome of a poll to the breaker. Returns whether EvoLink now fails as a whole.
     fn hear(&self, heard: Heard, poll: &Poll) -> bool {
         if let Heard::Throttled(pause) = heard {
             warn!(pause_ms = pause.as_millis(), "EvoLink throttles our polls");
@@ -262,7 +269,8 @@ impl Reconciler {
         is_open
     }
 
-    /// `reply`, or a failure if EvoLink is not believed when it does not know a task.
+    /// Returns `reply`, or a failure if EvoLink says that it does not know the task and is not
+    /// believed.
     fn believed(&self, reply: PollReply, task: &DueTask) -> PollReply {
         let now = self.parts.clock.now();
         let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
@@ -273,7 +281,8 @@ impl Reconciler {
         reply
     }
 
-    /// Does nothing to a task that has its outcome by now.
+    /// Stops polling a task, which becomes unresolved. Does nothing if the task has its outcome by
+    /// now.
     async fn give_up(&self, task: &DueTask) -> Result<(), StoreError> {
         let submission_id = task.submission_id;
         info!(task.id = %task.task_id, "a task has had its time: without an outcome it is unresolved");

@@ -1,4 +1,4 @@
-//! What EvoLink's reply to a poll means: to the recorder, to the breaker, to whoever reads log and metrics.
+//! Interprets EvoLink's answer to a poll for the recorder, the breaker, the log and the metrics.
 
 use std::time::Duration;
 
@@ -16,10 +16,11 @@ use crate::store::entry::{Entry, PollEnded};
 use crate::store::overdue::DueTask;
 use crate::workers::breaker::Heard;
 
-/// How long EvoLink is left in peace after a 429 that does not say.
+/// The back-off period after a 429 without `Retry-After`.
 const THROTTLE_PAUSE: Duration = Duration::from_secs(10);
 
-/// What it says of EvoLink as a whole. A task that is not there is an answer as good as any.
+/// Returns what the answer says about EvoLink as a whole. An answer that the task is unknown also
+/// shows that EvoLink works.
 pub fn heard(reply: &PollReply) -> Heard {
     match reply {
         PollReply::Seen(_) | PollReply::Gone => Heard::Answer,
@@ -30,7 +31,7 @@ pub fn heard(reply: &PollReply) -> Heard {
     }
 }
 
-/// Tells the log; gives what to count.
+/// Logs the answer, and returns the outcome to count.
 pub fn told(reply: &PollReply, task_id: &TaskId) -> PollEnd {
     match reply {
         PollReply::Seen(observation) => {
@@ -49,7 +50,8 @@ pub fn told(reply: &PollReply, task_id: &TaskId) -> PollEnd {
     }
 }
 
-/// `reply`, or a failure if it says that EvoLink does not know the task and EvoLink is not believed.
+/// Returns `reply`, or a failure if EvoLink says that it does not know the task and is not
+/// believed.
 pub fn believed(
     reply: PollReply,
     task: &DueTask,
@@ -63,7 +65,8 @@ pub fn believed(
             }
             reply
         }
-        // EvoLink did not know an unresolved task before either, so this says nothing new about EvoLink.
+        // EvoLink did not know an unresolved task before either, so this says nothing new about
+        // EvoLink.
         PollReply::Gone if !task.is_rare => {
             let change = unknown.unknown(task.submission_id, now);
             if change == Some(Change::Doubted) {
@@ -86,7 +89,8 @@ pub fn believed(
     }
 }
 
-/// A poll that does not count; the next comes after `pause`, and as soon as the pace allows if that is later.
+/// An entry for a poll that is not counted. The next poll follows after `pause`, or later if the
+/// pace requires it.
 pub const fn put_off(submission_id: SubmissionId, pause: Duration) -> Entry {
     Entry::PollEnded {
         submission_id,
@@ -94,8 +98,8 @@ pub const fn put_off(submission_id: SubmissionId, pause: Duration) -> Entry {
     }
 }
 
-/// What it is to the recorder. Where EvoLink `fails` as a whole, or throttles, the task has no part in it, and its poll
-/// does not count.
+/// Returns the entry for the recorder. If EvoLink fails as a whole (`fails`) or throttles, that is
+/// not about the task, and the poll is not counted.
 pub fn entry(submission_id: SubmissionId, reply: PollReply, fails: bool) -> Entry {
     let subject = Subject::Submission(submission_id);
     let (source, headers) = (Source::Poll, HeaderMap::new());

@@ -1,23 +1,24 @@
-//! Whether EvoLink is believed when it does not know a task. Pure.
+//! Decides whether EvoLink is believed when it does not know a task. Pure.
 //!
-//! A wrong `evolink.base_url` or key leads to an EvoLink that knows none of our tasks. So when it
-//! does not know several different tasks in a row, that says something about EvoLink as a whole,
-//! and nothing about the tasks. Each is polled on at its own pace until it has had its time.
+//! If `evolink.base_url` or the key is wrong, EvoLink knows none of our tasks. So if it does not
+//! know several different tasks in a row, that says something about EvoLink as a whole, and nothing
+//! about the tasks. Each of them continues to be polled at its own pace, until `give_up_after`.
 
 use std::time::Duration;
 
 use crate::domain::ids::SubmissionId;
 use crate::domain::timestamp::Timestamp;
 
-/// Different tasks that EvoLink must not know before it is doubted. The breaker needs as many
-/// failures. EvoLink keeps tasks for days, so even one unknown task is unusual.
+/// The number of different tasks that EvoLink must not know before its answers are ignored. The
+/// breaker needs the same number of failures. EvoLink keeps tasks for days, so even one unknown
+/// task is unusual.
 const TASKS: usize = 5;
 
-/// Time in which they must come together. Where callbacks arrive there are few polls, and five of
-/// them in a month are five different accidents.
+/// The time within which these answers must come. Where callbacks arrive, there are few polls, and
+/// five unknown tasks in a month are five different accidents.
 const WINDOW: Duration = Duration::from_hours(1);
 
-/// Tasks that EvoLink did not know since it last knew one, each once, the latest last.
+/// The tasks that EvoLink did not know since it last knew one. Each occurs once, the latest last.
 #[derive(Debug, Default)]
 pub struct UnknownTasks(Vec<(SubmissionId, Timestamp)>);
 
@@ -28,14 +29,14 @@ pub enum Change {
 }
 
 impl UnknownTasks {
-    /// EvoLink knows a task.
+    /// Records that EvoLink knows a task.
     pub fn known(&mut self) -> Option<Change> {
         let was_doubted = self.is_doubted();
         self.0.clear();
         was_doubted.then_some(Change::Believed)
     }
 
-    /// EvoLink does not know the task `id`. Ask `is_doubted` after this.
+    /// Records that EvoLink does not know the task `id`. Call `is_doubted` after this.
     pub fn unknown(&mut self, id: SubmissionId, now: Timestamp) -> Option<Change> {
         let was_doubted = self.is_doubted();
         self.0

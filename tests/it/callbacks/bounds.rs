@@ -1,4 +1,4 @@
-//! B8: the holder of one callback URL cannot fill the disk.
+//! The holder of one callback URL cannot fill the disk (rule B8).
 
 use serde_json::json;
 
@@ -75,7 +75,7 @@ async fn of_a_thousand_observations_of_one_task_two_hundred_and_its_transitions_
         body(&submit.task_id, status, &json!({"progress": progress}))
     };
     let mut answers = Vec::new();
-    // Back and forth, and now and then forward.
+    // Alternate between two states, and make progress now and then.
     for n in 0..1000 {
         let (status, progress) = if n % 2 == 0 {
             ("processing", n / 20)

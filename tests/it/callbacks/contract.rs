@@ -1,4 +1,5 @@
-//! DESIGN 4.2's table in its order, as far as a callback and its token alone decide; the rest is in `records`.
+//! The documented answers to callbacks, in the order of the checks, as far as the callback and its
+//! token alone decide them. The others are in `records`.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Promise 7: a callback URL that is repeated to us in a body is kept and shown without its secret.
+//! If a body repeats a callback URL to us, the URL is stored and shown without its secret.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::support::app::{EVOLINK_KEY, TestApp};
 use crate::support::raw_server::{End, RawServer, http};
 use crate::support::until::until;
 
-/// What anybody can be shown, of whatever scope, as one text.
+/// Everything that clients of any scope can read about the task, as one text.
 async fn all_answers(app: &TestApp, id: &str) -> String {
     let mut all = String::new();
     let paths = [
@@ -27,7 +27,7 @@ async fn all_answers(app: &TestApp, id: &str) -> String {
     all
 }
 
-/// A sender's spelling of a callback URL: what it writes in place of the token's `/`, and the MAC.
+/// Ways to spell a callback URL: they differ in what stands for the token's `/`, and for the MAC.
 fn spelled(token: &str, mac: &str) -> [String; 6] {
     let url = format!("https://localhost/callbacks/{token}");
     let nested = |text: &str| serde_json::to_string(&json!({ "url": text })).unwrap();
@@ -43,12 +43,12 @@ fn spelled(token: &str, mac: &str) -> [String; 6] {
     ]
 }
 
-/// The callback URL that EvoLink was given.
+/// The callback URL that EvoLink received.
 static GIVEN: std::sync::Mutex<String> = std::sync::Mutex::new(String::new());
 
 #[tokio::test]
 async fn a_token_is_kept_in_no_spelling_wherever_it_came_from() {
-    // Its answers to polls hold the bare MAC of the token that it was given.
+    // EvoLink's answers to polls contain the bare MAC of the token that it received.
     let echo = |request: &str| {
         let (head, body) = request.split_once("\r\n\r\n").unwrap();
         let is_submit = head.starts_with("POST");
@@ -78,7 +78,7 @@ async fn a_token_is_kept_in_no_spelling_wherever_it_came_from() {
     until("a poll", || evolink.requests().len() > 1).await;
 
     for (n, text) in spelled(&token, mac).into_iter().enumerate() {
-        // Escapes as they are: in a JSON string of the body's own.
+        // Text with escapes goes into the body unchanged, as a JSON string.
         let readable = format!(
             r#"{{"id":"task-echo","status":"processing","progress":{},"a":{}}}"#,
             n + 10,
@@ -118,7 +118,7 @@ async fn a_token_is_kept_in_no_spelling_wherever_it_came_from() {
 
 #[tokio::test]
 async fn a_callback_url_that_comes_back_is_kept_and_shown_without_its_secret() {
-    // The answer to the submit repeats the request, with its callback URL.
+    // EvoLink's answer to the submit repeats the request with its callback URL.
     let echo = |request: &str| {
         let (_, body) = request.split_once("\r\n\r\n").unwrap();
         let sent: Value = serde_json::from_str(body).unwrap();

@@ -1,4 +1,5 @@
-//! Table H, end to end over TLS: what the serve loop and the handler decide together, and what is written of it.
+//! Framing of callbacks (rows H1, H2, …), end to end over TLS: what the serve loop and the handler
+//! answer together, and what is recorded.
 
 use serde_json::json;
 
@@ -9,7 +10,7 @@ use std::time::Duration;
 /// Far above any deadline: reaching it means that the server never closes.
 const SOON: Duration = Duration::from_secs(30);
 
-/// `{t}` is the token, `{n}` the length of the body, which follows the head.
+/// In `head`, `{t}` stands for the token and `{n}` for the length of the body that follows.
 struct Row {
     name: &'static str,
     head: String,
@@ -25,7 +26,7 @@ enum Then {
 }
 use Then::{Closed, Open};
 
-/// What becomes of a good body on the wire.
+/// How a valid body is sent on the wire.
 #[derive(Clone, Copy)]
 enum Form {
     Whole,
@@ -71,7 +72,7 @@ fn row(
     }
 }
 
-/// With the whole body, its length, and one or more headers.
+/// A row with the whole body, its length, and one or more other headers.
 fn with(name: &'static str, headers: &str, answers: &'static [Answer], then: Then) -> Row {
     row(
         name,
@@ -93,7 +94,7 @@ fn headless(name: &'static str, head: &str, answers: &'static [Answer], then: Th
     }
 }
 
-#[rustfmt::skip] // One row, one line: it is read as a table.
+#[rustfmt::skip] // One row per line, so that it reads as a table.
 fn rows() -> Vec<Row> {
     const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
     const BOTH: &str = "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n";
@@ -159,7 +160,7 @@ async fn every_row_of_table_h_gets_its_answer_and_is_written_or_not() {
     }
 }
 
-/// Sends `bytes` on a connection of their own and holds what comes, and what is written, against what should.
+/// Sends `bytes` on a new connection and compares the answers and the recorded rows with `answers`.
 async fn exchange(desk: &mut Desk, name: &str, bytes: &[u8], answers: &[Answer], then: Then) {
     let before = desk.rows().await;
     let mut client = desk.app.raw_public().await;

@@ -1,4 +1,4 @@
-//! Promise 6 (RELIABILITY I39): whoever has no valid token cannot make the receiver write, nor learn anything.
+//! A client without a valid token can neither make the receiver write nor learn anything from it.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -13,15 +13,15 @@ use crate::support::app::TestApp;
 
 const GUESSES: usize = 20_000;
 
-/// Far above any time under test: reaching it means that it will never happen.
+/// Far above any time under test: reaching it means that the event will never happen.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Requests that one connection takes.
+/// Requests that one connection accepts.
 const PER_CONNECTION: usize = 100;
 
-/// Size and time of last change of the database's files.
+/// Size and modification time of the database's files.
 fn files(app: &TestApp) -> Vec<(u64, SystemTime)> {
-    // What a server writes to its files, and when, is its own affair; its rows are looked at all the same.
+    // When a database server writes to its files is its own business. Its rows are checked anyway.
     let Some(file) = app.store.file() else {
         return Vec::new();
     };
@@ -32,7 +32,8 @@ fn files(app: &TestApp) -> Vec<(u64, SystemTime)> {
     paths.iter().map(|path| look(path).unwrap()).collect()
 }
 
-/// `files` once the log is folded in to its end, by whomever: then nobody has anything to write until something is recorded.
+/// Returns `files` once the whole log has been checkpointed, by this test or the receiver. From
+/// then on nothing writes to the files until something is recorded.
 async fn files_at_rest(app: &TestApp) -> Vec<(u64, SystemTime)> {
     if app.store.file().is_none() {
         return Vec::new();
@@ -42,7 +43,7 @@ async fn files_at_rest(app: &TestApp) -> Vec<(u64, SystemTime)> {
     loop {
         let fold_in = database.try_rows("PRAGMA wal_checkpoint(PASSIVE)", &[]);
         let rows: Vec<(i64, i64, i64)> = fold_in.await.unwrap();
-        // Busy, if the receiver is folding it in.
+        // The first column is 1 (busy) while the receiver runs a checkpoint.
         if matches!(rows[..], [(0, written, folded_in)] if written == folded_in) {
             database.close().await;
             return files(app);
@@ -52,7 +53,7 @@ async fn files_at_rest(app: &TestApp) -> Vec<(u64, SystemTime)> {
     }
 }
 
-/// The `n`th guess. All are wrong, in ten different ways.
+/// The `n`th guess. All guesses are wrong, in ten different ways.
 fn guess(n: usize, known: &Submit, ours: &KeyRing, foreign: &KeyRing) -> String {
     let good = &known.token;
     let fresh = Subject::Submission(SubmissionId::new(NOW));
@@ -94,7 +95,7 @@ async fn i39_a_flood_of_guesses_writes_nothing_and_learns_nothing() {
         client.send(requests.concat()).await;
         for _ in 0..PER_CONNECTION {
             let mut response = client.read_response().await;
-            // The last answer of a connection says so, whatever it answers.
+            // The last answer on a connection has a `Connection` header, whatever the answer is.
             response
                 .headers
                 .retain(|(name, _)| name != "date" && name != "connection");

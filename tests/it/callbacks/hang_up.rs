@@ -1,5 +1,5 @@
-//! F2, I7: a client that goes away right after it has sent leaves a callback that is recorded whole or not at all; one
-//! that only closes its sending side gets its answer.
+//! A client that disconnects right after sending leaves a callback that is recorded completely or
+//! not at all. A client that only closes its sending side gets its answer.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use crate::support::until::until;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Leave {
-    /// Closes: the server sees the end of what was sent.
+    /// Closes the connection: the server sees the end of the data.
     Fin,
-    /// Resets: what the server has not read yet is gone.
+    /// Resets the connection: data that the server has not read yet is lost.
     Rst,
-    /// Closes its sending side, and waits.
+    /// Closes its sending side and waits for the answer.
     Half,
 }
 
@@ -30,7 +30,7 @@ fn rounds() -> usize {
     if long { 1600 } else { 60 }
 }
 
-/// Sends the first `sent` bytes and leaves; gives what was answered to a client that stayed for it.
+/// Sends the first `sent` bytes and disconnects. Returns the answer if the client waited for one.
 async fn send_and_leave(desk: &Desk, bytes: &[u8], leave: Leave, pause: Duration) -> String {
     let tcp = TcpStream::connect(desk.app.public).await.unwrap();
     tcp.set_nodelay(true).unwrap();
@@ -71,7 +71,7 @@ fn request(submit: &Submit) -> Vec<u8> {
     [head, body].concat().into_bytes()
 }
 
-/// Whether the outcome of `submit` is there; panics if half of it is.
+/// Whether the outcome of `submit` is recorded. Panics if only a part of it is.
 async fn is_recorded(desk: &mut Desk, submit: &Submit) -> bool {
     let sql = "SELECT state = 'completed', outcome_at IS NOT NULL,
             (SELECT count(*) FROM observation WHERE id / 1024 = task.seq AND source = 'callback'),
@@ -85,7 +85,7 @@ async fn is_recorded(desk: &mut Desk, submit: &Submit) -> bool {
     row.0
 }
 
-/// Waits until every callback that began has ended.
+/// Waits until every callback that has begun is finished.
 async fn settle(desk: &Desk) {
     let app = &desk.app;
     until("the end of every callback", || {
@@ -105,7 +105,7 @@ async fn i7_a_client_that_hangs_up_leaves_a_whole_callback_or_none() {
         let leaving = chunk.iter().enumerate().map(|(at, submit)| {
             let (bytes, desk) = (request(submit), &desk);
             let leave = [Leave::Fin, Leave::Rst][at % 2];
-            // Of each kind one sends all; the others are cut anywhere.
+            // One client of each kind sends everything; the others stop at a random byte.
             let sent = if at < 2 {
                 bytes.len()
             } else {
@@ -117,7 +117,7 @@ async fn i7_a_client_that_hangs_up_leaves_a_whole_callback_or_none() {
         join_all(leaving).await;
     }
     settle(&desk).await;
-    // What the recorder had taken in is written by the time a later callback is.
+    // The recorder works in order: once a later callback is recorded, so are all before it.
     desk.assert_well("hang-ups").await;
     let mut recorded = 0;
     for (n, submit) in submits.iter().enumerate() {

@@ -1,4 +1,5 @@
-//! Table J: what is a task body, and what is kept in quarantine because it is none.
+//! JSON of callbacks (rows J1, J2, …): what is accepted as a task body, and what goes to
+//! quarantine.
 
 use evolink_receiver::domain::callback_token::Subject;
 use evolink_receiver::domain::ids::SubmissionId;
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 use super::Answer::{self, Q400, Recorded};
 use super::{Desk, NOW, completed};
 
-/// A good body with `ID` for the task id, which each row has its own of.
+/// A valid body. `ID` stands for the task id, which differs in each row.
 const GOOD: &str =
     r#"{"id":"ID","status":"completed","results":["https://files.evolink.ai/a.webp"]}"#;
 
@@ -28,7 +29,7 @@ fn id_with(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn nested(depth: usize) -> Vec<u8> {
-    // The object itself is one level.
+    // The object itself is the first level.
     with(&format!(
         "\"x\":{}{}",
         "[".repeat(depth - 1),
@@ -36,7 +37,7 @@ fn nested(depth: usize) -> Vec<u8> {
     ))
 }
 
-#[rustfmt::skip] // One row, one line: it is read as a table.
+#[rustfmt::skip] // One row per line, so that it reads as a table.
 fn rows() -> Vec<Row> {
     let raw = |text: &str| text.as_bytes().to_vec();
     vec![
@@ -134,7 +135,7 @@ async fn j2_no_prefix_of_a_good_body_is_believed() {
     let good = completed("task-unified-1757165031-uyujaw3d");
     let before = desk.rows().await;
     for length in 0..good.len() {
-        // A subject of its own: no more than twenty bodies are kept of one.
+        // Each has a subject of its own, because at most twenty bodies are kept per subject.
         let token = desk.app.token(&Subject::Submission(SubmissionId::new(NOW)));
         let (status, _) = desk.app.callback(&token, good[..length].to_owned()).await;
         assert_eq!(status, 400, "{}", &good[..length]);

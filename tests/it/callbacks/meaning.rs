@@ -1,4 +1,4 @@
-//! Table S: what a well-formed body means.
+//! The meaning of well-formed bodies (rows S1, S2, …).
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::Answer::{Conflict, Duplicate, Q400, Q409, Recorded, Unchanged};
 use super::{Desk, Submit, body, completed, completed_with};
 use crate::support::app::TestApp;
 
-#[rustfmt::skip] // One row, one line: it is read as a table.
+#[rustfmt::skip] // One row per line, so that it reads as a table.
 fn first_words() -> Vec<(&'static str, &'static str, Value, &'static str)> {
     let documented = json!({"error": {"code": "content_policy_violation", "message": "Content policy violation.\nPlease…", "type": "task_error"}});
     let message = format!("{}\u{1b}[31m<script>alert(1)</script>\u{202e}%n${{jndi:ldap://x}}", "m".repeat(200_000));
@@ -171,7 +171,7 @@ async fn s12_a_standing_token_takes_in_any_free_id_for_its_client() {
             (&json!("shop"), &json!("completed"))
         );
     }
-    // Another standing URL may speak of it, but its word does not undo the first.
+    // Another standing URL may report on the task, but its report does not undo the first.
     let other = app.standing_token("other");
     let failed = body("task-unified-1757165031-standin1", "failed", &json!({}));
     assert_eq!(app.callback_result(&other, failed).await, "conflict");

@@ -1,6 +1,6 @@
-//! The public listener and the meaning of callbacks, through real TLS against the real App. The tables of RELIABILITY
-//! section 5 are data here: a row has the number it has there. What each row shares is `Desk`: submits that wait for
-//! their callback, and the look behind the scenes that says whether anything was written.
+//! The public listener and the meaning of callbacks, tested through real TLS against the real App.
+//! Tables are data here, and each row has a name such as `H1`. All tests share `Desk`: it makes
+//! submits that wait for their callback, and reads the database to check what was written.
 
 mod bounds;
 mod confirm;
@@ -27,20 +27,22 @@ use serde_json::{Value, json};
 use crate::support::app::{START, TestApp};
 use crate::support::database::{Bind, Database};
 
-/// Accepted by EvoLink, and then never heard of again; polls are answered 500, so that they change nothing.
+/// EvoLink accepts the task and never calls back. Polls are answered 500, so that they change
+/// nothing.
 const BOUND: &str = "[sim:never-ends,lost-callback,query-500]";
 
-/// Accepted and charged, but we are told 502: the task id is unknown here.
+/// EvoLink accepts and charges the submit but answers 502, so the receiver does not know the task
+/// id.
 const UNBOUND: &str = "[sim:bad-gateway,never-ends,lost-callback,query-500]";
 
-/// A receiver in front of a simulator, on a clock that stands still.
+/// A receiver in front of a simulator, with a clock that stands still.
 pub struct Desk {
     pub app: TestApp,
     pub simulator: Simulator,
     pub database: Database,
 }
 
-/// One submit, and the callback URL that EvoLink was given for it.
+/// One submit, and the callback URL that EvoLink received for it.
 #[derive(Clone, Debug)]
 pub struct Submit {
     pub token: String,
@@ -48,7 +50,7 @@ pub struct Submit {
     pub task_id: String,
 }
 
-/// How many rows there are.
+/// The number of rows of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rows {
     pub tasks: i64,
@@ -57,7 +59,7 @@ pub struct Rows {
     pub quarantine: i64,
 }
 
-/// What a callback is answered, and what is written of it.
+/// The answer to a callback, which also says what is recorded of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     Recorded,
@@ -66,7 +68,7 @@ pub enum Answer {
     Conflict,
     Q400,
     Q409,
-    /// With this status, and without a trace.
+    /// Refused with this status, and nothing is recorded.
     Refused(u16),
 }
 
@@ -92,7 +94,7 @@ impl Answer {
 }
 
 impl Submit {
-    /// Its record, for a query.
+    /// The submission id as a parameter of a query.
     pub fn bind(&self) -> Bind<'_> {
         Bind::Text(&self.submission_id)
     }
@@ -104,7 +106,7 @@ impl Desk {
     }
 
     pub async fn open_with(change: impl FnOnce(&mut Config)) -> Self {
-        // Without the repeat guard, which would take note of answers while a test looks for writes.
+        // The repeat guard is off, because it would write rows while a test checks for writes.
         let builder = TestApp::builder()
             .with_manual_clock()
             .with(|config| config.submits.repeat_window = std::time::Duration::ZERO)
@@ -118,7 +120,7 @@ impl Desk {
         }
     }
 
-    /// A submit whose task id is bound, and of which nothing but `pending` is known.
+    /// A submit whose task id is bound and whose only known state is `pending`.
     pub async fn bound(&self) -> Submit {
         let task = self.app.submitted(BOUND).await;
         self.submit_of(&task["receiver"]["submission_id"])
@@ -132,7 +134,7 @@ impl Desk {
         self.submit_of(&answer["error"]["submission_id"])
     }
 
-    /// The newest submit, which is known here as `submission_id`.
+    /// The simulator's newest submit, which must be `submission_id` here.
     pub fn submit_of(&self, submission_id: &Value) -> Submit {
         let task = self.simulator.tasks().pop().unwrap();
         let url = task.callback_url.unwrap();
@@ -159,7 +161,7 @@ impl Desk {
         }
     }
 
-    /// Changes with every commit of the receiver, and only then.
+    /// Changes with every commit of the receiver, and at no other time.
     pub async fn version(&self) -> String {
         self.database.version().await
     }
@@ -176,19 +178,19 @@ impl Desk {
         self.database.row(sql, &[submit.bind()]).await
     }
 
-    /// Whether EvoLink is asked at once. The clock stands still, so that a poll that has been begun was due.
+    /// Whether a poll is due now. The clock stands still, so a poll that has begun was due too.
     pub async fn is_due(&mut self, submit: &Submit) -> bool {
         let sql = "SELECT polled_at IS NOT NULL OR coalesce(next_poll_at <= $2, false) FROM task WHERE submission_id = $1";
         let now = Bind::Int(self.app.clock.now().as_millis());
         self.database.value(sql, &[submit.bind(), now]).await
     }
 
-    /// A second writer, as an operator with a database tool would be.
+    /// A second connection that can write, as an operator with a database tool would have.
     pub async fn intruder(&self) -> Database {
         self.app.database().await
     }
 
-    /// Sends `body` and holds answer and rows against `expected`; then rule B14.
+    /// Sends `body`, compares the answer and the rows with `expected`, and then checks rule B14.
     pub async fn check(
         &mut self,
         row: &str,
@@ -211,7 +213,7 @@ impl Desk {
         self.assert_well(row).await;
     }
 
-    /// What `answers` may have added to the rows that were there `before`.
+    /// Checks which rows were added since `before`: only those that belong to `answers`.
     pub async fn check_rows(&mut self, row: &str, before: Rows, answers: &[Answer]) {
         let after = self.rows().await;
         let kept = |answer: &Answer| answer.status() == 200;
@@ -237,7 +239,8 @@ impl Desk {
         assert!((must..=may).contains(&events), "{row}: {events} events");
     }
 
-    /// Rule B14: the process lives, the next good callback gets its 200, and every callback is counted once.
+    /// Rule B14: the process is alive, the next valid callback gets its 200, and every callback is
+    /// counted once.
     pub async fn assert_well(&self, row: &str) {
         let token = self.app.standing_token("well");
         let id = format!("task-unified-1757165031-well{:08x}", fastrand::u32(..));
@@ -247,7 +250,7 @@ impl Desk {
     }
 }
 
-/// EvoLink's documented body of a completed task.
+/// The body of a completed task as EvoLink documents it.
 pub fn completed(id: &str) -> String {
     completed_with(id, &json!(["https://files.evolink.ai/images/a.webp"]))
 }
@@ -260,7 +263,7 @@ pub fn completed_with(id: &str, results: &Value) -> String {
     )
 }
 
-/// A task body with `more` beside what every one has.
+/// A task body with the members that every body has, and `more`.
 pub fn body(id: &str, status: &str, more: &Value) -> String {
     let mut body = json!({
         "id": id, "status": status, "created": 1_757_165_031, "model": "z-image-turbo",
@@ -272,5 +275,5 @@ pub fn body(id: &str, status: &str, more: &Value) -> String {
     body.to_string()
 }
 
-/// When the desk's clock stands, for tokens of another time.
+/// The time of the desk's clock, for tokens of other times.
 const NOW: evolink_receiver::domain::timestamp::Timestamp = START;

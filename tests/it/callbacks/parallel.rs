@@ -1,4 +1,4 @@
-//! I13: however often a callback comes at once, it is recorded once and told of once.
+//! A callback that arrives many times at once is recorded once and makes one event.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::sync::Barrier;
 use super::{Desk, completed};
 use crate::support::raw::RawClient;
 
-/// Equal POSTs at once.
+/// Number of equal requests sent at once.
 const COPIES: usize = 64;
 
 fn rounds() -> usize {
@@ -27,12 +27,12 @@ async fn connect_all(desk: &Desk) -> Vec<RawClient> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn i13_of_64_equal_callbacks_at_once_one_is_recorded_and_the_others_are_duplicates() {
-    // The connections wait for their next round, on a machine that may be slow.
+    // On a slow machine a connection may wait for long until its next round.
     let mut desk =
         Desk::open_with(|config| config.public.header_timeout = Duration::from_mins(1)).await;
     let mut clients = Vec::new();
     for round in 0..rounds() {
-        // A connection takes a hundred requests.
+        // A connection accepts a hundred requests.
         if round % 90 == 0 {
             clients = connect_all(&desk).await;
         }

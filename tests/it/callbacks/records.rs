@@ -1,4 +1,5 @@
-//! DESIGN 4.2, where more than the callback decides: what is known of its submit, and what polls say.
+//! The documented answers to callbacks that depend on more than the callback: on what is known of
+//! its submit, and on what polls report.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Promise 7 (a sample of RELIABILITY I40): the program logs all it can, and neither its log nor its store holds a secret.
+//! The program logs as much as it can, and neither its log nor its store contains a secret. The
+//! secrets here are a sample.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -27,7 +28,7 @@ const PROMPT: &str = "canary-prompt-dddddddd";
 const BODY: &str = "canary-body-eeeeeeee";
 const GUESS: &str = "canary-guess-ffffffff";
 
-/// The program itself, as an operator runs it.
+/// The program itself, started as an operator would start it.
 struct Program {
     child: Child,
     folder: TempDir,
@@ -126,7 +127,7 @@ impl Program {
         request.send().await.unwrap().status().as_u16()
     }
 
-    /// As an init system would.
+    /// Stops the program as an init system would.
     fn stop(&mut self) {
         let pid = self.child.id().to_string();
         assert!(
@@ -143,7 +144,7 @@ impl Program {
         );
     }
 
-    /// The database: its files, or, on a server, all of its rows.
+    /// Everything in the database: the content of its files, or all rows of a server.
     async fn everything_stored(&self) -> Vec<String> {
         if self.store.file().is_none() {
             return vec![self.store.connect().await.dump().await];
@@ -166,7 +167,7 @@ impl Drop for Program {
     }
 }
 
-/// A server's URL with one. The tests' server lets everybody in.
+/// Adds a password to a server's URL. The server used for tests accepts every client.
 fn with_password(url: &str) -> String {
     url.replace("://postgres@", &format!("://postgres:{DATABASE_PASSWORD}@"))
 }
@@ -207,7 +208,7 @@ fn submit_body(prompt: &str) -> String {
     json!({"model": "z-image-turbo", "prompt": format!("{PROMPT} {prompt}")}).to_string()
 }
 
-/// Good and bad submits and callbacks, of every kind that is answered differently.
+/// Makes valid and invalid submits and callbacks, of every kind that gets a different answer.
 async fn live_through_a_day(program: &Program, simulator: &Simulator) {
     for (key, body, expected) in [
         (API_KEY, submit_body("[sim:duration=1ms]"), 200),

@@ -1,5 +1,5 @@
-//! Slow and silent clients by the hundred, with the default limits: the good callback gets its 200 all the while, and
-//! each of the others is closed.
+//! Hundreds of slow and silent clients, with the default limits. A valid callback still gets its
+//! 200, and each of the other connections is closed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,23 +11,23 @@ use tokio::time::{sleep, timeout};
 use super::{Desk, completed};
 use crate::support::raw::{RawClient, client_config};
 
-/// Of each kind. Together they stay below what one address may hold.
+/// Clients of each kind. Together they stay below the connection cap of one address.
 const CLIENTS: usize = 500;
 
-/// Far above every deadline: reaching it means that nobody closes them.
+/// Far above every deadline: reaching it means that the server never closes them.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 #[derive(Clone, Copy)]
 enum Kind {
-    /// Its body comes one byte a second.
+    /// Sends its body at one byte a second.
     Trickles,
-    /// Says nothing after the handshake.
+    /// Sends nothing after the handshake.
     Silent,
-    /// Never ends the handshake.
+    /// Never completes the handshake.
     NoHandshake,
 }
 
-/// Lives until the server closes.
+/// Keeps the connection until the server closes it.
 async fn suffer(kind: Kind, mut client: RawClient, token: String, answered_408: Arc<AtomicUsize>) {
     if matches!(kind, Kind::Trickles) {
         let head =
@@ -37,7 +37,7 @@ async fn suffer(kind: Kind, mut client: RawClient, token: String, answered_408: 
             client.send_if_open("x").await;
             match timeout(Duration::from_secs(1), client.try_read_response()).await {
                 Ok(Some(answer)) => {
-                    // All of them use one token, which may have few unfinished requests.
+                    // All clients use one token, which may have only a few unfinished requests.
                     assert!(matches!(answer.status, 408 | 503), "{answer:?}");
                     if answer.status == 408 {
                         answered_408.fetch_add(1, Ordering::SeqCst);
@@ -70,7 +70,7 @@ async fn slow_and_silent_clients_by_the_hundred_keep_no_callback_waiting_and_are
                 } else {
                     RawClient::try_connect_tls(address, config, "localhost").await
                 };
-                // On a slow machine a handshake among fifteen hundred may itself be too slow.
+                // On a slow machine, a handshake among fifteen hundred may itself time out.
                 if let Ok(client) = connected {
                     suffer(kind, client, token, answered_408).await;
                 }

@@ -1,4 +1,5 @@
-//! Table K, and the first half of rule B1: a bad token gets its 404 whatever else is wrong, and always the same one.
+//! Tokens (rows K1, K2, …) and the first half of rule B1: a bad token gets a 404 whatever else is
+//! wrong, and always the same 404.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::{Desk, NOW, completed};
 use crate::support::app::TestApp;
 use crate::support::raw::{RawClient, RawResponse};
 
-/// The answer but for the time at which it was given.
+/// The answer without its date.
 fn timeless(mut response: RawResponse) -> String {
     response.headers.retain(|(name, _)| name != "date");
     format!("{response:?}")
@@ -26,7 +27,7 @@ fn head(path: &str, length: usize) -> String {
     format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n")
 }
 
-/// Every way to get a token wrong, by its row.
+/// Every way in which a token can be wrong, with the name of its row.
 fn bad_tokens(good: &str, other: &str) -> Vec<(String, String)> {
     let parts: Vec<&str> = good.split('.').collect();
     let (key, submission, mac) = (parts[0], parts[1], parts[2]);
@@ -159,7 +160,7 @@ async fn b1_a_bad_token_gets_its_404_before_anything_else_is_judged() {
         "Content-Length: 10\r\nExpect: 100-continue\r\n",
         "Transfer-Encoding: chunked\r\n",
     ] {
-        // The body never comes: nobody waits for it.
+        // The body never arrives, and the server does not wait for it.
         let mut client = desk.app.raw_public().await;
         let head = format!("POST /callbacks/{bad} HTTP/1.1\r\nHost: a\r\n{headers}\r\n");
         client.send(head).await;

@@ -1,4 +1,5 @@
-//! When the store cannot take a callback, EvoLink is told to come again, and what it then brings is recorded once.
+//! When the store cannot accept a callback, the answer makes EvoLink retry, and the retry is
+//! recorded once.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -59,7 +60,7 @@ async fn past_our_deadline_it_is_503_and_the_same_callback_later_is_recorded_onc
     let intruder = desk.intruder().await;
     intruder.hold_writes().await;
     assert_come_again(&send(&desk, &submit).await);
-    // Neither guesses nor what is refused without a look at the store has to wait for it.
+    // Neither guesses nor requests that are refused without a query have to wait for the store.
     let (status, _) = desk
         .app
         .callback("nobody", completed(&submit.task_id))
@@ -147,7 +148,7 @@ async fn a_callback_that_cannot_be_written_takes_none_of_its_batch_with_it() {
     .await;
 }
 
-/// The public listener alone, in front of a recorder that never gets to work.
+/// The public listener alone, in front of a recorder that never processes its queue.
 struct Bench {
     recorder: Recorder,
     _worker: RecorderWorker,
@@ -182,7 +183,7 @@ impl Bench {
             body_timeout: Duration::from_secs(5),
             body_budget: BodyBudget::new(body_budget_bytes),
             unfinished: UnfinishedCallbacks::new(64),
-            // No deadline decides here.
+            // No deadline may decide the result here.
             request_timeout: Duration::from_hours(1),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -215,7 +216,7 @@ impl Bench {
         }
     }
 
-    /// Good callbacks are told to come again, and bad ones what they are always told.
+    /// Valid callbacks get 503 with `Retry-After`, and invalid ones their usual answers.
     async fn assert_overloaded(self) {
         let token = self
             .key_ring

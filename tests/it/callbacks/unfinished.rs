@@ -1,5 +1,5 @@
 //! Unfinished requests with one token. Behind a proxy the holder of one callback URL has the same
-//! address as EvoLink, so only the token tells the two apart.
+//! address as EvoLink, so only the token distinguishes the two.
 
 use super::{Desk, completed};
 use crate::support::raw::RawClient;
@@ -7,7 +7,7 @@ use crate::support::raw::RawClient;
 /// Unfinished requests that one submission's token may have.
 const SLOTS: usize = 8;
 
-/// A request whose body does not end.
+/// A request whose body is never complete.
 async fn begin_unfinished(desk: &Desk, token: &str) -> RawClient {
     let mut client = desk.app.raw_public().await;
     let head =
@@ -24,7 +24,7 @@ async fn one_token_has_few_unfinished_requests_and_other_tokens_are_not_affected
     for _ in 0..SLOTS {
         unfinished.push(begin_unfinished(&desk, &holder.token).await);
     }
-    // One that is answered 503 was beyond the slots. Its connection is closed.
+    // A request that gets 503 was beyond the slots, and its connection is closed.
     let mut refused = 0;
     for _ in 0..SLOTS {
         let mut client = begin_unfinished(&desk, &holder.token).await;

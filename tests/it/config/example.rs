@@ -1,4 +1,4 @@
-//! The example file is true: it lists every key, with its default and a sentence.
+//! The example file is correct: it lists every key with its default and a sentence.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use super::{EXAMPLE, as_json, load_toml, table};
 fn example_file_is_the_default() {
     let example = load_toml(EXAMPLE).expect("the example parses");
     assert_eq!(as_json(&example), as_json(&Config::default()));
-    // The other way round: a default that is not spelled out in the file would pass the line above.
+    // The reverse: a default that is missing in the file would pass the assertion above.
     let default = as_json(&Config::default());
     let raw: ::config::Config = ::config::Config::builder()
         .add_source(::config::File::from_str(
@@ -45,7 +45,7 @@ fn example_file_is_the_default() {
 #[test]
 fn example_file_lists_every_optional_key() {
     let full = load_toml(&example_with_optional_keys()).expect("the optional keys parse");
-    // A key that is not spelled out would be null, or an empty list.
+    // A key that is missing in the file would be null, or an empty list.
     let json = as_json(&full);
     assert!(!json.to_string().contains("null"), "{json}");
     assert_eq!(
@@ -83,7 +83,7 @@ fn every_key_has_a_wrong_value_among_the_tests() {
     assert!(untested.is_empty(), "{untested:?}");
 }
 
-/// `key = value` lines of the example, and its optional keys with the `#` taken off.
+/// The `key = value` lines of the example, with the `#` of its optional keys removed.
 fn example_with_optional_keys() -> String {
     let is_optional = |line: &str| {
         let starts_key = line.starts_with(|c: char| c.is_ascii_lowercase()) && line.contains(" = ");
@@ -96,7 +96,7 @@ fn example_with_optional_keys() -> String {
     })
 }
 
-/// Every key of a configuration, dotted; those of list entries without the index.
+/// Every key of a configuration, dotted. Keys of list entries have no index.
 fn keys(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {

@@ -1,4 +1,4 @@
-//! What the configuration of deliveries may not say, and where it is only odd.
+//! Configurations of deliveries that are refused, and those that only cause a warning.
 
 use evolink_receiver::config::{Config, Level};
 
@@ -15,7 +15,7 @@ fn loaded(toml: &str) -> Config {
     load_toml_env(toml, &env).expect(toml)
 }
 
-/// The one finding, with its level; nothing if there is none.
+/// The single finding with its level; `None` if there is no finding.
 fn finding(toml: &str) -> Option<(Level, String)> {
     let mut findings = loaded(toml).findings().into_iter();
     let first = findings.next()?;

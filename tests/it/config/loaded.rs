@@ -1,4 +1,4 @@
-//! What a configuration holds once it is loaded: what overrides what, units, secrets that do not show.
+//! The content of a loaded configuration: which source overrides which, units, and hidden secrets.
 
 use evolink_receiver::config::{ByteSize, KeyDigest, Network, Scope, TlsMode};
 

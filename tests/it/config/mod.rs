@@ -1,4 +1,5 @@
-//! The configuration: what is refused, in exactly which line; what overrides what; that the example file is true.
+//! The configuration: which errors are reported and with which line, which source overrides which,
+//! and that the example file is correct.
 
 mod example;
 mod forward;
@@ -11,7 +12,7 @@ use serde_json::Value;
 const EXAMPLE: &str = include_str!("../../../config.example.toml");
 const SHA256: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
-/// The least that a service starts with.
+/// The smallest configuration that a service starts with.
 const MINIMAL: [(&str, &str); 2] = [("public.tls.mode", "off"), ("evolink.api_key", "sk-secret")];
 
 fn env_name(key: &str) -> String {

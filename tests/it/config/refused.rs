@@ -1,4 +1,4 @@
-//! What is refused, in exactly which line, and what is only warned of.
+//! Configurations that are refused, with the exact error line, and those that only cause a warning.
 
 use std::path::Path;
 
@@ -42,6 +42,12 @@ fn relations_that_cannot_hold_are_refused_in_one_line_that_names_the_key() {
     for (key_value, line) in table(include_str!("relations.txt")) {
         let (key, value) = key_value.split_once(" = ").expect(key_value);
         assert_eq!(validated(&minimal_but(key, value)), line, "{key_value}");
+    }
+    for connections in [2, 1001] {
+        let mut config = minimal_but("store.url", "postgres://u@localhost/x");
+        config.store.max_connections = connections;
+        let line = format!("store.max_connections: must be from 3 to 1000, is {connections}");
+        assert_eq!(validated(&config), line);
     }
     let with_path_of = |chars| format!("https://hooks.acme.io/{}", "x".repeat(chars));
     let line = "public.base_url: must have at most 1877 characters, has 1878: EvoLink takes callback URLs of at most 2048";

@@ -1,5 +1,5 @@
-//! `GET /v1/deliveries`, `POST /v1/deliveries/{id}/retry`, `POST /v1/deliveries/retry`: on a whole receiver, which has two
-//! endpoints that nobody listens at.
+//! `GET /v1/deliveries`, `POST /v1/deliveries/{id}/retry` and `POST /v1/deliveries/retry` on a
+//! complete receiver. Nothing listens at the addresses of its two endpoints.
 
 use evolink_receiver::config::{Endpoint, OutcomeEvent};
 use reqwest::Method;
@@ -11,8 +11,9 @@ use crate::callbacks::completed;
 use crate::client::{json as stdout_json, run};
 use crate::support::app::TestApp;
 
-/// Of `billing`, which wants all, and `alarms`, which wants failures. Nothing is sent before `due_at`, which a test puts far
-/// ahead where it would disturb.
+/// Starts a receiver with the endpoints `billing`, which wants all outcomes, and `alarms`, which
+/// wants failures. Nothing is sent before `due_at`, so a test can set that far ahead to prevent
+/// attempts.
 pub async fn start() -> TestApp {
     let secret = std::env::temp_dir().join(format!("deliveries-{}.whsec", std::process::id()));
     std::fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
@@ -32,7 +33,8 @@ pub async fn start() -> TestApp {
         .await
 }
 
-/// So many outcomes by a standing URL, and with them as many deliveries to `billing`, each of them ended as `sql` says.
+/// Makes `count` outcomes through a standing URL, and so as many deliveries to `billing`. Each
+/// delivery is then changed by `sql`.
 pub async fn fill(app: &TestApp, count: usize, sql: &str) -> Vec<i64> {
     let token = app.standing_token("shop");
     for number in 0..count {
@@ -64,7 +66,7 @@ async fn post(app: &TestApp, path: &str) -> (u16, Value) {
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
-/// All pages of a list, of four rows each.
+/// All pages of a list, with four rows each.
 async fn listed(app: &TestApp, filter: &str) -> Vec<i64> {
     let (mut found, mut cursor) = (Vec::new(), String::new());
     for _ in 0..20 {
@@ -235,7 +237,7 @@ async fn a_dead_delivery_is_retried_and_a_delivered_one_is_not() {
     );
 }
 
-/// More than go into one transaction.
+/// There are more dead deliveries than fit into one transaction.
 #[tokio::test]
 async fn all_dead_ones_are_retried_at_once_or_those_of_an_endpoint() {
     let app = start().await;

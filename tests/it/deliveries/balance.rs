@@ -1,12 +1,12 @@
-//! RELIABILITY I48: outcomes × matching endpoints = delivered + pending + dead, by `/metrics` and by SQL, whatever happens to them
-//! in whatever order.
+//! Outcomes × matching endpoints = delivered + pending + dead. This holds in `/metrics` and in SQL,
+//! whatever happens to the deliveries and in whatever order.
 
 use super::*;
 
 const STEPS: u32 = 150;
 
 impl Desk {
-    /// The sum of a counter over all its labels that begin so.
+    /// The sum of a counter over all series whose names and labels begin with `series`.
     fn counted(&self, series: &str) -> i64 {
         let text = self.metrics.render();
         let lines = text.lines();
@@ -36,7 +36,8 @@ impl Desk {
             assert_eq!(self.ended(&name, "delivered"), delivered, "{step}: {name}");
             assert_eq!(self.ended(&name, "dead") - revived, dead, "{step}: {name}");
         }
-        // `all` is owed every outcome, `bad` those that are no success, and the app its own.
+        // `all` gets every outcome, `bad` the unsuccessful ones, and the app the outcomes of its
+        // own tasks.
         let owed = "SELECT (SELECT count(*) FROM task WHERE outcome_at IS NOT NULL)
             + (SELECT count(*) FROM task WHERE state IN ('failed', 'cancelled'))
             + (SELECT count(*) FROM task WHERE outcome_at IS NOT NULL AND callback_url IS NOT NULL)";
@@ -94,7 +95,8 @@ async fn outcomes_times_endpoints_are_those_delivered_pending_and_dead() {
                     },
                     _ => failed(),
                 };
-                // Told twice, and by somebody who has lost it.
+                // The result is reported twice, and once more by a process that does not hold the
+                // lease.
                 let told = desk.end(id, attempt, end.clone()).await;
                 desk.end(id, attempt, end.clone()).await;
                 desk.record(Entry::DeliveryEnded {

@@ -1,5 +1,6 @@
-//! Deliveries are made with the outcome that they tell of: one for each endpoint that it is owed to, in one transaction with
-//! it, however often and by whomever it is said.
+//! Deliveries are created together with their outcome, in one transaction. There is one for each
+//! endpoint that wants the outcome, however often and through whichever source the outcome is
+//! reported.
 
 use evolink_receiver::domain::event::EventType;
 use tokio::task::JoinSet;
@@ -8,7 +9,7 @@ use super::*;
 use crate::durability::check;
 use crate::support::database::Refused;
 
-/// Event, task, state, attempts, due, holder, lease, made.
+/// Event, task, state, attempts, due time, holder, lease and creation time.
 type Delivery = (i64, i64, String, i64, i64, String, i64, i64);
 
 #[tokio::test]
@@ -73,12 +74,12 @@ async fn a_repeat_a_conflict_and_a_late_outcome_owe_nothing_twice() {
         desk.record(said(id, source, "task-1", status)).await;
     }
     assert_eq!(desk.owed("task-1").await.len(), 2);
-    // In one batch.
+    // All in one batch.
     let id = desk.submitted("task-2", None).await;
     let calls = (0..64).map(|_| desk.record(said(id, Source::Callback, "task-2", "failed")));
     futures_util::future::join_all(calls).await;
     assert_eq!(desk.owed("task-2").await.len(), 2);
-    // Given up, and told of after all.
+    // The task is given up, and its outcome arrives after all.
     let id = desk.submitted("task-3", Some(OWN)).await;
     desk.clock.advance(PACE.give_up_after * 2);
     desk.record(Entry::GaveUp { submission_id: id }).await;
@@ -113,7 +114,8 @@ async fn there_are_both_the_outcome_and_its_deliveries_or_none() {
     assert_whole(&desk).await;
 }
 
-/// On PostgreSQL they are replicas; a SQLite store has one process, and two recorders in it take turns all the same.
+/// On PostgreSQL these recorders are replicas. A SQLite store has one process, but two recorders in
+/// it still take turns.
 #[tokio::test]
 async fn recorders_that_hear_the_same_make_one_delivery() {
     let desk = Arc::new(Desk::open().await);
@@ -135,7 +137,7 @@ async fn recorders_that_hear_the_same_make_one_delivery() {
         let task = format!("task-{number}");
         ids.push((desk.submitted(&task, Some(OWN)).await, task));
     }
-    // Each hears of one first.
+    // Each recorder gets one of the two outcomes first.
     for (recorder, (id, task)) in [&desk.recorder, &other].into_iter().zip(&ids) {
         let outcome = said(*id, Source::Callback, task, "failed");
         recorder.record(outcome).await.unwrap();

@@ -1,5 +1,5 @@
-//! What is owed to endpoints: that it is made with the outcome and once, who may send it, what operators see of it and do with
-//! it. Nothing is sent here.
+//! Deliveries in the store: they are created with the outcome and only once, who may send them, and
+//! what operators see and do. Nothing is sent here.
 
 mod api;
 mod balance;
@@ -41,17 +41,17 @@ const PACE: Pace = Pace {
     give_up_after: Duration::from_hours(1),
 };
 
-/// An address of an app, with something in it that is nobody's business.
+/// The address of an app, with a secret in it.
 const OWN: &str = "http://web.internal:8000/hook?key=canary";
 const OWN_ORIGIN: &str = "http://web.internal:8000";
 
-/// A store with a recorder that owes outcomes to two standing endpoints.
+/// A store with a recorder that creates deliveries for two standing endpoints.
 struct Desk {
     store: Arc<Store>,
     recorder: Recorder,
     clock: Clock,
     metrics: Metrics,
-    /// Who sends what this recorder makes.
+    /// The holder of the deliveries that this recorder creates.
     holder: Holder,
     database: Database,
     home: Arc<TestStore>,
@@ -88,7 +88,7 @@ impl Desk {
         }
     }
 
-    /// Ends as a process does that is asked to; the store stays.
+    /// Ends like a process that is asked to stop. The store remains.
     async fn close(self) -> (Arc<TestStore>, Clock) {
         self.stop.cancel();
         self.running.await.unwrap();
@@ -101,7 +101,7 @@ impl Desk {
         self.recorder.record(entry).await.unwrap()
     }
 
-    /// Of a submit that EvoLink has accepted under `task_id`.
+    /// Records a submit that EvoLink accepted under `task_id`.
     async fn submitted(&self, task_id: &str, callback_url: Option<&str>) -> SubmissionId {
         let id = SubmissionId::new(self.clock.now());
         let intent = Intent {
@@ -118,7 +118,7 @@ impl Desk {
         id
     }
 
-    /// The outcome of a task that nobody has heard of before; gives the numbers of its deliveries.
+    /// Records the outcome of a new task. Returns the numbers of its deliveries.
     async fn outcome(&self, task_id: &str, status: &str, callback_url: Option<&str>) -> Vec<i64> {
         let id = self.submitted(task_id, callback_url).await;
         self.record(said(id, Source::Callback, task_id, status))
@@ -130,7 +130,7 @@ impl Desk {
             .collect()
     }
 
-    /// Number, endpoint and URL of what is owed for a task.
+    /// Number, endpoint and URL of the deliveries of a task.
     async fn owed(&self, task_id: &str) -> Vec<(i64, String, Option<String>)> {
         let sql = format!(
             "SELECT delivery.id, endpoint, url FROM delivery JOIN task ON task.seq = task_seq
@@ -164,7 +164,7 @@ impl Desk {
         self.record(Entry::DeliveryRetried { id }).await
     }
 
-    /// What may be sent to `endpoint` by this process.
+    /// The deliveries to `endpoint` that this process may send now.
     async fn due(&self, endpoint: &str) -> Vec<i64> {
         let due = self.due_whole(endpoint).await;
         due.iter().map(|due| due.id.0).collect()
@@ -184,7 +184,7 @@ impl Desk {
     }
 }
 
-/// `all` wants every outcome, `bad` those that are no success.
+/// `all` wants every outcome, `bad` the unsuccessful ones.
 fn standing() -> Vec<Route> {
     let route = |name: &str, events: &[EventType]| Route {
         endpoint: EndpointKey::standing(name),

@@ -1,4 +1,4 @@
-//! Who may send what, and what becomes of it: as the forwarder asks and tells.
+//! Which process may send a delivery, and what the result does to it: the forwarder's view.
 
 use super::*;
 
@@ -33,7 +33,7 @@ async fn what_was_just_made_is_sent_by_its_process_without_another_commit() {
     );
     assert_eq!(desk.due(OWN_ORIGIN).await, NONE);
     assert_eq!(desk.state(ids[2]).await, ("delivered".to_owned(), 1, None));
-    // Told once more, and after that of a failure: it stays.
+    // A repeated success, and then a failure, change nothing.
     assert_eq!(desk.end(ids[2], 1, OK).await, Receipt::Stale);
     assert_eq!(desk.end(ids[2], 2, failed()).await, Receipt::Stale);
     assert_eq!(desk.end(ids[2] + 500, 1, OK).await, Receipt::Stale);
@@ -114,7 +114,7 @@ async fn a_plan_of_a_clock_that_was_years_ahead_is_due() {
     );
 }
 
-/// After a restart nobody is there who could have a lease on a SQLite store; on PostgreSQL there may be.
+/// On SQLite no other process can hold a lease after a restart. On PostgreSQL one may.
 #[tokio::test]
 async fn what_another_process_has_taken_is_its_own_until_its_lease_is_over() {
     let desk = Desk::open().await;
@@ -165,10 +165,10 @@ async fn answers_of_410_to_three_deliveries_over_five_minutes_disable_a_standing
         assert_eq!(desk.end(*id, 1, gone()).await, pending);
     }
     desk.clock.advance(200 * SECOND);
-    // Another process goes on with what this one has recorded.
+    // Another process continues with what this one has recorded.
     let (home, clock) = desk.close().await;
     let desk = Desk::on(home, standing(), clock).await;
-    // A 2xx discards what `bad` has answered so far.
+    // A 2xx discards the earlier 410 answers of `bad`.
     let third = desk.outcome("task-3", "failed", Some(OWN)).await;
     let delivered = Receipt::Delivery(DeliveryState::Delivered);
     assert_eq!(desk.end(third[1], 1, OK).await, delivered);
@@ -178,7 +178,7 @@ async fn answers_of_410_to_three_deliveries_over_five_minutes_disable_a_standing
     for id in &fourth {
         assert_eq!(desk.end(*id, 1, gone()).await, pending);
     }
-    // Not an app's own address either: other apps have theirs at the same host.
+    // An app's own address is not disabled either: other apps have addresses at the same host.
     assert_eq!(disabled(&desk).await, ["all"]);
     let gone_rows = "SELECT count(*) FROM endpoint_gone WHERE name <> 'bad'";
     assert_eq!(desk.database.value::<i64>(gone_rows, &[]).await, 0);
@@ -197,18 +197,18 @@ async fn a_disabled_endpoint_is_enabled_by_a_retry_and_by_a_2xx() {
     let delivered = Receipt::Delivery(DeliveryState::Delivered);
     let ids = desk.outcome("task-1", "failed", None).await;
     desk.database.execute(disable).await;
-    // Something else does not: another endpoint's answer, and a failure that is no 410.
+    // Another endpoint's answer does not enable it, and neither does a failure that is not a 410.
     assert_eq!(desk.end(ids[1], 1, OK).await, delivered);
     assert_eq!(desk.end(ids[0], 1, failed()).await, pending);
     assert_eq!(disabled(&desk).await, ["all"]);
     assert_eq!(desk.retry(ids[0]).await, Receipt::Done);
     assert_eq!(disabled(&desk).await, [""; 0]);
-    // An attempt was under way when it was disabled.
+    // An attempt was running when the endpoint was disabled.
     desk.database.execute(disable).await;
     assert_eq!(desk.claim(ids[0]).await, Receipt::Done);
     assert_eq!(desk.end(ids[0], 2, OK).await, delivered);
     assert_eq!(disabled(&desk).await, [""; 0]);
-    // In one batch, in this order.
+    // Both in one batch, in this order.
     let next = desk.outcome("task-2", "failed", None).await;
     desk.database.execute(disable).await;
     let (retried, answered) = tokio::join!(desk.retry(next[0]), desk.end(next[0], 1, gone()));
@@ -264,7 +264,7 @@ async fn all_dead_ones_are_retried_a_bounded_number_at_a_time() {
     let retried = |deliveries, more| Receipt::Retried { deliveries, more };
     assert_eq!(retry(Some("all"), 3).await, retried(3, true));
     assert_eq!(desk.due("all").await, of_all[..3], "the oldest first");
-    // Two in one batch share what there is.
+    // Two retries in one batch share the dead deliveries that are left.
     let both = tokio::join!(retry(Some("all"), 3), retry(Some("all"), 3));
     assert_eq!(both, (retried(3, true), retried(1, false)));
     assert_eq!(desk.due("all").await, of_all);

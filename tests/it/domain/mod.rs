@@ -1,4 +1,5 @@
-//! The state machine of a task, as a whole: its table, and what holds for it whatever EvoLink says in whatever order.
+//! The state machine of a task as a whole: its table, and the properties that hold whatever EvoLink
+//! reports and in whatever order.
 
 mod order;
 mod steps;
@@ -17,7 +18,7 @@ const PACE: Pace = Pace {
     give_up_after: Duration::from_hours(24),
 };
 
-/// `PACE`, and `confirm` with the one host that results are at.
+/// `PACE`, and `confirm` with the one host that results are on.
 fn policy(confirm: Confirm) -> Policy {
     let hosts = ListedHosts::new(&["h".to_owned()]);
     Policy {
@@ -26,7 +27,7 @@ fn policy(confirm: Confirm) -> Policy {
     }
 }
 
-/// What EvoLink says of task `t`: `status`, and `more` members as JSON text.
+/// EvoLink's report on task `t`, with `status`, and `more` members as JSON text.
 fn observation(status: &str, more: &str) -> Observation {
     let body = format!(r#"{{"id":"t","status":"{status}"{more}}}"#);
     Observation::parse(Bytes::from(body)).unwrap()

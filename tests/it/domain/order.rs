@@ -1,5 +1,5 @@
-//! Properties of the state machine over observations that are reordered, repeated and in conflict, with time passing
-//! and polls failing in between.
+//! Properties of the state machine when observations are reordered, repeated and contradictory,
+//! while time passes and polls fail in between.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn fresh() -> Task {
     Task::new(SubmissionId::new(START), State::Submitting)
 }
 
-/// Applies `steps` two seconds apart; `check` sees the task before and after each.
+/// Applies `steps` two seconds apart. `check` gets the task before and after each of them.
 fn run(
     task: &mut Task,
     steps: &[Step],
@@ -56,7 +56,8 @@ fn is_outcome(event: EventType) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// I11, I12: an outcome never changes; states and progress only move forward; the task id is bound once.
+    /// An outcome never changes, states and progress only move forward, and the task id is bound
+    /// once.
     #[test]
     fn nothing_ever_goes_back(steps in anything(), confirm in confirm()) {
         run(&mut fresh(), &steps, confirm, |before, after, verdict, _| {
@@ -72,7 +73,7 @@ proptest! {
         });
     }
 
-    /// Promise 2: one event for an outcome, when it happens and never again; each state is announced once.
+    /// An outcome makes one event, when it happens and never again. Each state is announced once.
     #[test]
     fn an_outcome_is_announced_once(steps in anything(), confirm in confirm()) {
         let mut announced = Vec::new();
@@ -93,9 +94,11 @@ proptest! {
         prop_assert_eq!(announced.len(), all);
     }
 
-    /// I16: with one outcome among them, the order and number of statements makes no difference to where a task ends.
+    /// If all observed outcomes agree, their order and number make no difference to the task's
+    /// final state.
     #[test]
-    /// What callbacks alone cannot end, EvoLink's own word does at last, in answer to the poll that the claim asks for.
+    /// Where callbacks alone cannot end a task, EvoLink's answer to a poll ends it. The unconfirmed
+    /// outcome causes that poll.
     fn the_order_makes_no_difference_to_the_outcome(
         confirm in confirm(),
         ((status, results), (steps, shuffled)) in
@@ -124,7 +127,7 @@ proptest! {
         prop_assert_eq!(ended, end(&shuffled));
     }
 
-    /// I16 for a task that has not ended: neither state nor progress depends on the order.
+    /// For a task that has not ended, neither state nor progress depends on the order.
     #[test]
     fn the_order_makes_no_difference_to_a_task_under_way(
         confirm in confirm(),
@@ -139,7 +142,7 @@ proptest! {
         prop_assert_eq!(end(&steps), end(&shuffled));
     }
 
-    /// I17: time alone never invents an outcome, and an outcome that comes late is recorded and announced as usual.
+    /// Time alone never makes an outcome. A late outcome is recorded and announced as usual.
     #[test]
     fn silence_is_never_an_outcome(
         begun in prop::collection::vec(running(), 0..3),
@@ -159,7 +162,7 @@ proptest! {
         prop_assert_eq!(task.state, State::Completed);
     }
 
-    /// I15: a task under way is always due for a poll, and no poll comes sooner than the pace allows.
+    /// A running task always has a planned poll, and no poll comes sooner than the pace allows.
     #[test]
     fn a_task_under_way_is_always_to_be_polled_but_never_too_soon(steps in anything(), confirm in confirm()) {
         run(&mut fresh(), &steps, confirm, |_, task, _, _| {
@@ -172,8 +175,8 @@ proptest! {
         });
     }
 
-    /// Under `always` no number of callbacks ends a task. What EvoLink says itself ends it, and as it says, whatever was
-    /// claimed before and is claimed after.
+    /// Under `always`, no number of callbacks ends a task. EvoLink's own answer ends it with the
+    /// outcome that it reports, whatever was claimed before or after.
     #[test]
     fn a_callback_alone_ends_nothing_under_always(
         forged in prop::collection::vec(prop_oneof![outcome(), running()], 0..12),
@@ -194,7 +197,7 @@ proptest! {
         prop_assert_eq!((task.state, task.source), (State::Completed, Some(by)));
     }
 
-    /// A poll that was put off leaves everything as it is but its time; a task that is not polled stays so.
+    /// A postponed poll changes nothing but its time. A task that is not polled stays that way.
     #[test]
     fn a_poll_that_was_put_off_does_not_count(steps in anything(), pause_s in 0..3600_u64) {
         let mut task = fresh();
@@ -205,7 +208,7 @@ proptest! {
         prop_assert_eq!(task, Task { next_poll_at: next, polled_at: Some(now), ..before });
     }
 
-    /// Every answer "no such task" leaves a task to be polled again while it is young, and none after.
+    /// After each "no such task", a young task is polled again, and an old one is not.
     #[test]
     fn an_unresolved_task_is_polled_until_it_has_had_its_time(
         begun in prop::collection::vec(running(), 1..3),
@@ -223,7 +226,8 @@ proptest! {
         prop_assert!(task.polls <= 2 + 3 + 24, "{:?}", task);
     }
 
-    /// Given up, it is not due any more; not even if something suspicious had just asked for it.
+    /// A task that was given up is not due any more, even if something suspicious had just
+    /// requested a poll.
     #[test]
     fn what_was_given_up_is_not_due(steps in anything()) {
         let (mut task, late) = (fresh(), START.after(Duration::from_hours(1)));
@@ -235,7 +239,8 @@ proptest! {
         prop_assert!(!matches!(task.state, State::Pending | State::Processing), "{:?}", task);
     }
 
-    /// B6: without results, `completed` is believed at the third poll running, and not by any number of callbacks.
+    /// Without results, `completed` is accepted at the third consecutive poll (rule B6), and never
+    /// because of callbacks.
     #[test]
     fn an_empty_completion_needs_three_polls(callbacks in 0..8_usize, polls in 0..6_u8) {
         let empty = |source| Step::See { status: "completed", progress: None, results: NONE, source };
@@ -246,7 +251,7 @@ proptest! {
         prop_assert_eq!(task.state == State::Completed, polls >= 3);
     }
 
-    /// I12 for what people see: neither status nor progress of the body to show goes back.
+    /// In the body that clients see, neither status nor progress ever goes back.
     #[test]
     fn what_is_shown_never_goes_back(steps in prop::collection::vec(running(), 1..12), given_up in any::<bool>()) {
         let (mut task, mut shown_processing, mut shown_progress) = (fresh(), false, 0);
@@ -267,7 +272,7 @@ proptest! {
         }
     }
 
-    /// B6 for a task that we had stopped asking about: one empty completion has EvoLink asked until it is believed.
+    /// An empty completion restarts the polls of an unresolved task until it is accepted (rule B6).
     #[test]
     fn an_unresolved_task_is_asked_until_an_empty_completion_is_believed(source in source()) {
         let mut task = fresh();

@@ -1,4 +1,4 @@
-//! The things that may happen to a task, and how to make up any number of them.
+//! The things that may happen to a task, and generators of any number of them.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// The same statement by another way.
+    /// The same observation from another source.
     pub fn by(mut self, way: Source) -> Self {
         if let Self::See { source, .. } = &mut self {
             *source = way;
@@ -127,7 +127,7 @@ pub fn outcome() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What happens although EvoLink says nothing.
+/// Things that happen although EvoLink reports nothing.
 pub fn silence() -> impl Strategy<Value = Step> {
     prop_oneof![
         Just(Step::Miss),

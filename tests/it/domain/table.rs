@@ -1,4 +1,4 @@
-//! Every state × every kind of observation × every source, as one table to be read and reviewed.
+//! Every state × every kind of observation × every source, as one table for people to review.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -67,7 +67,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// A task in `state`, as it would be there; one that is under way is at 30.
+/// A task in `state` as it would really be. A running one has progress 30.
 fn task_in(state: State) -> Task {
     let submitted_at = NOW.before(Duration::from_secs(20));
     let mut task = Task::new(SubmissionId::new(submitted_at), state);
@@ -100,7 +100,7 @@ fn task_in(state: State) -> Task {
     task
 }
 
-/// What `case` by `source` makes of a task in `state`, in one line.
+/// The effect of `case` from `source` on a task in `state`, as one line.
 fn effect(state: State, case: &Case, source: Source) -> String {
     let mut task = task_in(state);
     task.empty_polls = case.empty_polls;
@@ -150,7 +150,7 @@ fn what_each_observation_does_in_each_state() {
     insta::assert_snapshot!(table);
 }
 
-/// What a callback may tell that some would doubt.
+/// Outcomes in callbacks that some configurations do not accept without confirmation.
 fn claims() -> Vec<(&'static str, Observation)> {
     let other_host = r#","results":["https://h/a","https://elsewhere/b"]"#;
     let objects = r#","results":[{"url":"https://h/a"}]"#;
@@ -168,7 +168,7 @@ fn claims() -> Vec<(&'static str, Observation)> {
     ]
 }
 
-/// What a callback makes of a task, and what EvoLink's answers to polls then do.
+/// The effect of a callback on a task, and the effect of EvoLink's answers to polls after that.
 fn effect_of_claim(task: &mut Task, claim: &Observation, policy: &Policy) -> String {
     let seen = task.see(claim, Source::Callback, NOW, policy);
     let doubted = seen.doubted.map_or("-", |doubted| doubted.reason.as_str());
@@ -183,7 +183,7 @@ fn effect_of_claim(task: &mut Task, claim: &Observation, policy: &Policy) -> Str
     format!("{verdict:9} | {state:10} | {doubted:13} | {claimed:9} | {poll:12}")
 }
 
-/// Where the task is after EvoLink has given `answer` to one poll.
+/// The task's state after EvoLink has given `answer` to one poll.
 fn after_poll(task: &Task, answer: &str, policy: &Policy) -> String {
     let mut task = task.clone();
     let now = NOW.after(Duration::from_secs(1));
@@ -204,7 +204,7 @@ fn after_poll(task: &Task, answer: &str, policy: &Policy) -> String {
     }
     let claimed = task.claim.map_or("-", |claim| claim.state.as_str());
     let again = task.next_poll_at.map_or("-".to_owned(), |at| {
-        // Rare polls are spread by the id, which is another in each run.
+        // Rare polls are spread by the id, which differs in each run.
         let seconds = at.since(now).as_secs();
         match seconds / 3600 {
             0 => format!("{seconds} s"),
@@ -245,7 +245,7 @@ fn what_is_doubted_and_what_evolink_then_makes_of_it() {
     insta::assert_snapshot!(table);
 }
 
-/// With whether EvoLink itself has named the task id.
+/// Each state, and whether EvoLink itself has named the task id.
 const STATES_TO_DOUBT: [(State, bool); 8] = [
     (State::Submitting, false),
     (State::SubmitUnknown, false),

@@ -1,4 +1,5 @@
-//! A DNS server that lies: it says of each name what the story has it say, once for each question. No answer may be kept (TTL 0).
+//! A DNS server that lies: a test sets the answers for each name, one per look-up. No answer may be
+//! cached (TTL 0).
 
 use std::collections::HashMap;
 use std::fs;
@@ -16,7 +17,7 @@ const A: u16 = 1;
 const CNAME: u16 = 5;
 const AAAA: u16 = 28;
 
-/// What is said of a name.
+/// An answer about a name.
 #[derive(Clone, Debug)]
 pub enum Answer {
     Addresses(Vec<IpAddr>),
@@ -26,25 +27,25 @@ pub enum Answer {
     Silence,
 }
 
-/// What is said of each name, one answer a look-up; the last one stays.
+/// The answers for each name, one per look-up. The last one is repeated.
 #[derive(Clone, Default)]
 pub struct Dns(Arc<Mutex<HashMap<String, Name>>>);
 
 #[derive(Default)]
 struct Name {
     answers: Vec<Answer>,
-    /// Questions for A; each look-up has one, and one for AAAA, in whatever order.
+    /// Questions by type. Each look-up asks for A and for AAAA, in either order.
     asked: HashMap<u16, usize>,
 }
 
 impl Dns {
-    /// From here on every process of this network asks this server, and nobody else.
+    /// From now on every process in this network uses this DNS server and no other.
     pub fn start() -> Self {
         // Longer than we wait for a name.
         Self::start_waited_for(6)
     }
 
-    /// Everybody waits so long for an answer, in seconds.
+    /// Makes every process wait this many seconds for an answer.
     pub fn start_waited_for(seconds: u32) -> Self {
         let socket = UdpSocket::bind((ADDRESS, 53)).unwrap();
         let resolv =
@@ -68,7 +69,7 @@ impl Dns {
         self.0.lock().unwrap().insert(name, Name { answers, asked });
     }
 
-    /// How often a name was looked up since it was told what to say of it.
+    /// The number of look-ups of a name since its answers were set.
     pub fn asked(&self, name: &str) -> usize {
         let names = self.0.lock().unwrap();
         names[name.trim_end_matches('.')]
@@ -99,7 +100,7 @@ impl Dns {
             Answer::Alias(alias, addresses) => (0, records(Some(alias), &addresses, kind)),
         };
         let mut answer = question[..2].to_vec();
-        // A response, recursion desired and available.
+        // A response, with recursion desired and available.
         answer.extend([0x81, 0x80 | code, 0, 1]);
         answer.extend(u16::try_from(records.len()).unwrap().to_be_bytes());
         answer.extend([0, 0, 0, 0]);
@@ -122,7 +123,7 @@ impl Dns {
 
 fn records(alias: Option<&str>, addresses: &[IpAddr], kind: u16) -> Vec<Vec<u8>> {
     let mut records = Vec::new();
-    // The name of the question, by a pointer to where it stands.
+    // A pointer to the name in the question.
     let mut owner = vec![0xc0, 12];
     if let Some(alias) = alias {
         records.push(record(&owner, CNAME, &written(alias)));
@@ -158,7 +159,7 @@ fn written(name: &str) -> Vec<u8> {
     written
 }
 
-/// A name of the question, and where it ends. There are no pointers in questions.
+/// A name in the question, and where it ends. Questions contain no pointers.
 fn read_name(message: &[u8], mut at: usize) -> Option<(String, usize)> {
     let mut labels = Vec::new();
     loop {
@@ -172,12 +173,12 @@ fn read_name(message: &[u8], mut at: usize) -> Option<(String, usize)> {
     }
 }
 
-/// For this process and its children; it is gone with them.
+/// Replaces a file for this process and its children, until they end.
 fn replace(file: &str, content: &str) {
     let mut other = NamedTempFile::new().unwrap();
     other.write_all(content.as_bytes()).unwrap();
     let (_, other) = other.keep().unwrap();
     run("mount", &["--bind", other.to_str().unwrap(), file]);
-    // It stays where it is mounted.
+    // The content remains where it is mounted.
     fs::remove_file(other).unwrap();
 }

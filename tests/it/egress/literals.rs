@@ -1,9 +1,9 @@
-//! Addresses that stand in the URL itself, in all their spellings. No resolver ever sees them.
+//! Addresses that are in the URL itself, in all their spellings. No resolver ever sees them.
 
 use super::traps::Traps;
 use super::{egress, is_inside, is_refused, own, standing};
 
-/// 127.0.0.1, 10.0.0.1 and the like, as a browser would read them.
+/// Spellings of 127.0.0.1, 10.0.0.1 and similar addresses that a browser would accept.
 const HOSTS: &[&str] = &[
     "127.0.0.1",
     "127.0.0.1.",
@@ -57,7 +57,7 @@ const HOSTS: &[&str] = &[
     "a.localhost",
 ];
 
-/// Never, whoever asks; by what they mean.
+/// Addresses that are never called, not even for the operator, whatever their spelling.
 const NEVER: &[&str] = &[
     "0",
     "0.0.0.0",
@@ -113,7 +113,7 @@ async fn no_literal_is_called_that_is_not_listed_in_whatever_spelling() {
         }
     }
     assert_eq!(traps.called().await, []);
-    // Table U: what is not one address for every reader.
+    // URLs that two parsers could read as different addresses.
     for url in [
         "https://user:pw@8.8.8.8/",
         "https://8.8.8.8@10.0.0.1/",
@@ -132,7 +132,7 @@ async fn no_literal_is_called_that_is_not_listed_in_whatever_spelling() {
         assert!(is_refused(&result), "{url}: {result:?}");
     }
     assert_eq!(traps.called().await, []);
-    // And who is listed is called.
+    // A listed address is called.
     assert_eq!(own(&others, "http://8.8.8.8/").await, Ok(204));
     assert_eq!(own(&others, "http://[2606:4700::2]:8000/").await, Ok(204));
     let called = [
@@ -184,7 +184,7 @@ async fn a_listed_literal_is_called_and_never_metadata_nor_ourselves() {
         expected.push((called.to_owned(), 1));
     }
     assert_eq!(traps.called().await, expected);
-    // The operator's own words need no list.
+    // Addresses in the operator's configuration need no list.
     for (url, called) in [
         ("http://10.0.0.7:8000/", "10.0.0.7:8000"),
         ("http://127.0.0.9/", "127.0.0.9:80"),

@@ -1,5 +1,6 @@
-//! Deliveries in a network where each address in the world is a trap that notes who called, and the DNS lies: nobody is called
-//! but who may be. Each story also has those called who may be, so that zero means something.
+//! Deliveries in a lab network: every address in the world is a trap that records its callers, and
+//! DNS lies. Only permitted addresses may be called. Each test also calls some of those, so that
+//! zero calls elsewhere proves something.
 
 mod dns;
 mod literals;
@@ -18,10 +19,11 @@ use url::Url;
 use crate::support::needs::{self, Root};
 use crate::support::own_network;
 
-/// Where the receiver would listen, if there was one.
+/// The address where the receiver would listen if there were one.
 const OURS: &str = "127.0.0.1:8000";
 
-/// Whether this process is inside of the lab. If not, the story is told there, or skipped.
+/// Whether this process is inside the lab. If not, the test runs there in another process, or is
+/// skipped.
 fn is_inside(name: &str) -> bool {
     is_inside_with(name, &[])
 }
@@ -31,7 +33,7 @@ fn is_inside_with(name: &str, env: &[(&str, &str)]) -> bool {
     if !needs::are_met(Root::Needed, &tools.collect::<Vec<_>>()) {
         return false;
     }
-    // Nobody may be asked to go on our behalf.
+    // No proxy may connect for us.
     let proxy = "http://10.0.0.99:80";
     let proxies = [
         "http_proxy",
@@ -58,14 +60,14 @@ fn egress(allowed: &[&str], networks: &[&str]) -> Egress {
     Egress::new(egress::rules(&forward, &[ours]), "test").unwrap()
 }
 
-/// The status of an app's delivery.
+/// The status of a delivery to an app's own address.
 async fn own(egress: &Egress, url: &str) -> Result<u16, NoAnswer> {
     let request = egress.own(url).map_err(NoAnswer::Refused)?;
     let answer = request.body("outcome").send().await?;
     Ok(answer.status().as_u16())
 }
 
-/// The status of an endpoint's delivery.
+/// The status of a delivery to a standing endpoint.
 async fn standing(egress: &Egress, url: &str) -> Result<u16, NoAnswer> {
     let url = Url::parse(url).unwrap();
     let request = egress.standing(&url).map_err(NoAnswer::Refused)?;

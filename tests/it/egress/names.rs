@@ -1,4 +1,5 @@
-//! Names, and a DNS that lies about them: mixed answers, others the second time, aliases, none.
+//! Names, and a DNS that lies about them: mixed answers, other answers the second time, aliases,
+//! and none.
 
 use std::net::IpAddr;
 
@@ -64,7 +65,7 @@ impl Lab {
         }
     }
 
-    /// That a name with these answers is not called at any of three attempts.
+    /// Asserts that a name with these answers is never called, at any of three attempts.
     async fn assert_refused(&self, name: &str, answers: &[Answer]) {
         self.dns.say(name, answers);
         for scheme in ["http", "https"] {
@@ -93,9 +94,9 @@ async fn a_name_is_called_only_if_all_its_addresses_may_be() {
     let many: Vec<_> = (1..40).map(|n| format!("8.8.4.{n}")).collect();
     let mut many: Vec<_> = many.iter().map(String::as_str).collect();
     many.push("10.0.0.1");
-    // As many as one datagram holds.
+    // As many addresses as fit into one datagram.
     lab.assert_refused(name, &[at(&many[20..])]).await;
-    // Good ones are called, once, at an address that was judged.
+    // Good names are called once, at an address that was checked.
     for (name, good, trap) in [
         (name, GOOD, "8.8.8.8:80"),
         (name, "2606:4700::1", "[2606:4700::1]:80"),
@@ -153,16 +154,16 @@ async fn looks_decide_which_addresses_a_name_may_have() {
             lab.assert_refused(name, &[at(&["10.0.0.1", bad])]).await;
         }
     }
-    // By the file of hosts, of which no DNS is asked: loopback.
+    // The hosts file answers without DNS, and leads to loopback.
     let result = own(&lab.egress, "http://itself.internal/").await;
     assert!(is_refused(&result), "{result:?}");
-    // Port 8000 of loopback is ours.
+    // Port 8000 of loopback is our own.
     lab.dns.say("localhost", &[at(&["127.0.0.1", "::1"])]);
     for name in ["localhost", "LOCALHOST."] {
         let result = own(&lab.egress, &format!("http://{name}:8000/")).await;
         assert!(is_refused(&result), "{result:?}");
     }
-    // An endpoint of the operator's may be private, and is never metadata, whatever the DNS says.
+    // An operator's endpoint may be private, but never the metadata service, whatever DNS says.
     for bad in [
         "169.254.169.254",
         "100.100.100.200",
@@ -197,7 +198,8 @@ async fn a_name_that_is_rebound_is_not_followed() {
     let lab = Lab::new().await;
     let name = "hooks.acme.io";
     for bad in BAD {
-        // Public for whoever judges, another for whoever would ask once more to connect.
+        // The first look-up, for the check, is public. A second one, to connect, would give another
+        // address.
         lab.dns.say(name, &[at(&[GOOD]), at(&[bad])]);
         assert_eq!(
             own(&lab.egress, "http://hooks.acme.io/").await,
@@ -213,7 +215,7 @@ async fn a_name_that_is_rebound_is_not_followed() {
         assert_eq!(lab.dns.asked(name), 3, "once for each attempt");
         assert_eq!(lab.traps.called().await, [], "{bad}");
     }
-    // And back again: who was refused once is called when its DNS is well.
+    // The reverse: a name that was refused once is called when its DNS is correct again.
     lab.dns.say(name, &[at(&["10.0.0.1"]), at(&[GOOD])]);
     assert!(is_refused(&own(&lab.egress, "http://hooks.acme.io/").await));
     assert_eq!(own(&lab.egress, "http://hooks.acme.io/").await, Ok(204));

@@ -1,4 +1,5 @@
-//! The program itself in the lab, with apps' addresses and endpoints whose DNS lies: what is delivered, and who is called.
+//! The program itself in the lab, with apps' addresses and endpoints whose DNS lies: what it
+//! delivers, and which addresses it calls.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -15,11 +16,11 @@ use crate::durability::receiver::{PATIENCE, Place, Receiver};
 
 const ALLOWED: &str = r#"allowed_hosts = ["*.acme.io"]"#;
 
-/// Public, each for one kind of story.
+/// Public addresses, each for one kind of case.
 const REBOUND: &str = "8.8.8.8";
 const REDIRECTS: &str = "8.8.4.4";
 const WELL: &str = "1.1.1.1";
-/// The operator's own, so private is good.
+/// The operator's own endpoint, so a private address is fine.
 const BILLING: &str = "10.3.3.3";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,7 +95,8 @@ async fn the_program_delivers_to_whom_it_may_and_calls_nobody_else() {
             "{of}: {errors:?}"
         );
     }
-    // Nobody else: of the mixed ones not even the good half, of the rebound ones only as long as they were well.
+    // Nothing else was called: no address of the mixed names, not even the good ones, and the
+    // rebound names only while their address was good.
     let count =
         |address: &str, times: usize| (format!("{address}:80"), u32::try_from(times).unwrap());
     let called = traps.called().await;
@@ -137,7 +139,7 @@ async fn a_stop_does_not_wait_for_a_name_that_nobody_answers_for() {
     assert!(took < Duration::from_secs(20), "{took:?}");
 }
 
-/// What was admitted is judged anew at each attempt.
+/// An address that was accepted is checked again at each attempt.
 async fn list_is_emptied(place: &Place, traps: &Traps) {
     place.configure(ALLOWED, "allowed_hosts = []");
     traps.called().await;
@@ -168,7 +170,8 @@ async fn list_is_emptied(place: &Place, traps: &Traps) {
     assert_eq!(traps.called().await, []);
 }
 
-/// With a simulator as its EvoLink, one endpoint that is well, and one whose DNS says that it is the metadata service.
+/// Starts a simulator as its EvoLink, and configures two endpoints. One is good; DNS says that the
+/// other is the metadata service.
 async fn configured(place: &Place) -> Simulator {
     let simulator = place.with_simulator().await;
     let secret = place.data().join("endpoint.whsec");
@@ -195,7 +198,7 @@ async fn submit(receiver: &Receiver, callback_url: &str) -> u16 {
     answer.status().as_u16()
 }
 
-/// All deliveries, once they are as wanted.
+/// All deliveries, once they are as `wanted`.
 async fn until(receiver: &Receiver, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -1,4 +1,4 @@
-//! Whoever was called sends us elsewhere: nobody goes.
+//! Endpoints that redirect us: no redirect is followed.
 
 use super::traps::Traps;
 use super::{egress, is_inside, own, standing};

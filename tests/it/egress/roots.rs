@@ -1,4 +1,4 @@
-//! A machine without certificates of authorities, as small containers are.
+//! A machine without root certificates, like many small containers.
 
 use evolink_receiver::egress::NoAnswer;
 

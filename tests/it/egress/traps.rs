@@ -1,5 +1,5 @@
-//! Whoever answers in the lab: each address in the world is this machine, and listens on a few ports. Each connection is noted
-//! with the address that was called.
+//! The servers in the lab. Every address in the world belongs to this machine, which listens on a
+//! few ports. Each connection is recorded with the address that was called.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -11,10 +11,10 @@ use tokio::time::{Duration, timeout};
 
 use crate::support::own_network::run;
 
-/// The usual ones, and one more.
+/// The usual ports, and one more.
 pub const PORTS: [u16; 3] = [80, 443, 8000];
 
-/// Whom the traps themselves call, so as to know that all before it was noted.
+/// The traps themselves call this address, to know that all earlier calls have been recorded.
 const MARKER: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xffff);
 
 #[derive(Clone)]
@@ -37,7 +37,7 @@ impl Traps {
         }
         let traps = Self(Arc::default());
         for port in PORTS {
-            // IPv4 too: this is how Linux is set up.
+            // This accepts IPv4 too: it is the default setting of Linux.
             let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))
                 .await
                 .unwrap();
@@ -46,7 +46,7 @@ impl Traps {
         traps
     }
 
-    /// Who was called since the last time, and how often.
+    /// The addresses called since the last time, and how often.
     pub async fn called(&self) -> Vec<(String, u32)> {
         for port in PORTS {
             let marker = SocketAddr::from((MARKER, port));
@@ -65,7 +65,7 @@ impl Traps {
             .collect()
     }
 
-    /// Heads of requests since the last time.
+    /// Heads of the requests since the last time.
     pub fn heads(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap().heads)
     }
@@ -80,12 +80,13 @@ impl Traps {
         }
     }
 
-    /// One request a connection, and no TLS; `/redirect?STATUS+LOCATION` is answered with that, `/fail` with 500.
+    /// Handles one request per connection, without TLS. Answers `/redirect?STATUS+LOCATION` with
+    /// that redirect, and `/fail` with 500.
     async fn answer(self, mut stream: TcpStream) {
         let mut head = Vec::new();
         while !head.windows(4).any(|end| end == b"\r\n\r\n") {
             match stream.read_buf(&mut head).await {
-                // None of them has a certificate.
+                // No trap has a certificate.
                 Ok(_) if head.first() == Some(&0x16) => return,
                 Ok(read) if read > 0 && head.len() < 64 * 1024 => {}
                 _ => return,

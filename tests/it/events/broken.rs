@@ -1,4 +1,5 @@
-//! A log that cannot be read, or not all of it, or that is not any more what it was: nobody who reads it is left standing.
+//! A log that cannot be read, that can be read only in part, or that lost events: no reader waits
+//! for ever.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use crate::support::store::TestStore;
 
 const UNREADABLE: &str = "evolink_receiver_events_unreadable_total";
 
-/// The record of a task is not one that this program can have written.
+/// A task row with values that this program cannot have written.
 const SPOIL: &str = "UPDATE task SET submission_id = 'zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz' WHERE task_id = 'task-1'";
 
 const TELL_OF_IT: &str = "INSERT INTO event (seq, task_seq, type, at) \
@@ -51,7 +52,7 @@ async fn an_event_that_nobody_can_read_is_left_out_and_those_behind_it_are_told(
     app.stop().await.0.unwrap();
 }
 
-/// The newest events are gone, as after another server took over that had not got them.
+/// The newest events are gone, as after a failover to a server that did not have them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_went_back_ends_its_streams() {
     let app = TestApp::start().await;

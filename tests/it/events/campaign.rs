@@ -1,5 +1,5 @@
-//! Readers that lose their connection at any moment, from a service that is killed and stopped and started again: what each
-//! of them has read in the end is the log, without a gap and without a repeat.
+//! Readers lose their connection at any moment, from a service that is killed, stopped and
+//! restarted. In the end each of them has read the whole log, without a gap and without a repeat.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
@@ -21,14 +21,14 @@ use crate::support::database::Database;
 
 const READERS: usize = 12;
 
-/// Every fourth wants only these.
+/// Every fourth reader wants only these.
 const TYPES: &str = "task.completed";
 
-/// Between two ends of a receiver, and of a reader's connection.
+/// Maximum time between two ends of a receiver, and between two ends of a reader's connection.
 const RECEIVER_LIVES: Duration = Duration::from_millis(2500);
 const READER_LIVES: Duration = Duration::from_millis(900);
 
-/// A receiver that is not there is asked again after this.
+/// Pause before the next attempt if no receiver answers.
 const BEFORE_NEXT_TRY: Duration = Duration::from_millis(20);
 
 #[derive(Default)]
@@ -39,13 +39,14 @@ struct Counts {
     broken: AtomicU64,
 }
 
-/// One app: it knows the number of the last event that it has read, and goes on from there, wherever that may be.
+/// One app. It remembers the number of the last event that it has read, and continues from there at
+/// any receiver.
 struct Reader {
     targets: Vec<SocketAddr>,
     http: reqwest::Client,
     is_filtered: bool,
     last: i64,
-    /// A digest for each event.
+    /// The number and a digest of each event.
     seen: Vec<(i64, u64)>,
     random: fastrand::Rng,
     counts: Arc<Counts>,
@@ -75,7 +76,7 @@ impl Reader {
         format!("{name}{filter}")
     }
 
-    /// Until `stop`, and then up to event `newest`.
+    /// Reads until `stop`, and then up to event `newest`.
     async fn read(mut self, stop: Arc<AtomicBool>, newest: Arc<AtomicU64>) -> Self {
         loop {
             let end = i64::try_from(newest.load(Ordering::Relaxed)).unwrap();
@@ -95,7 +96,7 @@ impl Reader {
         }
     }
 
-    /// `None` if nobody answered.
+    /// Returns `None` if no receiver answered.
     async fn page(&mut self, target: SocketAddr) -> Option<()> {
         let (last, filter) = (self.last, self.filter());
         let url = format!("http://{target}/v1/events?after={last}&limit=150&{filter}");
@@ -109,13 +110,13 @@ impl Reader {
         for event in Seen::all(&page["data"]) {
             self.take(&event);
         }
-        // What the filter left out counts as read, too.
+        // Events that the filter left out count as read too.
         self.last = seq(&page["next"]).max(self.last);
         self.counts.pages.fetch_add(1, Ordering::Relaxed);
         Some(())
     }
 
-    /// For a while.
+    /// Reads a stream for a while.
     async fn stream(&mut self, target: SocketAddr, end: i64) -> Option<()> {
         let (query, last) = if self.random.bool() {
             (self.filter(), Some(self.last))
@@ -142,7 +143,7 @@ impl Reader {
         {
             match came {
                 Came::Event(event) => self.take(&event),
-                // It would come again from there.
+                // It would resume from that position.
                 Came::Comment(place) => {
                     assert!(place >= self.last, "back from {} to {place}", self.last);
                     assert!(place == self.last || self.is_filtered);
@@ -163,7 +164,7 @@ impl Reader {
     }
 }
 
-/// What the log holds for a reader.
+/// The events of the log that a reader should have seen.
 fn expected(log: &[Seen], is_filtered: bool) -> Vec<(i64, u64)> {
     let wanted = log.iter();
     let wanted = wanted.filter(|seen| !is_filtered || seen.kind == TYPES);
@@ -175,7 +176,7 @@ async fn newest(database: &Database) -> u64 {
     u64::try_from(newest).unwrap()
 }
 
-/// Ends receivers and starts them again for as long as `lasts`; how often.
+/// Ends and restarts receivers during `lasts`. Returns how often it did so.
 async fn disturb(places: &[Place], receivers: &mut [Receiver], lasts: Duration) -> [u32; 2] {
     let (mut random, began, mut ended) = (random(), Instant::now(), [0, 0]);
     while began.elapsed() < lasts {
@@ -195,7 +196,7 @@ async fn disturb(places: &[Place], receivers: &mut [Receiver], lasts: Duration) 
     ended
 }
 
-/// The whole story, over one receiver or over replicas.
+/// The whole test, with one receiver or with replicas.
 pub async fn readers_read_the_log(places: &[Place], mut receivers: Vec<Receiver>) {
     let lasts = Duration::from_secs(rounds(8, 200).into());
     let counts = Arc::new(Counts::default());
@@ -220,7 +221,7 @@ pub async fn readers_read_the_log(places: &[Place], mut receivers: Vec<Receiver>
     let [stopped, killed] = disturb(places, &mut receivers, lasts).await;
     let report = load.stop().await;
     let database = places[0].store().connect().await;
-    // A filtered reader has read to the end when a page says so.
+    // A filtered reader knows from a page that it has read to the end.
     end.store(newest(&database).await, Ordering::Relaxed);
     stop.store(true, Ordering::Relaxed);
     let readers = timeout(PATIENCE, readers.join_all())

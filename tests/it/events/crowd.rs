@@ -1,4 +1,5 @@
-//! Many readers that are all far behind while EvoLink calls back: they catch up, and callbacks do not wait for them.
+//! Many readers that are all far behind catch up while EvoLink calls back. Callbacks do not wait
+//! for them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,16 +11,16 @@ use tokio::time::{Instant, timeout};
 use crate::durability::receiver::{Place, Receiver};
 use crate::durability::rounds;
 
-/// Who fills the log at once.
+/// Concurrent clients that fill the log.
 const LANES: u64 = 16;
 
-/// EvoLink's is 10 s; what is waited for that long was in somebody's way.
+/// EvoLink waits 10 s. A callback that took longer than this was delayed by the readers.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(8);
 
-/// For all of them to catch up, on a machine that does much else.
+/// Time for all of them to catch up on a busy machine.
 const CATCH_UP: Duration = Duration::from_mins(2);
 
-/// What each event has once in the stream, and nothing in it may have.
+/// Occurs once in each event of the stream and cannot occur inside one.
 const MARK: &[u8] = b"\ndata: ";
 
 fn body(number: u64) -> String {
@@ -45,7 +46,7 @@ async fn fill(receiver: &Arc<Receiver>, events: u64) {
     lanes.join_all().await;
 }
 
-/// Reads from the first event on until so many have come.
+/// Reads from the first event until `events` of them have arrived.
 async fn read(http: reqwest::Client, url: String, events: u64) {
     let request = http.get(url).header("accept", "text/event-stream");
     let mut answer = request.send().await.unwrap();
@@ -60,7 +61,7 @@ async fn read(http: reqwest::Client, url: String, events: u64) {
     }
 }
 
-/// Calls back until told to stop; how long each answer took, the shortest first.
+/// Sends callbacks until `stop` is set. Returns how long each answer took, the shortest first.
 async fn call_back(receiver: Arc<Receiver>, first: u64, stop: Arc<AtomicBool>) -> Vec<Duration> {
     let mut took = Vec::new();
     for number in first.. {

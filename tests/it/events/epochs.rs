@@ -1,6 +1,6 @@
-//! Event ids are unique for ever: readers and endpoints that do as the documents say lose nothing
-//! when the store is restored from a backup or replaced by another one, and when two receivers
-//! deliver to one endpoint.
+//! Event ids are unique for ever. Readers and endpoints that follow the documents lose nothing in
+//! these cases: the store is restored from a backup, it is replaced by another one, or two
+//! receivers deliver to one endpoint.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,8 +17,8 @@ use crate::internal::{Answer, get, send};
 use crate::support::app::{TestApp, TestAppBuilder};
 use crate::support::store::TestStore;
 
-/// Reads the feed as the documents say: it saves `next`, drops what it has had by its id, and goes
-/// on from `resume_after` after a 410.
+/// Reads the feed as the documents say: saves `next`, drops events whose id it has seen, and
+/// continues from `resume_after` after a 410.
 #[derive(Default)]
 struct Consumer {
     next: Option<String>,
@@ -59,14 +59,14 @@ impl Consumer {
     }
 }
 
-/// A receiver on SQLite, also in the run on PostgreSQL.
+/// A receiver on SQLite, even when the suite runs on PostgreSQL.
 fn in_a_file() -> TestAppBuilder {
     let folder = tempfile::tempdir().unwrap();
     let store = TestStore::file_in(folder.path());
     TestAppBuilder::new(folder, store)
 }
 
-/// Stops it, has `change` do something with the folder, and starts it again.
+/// Stops the receiver, lets `change` modify its folder, and starts it again.
 async fn restarted(app: TestApp, change: impl FnOnce(&Path)) -> TestApp {
     let (ended, builder) = app.stop().await;
     ended.unwrap();
@@ -74,7 +74,7 @@ async fn restarted(app: TestApp, change: impl FnOnce(&Path)) -> TestApp {
     builder.start().await
 }
 
-/// Does what the refusal of an older file says.
+/// Does what the error about an older database file says.
 fn put_back(folder: &Path, copy: &[u8]) {
     fs::write(folder.join("receiver.db"), copy).unwrap();
     fs::remove_file(folder.join("receiver.db.mark")).unwrap();
@@ -113,7 +113,7 @@ async fn a_consumer_loses_nothing_when_the_store_is_restored() {
     consumer.read(&app).await;
     endpoint.has(5).await;
     let app = restarted(app, |folder| put_back(folder, &copy)).await;
-    // They have the numbers that those that are lost had.
+    // These events have the same numbers as the lost ones.
     tasks.extend(outcomes(&app, 5..10).await);
     consumer.read(&app).await;
     let delivered = endpoint.has(10).await;
@@ -174,7 +174,7 @@ async fn ask(app: &TestApp, last: &str, accept: &str) -> Answer {
     .await
 }
 
-/// Restored to the same backup twice, so that the store knows the first epoch and the third, but
+/// The store is restored to the same backup twice, so it knows the first and the third epoch, but
 /// not the second.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cursor_of_an_earlier_epoch_is_good_up_to_the_start_of_the_next_one() {
@@ -243,7 +243,8 @@ async fn a_cursor_of_an_earlier_epoch_is_good_up_to_the_start_of_the_next_one() 
     app.stop().await.0.unwrap();
 }
 
-/// A tape, a snapshot of a folder: the mark is that of the copy, but the file is another one.
+/// A tape, or a snapshot of a folder: the high-water mark belongs to the copy, but the file is
+/// another one.
 #[tokio::test]
 async fn a_copy_of_the_whole_folder_is_another_epoch() {
     let app = in_a_file().start().await;

@@ -1,4 +1,5 @@
-//! The log page by page: what is on a page, what the next begins with, and what is refused.
+//! The log page by page: what a page contains, where the next one begins, and which requests are
+//! refused.
 
 use http::Method;
 use serde_json::Value;
@@ -99,7 +100,8 @@ async fn filters_let_through_what_they_name() {
     app.stop().await.0.unwrap();
 }
 
-/// Rows V3 and B13: whatever is not understood is refused by name, and no answer leaves out events in silence.
+/// Parameters that are not understood are refused by name (rule B13). No answer leaves out events
+/// silently.
 #[tokio::test]
 async fn what_cannot_be_meant_is_refused() {
     let app = TestApp::start().await;

@@ -1,4 +1,4 @@
-//! The log as it grows, for those who wait for news of it, read it page by page, or follow it as a stream.
+//! The log as it grows, for waiters, for readers of pages and for subscribers of a stream.
 
 mod broken;
 pub mod campaign;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::support::app::TestApp;
 use crate::support::database::Database;
 
-/// An event as it came to somebody, or as it is in the log.
+/// An event as a reader received it, or as the log has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     pub id: EventId,
@@ -41,7 +41,7 @@ impl Seen {
     }
 }
 
-/// A callback for each of these tasks, one after the other.
+/// Sends a callback for each of these tasks, in order.
 async fn post(app: &TestApp, tasks: Range<u32>, status: &str) {
     let token = app.standing_token("shop");
     for number in tasks {
@@ -54,7 +54,7 @@ async fn post(app: &TestApp, tasks: Range<u32>, status: &str) {
     }
 }
 
-/// All that is in the log.
+/// All events in the log.
 async fn log(app: &TestApp) -> Vec<Seen> {
     let database = app.database().await;
     let logged = logged(&database).await;

@@ -1,4 +1,4 @@
-//! Who waits for news of a task is woken by it, whenever it comes, and by nothing else.
+//! A waiter for news of a task is woken by that news, whenever it arrives, and by nothing else.
 
 use std::sync::Arc;
 
@@ -20,7 +20,8 @@ use crate::replica_faults::recording::{Recording, completed};
 use crate::support::database::Refused;
 use crate::support::store::{TestStore, is_postgres};
 
-/// As many races, of which these are run alone: nobody waits before and after each, so that the log is taken up anew.
+/// Number of races, and how many of them run alone. Before and after a race that runs alone there
+/// is no waiter, so the reader of the log has to start again.
 const RACES: u32 = 10_000;
 const RACES_ALONE: u32 = 1000;
 const LANES: u32 = 12;
@@ -58,7 +59,7 @@ pub fn new_id() -> SubmissionId {
     SubmissionId::new(Timestamp::from_millis(1_757_165_031_000))
 }
 
-/// The outcome of a submission of which nothing is known yet.
+/// The outcome of a submission that the store knows nothing about yet.
 pub fn outcome_of(id: SubmissionId) -> Entry {
     let mut entry = completed(&format!("task-{id}"));
     if let Entry::Observed { subject, .. } = &mut entry {
@@ -77,7 +78,7 @@ pub async fn news(watch: &mut TaskWatch, what: &str) {
     assert!(told.is_ok(), "{what}: a wake-up was lost");
 }
 
-/// Registers, looks and waits, while the outcome is recorded; how often it looked.
+/// Subscribes, queries and waits while the outcome is recorded. Returns how often it queried.
 async fn race(recording: &Recording, number: u32) -> u32 {
     let id = new_id();
     let callers = recording.recorder.clone();
@@ -127,7 +128,7 @@ async fn no_wake_up_is_lost_in_ten_thousand_races() {
     Arc::into_inner(bench).unwrap().end().await;
 }
 
-/// The log is taken up at its end, and who waits has looked before that.
+/// The reader of the log starts at its end, after the waiter has queried the store.
 #[tokio::test]
 async fn what_came_before_the_log_was_taken_up_is_not_missed() {
     let home = TestStore::new();
@@ -151,7 +152,7 @@ async fn nobody_is_woken_by_the_news_of_another_task() {
     let bench = Bench::over(recording);
     let recorder = &bench.recording.recorder;
     if is_postgres() {
-        // That the log was taken up, which those are told who watch by then.
+        // This notice is sent to all waiters when the reader of the log starts.
         news(&mut of_one, "at first").await;
         news(&mut of_other, "at first").await;
     }
@@ -167,7 +168,7 @@ async fn nobody_is_woken_by_the_news_of_another_task() {
     bench.end().await;
 }
 
-/// It may have been written all the same, and then nobody tells of it again.
+/// The batch may have been written after all, and no later notice would report it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_is_woken_after_a_batch_that_failed() {
     let home = TestStore::new();
@@ -184,7 +185,7 @@ async fn who_waits_is_woken_after_a_batch_that_failed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_is_woken_when_the_log_cannot_be_read() {
-    // With SQLite the recorder tells, and what it has told of need not be read.
+    // With SQLite the recorder notifies the waiters, and its notices need no read of the log.
     if !is_postgres() {
         return;
     }

@@ -1,4 +1,4 @@
-//! A reader of the stream that takes nothing on trust: it parses what comes byte for byte, and every wait is bounded.
+//! A reader of the stream that assumes nothing: it parses every byte, and every wait is bounded.
 
 use std::net::SocketAddr;
 
@@ -11,20 +11,20 @@ use super::Seen;
 use crate::durability::receiver::PATIENCE;
 
 pub struct SseReader {
-    /// As the head of the answer says.
+    /// The position in the head of the answer.
     pub begins: i64,
     answer: reqwest::Response,
     buffer: BytesMut,
     pub last_data: Option<String>,
 }
 
-/// What a stream brought.
+/// Something that a stream sent.
 #[derive(Debug)]
 pub enum Came {
     Event(Seen),
-    /// With the place that it names.
+    /// A comment, with the position that it names.
     Comment(i64),
-    /// Its end, or that it broke off.
+    /// The stream ended, or broke off.
     End {
         is_whole: bool,
     },
@@ -36,7 +36,7 @@ impl SseReader {
         opened.expect("the stream begins")
     }
 
-    /// `Err` with the status, or `None` where there was no answer.
+    /// Fails with the status, or with `None` if there was no answer.
     pub async fn try_open(
         address: SocketAddr,
         query: &str,
@@ -66,7 +66,7 @@ impl SseReader {
         })
     }
 
-    /// The next block, whole.
+    /// The next complete block.
     pub async fn next(&mut self) -> Came {
         loop {
             if let Some(end) = self.buffer.windows(2).position(|two| two == b"\n\n") {
@@ -105,7 +105,7 @@ impl SseReader {
         Came::Event(Seen::of(&event))
     }
 
-    /// The next so many events.
+    /// The next `count` events.
     pub async fn take(&mut self, count: usize) -> Vec<Seen> {
         let mut seen = Vec::new();
         while seen.len() < count {
@@ -118,7 +118,7 @@ impl SseReader {
         seen
     }
 
-    /// The place that a comment names.
+    /// The position that a comment names.
     pub async fn comment(&mut self) -> i64 {
         let came = self.next().await;
         let Came::Comment(place) = came else {
@@ -127,7 +127,7 @@ impl SseReader {
         place
     }
 
-    /// Whether it ends, and not in the middle of an event.
+    /// Whether the stream ends, and not in the middle of an event.
     pub async fn ended(&mut self) -> bool {
         let ending = async {
             loop {

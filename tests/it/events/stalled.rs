@@ -1,4 +1,5 @@
-//! Readers that cease to read: nothing is gathered for them, they are cut off, and the others hear no less.
+//! Readers that stop reading: no events are buffered for them, they are disconnected, and other
+//! readers are not affected.
 
 use std::time::Duration;
 
@@ -10,16 +11,16 @@ use crate::durability::receiver::{PATIENCE, Place, Receiver};
 use crate::durability::rounds;
 use crate::support::raw::RawClient;
 
-/// So that what each of them costs stands out from what the process needs at one time or another.
+/// So many that their memory stands out from the normal variation of the process.
 const STALLED: usize = 16;
 
 const PER_READER_KIB: u64 = 1024;
 
-/// More than the buffers of a socket take.
+/// More than the buffers of a socket hold.
 const EVENTS: usize = 200;
 const BODY_BYTES: usize = 200_000;
 
-/// In KiB, as the system counts it.
+/// Resident memory in KiB, as the system reports it.
 fn resident(receiver: &Receiver) -> u64 {
     let path = format!("/proc/{}/status", receiver.pid());
     let status = std::fs::read_to_string(path).unwrap();
@@ -28,7 +29,7 @@ fn resident(receiver: &Receiver) -> u64 {
     digits.parse().unwrap()
 }
 
-/// A reader with small buffers, which has asked for all events and takes none.
+/// A reader with small buffers that requests all events and reads none.
 async fn stall(receiver: &Receiver) -> RawClient {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -57,7 +58,7 @@ async fn fill(receiver: &Receiver) {
     }
 }
 
-/// The streams that are open, as the receiver counts them.
+/// The number of open streams, as the receiver counts them.
 async fn seats_taken(receiver: &Receiver) -> u64 {
     let url = format!("http://{}/metrics", receiver.internal());
     let text = receiver.http.get(url).send().await.unwrap();
@@ -72,7 +73,7 @@ async fn readers_that_cease_to_read_cost_little_and_are_cut_off() {
     let place = Place::new();
     let receiver = place.start().await;
     fill(&receiver).await;
-    // What one needs who reads is there now.
+    // The memory that active readers need has been allocated by now.
     for _ in 0..3 {
         read_all(&receiver).await;
     }
@@ -87,7 +88,7 @@ async fn readers_that_cease_to_read_cost_little_and_are_cut_off() {
         most = most.max(resident(&receiver));
         sleep(Duration::from_millis(100)).await;
     }
-    // The others hear no less for it.
+    // Other readers are not affected.
     read_all(&receiver).await;
     let grown = most.saturating_sub(before);
     println!("{STALLED} stalled readers for {lasts:?}: {before} KiB before, {grown} KiB more");

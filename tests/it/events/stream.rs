@@ -1,4 +1,5 @@
-//! The log as a stream: what is sent, where it begins, and that it goes on until one side ends it.
+//! The log as a stream: what it sends, where it begins, and that it stays open until one side ends
+//! it.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -37,7 +38,7 @@ async fn a_stream_brings_the_same_events_as_the_pages() {
         serde_json::from_str::<serde_json::Value>(last).unwrap(),
         page.body["data"][0]
     );
-    // Streams end with the service, and in order.
+    // When the service stops, streams end with a complete body.
     let (ended, ()) = tokio::join!(app.stop(), async {
         assert!(all.ended().await, "the end is the end of the body");
     });
@@ -59,7 +60,7 @@ async fn a_message_is_one_line_of_data_however_the_body_was_written() {
     app.stop().await.0.unwrap();
 }
 
-/// Whoever is cut off before the first event has come knows all the same where it was.
+/// A client that is cut off before its first event still knows its position.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_says_at_once_where_it_begins() {
     let app = TestApp::start().await;
@@ -87,7 +88,7 @@ async fn a_stream_without_events_is_heard_of_all_the_same() {
     app.stop().await.0.unwrap();
 }
 
-/// Nor is one silent to which nothing belongs of all that happens.
+/// A stream whose filter matches nothing of a busy log is not silent either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_of_what_is_rare_is_heard_of_while_there_is_much_else() {
     let app = TestApp::start().await;

@@ -1,5 +1,5 @@
-//! Answers that are not answers: cut, reset, too large, compressed, not HTTP at all. All of them leave a submit in
-//! doubt, none of them has it sent again.
+//! Unusable answers: cut off, reset, too large, compressed, or not HTTP at all. After each of them
+//! the outcome of a submit is unknown, and the submit is not sent again.
 
 use evolink_receiver::evolink::SubmitReply;
 

@@ -1,4 +1,5 @@
-//! Our client against an EvoLink that may do anything: accept, refuse, reset, stall, lie, or speak garbage.
+//! Our client and an EvoLink that may do anything: accept, refuse, reset, stall, lie, or send
+//! garbage.
 
 mod misbehaviour;
 mod reads;
@@ -23,7 +24,7 @@ const PENDING: &str = r#"{"created":1757165031,"id":"task-unified-1757165031-uyu
     "object":"image.generation.task","progress":0,"status":"pending","task_info":{"can_cancel":true,"estimated_time":10},
     "type":"image","usage":{"billing_rule":"per_call","credits_reserved":0.026,"user_group":"default"}}"#;
 
-/// Longer than any of these tests takes, however busy the machine is.
+/// Longer than any of these tests takes, even on a busy machine.
 const PATIENT: Duration = Duration::from_mins(1);
 
 fn client(base_url: &str) -> EvolinkClient {

@@ -1,4 +1,4 @@
-//! Polls and credits: what EvoLink's answers to them mean.
+//! Polls and credits: the meaning of EvoLink's answers to them.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What we send: headers, paths, connections. And what we never show: the key.
+//! The requests that we send: headers, paths and connections. Our key is never shown.
 
 use evolink_receiver::domain::ids::{SubmissionId, TaskId};
 use evolink_receiver::evolink::{EvolinkClient, USER_AGENT};

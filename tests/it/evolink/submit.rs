@@ -1,4 +1,4 @@
-//! Table E: what each answer to a submit means, and that each submit is one POST.
+//! The meaning of each answer to a submit (cases E1, E2, …), and that each submit is one POST.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use super::{PENDING, client, client_with_timeout, http, submit};
 use crate::support::raw_server::{End, RawServer};
 
-/// Submits to a server that sends `bytes`; it must have seen one POST.
+/// Submits to a server that sends `bytes`, and asserts that the server saw one POST.
 async fn reply_to(bytes: Vec<u8>) -> SubmitReply {
     let server = RawServer::start(bytes, End::Close).await;
     let reply = submit(&client(&server.url)).await;

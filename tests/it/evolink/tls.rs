@@ -1,4 +1,5 @@
-//! Real TLS: a server whose certificate is not in order is never sent a request, and the reason says what is wrong.
+//! Real TLS: a server with an invalid certificate never receives a request, and the reason says
+//! what is wrong.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,7 +58,7 @@ fn client(url: &str, timeout: Duration, roots: &[reqwest::Certificate]) -> Evoli
     EvolinkClient::with_roots(url, SecretString::from(KEY), timeout, USER_AGENT, roots).unwrap()
 }
 
-/// The reply to a submit to a server behind `tls`, and how many requests that server saw.
+/// The reply to a submit to a server behind `tls`, and the number of requests that this server saw.
 async fn submit_over(tls: TlsAcceptor, roots: &[reqwest::Certificate]) -> (SubmitReply, usize) {
     let server = RawServer::start_with(http(200, &[], PENDING), End::Close, Some(tls)).await;
     let reply = submit(&client(&server.url, PATIENT, roots)).await;

@@ -1,6 +1,6 @@
-//! An answer is about its delivery alone: each delivery keeps its own schedule, whatever the
-//! endpoint answers to others. Only an endpoint that does not answer, or asks to be left alone,
-//! gets less.
+//! An answer affects its delivery alone: each delivery keeps its own schedule, whatever the
+//! endpoint answers to others. Only an endpoint that does not answer, or that asks for a delay,
+//! gets fewer attempts.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -18,12 +18,12 @@ const SECOND: Duration = Duration::from_secs(1);
 /// The longest time before the second attempt.
 const LONGEST_FIRST_GAP: Duration = Duration::from_secs(2);
 
-/// Several scans: enough for what must not happen to happen.
+/// Several scans: time enough for an unwanted attempt to happen.
 const SOME_SCANS: Duration = Duration::from_millis(2500);
 
 const NEVER_TRIED: &str = "attempts = 0";
 
-/// On a manual clock, so that only the schedule decides what is sent.
+/// Uses a manual clock, so that only the schedule decides what is sent.
 async fn start(endpoint: &Endpoint) -> (TestApp, Database) {
     let builder = builder(&[("billing", &endpoint.url())]).with_manual_clock();
     let app = builder.start().await;
@@ -31,7 +31,7 @@ async fn start(endpoint: &Endpoint) -> (TestApp, Database) {
     (app, database)
 }
 
-/// The callbacks of the tasks `numbers`, recorded.
+/// Sends the callbacks of the tasks `numbers` and waits until they are recorded.
 async fn outcomes(app: &TestApp, numbers: Range<usize>) {
     let all = stream::iter(numbers).for_each_concurrent(16, async |number| {
         outcome(app, number).await;
@@ -44,7 +44,7 @@ async fn count(database: &Database, what: &str) -> i64 {
     database.value(&sql, &[]).await
 }
 
-/// Waits until SQL counts that number of deliveries.
+/// Waits until SQL counts `wanted` deliveries.
 async fn counted(database: &Database, what: &str, wanted: i64) {
     let mut found = -1;
     for _ in 0..1200 {
@@ -71,7 +71,7 @@ async fn each_of_120_deliveries_that_got_a_500_first_is_delivered_by_its_second_
 
 #[tokio::test]
 async fn deliveries_that_always_get_a_500_do_not_hold_up_the_others() {
-    // Every second event is one that the endpoint cannot process.
+    // The endpoint cannot process every second event.
     let some_fail = |one: &Received, _: usize| {
         if number_of(one).is_multiple_of(2) {
             500
@@ -84,7 +84,8 @@ async fn deliveries_that_always_get_a_500_do_not_hold_up_the_others() {
     for round in 1..=4 {
         outcomes(&app, 100 * round..100 * round + 30).await;
         let made = 30 * i64::try_from(round).unwrap();
-        // Each good one at its first attempt, although the bad ones come again meanwhile.
+        // Each good delivery succeeds at its first attempt, although bad ones are retried
+        // meanwhile.
         counted(&database, NEVER_TRIED, 0).await;
         counted(&database, "state = 'delivered' AND attempts = 1", made / 2).await;
         assert_eq!(count(&database, "state = 'delivered'").await, made / 2);
@@ -93,7 +94,7 @@ async fn deliveries_that_always_get_a_500_do_not_hold_up_the_others() {
     assert_eq!(count(&database, "state = 'dead'").await, 0);
 }
 
-/// The number of the task, as `outcome` was given it.
+/// The number that `outcome` had for the task.
 fn number_of(received: &Received) -> usize {
     let body = received.json();
     let (_, number) = body["id"].as_str().unwrap().rsplit_once('-').unwrap();
@@ -102,7 +103,7 @@ fn number_of(received: &Received) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endpoint_that_answers_500_to_a_third_keeps_up_with_50_outcomes_a_second() {
-    // Six in a row of every twenty, and others of them at the next attempt.
+    // Six in a row of every twenty fail, and other ones at the next attempt.
     let many_fail = |one: &Received, attempt: usize| {
         if (number_of(one) + 6 * (attempt - 1)) % 20 < 6 {
             500
@@ -115,12 +116,12 @@ async fn an_endpoint_that_answers_500_to_a_third_keeps_up_with_50_outcomes_a_sec
     let mut backlog = 0;
     for second in 0..6 {
         outcomes(&app, 50 * second..50 * second + 50).await;
-        // No outcome of this second waits for the next one.
+        // No outcome of this second waits for the next second.
         counted(&database, NEVER_TRIED, 0).await;
         backlog = backlog.max(count(&database, "state = 'pending'").await);
         app.clock.advance(SECOND);
     }
-    // A third of two seconds at most, which is the longest first gap.
+    // At most a third of two seconds' deliveries, because the longest first gap is two seconds.
     assert!(backlog <= 50, "{backlog}");
     app.clock.advance(LONGEST_FIRST_GAP);
     counted(&database, "state = 'delivered'", 300).await;
@@ -148,7 +149,7 @@ async fn an_endpoint_that_asks_for_a_delay_gets_nothing_until_it_is_over() {
 
 #[tokio::test]
 async fn deliveries_that_an_endpoint_does_not_answer_do_not_hold_up_newer_ones() {
-    // It closes the connection on the 40 oldest without an answer, which looks as if it was down.
+    // It closes the connection without an answer to the 40 oldest, which makes it look unavailable.
     let oldest_break = |one: &Received, _: usize| if number_of(one) < 40 { 0 } else { 200 };
     let endpoint = Endpoint::start(Behaviour::By(oldest_break)).await;
     let (app, database) = start(&endpoint).await;

@@ -1,4 +1,4 @@
-//! A dead endpoint that much is pending for.
+//! A dead endpoint with many pending deliveries.
 
 use std::time::Instant;
 
@@ -28,7 +28,7 @@ async fn a_dead_endpoint_with_ten_thousand_pending_deliveries_delays_nobody() {
             outcome(&app, number).await;
         })
         .await;
-    // Again from the database alone.
+    // Repeat with a new process, which knows only what is in the database.
     let (ended, builder) = app.stop().await;
     ended.unwrap();
     let app = builder.start().await;
@@ -56,8 +56,8 @@ async fn a_dead_endpoint_with_ten_thousand_pending_deliveries_delays_nobody() {
         .await;
     println!("{pending} are pending after {attempts} attempts");
     assert!(pending >= i64::try_from(backlog).unwrap());
-    // By each process: eight at once, those begun before five had failed, then rounds of four after
-    // pauses that grow.
+    // Per process: eight attempts at once, those that began before five had failed, and then rounds
+    // of four after growing pauses.
     assert!(
         attempts < 150,
         "the dead endpoint is not spared: {attempts}"

@@ -1,6 +1,6 @@
-//! The system's clock is corrected while the receiver runs. Its own time follows slowly, but
-//! endpoints compare `webhook-timestamp` with a correct clock, and refuse more than five minutes of
-//! difference.
+//! The system's clock is corrected while the receiver runs. The receiver's own time follows slowly.
+//! But endpoints compare `webhook-timestamp` with a correct clock, and refuse a difference of more
+//! than five minutes.
 
 use evolink_receiver::domain::timestamp::Timestamp;
 use serde_json::json;
@@ -13,7 +13,7 @@ use crate::durability::receiver::Place;
 use crate::faults::clock::story::now;
 use crate::support::faketime;
 
-/// As an endpoint does that has the true time: with a tolerance of five minutes.
+/// Verifies a delivery like an endpoint with the correct time, with a tolerance of five minutes.
 fn is_accepted(received: &Received) -> bool {
     let webhook = Webhook::new(SECRET).unwrap();
     webhook.verify(&received.body, &received.headers).is_ok()

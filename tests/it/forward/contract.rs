@@ -1,5 +1,5 @@
-//! What the contract promises to whoever only reads it: the program, its configuration as it is written down, REST, and the
-//! library of Standard Webhooks.
+//! The contract as its readers can use it: only the program, its documented configuration, REST,
+//! and the library of Standard Webhooks.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::endpoint::{Endpoint, Received, answer};
 use super::{OTHER_SECRET, SECRET};
 use crate::durability::receiver::{PATIENCE, Place, Receiver};
 
-/// Asks the internal listener.
+/// Sends a request to the internal listener.
 async fn ask(receiver: &Receiver, method: Method, path: &str, body: &Value) -> (u16, String) {
     let url = format!("http://{}{path}", receiver.internal());
     let request = receiver.http.request(method, url);
@@ -50,7 +50,7 @@ async fn delivery(receiver: &Receiver, task: &str, endpoint: &str, state: &str) 
     }
 }
 
-/// The one of `received` that tells of `task`, verified with each of `secrets`.
+/// The last of `received` that is about `task`, verified with each of `secrets`.
 fn verified(received: &[Received], task: &str, secrets: &[&str]) -> Received {
     let found = received.iter().rfind(|one| one.json()["id"] == task);
     let found = found.unwrap_or_else(|| panic!("nothing of {task}"));
@@ -86,7 +86,7 @@ async fn an_app_and_an_operator_with_nothing_but_the_contract() {
     place.configure("[reconcile]", &standing);
     let receiver = place.start().await;
 
-    // Not listed: by port, by name, by what it leads to.
+    // URLs that are not listed: by port, by name, and by the address that a name leads to.
     for refused in [
         billing.url(),
         format!("http://localhost:{}/", own.address.port()),
@@ -100,7 +100,7 @@ async fn an_app_and_an_operator_with_nothing_but_the_contract() {
         );
     }
 
-    // 500: a failure; then a restart; then 200.
+    // A 500, which is a failure; then a restart; then a 200.
     let (status, task) = submit(&receiver, &own.url()).await;
     assert_eq!(status, 200, "{task}");
     let id = task["id"].as_str().unwrap().to_owned();
@@ -139,7 +139,8 @@ async fn an_app_and_an_operator_with_nothing_but_the_contract() {
     );
     assert!(own.received().iter().all(|one| one.id() == here.id()));
 
-    // 410 at an app's own address is a failure like any other. Both secrets sign meanwhile.
+    // A 410 from an app's own address is an ordinary failure. Meanwhile both secrets are put into
+    // the file.
     std::fs::write(&file, format!("{OTHER_SECRET}\n{SECRET}\n")).unwrap();
     let (status, task) = submit(
         &receiver,
@@ -161,7 +162,7 @@ async fn an_app_and_an_operator_with_nothing_but_the_contract() {
     receiver.stop().await;
 }
 
-/// Deliveries come until one is signed by both secrets of the file.
+/// Causes deliveries until one is signed with both secrets of the file.
 async fn both_sign(receiver: &Receiver, billing: &Endpoint, callback_url: &str) {
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -1,4 +1,4 @@
-//! An endpoint that behaves as a story wants, and keeps every delivery that comes.
+//! An endpoint that behaves as a test wants, and keeps every delivery that it receives.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,26 +14,26 @@ use crate::support::until::until;
 
 const REQUEST_BYTES_MAX: usize = 1024 * 1024;
 
-/// What it does with a delivery that it has read.
+/// What the endpoint does after it has read a delivery.
 #[derive(Clone, Debug)]
 pub enum Behaviour {
-    /// A whole answer, head and body; the connection stays open.
+    /// Sends a whole answer, head and body. The connection stays open.
     Answer(String),
-    /// A whole answer, after a while.
+    /// Sends a whole answer after a delay.
     Slowly(Duration, String),
-    /// The status that the function returns for a delivery and the number of the attempt, the first
-    /// being 1. With 0, closes the connection without an answer.
+    /// Answers with the status that the function returns for a delivery and the number of the
+    /// attempt, which starts at 1. With 0, closes the connection without an answer.
     By(fn(&Received, usize) -> u16),
-    /// Nothing, ever.
+    /// Never sends anything.
     Silence,
-    /// A head, byte by byte, one a second.
+    /// Sends a head at one byte a second.
     Drip,
-    /// 200, and then bytes without end.
+    /// Sends 200 and then an endless body.
     Flood,
     Reset,
 }
 
-/// A delivery as it came.
+/// A delivery as it was received.
 #[derive(Clone, Debug)]
 pub struct Received {
     pub at: Instant,
@@ -45,7 +45,7 @@ pub struct Received {
 pub struct Endpoint {
     pub address: SocketAddr,
     state: Arc<Mutex<State>>,
-    /// Ends with it, and its connections too.
+    /// Stops with the endpoint, and so do its connections.
     _worker: JoinSet<()>,
 }
 
@@ -118,12 +118,12 @@ impl Endpoint {
         self.state().connections
     }
 
-    /// Bytes sent without end, and taken by the other side's system.
+    /// Bytes of endless bodies that the other side's system has accepted.
     pub fn flooded(&self) -> u64 {
         self.state().flooded
     }
 
-    /// Waits until so many have come.
+    /// Waits until at least `count` deliveries have been received.
     pub async fn has(&self, count: usize) -> Vec<Received> {
         let what = format!("{count} deliveries");
         until(&what, || self.count() >= count).await;
@@ -176,7 +176,7 @@ async fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<(
                     stream.write_all(answer.as_bytes()).await?;
                 }
             },
-            // Until the other side has had enough.
+            // Wait until the other side closes.
             Behaviour::Silence => {
                 return stream.read_to_end(&mut rest).await.map(|_| ());
             }
@@ -208,7 +208,7 @@ async fn flood(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<(
     }
 }
 
-/// `None` at the end of the connection.
+/// Returns `None` at the end of the connection.
 async fn read_delivery(
     stream: &mut TcpStream,
     read: &mut Vec<u8>,

@@ -1,5 +1,5 @@
-//! 410 Gone: one such answer may come from a gateway and decides nothing for ever. An endpoint that
-//! keeps answering it is disabled, and what is pending for it is held.
+//! 410 Gone: a single such answer may come from a gateway and has no lasting effect. An endpoint
+//! that keeps answering 410 is disabled, and its pending deliveries are held.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{builder, outcome, start};
 use crate::support::app::TestApp;
 use crate::support::database::Database;
 
-/// Several scans: enough for what must not happen to happen.
+/// Several scans: time enough for an unwanted attempt to happen.
 const SOME_SCANS: Duration = Duration::from_millis(2500);
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -78,7 +78,7 @@ async fn a_gateway_that_answers_410_for_a_moment_loses_nothing() {
     assert!(listed(&app, "held").await.is_empty());
 }
 
-/// An endpoint that has answered 410 to four deliveries, for five minutes, and works again by now.
+/// An endpoint that has answered 410 to four deliveries over five minutes, and works again now.
 async fn disabled() -> (TestApp, Endpoint, Database) {
     let endpoint = Endpoint::start(answer(410, "")).await;
     let app = builder(&[("billing", &endpoint.url())])
@@ -91,13 +91,13 @@ async fn disabled() -> (TestApp, Endpoint, Database) {
     }
     let attempts = "SELECT CAST(sum(attempts) AS BIGINT) FROM delivery";
     counted(&database, attempts, 4).await;
-    // Four deliveries, but at one moment.
+    // The answers are about four deliveries, but all at one moment.
     app.clock.advance(MINUTE);
     counted(&database, attempts, 8).await;
     counted(&database, "SELECT count(*) FROM endpoint", 0).await;
     app.clock.advance(SPAN.saturating_sub(MINUTE));
     counted(&database, "SELECT count(*) FROM endpoint", 1).await;
-    // An attempt that is still under way would be answered 200, which enables the endpoint.
+    // An attempt that is still running would be answered 200, which enables the endpoint.
     let under_way = "SELECT count(*) FROM delivery WHERE holder IS NOT NULL";
     counted(&database, under_way, 0).await;
     endpoint.behave(answer(200, ""));
@@ -115,7 +115,7 @@ async fn an_endpoint_that_answers_410_for_minutes_is_disabled_and_its_deliveries
     assert_eq!(held.len(), 7);
     assert!(held.iter().all(|one| one["endpoint_disabled"] == true));
     assert!(listed(&app, "pending").await.is_empty());
-    // Another process knows, too. Nothing is sent, whatever is due.
+    // Another process knows that it is disabled and sends nothing, whatever is due.
     let (_, builder) = app.stop().await;
     let app = builder.start().await;
     app.clock.advance(Duration::from_hours(24));
@@ -124,7 +124,7 @@ async fn an_endpoint_that_answers_410_for_minutes_is_disabled_and_its_deliveries
         (endpoint.count(), listed(&app, "held").await.len()),
         (sent, 7)
     );
-    // An operator retries one: all are delivered.
+    // An operator retries one delivery, and then all are delivered.
     retry(&app, &format!("{}/retry", held[0]["id"])).await;
     counted(&database, &in_state("delivered"), 7).await;
     assert_eq!(endpoint.count(), sent + 7);
@@ -135,7 +135,7 @@ async fn an_endpoint_that_answers_410_for_minutes_is_disabled_and_its_deliveries
 async fn held_deliveries_die_by_age_alone_and_can_be_sent_after_that() {
     let (app, endpoint, database) = disabled().await;
     let sent = endpoint.count();
-    // Each was due within a minute from now.
+    // Each is due within the next minute.
     app.clock.advance(HELD_MAX.saturating_sub(MINUTE));
     sleep(SOME_SCANS).await;
     counted(&database, &in_state("pending"), 4).await;

@@ -1,5 +1,5 @@
-//! I26: endpoints that never answer, answer a byte a second, without end, with a redirect to where nobody is to be sent, or not
-//! at all any more, delay no other endpoint.
+//! Hostile endpoints delay no other endpoint. They never answer, answer one byte a second or
+//! without end, redirect to a forbidden address, or answer 410.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -11,10 +11,11 @@ use crate::support::app::TestApp;
 const GOOD: usize = 15;
 const OUTCOMES: usize = 10;
 
-/// An attempt at one that never answers takes so long.
+/// Duration of an attempt to an endpoint that never answers.
 const STUCK: Duration = Duration::from_secs(10);
 
-/// How long it took until every good endpoint had every outcome; says how long each took from its acknowledgement.
+/// Returns the time until every good endpoint had every outcome. Prints how long after their
+/// acknowledgements they were delivered.
 async fn deliver_to_good(what: &str, bad: &[Endpoint]) -> (Duration, TestApp) {
     let mut good = Vec::new();
     for _ in 0..GOOD {
@@ -67,9 +68,9 @@ async fn hostile_endpoints_delay_no_other() {
     let began = Instant::now();
     let (beside, app) = deliver_to_good("beside five bad ones", &bad).await;
     let silent = bad[0].count();
-    // Eight at once, and no more, until the first of them are given up.
+    // At most eight attempts run at once until the first of them times out.
     assert!(silent <= 8 || began.elapsed() >= STUCK, "{silent}");
-    // Where all is slow, so it was without them.
+    // On a slow machine the deliveries are slow without the bad endpoints too.
     assert!(beside < STUCK.max(alone * 5), "{beside:?}, alone {alone:?}");
     let delivered = |name: &str| {
         app.counter(&format!(
@@ -78,11 +79,11 @@ async fn hostile_endpoints_delay_no_other() {
     };
     assert_eq!(delivered("endpoint-00") + delivered("endpoint-01"), 0);
     assert_eq!(delivered("endpoint-03") + delivered("endpoint-04"), 0);
-    // Half of the ten that were sent to it were read; of none more than fits into the system's buffers.
+    // Of each of the ten endless answers, no more was sent than fits into the system's buffers.
     assert!(bad[2].flooded() < 160 << 20, "{}", bad[2].flooded());
 }
 
-/// More endpoints that never answer than attempts that may be under way at once would need, were each to get all it wants.
+/// More silent endpoints than the pool has attempts for, if each got as many as it wants.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forty_endpoints_that_never_answer_leave_room_for_the_others() {
     let (alone, _app) = deliver_to_good("alone", &[]).await;

@@ -1,5 +1,6 @@
-//! I24 and I25: processes that deliver are killed with SIGKILL, round after round. Every outcome that was acknowledged comes to
-//! the endpoint, under the number of its event, signed, as whoever asks for the task gets it.
+//! Processes that deliver are killed with SIGKILL, round after round. The endpoint still receives
+//! every acknowledged outcome: under the id of its event, signed, and equal to the task that
+//! queries return.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,10 +15,11 @@ use crate::durability::receiver::{Place, Receiver};
 use crate::durability::{random, rounds};
 use crate::support::needs::{Root, are_met};
 
-/// What was taken by a process that was killed waits for its lease, half a minute, wherever another might be sending it.
+/// Deliveries that a killed process had claimed wait for its lease to expire, half a minute, if
+/// another process might still be sending them.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// From the next start on.
+/// Makes the receiver of `place` deliver to `endpoint` from its next start.
 pub fn deliver_to(place: &Place, endpoint: &Endpoint) {
     let file = place.data().parent().unwrap().join("endpoint.whsec");
     std::fs::write(&file, SECRET).unwrap();
@@ -30,7 +32,7 @@ pub fn deliver_to(place: &Place, endpoint: &Endpoint) {
     );
 }
 
-/// By task id.
+/// Groups deliveries by task id.
 fn by_task(received: &[Received]) -> BTreeMap<String, Vec<&Received>> {
     let mut tasks: BTreeMap<String, Vec<&Received>> = BTreeMap::new();
     for delivery in received {
@@ -40,7 +42,7 @@ fn by_task(received: &[Received]) -> BTreeMap<String, Vec<&Received>> {
     tasks
 }
 
-/// Waits until all that `load` acknowledged has come, then looks at all that came.
+/// Waits until everything that `load` acknowledged is delivered, and then checks all deliveries.
 pub async fn assert_delivered(load: &Load, endpoint: &Endpoint, at: &Receiver) {
     let acknowledged = load.acknowledged();
     let outcomes = acknowledged.iter().filter(|callback| callback.is_outcome);

@@ -1,5 +1,5 @@
-//! Outcomes are delivered: to each endpoint that wants them, signed, at least once, whatever becomes of others (RELIABILITY I24
-//! to I27, tables V5 and V6).
+//! Deliveries of outcomes: to each endpoint that wants them, signed, at least once, and independent
+//! of other endpoints.
 
 mod answers;
 mod backlog;
@@ -31,7 +31,7 @@ fn builder(endpoints: &[(&str, &str)]) -> TestAppBuilder {
     delivering(TestApp::builder(), endpoints)
 }
 
-/// What `builder` builds delivers all outcomes to each of `endpoints`.
+/// Makes the receiver of `builder` deliver all outcomes to each of `endpoints`.
 pub fn delivering(builder: TestAppBuilder, endpoints: &[(&str, &str)]) -> TestAppBuilder {
     let secret_file = builder.folder().join("endpoint.whsec");
     std::fs::write(&secret_file, SECRET).unwrap();
@@ -55,7 +55,7 @@ fn task_id(number: usize) -> String {
     format!("task-unified-1757165031-{number:08}")
 }
 
-/// The callback of task `number`, recorded.
+/// Sends the callback of task `number` and checks that it is recorded. Returns the task id.
 pub async fn outcome(app: &TestApp, number: usize) -> String {
     let (id, token) = (task_id(number), app.standing_token("shop"));
     let results = [format!("https://files.evolink.ai/{number}.webp")];
@@ -65,7 +65,7 @@ pub async fn outcome(app: &TestApp, number: usize) -> String {
     id
 }
 
-/// Byte for byte.
+/// The task object exactly as the API returns it.
 async fn task_object(app: &TestApp, id: &str) -> String {
     let request = app.request(reqwest::Method::GET, &format!("/v1/tasks/{id}"));
     request.send().await.unwrap().text().await.unwrap()

@@ -76,7 +76,8 @@ async fn an_address_that_is_not_allowed_any_more_is_not_called_until_it_is_again
     endpoint.has(before + 1).await;
 }
 
-/// Apps may name as many addresses as they like, and each connection that is kept is a descriptor less for callbacks.
+/// Apps may name any number of addresses, and each idle connection would leave one descriptor less
+/// for callbacks.
 #[tokio::test]
 async fn no_connection_to_an_apps_own_address_is_kept() {
     let endpoint = Endpoint::good().await;

@@ -1,4 +1,4 @@
-//! I27: when a delivery is tried again, over restarts and with clocks that jump.
+//! The times of retries, across restarts and with clocks that jump.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use super::endpoint::{Behaviour, Endpoint, answer};
 use super::{builder, outcome};
 use crate::support::app::TestApp;
 
-/// On average, in seconds, after each attempt.
+/// Average gap in seconds after each attempt.
 const GAPS: [u64; 9] = [1, 5, 30, 120, 600, 3600, 3 * 3600, 8 * 3600, 12 * 3600];
 
-/// Looks at least twice: enough for what must not happen to happen.
+/// At least two scans: time enough for an unwanted attempt to happen.
 const SOME_LOOKS: Duration = Duration::from_millis(2500);
 
-/// How often it was tried, in what state it is, and when it is due.
+/// Number of attempts, state and due time of the delivery.
 async fn delivery(app: &TestApp) -> (i64, String, Timestamp) {
     let database = app.database().await;
     let attempts = database.value("SELECT attempts FROM delivery", &[]).await;
@@ -24,7 +24,7 @@ async fn delivery(app: &TestApp) -> (i64, String, Timestamp) {
     (attempts, state, Timestamp::from_millis(due))
 }
 
-/// Waits until the attempts so far are recorded.
+/// Waits until `attempts` attempts are recorded.
 async fn after(app: &TestApp, attempts: usize) -> (String, Timestamp) {
     for _ in 0..1200 {
         let (made, state, due) = delivery(app).await;
@@ -60,7 +60,7 @@ async fn ten_attempts_in_a_day_over_restarts_and_then_it_is_dead() {
         }
         if attempts == 4 {
             let a_little = Duration::from_millis(1);
-            // Of up to four minutes: that it is none is no chance.
+            // The gap is random, up to four minutes, so it is practically never zero.
             let less = wait.checked_sub(a_little).expect("a gap");
             app.clock.advance(less);
             sleep(SOME_LOOKS).await;
@@ -78,7 +78,7 @@ async fn ten_attempts_in_a_day_over_restarts_and_then_it_is_dead() {
     assert!(received.iter().all(|one| one.id() == received[0].id()));
 }
 
-/// The store's own failures are not the endpoint's.
+/// Failures of the store do not count as failures of the endpoint.
 #[tokio::test]
 async fn what_cannot_be_read_uses_up_no_attempt() {
     let (app, endpoint) = start(answer(500, "")).await;
@@ -86,7 +86,7 @@ async fn what_cannot_be_read_uses_up_no_attempt() {
     let (_, due) = after(&app, 1).await;
     endpoint.behave(answer(200, ""));
     let database = app.database().await;
-    // With the bodies of tasks; nothing else that a delivery needs.
+    // This takes away the bodies of tasks, and nothing more that a delivery needs.
     database
         .execute("ALTER TABLE observation RENAME TO away")
         .await;

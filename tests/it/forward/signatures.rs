@@ -1,4 +1,4 @@
-//! I25: signatures that verifiers which are not ours take: Python's hmac, as a process, and the crate's.
+//! Independent verifiers accept the signatures: Python's hmac, in a process, and the crate's.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -16,7 +16,8 @@ use crate::support::app::TestApp;
 use crate::support::needs::{Root, are_met};
 use crate::support::until::until;
 
-/// What is wrong with the signatures of `deliveries`, which each of `secrets` must have signed, and no other.
+/// Errors in the signatures of `deliveries`. Each of `secrets` must have signed, and no other
+/// secret.
 pub fn faults(deliveries: &[Received], secrets: &[&str]) -> Vec<String> {
     let mut faults = faults_by_python(deliveries, secrets);
     for delivery in deliveries {
@@ -72,7 +73,7 @@ async fn two_secrets_sign_during_a_rotation_and_attempts_have_fresh_timestamps()
     std::fs::write(file, format!("{OTHER_SECRET}\n# before\n{SECRET}\n")).unwrap();
     let app = builder.start().await;
     outcome(&app, 1).await;
-    // More than a second lies between two attempts.
+    // More than a second passes between two attempts.
     let received = endpoint.has(2).await;
     assert_eq!(faults(&received, &[SECRET, OTHER_SECRET]), [""; 0]);
     assert!(received.iter().all(|one| one.id() == received[0].id()));
@@ -105,7 +106,8 @@ async fn a_secret_is_changed_without_a_restart() {
     panic!("the new secret is not in use");
 }
 
-/// What it had goes on signing, and an operator can see it.
+/// The receiver continues to sign with the secrets that it had, and an operator can see the
+/// problem.
 async fn file_is_lost(app: &TestApp, endpoint: &Endpoint, file: &Path) {
     const REFUSED: &str = "evolink_receiver_signing_files_refused";
     std::fs::write(file, "").unwrap();

@@ -1,4 +1,4 @@
-//! I26: addresses that apps named and nobody answers at, by the thousand.
+//! Thousands of addresses that apps named and that never answer.
 
 use std::time::Instant;
 
@@ -6,10 +6,11 @@ use super::endpoint::{Behaviour, Endpoint};
 use super::{builder, outcome};
 use crate::durability::rounds;
 
-/// Owed to the standing endpoint after all addresses have been called for as long as may be.
+/// Deliveries to the standing endpoint, made once attempts to silent addresses fill their share of
+/// the pool.
 const OUTCOMES: usize = 20;
 
-/// Of one event.
+/// Silent addresses for each event.
 const ADDRESSES: usize = 1000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -27,7 +28,7 @@ async fn a_standing_endpoint_does_not_wait_for_a_thousand_silent_addresses_of_ap
         outcome(&app, number).await;
     }
     good.has(events).await;
-    // As if each was a host of its own; they are queued by that.
+    // Give each delivery a host of its own, because hosts have separate queues.
     let database = app.database().await;
     for number in 1..=ADDRESSES {
         let owe = format!(
@@ -53,6 +54,6 @@ async fn a_standing_endpoint_does_not_wait_for_a_thousand_silent_addresses_of_ap
         "beside {} silent addresses, of which {called} were called: p50 {half:?}, longest {longest:?}",
         events * ADDRESSES
     );
-    // Not even after one turn of all of them, which takes them minutes.
+    // Not even one round of all addresses was completed, which takes minutes.
     assert!(called < ADDRESSES, "{called}");
 }

@@ -1,4 +1,4 @@
-//! What is under way at a stop ends, or is given back.
+//! Attempts that run when the process stops are completed, or their deliveries are released.
 
 use std::time::Duration;
 

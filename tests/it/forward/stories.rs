@@ -1,4 +1,4 @@
-//! What a delivery is, and what each answer makes of it.
+//! The content of a delivery, and the effect of each answer.
 
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
@@ -35,13 +35,13 @@ async fn an_outcome_is_delivered_once_as_whoever_asks_for_the_task_gets_it() {
     assert_eq!(received.header("content-type"), "application/json");
     let agent = received.header("user-agent");
     assert!(agent.starts_with("evolink-receiver/"), "{agent}");
-    // Submitted, processing, completed.
+    // The events are submitted, processing and completed.
     let database = app.database().await;
     let id_of_event = "SELECT name || '-' || seq FROM epoch, event WHERE type = 'task.completed'";
     let event_id: String = database.value(id_of_event, &[]).await;
     assert_eq!(received.id(), event_id);
     counts(&app, DELIVERED, 1).await;
-    // What comes again is no outcome again.
+    // A repeated callback is not another outcome.
     let again = json!({"id": id, "status": "completed", "progress": 100, "results": ["https://files.evolink.ai/1.webp"]});
     assert_eq!(
         app.callback_result(&token, again.to_string()).await,
@@ -71,7 +71,7 @@ async fn an_endpoint_gets_the_events_that_it_wants() {
     assert_eq!(received[0].json()["status"], "failed");
     assert_eq!(all.has(2).await.len(), 2);
     assert_eq!(failures.count(), 1);
-    // The same event has the same id at each endpoint.
+    // An event has the same id at every endpoint.
     let of_failure = all
         .received()
         .into_iter()
@@ -88,7 +88,7 @@ async fn an_answer_without_a_body_or_with_an_endless_one_delivers_if_it_is_2xx()
         outcome(&app, 1).await;
         endpoint.has(1).await;
         counts(&app, DELIVERED, 1).await;
-        // Of what has no end some is in the buffers of the system, which we do not read.
+        // A part of an endless answer is in the system's buffers, which we do not read.
         assert!(endpoint.flooded() < 16 << 20, "{behaviour:?}");
         assert_eq!(endpoint.count(), 1);
     }
@@ -111,7 +111,7 @@ async fn all_else_is_a_failure_and_is_tried_again_with_the_same_id_until_2xx() {
         Behaviour::Answer("SSH-2.0-OpenSSH_9.2p1\r\n".to_owned()),
         Behaviour::Answer("HTTP/1.1 200 OK\r\ncontent-length: 1, 2\r\n\r\n".to_owned()),
     ];
-    // A few at a time: each has a receiver of its own.
+    // Only a few at a time, because each of them starts a receiver.
     let all = stream::iter(failures).for_each_concurrent(3, async |behaviour| {
         let endpoint = Endpoint::start(behaviour.clone()).await;
         let app = start(&endpoint).await;
@@ -135,7 +135,7 @@ async fn an_endpoint_that_is_not_configured_here_is_waited_for() {
     outcome(&app, 1).await;
     counts(&app, FAILED, 1).await;
     let (_, builder) = app.stop().await;
-    // As a replica that has not been told of it yet.
+    // Like a replica whose configuration does not have the endpoint yet.
     let called = |name: &'static str| {
         move |config: &mut evolink_receiver::config::Config| {
             config.forward.endpoints[0].name = name.to_owned();

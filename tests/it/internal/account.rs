@@ -1,4 +1,4 @@
-//! What EvoLink says about our account is not an answer about the app: its 401 is about our key.
+//! EvoLink's answers about our account are not answers about the app: its 401 concerns our key.
 
 use reqwest::Method;
 
@@ -18,7 +18,7 @@ fn in_front_of(evolink: &RawServer) -> TestAppBuilder {
     TestApp::builder().with(|config| config.evolink.base_url = url)
 }
 
-/// The gauge, as a scrape sees it.
+/// The value of the gauge in `/metrics`.
 async fn gauge(app: &TestApp) -> Option<char> {
     let text = get(app, "/metrics").await.text;
     let name = "evolink_receiver_evolink_key_rejected ";
@@ -43,7 +43,7 @@ async fn evolinks_401_is_a_502_about_the_receivers_key_and_frees_the_idempotency
         let task = get(&app, &format!("/v1/tasks/{id}")).await.body;
         assert_eq!(task["receiver"]["state"], "rejected");
         assert_eq!(task["error"]["code"], "evolink_key_rejected");
-        // The key is free: this is a new try.
+        // The key is free, so this is a new attempt.
         assert_eq!(evolink.requests().len(), number);
     }
     assert_eq!(gauge(&app).await, Some('1'));

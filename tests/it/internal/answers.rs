@@ -1,5 +1,5 @@
-//! Table E of RELIABILITY section 5, end to end: what each answer of EvoLink to a submit means for the app, for the
-//! record, and for what EvoLink sees.
+//! Every answer of EvoLink to a submit (rows E1, E2, …), end to end: what it means for the app, for
+//! the record, and for what EvoLink sees.
 
 use std::time::Duration;
 
@@ -27,7 +27,8 @@ async fn submit_to(bytes: Vec<u8>, end: End) -> (TestApp, RawServer, Answer) {
     (app, evolink, answer)
 }
 
-/// 504, `submit_unknown`, one POST; then a callback with an id never seen resolves it.
+/// Asserts a 504, the state `submit_unknown` and one POST. Then a callback with a new id resolves
+/// it.
 async fn assert_unknown(app: &TestApp, evolink: &RawServer, answer: &Answer, why: &str) {
     let id = answer.assert_unknown(why);
     let task = get(app, &format!("/v1/tasks/{id}")).await.body;
@@ -56,7 +57,7 @@ async fn e1_the_documented_answer_is_passed_on_verbatim_and_bound() {
     );
     let (app, evolink, answer) = submit_to(http(200, &[], &extra), End::Close).await;
     assert_eq!(answer.status, 200);
-    // EvoLink's text, number for number, then our one key.
+    // EvoLink's text with every number unchanged, followed by our one key.
     let (theirs, ours) = answer.text.split_once(",\"receiver\":").unwrap();
     assert_eq!(format!("{theirs}}}"), extra);
     let receiver: Value = serde_json::from_str(ours.strip_suffix('}').unwrap()).unwrap();

@@ -1,5 +1,5 @@
-//! Tables P, Z and N of RELIABILITY section 5: what is within EvoLink's bounds reaches it as the app wrote it, and what
-//! is not never leaves this machine.
+//! Prompts, sizes and other members of a submit (rows P, Z and N). What is within EvoLink's bounds
+//! reaches EvoLink as the app wrote it. What is not within them never leaves this machine.
 
 use evolink_receiver::domain::callback_token::Subject;
 use evolink_receiver::simulator::{Options, Simulator};
@@ -15,12 +15,13 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Self {
-        // The simulator checks by itself: what it refuses, we should have.
+        // The simulator checks requests independently. What it refuses, the receiver should have
+        // refused.
         let (app, evolink) = TestApp::start_with_simulator(Options::default()).await;
         Self { app, evolink }
     }
 
-    /// That EvoLink gets the members of `body` that are not null, our callback URL, and nothing else.
+    /// Asserts that EvoLink gets exactly the non-null members of `body` and our callback URL.
     async fn assert_accepted(&self, body: &Value, why: &str) {
         let before = self.evolink.stats().submits;
         let answer = submit(&self.app, body).await;
@@ -45,7 +46,7 @@ impl Bench {
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
         assert_eq!(sent, Value::Object(wanted), "{why}");
-        // I22: ours, https, and of this submission alone.
+        // The callback URL is ours, uses https, and belongs to this submission alone.
         let token = callback_url.as_str().unwrap();
         let base_url = format!("https://localhost:{}/callbacks/", self.app.public.port());
         let token = token.strip_prefix(&base_url).unwrap();
@@ -53,7 +54,7 @@ impl Bench {
         assert_eq!(token, self.app.token(&Subject::Submission(id)), "{why}");
     }
 
-    /// 400 with `param`; no record, nothing sent.
+    /// Asserts a 400 with `param`, no record, and nothing sent.
     async fn assert_refused(&self, body: &Value, param: &str) {
         self.assert_bytes_refused(&body.to_string(), Some(param))
             .await;
@@ -95,7 +96,7 @@ async fn p_prompts_within_the_bound_reach_evolink_scalar_for_scalar() {
     for prompt in good {
         bench.assert_accepted(&generation(&prompt), &prompt).await;
     }
-    // P7: the same scalars, written as escapes.
+    // The same characters, written as escapes.
     let escaped = r"\ud83d\ude00".repeat(2000);
     let answer = send(submission(
         &bench.app,
@@ -142,7 +143,7 @@ async fn z_sizes_within_the_bounds_reach_evolink_and_others_go_nowhere() {
     for size in ratios.into_iter().chain(pixels) {
         bench.assert_accepted(&with("size", size), size).await;
     }
-    // Z6: `assert_accepted` sees that it is sent without.
+    // `assert_accepted` checks that the request is sent without a size.
     bench
         .assert_accepted(&generation("a cute cat"), "absent")
         .await;

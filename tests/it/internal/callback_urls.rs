@@ -1,4 +1,5 @@
-//! `callback_url` at the submit: whose address is admitted, what the others are told, and that EvoLink never sees it.
+//! `callback_url` in a submit: which addresses are accepted, how others are refused, and that
+//! EvoLink never sees the URL.
 
 use evolink_receiver::simulator::{Options, Simulator};
 use reqwest::Method;

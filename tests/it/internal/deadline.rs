@@ -1,4 +1,5 @@
-//! No question waits for the database longer than its deadline, and none that was given up spoils the next.
+//! No query waits for the database longer than its deadline, and an abandoned query does not harm
+//! the next one.
 
 use std::time::Duration;
 
@@ -8,13 +9,13 @@ use super::get;
 use crate::support::app::TestAppBuilder;
 use crate::support::store::TestStore;
 
-/// More than there are connections that read.
+/// More than there are connections for reading.
 const QUESTIONS: usize = 20;
 
-/// Far above the deadline of a question, 5 s.
+/// Far above the deadline of a query, which is 5 s.
 const PATIENCE: Duration = Duration::from_secs(50);
 
-/// Only PostgreSQL has a lock that holds up those who read.
+/// Only PostgreSQL has a lock that blocks readers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_question_that_the_database_holds_up_is_refused_and_the_next_is_answered() {
     let Some(store) = TestStore::on_postgres() else {
@@ -46,7 +47,7 @@ async fn a_question_that_the_database_holds_up_is_refused_and_the_next_is_answer
         let status = get(&app, path).await.status;
         assert!(matches!(status, 200 | 404), "{path}: {status}");
     }
-    // Other tests have databases of their own on the same server.
+    // Other tests use other databases on the same server.
     let open = "SELECT count(*) FROM pg_stat_activity
         WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
     assert_eq!(database.value::<i64>(open, &[]).await, 0);

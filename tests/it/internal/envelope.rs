@@ -1,4 +1,5 @@
-//! Errors and the frame of every answer: EvoLink's envelope, request ids, methods, and the bounds of a request's body.
+//! Errors and what all answers have in common: EvoLink's envelope, request ids, methods, and the
+//! bounds of request bodies.
 
 use std::time::Duration;
 
@@ -183,7 +184,7 @@ async fn n8_bodies_out_of_bounds_are_refused_before_they_are_judged() {
     }
     let untyped = send(app.request(Method::POST, SUBMIT).body(body)).await;
     untyped.assert_error(415, "unsupported_media_type", None, "no content type");
-    // 415 goes before 413, and 413 before 400 (rule B9).
+    // 415 takes precedence over 413, and 413 over 400 (rule B9).
     let both = send(
         app.request(Method::POST, SUBMIT)
             .header("content-type", "text/plain")

@@ -1,4 +1,4 @@
-//! Which submits give their `Idempotency-Key` back: those of which nothing came.
+//! Submits free their `Idempotency-Key` if EvoLink accepted nothing.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn a_refusal_frees_the_key() {
             submit_under(&app, &key, prompt.clone()).await.status,
             status
         );
-        // Also for another body: nothing came of the first.
+        // Another body is fine too, because EvoLink did not accept the first.
         let second = submit_under(&app, &key, prompt).await;
         assert_eq!(
             (second.status, second.header("idempotency-replayed")),
@@ -39,7 +39,8 @@ async fn a_refusal_frees_the_key() {
     assert_eq!(row_counts(&app).await[4], 0);
 }
 
-/// A receiver whose EvoLink takes its time for a refusal, and the submission id of a submit under `KEY` that waits for it.
+/// A receiver whose EvoLink refuses slowly, and the submission id of a submit under `KEY` that
+/// waits for the refusal.
 async fn waiting_for_a_refusal() -> (TestApp, RawServer, tokio::task::JoinHandle<Answer>, String) {
     let refusal = r#"{"error":{"code":"rate_limit_exceeded","message":"m","type":"t"}}"#;
     let evolink = RawServer::start_slow(Duration::from_secs(1), |_| http(429, &[], refusal)).await;
@@ -82,7 +83,7 @@ async fn a_refusal_that_a_callback_has_contradicted_frees_no_key_and_is_answered
 #[tokio::test]
 async fn a_refusal_that_comes_when_the_submit_was_given_up_still_frees_the_key() {
     let (app, evolink, asking, id) = waiting_for_a_refusal().await;
-    // As the reconciler does when the clock jumps.
+    // The reconciler does this when the clock jumps.
     let database = app.database().await;
     let sql = format!("UPDATE task SET state = 'submit_unknown' WHERE submission_id = '{id}'");
     database.execute(&sql).await;
@@ -92,7 +93,7 @@ async fn a_refusal_that_comes_when_the_submit_was_given_up_still_frees_the_key()
     assert_eq!(evolink.requests().len(), 2);
 }
 
-/// Commits an intent only when its recorder has lost patience with the server.
+/// Makes the commit of an intent so slow that the recorder gives up waiting for the server.
 const COMMIT_LATE: &str = "
     CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         PERFORM pg_sleep(6);
@@ -100,7 +101,7 @@ const COMMIT_LATE: &str = "
     END $$;
     CREATE CONSTRAINT TRIGGER late AFTER INSERT ON task DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION late()";
 
-/// Only a server can commit what we no longer wait for.
+/// Only a database server can commit a transaction that we no longer wait for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_intent_that_was_written_after_all_does_not_keep_its_key() {
     let Some(store) = TestStore::on_postgres() else {
@@ -113,7 +114,7 @@ async fn an_intent_that_was_written_after_all_does_not_keep_its_key() {
     let prompt = body("[sim:duration=10m]");
     let answer = submit_under(&app, KEY, prompt.clone()).await;
     answer.assert_error(503, "service_unavailable", None, "too slow");
-    // Waits for what is under way.
+    // This waits for the running transaction.
     database.execute("DROP FUNCTION late CASCADE").await;
     let written = "SELECT count(*) FROM task";
     assert_eq!(

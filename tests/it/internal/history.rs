@@ -1,4 +1,4 @@
-//! `GET /v1/tasks/{id}/events`: how a task came to be what it is.
+//! `GET /v1/tasks/{id}/events`: the history of a task.
 
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::simulator::Options;
@@ -19,7 +19,7 @@ fn lines(history: &Value) -> Vec<String> {
         .collect()
 }
 
-/// A task at `pending`: its task id, its submission id, its callback token.
+/// A task in state `pending`: its task id, its submission id and its callback token.
 async fn pending(app: &TestApp) -> (String, String, String) {
     submitted(app, "[sim:duration=10m]").await
 }
@@ -65,7 +65,7 @@ async fn every_observation_and_event_is_told_in_order() {
 
     let history = get(&app, &format!("/v1/tasks/{id}/events")).await.body;
     let mut found = lines(&history);
-    // An observation and its event have the same time.
+    // Sorted, because an observation and its event have the same time.
     found.sort();
     let mut wanted = vec![
         "submit submit begun",
@@ -114,7 +114,7 @@ async fn every_observation_and_event_is_told_in_order() {
     }
 }
 
-/// What is told of each observation beside its body.
+/// The fields of each observation, except its body.
 fn observed(history: &Value) -> Vec<[Value; 4]> {
     let items = history["data"].as_array().unwrap().iter();
     let observations = items.filter(|item| item["type"] == "observation");
@@ -157,7 +157,7 @@ async fn each_way_is_told_by_its_number_and_the_first_by_how_it_bound_the_task()
         [0, 0, 0, 1500, 1500, 3000],
         "begun, answered, submitted; two callbacks, one event"
     );
-    // Found by asking.
+    // The outcome is found by a poll.
     app.clock.advance(std::time::Duration::from_mins(20));
     app.task_when(&id, |task| task["status"] == "completed")
         .await;

@@ -1,4 +1,5 @@
-//! Rule B10 and I20: one `Idempotency-Key`, one submit, however often and however long after it is asked for.
+//! One `Idempotency-Key` makes one submit, however often and however late it is repeated (rule
+//! B10).
 
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub fn body(prompt: &str) -> String {
     generation(prompt).to_string()
 }
 
-/// That `replay` says what `first` said, and says that it is a replay.
+/// Asserts that `replay` has the same content as `first` and is marked as a replay.
 fn assert_replayed(first: &Answer, replay: &Answer) {
     assert_eq!((replay.status, &replay.text), (200, &first.text));
     assert_eq!(replay.header("idempotency-replayed"), Some("true"));
@@ -254,7 +255,7 @@ async fn a_key_survives_a_restart_and_is_forgotten_after_24_hours() {
     );
 }
 
-/// What is past its day is replaced in place, by whatever body comes first.
+/// A key older than a day is replaced in place by the next request, whatever its body is.
 #[tokio::test]
 async fn an_old_key_is_taken_over_whole() {
     let builder = TestApp::builder().with_manual_clock();
@@ -274,7 +275,7 @@ async fn an_old_key_is_taken_over_whole() {
         None,
         "the old body",
     );
-    // It is kept for its own day, not for what was left of the first.
+    // The new key is kept for its own full day, not for the rest of the first one's.
     app.clock.advance(Duration::from_secs(24 * 3600 - 1));
     assert_replayed(&second, &submit_under(&app, KEY, other).await);
     assert_eq!((row_counts(&app).await[4], evolink.stats().submits), (1, 2));

@@ -1,4 +1,5 @@
-//! Who may ask: API keys with scopes, or, without any, programs on this machine alone (rule B9, N11, I34, T18, T26).
+//! Authorization: API keys with scopes, or, without any keys, only programs on this machine (rule
+//! B9).
 
 use evolink_receiver::config::{ApiKey, KeyDigest, Scope};
 use evolink_receiver::exit::Exit;
@@ -22,7 +23,7 @@ const READS: [&str; 5] = [
     "/v1/credits",
 ];
 
-/// For operators.
+/// Routes for operators.
 const ADMINS: [&str; 2] = ["/v1/quarantine", "/v1/quarantine/7"];
 
 fn key(name: &str, key: &str, scopes: &[Scope]) -> ApiKey {

@@ -1,4 +1,4 @@
-//! A submit whose intent is not recorded in time, or whose app has left, is not sent.
+//! A submit is not sent if its intent is not recorded in time, or if its app has disconnected.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ async fn counted(app: &TestApp, result: &str, times: u64) {
     assert_eq!(app.counter(&series), times, "{result}");
 }
 
-/// So many apps wait for the answer to their submits.
+/// Waits until `count` apps are waiting for the answers to their submits.
 async fn wait_for_apps(app: &TestApp, count: usize) {
     until("apps that wait", || {
         app.apps.waiting_for(Duration::ZERO).len() == count
@@ -44,7 +44,8 @@ async fn wait_for_apps(app: &TestApp, count: usize) {
     .await;
 }
 
-/// Everything that was recorded before is on the disk, and what was queued before it.
+/// Submits once more, and asserts that nothing but this submit was sent. Everything that was queued
+/// before it has been recorded by the time it is answered.
 async fn assert_only_this_was_sent(app: &TestApp, evolink: &Simulator) {
     let answer = submit(app, &generation(&format!("last {QUIET}"))).await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -77,7 +78,7 @@ async fn while_the_store_is_locked_submits_are_answered_503_within_8_s_and_never
     let answers = tokio::join!(first, late);
     for (answer, took) in [answers.0, answers.1] {
         answer.assert_error(503, "service_unavailable", None, "locked");
-        // 8 s are promised on a machine that is not busy with other things.
+        // The promise of 8 s holds on a machine that is not busy with other things.
         assert!(took < 3 * Duration::from_secs(8), "{took:?}");
     }
     database.let_write().await;
@@ -92,7 +93,7 @@ async fn a_submit_whose_app_leaves_before_it_is_recorded_is_never_sent() {
     database.hold_writes().await;
     let apps = ["one", "two", "three"].map(|word| format!("{word} {QUIET}"));
     let clients = join_all(apps.iter().map(|prompt| ask(&app, prompt))).await;
-    // Their requests are read before their connections are found closed.
+    // Their requests must be read before the receiver notices that their connections are closed.
     wait_for_apps(&app, 3).await;
     drop(clients);
     counted(&app, "abandoned", 3).await;

@@ -1,4 +1,5 @@
-//! The internal listener as apps know it: submits, questions, keys, errors; through real sockets, on the real `App`.
+//! The internal listener as apps know it: submits, queries, keys and errors, through real sockets,
+//! on the real `App`.
 
 mod account;
 mod answers;
@@ -41,7 +42,7 @@ pub struct Answer {
     pub status: u16,
     headers: HeaderMap,
     pub text: String,
-    /// `null` if it is not JSON.
+    /// `null` if the answer is not JSON.
     pub body: Value,
 }
 
@@ -50,7 +51,7 @@ impl Answer {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// That it is an error in EvoLink's envelope, with its request id.
+    /// Asserts that this is an error in EvoLink's envelope, with its request id.
     pub fn assert_error(&self, status: u16, code: &str, param: Option<&str>, why: &str) {
         let error = &self.body["error"];
         assert_eq!(self.status, status, "{why}: {self:?}");
@@ -63,7 +64,7 @@ impl Answer {
         assert!(self.header("x-request-id").is_some(), "{why}: {self:?}");
     }
 
-    /// That it is the 504 of a submit of unknown outcome; gives the submission id.
+    /// Asserts that this is the 504 for a submit of unknown outcome. Returns the submission id.
     fn assert_unknown(&self, why: &str) -> String {
         self.assert_error(504, "submit_outcome_unknown", None, why);
         let id = self.body["error"]["submission_id"].as_str().unwrap();
@@ -89,7 +90,7 @@ fn generation(prompt: &str) -> Value {
     json!({"model": "z-image-turbo", "prompt": prompt})
 }
 
-/// A submit of `body`, byte for byte.
+/// A submit of exactly these bytes.
 fn submission(app: &TestApp, body: impl Into<String>) -> RequestBuilder {
     app.request(Method::POST, SUBMIT)
         .header("content-type", "application/json")
@@ -108,7 +109,7 @@ async fn state(app: &TestApp, id: &str) -> Value {
     get(app, &format!("/v1/tasks/{id}")).await.body["receiver"]["state"].clone()
 }
 
-/// How many rows there are of tasks, observations, events, quarantined bodies and idempotency keys.
+/// Numbers of tasks, observations, events, quarantined bodies and idempotency keys.
 async fn row_counts(app: &TestApp) -> [i64; 5] {
     let database = app.database().await;
     let sql = "SELECT (SELECT count(*) FROM task), (SELECT count(*) FROM observation), (SELECT count(*) FROM event),
@@ -117,7 +118,7 @@ async fn row_counts(app: &TestApp) -> [i64; 5] {
     [tasks, observations, events, quarantined, keys]
 }
 
-/// The callback URL's token of a submission.
+/// The token in the callback URL of a submission.
 fn token_of(app: &TestApp, submission_id: &str) -> String {
     app.token(&Subject::Submission(submission_id.parse().unwrap()))
 }

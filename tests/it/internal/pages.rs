@@ -1,4 +1,5 @@
-//! Lists of a store that holds thousands of tasks: every filter, page by page, has each task once and in order.
+//! Lists of a store with thousands of tasks: with every filter, the pages together contain each
+//! matching task once and in order.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::support::app::{START, TestApp};
 use crate::support::shelf::{self, Stored, TASKS, TIES};
 use crate::support::store::TestStore;
 
-/// Far more than there are in any list here.
+/// Far more than any list here has.
 const PAGES_MAX: usize = 200;
 
 fn wanted(tasks: &[Stored], filter: &TaskFilter) -> Vec<String> {
@@ -31,7 +32,7 @@ fn wanted(tasks: &[Stored], filter: &TaskFilter) -> Vec<String> {
     ids.map(|task| task.submission_id.to_string()).collect()
 }
 
-/// All pages of `limit`, and whether one was short though another followed.
+/// All pages of at most `limit` tasks, and whether one was short although another followed.
 async fn all_pages(store: &Store, mut filter: TaskFilter, limit: u32) -> (Vec<String>, bool) {
     let (mut found, mut was_short) = (Vec::new(), false);
     for _ in 0..PAGES_MAX {
@@ -48,7 +49,8 @@ async fn all_pages(store: &Store, mut filter: TaskFilter, limit: u32) -> (Vec<St
     panic!("{filter:?} has no end");
 }
 
-/// A moment before all, the edges of one in the middle, the last one and the one before.
+/// A moment before all tasks, both edges of a moment in the middle, the last moment, and the one
+/// before.
 fn times() -> [Option<Timestamp>; 7] {
     let at = |ms: i64| Some(Timestamp::from_millis(START.as_millis() + ms));
     let last = (TASKS - 1) / TIES;
@@ -87,7 +89,7 @@ async fn every_filter_pages_through_each_task_once() {
                     created_after,
                     before: None,
                 };
-                // The smaller cuts the tasks of one millisecond apart.
+                // The smaller limit splits the tasks of one millisecond between pages.
                 let wanted = wanted(&tasks, &filter);
                 let limit = if wanted.len() < 700 { 7 } else { 193 };
                 let (found, was_short) = all_pages(&store, filter.clone(), limit).await;
@@ -116,10 +118,10 @@ async fn a_short_page_has_a_page_after_it() {
         .await
         .body;
     assert_eq!((ids(&second), second["next"].is_string()), (50, true));
-    // An index leads to a client, however rare it is.
+    // An index leads to the tasks of a client, however rare it is.
     let client = get(&app, "/v1/tasks?client=rare").await.body;
     assert_eq!((ids(&client), client["next"].is_null()), (3, true));
-    // And to a state.
+    // An index leads to the tasks of a state, too.
     let state = get(&app, "/v1/tasks?status=unresolved").await.body;
     assert_eq!((ids(&state), state["next"].is_null()), (3, true));
 }
@@ -146,7 +148,7 @@ async fn a_cursor_is_a_submission_id_and_nothing_else() {
         let answer = get(&app, &format!("/v1/tasks?cursor={cursor}")).await;
         answer.assert_error(400, "invalid_request", Some("cursor"), &cursor);
     }
-    // One that nobody has is as good as any: all that is older follows.
+    // A cursor that belongs to no submission works too: all older tasks follow.
     let nobody = "00000000-0000-7000-8000-000000000000";
     let end = get(&app, &format!("/v1/tasks?cursor={nobody}")).await.body;
     assert_eq!(
@@ -174,6 +176,6 @@ async fn created_after_takes_the_edges_of_time() {
     assert_eq!(count("-9999999999").await, 200);
     assert_eq!(count("1970-01-01T00:00:00Z").await, 200);
     assert_eq!(count("9999-12-30T00:00:00Z").await, 0);
-    // Beyond what an id has room for, and beyond what a clock has.
+    // Beyond the range of an id, and beyond the range of a clock.
     assert_eq!(count("9223372036854775").await, 0);
 }

@@ -1,5 +1,5 @@
-//! How the databases answer what is asked of them: by an index, in its order. Whatever goes through a whole table, or sorts
-//! what it found, becomes slow with the years.
+//! Query plans: each statement must use an index and its order. A statement that scans a whole
+//! table, or sorts what it found, becomes slow over the years.
 
 use evolink_receiver::store::{
     Store, deliveries, events, history, overdue, quarantine, reads, tail,
@@ -9,7 +9,7 @@ use crate::support::database::Database;
 use crate::support::shelf;
 use crate::support::store::TestStore;
 
-/// By which index each is to be answered, as SQLite names it and PostgreSQL.
+/// The index that each statement must use, by its name in SQLite and in PostgreSQL.
 const INDEXES: [[&str; 2]; 42] = [
     ["sqlite_autoindex_task_2", "task_task_id_key"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
@@ -58,13 +58,13 @@ const INDEXES: [[&str; 2]; 42] = [
     ["delivery_due", "delivery_due"],
 ];
 
-/// What shows in a plan that goes through all there is.
+/// Marks of a plan that scans a whole table.
 const SCANS: [&str; 2] = ["SCAN ", "Seq Scan"];
 
-/// And in one that sorts what it finds before it gives the first.
+/// Marks of a plan that sorts its rows before it returns the first.
 const SORTS: [&str; 3] = ["TEMP B-TREE", "Sort", "Bitmap"];
 
-/// How the database would run a statement of the readers, with `types` for parameters.
+/// The plan of a reader's statement, with parameters of these `types`.
 async fn plan(database: &Database, sql: &str, types: &str) -> String {
     let lines = if database.is_postgres() {
         let nulls = vec!["NULL"; types.split(',').count()].join(", ");
@@ -79,13 +79,13 @@ async fn plan(database: &Database, sql: &str, types: &str) -> String {
         let rows = database.rows::<(i64, i64, i64, String)>(&explain, &[]);
         rows.await.into_iter().map(|(.., line)| line).collect()
     };
-    // What is counted is bounded by a LIMIT inside, and what is named is one row for each name.
+    // `counted` is bounded by an inner LIMIT, and `named` has one row per name.
     let is_bounded = |line: &String| ["SCAN counted", "SCAN named"].contains(&line.as_str());
     let lines: Vec<String> = lines.into_iter().filter(|line| !is_bounded(line)).collect();
     lines.join("\n")
 }
 
-/// The plans that are not as they should be.
+/// Returns the plans that are not as they should be.
 async fn slow_plans(database: &Database) -> Vec<String> {
     let mut slow = Vec::new();
     let statements = [
@@ -103,7 +103,7 @@ async fn slow_plans(database: &Database) -> Vec<String> {
     for ((sql, types), index) in statements.into_iter().zip(INDEXES) {
         let plan = plan(database, sql, types).await;
         let has = |words: &[&str]| words.iter().any(|word| plan.contains(word));
-        // The rows of one task are few.
+        // One task has few rows.
         let is_of_one_task = history::STATEMENTS.contains(&(sql, types));
         if has(&SCANS)
             || (has(&SORTS) && !is_of_one_task)
@@ -121,12 +121,13 @@ async fn every_question_is_answered_from_an_index() {
     let store = Store::open(home.url()).await.unwrap();
     let database = home.connect().await;
     if database.is_postgres() {
-        // As the receiver's own sessions: a plan for any parameters, whatever the size of the tables.
+        // The settings of the receiver's own sessions: one plan for all parameters and all table
+        // sizes.
         let settings = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
             SET enable_bitmapscan = off; SET enable_sort = off; SET enable_hashjoin = off; SET enable_mergejoin = off";
         database.execute(settings).await;
     }
-    // A plan that is made for an empty store is kept while it fills.
+    // A plan that is made for an empty store is still in use when the store has filled.
     let slow = slow_plans(&database).await;
     assert!(slow.is_empty(), "empty: {}", slow.join("\n\n"));
     shelf::fill(&database).await;

@@ -1,4 +1,4 @@
-//! One task by either of its names, credits, health and metrics; and that no question ever writes.
+//! One task by either of its ids, credits, health and metrics; and that no read ever writes.
 
 use evolink_receiver::simulator::Options;
 use reqwest::Method;
@@ -11,7 +11,7 @@ use crate::support::raw_server::{End, RawServer, http};
 #[tokio::test]
 async fn a_client_written_for_evolink_works_unchanged() {
     let (app, _evolink) = TestApp::start_with_simulator(Options::default()).await;
-    // EvoLink's own curl example, body and headers.
+    // EvoLink's own curl example, with its body and headers.
     let example = "\n{\n  \"model\": \"z-image-turbo\",\n  \"prompt\": \"a cute cat\",\n  \"size\": \"1:1\"\n}\n";
     let request = app
         .request(Method::POST, "/v1/images/generations")
@@ -229,8 +229,8 @@ async fn readyz_tells_people_the_state_of_each_part() {
 
 #[tokio::test]
 async fn i34_reads_never_write() {
-    // The guard takes note of the answer to the submit a moment later, and that is not a read's
-    // doing.
+    // The repeat guard is off: it would record the answer to the submit a moment later, which is
+    // not the effect of a read.
     let builder =
         TestApp::builder().with(|config| config.submits.repeat_window = std::time::Duration::ZERO);
     let (app, _evolink) = builder.start_with_simulator(Options::default()).await;
@@ -240,7 +240,7 @@ async fn i34_reads_never_write() {
         task.header("x-submission-id").unwrap(),
     );
     let token = super::token_of(&app, submission_id);
-    // With its outcome nobody asks EvoLink about it: whatever is written from here on, a read wrote.
+    // With its outcome, the task is not polled any more. So only a read could write from here on.
     assert_eq!(app.callback_result(&token, completed(id)).await, "recorded");
     let database = app.database().await;
     let before = (database.version().await, row_counts(&app).await);

@@ -1,4 +1,5 @@
-//! What EvoLink answered to a submit is recorded, also by a store that refuses it at first, and also if it is no task.
+//! EvoLink's answer to a submit is recorded even if the store refuses it at first, and even if the
+//! answer is not a task.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ fn told(status: &str) -> String {
     json!({"id": ID, "status": status, "results": ["https://files.evolink.ai/0.webp"]}).to_string()
 }
 
-/// An EvoLink that accepts after a second, calls nobody back, and says on being asked that the task is completed.
+/// An EvoLink that accepts after a second and never calls back. Polls report the task as completed.
 async fn evolink() -> RawServer {
     let answers = |request: &str| {
         let status = if request.starts_with("POST ") {
@@ -47,7 +48,8 @@ fn posts(evolink: &RawServer) -> usize {
     posts.count()
 }
 
-/// A submit whose intent is recorded and whose acceptance the store refuses, as long as the app waits.
+/// A submit whose intent is recorded and whose acceptance the store refuses for as long as the app
+/// waits.
 async fn refused(app: &TestApp, evolink: &RawServer, locked: bool) -> (String, Database) {
     let database = app.database().await;
     let body = generation("a");
@@ -150,7 +152,7 @@ async fn e2_an_answer_that_is_no_task_is_kept_with_the_end_of_the_submit() {
             reason.starts_with(&format!("answered {status}")),
             "{reason}"
         );
-        // Known at once to whoever repeats it.
+        // A repeat gets the same answer immediately.
         let again = submit_under(&app, key, generation("a").to_string()).await;
         assert_eq!(again.assert_unknown("the same again"), id);
         assert_eq!(posts(&evolink), 1);

@@ -1,5 +1,5 @@
-//! The repeat guard: a submit without an idempotency key that repeats one whose answer its app
-//! never received is answered like that one and not sent.
+//! The repeat guard: a submit without an idempotency key may repeat one whose answer its app never
+//! received. Then it gets the same answer and is not sent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::support::app::{TestApp, TestAppBuilder};
 use crate::support::raw::RawClient;
 use crate::support::until::until;
 
-/// Accepted and charged; the answer is lost.
+/// Accepted and charged, but the answer is lost.
 const LOST: &str = "[sim:reset,duration=10m,lost-callback]";
 
-/// Accepted and charged at once; the answer comes after a second.
+/// Accepted and charged at once, but the answer takes a second.
 const SLOW: &str = "[sim:stall=1s,duration=10m,lost-callback]";
 
 async fn started() -> (TestApp, Simulator) {
@@ -28,7 +28,7 @@ fn is_replayed(answer: &Answer) -> bool {
     answer.header("idempotency-replayed") == Some("true")
 }
 
-/// How many rows the guard has.
+/// The number of rows of the repeat guard.
 async fn rows(app: &TestApp) -> i64 {
     let database = app.database().await;
     let sql = "SELECT count(*) FROM unanswered_submit";
@@ -45,7 +45,7 @@ async fn until_no_row_is_left(app: &TestApp) {
     panic!("{} rows are left", rows(app).await);
 }
 
-/// An app that submits and disconnects once EvoLink has charged `charges` submits.
+/// Submits as an app that disconnects once EvoLink has charged its submit.
 async fn submit_and_disconnect(app: &TestApp, evolink: &Simulator, path: &str, prompt: &str) {
     let charges = evolink.stats().charges;
     let body = generation(prompt).to_string();
@@ -70,7 +70,7 @@ async fn a_repeat_of_a_submit_of_unknown_outcome_is_not_sent_and_has_its_answer(
     let id = first.assert_unknown("the first");
     assert_eq!(first.header("x-should-retry"), Some("false"));
     assert!(!is_replayed(&first));
-    // The same in another spelling, as often as a client library may try.
+    // The same request with another spelling, as often as a client library may retry.
     let spelled =
         format!("{{ \"prompt\": \"{LOST}\",\n\"size\":null, \"model\": \"z-image-turbo\" }}");
     for body in [generation(LOST).to_string(), spelled] {
@@ -98,10 +98,45 @@ async fn a_repeat_gets_the_task_that_a_callback_told_of_and_what_is_asked_after_
     assert_eq!(repeat.body["id"], task_id.as_str());
     assert_eq!(repeat.header("x-submission-id"), Some(&*id));
     assert_eq!(evolink.stats().charges, 1);
-    // The app has its answer now.
+    // The app has received its answer now.
     until_no_row_is_left(&app).await;
     submit(&app, &generation(LOST)).await.assert_unknown("new");
     assert_eq!(evolink.stats().charges, 2);
+}
+
+/// hyper does not see that a connection closes while bytes behind the request wait to be read.
+#[tokio::test]
+async fn an_app_that_disconnects_is_gone_whatever_it_has_sent_behind_its_submit() {
+    let (app, evolink) = started().await;
+    let next = "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    for (what, stall) in [("\r\n", 1), ("G", 1), (next, 1), ("\r\n", 3)] {
+        let prompt = format!("{what:?} [sim:stall={stall}s,duration=10m,lost-callback]");
+        let charges = evolink.stats().charges;
+        let body = generation(&prompt).to_string();
+        let mut client = RawClient::connect_plain(app.internal).await;
+        client
+            .send(format!(
+                "POST {SUBMIT} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}{what}",
+                body.len()
+            ))
+            .await;
+        until("EvoLink has the submit", || {
+            evolink.stats().charges == charges + 1
+        })
+        .await;
+        drop(client);
+        until("the answer came, or the app was found to be gone", || {
+            app.apps.waiting_for(Duration::ZERO).is_empty()
+        })
+        .await;
+        let repeat = submit(&app, &generation(&prompt)).await;
+        assert_eq!(
+            (repeat.status, is_replayed(&repeat)),
+            (200, true),
+            "{prompt}"
+        );
+        assert_eq!(evolink.stats().charges, charges + 1, "{prompt}");
+    }
 }
 
 #[tokio::test]
@@ -112,7 +147,7 @@ async fn a_repeat_of_a_submit_whose_app_disconnected_waits_for_its_task() {
         let charges = evolink.stats().charges;
         submit_and_disconnect(&app, &evolink, path, &prompt).await;
         let body = generation(&prompt);
-        // Two at once get the same.
+        // Two concurrent repeats get the same answer.
         let (one, two) = tokio::join!(submit(&app, &body), submit(&app, &body));
         assert_eq!((one.status, two.status), (200, 200), "{one:?} {two:?}");
         assert!(is_replayed(&one) && is_replayed(&two));
@@ -214,7 +249,7 @@ async fn after_the_window_and_without_one_nothing_is_a_repeat() {
     assert_eq!(rows(&app).await, 0);
 }
 
-/// A process that is killed once EvoLink has charged its submit: everything on its runtime is gone.
+/// Kills a process once EvoLink has charged its submit: everything on its runtime is dropped.
 async fn killed(builder: TestAppBuilder, evolink: &Arc<Simulator>, prompt: &'static str) {
     let (evolink, charges) = (Arc::clone(evolink), evolink.stats().charges);
     let process = tokio::task::spawn_blocking(move || {

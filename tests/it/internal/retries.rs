@@ -1,5 +1,5 @@
-//! What is done with a submit that cannot be sent at once: EvoLink is not reached, or there are too many. A second paid call
-//! is never made, and never for longer than an app may wait.
+//! Submits that cannot be sent at once, because EvoLink is not reached or there are too many. A
+//! second paid call is never made, and no retry lasts longer than an app may wait.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -115,7 +115,7 @@ async fn t19_a_flood_of_submits_is_held_back_and_leaves_no_trace() {
     let begun = Instant::now();
     let floods = (0..60).map(|_| send(submission(&app, generation("a").to_string())));
     let answers = join_all(floods).await;
-    // Two at once, and two for each second that it took.
+    // Two at once, and two more for each second that it took.
     let allowed = 2 * (usize::try_from(begun.elapsed().as_secs()).unwrap() + 2);
     let (accepted, held): (Vec<_>, Vec<_>) =
         answers.iter().partition(|answer| answer.status == 200);

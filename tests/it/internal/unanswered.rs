@@ -1,5 +1,5 @@
-//! I18 and I19: submits that EvoLink accepted and charged, and whose answer never came. One charge, one POST, whatever
-//! happens; the callback adopts the task.
+//! Submits that EvoLink accepted and charged, but whose answer never arrived. There is one charge
+//! and one POST whatever happens, and the callback adopts the task.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::support::app::{TestApp, TestAppBuilder};
 use crate::support::raw::RawClient;
 use crate::support::until::until;
 
-/// A task that ends long after the test has.
+/// A task that runs far longer than the test.
 const LONG: &str = "duration=10m";
 
 async fn assert_unknown_then_adopted(
@@ -121,7 +121,7 @@ async fn a_client_that_hangs_up_leaves_a_submit_that_is_recorded_to_its_end() {
     assert_eq!(evolink.stats().submits, 1);
 }
 
-/// Submits on a runtime that ends, with everything on it, while EvoLink keeps its answer to itself.
+/// Submits on a runtime that is dropped with everything on it, before EvoLink answers.
 async fn crash_while_submitting(builder: TestAppBuilder, evolink: &Arc<Simulator>) {
     let evolink = Arc::clone(evolink);
     let process = tokio::task::spawn_blocking(move || {
@@ -151,7 +151,7 @@ async fn i18_a_crash_between_intent_and_answer_leaves_a_submit_that_a_callback_a
     let task = get(&app, "/v1/tasks").await.body["data"][0].clone();
     assert_eq!(task["receiver"]["state"], "submitting");
     let id = task["receiver"]["submission_id"].as_str().unwrap();
-    // Not before EvoLink's own timeout, 30 s, and our grace, 30 s.
+    // It is not given up before EvoLink's timeout, 30 s, and our grace period, 30 s, have passed.
     app.clock.advance(Duration::from_secs(59));
     sleep(Duration::from_millis(1200)).await;
     assert_eq!(state(&app, id).await, "submitting");

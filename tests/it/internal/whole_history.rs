@@ -1,4 +1,4 @@
-//! All of a task's history is told: each body to the letter, and however many there are.
+//! The whole history of a task is returned: each body unchanged, and any number of them.
 
 use reqwest::Method;
 
@@ -16,12 +16,13 @@ async fn what_evolink_said_is_told_to_the_letter() {
     assert_eq!(history.status, 200, "{history:?}");
     assert_eq!(history.header("content-type"), Some("application/json"));
     for number in ["\"huge\":1e999", "\"exact\":0.100000000000000005551115123"] {
-        // In the observation, and in the task of its event.
+        // Once in the observation, and once in the task of its event.
         assert_eq!(history.text.matches(number).count(), 2, "{history:?}");
     }
 }
 
-/// Puts 200 observations of the largest size there, as many as are kept of a task that only repeats itself.
+/// Inserts 200 observations of the largest size: as many as are kept of a task that only repeats
+/// itself.
 async fn long_history(app: &TestApp) {
     let database = app.database().await;
     let body = r#"{"id":"task-big","status":"processing","x":""#;
@@ -54,7 +55,7 @@ async fn the_longest_history_is_told_and_holds_up_nobody_however_slowly_it_is_re
         let mut client = RawClient::connect_plain(app.internal).await;
         let request = "GET /v1/tasks/task-big/events HTTP/1.1\r\nhost: localhost\r\n\r\n";
         client.send(request).await;
-        // It has begun, and will not end before somebody reads.
+        // The response has begun, and it cannot end before the client reads it.
         assert!(client.take_line().await.contains("200"));
         idle.push(client);
     }

@@ -1,4 +1,5 @@
-//! `GET /v1/quarantine`, `GET /v1/quarantine/{id}`: what an operator sees, and what is refused (rule B13).
+//! `GET /v1/quarantine`, `GET /v1/quarantine/{id}`: what an operator sees, and what is refused
+//! (rule B13).
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

@@ -1,4 +1,4 @@
-//! Replays in one batch with each other, and with what they are about.
+//! Replays in one batch with each other, and with callbacks about the same tasks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +49,7 @@ fn callback(text: &str) -> Entry {
     }
 }
 
-/// What becomes of `entries` in one batch: they are queued before the recorder runs.
+/// The receipts of `entries` in one batch: all are queued before the recorder runs.
 async fn in_one_batch(store: &Arc<Store>, bounds: Bounds, entries: Vec<Entry>) -> Vec<Receipt> {
     let pace = Pace {
         first_poll_after: Duration::from_secs(15),

@@ -1,4 +1,5 @@
-//! B8, T35: whatever the holder of one callback URL sends, and all of them together, what is kept has a bound.
+//! Quarantine is bounded, whatever the holder of one callback URL, or all holders together, may
+//! send (rule B8).
 
 use evolink_receiver::config::ByteSize;
 use futures_util::{StreamExt as _, stream};
@@ -56,7 +57,7 @@ async fn of_large_bodies_as_many_bytes_are_kept_as_one_token_may() {
     assert_eq!(counted, there);
     assert_eq!(there.0, 5, "of 200 kB each");
     assert!((1_000_000..=1024 * 1024).contains(&there.1), "{there:?}");
-    // A small one still fits.
+    // A small body still fits.
     assert_eq!(desk.app.callback(&submit.token, "small").await.0, 400);
     assert_eq!(totals(&desk.database).await[1].0, 6);
 }
@@ -92,7 +93,7 @@ async fn when_all_of_it_is_full_the_oldest_make_room() {
             .counter("evolink_receiver_quarantine_evicted_total"),
         70
     );
-    // The first one has room again, and an entry's number is never another's.
+    // The first URL may add an entry again, and an entry's number is never reused.
     assert_eq!(desk.app.callback(&submits[0].token, "bad 0").await.0, 400);
     let numbers = "SELECT min(id), max(id), count(*) FROM quarantine";
     let numbers: (i64, i64, i64) = desk.database.row(numbers, &[]).await;

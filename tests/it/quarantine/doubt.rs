@@ -1,4 +1,5 @@
-//! A replay is believed like what is replayed (`callbacks.confirm`): a callback is no better for having been kept.
+//! A replay is trusted as much as the original (`callbacks.confirm`): a callback does not become
+//! more trustworthy by having been kept.
 
 use evolink_receiver::domain::confirmation::Confirm;
 use serde_json::{Value, json};
@@ -43,7 +44,7 @@ async fn a_callback_that_is_replayed_is_doubted_like_the_callback_that_it_was() 
         assert_eq!(unconfirmed(&desk, submit).await, "completed");
         assert!(desk.is_due(submit).await, "EvoLink is asked");
         assert_eq!(doubted(&desk, reason), 1);
-        // Once is enough, however often it is replayed.
+        // One poll is enough, however often the entry is replayed.
         assert_eq!(replay(&desk.app, id).await.1["result"], "duplicate");
         assert_eq!(doubted(&desk, reason), 1);
     }

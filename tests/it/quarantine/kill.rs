@@ -1,4 +1,4 @@
-//! SIGKILL in the middle of replays: each entry has its mark and what it tells of, or neither.
+//! SIGKILL during replays: each entry has both its mark and its effect, or neither.
 
 use std::time::Duration;
 
@@ -11,10 +11,11 @@ use crate::durability::receiver::{Place, Receiver};
 use crate::durability::{random, rounds};
 use crate::support::database::{Bind, Database};
 
-/// Replayed in one round.
+/// Entries that are replayed in one round.
 const ENTRIES: usize = 60;
 
-/// Asks for all of `ids`, in any order, until the receiver is gone. Gives those that were answered.
+/// Replays all of `ids`, in any order, until the receiver is gone. Returns those that were
+/// acknowledged.
 async fn replay_all(receiver: &Receiver, ids: &[i64]) -> Vec<i64> {
     let asked = stream::iter(ids).map(async |id| {
         let url = format!("http://{}/v1/quarantine/{id}/replay", receiver.internal);
@@ -27,7 +28,7 @@ async fn replay_all(receiver: &Receiver, ids: &[i64]) -> Vec<i64> {
     answered.collect().await
 }
 
-/// The entry's mark, and the observations and events of its task.
+/// Whether the entry has its mark, and the numbers of observations and events of its task.
 async fn state_of(database: &Database, id: i64) -> (bool, i64, i64) {
     let sql = "SELECT replayed_at IS NOT NULL,
             (SELECT count(*) FROM task, observation WHERE task.task_id = 'task-' || $2 AND observation.id / 1024 = task.seq
@@ -48,7 +49,7 @@ async fn after_sigkill_an_entry_is_marked_and_recorded_or_neither() {
     for round in 0..rounds(8, 100) {
         let mut ids = Vec::new();
         for n in 0..ENTRIES {
-            // The number is known before: nobody else adds any.
+            // The number is known in advance, because nothing else adds entries.
             let next: i64 = database
                 .value("SELECT coalesce(max(id), 0) + 1 FROM quarantine", &[])
                 .await;
@@ -80,7 +81,7 @@ async fn after_sigkill_an_entry_is_marked_and_recorded_or_neither() {
             );
             if state.0 { marked += 1 } else { unmarked += 1 }
         }
-        // And then all of them, also those that were recorded already.
+        // Then replay all of them, also those that were recorded already.
         assert_eq!(replay_all(&receiver, &ids).await.len(), ENTRIES);
         for id in ids {
             assert_eq!(

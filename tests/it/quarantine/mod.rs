@@ -1,4 +1,5 @@
-//! What could not be applied: what is kept of it, how operators see it, and that it is recorded once after a fix.
+//! Callbacks and answers that could not be applied: what is kept, how operators see it, and that it
+//! is recorded once after a fix.
 
 mod api;
 mod batch;
@@ -18,18 +19,18 @@ use crate::callbacks::{Desk, Rows, Submit, completed};
 use crate::support::app::TestApp;
 use crate::support::database::{Bind, Database};
 
-/// Puts `body` there as a version would have that could not read it, and gives the entry's number.
+/// Inserts `body` as a version that could not read it would have. Returns the entry's number.
 pub async fn put(database: &Database, subject: &str, body: &str) -> i64 {
     put_from("callback", database, subject, body).await
 }
 
-/// The same, of the documented callback of a task that has completed.
+/// Inserts the documented callback of the submit's completed task.
 async fn put_completed(desk: &Desk, submit: &Submit) -> i64 {
     let body = completed(&submit.task_id);
     put(&desk.database, &submit.submission_id, &body).await
 }
 
-/// The same as `put`, of what came by way of `source`.
+/// Inserts an entry like `put`, for a body from `source`.
 pub async fn put_from(source: &str, database: &Database, subject: &str, body: &str) -> i64 {
     let (digest, bytes) = (hex(&Sha256::digest(body)), body.len());
     let blob = |hex: &str| database.either(format!("x'{hex}'"), format!("decode('{hex}', 'hex')"));
@@ -58,7 +59,7 @@ pub async fn replay(app: &TestApp, id: i64) -> (u16, Value) {
     )
 }
 
-/// Entries and bytes as they are counted, and as they are.
+/// Numbers of entries and bytes: as the table of totals has them, and as counted from the rows.
 pub async fn totals(database: &Database) -> [(i64, i64); 2] {
     let counted = "SELECT entries, bytes FROM quarantine_total";
     let there = "SELECT count(*), coalesce(CAST(sum(bytes) AS BIGINT), 0) FROM quarantine";
@@ -76,7 +77,7 @@ fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// What a replay may not add to.
+/// The rows that a replay must not change.
 fn without_observations(rows: Rows) -> Rows {
     Rows {
         observations: 0,

@@ -1,4 +1,5 @@
-//! After a fix: what an older version could not read is recorded once, and told like anything else.
+//! After a fix, a body that an older version could not read is recorded once and published like any
+//! other.
 
 use serde_json::json;
 
@@ -121,7 +122,7 @@ async fn a_replay_that_contradicts_the_outcome_is_a_conflict_and_told_once() {
         ["task.submitted", "task.completed", "task.conflict"]
     );
     assert_eq!(desk.state(&submit).await.0, "completed");
-    // One that was a conflict when it came has been told of.
+    // The event of an entry that was a conflict on arrival has been published already.
     let cancelled = body(&submit.task_id, "cancelled", &json!({}));
     desk.check("a second one", &submit, cancelled, Answer::Conflict)
         .await;
@@ -171,7 +172,7 @@ async fn a_body_that_still_cannot_be_read_is_refused_with_the_reason_and_nothing
     );
     let message = answer["error"]["message"].as_str().unwrap();
     assert!(message.contains("no usable `status`"), "{message}");
-    // Not by the version of the database: the task is being asked about.
+    // Compare rows and not the version of the database, because polls of the task write too.
     assert_eq!(desk.rows().await, before);
     let mark = "SELECT replay_result FROM quarantine WHERE id = $1";
     let mark: Option<String> = desk.database.value(mark, &[Bind::Int(id)]).await;

@@ -1,4 +1,4 @@
-//! What EvoLink's answers to polls mean for the record (rules B6 and B12).
+//! The effect of EvoLink's answers to polls on the record (rules B6 and B12).
 
 use serde_json::json;
 
@@ -79,7 +79,7 @@ async fn polls_that_fail_or_are_no_task_change_nothing_and_go_on() {
 async fn what_table_e_has_for_submits_changes_nothing_when_it_answers_a_poll() {
     let long = format!(r#"{{"id":"{}","status":"completed"}}"#, "i".repeat(1024));
     let none_of_it = |body: &str| http(200, &[], body);
-    // Four at a time: five that fail would be EvoLink failing.
+    // Four at a time, because five failures would count as EvoLink failing as a whole.
     let groups = [
         [
             none_of_it(r#"{"status":"completed","results":["https://h/a"]}"#),

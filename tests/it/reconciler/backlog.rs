@@ -1,5 +1,5 @@
-//! Many tasks are overdue at once: all are asked about, each once, no faster than is allowed, and none waits for another's
-//! answer.
+//! Many tasks are overdue at once. Each is polled once, no faster than the rate limit allows, and
+//! none waits for another's answer.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use super::{BY_POLL, SOME_TICKS, accepting, body, builder, polls, seconds, submi
 use crate::support::raw_server::{End, http};
 use crate::support::until::until;
 
-/// Polls under way at once.
+/// Polls that run at once.
 const AT_ONCE: u32 = 16;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -38,12 +38,13 @@ async fn after_a_restart_all_that_is_overdue_is_asked_about_once_within_the_rate
     let app = builder.start().await;
     app.clock.advance(seconds(3600));
     until("all are asked about", || polls(&evolink) >= TASKS).await;
-    // The clock stands still, and so there are not 3 s for a second question.
+    // The clock stands still, so the 3 s before a second poll never pass.
     sleep(SOME_TICKS).await;
     let arrivals = arrivals.lock().unwrap().clone();
     let asked: HashSet<&String> = arrivals.iter().map(|(_, id)| id).collect();
     assert_eq!((arrivals.len(), asked.len()), (TASKS, TASKS));
-    // However late this machine runs something, no more can have been late than were under way, and one more about to be.
+    // This machine may run things late. But no more polls can be late than were running, and one
+    // more that was about to start.
     for (nth, (from, _)) in arrivals.iter().enumerate() {
         for (later, (to, _)) in arrivals.iter().enumerate().skip(nth) {
             let allowed = f64::from(PER_SECOND) * (*to - *from).as_secs_f64();
@@ -82,7 +83,7 @@ async fn an_answer_that_does_not_come_holds_up_nobody() {
         .start()
         .await;
     submitted(&app, STALLED).await;
-    // The longest overdue, and so the first to be asked about.
+    // These are the longest overdue, so they are polled first.
     app.clock.advance(seconds(1));
     submitted(&app, 40).await;
     app.clock.advance(seconds(15));

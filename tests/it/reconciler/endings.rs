@@ -1,4 +1,4 @@
-//! When the asking ends without an outcome, and what comes after (I15, I17, E8).
+//! When polling ends without an outcome, and what happens after that.
 
 use evolink_receiver::simulator::Options;
 use tokio::time::sleep;
@@ -193,7 +193,7 @@ async fn a_callback_that_says_that_it_goes_on_has_an_unresolved_task_asked_about
             "unchanged"
         );
         until_recorded(&app, "SELECT polls FROM task", number).await;
-        // Again at once: not faster than `interval_min`.
+        // Another callback arrives at once, but the poll is not sooner than `interval_min`.
         if number == 2 {
             assert_eq!(state(&app).await, "unresolved");
             let answer = app.callback_result(&token, body(ID, goes_on)).await;

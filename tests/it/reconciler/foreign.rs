@@ -23,7 +23,7 @@ const COMPLETED: &str = "SELECT count(*) FROM task WHERE state = 'completed'";
 const UNRESOLVED: &str = "SELECT count(*) FROM task WHERE state = 'unresolved'";
 const PENDING: &str = "SELECT count(*) FROM task WHERE state = 'pending'";
 
-/// Pages that are not EvoLink's, though their status is that of a task that is gone.
+/// Pages that are not EvoLink's, although they have the status for a task that is gone.
 fn foreign_pages() -> Vec<Vec<u8>> {
     let html = "<html><head><title>404 Not Found</title></head></html>";
     let invalid_url = r#"{"error":{"code":"","message":"Invalid URL (GET /v1/tasks/a)","type":"invalid_request_error","param":""}}"#;
@@ -115,7 +115,7 @@ async fn a_wrong_base_url_loses_no_task_in_flight() {
             .with(|config| config.evolink.base_url = right_url)
             .start()
             .await;
-        // More than the longest gap between two polls.
+        // Longer than the longest gap between two polls.
         app.clock.advance(seconds(15 * 60));
         until_recorded(&app, COMPLETED, TASKS).await;
         for item in app.get("/v1/tasks?limit=200").await.1["data"]
@@ -139,7 +139,7 @@ async fn a_task_that_evolink_did_not_know_three_times_is_found_when_it_knows_it_
         next_poll_after(&app, seconds(gap), || polls(&evolink), number + 1).await;
     }
     assert_eq!(state(&app).await, "unresolved");
-    // Rarely: every hour, and up to a quarter later.
+    // Polls are rare: every hour, or up to a quarter of an hour later.
     next_poll_after(&app, seconds(3600), || polls(&evolink), 4).await;
     assert_eq!(state(&app).await, "unresolved");
     next_poll_after(&app, seconds(3600), || polls(&evolink), 5).await;
@@ -240,7 +240,7 @@ async fn tasks_that_are_all_gone_are_unresolved_when_they_have_had_their_time() 
         i64::try_from(TASKS).unwrap()
     );
     assert_eq!(app.counter("evolink_receiver_unknown_tasks_doubted"), 1);
-    // They delay no task that EvoLink knows, and such a task shows that EvoLink is well.
+    // They do not delay a task that EvoLink knows, and such a task shows that EvoLink works.
     knows_one.store(true, Ordering::Relaxed);
     submitted(&app, 1).await;
     app.clock.advance(seconds(15));
@@ -253,7 +253,7 @@ async fn tasks_that_are_all_gone_are_unresolved_when_they_have_had_their_time() 
     until_recorded(&app, UNRESOLVED, TASKS).await;
 }
 
-/// Unresolved tasks that are all overdue.
+/// Number of unresolved tasks, which are all overdue.
 const LOST: usize = 5000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -291,7 +291,7 @@ async fn any_number_of_unresolved_tasks_delays_no_other_task() {
     until_recorded(&app, COMPLETED, 1).await;
     until("some of the others are polled", || polls(&evolink) > 4).await;
     let lost = polls(&evolink) - 1;
-    // Four every two seconds, and what one look more has found.
+    // Four every two seconds, and those of one more scan.
     let at_most = (began.elapsed().as_secs_f64() / 2.0 + 2.0) * 4.0;
     assert!(
         f64::from(u32::try_from(lost).unwrap()) <= at_most,

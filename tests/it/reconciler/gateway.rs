@@ -14,7 +14,7 @@ pub struct Gateway {
     pub url: String,
     passes_polls: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
-    /// Ends with the gateway, and its connections with it.
+    /// Stops with the gateway, and so do its connections.
     _worker: JoinSet<()>,
 }
 

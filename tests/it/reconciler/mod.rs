@@ -1,4 +1,5 @@
-//! What no callback told is found by asking: at its pace, as often as EvoLink allows, and never for ever.
+//! Outcomes that no callback reported are found by polling: at the planned pace, as often as
+//! EvoLink allows, and not for ever.
 
 mod answers;
 mod backlog;
@@ -23,7 +24,7 @@ use crate::support::app::{TestApp, TestAppBuilder};
 use crate::support::raw_server::{End, RawServer, http};
 use crate::support::until::until;
 
-/// Two looks of the reconciler and some: enough for what must not happen to happen.
+/// A little more than two scans of the reconciler: time enough for an unwanted poll to happen.
 const SOME_TICKS: Duration = Duration::from_millis(1300);
 
 const ID: &str = "task-unified-1-polled";
@@ -42,7 +43,7 @@ fn builder() -> TestAppBuilder {
     TestApp::builder().with_manual_clock()
 }
 
-/// EvoLink as a list of answers to polls, the last of which it repeats.
+/// An EvoLink that gives these answers to polls, one after the other, and repeats the last.
 async fn answering(polls: Vec<Vec<u8>>) -> (TestApp, RawServer) {
     let next = AtomicUsize::new(0);
     let evolink = RawServer::start_answering(
@@ -72,8 +73,9 @@ fn polls(evolink: &RawServer) -> usize {
         .count()
 }
 
-/// Moves the clock to just before the next poll of the only task, which must not come, then to it; polled `number` times it
-/// is then. It is to come after `gap`, or up to a quarter later.
+/// Checks that the only task is next polled after `gap` or up to a quarter later. Moves the clock
+/// to just before that time, when no poll may happen, and then to it. Then there were `number`
+/// polls.
 async fn next_poll_after(app: &TestApp, gap: Duration, count: impl Fn() -> usize, number: usize) {
     let recorded = app.database().await;
     let at: i64 = recorded.value("SELECT next_poll_at FROM task", &[]).await;
@@ -91,7 +93,7 @@ async fn next_poll_after(app: &TestApp, gap: Duration, count: impl Fn() -> usize
     until_recorded(app, "SELECT polls FROM task", number).await;
 }
 
-/// Waits until `sql` gives `number`.
+/// Waits until `sql` returns `number`.
 async fn until_recorded(app: &TestApp, sql: &str, number: usize) {
     let database = app.database().await;
     let number = i64::try_from(number).unwrap();
@@ -102,7 +104,8 @@ async fn until_recorded(app: &TestApp, sql: &str, number: usize) {
     }
 }
 
-/// EvoLink with a new task for each submit, and `poll` for each question, given the id that is asked about.
+/// An EvoLink that makes a new task for each submit, and answers each poll with `poll` of its task
+/// id.
 async fn accepting(end: End, poll: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> RawServer {
     let number = AtomicUsize::new(0);
     let answers = move |request: &str| {

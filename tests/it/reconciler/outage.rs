@@ -1,4 +1,5 @@
-//! EvoLink fails as a whole: it is not asked about every task in vain, and no task pays for it with longer gaps.
+//! EvoLink fails as a whole: it is not polled about every task in that time, and the outage does
+//! not lengthen the gaps of any task.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,15 +15,16 @@ use crate::support::app::TestApp;
 use crate::support::raw_server::{End, RawServer, http};
 use crate::support::until::until;
 
-/// More than are under way at once and may fail before that is known.
+/// More than the polls that run at once and may fail before the outage is detected.
 const TASKS: usize = 40;
 
 const SUSPENDED: &str = "evolink_receiver_polls_suspended";
 
-/// Those that are claimed: for EvoLink's timeout of 30 s and a grace of 10 s.
+/// Tasks that are claimed: for EvoLink's timeout of 30 s and a grace period of 10 s.
 const UNDER_WAY: &str = "SELECT count(*) FROM task WHERE next_poll_at - polled_at = 40000";
 
-/// A receiver with many tasks that are due, and an EvoLink that gives `failure` to polls until it is well.
+/// A receiver with many due tasks, and an EvoLink that answers polls with `failure` until it works
+/// again.
 async fn failing(failure: Vec<u8>) -> (TestApp, RawServer, Arc<AtomicBool>) {
     let is_well = Arc::new(AtomicBool::new(false));
     let well = Arc::clone(&is_well);
@@ -47,7 +49,7 @@ async fn failing(failure: Vec<u8>) -> (TestApp, RawServer, Arc<AtomicBool>) {
     (app, evolink, is_well)
 }
 
-/// Waits until polls are suspended, and gives how many there were.
+/// Waits until polls are suspended, and returns how many there were.
 async fn suspended(app: &TestApp, evolink: &RawServer) -> usize {
     until("polls are suspended", || app.counter(SUSPENDED) == 1).await;
     sleep(SOME_TICKS).await;
@@ -62,7 +64,7 @@ async fn suspended(app: &TestApp, evolink: &RawServer) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_poll_at_a_time_goes_to_see_and_all_are_asked_about_once_there_is_an_answer() {
-    // An answer that is none counts as much as an error.
+    // An unusable answer counts like an error.
     let failures = [http(503, &[], "{}"), Vec::new(), http(200, &[], "<html>")];
     join_all(failures.map(fails_and_is_well_again)).await;
 }
@@ -161,7 +163,7 @@ async fn after_a_day_away_nothing_is_given_up_because_evolink_is_not_there_yet()
     let failures = [http(503, &[], "{}"), http(429, &["retry-after: 30"], "{}")];
     for failure in failures {
         let (app, evolink, is_well) = failing(failure).await;
-        // Nobody was asked at the time.
+        // No polls are made while the process is stopped.
         let (_, builder) = app.stop().await;
         let before = polls(&evolink);
         builder.clock().advance(seconds(25 * 3600));
@@ -172,7 +174,7 @@ async fn after_a_day_away_nothing_is_given_up_because_evolink_is_not_there_yet()
         let unresolved = "SELECT count(*) FROM task WHERE state = 'unresolved'";
         assert_eq!(database.value::<i64>(unresolved, &[]).await, 0);
         is_well.store(true, Ordering::Relaxed);
-        // Beyond the lease of what was cut off by the stop.
+        // Advance past the leases of the polls that the stop cut off.
         app.clock.advance(seconds(60));
         let completed = "SELECT count(*) FROM task WHERE state = 'completed'";
         until_recorded(&app, completed, TASKS).await;

@@ -1,4 +1,5 @@
-//! When EvoLink is asked: once a task is overdue, then less and less often, and not at all while it says so.
+//! The times of polls: once a task is overdue, then less and less often, and not while EvoLink asks
+//! for a delay.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Polls that are under way when the process is told to stop.
+//! Polls that run when the process is asked to stop.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,7 +20,7 @@ fn answer(request: &str) -> Vec<u8> {
     http(200, &[], &body(ID, status))
 }
 
-/// A receiver that has just asked about its only task.
+/// A receiver that has just polled its only task.
 async fn asking(evolink: &RawServer, change: impl FnOnce(&mut Config)) -> TestApp {
     let url = evolink.url.parse().unwrap();
     let builder = builder().with(|config| config.evolink.base_url = url);

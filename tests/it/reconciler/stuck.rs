@@ -1,4 +1,4 @@
-//! Tasks that nobody works on any more are counted, so that somebody may be told.
+//! Tasks that no worker handles any more are counted, so that an operator can be alerted.
 
 use evolink_receiver::domain::callback_token::Subject;
 use evolink_receiver::simulator::Options;
@@ -23,7 +23,7 @@ async fn submits_of_unknown_outcome_and_unresolved_tasks_are_counted() {
     app.clock.advance(seconds(24 * 3600));
     app.task_when(given_up, |task| task["receiver"]["state"] == "unresolved")
         .await;
-    // It counts now and then, and when it starts.
+    // The count is updated now and then, and at the start.
     let (_, builder) = app.stop().await;
     let app = builder.start().await;
     until("they are counted", || {

@@ -1,4 +1,5 @@
-//! What a process whose clock was years ahead has planned and left behind, found by the next one, whose clock is right (I47).
+//! A process whose clock was years ahead has left plans behind. The next process, whose clock is
+//! correct, finds them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +49,7 @@ async fn a_submit_cut_off_in_ten_years_is_unknown_now() {
     .await;
 }
 
-/// The intent of a submit whose process then ends.
+/// Records the intent of a submit whose process then ends.
 async fn intend(url: &str, submission_id: SubmissionId) {
     let store = Arc::new(Store::open(url).await.unwrap());
     let clock = Clock::manual(submission_id.made_at());

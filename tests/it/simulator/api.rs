@@ -1,4 +1,4 @@
-//! Submit, query, credits and errors, against the seed page.
+//! Submit, query, credits and errors, compared with EvoLink's documented page.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! EvoLink's rules for callbacks, and a clean end.
+//! EvoLink's rules for callbacks, and a clean shutdown.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A small HTTPS server that catches callbacks and answers them as a test wants.
+//! A small HTTPS server that records callbacks and answers them as a test wants.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -45,7 +45,7 @@ impl Catcher {
         Self::answering(|_| status(200)).await
     }
 
-    /// `answer` is given how many callbacks came before.
+    /// Starts a catcher. `answer` gets the number of callbacks that came before.
     pub async fn answering(
         answer: impl Fn(usize) -> Response<Full<Bytes>> + Send + Sync + 'static,
     ) -> Self {

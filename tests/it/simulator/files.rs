@@ -28,7 +28,7 @@ async fn fetch(stage: &Stage, path: &str) -> reqwest::Result<(u16, String, Vec<u
     ))
 }
 
-/// Width and height out of the header of a lossless WebP file.
+/// Width and height from the header of a lossless WebP file.
 fn webp_size(bytes: &[u8]) -> (u32, u32) {
     assert_eq!(
         (&bytes[..4], &bytes[8..16]),
@@ -95,7 +95,7 @@ async fn a_result_exists_from_the_end_of_its_task_until_it_expires() {
     );
 }
 
-/// What the magic prompts about files do; false if `name` is not one of them.
+/// Checks the magic prompts about files. Returns false if `name` is not one of them.
 pub async fn fetched(stage: &Stage, name: &str) -> bool {
     let prompt = match name {
         "file-slow" => "[sim:file-slow=2s,file-faults=1]".to_owned(),

@@ -1,4 +1,5 @@
-//! Every magic prompt does what its row says. The table of the program is walked, so a row without a test fails.
+//! Every magic prompt does what its row says. This goes through the program's own table, so that a
+//! row without a test fails.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -17,7 +18,7 @@ async fn every_magic_prompt_does_what_its_row_says() {
     let mut names_by_id = HashMap::new();
     let mut names = magic_prompts().iter().map(|(name, _)| *name);
     loop {
-        // A few at a time, so that no check waits long for its turn.
+        // Only a few at a time, so that no check is delayed by the others for long.
         for name in names.by_ref().take(8 - checks.len()) {
             let handle = checks.spawn(check(name));
             names_by_id.insert(handle.id(), name);
@@ -139,7 +140,7 @@ async fn answered(stage: &Stage, name: &str) -> bool {
         }
         _ => return false,
     }
-    // Accepted and charged all the same, and its callback tells.
+    // The task was accepted and charged anyway, and its callback arrives.
     assert_eq!(stage.simulator.stats().charges, 1);
     assert_eq!(
         stage.caught(1).await[0].json()["id"],
@@ -219,12 +220,12 @@ async fn queried(stage: &Stage, name: &str) -> bool {
     true
 }
 
-/// Answered 200, and wrongly; the second time well.
+/// The first query is answered 200 with a wrong body, and the second one correctly.
 async fn queried_oddly(stage: &Stage, name: &str) -> bool {
     let is_odd = match name {
         "query-garbage" => |text: &str, _: &str| text.starts_with("<!DOCTYPE html>"),
         "query-wrong-id" => {
-            // Its results, if it has any by now, are still its own.
+            // The results, if there are any yet, are still those of the right task.
             |text: &str, id: &str| {
                 !text.contains(&format!("\"id\":\"{id}\"")) && text.contains("task-unified-")
             }

@@ -1,4 +1,4 @@
-//! The magic prompts that are about callbacks: how many come, in which order, and in what form.
+//! The magic prompts about callbacks: their number, their order, and their form.
 
 use std::time::{Duration, Instant};
 
@@ -40,13 +40,13 @@ pub async fn counted(stage: &Stage, name: &str) -> bool {
         "staged" => assert!(bodies[0]["progress"].as_u64() < bodies[1]["progress"].as_u64()),
         _ => {}
     }
-    // Whatever the callbacks say, a query tells the truth.
+    // Whatever the callbacks report, a query returns the true state.
     let task = stage.query(&id).await.json();
     assert_eq!(task["status"], "completed");
     true
 }
 
-/// What is in the body.
+/// The content of the body.
 pub async fn formed(stage: &Stage, name: &str) -> bool {
     if !name.starts_with("callback-") {
         return false;
@@ -61,7 +61,7 @@ pub async fn formed(stage: &Stage, name: &str) -> bool {
     true
 }
 
-/// The body with what its row says put right; `None` if the row is unknown here.
+/// The body with the fault of its row repaired; `None` if the row is unknown here.
 fn repaired(name: &str, caught: &Caught, task: &Value) -> Option<Value> {
     let body: Value = serde_json::from_slice(&caught.body).unwrap_or_default();
     let mut repaired = body.clone();

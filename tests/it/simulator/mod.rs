@@ -1,4 +1,5 @@
-//! The simulator plays EvoLink as its documents describe it, and misbehaves as its table of magic prompts says.
+//! The simulator plays EvoLink as its documents describe it, and misbehaves as its table of magic
+//! prompts says.
 
 #![expect(
     clippy::unwrap_used,
@@ -19,7 +20,7 @@ mod magic_callbacks;
 
 use catcher::{Catcher, Caught};
 
-/// A simulator that calls a catcher back, with short waits.
+/// A simulator that sends its callbacks to a catcher, with short delays.
 struct Stage {
     simulator: Simulator,
     catcher: Catcher,
@@ -79,7 +80,7 @@ impl Stage {
         self.send(self.post(&self.request(prompt))).await
     }
 
-    /// The id of a task that was accepted and answered.
+    /// Submits a task that is accepted, and returns its id.
     async fn task(&self, prompt: &str) -> String {
         let answer = self.submit(prompt).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
@@ -95,16 +96,16 @@ impl Stage {
         self.get(&format!("/v1/tasks/{id}")).await
     }
 
-    /// Waits for at least so many callbacks.
+    /// Waits for at least `count` callbacks.
     async fn caught(&self, count: usize) -> Vec<Caught> {
         eventually(|| self.catcher.caught().len() >= count).await;
         self.catcher.caught()
     }
 
-    /// Waits until no task runs and no callback is under way, and returns what was caught.
+    /// Waits until no task runs and no callback is being sent. Returns all callbacks.
     async fn settled(&self) -> Vec<Caught> {
         eventually(|| self.simulator.stats().tasks_running == 0).await;
-        // Acknowledged or given up, a delivery is over; what comes after it starts at once.
+        // A delivery ends when it is acknowledged or given up. What follows it starts at once.
         tokio::time::sleep(Duration::from_millis(150)).await;
         self.catcher.caught()
     }
@@ -124,7 +125,7 @@ impl Answer {
     }
 }
 
-/// Twenty seconds, for a busy machine; a good test needs milliseconds.
+/// Waits up to twenty seconds, for a busy machine. A passing test needs only milliseconds.
 async fn eventually(mut condition: impl FnMut() -> bool) {
     for _ in 0..2000 {
         if condition() {

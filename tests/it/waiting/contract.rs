@@ -1,4 +1,4 @@
-//! What a waiting query is answered, and when: V2 of RELIABILITY, and every way in which a task is over.
+//! The answer to a waiting query and when it comes, for every way in which a task is finished.
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ async fn the_task_is_answered_as_it_is_when_the_time_is_over() {
     app.stop().await.0.unwrap();
 }
 
-/// Another replica was told no, and no event says so.
+/// EvoLink refused the submit at another replica, and no event reports that.
 #[tokio::test]
 async fn a_submit_that_is_refused_elsewhere_is_told_though_it_was_given_up() {
     let app = started().await;
@@ -91,7 +91,7 @@ async fn every_outcome_is_told_by_either_name_and_progress_is_not() {
             waiting_for(&app, &submission).await,
         );
         told(&app, &id, "processing").await;
-        // Another's end is not its own.
+        // The outcome of another task does not end this wait.
         told(&app, &format!("{id}-other"), status).await;
         assert!(!by_task.is_finished() && !by_submission.is_finished());
         told(&app, &id, status).await;
@@ -156,7 +156,8 @@ async fn a_task_that_is_given_up_is_over() {
     let database = app.database().await;
     for number in 1..=3_i64 {
         app.clock.advance(Duration::from_mins(1));
-        // The next question is planned when the answer to this one is recorded: the clock moves on only then.
+        // The next poll is planned when the answer to this one is recorded, so move the clock only
+        // then.
         let deadline = Instant::now() + PATIENCE;
         while database.value::<i64>(MISSED, &[]).await < number {
             assert!(Instant::now() < deadline, "EvoLink is not asked");
@@ -190,7 +191,8 @@ async fn a_preference_is_applied_and_said_to_be_and_a_parameter_is_stronger() {
         let answer = send(preferring(&path, lines)).await;
         answer.assert_told("processing");
         assert_eq!(answer.header("preference-applied"), applied, "{lines:?}");
-        // Who does not wait has no least time, and who has waited may have taken any.
+        // A request that does not wait has no minimum time. One that waited may have taken any
+        // longer time.
         let least = Duration::from_secs((applied == Some("wait=1")).into());
         assert!(answer.took >= least, "{lines:?}: {answer:?}");
     }

@@ -1,4 +1,5 @@
-//! T20: thousands who wait where there is room for hundreds. Callbacks and submits go on, and all that was taken comes back.
+//! Thousands of clients want to wait where hundreds may. Callbacks and submits continue, and all
+//! permits and descriptors are returned.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,20 +18,20 @@ use crate::support::needs::{Root, are_met};
 
 const WAITERS: usize = 5000;
 
-/// Enough for some hundred connections, and far from enough for all who want to wait.
+/// Enough for some hundred connections, and far too few for all clients that want to wait.
 const DESCRIPTORS: &str = "--nofile=1024:1024";
 
-/// More patient than Retry-After asks for: so many at once are to load the receiver, not the machine.
+/// Longer than `Retry-After` asks for: this many clients should load the receiver, not the machine.
 const PAUSE: Duration = Duration::from_secs(4);
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// What became of the requests of all who want to wait.
+/// Results of the requests of all clients that want to wait.
 #[derive(Default)]
 struct Tally {
     answered: AtomicUsize,
     refused: AtomicUsize,
-    /// Not let in, or cut.
+    /// Not accepted, or cut off.
     closed: AtomicUsize,
 }
 
@@ -41,7 +42,7 @@ struct Crowd {
 }
 
 impl Crowd {
-    /// Each asks again after a pause, whatever it is told.
+    /// Starts clients that each repeat their request after a pause, whatever the answer is.
     fn start(receiver: &Receiver, id: &str) -> Self {
         let request = format!(
             "GET /v1/tasks/{id}?wait=60 HTTP/1.1\r\nhost: {}\r\n\r\n",
@@ -74,7 +75,7 @@ impl Crowd {
     }
 }
 
-/// The status of the answer to `request`, on a connection of its own; `None` if there is none.
+/// The status of the answer to `request` on a new connection; `None` if there is no answer.
 async fn ask(address: std::net::SocketAddr, request: &[u8]) -> Option<u16> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     stream.write_all(request).await.ok()?;
@@ -96,7 +97,7 @@ async fn submit(receiver: &Receiver) -> Option<Value> {
     answer.json().await.ok()
 }
 
-/// The first try that is let in: for want of a connection a client tries again.
+/// Submits until it is accepted: a client that gets no connection tries again.
 async fn submitted(receiver: &Receiver) -> Value {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -207,7 +208,7 @@ async fn t20_five_thousand_who_wait_keep_neither_callbacks_nor_submits_from_thei
             .0,
         200
     );
-    // Whoever waits now is told.
+    // Every client that is waiting now gets its answer.
     while let Ok(Some(ended)) = timeout(PATIENCE, crowd.waiters.join_next()).await {
         ended.unwrap();
     }

@@ -1,4 +1,4 @@
-//! Who goes away while it waits leaves nothing behind: its seat is free at once.
+//! A client that disconnects while it waits leaves nothing behind: its permit is free at once.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::support::until::until;
 
 const ID: &str = "task-unified-1-left";
 
-/// As many at once.
+/// Number of clients at once.
 const CLIENTS: usize = 20;
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! `?wait=` and `Prefer: wait=`: the answer that is held until a task is over, through real sockets, on the real `App`.
+//! `?wait=` and `Prefer: wait=`: answers that are held back until a task is finished, through real
+//! sockets on the real `App`.
 
 mod contract;
 mod crowd;
@@ -18,15 +19,15 @@ use tokio::time::Instant;
 use crate::support::app::TestApp;
 use crate::support::until::until;
 
-/// Longer than anything here takes that does not wait to the end.
+/// Longer than any test here takes, unless it waits for the timeout.
 const LONG_WAIT: u64 = 45;
 
-/// Who is told, and not merely answered at last, is so before this.
+/// A waiter that is notified gets its answer within this time. One that times out takes longer.
 pub const TOLD_WITHIN: Duration = Duration::from_secs(30);
 
 const SEATS_TAKEN: &str = "evolink_receiver_seats_taken";
 
-/// Accepted by EvoLink, and then never heard of again.
+/// EvoLink accepts the task and never calls back.
 const SILENT: &str = "[sim:never-ends,lost-callback]";
 
 #[derive(Debug)]
@@ -46,7 +47,7 @@ impl Answer {
         self.body["receiver"]["state"].as_str().unwrap_or_default()
     }
 
-    /// That it is the task in `state`, and came because it was.
+    /// Asserts that the answer is the task in `state`, and that it came because of a notification.
     fn assert_told(&self, state: &str) {
         assert_eq!((self.status, self.state()), (200, state), "{self:?}");
         assert!(self.took < TOLD_WITHIN, "not told: {self:?}");
@@ -81,7 +82,7 @@ async fn get(app: &TestApp, path: &str) -> Answer {
     send(asking(app, path)).await
 }
 
-/// A query that waits, once it does.
+/// Starts a query and returns it once it is waiting.
 async fn waiting(app: &TestApp, request: RequestBuilder) -> JoinHandle<Answer> {
     let before = app.counter(SEATS_TAKEN);
     let waiting = tokio::spawn(send(request));
@@ -104,7 +105,7 @@ fn body(id: &str, status: &str) -> String {
     json!({"id": id, "status": status, "progress": 40, "results": ["https://files.evolink.ai/0.webp"]}).to_string()
 }
 
-/// EvoLink says by callback that the task is so.
+/// A callback of EvoLink reports this status of the task.
 async fn told(app: &TestApp, id: &str, status: &str) {
     let token = app.standing_token("shop");
     let result = app.callback_result(&token, body(id, status)).await;

@@ -1,4 +1,4 @@
-//! I32: no wake-up is lost, however a waiting query and the callback that ends it meet.
+//! No wake-up is lost, however a waiting query and the callback that ends it meet.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use super::{LONG_WAIT, asking, body, nobody_waits, send, told};
 use crate::support::app::TestApp;
 use evolink_receiver::store::wake::LOOK_INTERVAL;
 
-/// Of races, until one shows no gap.
+/// Maximum number of series of races. One series without a late answer is enough.
 const SERIES: usize = 3;
 
-/// At once.
+/// Concurrent races.
 pub const LANES: usize = 8;
 
-/// Up to so long one of the two is ahead of the other.
+/// One of the two sides starts up to this much earlier than the other.
 const HEAD_START: Duration = Duration::from_millis(3);
 
 pub fn rounds() -> usize {
@@ -24,7 +24,8 @@ pub fn rounds() -> usize {
     if long { 10_000 } else { 500 }
 }
 
-/// From the callback's acknowledgement, or the query's beginning if that came later, to the answer.
+/// The time to the answer, from the acknowledgement of the callback or from the start of the query,
+/// whichever is later.
 async fn race(asked: &TestApp, called: &TestApp, id: &str) -> Duration {
     told(called, id, "processing").await;
     let path = format!("/v1/tasks/{id}?wait={LONG_WAIT}");
@@ -52,7 +53,8 @@ async fn race(asked: &TestApp, called: &TestApp, id: &str) -> Duration {
     answered.saturating_duration_since(acknowledged.max(start))
 }
 
-/// Races queries at `asked` against callbacks at `called`, and gives how long the answers came after the acknowledgements.
+/// Races queries at `asked` against callbacks at `called`. Returns how long after the
+/// acknowledgements the answers came.
 pub async fn races(
     asked: &TestApp,
     called: &TestApp,
@@ -90,8 +92,10 @@ pub async fn races(
     took
 }
 
-/// A wake-up that is lost is found by the look that comes each second. Where there is a gap in the waking, it is there in each
-/// series; a busy machine that stands still for a moment makes all lanes late at once, but not in each series.
+/// A lost wake-up is found only by the poll that happens each second, so its answer is late.
+///
+/// A gap in the notifications shows in every series. A busy machine that stalls for a moment makes
+/// all lanes late at once, but not in every series.
 pub async fn assert_woken(asked: &TestApp, called: &TestApp, rounds: usize, name: &str) {
     let mut late = 0;
     for series in 0..SERIES {

@@ -1,4 +1,5 @@
-//! How many may wait: three quarters of the connections, half of those for one API key, and what the others are told.
+//! How many requests may wait: three quarters of the connections, and half of those for one API
+//! key. Others are refused.
 
 use evolink_receiver::config::{ApiKey, KeyDigest, Scope};
 use reqwest::RequestBuilder;
@@ -51,7 +52,7 @@ async fn a_key_may_take_half_of_the_seats_and_all_together_no_more_than_there_ar
     waits.pop().unwrap().abort();
     waits.truncate(10);
     let third = loop {
-        // As soon as the connection is seen to be gone.
+        // It succeeds as soon as the receiver has noticed that a connection is gone.
         let answer = send(query(&app, "third", 1)).await;
         if answer.status == 200 {
             break answer;
@@ -66,7 +67,7 @@ async fn a_key_may_take_half_of_the_seats_and_all_together_no_more_than_there_ar
     for waiting in waits {
         waiting.await.unwrap().assert_told("completed");
     }
-    // What is over is no reason to wait.
+    // A query for a finished task does not wait.
     send(query(&app, "first", 60))
         .await
         .assert_told("completed");

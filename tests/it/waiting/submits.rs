@@ -1,4 +1,5 @@
-//! A submit that waits for its task: one request, one answer, and what was paid is never refused for want of a seat.
+//! A submit that waits for its task: one request, one answer. A submit that EvoLink charged is
+//! never refused for lack of a permit.
 
 use evolink_receiver::simulator::{Options, Simulator};
 use reqwest::{Method, RequestBuilder};
@@ -113,7 +114,7 @@ async fn a_replay_waits_too() {
     let replayed = replaying.await.unwrap();
     replayed.assert_told("completed");
     assert_eq!(replayed.header("idempotency-replayed"), Some("true"));
-    // Who does not wait is told what the first was told.
+    // A request that does not wait gets the same answer as the first.
     let again = send(under("")).await;
     assert_eq!(again.body, first.body);
     send(under("?wait=1")).await.assert_told("completed");

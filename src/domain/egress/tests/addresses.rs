@@ -1,4 +1,4 @@
-//! What addresses are, and who may have which.
+//! Tests how addresses are classified, and which names may resolve to them.
 
 use super::*;
 

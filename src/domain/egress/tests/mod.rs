@@ -1,4 +1,4 @@
-//! The rules, over every spelling that somebody might try.
+//! Tests the rules with every spelling that somebody might try.
 
 mod addresses;
 mod properties;
@@ -36,7 +36,7 @@ fn class(text: &str) -> Class {
     Class::of(ip(text))
 }
 
-/// What nobody is sent to.
+/// Addresses that are never called.
 const NEVER: [&str; 24] = [
     "0.0.0.0",
     "0.1.2.3",

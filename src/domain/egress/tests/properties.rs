@@ -1,4 +1,4 @@
-//! What holds for every address and every text.
+//! Properties that hold for every address and every text.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -6,14 +6,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// One number of an address, in one of the ways in which the parser of URLs reads it.
+/// Writes one number of an address in one of the notations that the URL parser reads.
 fn number(value: u32, way: u8) -> String {
     match way {
         0 => value.to_string(),
         1 => format!("{value:#x}"),
         2 => format!("0{value:o}"),
         3 => format!("0X{value:08X}"),
-        // Digits in circles or of full width are digits to it.
+        // The parser also reads full-width digits.
         _ => value
             .to_string()
             .chars()
@@ -22,7 +22,7 @@ fn number(value: u32, way: u8) -> String {
     }
 }
 
-/// `address` in `parts` numbers, of which the last has what the others leave.
+/// Writes `address` as `parts` numbers. The last number contains the remaining octets.
 fn spelling(address: Ipv4Addr, parts: usize, ways: [u8; 4]) -> String {
     let octets = address.octets();
     let first = octets[..parts - 1].iter().map(|octet| u32::from(*octet));
@@ -33,7 +33,7 @@ fn spelling(address: Ipv4Addr, parts: usize, ways: [u8; 4]) -> String {
     numbers.join(".")
 }
 
-/// What is not one of the common ranges comes up seldom by itself.
+/// Generates addresses. Prefers the special ranges, which random octets seldom hit.
 fn any_v4() -> impl Strategy<Value = Ipv4Addr> {
     let first = prop_oneof![
         any::<u8>(),
@@ -46,14 +46,14 @@ fn any_v4() -> impl Strategy<Value = Ipv4Addr> {
     (first, second, any::<[u8; 2]>()).prop_map(|(a, b, [c, d])| Ipv4Addr::new(a, b, c, d))
 }
 
-/// Mostly those that lead further.
+/// Mostly schemes that the parser accepts.
 fn scheme() -> impl Strategy<Value = &'static str> {
     proptest::sample::select(vec![
         "http://", "http://", "HTTPS://", "http:", "http:///", "", "ftp://",
     ])
 }
 
-/// Of such pieces tricks are made.
+/// Pieces that tricky URLs are made of.
 fn pieces() -> impl Strategy<Value = Vec<&'static str>> {
     let pieces = vec![
         "a.io",
@@ -85,7 +85,7 @@ fn pieces() -> impl Strategy<Value = Vec<&'static str>> {
     prop::collection::vec(proptest::sample::select(pieces), 1..6)
 }
 
-/// The prefixes under which an IPv4 address may hide in the last 32 bits.
+/// The prefixes that can be followed by an IPv4 address in the last 32 bits.
 const PREFIXES: [&str; 5] = [
     "::ffff:0:0",
     "64:ff9b::",
@@ -115,7 +115,7 @@ proptest! {
         for prefix in PREFIXES {
             let prefix: Ipv6Addr = prefix.parse().unwrap();
             let hiding = Ipv6Addr::from_bits(prefix.to_bits() | u128::from(address.to_bits()));
-            // These two say that nothing is inside.
+            // These two addresses contain no IPv4 address.
             if hiding.is_unspecified() || hiding.is_loopback() {
                 continue;
             }

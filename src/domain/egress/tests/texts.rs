@@ -1,8 +1,8 @@
-//! What the text of a URL is judged by.
+//! Tests how the text of a URL is judged.
 
 use super::*;
 
-/// All of 127.0.0.1.
+/// Different spellings of 127.0.0.1.
 const LOOPBACK_SPELLINGS: [&str; 18] = [
     "127.0.0.1",
     "127.0.0.1.",

@@ -1,9 +1,9 @@
-//! A queue for each endpoint that has something due: how much of it may be under way, and what is
-//! next. Pure.
+//! The queues: one for each endpoint that has due deliveries. They decide how many attempts may be
+//! under way, and which delivery is next. Pure.
 //!
-//! Endpoints of the configuration are in one pool and apps' own addresses in another, and each pool
-//! has half of all attempts. However many addresses apps name that never answer, the operator's
-//! endpoints do not wait for them.
+//! Endpoints of the configuration are in one pool, and apps' own addresses in another. Each pool
+//! has half of all attempts. So the operator's endpoints do not wait, even if apps name many
+//! addresses that never answer.
 
 mod pool;
 mod queue;
@@ -20,22 +20,22 @@ use crate::workers::breaker::{Change, Leave};
 use pool::Pool;
 pub use queue::PROBES;
 
-/// All endpoints that have something due.
+/// The queues of all endpoints that have due deliveries.
 pub struct Queues {
     standing: Pool,
     own: Pool,
 }
 
-/// A queue that has room for due deliveries from the store.
+/// A queue that has space for due deliveries from the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanting {
     pub endpoint: EndpointKey,
-    /// It wants a few from both ends: the longest overdue and the newest.
+    /// Whether the queue needs a few from both ends: the longest overdue and the newest.
     pub is_doubtful: bool,
 }
 
 impl Queues {
-    /// `at_once`: attempts under way in all queues together, at least two.
+    /// `at_once` is the maximum number of attempts in all queues together. It must be at least two.
     pub fn new(at_once: usize) -> Self {
         Self {
             standing: Pool::new(at_once / 2),
@@ -43,26 +43,26 @@ impl Queues {
         }
     }
 
-    /// Notes that something is due for `endpoint`. It is loaded as soon as it could be sent.
+    /// Marks that `endpoint` has due deliveries. They are loaded as soon as one could be sent.
     pub fn mark(&mut self, endpoint: &EndpointKey) {
         self.pool(endpoint).mark(endpoint);
     }
 
-    /// The queues to load now: those that may have something due and could send it. No more than
-    /// could be sent, so that the cost of loading does not grow with the backlog.
+    /// The queues to load now: those that may have due deliveries and could send one. Returns no
+    /// more than could be sent, so that the cost of loading does not grow with the backlog.
     pub fn wanting(&mut self, now: Timestamp) -> Vec<Wanting> {
         let mut wanting = self.standing.wanting(now);
         wanting.extend(self.own.wanting(now));
         wanting
     }
 
-    /// Replaces what was loaded for `endpoint` before by `due`, the longest overdue first. `limit`:
-    /// if there are that many, there may be more.
+    /// Replaces the loaded deliveries of `endpoint` by `due`, the longest overdue first. If there
+    /// are `limit` of them, the store may have more.
     pub fn fill(&mut self, endpoint: &EndpointKey, due: Vec<DueDelivery>, limit: usize) {
         self.pool(endpoint).fill(endpoint, due, limit);
     }
 
-    /// The next delivery to be sent, with its permit.
+    /// The next delivery to send, with its permit.
     pub fn next(&mut self, now: Timestamp) -> Option<(DueDelivery, Leave)> {
         self.standing.next(now).or_else(|| self.own.next(now))
     }
@@ -71,7 +71,7 @@ impl Queues {
         self.pool(&ended.endpoint).end(ended, now)
     }
 
-    /// Forgets the queues of endpoints that are not in `has_work`.
+    /// Removes the queues of endpoints that are not in `has_work`.
     pub fn retain(&mut self, has_work: &HashSet<EndpointKey>) {
         self.standing.retain(has_work);
         self.own.retain(has_work);

@@ -1,5 +1,6 @@
 //! The queues that share one half of all attempts. They take turns. Doubtful endpoints share a
-//! quarter of it: one that was unavailable waits for others that were, and delays nobody else.
+//! quarter of that half. So an endpoint that was unavailable waits for others that were, and delays
+//! no working endpoint.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
@@ -12,7 +13,8 @@ use crate::store::deliveries::DueDelivery;
 use crate::workers::breaker::{Change, Leave};
 use crate::workers::forwarder::attempt::Ended;
 
-/// Attempts under way to one endpoint. At 5 ms each, that is more than a thousand a second.
+/// The maximum number of attempts at the same time to one endpoint. At 5 ms each, this allows more
+/// than a thousand per second.
 pub const AT_ONCE: usize = 8;
 
 /// The queues that share one half of all attempts.
@@ -20,7 +22,7 @@ pub struct Pool {
     all: BTreeMap<EndpointKey, Queue>,
     under_way: UnderWay,
     at_once: usize,
-    /// The endpoint of the last attempt. The turn passes to the one after it.
+    /// The endpoint of the last attempt. The one after it is next.
     turn: Option<EndpointKey>,
 }
 
@@ -110,7 +112,7 @@ impl Pool {
         self.all.retain(is_kept);
     }
 
-    /// Attempts that may be begun to doubtful endpoints, or to others.
+    /// The number of attempts that may begin now, to doubtful endpoints or to others.
     fn room(&self, doubtful: bool) -> usize {
         let room = self.at_once.saturating_sub(self.under_way.all);
         if doubtful {
@@ -121,7 +123,7 @@ impl Pool {
         }
     }
 
-    /// The first result of `try_queue`, beginning with the queue after the last turn.
+    /// Returns the first result of `try_queue`, beginning with the queue after the last turn.
     fn find_in_turn<T>(
         &mut self,
         mut try_queue: impl FnMut(&EndpointKey, &mut Queue, Limits) -> Option<T>,
@@ -145,8 +147,9 @@ impl Pool {
         None
     }
 
-    /// Once half of all attempts are under way, each queue gets one at a time. So it takes as many
-    /// endpoints that never answer as there are attempts in that half to delay the others.
+    /// Returns how many attempts one queue may have. Once half of the pool is in use, each queue
+    /// gets one at a time. So endpoints that never answer delay the others only if there are as
+    /// many of them as attempts in the remaining half.
     fn limits(&self) -> Limits {
         let good = self.under_way.all - self.under_way.doubtful;
         Limits {
@@ -160,7 +163,7 @@ impl Pool {
     }
 }
 
-/// Attempts under way to one endpoint.
+/// The maximum number of attempts at the same time to one endpoint.
 #[derive(Clone, Copy)]
 struct Limits {
     good: usize,

@@ -1,5 +1,4 @@
-//! The queue of one endpoint: due deliveries that were loaded for it, attempts under way, and a
-//! breaker.
+//! The queue of one endpoint: its loaded due deliveries, its attempts under way, and its breaker.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -11,32 +10,33 @@ use crate::workers::breaker::{Breaker, Change, Heard, Leave, Pauses};
 use crate::workers::forwarder::answer::EndpointOutcome;
 use crate::workers::forwarder::attempt::Ended;
 
-/// Pauses between rounds of probes to an endpoint that is unavailable.
+/// The pauses between rounds of probes to an unavailable endpoint.
 pub const PAUSES: Pauses = Pauses {
     min: Duration::from_secs(1),
     max: Duration::from_secs(30),
 };
 
-/// Attempts under way to an endpoint that is doubtful. More than one, so that an attempt that hangs
-/// does not delay the others, and so that both ends of the queue are probed.
+/// The maximum number of attempts at the same time to a doubtful endpoint. More than one, so that
+/// an attempt that hangs does not delay the others, and so that both ends of the queue are probed.
 pub const PROBES: usize = 4;
 
 /// The queue of one endpoint.
 pub struct Queue {
-    /// Each with whether the endpoint was doubtful when the attempt began.
+    /// The attempts under way. The value says whether the endpoint was doubtful when the attempt
+    /// began.
     under_way: HashMap<DeliveryId, bool>,
     breaker: Breaker<DeliveryId>,
     /// Whether the endpoint has ever answered this process.
     has_answered: bool,
-    /// Due deliveries to be sent, the longest overdue first.
+    /// The due deliveries to send, the longest overdue first.
     found: VecDeque<DueDelivery>,
-    /// There may be more due deliveries in the store.
+    /// Whether the store may have more due deliveries.
     more: bool,
-    /// Whether the next probe is the newest delivery, not the longest overdue.
+    /// Whether the next probe is the newest delivery instead of the longest overdue.
     newest_next: bool,
 }
 
-/// A delivery to be sent.
+/// A delivery to send.
 pub struct Begun {
     pub delivery: DueDelivery,
     pub permit: Leave,
@@ -59,8 +59,8 @@ impl Queue {
         self.more = true;
     }
 
-    /// Replaces what was loaded before by `due`, the longest overdue first. `limit`: if there are
-    /// that many, there may be more. For a doubtful endpoint, keeps a few from both ends.
+    /// Replaces the loaded deliveries by `due`, the longest overdue first. If there are `limit` of
+    /// them, the store may have more. For a doubtful endpoint, keeps a few from both ends.
     pub fn fill(&mut self, due: Vec<DueDelivery>, limit: usize) {
         let was_doubtful = self.is_doubtful();
         self.more = due.len() >= limit;
@@ -71,14 +71,14 @@ impl Queue {
         }
     }
 
-    /// Whether the endpoint was unavailable and has not answered since: to this process or, if it
-    /// never answered this process, to another one.
+    /// Whether the endpoint was unavailable and has not answered since. If it never answered this
+    /// process, failed attempts of other processes count too.
     pub fn is_doubtful(&self) -> bool {
         let has_failed = |next: &DueDelivery| !self.has_answered && next.attempts > 0;
         self.breaker.is_in_doubt() || self.found.front().is_some_and(has_failed)
     }
 
-    /// Whether there may be more to load, and one of it could be sent now.
+    /// Whether the store may have more due deliveries, and one of them could be sent now.
     pub fn is_wanting(&mut self, now: Timestamp, at_once: usize) -> bool {
         if !self.more || !self.found.is_empty() {
             return false;
@@ -106,7 +106,8 @@ impl Queue {
         })
     }
 
-    /// Takes the outcome of an attempt. Returns whether it began while the endpoint was doubtful.
+    /// Applies the outcome of an attempt. Returns whether it began while the endpoint was doubtful,
+    /// and the change of the breaker.
     pub fn end(&mut self, ended: &Ended, now: Timestamp) -> (bool, Option<Change>) {
         let was_doubtful = self.under_way.remove(&ended.id).unwrap_or_default();
         let Some(outcome) = ended.outcome else {
@@ -127,7 +128,7 @@ impl Queue {
         };
         let change = self.breaker.hear(heard, ended.id, ended.permit, now);
         if heard == Heard::Failure {
-            // It was loaded for an endpoint that takes everything, oldest first.
+            // The deliveries were loaded for a working endpoint, oldest first.
             self.keep_both_ends();
         }
         (was_doubtful, change)
@@ -138,8 +139,8 @@ impl Queue {
         !self.under_way.is_empty()
     }
 
-    /// Probes alternate between the longest overdue and the newest. If the endpoint hangs on some
-    /// deliveries, it must not be probed with those alone.
+    /// Takes the next delivery. Probes alternate between the longest overdue and the newest: if the
+    /// endpoint hangs on some deliveries, it must not be probed with those alone.
     fn take_next(&mut self, is_doubtful: bool) -> Option<DueDelivery> {
         if !is_doubtful {
             return self.found.pop_front();
@@ -152,7 +153,8 @@ impl Queue {
         }
     }
 
-    /// Keeps no more loaded than may be begun: the rest may have changed by then.
+    /// Keeps a few loaded deliveries from both ends and discards the others. Those may have changed
+    /// by the time they could be sent.
     fn keep_both_ends(&mut self) {
         if self.found.len() > PROBES {
             let newest = self.found.split_off(self.found.len() - PROBES / 2);

@@ -37,7 +37,7 @@ fn one(endpoint: &EndpointKey, number: i64, attempts: u32) -> DueDelivery {
     }
 }
 
-/// Deliveries to `endpoint`, numbered from `first` on.
+/// Deliveries to `endpoint`, numbered from `first`.
 fn due(endpoint: &EndpointKey, first: i64, count: i64) -> Vec<DueDelivery> {
     (first..first + count)
         .map(|number| one(endpoint, number, 0))
@@ -84,7 +84,7 @@ fn a_queue_has_eight_under_way_and_queues_take_turns() {
         .map(|(due, _)| due.endpoint.clone())
         .collect();
     assert_eq!(first.len(), 3);
-    // Each queue in its own order.
+    // Each queue keeps its own order.
     for number in 0..3 {
         let ids = begun
             .iter()
@@ -99,7 +99,7 @@ fn silent_endpoints_leave_half_of_all_attempts_to_those_that_have_none() {
     let mut queues = queues(20, 128);
     let begun = begin_all(&mut queues, NOW);
     assert_eq!(begun.len(), 32);
-    // A queue that comes later begins all the same, one at a time.
+    // A queue that is added later can still begin, one attempt at a time.
     let late = endpoint(999);
     for first in [0, 100] {
         queues.mark(&late);
@@ -167,7 +167,7 @@ fn probes_alternate_between_the_longest_overdue_and_the_newest() {
         end(&mut queues, begun, UNAVAILABLE, NOW);
     }
     let (only, later) = (endpoint(0), NOW.after(PAUSES.min));
-    // Only a few from both ends were kept; the next ones come from the store.
+    // Only a few from both ends were kept. The next ones come from the store.
     let rest = begin_all(&mut queues, later);
     let ids: Vec<i64> = rest.iter().map(|(due, _)| due.id.0).collect();
     assert_eq!(ids, [8, 63, 9, 62]);
@@ -209,13 +209,13 @@ fn an_endpoint_that_asks_for_a_delay_gets_nothing_until_it_is_over_and_others_go
     assert!(queues.next(NOW.after(Duration::from_secs(7))).is_some());
 }
 
-/// The store and the endpoints: what is pending, and when an attempt under way will end.
+/// A simulation of the store and the endpoints: what is pending, and when each attempt ends.
 struct World {
     queues: Queues,
     now: Timestamp,
     pending: BTreeMap<EndpointKey, Vec<DueDelivery>>,
     under_way: Vec<(Timestamp, (DueDelivery, Leave))>,
-    /// When a delivery was confirmed, by its number.
+    /// When each delivery was confirmed, by its number.
     delivered: HashMap<i64, Timestamp>,
     loaded: usize,
 }
@@ -224,7 +224,7 @@ struct World {
 const TIMEOUT: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_millis(500);
 
-/// Silent addresses and attempts at once: both a tenth of a bad real case, 5,000 and 256.
+/// Silent addresses and the limit on attempts: a tenth of a bad real case, which has 5,000 and 256.
 const SILENT: i64 = 500;
 const AT_ONCE_IN_ALL: usize = 26;
 
@@ -245,7 +245,7 @@ impl World {
         pending.push(delivery);
     }
 
-    /// Does what the forwarder does in one step. `answers`: all other endpoints are silent.
+    /// Does what the forwarder does in one step. Endpoints that are not in `answers` are silent.
     fn step(&mut self, answers: &HashSet<EndpointKey>) {
         let (now, mut going_on) = (self.now, Vec::new());
         for (until, mut begun) in std::mem::take(&mut self.under_way) {
@@ -293,9 +293,9 @@ impl World {
     }
 }
 
-/// Two deliveries to each of `SILENT` addresses that never answer, all at once. And every ten
-/// seconds one to a good address and one to a good endpoint. How long these took at most, and what
-/// was looked for.
+/// Simulates two deliveries to each of `SILENT` addresses that never answer, all at once. Every ten
+/// seconds, one delivery is added to a good address and one to a good endpoint. Returns the longest
+/// delays of these two, and the number of loads.
 fn waits_beside_silent_addresses(attempts: u32) -> (Duration, Duration, usize) {
     let mut world = World::new();
     let (good, standing) = (address(99_999), endpoint(0));
@@ -326,15 +326,15 @@ fn waits_beside_silent_addresses(attempts: u32) -> (Duration, Duration, usize) {
 #[test]
 fn standing_endpoints_do_not_wait_for_addresses_that_apps_named_nor_do_good_ones_for_those_that_failed()
  {
-    // Silent addresses that were never called: one that comes later has its turn after them, once.
+    // The silent addresses were never called. A later address waits for one turn of each of them.
     let (of_good, of_standing, _) = waits_beside_silent_addresses(0);
     assert!(of_standing <= 2 * STEP, "{of_standing:?}");
     let turns = u32::try_from(SILENT).unwrap() / 10 + 2;
     assert!(of_good <= turns * TIMEOUT, "{of_good:?}");
-    // After a restart, the attempts of the loaded deliveries show that they failed.
+    // After a restart, the `attempts` of the loaded deliveries show that their endpoints failed.
     let (of_good, of_standing, loaded) = waits_beside_silent_addresses(1);
     assert!(of_standing <= 2 * STEP, "{of_standing:?}");
     assert!(of_good <= 2 * STEP, "{of_good:?}");
-    // Each once, and then only those that could begin something.
+    // Each queue was loaded once, and then only if it could begin something.
     assert!(loaded < 1_000, "{loaded}");
 }

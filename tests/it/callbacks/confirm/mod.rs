@@ -1,5 +1,5 @@
-//! `callbacks.confirm`: a callback's outcome that is doubted ends nothing before EvoLink itself has said the same, and a
-//! forged one does nothing at all.
+//! `callbacks.confirm`: an unconfirmed outcome from a callback does not end the task until EvoLink
+//! itself has reported the same. A forged callback changes nothing.
 
 mod stories;
 mod table;
@@ -19,22 +19,22 @@ use crate::support::app::{START, TestApp};
 use crate::support::raw_server::{End, NOT_FOUND, RawServer, http};
 use crate::support::until::until;
 
-/// Two looks of the reconciler and some: enough for what must not happen to happen.
+/// A little more than two scans of the reconciler: time enough for an unwanted poll to happen.
 const SOME_TICKS: Duration = Duration::from_millis(1300);
 
-/// Far above any time under test: reaching it means that it will never happen.
+/// Far above any time under test: reaching it means that the event will never happen.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The least gap between two polls of a task.
+/// Minimum time between two polls of a task.
 const POLL_GAP_MIN: Duration = Duration::from_secs(3);
 
-/// Longer than any gap between two polls of these stories, but for those that are refused.
+/// Longer than any gap between two polls in these tests, except polls that EvoLink refuses.
 const NEXT_POLL: Duration = Duration::from_secs(4);
 
-/// How a callback comes about, each about a task of its own.
+/// The circumstances of a callback. Each kind is about a task of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// After EvoLink has accepted the submit, as documented.
+    /// EvoLink has accepted the submit before, as documented.
     Plain,
     AfterAnUnknownSubmit,
     AfterARefusal,
@@ -54,7 +54,7 @@ const KINDS: [Kind; 7] = [
     Kind::OtherShape,
 ];
 
-/// What EvoLink answers when it is asked.
+/// EvoLink's answer to a poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Says {
     Completed,
@@ -64,7 +64,7 @@ enum Says {
     Nothing,
 }
 
-/// EvoLink, which says one thing about every task, and can change its mind.
+/// A stand-in for EvoLink that gives the same answer about every task. The answer can be changed.
 struct Oracle {
     server: RawServer,
     says: Arc<AtomicUsize>,
@@ -97,7 +97,7 @@ impl Oracle {
         self.says.store(place, Ordering::Relaxed);
     }
 
-    /// How often it was asked about task `id`.
+    /// The number of polls of task `id`.
     fn polls(&self, id: &str) -> usize {
         let line = format!("GET /v1/tasks/{id} ");
         let requests = self.server.requests();
@@ -115,7 +115,7 @@ impl Oracle {
     }
 }
 
-/// A submit is answered as its prompt says, and accepted under an id that has the prompt in it.
+/// Answers a submit as its prompt says. An accepted task has the prompt in its id.
 fn answer(request: &str, says: Says) -> Vec<u8> {
     if let Some(rest) = request.strip_prefix("GET /v1/tasks/") {
         let id = rest.split_whitespace().next().unwrap();
@@ -141,7 +141,7 @@ fn id_of(kind: Kind) -> String {
     format!("task-unified-1757165031-{kind:?}")
 }
 
-/// The token of a URL that EvoLink calls for a task of this kind.
+/// The token of a URL that EvoLink would call for a task of this kind.
 async fn token(app: &TestApp, kind: Kind) -> String {
     let submission_id = match kind {
         Kind::ByStandingUrl => return app.standing_token("reports"),
@@ -197,7 +197,7 @@ async fn receiver_member(app: &TestApp, id: &str) -> Value {
     app.get(&format!("/v1/tasks/{id}")).await.1["receiver"].clone()
 }
 
-/// Waits for the poll, and gives state, source and claim of the task after it was recorded.
+/// Waits until poll `number` is recorded, and returns the task's state, source and claim.
 async fn after_poll(app: &TestApp, oracle: &Oracle, id: &str, number: usize) -> [Value; 3] {
     until("the poll", || oracle.polls(id) == number).await;
     let database = app.database().await;

@@ -1,4 +1,4 @@
-//! What a forger, a conflict, a restart and a long silence come to.
+//! The effects of a forger, a conflict, a restart and a long silence.
 
 use std::time::Duration;
 
@@ -58,7 +58,8 @@ async fn an_id_that_only_a_callback_has_named_stays_suspicious() {
     let app = oracle.receiver(Confirm::Suspicious).await;
     let kind = Kind::AfterAnUnknownSubmit;
     let (id, token) = (id_of(kind), token(&app, kind).await);
-    // The first one binds the id and claims nothing; the second one must not profit from that.
+    // The first callback binds the id and claims no outcome. The second one must not profit from
+    // that.
     let first = body(&id, "processing", &json!({}));
     assert_eq!(app.callback_result(&token, first).await, "recorded");
     assert_eq!(
@@ -74,7 +75,7 @@ async fn a_true_callback_is_confirmed_by_one_poll_right_after_it() {
     let (app, simulator) = TestApp::builder()
         .with(|config| {
             config.callbacks.confirm = Confirm::Always;
-            // Nothing but the callback has the task asked about.
+            // Only the callback can cause a poll.
             config.reconcile.first_poll_after = Duration::from_hours(1);
         })
         .start_with_simulator(Options::default())
@@ -120,7 +121,8 @@ async fn a_conflict_has_evolink_asked_once_and_changes_nothing() {
         answered,
         [json!("completed"), json!("callback"), Value::Null]
     );
-    // The same one again asks nothing; another one does, but not before its time.
+    // A repeat of the same conflict causes no poll. Another conflict does, but not before the
+    // minimum gap.
     let other = completed_with(&id, &json!(["https://files.evolink.ai/images/other.webp"]));
     for body in [&failed, &other] {
         assert_eq!(app.callback_result(&token, body.clone()).await, "conflict");
@@ -183,7 +185,7 @@ async fn a_claim_about_a_task_that_is_old_is_confirmed_before_anything_is_given_
         app.callback_result(&token, completed(&id)).await,
         "recorded"
     );
-    // It was asked about once more before it was given up.
+    // It was polled once more before it would have been given up.
     app.clock.advance(NEXT_POLL);
     let task = app
         .task_when(&id, |task| task["receiver"]["state"] == "completed")

@@ -1,4 +1,4 @@
-//! Each way of `callbacks.confirm`, each kind of callback, each answer of EvoLink.
+//! Each mode of `callbacks.confirm`, with each kind of callback and each answer of EvoLink.
 
 use evolink_receiver::domain::confirmation::Confirm;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::support::app::TestApp;
 
-/// One row of the table: sends the callback, and looks at what is doubted.
+/// One row of the table: sends the callback and checks whether its outcome is unconfirmed.
 async fn tell(app: &TestApp, kind: Kind, confirm: Confirm) {
     let row = format!("{} {kind:?}", confirm.as_str());
     let (id, token) = (id_of(kind), token(app, kind).await);
@@ -32,7 +32,7 @@ async fn tell(app: &TestApp, kind: Kind, confirm: Confirm) {
     }
 }
 
-/// What EvoLink's first answer makes of it.
+/// Checks the effect of EvoLink's first answer.
 async fn check_answer(app: &TestApp, oracle: &Oracle, kind: Kind, says: Says) {
     let first = after_poll(app, oracle, &id_of(kind), 1).await;
     let expected = match says {
@@ -44,7 +44,7 @@ async fn check_answer(app: &TestApp, oracle: &Oracle, kind: Kind, says: Says) {
     assert_eq!(first, expected, "{kind:?} {says:?}");
 }
 
-/// Tasks that EvoLink may fail to answer about, or not know, before it is taken to fail as a whole.
+/// With this many failed or unknown tasks, EvoLink does not yet count as failing as a whole.
 const FEW: usize = 4;
 
 async fn check_all(confirm: Confirm, says: Says) {
@@ -68,7 +68,8 @@ async fn check(kinds: &[Kind], confirm: Confirm, says: Says) {
     for kind in &doubted {
         check_answer(&app, &oracle, *kind, says).await;
     }
-    // What was not doubted is not asked about, and what EvoLink has ended is not asked about again.
+    // An outcome that needed no confirmation causes no poll, and a task that EvoLink has ended is
+    // not polled again.
     sleep(SOME_TICKS).await;
     for kind in kinds {
         let asked = usize::from(doubted.contains(kind));
@@ -82,7 +83,7 @@ async fn check(kinds: &[Kind], confirm: Confirm, says: Says) {
     app.assert_counters_balance();
 }
 
-/// A forged callback does nothing, and what EvoLink says at last counts.
+/// A forged callback has no effect, and EvoLink's final answer counts.
 async fn check_end(app: &TestApp, oracle: &Oracle, doubted: &[Kind], says: Says) {
     match says {
         Says::Completed | Says::Failed => {}
