@@ -35,6 +35,7 @@ pub fn make_file(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .create(true)
         .truncate(false)
+        .read(true)
         .write(true)
         .mode(FILE_MODE)
         .open(path)

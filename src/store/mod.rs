@@ -41,28 +41,34 @@ pub mod callback_keys;
 pub mod checkpointer;
 pub mod epochs;
 pub mod error;
+pub mod expected;
 pub mod files;
 pub mod inspect;
 mod location;
 pub mod locks;
 pub mod mark;
+mod open_files;
 mod postgres;
 mod room;
 mod schema;
 pub mod space;
 mod sqlite;
+mod start;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
-use sqlx::{Connection as _, SqlitePool};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, SqlitePool};
 use tokio::time::timeout;
-use tracing::warn;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
 
 use crate::domain::event_id::Epoch;
 use checkpointer::WriteAheadLog;
 pub use error::StoreError;
 pub use location::{Location, MAX_CONNECTIONS};
+use open_files::OpenFiles;
 use space::Space;
 use tail::Tail;
 use wake::Wake;
@@ -81,6 +87,8 @@ pub struct Store {
     tail: Tail,
     log: WriteAheadLog,
     space: Space,
+    /// Why nothing is recorded any more.
+    failure: OnceLock<String>,
 }
 
 /// What is there to connect to.
@@ -145,6 +153,7 @@ impl Store {
             tail: Tail::default(),
             log: WriteAheadLog::default(),
             space: Space::default(),
+            failure: OnceLock::new(),
         })
     }
 
@@ -168,7 +177,47 @@ impl Store {
         }
     }
 
+    /// Why the process must end: the disk failed, or a file of the store is not the one that is open. `None` while neither is
+    /// so.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
+    /// Ends recording for good: cancels `failed`, and logs the first reason for it.
+    fn fail(&self, error: &StoreError, failed: &CancellationToken) {
+        if self.failure.set(error.to_string()).is_ok() {
+            error!(error = %error, "{error}: nothing is recorded until the process is restarted");
+        }
+        failed.cancel();
+    }
+
+    /// Checks that the files of a SQLite store are still the ones that are open.
+    ///
+    /// # Errors
+    /// `Replaced`.
+    fn check_files(&self) -> Result<(), StoreError> {
+        match &self.database {
+            Database::Sqlite(file) => file.check_files(),
+            Database::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// Raises the stamp of a SQLite database in the transaction that is open, if it is time to.
+    async fn stamp(&self, writer: &mut Writer) -> Result<(), StoreError> {
+        let (Writer::Sqlite(connection), Database::Sqlite(file)) = (writer, &self.database) else {
+            return Ok(());
+        };
+        if let Some(stamp) = file.files.get().and_then(OpenFiles::next_stamp) {
+            let sql = format!("PRAGMA user_version = {stamp}");
+            connection.execute(AssertSqlSafe(sql)).await?;
+        }
+        Ok(())
+    }
+
     async fn connect_writer(&self) -> Result<Writer, StoreError> {
+        if let Database::Sqlite(file) = &self.database {
+            file.mark_start().await?;
+        }
         Writer::connect(&self.database).await
     }
 
@@ -196,6 +245,9 @@ impl Store {
         if let Database::Sqlite(file) = &self.database
             && let Err(error) = file.fold_in_log().await
         {
+            if error.is_fatal() {
+                self.fail(&error, &CancellationToken::new());
+            }
             warn!(error = %error, "the write-ahead log was not folded in; the next start does it");
         }
     }

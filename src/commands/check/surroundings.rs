@@ -49,7 +49,10 @@ pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
     match store {
         Some(Ok(inspected)) => {
             let file = inspected.file().map(Path::to_owned);
-            findings.extend(store_findings(inspected));
+            match key_ring::check_database_is_there(config) {
+                Ok(()) => findings.extend(store_findings(inspected)),
+                Err(error) => findings.push(found(Level::Error, STORE, error.message)),
+            }
             findings.extend(file.iter().flat_map(|file| room(&config.store, file)));
         }
         Some(Err(error)) => findings.push(found(Level::Error, STORE, error.to_string())),

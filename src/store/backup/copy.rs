@@ -16,7 +16,7 @@ use crate::domain::event_id::Epoch;
 use crate::store::epochs::has_had_epochs;
 use crate::store::locks::check_names;
 use crate::store::sqlite::{MIGRATIONS, connect_options};
-use crate::store::{Location, StoreError, files, mark, postgres};
+use crate::store::{Location, StoreError, expected, files, postgres};
 
 /// Between two reports of progress.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
@@ -41,7 +41,7 @@ pub async fn sqlite(
 ) -> Result<Stored, StoreError> {
     let path = connect_options(url)?.get_filename().to_owned();
     // Read before the copy is made, so that the copy must have come at least as far.
-    let mark = mark::check_files(&path)?;
+    let mark = expected::check_files(&path)?;
     if !path.exists() {
         return Err(StoreError::CannotOpen {
             path: path.display().to_string(),

@@ -262,6 +262,7 @@ impl RecorderWorker {
                     return Ok(receipts);
                 }
                 Err(error) => {
+                    let error = self.store.check_files().err().unwrap_or(error);
                     // Nothing may be written into what this connection may have left open.
                     self.disconnect().await;
                     // It may have been written all the same.
@@ -298,7 +299,9 @@ impl RecorderWorker {
             Some(writer) => writer,
             none => none.insert(self.store.connect_writer().await?),
         };
+        self.store.check_files()?;
         let last = writer.begin().await?;
+        self.store.stamp(writer).await?;
         report_durability(&mut self.was_durable, last.is_durable, &self.metrics);
         let (now, policy) = (self.clock.now(), self.policy.clone());
         let mut ledger = load::load(writer, entries, now, policy, self.store.is_shared()).await?;
@@ -310,6 +313,8 @@ impl RecorderWorker {
         let receipts: Vec<Receipt> = entries.iter().map(|entry| ledger.apply(entry)).collect();
         ledger.owe(&self.routes);
         write::write_and_commit(writer, &mut ledger, last, &self.bounds, &self.routes).await?;
+        // What was committed to a file that is gone is lost with this process.
+        self.store.check_files()?;
         Ok((ledger, receipts))
     }
 

@@ -212,6 +212,7 @@ impl RecorderWorker {
             Some(writer) => writer,
             none => none.insert(self.store.connect_writer().await?),
         };
+        self.store.check_files()?;
         Ok(writer.probe().await?)
     }
 
@@ -247,6 +248,9 @@ fn reason(error: &StoreError) -> Option<&'static str> {
         StoreError::Contended(_) => "another transaction is in the way of each of ours",
         StoreError::Damaged(_) | StoreError::DiskFailed(_) | StoreError::Stopped => {
             "the disk failed: the process must be restarted"
+        }
+        StoreError::Replaced(_) => {
+            "a file of the store was deleted or replaced: the process must be restarted"
         }
         StoreError::Unreachable(_) | StoreError::CannotOpen { .. } => {
             "the database cannot be reached, or does not accept writes"

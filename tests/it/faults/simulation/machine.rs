@@ -235,7 +235,7 @@ impl Machine {
     /// As after a restore. Nothing runs meanwhile.
     pub async fn begin_epoch(&mut self) {
         self.store = None;
-        backup::begin_epoch(self.home.url()).await.unwrap();
+        backup::begin_epoch(&self.home.url().into()).await.unwrap();
         self.store = Some(Arc::new(Store::open(self.home.url()).await.unwrap()));
     }
 
