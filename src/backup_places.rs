@@ -1,11 +1,17 @@
-//! The configured places of the files in a backup. Also finishes, at the next start, a restore that
-//! was interrupted.
+//! The configured places of the files in a backup. At the next start, also finishes a restore that
+//! was interrupted, or removes what it has staged.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::exit::{CommandError, Exit};
-use crate::store::backup;
 use crate::store::backup::place::Places;
 use crate::store::locks::Locks;
+use crate::store::{backup, files};
 
 /// Returns the places.
 ///
@@ -23,27 +29,46 @@ pub fn of(config: &Config) -> Result<Places, CommandError> {
     })
 }
 
-/// Finishes a restore that was interrupted after its plan was written.
+/// Finishes a restore that was interrupted after its plan was written. Removes what one that was
+/// interrupted before that has staged, because a copy of the store may fill the disk.
 ///
 /// # Errors
 /// 75 if a service runs, or a file cannot be renamed.
 pub fn finish_restore(config: &Config) -> Result<(), CommandError> {
     let places = of(config)?;
-    if !places.has_plan() {
+    let Some(database) = &places.database else {
+        // On PostgreSQL no lock tells whether a restore is running. What one has staged here are
+        // small files, and the next one removes them.
+        return finish(&places).map(drop);
+    };
+    if !places.has_plan() && !places.has_staged() {
         return Ok(());
     }
-    let database = places.database.as_deref();
-    let _locks = database
-        .map(|database| Locks::take(database, database))
-        .transpose()?;
-    finish(&places).map(drop)
+    fs::create_dir_all(files::folder_of(database))
+        .with_context(|| format!("could not make the folder of {}", database.display()))?;
+    let _locks = Locks::take(database, database)?;
+    finish(&places)?;
+    remove_staged(&places);
+    Ok(())
+}
+
+/// Removes what a restore without a plan has staged. The store must be locked. If a file cannot be
+/// removed, that is only logged: it takes space, and nothing reads it.
+pub fn remove_staged(places: &Places) {
+    match places.remove_staged() {
+        Ok(true) => info!("removed the files of a restore that was not completed"),
+        Ok(false) => {}
+        Err(error) => {
+            warn!(error = %error, "could not remove a file of a restore that was not completed: {error}");
+        }
+    }
 }
 
 /// Does the remaining steps of a planned restore. Returns the files that were moved aside.
 ///
 /// # Errors
 /// 75 if a file cannot be renamed. The plan stays.
-pub fn finish(places: &Places) -> Result<Vec<std::path::PathBuf>, CommandError> {
+pub fn finish(places: &Places) -> Result<Vec<PathBuf>, CommandError> {
     places.finish().map_err(|error| {
         let message = format!(
             "a restore is planned and cannot be finished: {error}; the next start or restore tries again"

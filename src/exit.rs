@@ -4,6 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
+use crate::untrusted::Untrusted;
 
 /// An exit code. Supervisors and scripts decide by it whether a retry can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,9 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// The characters of one line of a cause. Paths and values of the configuration may be long.
+const LINE_CHARS_MAX: usize = 4096;
+
 /// The failure of a command: one line for people, and an exit code for programs.
 #[derive(Debug)]
 pub struct CommandError {
@@ -46,11 +50,13 @@ impl CommandError {
 
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Keep the message on one line, even if a cause has several.
+        // Keep the message on one line, even if a cause has several, and without the control
+        // characters of a file that it quotes.
         let lines = self.message.lines().map(str::trim);
         let mut lines = lines.filter(|line| !line.is_empty());
-        f.write_str(lines.next().unwrap_or("failed"))?;
-        lines.try_for_each(|line| write!(f, ": {line}"))
+        let shown = |line| Untrusted::up_to(line, LINE_CHARS_MAX);
+        write!(f, "{}", shown(lines.next().unwrap_or("failed")))?;
+        lines.try_for_each(|line| write!(f, ": {}", shown(line)))
     }
 }
 

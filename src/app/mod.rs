@@ -309,6 +309,7 @@ impl From<StoreError> for CommandError {
             StoreError::Damaged(_) | StoreError::Corrupt { .. } => Exit::DataErr,
             StoreError::SchemaTooNew { .. }
             | StoreError::SchemaDiffers(_)
+            | StoreError::SeveralNames { .. }
             | StoreError::Unsuitable { .. } => Exit::Config,
             _ => Exit::Unavailable,
         };

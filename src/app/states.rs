@@ -25,6 +25,7 @@ impl App {
         PublicState {
             recorder: self.recorder.clone(),
             key_ring: Arc::clone(&self.key_ring),
+            evolink_key: self.evolink.api_key().clone(),
             token_lifetime: self.config.retention.tasks,
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),

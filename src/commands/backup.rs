@@ -1,25 +1,25 @@
 //! `backup`: copies a service's store, key ring and signing secrets consistently, whether or not
 //! the service runs.
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io::{self, IsTerminal as _, Write, stderr};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use rustix::io::Errno;
 use secrecy::ExposeSecret as _;
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::BackupArgs;
 use crate::clock::Clock;
 use crate::commands::environment;
+use crate::commands::serve::stop_on_signal;
 use crate::config::Config;
 use crate::exit::{CommandError, Exit};
 use crate::store::backup::copy;
+use crate::store::backup::draft::Draft;
 use crate::store::backup::manifest::{
-    self, BackedUp, Engine, FORMAT, Manifest, Role, Stored, digest,
+    BackedUp, Engine, FORMAT, Manifest, Role, Stored, digest_unless,
 };
 use crate::store::backup::place::write;
 use crate::{backup_places, key_ring, signing_files};
@@ -30,37 +30,69 @@ const SECRET_BYTES_MAX: u64 = 64 * 1024;
 /// Makes the backup. `args.path` appears only when the backup is complete.
 ///
 /// # Errors
-/// 64 if the path exists, 65 if the store is damaged, 78 if its schema is newer than this program.
+/// 64 if the path exists, 65 if the store is damaged, 75 if it was stopped by a signal, 78 if the
+/// schema is newer than this program or the database has several names.
 pub async fn backup(args: &BackupArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let config = Config::load(args.config.config.as_deref(), environment())?;
-    let path = &args.path;
+    // Without a slash at the end: names are made from it.
+    let path: PathBuf = args.path.components().collect();
     if path.symlink_metadata().is_ok() {
         let message = format!("{} exists, and a backup overwrites nothing", path.display());
         return Err(CommandError::new(Exit::Usage, message));
     }
-    let draft = Draft::make(path)?;
-    let store = copy_store(&config, &draft.folder).await?;
+    let stop = stop_on_signal()?;
+    let made = tokio::select! {
+        made = make(&config, &path, &stop) => made,
+        () = stop.cancelled() => Err(stopped()),
+    };
+    let manifest = made.map_err(|error| {
+        if stop.is_cancelled() {
+            stopped()
+        } else {
+            error
+        }
+    })?;
+    report(&manifest, &path, out).context("could not print")?;
+    Ok(())
+}
+
+fn stopped() -> CommandError {
+    let message = "stopped by a signal before the backup was whole: nothing of it is left";
+    CommandError::new(Exit::TempFail, message)
+}
+
+/// Nothing is left of it if it fails, or is dropped.
+async fn make(
+    config: &Config,
+    path: &Path,
+    stop: &CancellationToken,
+) -> Result<Manifest, CommandError> {
+    let draft = Draft::make(path)
+        .with_context(|| format!("could not make a folder beside {}", path.display()))?;
+    let listed = |name: &str, role| listed(&draft.folder, name, role, stop);
+    let store = copy_store(config, &draft.folder).await?;
     let mut files = Vec::new();
     if store.engine == Engine::Sqlite {
-        files.push(listed(&draft.folder, "receiver.db", Role::Database)?);
+        files.push(listed("receiver.db", Role::Database)?);
     }
     // Copy the key ring after the store, so that it contains every key that the store refers to.
-    for (role, name, from) in secrets(&config)? {
+    for (role, name, from) in secrets(config)? {
         let text = read_secret(&from)?;
         let to = draft.folder.join(&name);
         write(&to, &text).with_context(|| format!("could not write {}", to.display()))?;
-        files.push(listed(&draft.folder, &name, role)?);
+        files.push(listed(&name, role)?);
     }
     let manifest = Manifest {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        made_at: Clock::System.now().to_string(),
+        made_at: Clock::System.now(),
         store,
         files,
     };
-    draft.finish(&manifest, path)?;
-    report(&manifest, path, out).context("could not print")?;
-    Ok(())
+    draft
+        .finish(&manifest, path)
+        .with_context(|| format!("could not write {}", path.display()))?;
+    Ok(manifest)
 }
 
 async fn copy_store(config: &Config, folder: &Path) -> Result<Stored, CommandError> {
@@ -122,70 +154,20 @@ fn read_secret(path: &Path) -> Result<Vec<u8>, CommandError> {
     Ok(fs::read(path).with_context(reading)?)
 }
 
-fn listed(folder: &Path, name: &str, role: Role) -> Result<BackedUp, CommandError> {
-    let (bytes, sha256) =
-        digest(&folder.join(name)).with_context(|| format!("could not read the copy of {name}"))?;
+fn listed(
+    folder: &Path,
+    name: &str,
+    role: Role,
+    stop: &CancellationToken,
+) -> Result<BackedUp, CommandError> {
+    let (bytes, sha256) = digest_unless(&folder.join(name), || stop.is_cancelled())
+        .with_context(|| format!("could not read the copy of {name}"))?;
     Ok(BackedUp {
         name: name.to_owned(),
         role,
         bytes,
         sha256,
     })
-}
-
-/// The folder of a backup that is not complete yet. Removed when dropped.
-struct Draft {
-    folder: PathBuf,
-    is_whole: bool,
-}
-
-impl Draft {
-    fn make(path: &Path) -> Result<Self, CommandError> {
-        let mut folder = path.as_os_str().to_owned();
-        folder.push(format!(".unfinished-{:08x}", fastrand::u32(..)));
-        let folder = PathBuf::from(folder);
-        let made = DirBuilder::new().mode(0o700).create(&folder);
-        made.with_context(|| format!("could not make {}", folder.display()))?;
-        Ok(Self {
-            folder,
-            is_whole: false,
-        })
-    }
-
-    /// Writes the manifest, syncs everything to disk, and renames the folder to its final name.
-    fn finish(mut self, manifest: &Manifest, path: &Path) -> Result<(), CommandError> {
-        let finishing = || -> io::Result<()> {
-            let mut text = serde_json::to_vec_pretty(manifest)?;
-            text.push(b'\n');
-            write(&self.folder.join(manifest::NAME), &text)?;
-            for file in &manifest.files {
-                fs::File::open(self.folder.join(&file.name))?.sync_all()?;
-            }
-            fs::File::open(&self.folder)?.sync_all()?;
-            match renameat_with(CWD, &self.folder, CWD, path, RenameFlags::NOREPLACE) {
-                // The file system does not support `NOREPLACE`.
-                Err(Errno::INVAL | Errno::NOSYS) if path.symlink_metadata().is_err() => {
-                    fs::rename(&self.folder, path)?;
-                }
-                renamed => renamed?,
-            }
-            let parent = path
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty());
-            fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
-        };
-        finishing().with_context(|| format!("could not write {}", path.display()))?;
-        self.is_whole = true;
-        Ok(())
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        if !self.is_whole {
-            let _ = fs::remove_dir_all(&self.folder);
-        }
-    }
 }
 
 fn report(manifest: &Manifest, path: &Path, out: &mut impl Write) -> io::Result<()> {

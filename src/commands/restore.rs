@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::backup::last_event;
-use crate::backup_places::{self, finish};
+use crate::backup_places::{self, finish, remove_staged};
 use crate::cli::RestoreArgs;
 use crate::clock::Clock;
 use crate::commands::environment;
@@ -21,6 +21,7 @@ use crate::store::backup::place::{Places, Plan, aside, stage, staged};
 use crate::store::backup::{self, copy};
 use crate::store::locks::Locks;
 use crate::store::{files, mark};
+use crate::untrusted::Untrusted;
 
 /// Restores a backup, or only begins a new epoch.
 ///
@@ -38,10 +39,14 @@ pub async fn restore(args: &RestoreArgs, out: &mut impl Write) -> Result<(), Com
     let _lock = take(&config, &places).await?;
     // Finish an earlier, interrupted restore first, so that the files are in one consistent state.
     finish(&places)?;
+    remove_staged(&places);
     let (roles, kept) = to_place(folder, &manifest, &places)?;
     let time = Clock::System.now().to_string().replace([':', '.'], "-");
     check_free(&roles, &places, args.replace, &time)?;
-    let epoch = put(folder, &manifest, &places, &config, Plan { time, roles }).await?;
+    let plan = Plan { time, roles };
+    let put = put(folder, &manifest, &places, &config, plan).await;
+    // A copy of the store that stays would take the space that callbacks need.
+    let epoch = put.inspect_err(|_| remove_staged(&places))?;
     let moved = finish(&places)?;
     let report = Report {
         folder,
@@ -81,8 +86,14 @@ fn read(folder: &Path) -> Result<Manifest, CommandError> {
     };
     let manifest: Manifest = serde_json::from_slice(&bytes)
         .map_err(|error| damaged(format!("{}: {error}", manifest::NAME)))?;
+    if manifest.format == 0 {
+        return Err(damaged(format!(
+            "{} has format 0, which no version writes",
+            manifest::NAME
+        )));
+    }
     if manifest.format > FORMAT {
-        let (format, version) = (manifest.format, &manifest.version);
+        let (format, version) = (manifest.format, Untrusted(&manifest.version));
         let message = format!(
             "the backup has format {format} of version {version}, which this program does not know"
         );

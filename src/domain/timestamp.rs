@@ -14,6 +14,12 @@ impl Timestamp {
         Self(millis)
     }
 
+    /// Reads RFC 3339, with any offset. `None` if `text` is no point in time.
+    pub fn parse(text: &str) -> Option<Self> {
+        let time: jiff::Timestamp = text.parse().ok()?;
+        Some(Self(time.as_millisecond()))
+    }
+
     pub const fn as_millis(self) -> i64 {
         self.0
     }
@@ -74,6 +80,24 @@ mod tests {
             Timestamp::from_millis(0).to_string(),
             "1970-01-01T00:00:00.000Z"
         );
+    }
+
+    #[test]
+    fn what_is_shown_can_be_parsed() {
+        let time = Timestamp::from_millis(1_757_165_031_007);
+        assert_eq!(Timestamp::parse(&time.to_string()), Some(time));
+        assert_eq!(
+            Timestamp::parse("2025-09-06T15:23:51.007+02:00"),
+            Some(time)
+        );
+        for bad in [
+            "",
+            "yesterday",
+            "2025-09-06",
+            "2025-09-06T13:23:51Z\u{1b}[2J",
+        ] {
+            assert_eq!(Timestamp::parse(bad), None, "{bad}");
+        }
     }
 
     #[test]

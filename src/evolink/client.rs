@@ -19,7 +19,7 @@ use serde::Serialize;
 use url::Url;
 
 use super::health::EvolinkHealth;
-use super::redaction::Redaction;
+use super::redaction::{EvolinkKey, Redaction};
 use super::reply::{Answer, NoAnswer, PollReply, SubmitReply};
 use crate::domain::callback_token::KeyRing;
 use crate::domain::ids::{SubmissionId, TaskId};
@@ -107,6 +107,11 @@ impl EvolinkClient {
     pub fn with_key_ring(mut self, key_ring: Arc<KeyRing>) -> Self {
         self.redaction = self.redaction.with_key_ring(key_ring);
         self
+    }
+
+    /// The key that every call is made with.
+    pub const fn api_key(&self) -> &EvolinkKey {
+        self.redaction.api_key()
     }
 
     /// Submits `body`, once.

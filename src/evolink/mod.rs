@@ -17,6 +17,6 @@ pub use client::{EvolinkClient, USER_AGENT};
 pub use envelope::ErrorEnvelope;
 pub use health::EvolinkHealth;
 pub use rate_limits::RateLimits;
-pub use redaction::KEY_BYTES_MIN;
+pub use redaction::{EvolinkKey, KEY_BYTES_MIN};
 pub use reply::{Answer, NoAnswer, PollReply, SubmitReply};
 pub use retry_after::retry_after;

@@ -15,19 +15,38 @@ use crate::domain::token_echo;
 /// configuration accepts a shorter one only if EvoLink is on this machine, which is a simulator.
 pub const KEY_BYTES_MIN: usize = 16;
 
+/// The key that we call EvoLink with, to be redacted wherever somebody repeats it.
+#[derive(Clone, Debug)]
+pub struct EvolinkKey(Option<SecretString>);
+
+impl EvolinkKey {
+    pub fn new(key: SecretString) -> Self {
+        let is_long = key.expose_secret().len() >= KEY_BYTES_MIN;
+        Self(is_long.then_some(key))
+    }
+
+    /// `None` if the key is too short to be searched for.
+    pub fn known(&self) -> Option<&str> {
+        self.0.as_ref().map(ExposeSecret::expose_secret)
+    }
+}
+
 /// The secrets to redact.
 pub(super) struct Redaction {
-    api_key: Option<SecretString>,
+    api_key: EvolinkKey,
     key_ring: Option<Arc<KeyRing>>,
 }
 
 impl Redaction {
     pub(super) fn new(api_key: SecretString) -> Self {
-        let is_long = api_key.expose_secret().len() >= KEY_BYTES_MIN;
         Self {
-            api_key: is_long.then_some(api_key),
+            api_key: EvolinkKey::new(api_key),
             key_ring: None,
         }
+    }
+
+    pub(super) const fn api_key(&self) -> &EvolinkKey {
+        &self.api_key
     }
 
     /// Adds the keys that the callback tokens of submissions are computed from.
@@ -38,8 +57,7 @@ impl Redaction {
 
     /// Redacts our key, and the secret part of each of our callback URLs, in `body`.
     pub(super) fn body(&self, body: Bytes) -> Bytes {
-        let key = self.api_key.as_ref().map(ExposeSecret::expose_secret);
-        token_echo::redact(body, key.as_slice())
+        token_echo::redact(body, self.api_key.known().as_slice())
     }
 
     /// Redacts the same in a header or an error.

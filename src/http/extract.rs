@@ -61,8 +61,12 @@ impl FromRequest<Arc<PublicState>> for VerifiedCallback {
         let (subject, mac) = subject(&request, state).ok_or(CallbackRejection::NotFound)?;
         let mut counted = Counted::begin(&state.metrics);
         let (mut parts, body) = request.into_parts();
-        drop_echoes(&mut parts.headers, &mac);
-        match read(&parts.headers, body, &subject, &mac, state).await {
+        let secrets: Vec<&str> = [Some(mac.as_str()), state.evolink_key.known()]
+            .into_iter()
+            .flatten()
+            .collect();
+        drop_echoes(&mut parts.headers, &secrets);
+        match read(&parts.headers, body, &subject, &secrets, state).await {
             Ok((content, share)) => Ok(Self {
                 subject,
                 headers: parts.headers,
@@ -90,11 +94,12 @@ fn subject(request: &Request, state: &PublicState) -> Option<(Subject, String)> 
     Some((subject, mac.to_owned()))
 }
 
-/// Removes headers that repeat a callback token, such as a proxy's `X-Original-URI`, because
-/// headers may be kept.
-fn drop_echoes(headers: &mut HeaderMap, mac: &str) {
+/// Removes headers that repeat a callback token, such as a proxy's `X-Original-URI`, or one of
+/// `secrets`, because headers may be kept.
+fn drop_echoes(headers: &mut HeaderMap, secrets: &[&str]) {
+    let shortest = secrets.iter().map(|secret| secret.len()).min();
     let is_echo = |value: &HeaderValue| {
-        value.len() >= mac.len() && token_echo::is_found(value.as_bytes(), &[mac])
+        Some(value.len()) >= shortest && token_echo::is_found(value.as_bytes(), secrets)
     };
     let echoes = headers.iter().filter(|(_, value)| is_echo(value));
     let names: Vec<HeaderName> = echoes.map(|(name, _)| name.clone()).collect();
@@ -107,7 +112,7 @@ async fn read(
     headers: &HeaderMap,
     body: Body,
     subject: &Subject,
-    mac: &str,
+    secrets: &[&str],
     state: &PublicState,
 ) -> Result<(CallbackContent, BudgetShare), CallbackRejection> {
     if !is_identity(headers) {
@@ -122,7 +127,7 @@ async fn read(
     let (raw, share) = read_body(body, bytes_max, time_max, budget, take_slot)
         .await
         .map_err(CallbackRejection::Body)?;
-    let raw = token_echo::redact(raw, &[mac]);
+    let raw = token_echo::redact(raw, secrets);
     let content = match Observation::parse(raw.clone()) {
         Ok(observation) => CallbackContent::Observation(observation),
         Err(error) => CallbackContent::Unreadable {

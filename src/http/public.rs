@@ -12,6 +12,7 @@ use super::callbacks;
 use super::unfinished::UnfinishedCallbacks;
 use crate::clock::Clock;
 use crate::domain::callback_token::KeyRing;
+use crate::evolink::EvolinkKey;
 use crate::metrics::Metrics;
 use crate::store::recorder::Recorder;
 
@@ -20,6 +21,8 @@ use crate::store::recorder::Recorder;
 pub struct PublicState {
     pub recorder: Recorder,
     pub key_ring: Arc<KeyRing>,
+    /// Redacted in what a callback brings.
+    pub evolink_key: EvolinkKey,
     /// Lifetime of a submission's token: as long as its record is kept.
     pub token_lifetime: Duration,
     pub clock: Clock,

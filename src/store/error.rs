@@ -20,6 +20,13 @@ pub enum StoreError {
     InUse { path: String },
     #[error("cannot open {path}: {reason}")]
     CannotOpen { path: String, reason: String },
+    /// The file of the database has hard links.
+    #[error(
+        "the database {path} has {names} names (hard links), and a start by another name after a crash would lose what is \
+         only in the write-ahead log of this one: remove the other links (find them with find -samefile), and keep the \
+         name that has the -wal file beside it"
+    )]
+    SeveralNames { path: String, names: u64 },
     /// The database server is there, and something must be changed before it can be used.
     #[error("cannot use {path}: {reason}")]
     Unsuitable { path: String, reason: String },

@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions, Connection};
 use super::expected::{check_database, check_files};
 use super::files::{beside, log_file, real_path};
 use super::is_postgres;
-use super::locks::lock_files;
+use super::locks::{check_names, lock_files};
 use super::postgres::{PostgresServer, examine};
 use super::room::{Reserve, Room};
 use super::sqlite::{self, connect_options, look_options};
@@ -117,6 +117,8 @@ async fn inspect_file(url: &str) -> Result<Inspected, StoreError> {
         path: path.display().to_string(),
         reason: error.to_string(),
     })?;
+    // Beside a running service too: its next start is refused.
+    check_names(&path)?;
     let locks = lock_files(&given, &path);
     if let Some(process) = locks.iter().find_map(|file| lock_holder(file)) {
         return Ok(Inspected::InUse { path, process });

@@ -11,7 +11,6 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FsWord, fstatfs};
-use tracing::warn;
 
 use super::StoreError;
 use super::files::{cannot_open, in_real_folder, lock_file, make_file};
@@ -78,18 +77,7 @@ impl Locks {
         }
         self.database = Some(file);
         self.check_place(real)?;
-        if let Some(file) = &self.database
-            && let Ok(names) = file.metadata().map(|found| found.nlink())
-            && names > 1
-        {
-            warn!(
-                names,
-                "the database {} has {names} names (hard links): always use the same one, because each has its own \
-                 write-ahead log",
-                real.display()
-            );
-        }
-        Ok(())
+        check_names(real)
     }
 
     /// The database, once it exists.
@@ -113,6 +101,18 @@ impl Locks {
                 reason: "the file was replaced while it was being opened".to_owned(),
             }),
         }
+    }
+}
+
+/// Refuses a database that has hard links: SQLite's write-ahead log lies beside the name that it was
+/// opened by.
+pub fn check_names(database: &Path) -> Result<(), StoreError> {
+    match fs::metadata(database).map(|found| found.nlink()) {
+        Ok(names) if names > 1 => Err(StoreError::SeveralNames {
+            path: database.display().to_string(),
+            names,
+        }),
+        _ => Ok(()),
     }
 }
 

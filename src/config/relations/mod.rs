@@ -12,6 +12,7 @@ use super::check_name;
 use super::findings::Found;
 use super::hosts::{self, Ports};
 use super::secret::API_KEY_MISSING;
+use super::units::duration;
 use super::{Archive, ByteSize, Config, Evolink, Level, Quarantine};
 use crate::domain::confirmation::Confirm;
 
@@ -24,6 +25,9 @@ const DAY: Duration = Duration::from_hours(24);
 /// Calls per second. A higher rate would limit nothing.
 const RATE_MAX: u32 = 1000;
 
+/// The time from the end of `evolink.timeout` until an app has its answer, or gives up.
+const ANSWER_GRACE: Duration = Duration::from_secs(10);
+
 /// Adds all findings, in the order of the sections.
 pub(super) fn check(found: &mut Found, config: &Config) {
     listeners::base_url(found, &config.public.base_url);
@@ -32,8 +36,7 @@ pub(super) fn check(found: &mut Found, config: &Config) {
     listeners::apart(found, config);
     listeners::api_keys(found, &config.internal.api_keys);
     evolink(found, &config.evolink);
-    let window = config.submits.repeat_window;
-    found.within("submits.repeat_window", window, Duration::ZERO, DAY);
+    repeat_window(found, config);
     store::store(found, &config.store);
     confirmation(found, config);
     times(found, config);
@@ -82,6 +85,23 @@ fn evolink(found: &mut Found, evolink: &Evolink) {
         let message = format!("must be from 1 to {RATE_MAX}, is {rate}");
         found.error_unless((1..=RATE_MAX).contains(&rate), key, message);
     }
+}
+
+fn repeat_window(found: &mut Found, config: &Config) {
+    let (key, window) = ("submits.repeat_window", config.submits.repeat_window);
+    let timeout = config.evolink.timeout;
+    found.within(key, window, Duration::ZERO, DAY);
+    let message = format!(
+        "is {}, less than evolink.timeout ({}) plus {}: a submit that an app repeats after a timeout may be older than the window, so it is sent and paid again",
+        duration::text(window),
+        duration::text(timeout),
+        duration::text(ANSWER_GRACE),
+    );
+    found.warn_if(
+        !window.is_zero() && window < timeout + ANSWER_GRACE,
+        key,
+        message,
+    );
 }
 
 fn confirmation(found: &mut Found, config: &Config) {

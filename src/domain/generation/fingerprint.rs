@@ -32,6 +32,7 @@ fn hash_value(value: &RawValue, hasher: &mut Sha256) {
     let known = "well-formed JSON, as it was read before";
     match text.as_bytes().first() {
         Some(b'{') => {
+            // No name occurs twice: `Generation::parse` refuses that.
             let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).expect(known);
             hasher.update(b"{");
             for (key, member) in members {

@@ -7,6 +7,7 @@
 
 mod fingerprint;
 mod members;
+mod repeated;
 #[cfg(test)]
 mod tests;
 
@@ -58,7 +59,11 @@ impl Generation {
     /// # Errors
     /// `InvalidRequest` names the member, its bound and the given value.
     pub fn parse(body: &[u8], allow_unknown_fields: bool) -> Result<Self, InvalidRequest> {
-        let fields = Fields::parse(body)?;
+        let fields = Fields::parse(body);
+        if matches!(fields, Ok(_) | Err(JsonError::RepeatedKey { .. })) {
+            refuse_repeated(body)?;
+        }
+        let fields = fields?;
         if !allow_unknown_fields {
             refuse_unknown(&fields)?;
         }
@@ -135,6 +140,17 @@ impl From<JsonError> for InvalidRequest {
             message: error.to_string(),
         }
     }
+}
+
+fn refuse_repeated(body: &[u8]) -> Result<(), InvalidRequest> {
+    let Some(name) = repeated::member(body) else {
+        return Ok(());
+    };
+    let name = escaped(&name);
+    Err(InvalidRequest {
+        message: format!("`{name}` occurs twice in the request"),
+        param: Some(name),
+    })
 }
 
 fn refuse_unknown(fields: &Fields) -> Result<(), InvalidRequest> {

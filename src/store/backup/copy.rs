@@ -14,6 +14,7 @@ use tokio::time::interval;
 use super::manifest::{Engine, Stored};
 use crate::domain::event_id::Epoch;
 use crate::store::epochs::has_had_epochs;
+use crate::store::locks::check_names;
 use crate::store::sqlite::{MIGRATIONS, connect_options};
 use crate::store::{Location, StoreError, expected, files, postgres};
 
@@ -47,6 +48,8 @@ pub async fn sqlite(
             reason: "there is no such database".to_owned(),
         });
     }
+    // By another name, what is only in the log would be missing without a word.
+    check_names(&path)?;
     files::make_file(copy).map_err(|error| files::cannot_open(copy, &error))?;
     let mut source = read_only(&path).connect().await?;
     let expected = size_of(&mut source).await?;

@@ -6,10 +6,11 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::event_id::Epoch;
+use crate::domain::timestamp::Timestamp;
 
 /// The form of backups that this program writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
@@ -25,8 +26,9 @@ pub struct Manifest {
     pub format: u32,
     /// The version of the program that made the backup.
     pub version: String,
-    /// RFC 3339.
-    pub made_at: String,
+    /// Not text, because a command shows it.
+    #[serde(deserialize_with = "made_at")]
+    pub made_at: Timestamp,
     pub store: Stored,
     pub files: Vec<BackedUp>,
 }
@@ -75,6 +77,11 @@ pub enum Role {
     EndpointSecret(String),
 }
 
+fn made_at<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Timestamp::parse(&text).ok_or_else(|| de::Error::custom("made_at is not a time in RFC 3339"))
+}
+
 impl Manifest {
     /// Whether each file has a name that cannot lead out of the folder, and no two have the same
     /// role.
@@ -95,6 +102,11 @@ impl Manifest {
 
 /// The length and the SHA-256 of a file.
 pub fn digest(path: &Path) -> io::Result<(u64, String)> {
+    digest_unless(path, || false)
+}
+
+/// The same, but fails soon after `is_stopped`.
+pub fn digest_unless(path: &Path, is_stopped: impl Fn() -> bool) -> io::Result<(u64, String)> {
     let mut file = File::open(path)?;
     let (mut hasher, mut bytes) = (Sha256::new(), 0);
     let mut buffer = vec![0; 256 * 1024];
@@ -102,6 +114,9 @@ pub fn digest(path: &Path) -> io::Result<(u64, String)> {
         let read = file.read(&mut buffer)?;
         if read == 0 {
             break;
+        }
+        if is_stopped() {
+            return Err(io::Error::other("stopped"));
         }
         hasher.update(&buffer[..read]);
         bytes += read as u64;

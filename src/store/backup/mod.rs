@@ -4,6 +4,7 @@
 //! configuration.
 
 pub mod copy;
+pub mod draft;
 pub mod manifest;
 pub mod place;
 

@@ -5,6 +5,9 @@
 //! file: from then on the restore counts as done, and what is left are renames, which `finish`
 //! makes. The next start makes them too. What was in a place before is renamed to `….before-TIME`,
 //! never deleted.
+//!
+//! A restore that fails before its plan is written removes what it has staged. After a kill, the
+//! next start or restore does.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -94,7 +97,7 @@ impl Places {
             let place = self.of(role).ok_or_else(|| no_place(role))?;
             if *role == Role::Database {
                 // SQLite must never see the log of one database beside another one.
-                let companions = ["-wal", "-shm", "-journal"].map(|suffix| beside(place, suffix));
+                let companions = COMPANIONS.map(|suffix| beside(place, suffix));
                 put(place, &companions, &plan.time, &mut moved)?;
                 put(&mark::file(place), &[], &plan.time, &mut moved)?;
             } else {
@@ -105,7 +108,61 @@ impl Places {
         sync_folder(&folder_of(&file))?;
         Ok(moved)
     }
+
+    /// Removes what a restore has staged, if it never came to a plan. No other restore may run.
+    /// Returns whether there was anything.
+    ///
+    /// # Errors
+    /// If a file cannot be removed. The others are removed all the same.
+    pub fn remove_staged(&self) -> io::Result<bool> {
+        // Where that cannot be told there may be a plan, and then the staged files are the only
+        // ones of the restore.
+        if self.plan_file().try_exists()? {
+            return Ok(false);
+        }
+        let mut removed = Ok(false);
+        for file in self.staged_files() {
+            match fs::remove_file(&file) {
+                Ok(()) => removed = removed.map(|_| true),
+                Err(error) if is_absent(&error) => {}
+                Err(error) => removed = Err(error),
+            }
+        }
+        removed
+    }
+
+    /// Whether there is a file that `remove_staged` may have to remove.
+    pub fn has_staged(&self) -> bool {
+        let mut files = self.staged_files().into_iter();
+        files.any(|file| file.symlink_metadata().is_ok_and(|found| !found.is_dir()))
+    }
+
+    /// Every file that a restore makes before it has a plan.
+    fn staged_files(&self) -> Vec<PathBuf> {
+        let mut files = vec![beside(&self.plan_file(), ".new")];
+        if let Some(database) = &self.database {
+            let copy = staged(database);
+            files.extend(COMPANIONS.map(|suffix| beside(&copy, suffix)));
+            let mark = staged(&mark::file(database));
+            files.extend([beside(&mark, ".new"), mark, copy]);
+        }
+        let secrets = self.endpoint_secrets.iter().map(|(_, secret)| secret);
+        let secrets = secrets.chain([&self.key_ring, &self.forward_secret]);
+        files.extend(secrets.map(|secret| staged(secret)));
+        files
+    }
 }
+
+/// Whether there is no file to remove. A folder is not one that a restore has made.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory
+    )
+}
+
+/// What SQLite may have beside a database.
+const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// The staged form of the file at `place`.
 pub fn staged(place: &Path) -> PathBuf {
@@ -146,9 +203,10 @@ pub fn stage(from: &Path, place: &Path) -> io::Result<()> {
     fs::create_dir_all(folder_of(place))?;
     let staged = staged(place);
     // A journal that a killed restore has left would be taken for one of the new copy.
-    for suffix in ["-journal", "-wal", "-shm", ""] {
+    for suffix in COMPANIONS {
         remove(&beside(&staged, suffix))?;
     }
+    remove(&staged)?;
     let mut file = create(&staged)?;
     io::copy(&mut File::open(from)?, &mut file)?;
     file.sync_all()?;

@@ -3,6 +3,7 @@
 
 mod drill;
 mod kill;
+mod left_over;
 mod postgres;
 mod reader;
 mod refused;

@@ -98,6 +98,35 @@ async fn what_cannot_be_restored_is_refused_and_nothing_is_touched() {
             "format 2",
         ),
         (
+            "older",
+            &|copy: &Path| change_manifest(copy, |it| it["format"] = json!(0)),
+            65,
+            "format 0",
+        ),
+        (
+            "no-time",
+            &|copy: &Path| change_manifest(copy, |it| it["made_at"] = json!("\u{1b}[2Jyesterday")),
+            65,
+            "made_at",
+        ),
+        (
+            "hostile-version",
+            &|copy: &Path| {
+                change_manifest(copy, |it| {
+                    it["format"] = json!(2);
+                    it["version"] = json!("\u{1b}[2J\u{202e}9");
+                });
+            },
+            78,
+            "format 2",
+        ),
+        (
+            "hostile-role",
+            &|copy: &Path| change_manifest(copy, |it| it["files"][0]["role"] = json!("\u{1b}[2J")),
+            65,
+            "manifest",
+        ),
+        (
             "outside",
             &|copy: &Path| change_manifest(copy, |it| it["files"][0]["name"] = json!("../x")),
             65,
@@ -121,6 +150,7 @@ async fn what_cannot_be_restored_is_refused_and_nothing_is_touched() {
         )
         .await;
         assert!(refused.contains(says), "{name}: {refused}");
+        assert!(!refused.contains(['\u{1b}', '\u{202e}']), "{name}");
         assert_eq!(modes(place.data()), there, "{name}");
     }
     // And one whose database is of the future.

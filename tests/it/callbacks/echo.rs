@@ -5,7 +5,7 @@ use std::time::Duration;
 use evolink_receiver::domain::callback_token::Subject;
 use serde_json::{Value, json};
 
-use crate::support::app::TestApp;
+use crate::support::app::{EVOLINK_KEY, TestApp};
 use crate::support::raw_server::{End, RawServer, http};
 use crate::support::until::until;
 
@@ -166,5 +166,65 @@ async fn a_callback_url_that_comes_back_is_kept_and_shown_without_its_secret() {
     assert_eq!(bodies.len(), 3);
     for body in bodies {
         assert!(!String::from_utf8_lossy(&body).contains(mac));
+    }
+}
+
+/// A caller's proxy, or EvoLink itself, may repeat the key that we call EvoLink with.
+#[tokio::test]
+async fn our_evolink_key_is_kept_and_shown_in_no_spelling() {
+    let app = TestApp::start().await;
+    let token = app.standing_token("shop");
+    let percent: String = EVOLINK_KEY
+        .bytes()
+        .map(|byte| format!("%{byte:02x}"))
+        .collect();
+    let escaped: String = EVOLINK_KEY
+        .bytes()
+        .map(|byte| format!("\\u00{byte:02x}"))
+        .collect();
+    for (n, key) in [EVOLINK_KEY, &percent, &escaped].into_iter().enumerate() {
+        let failed = format!(
+            r#"{{"id":"task-key-{n}","status":"failed","error":{{"code":"x","message":"Incorrect API key provided: {key}"}}}}"#
+        );
+        assert_eq!(
+            app.callback_result(&token, failed.clone()).await,
+            "recorded"
+        );
+        let conflict = failed.replace("failed", "cancelled");
+        assert_eq!(app.callback_result(&token, conflict).await, "conflict");
+        let unreadable = format!("<html> {n} Bearer {key}");
+        assert_eq!(app.callback(&token, unreadable).await.0, 400);
+    }
+    let mut shown = String::new();
+    for path in [
+        "/v1/tasks",
+        "/v1/tasks/task-key-0",
+        "/v1/tasks/task-key-1/events",
+        "/v1/tasks/task-key-2",
+        "/v1/events?after=0",
+        "/v1/quarantine/1",
+        "/v1/quarantine/2",
+        "/v1/quarantine/4",
+        "/v1/quarantine/6",
+    ] {
+        let (status, body) = app.get(path).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        shown.push_str(&body.to_string());
+    }
+    assert!(shown.contains("provided: [redacted]"), "{shown}");
+    assert!(
+        !shown.contains(EVOLINK_KEY) && !shown.contains(&percent),
+        "{shown}"
+    );
+    let database = app.database().await;
+    let bodies = "SELECT body FROM observation UNION ALL SELECT body FROM quarantine";
+    let bodies: Vec<Vec<u8>> = database.values(bodies, &[]).await;
+    assert!(bodies.len() >= 9, "{}", bodies.len());
+    for body in bodies {
+        let body = String::from_utf8_lossy(&body);
+        assert!(body.contains("[redacted]"), "{body}");
+        for key in [EVOLINK_KEY, &percent, &escaped] {
+            assert!(!body.contains(key), "{body}");
+        }
     }
 }

@@ -237,12 +237,16 @@ async fn live_through_a_day(program: &Program, simulator: &Simulator) {
         ("authorization", secret.as_str()),
         ("cookie", API_KEY),
         ("x-api-key", EVOLINK_KEY),
+        ("x-forwarded-authorization", EVOLINK_KEY),
+        ("user-agent", EVOLINK_KEY),
     ];
+    let with_key = format!("not JSON {EVOLINK_KEY}");
     for (token, headers, body, expected) in [
         (GUESS, &[][..], good.clone(), 404),
         (&format!("{token}x"), &[], good.clone(), 404),
         (&format!("{token}?{GUESS}"), &[], BODY.to_owned(), 400),
         (token, &secrets, format!("not JSON {BODY}"), 400),
+        (token, &[], with_key, 400),
         (
             token,
             &secrets,

@@ -9,6 +9,7 @@ use evolink_receiver::clock::Clock;
 use evolink_receiver::domain::callback_token::{KeyRing, Subject};
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::polling::Pace;
+use evolink_receiver::evolink::EvolinkKey;
 use evolink_receiver::http::body::BodyBudget;
 use evolink_receiver::http::limits::Limits;
 use evolink_receiver::http::listener::serve;
@@ -174,6 +175,7 @@ impl Bench {
         let state = PublicState {
             recorder: recorder.clone(),
             key_ring: Arc::clone(&key_ring),
+            evolink_key: EvolinkKey::new("a-key-of-some-length".into()),
             token_lifetime: Duration::from_hours(1),
             clock,
             metrics: metrics.clone(),

@@ -185,3 +185,30 @@ fn a_confirmation_that_asks_more_than_it_seems_to_is_a_warning() {
     let enough: fn(&mut Config) = |config| config.evolink.polls_per_second = 50;
     assert_eq!(warned("always", enough), [""; 0]);
 }
+
+#[test]
+fn a_repeat_window_that_ends_before_a_submit_may_is_a_warning() {
+    let warned = |window: &str, timeout: &str| {
+        let mut pairs = MINIMAL.to_vec();
+        pairs.push(("public.base_url", "https://hooks.acme.io"));
+        pairs.push(("submits.repeat_window", window));
+        pairs.push(("evolink.timeout", timeout));
+        let config = load_env(&pairs).expect(window);
+        assert_eq!(validated(&config), "ok", "{window}");
+        let findings = config.findings().into_iter();
+        findings
+            .map(|finding| finding.to_string())
+            .collect::<Vec<_>>()
+    };
+    let short = warned("39s", "30s");
+    assert_eq!(short.len(), 1, "{short:?}");
+    assert!(
+        short[0].starts_with(
+            "warning submits.repeat_window: is 39s, less than evolink.timeout (30s) plus 10s"
+        ),
+        "{short:?}"
+    );
+    assert_eq!(warned("40s", "30s"), [""; 0]);
+    assert_eq!(warned("5m", "5m").len(), 1);
+    assert_eq!(warned("0s", "30s"), [""; 0]);
+}

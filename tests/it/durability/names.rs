@@ -4,10 +4,14 @@
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Output;
+
+use tokio::task::spawn_blocking;
 
 use super::check;
 use super::load::Load;
 use super::receiver::Place;
+use crate::backup::command;
 
 /// Another place with the same store, which it calls by another name.
 fn called(place: &Place, name: &str) -> Place {
@@ -83,6 +87,50 @@ async fn what_belongs_to_a_database_lies_beside_the_file_itself() {
         Some(65),
         "the mark is found by the symlink"
     );
+}
+
+/// SQLite's log belongs to one name: by another, the rows that are only in the log are not there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_with_several_names_is_refused_until_the_other_name_is_removed() {
+    let place = Place::new();
+    let mut receiver = place.start().await;
+    let load = Load::new();
+    let running = load.start(&receiver);
+    running.reached(20).await;
+    running.stop().await;
+    link(&place, "hard.db");
+    let hard = called(&place, "hard.db");
+    // The running one has the right log, but the next start is refused.
+    let checked = run(&place, &["check"]).await;
+    assert_refused(&checked, "the check beside a service");
+    receiver.kill();
+    for place in [&place, &hard] {
+        let config = fs::read_to_string(place.config()).unwrap();
+        assert_refused(&place.run_to_end().await, &config);
+        assert_refused(&run(place, &["check"]).await, &config);
+        let copy = place.data().join("copy");
+        let backup = run(place, &["backup", copy.to_str().unwrap()]).await;
+        assert_refused(&backup, &config);
+    }
+    fs::remove_file(place.data().join("hard.db")).unwrap();
+    place.start().await.stop().await;
+    let faults = check::faults(place.store(), &load.acknowledged()).await;
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+async fn run(place: &Place, args: &[&str]) -> Output {
+    let mut command = command(place, args);
+    spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap()
+}
+
+fn assert_refused(output: &Output, what: &str) {
+    let said = [&output.stdout[..], &output.stderr[..]].concat();
+    let said = String::from_utf8(said).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{what}: {said}");
+    assert!(said.contains("has 2 names (hard links)"), "{what}: {said}");
+    assert!(said.contains("remove the other"), "{what}: {said}");
 }
 
 /// A release that locks only a file beside the database excludes this one, and the other way round.

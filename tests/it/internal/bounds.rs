@@ -297,4 +297,6 @@ async fn unknown_fields_are_passed_on_if_the_operator_says_so() {
     bench
         .assert_accepted(&with("quality", json!({"a": [1, "b"]})), "N7")
         .await;
+    let twice = r#"{"model":"z-image-turbo","prompt":"p","quality":{"a":1,"a":2}}"#;
+    bench.assert_bytes_refused(twice, Some("quality.a")).await;
 }

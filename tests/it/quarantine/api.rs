@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{hex, put, replay};
 use crate::callbacks::completed;
-use crate::support::app::TestApp;
+use crate::support::app::{EVOLINK_KEY, TestApp};
 
 fn ids(page: &Value) -> Vec<i64> {
     let entries = page["data"]
@@ -67,6 +67,10 @@ async fn entries_are_listed_newest_first_page_by_page_and_by_callback_url() {
     );
 }
 
+fn percent(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
 #[tokio::test]
 async fn an_entry_is_shown_whole_and_without_a_secret() {
     let app = TestApp::start().await;
@@ -79,8 +83,16 @@ async fn an_entry_is_shown_whole_and_without_a_secret() {
         ("authorization", "Bearer canary-secret"),
         ("cookie", "canary-secret"),
         ("x-original-uri", &format!("/callbacks/{token}")),
-        ("x-twice", "a"),
-        ("x-twice", "b: c"),
+        ("x-amz-security-token", "canary-secret"),
+        ("x-forwarded-access-token", "canary-secret"),
+        ("x-forwarded-for", "10.0.0.1"),
+        ("x-forwarded-for", "10.0.0.2, b: c"),
+        ("x-request-id", &format!("/callbacks/{token}")),
+        ("user-agent", &format!("proxy {}", percent(EVOLINK_KEY))),
+        (
+            "traceparent",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ),
     ];
     let request = headers.iter().fold(request, |request, (name, value)| {
         request.header(*name, *value)
@@ -112,12 +124,18 @@ async fn an_entry_is_shown_whole_and_without_a_secret() {
     let headers = entry["headers"].as_array().unwrap();
     for wanted in [
         ("content-type", "application/x-odd"),
-        ("x-twice", "a"),
-        ("x-twice", "b: c"),
+        ("x-forwarded-for", "10.0.0.1"),
+        ("x-forwarded-for", "10.0.0.2, b: c"),
+        ("content-length", "26"),
+        (
+            "traceparent",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ),
     ] {
         let wanted = json!({"name": wanted.0, "value": wanted.1});
         assert!(headers.contains(&wanted), "{wanted}: {headers:?}");
     }
+    assert_eq!(headers.len(), 5, "{headers:?}");
     let database = app.database().await;
     let id = put(&database, "~shop", "not a task\u{0}").await;
     let (_, entry) = app.get(&format!("/v1/quarantine/{id}")).await;
