@@ -185,8 +185,7 @@ async fn first_fault(
         .await
         .map_err(StoreError::from);
     let found = match found {
-        Ok(found) => found,
-        Err(StoreError::Damaged(found)) => found,
+        Ok(found) | Err(StoreError::Damaged(found)) => found,
         Err(error) => return Err(error),
     };
     let last = found.lines().last().unwrap_or_default();

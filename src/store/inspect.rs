@@ -1,5 +1,6 @@
 //! A look at a store without touching it, for `check`: no file is made, no lock is taken, no write-ahead log is folded in.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -157,7 +158,9 @@ fn look_without_trace(database: &Path, has_log: bool) -> SqliteConnectOptions {
         match byte {
             b'/' => uri.push('/'),
             byte if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
-            byte => uri.push_str(&format!("%{byte:02x}")),
+            byte => {
+                let _ = write!(uri, "%{byte:02x}");
+            }
         }
     }
     uri.push_str("?readonly_shm=1");

@@ -94,7 +94,7 @@ pub struct Store {
 /// What is there to connect to.
 #[derive(Clone, Debug)]
 enum Database {
-    Sqlite(sqlite::SqliteFile),
+    Sqlite(Box<sqlite::SqliteFile>),
     Postgres(postgres::Postgres),
 }
 
@@ -144,7 +144,7 @@ impl Store {
             (ReadPool::Postgres(readers), Database::Postgres(server))
         } else {
             let (pool, file) = sqlite::open(url).await?;
-            (ReadPool::Sqlite(pool), Database::Sqlite(file))
+            (ReadPool::Sqlite(pool), Database::Sqlite(Box::new(file)))
         };
         Ok(Self {
             read,

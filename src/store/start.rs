@@ -92,12 +92,12 @@ impl SqliteFile {
         if bytes == 0 {
             return Ok(());
         }
-        let mut folded_in = truncate_log(connection).await.map_err(StoreError::from);
+        let mut folded_in = truncate_log(connection).await;
         if matches!(folded_in, Err(StoreError::Full)) && ballast::remove(self.path()) {
             warn!(
                 "the disk is full: the reserve file is released to fold the write-ahead log into the database"
             );
-            folded_in = truncate_log(connection).await.map_err(StoreError::from);
+            folded_in = truncate_log(connection).await;
         }
         match folded_in {
             Ok(true) => info!(
@@ -107,7 +107,7 @@ impl SqliteFile {
             Ok(false) => {}
             Err(error) if error.is_fatal() => return Err(error),
             Err(error) => {
-                warn!(error = %error, "the write-ahead log could not be folded into the database")
+                warn!(error = %error, "the write-ahead log could not be folded into the database");
             }
         }
         Ok(())

@@ -111,11 +111,12 @@ impl Readers {
             self.grow();
             let permit = Arc::clone(&self.0.permits).acquire_owned().await;
             let permit = permit.map_err(|_| StoreError::Stopped)?;
-            if let Some(live) = self.reuse().await {
+            if let Some(live) = Box::pin(self.reuse()).await {
                 return Ok(self.reader(live, permit));
             }
             self.0.gate.pass().await;
-            match self.0.server.connect_reader().await {
+            // Boxed: it is rare, and large.
+            match Box::pin(self.0.server.connect_reader()).await {
                 Ok(connection) => return Ok(self.reader(Live::new(connection), permit)),
                 Err(error @ StoreError::NoConnectionLeft { .. }) => {
                     if !self.shrink(permit, &error) {

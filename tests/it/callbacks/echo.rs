@@ -176,12 +176,10 @@ async fn our_evolink_key_is_kept_and_shown_in_no_spelling() {
     let token = app.standing_token("shop");
     let percent: String = EVOLINK_KEY
         .bytes()
-        .map(|byte| format!("%{byte:02x}"))
-        .collect();
-    let escaped: String = EVOLINK_KEY
-        .bytes()
-        .map(|byte| format!("\\u00{byte:02x}"))
-        .collect();
+        .fold(String::new(), |text, byte| text + &format!("%{byte:02x}"));
+    let escaped: String = EVOLINK_KEY.bytes().fold(String::new(), |text, byte| {
+        text + &format!("\\u00{byte:02x}")
+    });
     for (n, key) in [EVOLINK_KEY, &percent, &escaped].into_iter().enumerate() {
         let failed = format!(
             r#"{{"id":"task-key-{n}","status":"failed","error":{{"code":"x","message":"Incorrect API key provided: {key}"}}}}"#

@@ -303,7 +303,7 @@ impl TestAppBuilder {
     }
 
     pub async fn try_build(&self) -> Result<App, CommandError> {
-        App::build(self.config.clone(), self.clock.clone()).await
+        Box::pin(App::build(self.config.clone(), self.clock.clone())).await
     }
 
     pub async fn start(self) -> TestApp {

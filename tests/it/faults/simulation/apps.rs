@@ -56,7 +56,7 @@ impl Run<'_> {
                     self.count("submits that were unsure");
                     unsure.push((at, id));
                 } else {
-                    self.take_receipt(at, id, told)?;
+                    self.take_receipt(at, id, &told)?;
                 }
             }
             if unsure.is_empty() {
@@ -76,10 +76,11 @@ impl Run<'_> {
         dead.map(|(id, _)| id.parse().unwrap()).collect()
     }
 
-    fn take_receipt(&mut self, at: usize, id: SubmissionId, told: Told) -> Checked {
+    fn take_receipt(&mut self, at: usize, id: SubmissionId, told: &Told) -> Checked {
         match told {
             Ok(Receipt::Fresh) => self.send(id, None),
             Ok(Receipt::Repeat { first, .. }) => {
+                let first = *first;
                 self.count("repeats");
                 self.stop_waiting(at);
                 let record = self.look.find(&first.to_string());
@@ -198,10 +199,10 @@ impl Run<'_> {
             return Ok(());
         };
         let now = self.machine.now();
-        let charged = self.evolink.works.iter().filter(|work| {
+        let earlier = self.evolink.works.iter().filter(|work| {
             self.wishes.get(&work.submission) == Some(wish) && is_recent(work.submission, now)
         });
-        let charges = charged.count() + 1;
+        let charges = earlier.count() + 1;
         let wanted = self.apps.iter().filter(|app| app.wish == *wish).count();
         let forgotten = self.forgotten.get(wish).copied().unwrap_or_default();
         if charges > wanted + forgotten {
