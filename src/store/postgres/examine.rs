@@ -5,6 +5,7 @@ use sqlx::{Connection as _, PgConnection, Row as _, raw_sql};
 
 use super::server::PostgresServer;
 use super::{careless_settings, schema};
+use crate::clock::Clock;
 use crate::store::StoreError;
 use crate::store::schema::Schema;
 
@@ -13,6 +14,8 @@ pub struct Examined {
     pub schema: Schema,
     /// Settings by which the server does not wait for its disk.
     pub careless: Vec<&'static str>,
+    /// Seconds by which this machine's clock is ahead of the server's.
+    pub clock_ahead: i64,
 }
 
 /// What the statements of this program need of each table.
@@ -63,7 +66,12 @@ pub async fn examine(
         may_upgrade(server, connection, &place, schema).await?;
     }
     let careless = careless_settings(connection).await?;
-    Ok(Examined { schema, careless })
+    let clock_ahead = clock_ahead(connection).await?;
+    Ok(Examined {
+        schema,
+        careless,
+        clock_ahead,
+    })
 }
 
 /// Whether a pooler gives the connection to others while we do not use it. On a server, and behind a
@@ -86,6 +94,12 @@ async fn is_lent(
     }
     other.close().await?;
     Ok(is_lent)
+}
+
+async fn clock_ahead(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    const SQL: &str = "SELECT extract(epoch FROM clock_timestamp())::bigint";
+    let theirs: i64 = sqlx::query_scalar(SQL).fetch_one(connection).await?;
+    Ok(Clock::System.now().as_millis() / 1000 - theirs)
 }
 
 /// The server's process of a session. Asked without a prepared statement, which a lent connection

@@ -26,6 +26,10 @@ use super::{Location, StoreError, epochs};
 /// The schema, step by step.
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
+/// Clocks that differ by more than these seconds are warned of. NTP keeps them within a fraction of
+/// one.
+const CLOCKS_APART_S: i64 = 10;
+
 /// Connections of a process that do not read: one writes, one listens.
 const OTHERS: u32 = 2;
 
@@ -81,6 +85,14 @@ pub(super) async fn open(location: &Location) -> Result<Postgres, StoreError> {
     for name in examined.careless {
         warn!(
             "the PostgreSQL server runs with {name}=off: a power cut loses callbacks that were acknowledged"
+        );
+    }
+    let ahead = examined.clock_ahead;
+    if ahead.abs() > CLOCKS_APART_S {
+        warn!(
+            seconds = ahead,
+            "this machine's clock differs from the database server's by {ahead} s: set both by NTP; if the clocks of \
+             replicas differ, a repeated submit may be sent twice"
         );
     }
     // The right to create tables is needed only where there is something to create.

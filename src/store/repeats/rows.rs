@@ -1,6 +1,7 @@
 //! The statements on `unanswered_submit`.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::{Row, Unanswered};
 use crate::domain::delivery::Holder;
@@ -11,6 +12,10 @@ use crate::store::rows::{Rows, Value};
 use crate::store::script::Script;
 use crate::store::writer::Writer;
 use crate::store::{Store, StoreError, on_pool};
+
+/// Rows stay for this long beyond every window. An id shows the time of the replica that made it, and
+/// a replica whose clock is ahead must not remove the rows that others still need.
+const CLOCKS_APART: Duration = Duration::from_hours(1);
 
 static LOAD: Rows<3> = Rows::new(
     "SELECT submission_id, client, fingerprint, holder, lost FROM",
@@ -85,7 +90,7 @@ pub async fn load(
     let windows = guarded(entries).filter_map(|intent| Some(intent.guard.as_ref()?.window));
     let oldest = windows
         .max()
-        .map(|window| SubmissionId::first_at(now.before(window)));
+        .map(|window| SubmissionId::first_at(now.before(window + CLOCKS_APART)));
     let mut unanswered = Unanswered {
         oldest,
         ..Unanswered::default()
