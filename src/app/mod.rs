@@ -108,6 +108,7 @@ impl App {
             config.evolink.timeout,
             USER_AGENT,
         )?;
+        let evolink = evolink.with_key_source(config.evolink.key_source());
         let evolink = Arc::new(evolink.with_key_ring(Arc::clone(&key_ring)));
         let rate_limits = Arc::new(RateLimits::new(
             config.evolink.polls_per_second,
