@@ -3,8 +3,6 @@
 
 use std::path::Path;
 
-use secrecy::ExposeSecret as _;
-
 use crate::config::Config;
 use crate::exit::{CommandError, Exit};
 use crate::store::backup;
@@ -16,12 +14,11 @@ use crate::store::mark;
 /// Returns the places.
 ///
 /// # Errors
-/// If `store.url` cannot be read.
+/// If `store.url` is not one that SQLite understands.
 pub fn of(config: &Config) -> Result<Places, CommandError> {
     let endpoints = config.forward.endpoints.iter();
-    let url = config.store.read_url()?;
     Ok(Places {
-        database: backup::database_file(url.expose_secret())?,
+        database: backup::database_file(&config.store.url)?,
         key_ring: config.callback_tokens.key_file.clone(),
         forward_secret: config.forward.secret_file.clone(),
         endpoint_secrets: endpoints

@@ -6,12 +6,15 @@ use std::path::Path;
 
 use tracing::warn;
 
-use crate::config::ConfigError;
+use crate::backup_places;
+use crate::config::{Config, ConfigError};
 use crate::domain::callback_token::KeyRing;
 use crate::exit::CommandError;
 use crate::secret_file;
-use crate::store::Store;
 use crate::store::callback_keys::Agreement;
+use crate::store::expected::is_gone;
+use crate::store::files::folder_of;
+use crate::store::{Store, StoreError, mark};
 use crate::telemetry::CONFIGURATION;
 
 /// The configuration key that names the file.
@@ -35,6 +38,38 @@ pub fn load_or_create(path: &Path) -> Result<KeyRing, ConfigError> {
     }
 }
 
+/// Checks the ring in `path`, if there is one, without making it.
+///
+/// # Errors
+/// As `load_or_create`.
+pub fn load_if_there(path: &Path) -> Result<(), ConfigError> {
+    let is_there = path.try_exists().map_err(|error| failed(path, &error))?;
+    if is_there {
+        load(path)?;
+    }
+    Ok(())
+}
+
+/// Refuses a key ring beside a SQLite database that is not there: the start makes the ring after the database. A ring in
+/// another folder may have been provided by an operator.
+///
+/// # Errors
+/// `Damaged`.
+pub fn check_database_is_there(config: &Config) -> Result<(), CommandError> {
+    let places = backup_places::of(config)?;
+    let (Some(database), ring) = (places.database, places.key_ring) else {
+        return Ok(());
+    };
+    let folder = |path: &Path| fs::canonicalize(folder_of(path)).ok();
+    let is_beside = folder(&database).is_some_and(|of_it| Some(of_it) == folder(&ring));
+    // A high-water mark says more, and the store refuses the start for it.
+    let is_gone_without_mark = !database.exists() && !mark::file(&database).exists();
+    if is_beside && ring.exists() && is_gone_without_mark {
+        return Err(is_gone(&database, &ring).into());
+    }
+    Ok(())
+}
+
 /// Reads the ring in `path`. The file must exist.
 ///
 /// # Errors
@@ -50,7 +85,12 @@ pub fn load(path: &Path) -> Result<KeyRing, ConfigError> {
 /// Says what must be done.
 pub async fn agree(store: &Store, ring: &KeyRing) -> Result<(), CommandError> {
     let refuse = |message: String| Err(ConfigError::new(KEY, message).into());
-    match store.agree_on_keys(&ring.fingerprints()).await? {
+    let agreement = match store.agree_on_keys(&ring.fingerprints()).await {
+        // A SQLite store has no other process, so the next start may note the keys.
+        Err(StoreError::Full) if !store.is_shared() => return Ok(()),
+        agreement => agreement?,
+    };
+    match agreement {
         Agreement::Agreed => Ok(()),
         Agreement::Differs { id } => refuse(format!(
             "key {id} is not the key of that id that the database's other processes have; give all of them the same file"

@@ -1,10 +1,39 @@
-//! Files of secrets: creates those that the first start needs, and formats their paths for
-//! messages.
+//! Files of secrets: reads them, creates those that the first start needs, and formats their paths
+//! for messages.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+
+/// The limit on a secret file. A path to a log or a device is refused, rather than read whole.
+const BYTES_MAX: u64 = 64 * 1024;
+
+/// Reads a secret. Removes one newline at the end, which editors add.
+///
+/// # Errors
+/// Unreadable, too long, not UTF-8, or empty. Names the file, never the content.
+pub fn read(path: &Path) -> io::Result<SecretString> {
+    let refuse = |why: &dyn std::fmt::Display| {
+        io::Error::other(format!("could not read {}: {why}", shown_path(path)))
+    };
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| refuse(&error))?;
+    file.take(BYTES_MAX + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| refuse(&error))?;
+    if text.len() as u64 > BYTES_MAX {
+        return Err(refuse(&"it is longer than 64 KiB"));
+    }
+    let secret = text.strip_suffix('\n').unwrap_or(&text);
+    let secret = secret.strip_suffix('\r').unwrap_or(secret);
+    if secret.trim().is_empty() {
+        return Err(io::Error::other(format!("{} is empty", path.display())));
+    }
+    Ok(secret.into())
+}
 
 /// Writes `text` into a new file at `path` that no other user may read. An existing file is left
 /// alone. The text is first written to a draft in the same folder, which is then hard-linked to

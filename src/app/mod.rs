@@ -10,7 +10,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -99,7 +98,9 @@ impl App {
             warn!(target: CONFIGURATION, key, "{key}: {message}");
         }
         backup_places::finish_restore(&config)?;
-        let key_ring = Arc::new(key_ring::load_or_create(&config.callback_tokens.key_file)?);
+        let ring_file = &config.callback_tokens.key_file;
+        key_ring::load_if_there(ring_file)?;
+        key_ring::check_database_is_there(&config)?;
         let signing_files = Arc::new(SigningFiles::open(&config.forward)?);
         let tls = settings::tls_source(&config)?;
         let evolink = EvolinkClient::new(
@@ -109,12 +110,14 @@ impl App {
             USER_AGENT,
         )?;
         let evolink = evolink.with_key_source(config.evolink.key_source());
-        let evolink = Arc::new(evolink.with_key_ring(Arc::clone(&key_ring)));
         let rate_limits = Arc::new(RateLimits::new(
             config.evolink.polls_per_second,
             config.evolink.submits_per_second,
         ));
-        let store = Arc::new(Store::open(config.store.read_url()?.expose_secret()).await?);
+        let store = Arc::new(Store::open(config.store.location()?).await?);
+        // After the database: a key ring without one is the trace of a database that is gone.
+        let key_ring = Arc::new(key_ring::load_or_create(ring_file)?);
+        let evolink = Arc::new(evolink.with_key_ring(Arc::clone(&key_ring)));
         key_ring::agree(&store, &key_ring).await?;
         let metrics = Metrics::new();
         let (recorder, recorder_worker) = Recorder::new(
@@ -212,7 +215,7 @@ impl App {
         );
         let ended = tokio::select! {
             () = parts.stopping.cancelled() => Ok(()),
-            () = recorder.failed().cancelled() => Err(CommandError::new(Exit::TempFail, "the disk failed")),
+            () = recorder.failed().cancelled() => check_disk(&store),
             () = parts.broken.cancelled() => Err(CommandError::new(Exit::Unavailable, "a part ended by itself")),
         };
         info!("stopping");
@@ -236,7 +239,8 @@ impl App {
             warn!("the store was not closed in time");
         }
         info!("stopped");
-        ended
+        // It may have failed only when the store was closed.
+        ended.and_then(|()| check_disk(&store))
     }
 
     /// Starts every component. Those that store data start before those that receive it.
@@ -290,14 +294,23 @@ impl App {
     }
 }
 
+/// The error of a store whose disk failed.
+fn check_disk(store: &Store) -> Result<(), CommandError> {
+    let failed = |reason| Err(CommandError::new(Exit::TempFail, reason));
+    store.failure().map_or(Ok(()), failed)
+}
+
 impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {
         let exit = match error {
-            StoreError::InUse { .. } | StoreError::Full | StoreError::DiskFailed(_) => {
-                Exit::TempFail
-            }
+            StoreError::InUse { .. }
+            | StoreError::Full
+            | StoreError::DiskFailed(_)
+            | StoreError::Replaced(_) => Exit::TempFail,
             StoreError::Damaged(_) | StoreError::Corrupt { .. } => Exit::DataErr,
-            StoreError::SchemaTooNew { .. } | StoreError::SchemaDiffers(_) => Exit::Config,
+            StoreError::SchemaTooNew { .. }
+            | StoreError::SchemaDiffers(_)
+            | StoreError::Unsuitable { .. } => Exit::Config,
             _ => Exit::Unavailable,
         };
         Self::new(exit, format!("store: {error}"))

@@ -297,6 +297,8 @@ fn service_url(text: &str) -> Result<Url, String> {
         Err("must be http:// or https://".into())
     } else if !url.username().is_empty() || url.password().is_some() {
         Err("must not hold a user or a password".into())
+    } else if url.query().is_some() || url.fragment().is_some() {
+        Err("must not have a query or a fragment".into())
     } else {
         Ok(url)
     }

@@ -65,11 +65,11 @@ pub async fn backup(args: &BackupArgs, out: &mut impl Write) -> Result<(), Comma
 }
 
 async fn copy_store(config: &Config, folder: &Path) -> Result<Stored, CommandError> {
-    let url = config.store.read_url()?;
-    let url = url.expose_secret();
+    let location = config.store.location()?;
     if config.store.is_postgres() {
-        return Ok(copy::look_at_postgres(url).await?);
+        return Ok(copy::look_at_postgres(&location).await?);
     }
+    let url = location.url.expose_secret();
     let bar = if stderr().is_terminal() {
         ProgressBar::new(0).with_style(
             ProgressStyle::with_template(

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use secrecy::ExposeSecret as _;
 
 use super::backup::last_event;
 use crate::backup_places::{self, finish};
@@ -57,8 +56,7 @@ pub async fn restore(args: &RestoreArgs, out: &mut impl Write) -> Result<(), Com
 }
 
 async fn new_epoch(config: &Config, out: &mut impl Write) -> Result<(), CommandError> {
-    let url = config.store.read_url()?;
-    let begun = backup::begin_epoch(url.expose_secret()).await;
+    let begun = backup::begin_epoch(&config.store.location()?).await;
     let epoch = begun.map_err(stop_first)?;
     writeln!(
         out,
@@ -146,8 +144,7 @@ async fn take(config: &Config, places: &Places) -> Result<Option<Locks>, Command
             .map(Some)
             .map_err(stop_first);
     }
-    let url = config.store.read_url()?;
-    match backup::connected(url.expose_secret()).await? {
+    match backup::connected(&config.store.location()?).await? {
         0 => Ok(None),
         connected => {
             let path = format!("the database ({connected} connections)");
@@ -251,7 +248,7 @@ async fn put(
     let epoch = match epoch {
         Some(epoch) => epoch,
         // Begin the epoch before placing keys. Repeating this after a kill does no harm.
-        None => backup::begin_epoch(config.store.read_url()?.expose_secret()).await?,
+        None => backup::begin_epoch(&config.store.location()?).await?,
     };
     places
         .plan(&plan)

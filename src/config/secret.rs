@@ -8,10 +8,8 @@ use url::Url;
 
 use super::{ConfigError, Evolink, StoreConfig, hosts};
 use crate::evolink::KEY_BYTES_MIN;
-use crate::secret_file::shown_path;
-
-/// The limit on a secret file. A path to a log or a device is refused, rather than read whole.
-const SECRET_FILE_BYTES_MAX: u64 = 64 * 1024;
+use crate::secret_file;
+use crate::store::Location;
 
 /// The environment variable from which other tools for EvoLink read the key, too.
 pub(super) const EVOLINK_API_KEY: &str = "EVOLINK_API_KEY";
@@ -19,34 +17,12 @@ pub(super) const EVOLINK_API_KEY: &str = "EVOLINK_API_KEY";
 pub(super) const API_KEY_MISSING: &str =
     "missing: set it, or evolink.api_key, or the environment variable EVOLINK_API_KEY";
 
-/// Reads the secret from the file that `key` names. Removes one newline at the end, which editors
-/// add.
+/// Reads the secret from the file that `key` names.
 ///
 /// # Errors
 /// Unreadable, too long, not UTF-8, or empty. Names the key and the file, never the content.
 pub fn read_secret_file(key: &str, path: &Path) -> Result<SecretString, ConfigError> {
-    use std::io::Read as _;
-
-    let refuse = |why: &dyn std::fmt::Display| {
-        ConfigError::new(key, format!("could not read {}: {why}", shown_path(path)))
-    };
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(|error| refuse(&error))?;
-    file.take(SECRET_FILE_BYTES_MAX + 1)
-        .read_to_string(&mut text)
-        .map_err(|error| refuse(&error))?;
-    if text.len() as u64 > SECRET_FILE_BYTES_MAX {
-        return Err(refuse(&"it is longer than 64 KiB"));
-    }
-    let secret = text.strip_suffix('\n').unwrap_or(&text);
-    let secret = secret.strip_suffix('\r').unwrap_or(secret);
-    if secret.trim().is_empty() {
-        return Err(ConfigError::new(
-            key,
-            format!("{} is empty", path.display()),
-        ));
-    }
-    Ok(secret.into())
+    secret_file::read(path).map_err(|error| ConfigError::new(key, error.to_string()))
 }
 
 /// Serialises whether there is a secret, not the secret.
@@ -107,21 +83,30 @@ impl StoreConfig {
             .any(|scheme| self.url.starts_with(scheme))
     }
 
-    /// Returns the URL, with the password from the password file if there is one.
+    /// Returns where the store is. Each connection reads a password file again. It is read here only
+    /// so that a start without it is refused.
     ///
     /// # Errors
     /// Names the key, and the file if there is one.
-    pub fn read_url(&self) -> Result<SecretString, ConfigError> {
-        let key = "store.password_file";
-        let Some(path) = &self.password_file else {
-            return Ok(self.url.clone().into());
-        };
-        let password = read_secret_file(key, path)?;
-        let refuse = |()| ConfigError::new(key, "store.url has no user whose password it could be");
-        let mut url = Url::parse(&self.url)
-            .map_err(|error| ConfigError::new("store.url", error.to_string()))?;
-        url.set_password(Some(password.expose_secret()))
-            .map_err(refuse)?;
-        Ok(String::from(url).into())
+    pub fn location(&self) -> Result<Location, ConfigError> {
+        const KEY: &str = "store.password_file";
+        if let Some(path) = &self.password_file {
+            read_secret_file(KEY, path)?;
+            let url = Url::parse(&self.url)
+                .map_err(|error| ConfigError::new("store.url", error.to_string()))?;
+            if url.username().is_empty() && !has_parameter(&url, "user") {
+                let message = "store.url has no user whose password it could be";
+                return Err(ConfigError::new(KEY, message));
+            }
+        }
+        Ok(Location {
+            url: self.url.clone().into(),
+            password_file: self.password_file.clone(),
+            max_connections: self.max_connections,
+        })
     }
+}
+
+fn has_parameter(url: &Url, name: &str) -> bool {
+    url.query_pairs().any(|(key, _)| key == name)
 }

@@ -130,7 +130,7 @@ impl Waiting {
 
     fn lose(self) {
         if self.is_guarded {
-            self.recorder.apps().leave(self.id);
+            self.recorder.apps().left(self.id);
             // Other processes learn of it from the row.
             let submission_id = self.id;
             self.recorder.hand_over(Entry::AppLost { submission_id });

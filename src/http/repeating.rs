@@ -1,7 +1,7 @@
 //! Decides what the repeat guard cannot decide at once: whether the app of an equal submit still
 //! waits. Usually the guard knows, and nothing here runs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -10,7 +10,7 @@ use super::internal::InternalState;
 use crate::domain::delivery::Holder;
 use crate::domain::ids::SubmissionId;
 use crate::store::StoreError;
-use crate::store::repeats::DEAD_AFTER;
+use crate::store::repeats::{DEAD_AFTER, Watched};
 
 /// Time to notice that a connection was closed. An app that disconnects and reconnects at once may
 /// be faster than the end of its first connection.
@@ -20,60 +20,73 @@ const GRACE: Duration = Duration::from_millis(50);
 /// long-waiting submits every second.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Time after which the reading stops. A process that appeared too late to be judged by then is
-/// judged in the next call.
+/// Time after which the reading stops. A row that appeared too late to be known by then is watched in
+/// the next call.
 const LOOKS_END_AFTER: Duration = Duration::from_secs(10);
 
-/// Observations of the rows of one process.
-struct Watched {
-    beats: HashMap<SubmissionId, i64>,
+/// A row that is watched.
+struct Row {
+    holder: Holder,
+    beats: i64,
     since: Instant,
-    is_alive: bool,
+    is_touched: bool,
 }
 
-/// Determines which of the processes that hold waiting apps of equal submits are alive.
+impl Row {
+    fn is_known(&self) -> bool {
+        self.is_touched || self.since.elapsed() >= DEAD_AFTER
+    }
+}
+
+/// Determines which equal submits of other processes still have an app that waits.
 ///
-/// A process is alive if it touches a row, and dead if it touches none for `DEAD_AFTER`. Only this
-/// process measures the time, because the clocks of others may differ.
-pub async fn judge_holders(
+/// Such a row is touched by its process. If it is not touched for `DEAD_AFTER`, its app has left, or
+/// the process is dead. Only this process measures the time, because the clocks of others may
+/// differ.
+pub async fn watch_rows(
     state: &InternalState,
     client: &str,
     fingerprint: &[u8; 32],
     window: Duration,
-) -> Result<Vec<(Holder, bool)>, StoreError> {
+) -> Result<Vec<Watched>, StoreError> {
     sleep(GRACE).await;
     if !state.store.is_shared() {
         return Ok(Vec::new());
     }
     let oldest = SubmissionId::first_at(state.clock.now().before(window));
     let (began, apps) = (Instant::now(), state.recorder.apps());
-    let mut holders: HashMap<Holder, Watched> = HashMap::new();
+    let mut rows: HashMap<SubmissionId, Row> = HashMap::new();
     loop {
-        let rows = state
+        let found = state
             .store
             .waiting_submits(client, fingerprint, oldest)
             .await?;
         let mut is_open = false;
-        for (id, holder, beats) in rows {
+        for (id, holder, beats) in found {
             if apps.is_waiting(id) || apps.has_answer(id) {
                 continue;
             }
-            let watched = holders.entry(holder).or_insert_with(|| Watched {
-                beats: HashMap::new(),
+            let row = rows.entry(id).or_insert_with(|| Row {
+                holder,
+                beats,
                 since: Instant::now(),
-                is_alive: false,
+                is_touched: false,
             });
-            watched.is_alive |= *watched.beats.entry(id).or_insert(beats) != beats;
-            is_open |= !watched.is_alive && watched.since.elapsed() < DEAD_AFTER;
+            row.is_touched |= row.beats != beats;
+            is_open |= !row.is_known();
         }
         if !is_open || began.elapsed() >= LOOKS_END_AFTER {
             break;
         }
         sleep(LOOK_INTERVAL).await;
     }
-    let judged = holders.into_iter().filter_map(|(holder, watched)| {
-        let is_known = watched.is_alive || watched.since.elapsed() >= DEAD_AFTER;
-        is_known.then_some((holder, watched.is_alive))
+    let touched = rows.values().filter(|row| row.is_touched);
+    let alive: HashSet<&Holder> = touched.map(|row| &row.holder).collect();
+    let known = rows.iter().filter(|(_, row)| row.is_known());
+    let watched = known.map(|(id, row)| Watched {
+        submission_id: *id,
+        app_waits: row.is_touched,
+        process_lives: alive.contains(&row.holder),
     });
-    Ok(judged.collect())
+    Ok(watched.collect())
 }

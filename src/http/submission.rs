@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use super::error::ApiError;
 use super::internal::InternalState;
 use super::presence::Absence;
-use super::repeating::judge_holders;
+use super::repeating::watch_rows;
 use super::replaying::{self, First};
 use super::{recording, sending, task_object};
 use crate::domain::callback_token::Subject;
@@ -153,7 +153,7 @@ impl Submission {
             fingerprint: self.generation.fingerprint().to_bytes(),
             window,
             is_second_look: false,
-            judged: Vec::new(),
+            watched: Vec::new(),
         })
     }
 
@@ -167,13 +167,13 @@ impl Submission {
     ) -> Result<Option<RepeatGuard>, ApiError> {
         let Some(guard) = guard else { return Ok(None) };
         let client = self.client.as_deref().unwrap_or_default();
-        let judging = judge_holders(state, client, &guard.fingerprint, guard.window);
-        let Some(judged) = absence.run_until_cancelled(judging).await else {
+        let watching = watch_rows(state, client, &guard.fingerprint, guard.window);
+        let Some(watched) = absence.run_until_cancelled(watching).await else {
             return Err(abandoned(state));
         };
         Ok(Some(RepeatGuard {
             is_second_look: true,
-            judged: judged?,
+            watched: watched?,
             ..guard
         }))
     }

@@ -3,7 +3,7 @@
 //! handshake never sees a half-replaced pair. `app` builds the source and runs `watch`; `check`
 //! uses the same constructor.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -94,8 +94,16 @@ impl TlsSource {
             }
         }
         let pair = PemPair::self_signed(names, &cert, &key, time(&clock))?;
-        write_file(&key, &pair.key_pem, 0o600)?;
-        write_file(&cert, &pair.cert_pem, 0o644)?;
+        let written = write_file(&key, &pair.key_pem, 0o600)
+            .and_then(|()| write_file(&cert, &pair.cert_pem, 0o644));
+        match written {
+            // The service must start on a full disk, because the start is what frees space.
+            Err(TlsError::Write { source, .. }) if source.kind() == ErrorKind::StorageFull => {
+                warn!("the disk is full: the new self-signed certificate is kept in memory only");
+                return Self::from_pair(&pair, None, clock);
+            }
+            written => written?,
+        }
         Self::from_pair(&pair, Some(Files { cert, key }), clock)
     }
 

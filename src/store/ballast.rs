@@ -17,7 +17,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// What `MetadataExt::blocks` counts in.
 const BLOCK_BYTES: u64 = 512;
 
-fn file(database: &Path) -> PathBuf {
+pub fn file(database: &Path) -> PathBuf {
     beside(database, ".ballast")
 }
 

@@ -8,9 +8,10 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _, SqliteConnec
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::warn;
 
-use super::sqlite::{BUSY_TIMEOUT, SqliteFile};
+use super::open_files::OpenFiles;
+use super::sqlite::{BUSY_TIMEOUT, SqliteFile, truncate_log};
 use super::writer::Writer;
 use super::{Database, Store, StoreError, mark};
 
@@ -20,12 +21,11 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// After a failure that may heal, as on a full disk.
 const BACK_OFF: Duration = Duration::from_secs(1);
 
-/// A log so long is worth a pause of the recorder, in which nobody appends to it: only one that is folded in to its end, and
-/// that nobody reads any more, begins anew. A batch comes on top (I38: 64 MiB).
-const LOG_BYTES_MAX: u64 = 32 * 1024 * 1024;
-
 /// How long the recorder waits for readers of the log. Questions of ours take less.
 const READERS_WAIT_MS: u32 = 100;
+
+/// How long callbacks wait for readers of the log on a full disk, where nothing can be recorded anyway.
+const FREE_WAIT_MS: u32 = 1000;
 
 /// A reader that stays longer, such as a backup, keeps the log from beginning again. The recorder does not wait for it each
 /// time, because callbacks wait for the recorder.
@@ -73,11 +73,12 @@ impl Store {
             return stop.cancelled().await;
         };
         while !stop.is_cancelled() {
-            match self.checkpoint_until(file, &stop).await {
+            let ended = self.checkpoint_until(file, &stop).await;
+            // An error may come of a file that is not the one that is open.
+            match ended.map_err(|error| file.check_files().err().unwrap_or(error)) {
                 Ok(()) => {}
                 Err(error) if error.is_fatal() => {
-                    error!(error = %error, "the disk failed in a checkpoint");
-                    failed.cancel();
+                    self.fail(&error, &failed);
                     return stop.cancelled().await;
                 }
                 // There is room now, and may be nobody who writes.
@@ -97,7 +98,15 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut connection = file.connect_writer().await?;
         while stop.run_until_cancelled(self.log.next()).await.is_some() {
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").await?;
+            // Before it writes: an older copy would get our newest pages, and could not be told from the database.
+            file.check_files()?;
+            let stamp = file.files.get().and_then(OpenFiles::stamp_on_disk);
+            let row = connection
+                .fetch_one("PRAGMA wal_checkpoint(PASSIVE)")
+                .await?;
+            if let (0, Some(files)) = (row.try_get::<i64, _>(0)?, file.files.get()) {
+                files.checkpointed(stamp);
+            }
         }
         Ok(connection.close().await?)
     }
@@ -109,11 +118,36 @@ impl Store {
         let (Writer::Sqlite(connection), Database::Sqlite(file)) = (writer, &self.database) else {
             return Ok(());
         };
-        if file.log_bytes() > LOG_BYTES_MAX && self.log.may_restart() {
+        // So long a log is worth a pause of the recorder, in which nobody appends to it. Only a log that is folded in to its
+        // end, and that nobody reads any more, begins again. A batch comes on top (I38: 64 MiB).
+        if file.log_bytes() > file.log_bounds.max && self.log.may_restart() {
             let is_busy = restart_log(connection).await?;
             self.log.restarted(is_busy);
         }
         Ok(())
+    }
+}
+
+impl SqliteFile {
+    /// Folds the log into the database and frees its space. Returns how many bytes that were.
+    ///
+    /// # Errors
+    /// `Full` if the database has no space to grow, `Locked` if the log is still read.
+    pub(super) async fn free_log(&self) -> Result<u64, StoreError> {
+        let before = self.log_bytes();
+        let mut connection = self.connect_writer().await?;
+        connection
+            .execute(AssertSqlSafe(format!(
+                "PRAGMA busy_timeout = {FREE_WAIT_MS}"
+            )))
+            .await?;
+        let is_folded_in = truncate_log(&mut connection).await?;
+        connection.close().await?;
+        if is_folded_in {
+            Ok(before.saturating_sub(self.log_bytes()))
+        } else {
+            Err(StoreError::Locked)
+        }
     }
 }
 

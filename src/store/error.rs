@@ -20,6 +20,12 @@ pub enum StoreError {
     InUse { path: String },
     #[error("cannot open {path}: {reason}")]
     CannotOpen { path: String, reason: String },
+    /// The database server is there, and something must be changed before it can be used.
+    #[error("cannot use {path}: {reason}")]
+    Unsuitable { path: String, reason: String },
+    /// The server, or a pooler in front of it, has as many connections as it may have.
+    #[error("{path} has no connection left for this process: {reason}")]
+    NoConnectionLeft { path: String, reason: String },
     /// The database server is not there, does not let us in, or broke off. Heals when it is back.
     #[error("the database cannot be reached: {0}")]
     Unreachable(String),
@@ -44,6 +50,9 @@ pub enum StoreError {
     /// A read or write of the disk failed: what the database says from now on is not to be trusted (RELIABILITY F6).
     #[error("the disk failed: {0}")]
     DiskFailed(String),
+    /// A file of the store is not the one that is open any more: what is committed is gone with the process.
+    #[error("{0} while the service ran")]
+    Replaced(String),
     /// A newer version of this program has upgraded the database.
     #[error(
         "the database has a schema newer than this program: it has migration {found}, and this program knows those up to \
@@ -70,7 +79,10 @@ pub enum StoreError {
 impl StoreError {
     /// Whether nothing may be acknowledged any more until the database was opened anew.
     pub const fn is_fatal(&self) -> bool {
-        matches!(self, Self::Damaged(_) | Self::DiskFailed(_))
+        matches!(
+            self,
+            Self::Damaged(_) | Self::DiskFailed(_) | Self::Replaced(_)
+        )
     }
 
     /// Whether one entry of a batch may be to blame, so that the others deserve another try without it.

@@ -25,6 +25,12 @@ pub fn log_file(database: &Path) -> PathBuf {
     beside(database, "-wal")
 }
 
+/// The rollback journal. SQLite writes one while it creates a database, before there is a
+/// write-ahead log. A process that is killed then leaves it.
+pub fn journal_file(database: &Path) -> PathBuf {
+    beside(database, "-journal")
+}
+
 /// The file whose lock says that the store is in use.
 pub fn lock_file(database: &Path) -> PathBuf {
     beside(database, ".lock")
@@ -35,6 +41,7 @@ pub fn make_file(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .create(true)
         .truncate(false)
+        .read(true)
         .write(true)
         .mode(FILE_MODE)
         .open(path)

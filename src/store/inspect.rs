@@ -6,15 +6,18 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
+use secrecy::ExposeSecret as _;
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
-use super::files::{log_file, real_path};
+use super::expected::{check_database, check_files};
+use super::files::{beside, log_file, real_path};
 use super::is_postgres;
 use super::locks::lock_files;
-use super::postgres::{self, PostgresServer, careless_settings};
+use super::postgres::{PostgresServer, examine};
 use super::room::{Reserve, Room};
 use super::sqlite::{self, connect_options, look_options};
-use super::{StoreError, ballast, mark};
+use super::{Location, StoreError, ballast};
 
 /// What there is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,26 +81,27 @@ impl Inspected {
 }
 
 /// # Errors
-/// `CannotOpen`, `Damaged`, `SchemaTooNew`, `SchemaDiffers`: what `Store::open` would say too.
-pub async fn inspect(url: &str) -> Result<Inspected, StoreError> {
+/// `CannotOpen`, `Unsuitable`, `Damaged`, `SchemaTooNew`, `SchemaDiffers`: what `Store::open` would say
+/// too.
+pub async fn inspect(location: &Location) -> Result<Inspected, StoreError> {
+    let url = location.url.expose_secret();
     if is_postgres(url) {
-        inspect_server(url).await
+        inspect_server(location).await
     } else {
         inspect_file(url).await
     }
 }
 
-async fn inspect_server(url: &str) -> Result<Inspected, StoreError> {
-    let server = PostgresServer::parse(url)?;
+async fn inspect_server(location: &Location) -> Result<Inspected, StoreError> {
+    let server = PostgresServer::new(location)?;
     let mut connection = server.connect().await?;
-    let schema = postgres::schema(&mut connection).await?;
-    let careless = careless_settings(&mut connection).await?;
+    let examined = examine(&server, &mut connection).await?;
     connection.close().await?;
     Ok(Inspected::Server {
-        name: server.name(),
-        schema: schema.version,
-        newest: schema.newest,
-        careless,
+        name: server.name().to_owned(),
+        schema: examined.schema.version,
+        newest: examined.schema.newest,
+        careless: examined.careless,
     })
 }
 
@@ -106,7 +110,7 @@ async fn inspect_file(url: &str) -> Result<Inspected, StoreError> {
     // A folder that does not exist yet is made by the start.
     let path = real_path(&given).unwrap_or_else(|_| given.clone());
     if !path.try_exists().unwrap_or(true) {
-        mark::check_files(&path)?;
+        check_files(&path)?;
         return Ok(Inspected::Absent { path });
     }
     access(&path, Access::READ_OK | Access::WRITE_OK).map_err(|error| StoreError::CannotOpen {
@@ -117,16 +121,13 @@ async fn inspect_file(url: &str) -> Result<Inspected, StoreError> {
     if let Some(process) = locks.iter().find_map(|file| lock_holder(file)) {
         return Ok(Inspected::InUse { path, process });
     }
-    let expected = mark::check_files(&path)?;
-    // Immutable, because even a reader makes and changes the files beside a database in WAL mode.
-    let mut connection = look_options(&path).immutable(true).connect().await?;
-    let schema = sqlite::schema(&mut connection).await?;
+    let expected = check_files(&path)?;
     let has_log = has_log(&path);
-    if let Some(expected) = expected
-        && !has_log
-    {
-        expected.check_rows(&path, &mut connection).await?;
+    let mut connection = look_without_trace(&path, has_log).connect().await?;
+    if fs::metadata(&path).is_ok_and(|found| found.len() > 0) && can_read_log(&path, has_log) {
+        check_database(expected, &path, &mut connection).await?;
     }
+    let schema = sqlite::schema(&mut connection).await?;
     connection.close().await?;
     Ok(match schema.version {
         Some(version) => Inspected::Known {
@@ -136,6 +137,29 @@ async fn inspect_file(url: &str) -> Result<Inspected, StoreError> {
         },
         None => Inspected::Empty { path, has_log },
     })
+}
+
+/// Whether a look sees what the start would see. SQLite reads a log only beside its index. A killed process leaves both.
+fn can_read_log(database: &Path, has_log: bool) -> bool {
+    !has_log || beside(database, "-shm").exists()
+}
+
+/// A connection that changes nothing beside the database either. Usually even a reader makes and changes the files there.
+fn look_without_trace(database: &Path, has_log: bool) -> SqliteConnectOptions {
+    if !(has_log && can_read_log(database, has_log)) {
+        return look_options(database).immutable(true);
+    }
+    // SQLite then reads the log into an index in memory.
+    let mut uri = "file:".to_owned();
+    for byte in database.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' => uri.push('/'),
+            byte if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
+            byte => uri.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    uri.push_str("?readonly_shm=1");
+    look_options(Path::new(&uri))
 }
 
 fn has_log(database: &Path) -> bool {

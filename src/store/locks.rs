@@ -55,7 +55,7 @@ impl Locks {
             lock(&file, real)?;
             locks.beside.push(file);
         }
-        match OpenOptions::new().write(true).open(real) {
+        match OpenOptions::new().read(true).write(true).open(real) {
             Ok(file) => locks.take_database(file, real)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(cannot_open(real, &error)),
@@ -92,6 +92,11 @@ impl Locks {
             );
         }
         Ok(())
+    }
+
+    /// The database, once it exists.
+    pub const fn database(&self) -> Option<&File> {
+        self.database.as_ref()
     }
 
     /// Checks that the path still leads to the file that is locked.

@@ -19,9 +19,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::{SqliteConnection, SqliteExecutor};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::warn;
 
-use super::files::{FILE_MODE, beside, folder_of, log_file, sync_folder};
+use super::files::{FILE_MODE, beside, folder_of, sync_folder};
 use super::sqlite::SqliteFile;
 use super::{Database, ReadPool, Store, StoreError, epochs, read_in_time};
 use crate::domain::event_id::Epoch;
@@ -39,8 +39,8 @@ const BYTES_MAX: u64 = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mark {
-    newest_task: i64,
-    newest_event: i64,
+    pub(super) newest_task: i64,
+    pub(super) newest_event: i64,
     pub log: Log,
     /// The store's current epoch. Absent in a mark from before there were epochs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,6 +48,9 @@ pub struct Mark {
     /// The inode of the database file. A copy that is put in its place has another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     inode: Option<u64>,
+    /// The stamp that the database file has had on the disk (see `open_files`). An older copy has an older one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stamp: Option<i32>,
 }
 
 /// Whether the database is whole without its write-ahead log.
@@ -60,91 +63,6 @@ pub enum Log {
 
 pub fn file(database: &Path) -> PathBuf {
     beside(database, ".mark")
-}
-
-/// What the files beside a database say about it, before any of them is opened by SQLite.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Expected {
-    mark: Mark,
-    /// The log should be there and is not.
-    pub misses_log: bool,
-}
-
-/// Compares the files with the mark. Returns what the rows must show; `None` if there is no mark.
-///
-/// # Errors
-/// `Damaged`.
-pub fn check_files(database: &Path) -> Result<Option<Expected>, StoreError> {
-    let mark = read(database)?;
-    let bytes = |path: &Path| fs::metadata(path).map_or(0, |found| found.len());
-    let log = log_file(database);
-    if bytes(database) == 0 && (mark.is_some() || bytes(&log) > 0) {
-        let reason = format!(
-            "is empty or gone, and was not before: restore it; or, to begin with nothing, remove {} and",
-            log.display()
-        );
-        return Err(damaged(database, &reason));
-    }
-    Ok(mark.map(|mark| Expected {
-        misses_log: mark.log == Log::Needed && !log.exists(),
-        mark,
-    }))
-}
-
-/// How the rows of a database agree with its mark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rows {
-    AllThere,
-    /// All rows that the mark counts are there, although the log is missing.
-    AllThereWithoutLog,
-}
-
-impl Expected {
-    /// Whether `database` is not the file that the mark was written beside, so that it may be an
-    /// older copy.
-    pub fn is_of_other_file(&self, database: &Path) -> bool {
-        self.mark.is_of_other_file(database)
-    }
-
-    /// Checks that the database has come as far as it once had.
-    ///
-    /// # Errors
-    /// `Damaged` if it has not.
-    pub async fn check_rows(
-        &self,
-        database: &Path,
-        reader: &mut SqliteConnection,
-    ) -> Result<Rows, StoreError> {
-        let Self { mark, misses_log } = self;
-        let (newest_task, newest_event) = newest_rows(reader).await?;
-        if newest_task < mark.newest_task || newest_event < mark.newest_event {
-            let reason = format!(
-                "has lost rows: it ends at task {} and event {}, and had come to {} and {}: restore a newer copy; or, if this \
-                older one was put in place on purpose (without the -wal and -shm of the other),",
-                newest_task, newest_event, mark.newest_task, mark.newest_event
-            );
-            return Err(damaged(database, &reason));
-        }
-        mark.check_epoch(database, reader).await?;
-        if !misses_log {
-            return Ok(Rows::AllThere);
-        }
-        // If the log was deleted while it was being copied into the database, pages do not fit
-        // together. Only a full check compares the indexes with their tables. It reads everything,
-        // which is why it is made in this case alone.
-        let found: String = sqlx::query_scalar("PRAGMA integrity_check(1)")
-            .fetch_one(reader)
-            .await?;
-        if found == "ok" {
-            return Ok(Rows::AllThereWithoutLog);
-        }
-        let found = found.lines().last().unwrap_or_default();
-        let reason = format!(
-            "has no write-ahead log (-wal), though it was not closed, and does not hold together ({found}): restore it; or, to \
-            go on with what is there,"
-        );
-        Err(damaged(database, &reason))
-    }
 }
 
 impl Mark {
@@ -161,18 +79,24 @@ impl Mark {
             log,
             epoch: Some(epoch),
             inode: None,
+            stamp: None,
         })
+    }
+
+    /// The same with a stamp that the database file has on the disk.
+    pub(super) const fn with_stamp(self, stamp: Option<i32>) -> Self {
+        Self { stamp, ..self }
     }
 
     /// Whether `database` is not the file that this mark was written beside, so that it may be an
     /// older copy.
-    fn is_of_other_file(&self, database: &Path) -> bool {
+    pub(super) fn is_of_other_file(&self, database: &Path) -> bool {
         self.inode.is_some() && self.inode != inode(database)
     }
 
     /// Refuses a database that has never had the epoch of the mark: it is another one, however many
     /// rows it has.
-    async fn check_epoch(
+    pub(super) async fn check_epoch(
         &self,
         database: &Path,
         reader: &mut SqliteConnection,
@@ -255,8 +179,7 @@ impl Store {
                 Ok(mark) => (is_known, written) = (false, Some(mark)),
                 // A mark that was not written in time is written later; only a disk that has failed is one to stop for.
                 Err(error) if is_read && error.is_fatal() => {
-                    error!(error = %error, "the disk failed beside the database");
-                    failed.cancel();
+                    self.fail(&error, &failed);
                     return stop.cancelled().await;
                 }
                 Err(error) if !is_known => {
@@ -283,7 +206,7 @@ fn inode(file: &Path) -> Option<u64> {
 }
 
 /// The newest task and event of a database that may have no tables yet.
-async fn newest_rows(reader: &mut SqliteConnection) -> Result<(i64, i64), sqlx::Error> {
+pub(super) async fn newest_rows(reader: &mut SqliteConnection) -> Result<(i64, i64), sqlx::Error> {
     const TABLES: &str = "SELECT count(*) FROM sqlite_schema WHERE name = 'task' OR name = 'event'";
     let tables: i64 = sqlx::query_scalar(TABLES).fetch_one(&mut *reader).await?;
     if tables < 2 {
@@ -292,7 +215,7 @@ async fn newest_rows(reader: &mut SqliteConnection) -> Result<(i64, i64), sqlx::
     sqlx::query_as(NEWEST).fetch_one(reader).await
 }
 
-fn read(database: &Path) -> Result<Option<Mark>, StoreError> {
+pub(super) fn read(database: &Path) -> Result<Option<Mark>, StoreError> {
     let path = file(database);
     let bytes = match fs::metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -309,7 +232,7 @@ fn read(database: &Path) -> Result<Option<Mark>, StoreError> {
 }
 
 /// `reason` ends with when it is right to go on with what is there.
-fn damaged(database: &Path, reason: &str) -> StoreError {
+pub(super) fn damaged(database: &Path, reason: &str) -> StoreError {
     let (path, mark) = (database.display(), file(database));
     StoreError::Damaged(format!("{path} {reason} remove {}", mark.display()))
 }
@@ -342,6 +265,7 @@ mod tests {
                 log: Log::FoldedIn,
                 epoch: None,
                 inode: None,
+                stamp: None,
             };
             mark.write(&database).unwrap();
             assert_eq!(read(&database).unwrap(), Some(mark));

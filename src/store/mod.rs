@@ -41,25 +41,34 @@ pub mod callback_keys;
 pub mod checkpointer;
 pub mod epochs;
 pub mod error;
+pub mod expected;
 pub mod files;
 pub mod inspect;
+mod location;
 pub mod locks;
 pub mod mark;
+mod open_files;
 mod postgres;
 mod room;
 mod schema;
 pub mod space;
 mod sqlite;
+mod start;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use sqlx::{Connection as _, PgPool, SqlitePool};
+use secrecy::ExposeSecret as _;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, SqlitePool};
 use tokio::time::timeout;
-use tracing::warn;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
 
 use crate::domain::event_id::Epoch;
 use checkpointer::WriteAheadLog;
 pub use error::StoreError;
+pub use location::{Location, MAX_CONNECTIONS};
+use open_files::OpenFiles;
 use space::Space;
 use tail::Tail;
 use wake::Wake;
@@ -78,19 +87,21 @@ pub struct Store {
     tail: Tail,
     log: WriteAheadLog,
     space: Space,
+    /// Why nothing is recorded any more.
+    failure: OnceLock<String>,
 }
 
 /// What is there to connect to.
 #[derive(Clone, Debug)]
 enum Database {
     Sqlite(sqlite::SqliteFile),
-    Postgres(postgres::PostgresServer),
+    Postgres(postgres::Postgres),
 }
 
 #[derive(Debug)]
 enum ReadPool {
     Sqlite(SqlitePool),
-    Postgres(PgPool),
+    Postgres(postgres::Readers),
 }
 
 /// One statement text and its binds, checked against both drivers.
@@ -98,8 +109,16 @@ macro_rules! on_pool {
     ($store:expr, $pool:ident => $body:expr) => {
         $crate::store::read_in_time(async {
             match &$store.read {
-                $crate::store::ReadPool::Sqlite($pool) => $body.await,
-                $crate::store::ReadPool::Postgres($pool) => $body.await,
+                $crate::store::ReadPool::Sqlite($pool) => {
+                    $body.await.map_err($crate::store::StoreError::from)
+                }
+                $crate::store::ReadPool::Postgres(readers) => {
+                    let mut reader = readers.acquire().await?;
+                    reader
+                        .ask(async |$pool| $body.await)
+                        .await
+                        .map_err($crate::store::StoreError::from)
+                }
             }
         })
         .await
@@ -108,17 +127,21 @@ macro_rules! on_pool {
 use on_pool;
 
 impl Store {
-    /// Opens `url`, makes what is not there yet, and brings the schema up to date.
+    /// Opens a store, makes what is not there yet, and brings the schema up to date.
     ///
     /// `sqlite:PATH`: the file stays locked until this process ends. `postgres://USER@HOST/DATABASE`: any number of
     /// processes may open it.
     ///
     /// # Errors
-    /// `InUse` if another process has the file, `CannotOpen`, `Damaged`, `SchemaTooNew`, `SchemaDiffers`.
-    pub async fn open(url: &str) -> Result<Self, StoreError> {
+    /// `InUse` if another process has the file, `CannotOpen`, `Unsuitable`, `Damaged`, `SchemaTooNew`,
+    /// `SchemaDiffers`.
+    pub async fn open(location: impl Into<Location>) -> Result<Self, StoreError> {
+        let location = location.into();
+        let url = location.url.expose_secret();
         let (read, database) = if is_postgres(url) {
-            let (pool, server) = postgres::open(url).await?;
-            (ReadPool::Postgres(pool), Database::Postgres(server))
+            let server = postgres::open(&location).await?;
+            let readers = server.readers().clone();
+            (ReadPool::Postgres(readers), Database::Postgres(server))
         } else {
             let (pool, file) = sqlite::open(url).await?;
             (ReadPool::Sqlite(pool), Database::Sqlite(file))
@@ -130,6 +153,7 @@ impl Store {
             tail: Tail::default(),
             log: WriteAheadLog::default(),
             space: Space::default(),
+            failure: OnceLock::new(),
         })
     }
 
@@ -148,12 +172,52 @@ impl Store {
                 Ok(epoch)
             }
             Database::Postgres(server) => {
-                epochs::begin_postgres(&mut server.connect().await?).await
+                epochs::begin_postgres(&mut server.server().connect().await?).await
             }
         }
     }
 
+    /// Why the process must end: the disk failed, or a file of the store is not the one that is open. `None` while neither is
+    /// so.
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
+    /// Ends recording for good: cancels `failed`, and logs the first reason for it.
+    fn fail(&self, error: &StoreError, failed: &CancellationToken) {
+        if self.failure.set(error.to_string()).is_ok() {
+            error!(error = %error, "{error}: nothing is recorded until the process is restarted");
+        }
+        failed.cancel();
+    }
+
+    /// Checks that the files of a SQLite store are still the ones that are open.
+    ///
+    /// # Errors
+    /// `Replaced`.
+    fn check_files(&self) -> Result<(), StoreError> {
+        match &self.database {
+            Database::Sqlite(file) => file.check_files(),
+            Database::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// Raises the stamp of a SQLite database in the transaction that is open, if it is time to.
+    async fn stamp(&self, writer: &mut Writer) -> Result<(), StoreError> {
+        let (Writer::Sqlite(connection), Database::Sqlite(file)) = (writer, &self.database) else {
+            return Ok(());
+        };
+        if let Some(stamp) = file.files.get().and_then(OpenFiles::next_stamp) {
+            let sql = format!("PRAGMA user_version = {stamp}");
+            connection.execute(AssertSqlSafe(sql)).await?;
+        }
+        Ok(())
+    }
+
     async fn connect_writer(&self) -> Result<Writer, StoreError> {
+        if let Database::Sqlite(file) = &self.database {
+            file.mark_start().await?;
+        }
         Writer::connect(&self.database).await
     }
 
@@ -176,11 +240,14 @@ impl Store {
     pub async fn close(&self) {
         match &self.read {
             ReadPool::Sqlite(pool) => pool.close().await,
-            ReadPool::Postgres(pool) => pool.close().await,
+            ReadPool::Postgres(readers) => readers.close().await,
         }
         if let Database::Sqlite(file) = &self.database
             && let Err(error) = file.fold_in_log().await
         {
+            if error.is_fatal() {
+                self.fail(&error, &CancellationToken::new());
+            }
             warn!(error = %error, "the write-ahead log was not folded in; the next start does it");
         }
     }
@@ -192,9 +259,10 @@ fn is_postgres(url: &str) -> bool {
         .any(|scheme| url.starts_with(scheme))
 }
 
-async fn read_in_time<T>(
-    reading: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, StoreError> {
+async fn read_in_time<T, E>(reading: impl Future<Output = Result<T, E>>) -> Result<T, StoreError>
+where
+    StoreError: From<E>,
+{
     match timeout(READ_TIMEOUT, reading).await {
         Ok(read) => read.map_err(StoreError::from),
         Err(_) => Err(StoreError::TooSlow),

@@ -16,6 +16,12 @@ const BALLAST_BYTES: u64 = 8 * 1024 * 1024;
 /// Files that can still be made. The store itself needs few: a restart makes two.
 const FREE_FILES: u64 = 64;
 
+/// How long the write-ahead log may get before it is folded in to its end and begins again.
+const LOG_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// How long the file of a log that begins again stays at most.
+const LOG_BYTES_KEPT: u64 = 16 * 1024 * 1024;
+
 /// What a file system has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
@@ -33,6 +39,26 @@ pub struct Reserve {
     pub free_bytes: u64,
     pub free_files: u64,
     pub ballast_bytes: u64,
+}
+
+/// The bounds of the write-ahead log. On a small file system they are a fraction of it, so that the log does not fill it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogBounds {
+    /// Beyond this length the recorder pauses until the log is folded in.
+    pub max: u64,
+    /// The length to which the file of the log is cut when the log begins again.
+    pub kept: u64,
+}
+
+impl LogBounds {
+    /// The bounds for the file system that has `path`.
+    pub fn of(path: &Path) -> Self {
+        let total = Room::of(path).map_or(u64::MAX, |room| room.total_bytes);
+        Self {
+            max: LOG_BYTES_MAX.min(total / FREE_FRACTION),
+            kept: LOG_BYTES_KEPT.min(total / BALLAST_FRACTION),
+        }
+    }
 }
 
 impl Room {

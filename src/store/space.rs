@@ -4,13 +4,14 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::files::folder_of;
 use super::room::{Reserve, Room};
@@ -20,6 +21,9 @@ use crate::metrics::Metrics;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// The least time between two attempts to fold the log in on a full disk. Callbacks wait for each.
+const FOLD_INTERVAL: Duration = Duration::from_secs(1);
+
 /// What the watch knows, for whoever asks.
 #[derive(Debug, Default)]
 pub(super) struct Space {
@@ -28,6 +32,35 @@ pub(super) struct Space {
     has_complained: AtomicBool,
     /// SQLite was told that the disk is full; the watch looks at once.
     was_full: Notify,
+    last_fold: Mutex<Option<Fold>>,
+}
+
+/// An attempt to fold the log into the database on a full disk.
+#[derive(Clone, Copy, Debug)]
+struct Fold {
+    at: Instant,
+    /// Whether nothing of the log is left.
+    is_complete: bool,
+}
+
+impl Space {
+    /// The last attempt, if it is too early for another one.
+    fn recent_fold(&self) -> Option<Fold> {
+        let last = self
+            .last_fold
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        last.filter(|fold| fold.at.elapsed() < FOLD_INTERVAL)
+    }
+
+    fn folded(&self, is_complete: bool) {
+        let at = Instant::now();
+        let mut last = self
+            .last_fold
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *last = Some(Fold { at, is_complete });
+    }
 }
 
 /// What a look has found.
@@ -45,7 +78,8 @@ impl Store {
         self.space.is_short.load(Ordering::Relaxed)
     }
 
-    /// Runs until `stop`. Cancels `failed` if the file system has become read-only. On PostgreSQL there is nothing to do.
+    /// Runs until `stop`. Cancels `failed` if the file system has become read-only, or if a file of the store is not the one
+    /// that is open. On PostgreSQL there is nothing to do.
     pub async fn watch_space(
         &self,
         min_free: u64,
@@ -76,6 +110,12 @@ impl Store {
         let Database::Sqlite(file) = &self.database else {
             return;
         };
+        if let Err(error) = file.check_files()
+            && error.is_fatal()
+        {
+            self.fail(&error, failed);
+            return;
+        }
         let looked = {
             let file = file.clone();
             spawn_blocking(move || look(&file, min_free)).await
@@ -88,11 +128,10 @@ impl Store {
             }
         };
         metrics.store_free_bytes(look.room.free_bytes);
-        if look.room.is_read_only && !failed.is_cancelled() {
-            error!(
-                "the file system of the store is read-only: nothing is recorded until this process was started anew"
-            );
-            failed.cancel();
+        if look.room.is_read_only {
+            let error =
+                StoreError::DiskFailed("the file system of the store is read-only".to_owned());
+            self.fail(&error, failed);
         }
         match &look.failure {
             Some(error) => self.complain("no ballast could be made beside the store", error),
@@ -129,8 +168,9 @@ impl Store {
         }
     }
 
-    /// After `error`: if the disk is full, gives the ballast's room to callbacks. Whether there is new room, so that it is
-    /// worth to try at once again.
+    /// After `error`: if the disk is full, frees the space of the log; if the log cannot be folded in for want of space, or
+    /// has none, releases the reserve file first. Returns whether there is new space, so that it is worth trying again at
+    /// once.
     pub(super) async fn give_way(&self, error: &StoreError) -> bool {
         let Database::Sqlite(file) = &self.database else {
             return false;
@@ -141,15 +181,49 @@ impl Store {
         if !self.space.is_short.swap(true, Ordering::Relaxed) {
             warn!("the store's disk is full: submits are refused");
         }
-        let database = file.path().to_owned();
-        let removed = spawn_blocking(move || ballast::remove(&database)).await;
-        let removed = removed.is_ok_and(|removed| removed);
-        if removed {
-            warn!("the disk is full: the ballast is removed, which leaves some room for callbacks");
-        }
+        let is_freed = self.free_space(file).await;
         self.space.was_full.notify_one();
-        removed
+        is_freed
     }
+
+    /// Returns whether there is new space.
+    async fn free_space(&self, file: &SqliteFile) -> bool {
+        if let Some(fold) = self.space.recent_fold() {
+            // The log has no more space to give.
+            return fold.is_complete && release_reserve(file).await;
+        }
+        let (is_complete, is_freed) = match file.free_log().await {
+            Ok(freed) if freed >= file.log_bounds.kept / 2 => {
+                info!(
+                    freed,
+                    "the disk is full: the write-ahead log was folded into the database, which frees {freed} bytes"
+                );
+                (true, true)
+            }
+            Ok(freed) => (true, release_reserve(file).await || freed > 0),
+            Err(StoreError::Full) => (true, release_reserve(file).await),
+            // A reader keeps the log. The reserve would only become more log, and be missing when the reader has ended.
+            Err(_) => (false, false),
+        };
+        self.space.folded(is_complete);
+        is_freed
+    }
+}
+
+/// Releases the reserve file, and folds in what is in the log. Returns whether there was a reserve.
+async fn release_reserve(file: &SqliteFile) -> bool {
+    let database = file.path().to_owned();
+    let removed = spawn_blocking(move || ballast::remove(&database)).await;
+    let removed = removed.is_ok_and(|removed| removed);
+    if removed {
+        warn!(
+            "the disk is full: the reserve file is released, which leaves some space for callbacks"
+        );
+        if let Err(error) = file.free_log().await {
+            warn!(error = %error, "the write-ahead log could not be folded into the database");
+        }
+    }
+    removed
 }
 
 fn look(file: &SqliteFile, min_free: u64) -> io::Result<Look> {

@@ -3,6 +3,7 @@
 use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{self, Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -12,14 +13,15 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions as _, Connection as _, SqlitePool};
 use tokio::sync::Mutex;
-use tracing::warn;
 
 use super::error::Unusable;
-use super::files::{cannot_open, folder_of, log_file, real_path, sync_folder};
+use super::files::{cannot_open, folder_of, log_file, real_path};
 use super::locks::Locks;
-use super::mark::{self, Expected, Log, Mark, Rows};
-use super::schema::{APPLIED, Schema, migration_error};
-use super::{StoreError, ballast, epochs};
+use super::mark::{Log, Mark};
+use super::open_files::OpenFiles;
+use super::room::LogBounds;
+use super::schema::{APPLIED, Schema};
+use super::{StoreError, ballast, expected};
 use crate::domain::event_id::Epoch;
 
 /// SQLite from 3.7.0 to 3.51.2 can corrupt a write-ahead log when two connections write and checkpoint at once.
@@ -38,9 +40,6 @@ pub(super) const PROBE: &str = "BEGIN IMMEDIATE; ROLLBACK";
 /// No query of ours waits this long; it bounds a reader that meets a checkpoint.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A log that begins anew keeps its file, up to this length: the file tells how long the log is, if it is longer.
-const LOG_BYTES_KEPT: &str = "16777216";
-
 /// SQLite must not need a temporary folder: a statement that changes many rows keeps its journal
 /// there, and a container has none that is writable.
 const TEMP_STORE: &str = "memory";
@@ -57,14 +56,19 @@ pub(super) struct SqliteFile {
     options: SqliteConnectOptions,
     /// Reads, and keeps SQLite from removing the log between two connections that write: the mark says that it is there. Never
     /// closed but on purpose, so that nothing that ends in disorder ends with it first.
-    anchor: Arc<Mutex<Option<ManuallyDrop<SqliteConnection>>>>,
+    pub(super) anchor: Arc<Mutex<Option<ManuallyDrop<SqliteConnection>>>>,
     /// Whether the last mark is written: the one that wants no log.
     is_marked_for_good: Arc<sync::Mutex<bool>>,
+    /// Whether there is a mark that says that the log is needed. Nothing is committed before.
+    is_marked: Arc<AtomicBool>,
     /// The current one, once the schema is up to date; it stays the same as long as the file is ours.
-    epoch: Arc<OnceLock<Epoch>>,
+    pub(super) epoch: Arc<OnceLock<Epoch>>,
+    /// The files as the start has opened them.
+    pub(super) files: Arc<OnceLock<OpenFiles>>,
+    pub(super) log_bounds: LogBounds,
     /// Released when the last clone is dropped. The last field: SQLite's connections must close
     /// before.
-    locks: Arc<Locks>,
+    pub(super) locks: Arc<Locks>,
 }
 
 /// Opens the database of `url` (`sqlite:PATH`), creates it if it does not exist, and upgrades its
@@ -79,16 +83,23 @@ pub(super) async fn open(url: &str) -> Result<(SqlitePool, SqliteFile), StoreErr
     // What belongs to the database lies beside the file itself, as SQLite's own files do.
     let path = real_path(&given).map_err(|error| cannot_open(&given, &error))?;
     let mut locks = Locks::take(&given, &path)?;
-    let expected = mark::check_files(&path)?;
+    let expected = expected::check_files(&path)?;
     locks.make_database(&path)?;
+    let folder = folder_of(&path);
+    let log_bounds = LogBounds::of(&folder);
     let file = SqliteFile {
-        options: options.filename(&path).create_if_missing(false),
+        options: options
+            .filename(&path)
+            .create_if_missing(false)
+            .pragma("journal_size_limit", log_bounds.kept.to_string()),
         anchor: Arc::default(),
         is_marked_for_good: Arc::default(),
+        is_marked: Arc::default(),
         epoch: Arc::default(),
+        files: Arc::default(),
+        log_bounds,
         locks: Arc::new(locks),
     };
-    let folder = folder_of(&path);
     let pool = match file.prepare(&folder, expected).await {
         Err(StoreError::Full) if ballast::remove(&path) => file.prepare(&folder, expected).await,
         prepared => prepared,
@@ -97,72 +108,9 @@ pub(super) async fn open(url: &str) -> Result<(SqlitePool, SqliteFile), StoreErr
 }
 
 impl SqliteFile {
-    /// Upgrades the schema, and opens the pool that reads.
-    async fn prepare(
-        &self,
-        folder: &Path,
-        expected: Option<Expected>,
-    ) -> Result<SqlitePool, StoreError> {
-        let path = self.path();
-        self.check(expected).await?;
-        let mut connection = self
-            .connect_writer()
-            .await
-            .map_err(|error| cannot_open_database(path, error))?;
-        let schema = schema(&mut connection).await?;
-        if !schema.is_current() {
-            schema.announce();
-            MIGRATIONS
-                .run(&mut connection)
-                .await
-                .map_err(|error| migration_error(error, &MIGRATIONS))?;
-        }
-        let epoch = match self.epoch() {
-            Some(epoch) => epoch,
-            // Without a mark, or in a file that is not the one of the mark, the store was put back
-            // by hand.
-            None => {
-                let is_restored = expected.is_none_or(|expected| expected.is_of_other_file(path));
-                epochs::settle_sqlite(&mut connection, is_restored).await?
-            }
-        };
-        let epoch = *self.epoch.get_or_init(|| epoch);
-        // The files' names must survive a power cut as surely as their content.
-        sync_folder(folder).map_err(|error| cannot_open(path, &error))?;
-        let mut anchor = self.reader_options().connect().await?;
-        let mark = Mark::of(&mut anchor, Log::Needed, epoch).await?;
-        *self.anchor.lock().await = Some(ManuallyDrop::new(anchor));
-        self.locks.check_place(path)?;
-        self.write_mark(&mark)?;
-        let pool = readers(self.reader_options()).await?;
-        connection.close().await?;
-        Ok(pool)
-    }
-
-    /// Checks rows and schema. The connection cannot write, so a database that is refused is left
-    /// as it was found.
-    async fn check(&self, expected: Option<Expected>) -> Result<(), StoreError> {
-        let path = self.path();
-        if std::fs::metadata(path).is_ok_and(|found| found.len() == 0) {
-            return Ok(());
-        }
-        // Even a reader creates an empty log, unless the file is immutable to it. A start that is
-        // refused must not hide from the next one that the log is missing.
-        let misses_log = expected.is_some_and(|expected| expected.misses_log);
-        let opened = look_options(path).immutable(misses_log).connect().await;
-        let mut reader = opened.map_err(|error| cannot_open_database(path, error.into()))?;
-        if let Some(expected) = expected
-            && expected.check_rows(path, &mut reader).await? == Rows::AllThereWithoutLog
-        {
-            warn!(
-                "the write-ahead log is missing, but no row is: another program closed the database after this one stopped"
-            );
-        }
-        schema(&mut reader).await?;
-        Ok(reader.close().await?)
-    }
-
     pub(super) async fn connect_writer(&self) -> Result<SqliteConnection, StoreError> {
+        // A connection opens what is at the path. Beside a log of the file that is open it would damage both.
+        self.check_files()?;
         let mut connection = self.options.connect().await?;
         assert_durable(&mut connection).await?;
         Ok(connection)
@@ -175,13 +123,36 @@ impl SqliteFile {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if !*is_over {
-            mark.write(self.path())?;
+            // A mark beside another file would hide that it is another one.
+            self.check_files()?;
+            let stamp = self.files.get().and_then(OpenFiles::synced_stamp);
+            mark.with_stamp(stamp).write(self.path())?;
+            self.is_marked.store(true, Ordering::Relaxed);
             *is_over = mark.log == Log::FoldedIn;
         }
         Ok(())
     }
 
-    fn reader_options(&self) -> SqliteConnectOptions {
+    /// Writes the first mark unless the start has. On a full disk it could not.
+    pub(super) async fn mark_start(&self) -> Result<(), StoreError> {
+        let (false, Some(epoch)) = (self.is_marked.load(Ordering::Relaxed), self.epoch()) else {
+            return Ok(());
+        };
+        let mut reader = self.reader_options().connect().await?;
+        let mark = Mark::of(&mut reader, Log::Needed, epoch).await?;
+        reader.close().await?;
+        mark.write_aside(self).await
+    }
+
+    /// Checks that the files are still the ones that the start has opened.
+    ///
+    /// # Errors
+    /// `Replaced`.
+    pub(super) fn check_files(&self) -> Result<(), StoreError> {
+        self.files.get().map_or(Ok(()), OpenFiles::check)
+    }
+
+    pub(super) fn reader_options(&self) -> SqliteConnectOptions {
         let options = self.options.clone();
         options.read_only(true).pragma("query_only", "on")
     }
@@ -194,7 +165,8 @@ impl SqliteFile {
         self.options.get_filename()
     }
 
-    /// How long the write-ahead log is, or `LOG_BYTES_KEPT` if it is shorter.
+    /// How long the file of the write-ahead log is. The log itself may be shorter, by `LogBounds::kept`
+    /// at most.
     pub(super) fn log_bytes(&self) -> u64 {
         std::fs::metadata(log_file(self.path())).map_or(0, |log| log.len())
     }
@@ -245,7 +217,7 @@ pub(super) fn look_options(path: &Path) -> SqliteConnectOptions {
 }
 
 /// Whether nothing of the log is left.
-async fn truncate_log(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
+pub(super) async fn truncate_log(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
     const SQL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
     let (busy, _, _): (i64, i64, i64) = sqlx::query_as(SQL).fetch_one(connection).await?;
     Ok(busy == 0)
@@ -268,12 +240,11 @@ pub(super) fn connect_options(url: &str) -> Result<SqliteConnectOptions, StoreEr
         .disable_statement_logging()
         // The checkpointer does it, and sees when it fails.
         .pragma("wal_autocheckpoint", "0")
-        .pragma("journal_size_limit", LOG_BYTES_KEPT)
         .pragma("temp_store", TEMP_STORE)
         .pragma("cache_size", CACHE_SIZE_KIB))
 }
 
-async fn readers(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+pub(super) async fn readers(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
     SqlitePoolOptions::new()
         .max_connections(READERS)
         .acquire_timeout(BUSY_TIMEOUT)
@@ -324,7 +295,7 @@ fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
     Some((parts.next()??, parts.next()??, parts.next()??))
 }
 
-fn cannot_open_database(path: &Path, error: StoreError) -> StoreError {
+pub(super) fn cannot_open_database(path: &Path, error: StoreError) -> StoreError {
     match error {
         StoreError::Sql(error) => StoreError::CannotOpen {
             path: path.display().to_string(),

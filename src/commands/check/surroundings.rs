@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
 use rustix::fs::{Access, FsWord, access, statfs};
-use secrecy::ExposeSecret as _;
 
 use super::certificate::certificate;
 use super::listeners::listeners;
@@ -31,10 +30,10 @@ const CLOCK_MAX: Timestamp = Timestamp::from_millis(4_102_444_800_000);
 /// it.
 pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
     let mut findings = vec![clock_finding(clock)];
-    let store = match config.store.read_url() {
+    let store = match config.store.location() {
         // The configuration's own check refuses other stores.
         Ok(_) if !config.store.is_postgres() && !config.store.url.starts_with("sqlite:") => None,
-        Ok(url) => Some(inspect(url.expose_secret()).await),
+        Ok(location) => Some(inspect(&location).await),
         Err(error) => {
             findings.push(failed(error));
             None
@@ -52,7 +51,10 @@ pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
     match store {
         Some(Ok(inspected)) => {
             let file = inspected.file().map(Path::to_owned);
-            findings.extend(store_findings(inspected));
+            match key_ring::check_database_is_there(config) {
+                Ok(()) => findings.extend(store_findings(inspected)),
+                Err(error) => findings.push(found(Level::Error, STORE, error.message)),
+            }
             findings.extend(file.iter().flat_map(|file| room(&config.store, file)));
         }
         Some(Err(error)) => findings.push(found(Level::Error, STORE, error.to_string())),

@@ -173,6 +173,11 @@ fn archive(found: &mut Found, archive: &Archive) {
         "archive.url",
         "must be file: and a directory, or s3://bucket/prefix",
     );
+    found.error_unless(
+        !url.starts_with("s3:") || !url.contains(['?', '#']),
+        "archive.url",
+        "must not have a query or a fragment",
+    );
     host_patterns(
         found,
         "archive.allowed_hosts",

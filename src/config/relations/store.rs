@@ -1,11 +1,17 @@
 //! Checks where tasks are kept: in a file or on a server.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use url::Url;
 
 use crate::config::findings::Found;
 use crate::config::{Level, StoreConfig};
+
+/// One connection writes, one listens, one reads.
+const CONNECTIONS_MIN: u32 = 3;
+/// A PostgreSQL server has a process for each; beyond this the number is a mistake.
+const CONNECTIONS_MAX: u32 = 1000;
 
 pub(super) fn store(found: &mut Found, store: &StoreConfig) {
     let (key, url) = ("store.url", &store.url);
@@ -17,10 +23,16 @@ pub(super) fn store(found: &mut Found, store: &StoreConfig) {
         "store.password_file",
         "is for postgres:// only",
     );
-    let file = url.strip_prefix("sqlite:").map(|rest| {
-        let rest = rest.split('?').next().unwrap_or(rest);
-        rest.strip_prefix("//").unwrap_or(rest)
-    });
+    let (place, query) = url.split_once('?').unwrap_or((url, ""));
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        // Those that say what the start does anyway.
+        let is_known = ["mode=rwc", "mode=rw"].contains(&parameter);
+        let message = format!("has the parameter {parameter:?}, which a store must not have");
+        found.error_unless(is_known, key, message);
+    }
+    let file = place
+        .strip_prefix("sqlite:")
+        .map(|rest| rest.strip_prefix("//").unwrap_or(rest));
     let is_file = file.is_some_and(|file| !file.is_empty() && !file.contains(":memory:"));
     found.error_unless(
         is_file,
@@ -31,9 +43,16 @@ pub(super) fn store(found: &mut Found, store: &StoreConfig) {
 
 fn postgres(found: &mut Found, store: &StoreConfig) {
     let key = "store.url";
+    let connections = store.max_connections;
+    found.error_unless(
+        (CONNECTIONS_MIN..=CONNECTIONS_MAX).contains(&connections),
+        "store.max_connections",
+        format!("must be from {CONNECTIONS_MIN} to {CONNECTIONS_MAX}, is {connections}"),
+    );
     let Ok(url) = Url::parse(&store.url) else {
         return found.add(Level::Error, key, "must be postgres://USER@HOST/DATABASE");
     };
+    parameters(found, &url);
     let option = |name| url.query_pairs().find(|(key, _)| key == name);
     let is_socket = option("host").is_some();
     let host = url.host_str().unwrap_or_default();
@@ -58,10 +77,90 @@ fn postgres(found: &mut Found, store: &StoreConfig) {
         "store.password_file",
         "is set together with a password in store.url; keep one of them",
     );
-    let is_verified = option("sslmode").is_some_and(|(_, mode)| mode == "verify-full");
+    let is_verified =
+        option("sslmode").is_some_and(|(_, mode)| mode.eq_ignore_ascii_case("verify-full"));
     found.warn_if(
         !is_verified && !is_local,
         key,
         "does not check who the server is: with sslmode=verify-full and sslrootcert=FILE nobody can stand in for it",
     );
+}
+
+/// The driver ignores a parameter that it does not know, and with it what was to protect the
+/// connection.
+fn parameters(found: &mut Found, url: &Url) {
+    let key = "store.url";
+    found.error_unless(url.fragment().is_none(), key, "must not have a fragment");
+    let mut seen = HashSet::new();
+    for (name, value) in url.query_pairs() {
+        let Some(form) = form(&name) else {
+            // Not the value: it may be a password.
+            let message = format!("has the parameter {name:?}, which is not known");
+            found.add(Level::Error, key, message);
+            continue;
+        };
+        let message = format!("has the parameter {name:?} twice");
+        found.error_unless(
+            form == Form::Repeated || seen.insert(name.replace('-', "")),
+            key,
+            message,
+        );
+        if let Some(expected) = form.refusal(&value) {
+            let message = format!("the parameter {name:?} must be {expected}");
+            found.add(Level::Error, key, message);
+        }
+    }
+}
+
+/// What a parameter's value must look like.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Mode,
+    Address,
+    Port,
+    Number,
+    Text,
+    /// Text that may be given in several pieces.
+    Repeated,
+}
+
+/// Those that the driver knows; `None` for any other.
+fn form(name: &str) -> Option<Form> {
+    Some(match name {
+        "sslmode" | "ssl-mode" => Form::Mode,
+        "hostaddr" => Form::Address,
+        "port" => Form::Port,
+        "statement-cache-capacity" => Form::Number,
+        "sslrootcert" | "ssl-root-cert" | "ssl-ca" | "sslcert" | "ssl-cert" | "sslkey"
+        | "ssl-key" | "host" | "dbname" | "user" | "password" => Form::Text,
+        "options" => Form::Repeated,
+        _ if name.starts_with("options[") && name.ends_with(']') => Form::Text,
+        _ => return None,
+    })
+}
+
+impl Form {
+    /// What it must be, if `value` is not.
+    fn refusal(self, value: &str) -> Option<&'static str> {
+        const MODES: [&str; 6] = [
+            "disable",
+            "allow",
+            "prefer",
+            "require",
+            "verify-ca",
+            "verify-full",
+        ];
+        let (is_good, expected) = match self {
+            Self::Mode => (
+                MODES.iter().any(|mode| mode.eq_ignore_ascii_case(value)),
+                "disable, allow, prefer, require, verify-ca or verify-full",
+            ),
+            Self::Address => (value.parse::<IpAddr>().is_ok(), "an IP address"),
+            Self::Port => (value.parse::<u16>().is_ok(), "a port"),
+            Self::Number => (value.parse::<usize>().is_ok(), "a number"),
+            Self::Text => (!value.is_empty(), "some text"),
+            Self::Repeated => return None,
+        };
+        (!is_good).then_some(expected)
+    }
 }

@@ -17,6 +17,7 @@ use super::secret;
 use super::units::{self, ByteSize, duration};
 use crate::domain::confirmation::Confirm;
 use crate::domain::network::Network;
+use crate::store::MAX_CONNECTIONS;
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -86,6 +87,7 @@ pub struct StoreConfig {
     #[serde(serialize_with = "units::without_password")]
     pub url: String,
     pub password_file: Option<PathBuf>,
+    pub max_connections: u32,
     pub min_free: ByteSize,
 }
 
@@ -94,6 +96,7 @@ impl Default for StoreConfig {
         Self {
             url: "sqlite:data/receiver.db".into(),
             password_file: None,
+            max_connections: MAX_CONNECTIONS,
             min_free: ByteSize::kib(64 * 1024),
         }
     }
@@ -105,6 +108,7 @@ impl fmt::Debug for StoreConfig {
         f.debug_struct("StoreConfig")
             .field("url", &url)
             .field("password_file", &self.password_file)
+            .field("max_connections", &self.max_connections)
             .field("min_free", &self.min_free)
             .finish()
     }

@@ -15,7 +15,7 @@ use super::manifest::{Engine, Stored};
 use crate::domain::event_id::Epoch;
 use crate::store::epochs::has_had_epochs;
 use crate::store::sqlite::{MIGRATIONS, connect_options};
-use crate::store::{StoreError, files, mark, postgres};
+use crate::store::{Location, StoreError, expected, files, postgres};
 
 /// Between two reports of progress.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
@@ -40,7 +40,7 @@ pub async fn sqlite(
 ) -> Result<Stored, StoreError> {
     let path = connect_options(url)?.get_filename().to_owned();
     // Read before the copy is made, so that the copy must have come at least as far.
-    let mark = mark::check_files(&path)?;
+    let mark = expected::check_files(&path)?;
     if !path.exists() {
         return Err(StoreError::CannotOpen {
             path: path.display().to_string(),
@@ -65,10 +65,10 @@ pub async fn sqlite(
 ///
 /// # Errors
 /// `CannotOpen`, `SchemaTooNew`, and what the database says.
-pub async fn look_at_postgres(url: &str) -> Result<Stored, StoreError> {
+pub async fn look_at_postgres(location: &Location) -> Result<Stored, StoreError> {
     const TABLE: &str = "SELECT to_regclass('epoch') IS NOT NULL";
     const SCHEMA: &str = "SELECT max(version) FROM _sqlx_migrations";
-    let mut connection = postgres::PostgresServer::parse(url)?.connect().await?;
+    let mut connection = postgres::PostgresServer::new(location)?.connect().await?;
     let has_epochs: bool = sqlx::query_scalar(TABLE).fetch_one(&mut connection).await?;
     let mut stored = Stored {
         engine: Engine::Postgres,

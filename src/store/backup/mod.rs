@@ -9,6 +9,7 @@ pub mod place;
 
 use std::path::{Path, PathBuf};
 
+use secrecy::ExposeSecret as _;
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::epochs::begin_sqlite;
@@ -17,7 +18,7 @@ use super::mark::{Log, Mark};
 use super::postgres::PostgresServer;
 use super::schema::migration_error;
 use super::sqlite::{MIGRATIONS, connect_options};
-use super::{StoreError, epochs, postgres};
+use super::{Location, StoreError, epochs, postgres};
 use crate::domain::event_id::Epoch;
 use place::staged;
 
@@ -58,20 +59,21 @@ pub fn database_file(url: &str) -> Result<Option<PathBuf>, StoreError> {
     Ok(Some(files::real_path(&given).unwrap_or(given)))
 }
 
-/// Begins a new epoch in the store of `url`. A SQLite store must not be in use.
+/// Begins a new epoch in a store. A SQLite store must not be in use.
 ///
 /// # Errors
 /// `InUse`, `CannotOpen`, and what the database says.
-pub async fn begin_epoch(url: &str) -> Result<Epoch, StoreError> {
+pub async fn begin_epoch(location: &Location) -> Result<Epoch, StoreError> {
+    let url = location.url.expose_secret();
     if super::is_postgres(url) {
         const TABLE: &str = "SELECT to_regclass('event') IS NOT NULL";
-        let server = PostgresServer::parse(url)?;
+        let server = PostgresServer::new(location)?;
         let mut connection = server.connect().await?;
         let is_there: bool = sqlx::query_scalar(TABLE).fetch_one(&mut connection).await?;
         if !is_there {
             // Tables that are made now would be in the way of a dump.
             return Err(StoreError::CannotOpen {
-                path: server.name(),
+                path: server.name().to_owned(),
                 reason: "it has no tables of this program: restore the database first".to_owned(),
             });
         }
@@ -91,20 +93,20 @@ pub async fn begin_epoch(url: &str) -> Result<Epoch, StoreError> {
         });
     }
     // With all the checks of a start. The mark keeps the epoch before, which the store has had.
-    let store = super::Store::open(url).await?;
+    let store = super::Store::open(location.clone()).await?;
     let epoch = store.begin_epoch().await;
     store.close().await;
     epoch
 }
 
-/// Other processes of this program that are connected to the PostgreSQL database of `url`.
+/// Other processes of this program that are connected to the PostgreSQL database.
 ///
 /// # Errors
 /// `CannotOpen`, and what the database says.
-pub async fn connected(url: &str) -> Result<i64, StoreError> {
+pub async fn connected(location: &Location) -> Result<i64, StoreError> {
     const SQL: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
         AND application_name = 'evolink-receiver' AND pid <> pg_backend_pid()";
-    let mut connection = PostgresServer::parse(url)?.connect().await?;
+    let mut connection = PostgresServer::new(location)?.connect().await?;
     let connected = sqlx::query_scalar(SQL).fetch_one(&mut connection).await?;
     connection.close().await?;
     Ok(connected)

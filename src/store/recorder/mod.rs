@@ -8,10 +8,10 @@ mod told;
 mod vitals;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -34,6 +34,9 @@ const QUEUE_ENTRIES: usize = 4096;
 
 /// Entries in one transaction. While one commits, the next gathers by itself.
 const BATCH_ENTRIES_MAX: usize = 1024;
+
+/// How long a server is left alone after it has cut off or refused the recorder.
+const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 
 /// How often a batch is tried that other recorders get in the way of, or for which room was made on a full disk.
 const BATCH_TRIES: u32 = 3;
@@ -69,7 +72,7 @@ pub struct RecorderWorker {
     apps: Apps,
     vitals: Vitals,
     probes: mpsc::Receiver<vitals::Probe>,
-    /// `None` until there is something to record, and after an error.
+    /// `None` after an error. On SQLite also until there is something to record.
     writer: Option<Writer>,
     /// Whether something was recorded that nobody has been told of.
     untold: bool,
@@ -183,6 +186,7 @@ impl RecorderWorker {
     /// Runs until `stop`, then records what is queued and ends.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut jobs = Vec::new();
+        stop.run_until_cancelled(self.connect_first()).await;
         loop {
             tokio::select! {
                 biased;
@@ -197,6 +201,14 @@ impl RecorderWorker {
                 Some(probe) = self.probes.recv() => {
                     self.probe().await;
                     let _ = probe.send(());
+                }
+                // A lost connection is replaced before a callback needs it.
+                () = sleep(RECONNECT_AFTER), if self.writer.is_none() && self.store.is_shared() => {
+                    if stop.run_until_cancelled(self.probe()).await.is_none() {
+                        // It may be in the middle of a transaction.
+                        self.disconnect().await;
+                        self.vitals.rests();
+                    }
                 }
                 () = stop.cancelled(), if !self.queue.is_closed() => self.queue.close(),
             }
@@ -244,11 +256,13 @@ impl RecorderWorker {
                     self.metrics.batch_recorded(entries.len(), began.elapsed());
                     self.count(&ledger, &receipts);
                     self.apps.forget(&ledger.unanswered.answered);
+                    self.apps.forget_left(&ledger.unanswered.lost);
                     self.untold |= is_news(&ledger);
                     self.store.tail().tell(told_of(&ledger));
                     return Ok(receipts);
                 }
                 Err(error) => {
+                    let error = self.store.check_files().err().unwrap_or(error);
                     // Nothing may be written into what this connection may have left open.
                     self.disconnect().await;
                     // It may have been written all the same.
@@ -285,7 +299,9 @@ impl RecorderWorker {
             Some(writer) => writer,
             none => none.insert(self.store.connect_writer().await?),
         };
+        self.store.check_files()?;
         let last = writer.begin().await?;
+        self.store.stamp(writer).await?;
         report_durability(&mut self.was_durable, last.is_durable, &self.metrics);
         let (now, policy) = (self.clock.now(), self.policy.clone());
         let mut ledger = load::load(writer, entries, now, policy, self.store.is_shared()).await?;
@@ -297,6 +313,8 @@ impl RecorderWorker {
         let receipts: Vec<Receipt> = entries.iter().map(|entry| ledger.apply(entry)).collect();
         ledger.owe(&self.routes);
         write::write_and_commit(writer, &mut ledger, last, &self.bounds, &self.routes).await?;
+        // What was committed to a file that is gone is lost with this process.
+        self.store.check_files()?;
         Ok((ledger, receipts))
     }
 

@@ -32,10 +32,7 @@ impl RecorderWorker {
 
     pub(super) fn notice(&self, failure: Option<&StoreError>) {
         match failure {
-            Some(failure) if failure.is_fatal() => {
-                self.failed.cancel();
-                error!(error = %failure, "the disk failed: nothing is recorded until this process was started anew");
-            }
+            Some(failure) if failure.is_fatal() => self.store.fail(failure, &self.failed),
             Some(failure) => error!(error = %failure, "could not record"),
             None => {}
         }

@@ -20,6 +20,11 @@ const FRESH: Duration = Duration::from_secs(3);
 /// The least time between the beginnings of two probes, however often somebody asks.
 const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 
+/// A probe cannot find out whether a batch would fit or be refused. So a failure of that kind counts
+/// for this time after the last batch that failed. Then the service counts as ready, so that a load
+/// balancer sends a request that shows how it is.
+const UNPROBED_MAX: Duration = Duration::from_secs(30);
+
 /// The state of the recorder of this process. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Vitals(Arc<Mutex<State>>);
@@ -40,6 +45,8 @@ struct State {
 struct Failure {
     reason: &'static str,
     began_at: Instant,
+    /// The last transaction that failed.
+    seen_at: Instant,
 }
 
 /// The recorder's ability to write.
@@ -116,15 +123,29 @@ impl Vitals {
         };
         self.with(|state| {
             let before = state.failure.map(|failure| failure.began_at);
-            // What failed may have waited: the failure began with it.
-            let began_at = before.or(state.busy_since).unwrap_or_else(Instant::now);
-            state.failure = Some(Failure { reason, began_at });
+            let seen_at = Instant::now();
+            state.failure = Some(Failure {
+                reason,
+                // What failed may have waited: the failure began with it.
+                began_at: before.or(state.busy_since).unwrap_or(seen_at),
+                seen_at,
+            });
             before.is_none()
         })
     }
 
-    fn is_without_room(&self) -> bool {
-        self.with(|state| state.failure.is_some_and(|failure| failure.reason == FULL))
+    /// Whether a probe that succeeds shows that the last failure is over. `has_space` is `None` if
+    /// the disk is a server's.
+    fn is_judged_by_probe(&self, has_space: Option<bool>) -> bool {
+        self.with(|state| {
+            state
+                .failure
+                .is_none_or(|failure| match (failure.reason, has_space) {
+                    (FULL, Some(has_space)) => has_space,
+                    (FULL | EXHAUSTED, _) => failure.seen_at.elapsed() >= UNPROBED_MAX,
+                    _ => true,
+                })
+        })
     }
 
     /// Whether it is time for a probe. If so, it counts as begun.
@@ -185,13 +206,22 @@ impl RecorderWorker {
                 self.notice(Some(error));
             }
         }
-        // A probe needs no room, so it cannot tell that there is some again.
-        let says_nothing =
-            tried.is_ok() && self.vitals.is_without_room() && self.store.is_nearly_full();
-        if !says_nothing {
+        let has_space = (!self.store.is_shared()).then(|| !self.store.is_nearly_full());
+        if tried.is_err() || self.vitals.is_judged_by_probe(has_space) {
             self.note(tried.as_ref().err());
         }
         self.vitals.rests();
+    }
+
+    /// Opens the connection to a server before the first reader takes a place there.
+    pub(super) async fn connect_first(&mut self) {
+        if !self.store.is_shared() {
+            return;
+        }
+        match self.store.connect_writer().await {
+            Ok(writer) => self.writer = Some(writer),
+            Err(error) => self.note(Some(&error)),
+        }
     }
 
     async fn try_to_write(&mut self) -> Result<(), StoreError> {
@@ -202,6 +232,7 @@ impl RecorderWorker {
             Some(writer) => writer,
             none => none.insert(self.store.connect_writer().await?),
         };
+        self.store.check_files()?;
         Ok(writer.probe().await?)
     }
 
@@ -239,14 +270,20 @@ fn reason(error: &StoreError) -> Option<&'static str> {
         StoreError::Damaged(_) | StoreError::DiskFailed(_) | StoreError::Stopped => {
             "the disk failed: the process must be restarted"
         }
+        StoreError::Replaced(_) => {
+            "a file of the store was deleted or replaced: the process must be restarted"
+        }
         StoreError::Unreachable(_) | StoreError::CannotOpen { .. } => {
             "the database cannot be reached, or does not accept writes"
         }
+        StoreError::NoConnectionLeft { .. } => "the database server has no connection left",
         _ => UNWRITABLE,
     })
 }
 
 const FULL: &str = "the disk is full";
+
+const EXHAUSTED: &str = "the database server cannot write; the log has its reason";
 
 const UNWRITABLE: &str = "the database refuses what is to be recorded; the log has its reason";
 
@@ -263,8 +300,16 @@ fn reason_of_sql(error: &sqlx::Error) -> Option<&'static str> {
         Ok(code) if code <= 0xffff && code & 0xff == READONLY => Some("the database is read-only"),
         // Missing rights and tables, on PostgreSQL.
         _ if code.starts_with("42") || code.starts_with("28") => Some(UNWRITABLE),
+        _ if is_of_server(&code) => Some(EXHAUSTED),
         _ => None,
     }
+}
+
+/// Whether a SQLSTATE is about the server and not about one entry: resources (53), the system (58),
+/// an internal error (XX).
+fn is_of_server(code: &str) -> bool {
+    const CLASSES: [&str; 3] = ["53", "58", "XX"];
+    code.len() == 5 && CLASSES.iter().any(|class| code.starts_with(class))
 }
 
 #[cfg(test)]
@@ -347,5 +392,26 @@ mod tests {
         let vitals = Vitals::default();
         vitals.begins(Instant::now());
         assert!(!vitals.begins_probe(), "it is busy");
+    }
+
+    #[test]
+    fn a_probe_does_not_end_a_failure_that_it_cannot_find() {
+        let vitals = Vitals::default();
+        assert!(vitals.is_judged_by_probe(None), "nothing failed");
+        vitals.failed(&StoreError::TooSlow);
+        assert!(vitals.is_judged_by_probe(None), "it waits for locks too");
+        vitals.failed(&StoreError::Full);
+        assert!(!vitals.is_judged_by_probe(None), "it writes nothing");
+        assert!(!vitals.is_judged_by_probe(Some(false)));
+        assert!(
+            vitals.is_judged_by_probe(Some(true)),
+            "there is space again"
+        );
+        let long_ago = Instant::now().checked_sub(UNPROBED_MAX).unwrap();
+        vitals.with(|state| state.failure.as_mut().unwrap().seen_at = long_ago);
+        assert!(
+            vitals.is_judged_by_probe(None),
+            "no batch has failed for long"
+        );
     }
 }

@@ -17,26 +17,43 @@ pub struct Apps {
     turns: Arc<AtomicUsize>,
 }
 
+/// Apps that are known at once, at most. Those that wait are bounded by the connections; those whose
+/// end the store has not recorded would otherwise grow for as long as the store fails.
+const APPS_MAX: usize = 20_000;
+
 #[derive(Clone, Copy, Debug)]
 struct App {
     since: Instant,
+    standing: Standing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Waits,
     /// It has its answer, and the store does not know yet.
-    has_answer: bool,
+    HasAnswer,
+    /// It left without its answer, and the store does not know yet.
+    Left,
 }
 
 impl Apps {
     /// An app begins to wait for the answer to its submit `id`.
     pub fn enter(&self, id: SubmissionId) {
-        self.put(id, false);
+        self.put(id, Standing::Waits);
     }
 
     /// The answer to submit `id` was handed over whole. Kept until `forget`, so that the row of
     /// `id` counts no more.
     pub fn answered(&self, id: SubmissionId) {
-        self.put(id, true);
+        self.put(id, Standing::HasAnswer);
     }
 
-    /// The app of submit `id` waits no longer.
+    /// The app of submit `id` left without its answer. Kept until the store knows.
+    pub fn left(&self, id: SubmissionId) {
+        self.put(id, Standing::Left);
+    }
+
+    /// The app of submit `id` waits no longer, and the submit has no row.
     pub fn leave(&self, id: SubmissionId) {
         self.with(|apps| apps.remove(&id));
     }
@@ -46,22 +63,45 @@ impl Apps {
         self.with(|apps| ids.iter().for_each(|id| _ = apps.remove(id)));
     }
 
+    /// The store knows now that these have left.
+    pub fn forget_left(&self, ids: &[SubmissionId]) {
+        self.with(|apps| {
+            for id in ids {
+                // A repeat may have its answer meanwhile, which the store does not know yet.
+                if apps
+                    .get(id)
+                    .is_some_and(|app| app.standing == Standing::Left)
+                {
+                    apps.remove(id);
+                }
+            }
+        });
+    }
+
     pub fn is_waiting(&self, id: SubmissionId) -> bool {
-        self.with(|apps| apps.get(&id).is_some_and(|app| !app.has_answer))
+        self.is(id, Standing::Waits)
     }
 
     pub fn has_answer(&self, id: SubmissionId) -> bool {
-        self.with(|apps| apps.get(&id).is_some_and(|app| app.has_answer))
+        self.is(id, Standing::HasAnswer)
     }
 
-    /// Those who have waited for longer than `time`.
+    /// Those that have waited for longer than `time`.
     pub fn waiting_for(&self, time: Duration) -> Vec<SubmissionId> {
-        self.older_than(time, false)
+        let waiting = self.older_than(time, |standing| standing == Standing::Waits);
+        waiting.into_iter().map(|(id, _)| id).collect()
     }
 
-    /// Those whose answer the store has not taken note of for longer than `time`.
-    pub fn unrecorded_for(&self, time: Duration) -> Vec<SubmissionId> {
-        self.older_than(time, true)
+    /// What the store has not recorded for longer than `time`: at most `count` apps, and whether
+    /// each has its answer.
+    pub fn unrecorded_for(&self, time: Duration, count: usize) -> Vec<(SubmissionId, bool)> {
+        let mut unrecorded = self.older_than(time, |standing| standing != Standing::Waits);
+        unrecorded.sort_unstable_by_key(|(id, _)| *id);
+        unrecorded.truncate(count);
+        let unrecorded = unrecorded.into_iter();
+        unrecorded
+            .map(|(id, standing)| (id, standing == Standing::HasAnswer))
+            .collect()
     }
 
     /// Counts 0, 1, 2 …
@@ -69,16 +109,30 @@ impl Apps {
         self.turns.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn put(&self, id: SubmissionId, has_answer: bool) {
-        let since = Instant::now();
-        self.with(|apps| apps.insert(id, App { since, has_answer }));
+    fn is(&self, id: SubmissionId, standing: Standing) -> bool {
+        self.with(|apps| apps.get(&id).is_some_and(|app| app.standing == standing))
     }
 
-    fn older_than(&self, time: Duration, has_answer: bool) -> Vec<SubmissionId> {
+    fn put(&self, id: SubmissionId, standing: Standing) {
+        let since = Instant::now();
+        self.with(|apps| {
+            if standing != Standing::Waits && apps.len() >= APPS_MAX {
+                apps.remove(&id);
+            } else {
+                apps.insert(id, App { since, standing });
+            }
+        });
+    }
+
+    fn older_than(
+        &self,
+        time: Duration,
+        is_it: impl Fn(Standing) -> bool,
+    ) -> Vec<(SubmissionId, Standing)> {
         self.with(|apps| {
             let apps = apps.iter();
-            apps.filter(|(_, app)| app.has_answer == has_answer && app.since.elapsed() >= time)
-                .map(|(id, _)| *id)
+            apps.filter(|(_, app)| is_it(app.standing) && app.since.elapsed() >= time)
+                .map(|(id, app)| (*id, app.standing))
                 .collect()
         })
     }

@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::domain::ids::SubmissionId;
 use crate::store::entry::Entry;
 use crate::store::recorder::Recorder;
 
@@ -18,17 +20,28 @@ const BEAT: Duration = Duration::from_secs(1);
 /// time too.
 pub const DEAD_AFTER: Duration = Duration::from_secs(6);
 
+/// Ends of apps that one beat repeats, so that a store that has failed for long gets them in turn.
+const UNRECORDED_MAX: usize = 256;
+
 /// Runs until `stop`. Writes nothing while no app waits. `is_shared`: other processes may have the
 /// store open, too.
 pub async fn keep_beating(recorder: Recorder, is_shared: bool, stop: CancellationToken) {
     while stop.run_until_cancelled(sleep(BEAT)).await.is_some() {
-        for submission_id in recorder.apps().unrecorded_for(BEAT) {
-            // If this fails, the next beat repeats it.
-            let _ = recorder.record(Entry::AppAnswered { submission_id }).await;
-        }
+        let unrecorded = recorder.apps().unrecorded_for(BEAT, UNRECORDED_MAX);
+        let mut entries: Vec<Entry> = unrecorded.into_iter().map(entry_of).collect();
         let waiting = recorder.apps().waiting_for(BEAT);
         if is_shared && !waiting.is_empty() {
-            let _ = recorder.record(Entry::AppsWait { waiting }).await;
+            entries.push(Entry::AppsWait { waiting });
         }
+        // What fails is repeated by the next beat.
+        join_all(entries.into_iter().map(|entry| recorder.record(entry))).await;
+    }
+}
+
+fn entry_of((submission_id, has_answer): (SubmissionId, bool)) -> Entry {
+    if has_answer {
+        Entry::AppAnswered { submission_id }
+    } else {
+        Entry::AppLost { submission_id }
     }
 }

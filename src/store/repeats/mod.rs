@@ -32,8 +32,18 @@ pub struct RepeatGuard {
     /// Whether equal submits may still be on their way out: `false` makes the recorder answer
     /// `Unsure` if it meets one that seems to wait.
     pub is_second_look: bool,
-    /// Other processes, and whether they live, as far as that was found out.
-    pub judged: Vec<(Holder, bool)>,
+    /// Rows of other processes, as far as that was found out.
+    pub watched: Vec<Watched>,
+}
+
+/// What was found out about a row of another process by watching it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watched {
+    pub submission_id: SubmissionId,
+    /// The row was touched: its app waits.
+    pub app_waits: bool,
+    /// A row of that process was touched, so it will record EvoLink's answer.
+    pub process_lives: bool,
 }
 
 /// The row of one submit.
@@ -188,10 +198,12 @@ impl Context {
             // SQLite has one process at a time: this row's is no more.
             return Standing::Unserved { is_orphan: true };
         }
-        let mut judged = guard.judged.iter();
-        match judged.find(|(holder, _)| *holder == row.holder) {
-            Some((_, true)) => Standing::Served,
-            Some((_, false)) => Standing::Unserved { is_orphan: true },
+        let mut watched = guard.watched.iter();
+        match watched.find(|watched| watched.submission_id == row.submission_id) {
+            Some(watched) if watched.app_waits => Standing::Served,
+            Some(watched) => Standing::Unserved {
+                is_orphan: !watched.process_lives,
+            },
             None => Standing::Unsure,
         }
     }

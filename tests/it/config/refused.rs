@@ -43,6 +43,12 @@ fn relations_that_cannot_hold_are_refused_in_one_line_that_names_the_key() {
         let (key, value) = key_value.split_once(" = ").expect(key_value);
         assert_eq!(validated(&minimal_but(key, value)), line, "{key_value}");
     }
+    for connections in [2, 1001] {
+        let mut config = minimal_but("store.url", "postgres://u@localhost/x");
+        config.store.max_connections = connections;
+        let line = format!("store.max_connections: must be from 3 to 1000, is {connections}");
+        assert_eq!(validated(&config), line);
+    }
     let with_path_of = |chars| format!("https://hooks.acme.io/{}", "x".repeat(chars));
     let line = "public.base_url: must have at most 1877 characters, has 1878: EvoLink takes callback URLs of at most 2048";
     let long = minimal_but("public.base_url", &with_path_of(1856));

@@ -15,6 +15,9 @@ use crate::support::needs::{self, Root};
 const POWER_CUT: &str = "import fcntl, os, struct, sys
 fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
 
+/// `ext3` or `tmpfs` has the stories of a full disk told on that instead of ext4.
+const FILE_SYSTEM: &str = "EVOLINK_RECEIVER_TEST_FILE_SYSTEM";
+
 /// A file system of its own, mounted.
 pub struct Disk {
     namespace: Namespace,
@@ -31,13 +34,20 @@ struct Namespace {
 impl Disk {
     /// A fresh disk and a receiver's place on it. `None`, said in one line, where this machine cannot do that.
     pub fn with_place(size: &str) -> Option<(Self, Place)> {
-        if !needs::are_met(Root::Needed, &["mkfs.ext4"]) {
+        let kind = std::env::var(FILE_SYSTEM).unwrap_or_else(|_| "ext4".to_owned());
+        if kind == "tmpfs" {
+            let source = ["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"];
+            let source = source.map(OsString::from).to_vec();
+            return Self::mounted(tempfile::tempdir().unwrap(), source);
+        }
+        let mkfs = format!("mkfs.{kind}");
+        if !needs::are_met(Root::Needed, &[&mkfs]) {
             return None;
         }
         let scratch = tempfile::tempdir().unwrap();
         let image = scratch.path().join("image");
         run(Command::new("truncate").args(["-s", size]).arg(&image)).unwrap();
-        run(Command::new("mkfs.ext4").arg("-q").arg(&image)).unwrap();
+        run(Command::new(mkfs).arg("-q").arg(&image)).unwrap();
         // What the kernel finds wrong with it makes it read-only under open files.
         let options = "loop,errors=remount-ro";
         Self::mounted(scratch, vec!["-o".into(), options.into(), image.into()])
@@ -124,6 +134,11 @@ impl Disk {
     /// How the receiver sees a file of it.
     pub fn path(&self, name: &str) -> PathBuf {
         self.mount_point.join(name)
+    }
+
+    /// A command that sees the disk where the receiver sees it.
+    pub fn command(&self, name: &str) -> Command {
+        self.namespace.command(name)
     }
 
     /// Pulls the plug: nothing reaches the disk any more, and what only the system's memory held never will.

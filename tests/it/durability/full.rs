@@ -154,7 +154,7 @@ fn give_up_on_evolink_soon(place: &Place) {
 }
 
 /// Writes until nothing more goes in, then the last bytes one page at a time.
-fn fill(path: &Path) {
+pub fn fill(path: &Path) {
     let mut filler = File::options()
         .create(true)
         .append(true)
@@ -202,7 +202,7 @@ async fn until(what: &str, is_it: impl AsyncFn() -> bool) {
 }
 
 /// The write-ahead log has room of its own to use up. The ids of what was acknowledged, and of the first that was not.
-async fn fill_by_callbacks(receiver: &Receiver, round: u32) -> Vec<String> {
+pub async fn fill_by_callbacks(receiver: &Receiver, round: u32) -> Vec<String> {
     let mut sent = Vec::new();
     for number in 0..1000 {
         let task_id = format!("task-large-{round}-{number}");
@@ -242,7 +242,7 @@ async fn assert_reads_work(receiver: &Receiver, task_id: &str) {
     }
 }
 
-async fn recorded_again(receiver: &Receiver, task_id: &str) {
+pub async fn recorded_again(receiver: &Receiver, task_id: &str) {
     let start = Instant::now();
     while receiver.callback(large(task_id)).await != Some((200, None)) {
         assert!(start.elapsed() < PATIENCE, "{}", receiver.log_tail());
@@ -251,7 +251,7 @@ async fn recorded_again(receiver: &Receiver, task_id: &str) {
     println!("recording again {:?} after there was room", start.elapsed());
 }
 
-async fn assert_kept(place: &Place, task_ids: &[String]) {
+pub async fn assert_kept(place: &Place, task_ids: &[String]) {
     let kept = check::task_ids(place.store()).await;
     for id in task_ids {
         assert!(kept.contains(id), "{id} was acknowledged and is lost");

@@ -206,10 +206,10 @@ first_poll_after = "1h"
         SocketAddr::from((self.address, INTERNAL_PORT))
     }
 
-    fn command(&self) -> Command {
+    fn command(&self, name: &str) -> Command {
         let mut words = self.launcher.clone();
         words.push(env!("CARGO_BIN_EXE_evolink-receiver").into());
-        words.extend(["serve".into(), "--config".into()]);
+        words.extend([name.into(), "--config".into()]);
         words.push(self.config().into());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).stdin(Stdio::null());
@@ -218,7 +218,7 @@ first_poll_after = "1h"
 
     /// For a start that is refused: runs it until it ends by itself. One that does not is ended, and has no exit code.
     pub async fn run_to_end(&self) -> Output {
-        let mut command = self.command();
+        let mut command = self.command("serve");
         let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().unwrap();
         let deadline = Instant::now() + PATIENCE;
@@ -229,11 +229,19 @@ first_poll_after = "1h"
         child.wait_with_output().unwrap()
     }
 
+    /// Returns the line that `check` prints about the store.
+    pub fn check_of_store(&self) -> String {
+        let output = self.command("check").output().unwrap();
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let mut lines = lines.lines().filter(|line| line.contains("store.url"));
+        lines.next().unwrap_or_default().to_owned()
+    }
+
     /// Starts it and does not wait.
     pub fn spawn(&self) -> (Child, PathBuf) {
         let log = self.scratch.path().join(format!("{}.log", self.address));
         let open = || File::options().create(true).append(true).open(&log);
-        let mut command = self.command();
+        let mut command = self.command("serve");
         command.stdout(open().unwrap()).stderr(open().unwrap());
         (command.spawn().unwrap(), log)
     }

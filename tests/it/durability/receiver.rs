@@ -37,6 +37,18 @@ impl Place {
 
     /// `Err` with its log if it ends instead of becoming ready.
     pub async fn try_start(&self) -> Result<Receiver, String> {
+        self.try_start_until("/readyz").await
+    }
+
+    /// Starts it and waits until it answers, ready or not.
+    pub async fn start_unready(&self) -> Receiver {
+        match self.try_start_until("/livez").await {
+            Ok(receiver) => receiver,
+            Err(refusal) => panic!("{refusal}"),
+        }
+    }
+
+    async fn try_start_until(&self, path: &str) -> Result<Receiver, String> {
         let (child, log) = self.spawn();
         let mut receiver = Receiver {
             child,
@@ -48,7 +60,7 @@ impl Place {
             log,
         };
         let deadline = Instant::now() + PATIENCE;
-        while receiver.status("/readyz").await != Some(200) {
+        while receiver.status(path).await != Some(200) {
             if let Some(status) = receiver.child.try_wait().unwrap() {
                 return Err(format!("ended with {status}:\n{}", receiver.log_tail()));
             }

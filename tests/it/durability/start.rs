@@ -1,8 +1,11 @@
 //! Starts that must be refused, each with its exit code and one line; and one that must not be: with very many tasks.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::Output;
 
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::SqliteConnectOptions;
 use tokio::time::Instant;
 
 use super::check;
@@ -142,4 +145,34 @@ async fn a_store_with_a_hundred_thousand_open_tasks_is_soon_ready() {
     assert_eq!((status, task["status"].as_str()), (200, Some("completed")));
     receiver.terminate();
     assert_eq!(receiver.ended().await.code(), Some(0));
+}
+
+/// A process that is killed while it creates the database leaves a rollback journal.
+#[tokio::test]
+async fn a_start_after_a_kill_that_left_a_rollback_journal_undoes_what_was_begun() {
+    let place = Place::new();
+    let Some(database) = place.store().file() else {
+        return;
+    };
+    let scratch = tempfile::tempdir().unwrap();
+    let other = scratch.path().join("other.db");
+    let options = SqliteConnectOptions::new()
+        .filename(&other)
+        .create_if_missing(true);
+    let mut connection = options.connect().await.unwrap();
+    // Beyond the cache, so that a part is in the file before the end of the transaction.
+    let begun = "PRAGMA cache_size = 4; BEGIN; CREATE TABLE begun (body BLOB);
+        WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 200)
+        INSERT INTO begun SELECT randomblob(3000) FROM number";
+    sqlx::raw_sql(begun).execute(&mut connection).await.unwrap();
+    std::fs::create_dir_all(place.data()).unwrap();
+    std::fs::copy(&other, &database).unwrap();
+    let journal = |of: &Path| format!("{}-journal", of.display());
+    std::fs::copy(journal(&other), journal(&database)).unwrap();
+    assert!(std::fs::metadata(&database).unwrap().len() > 100_000);
+    place.start().await.stop().await;
+    let database = place.store().connect().await;
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'begun'";
+    let begun: i64 = database.value(sql, &[]).await;
+    assert_eq!(begun, 0);
 }

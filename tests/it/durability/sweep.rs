@@ -199,4 +199,6 @@ fn remove_store(place: &Place) {
     for path in paths.filter(|path| name(path).starts_with("receiver.db")) {
         std::fs::remove_file(path).unwrap();
     }
+    // The key ring stays, so an empty file has to say that nothing is missing.
+    std::fs::write(place.database(), "").unwrap();
 }

@@ -16,7 +16,7 @@ use evolink_receiver::metrics::Metrics;
 use evolink_receiver::store::Store;
 use evolink_receiver::store::entry::{Entry, Intent, Receipt, SubmitEnded};
 use evolink_receiver::store::recorder::Recorder;
-use evolink_receiver::store::repeats::RepeatGuard;
+use evolink_receiver::store::repeats::{RepeatGuard, Watched};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -55,8 +55,6 @@ struct History {
     clock: Clock,
     store: Arc<Store>,
     process: Process,
-    /// Those that were killed.
-    dead: Vec<Holder>,
     wishes: Vec<Wish>,
     is_guarded: bool,
     paid_twice: u32,
@@ -86,7 +84,6 @@ impl History {
             process: process_on(store, &clock),
             store: Arc::clone(store),
             clock,
-            dead: Vec::new(),
             wishes: Vec::new(),
             is_guarded,
             paid_twice: 0,
@@ -141,15 +138,13 @@ impl History {
     /// records the intent.
     async fn submit(&mut self, at: usize) {
         let id = SubmissionId::new(self.clock.now());
-        let guard = self.is_guarded.then(|| RepeatGuard {
-            fingerprint: self.wishes[at].fingerprint,
+        let fingerprint = self.wishes[at].fingerprint;
+        let watched = self.watched(&fingerprint).await;
+        let guard = self.is_guarded.then_some(RepeatGuard {
+            fingerprint,
             window: WINDOW,
             is_second_look: true,
-            judged: self
-                .dead
-                .iter()
-                .map(|holder| (holder.clone(), false))
-                .collect(),
+            watched,
         });
         let intent = Intent {
             submission_id: id,
@@ -183,6 +178,20 @@ impl History {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    /// The rows of processes that were killed, as a replica finds them by watching.
+    async fn watched(&self, fingerprint: &[u8; 32]) -> Vec<Watched> {
+        let oldest = SubmissionId::first_at(self.clock.now().before(WINDOW));
+        let rows = self.store.waiting_submits("app", fingerprint, oldest);
+        let rows = rows.await.unwrap().into_iter();
+        let dead = rows.filter(|(_, holder, _)| *holder != self.process.holder);
+        dead.map(|(submission_id, ..)| Watched {
+            submission_id,
+            app_waits: false,
+            process_lives: false,
+        })
+        .collect()
     }
 
     /// EvoLink accepts and charges, or refuses.
@@ -222,7 +231,7 @@ impl History {
             recorder.apps().answered(submission_id);
             recorder.hand_over(Entry::AppAnswered { submission_id });
         } else {
-            recorder.apps().leave(submission_id);
+            recorder.apps().left(submission_id);
             recorder.hand_over(Entry::AppLost { submission_id });
         }
     }
@@ -233,9 +242,7 @@ impl History {
         let _ = (&mut self.process.running).await;
         // What SQLite does in its thread has its end.
         sleep(Duration::from_millis(5)).await;
-        let next = process_on(&self.store, &self.clock);
-        let old = std::mem::replace(&mut self.process, next);
-        self.dead.push(old.holder);
+        self.process = process_on(&self.store, &self.clock);
         for wish in &mut self.wishes {
             wish.waits_for = None;
         }

@@ -13,12 +13,14 @@ pub mod load;
 mod news;
 mod order;
 mod outage;
+mod quiet;
 mod readers;
 mod ready;
 pub mod recording;
 mod ring;
 mod sessions;
 mod settings;
+mod slots;
 mod waits;
 mod wake;
 

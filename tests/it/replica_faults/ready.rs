@@ -59,6 +59,8 @@ async fn a_service_whose_turn_another_session_holds_is_not_ready_and_says_so_in_
     for hold in [
         "BEGIN; UPDATE recorder_turn SET taken = taken + 1 WHERE id = 1",
         "BEGIN; SELECT 1 FROM recorder_turn FOR UPDATE; LOCK TABLE task IN ACCESS EXCLUSIVE MODE",
+        // As an index is created.
+        "BEGIN; LOCK TABLE event IN SHARE MODE",
     ] {
         database.execute(hold).await;
         let body = ready_is(&receiver, 503).await;
@@ -66,4 +68,35 @@ async fn a_service_whose_turn_another_session_holds_is_not_ready_and_says_so_in_
         database.execute("ROLLBACK").await;
         ready_is(&receiver, 200).await;
     }
+}
+
+/// A probe writes nothing, so it succeeds where no batch does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_whose_server_has_no_space_is_not_ready_between_two_callbacks() {
+    let Some(place) = Place::on_postgres() else {
+        return;
+    };
+    let receiver = place.start().await;
+    let database = place.store().connect().await;
+    database
+        .execute(
+            "CREATE FUNCTION no_space() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN RAISE EXCEPTION 'no space' USING ERRCODE = '53100'; END $$;
+            CREATE TRIGGER no_space BEFORE INSERT ON event FOR EACH ROW EXECUTE FUNCTION no_space()",
+        )
+        .await;
+    let body = r#"{"id":"task-unified-1","status":"processing","progress":1}"#;
+    let answer = receiver.callback(body.to_owned()).await.unwrap();
+    assert_eq!(answer.0, 503);
+    // As many questions as a load balancer asks between two callbacks.
+    let until = Instant::now() + IDLE;
+    while Instant::now() < until {
+        let (status, body) = receiver.get("/readyz").await.unwrap();
+        assert_eq!(status, 503, "{body}");
+        sleep(Duration::from_millis(100)).await;
+    }
+    database.execute("DROP TRIGGER no_space ON event").await;
+    let answer = receiver.callback(body.to_owned()).await.unwrap();
+    assert_eq!(answer.0, 200);
+    ready_is(&receiver, 200).await;
 }

@@ -14,6 +14,12 @@ use crate::support::store::TestStore;
 
 const PASSWORD: &str = "canary-database-password";
 
+/// What it is changed to while a receiver runs.
+const NEW_PASSWORD: &str = "canary-database-rotated";
+
+/// Callbacks that may be refused before the recorder has found out that its connection is gone.
+const TRIES: u32 = 4;
+
 type Change = Box<dyn FnOnce(&mut Config)>;
 
 /// A receiver that is to use `cluster`, and its `store.url` without the password, which is in a file.
@@ -59,6 +65,34 @@ async fn with_the_password_of_a_file_all_connections_are_made_over_verified_tls(
     assert!(are_encrypted.len() >= 2, "one writes, others read");
     assert!(are_encrypted.iter().all(|is| *is), "{are_encrypted:?}");
     assert!(!format!("{:?}", app.config).contains("canary-database"));
+}
+
+#[tokio::test]
+async fn a_password_that_is_changed_while_we_run_is_read_again() {
+    let Some(cluster) = guarded().await else {
+        return;
+    };
+    let (builder, _) = builder(&cluster).await;
+    let app = builder.start().await;
+    let file = app.config.store.password_file.clone().unwrap();
+    let token = app.standing_token("shop");
+    let body = |n| completed(&format!("task-unified-1757165031-rotated{n}"));
+    assert_eq!(app.callback_result(&token, body(0)).await, "recorded");
+    let admin = app.database().await;
+    let change = format!("ALTER ROLE postgres PASSWORD '{NEW_PASSWORD}'");
+    admin.execute(&change).await;
+    std::fs::write(file, NEW_PASSWORD).unwrap();
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+        WHERE application_name = 'evolink-receiver'";
+    let ended: i64 = admin.value(end, &[]).await;
+    assert!(ended >= 2, "one writes, others read");
+    let mut tries = 0;
+    while app.callback(&token, body(1)).await.0 != 200 {
+        tries += 1;
+        assert!(tries < TRIES, "it is refused with the new password, too");
+    }
+    assert_eq!(app.get("/v1/tasks").await.0, 200);
+    app.stop().await.0.unwrap();
 }
 
 #[tokio::test]

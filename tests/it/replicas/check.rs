@@ -11,7 +11,7 @@ use crate::support::postgres::{Cluster, Options};
 use crate::support::store::TestStore;
 
 /// The findings about the store, as `check` prints them.
-async fn findings(url: &str) -> Vec<String> {
+pub async fn findings(url: &str) -> Vec<String> {
     let mut config = Config::default();
     url.clone_into(&mut config.store.url);
     let findings = surroundings(&config, &Clock::System).await;

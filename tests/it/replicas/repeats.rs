@@ -2,6 +2,7 @@
 //! submit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use evolink_receiver::simulator::{Options, Simulator};
 use serde_json::{Value, json};
@@ -120,4 +121,48 @@ async fn a_repeat_at_another_replica_after_a_kill_of_the_first_is_not_sent() {
     }
     println!("two repeats took {:.1?}", began.elapsed());
     assert_eq!(evolink.stats().charges, 1);
+}
+
+/// The store takes nothing while an app leaves, so nobody else learns of it at once.
+#[tokio::test]
+async fn an_app_that_left_unrecorded_is_not_taken_for_one_that_waits_beside_it() {
+    let Some(replicas) = Replicas::start().await else {
+        return;
+    };
+    let body = slow(15, "one leaves, one waits");
+    let (here, there) = (&replicas.apps[0], &replicas.apps[1]);
+    let text = body.to_string();
+    let mut client = RawClient::connect_plain(here.internal).await;
+    client
+        .send(format!(
+            "POST /v1/images/generations HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{text}",
+            text.len()
+        ))
+        .await;
+    until_charged(&replicas.simulator, 1).await;
+    let waits = async {
+        let answer = submit(here, &body).await;
+        assert_eq!((answer.0, answer.1), (200, false), "{answer:?}");
+    };
+    let leaves = async {
+        until_charged(&replicas.simulator, 2).await;
+        let database = here.database().await;
+        // The rows are touched no more, and that one app leaves is not recorded.
+        database
+            .execute("ALTER TABLE unanswered_submit RENAME TO out_of_reach")
+            .await;
+        drop(client);
+        until("the app has left", || {
+            here.apps.waiting_for(Duration::ZERO).len() == 1
+        })
+        .await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        database
+            .execute("ALTER TABLE out_of_reach RENAME TO unanswered_submit")
+            .await;
+        let repeat = submit(there, &body).await;
+        assert_eq!((repeat.0, repeat.1), (200, true), "{repeat:?}");
+        assert_eq!(replicas.simulator.stats().charges, 2);
+    };
+    tokio::join!(waits, leaves);
 }

@@ -64,9 +64,16 @@ impl Run<'_> {
             }
             asking = unsure;
             guard.is_second_look = true;
-            guard.dead.clone_from(&self.machine.dead);
+            guard.dead = self.dead_rows();
         }
         Err(format!("unsure at the second look: {asking:?}"))
+    }
+
+    /// As they would be found by watching: no other process lives.
+    fn dead_rows(&self) -> Vec<SubmissionId> {
+        let rows = self.look.content.unanswered.iter();
+        let dead = rows.filter(|(_, row)| !row.is_lost && row.holder != self.machine.holder);
+        dead.map(|(id, _)| id.parse().unwrap()).collect()
     }
 
     fn take_receipt(&mut self, at: usize, id: SubmissionId, told: Told) -> Checked {
@@ -170,6 +177,7 @@ impl Run<'_> {
     pub fn app_leaves(&mut self, id: SubmissionId) {
         if let Some(at) = self.waiting_for(id) {
             self.stop_waiting(at);
+            self.machine.apps().left(id);
             self.air.push(Message::AppLeft(id));
         }
     }

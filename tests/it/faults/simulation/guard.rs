@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use evolink_receiver::domain::delivery::Holder;
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::store::entry::Receipt;
-use evolink_receiver::store::repeats::RepeatGuard;
+use evolink_receiver::store::repeats::{RepeatGuard, Watched};
 
 use super::model::Model;
 
@@ -22,8 +21,8 @@ pub struct Guard {
     /// Names the history, so that others' submits are not equal to it.
     pub client: String,
     pub is_second_look: bool,
-    /// Processes of which it was found out that they are dead.
-    pub dead: Vec<String>,
+    /// Rows of which it was found out that nobody waits, because their process is dead.
+    pub dead: Vec<SubmissionId>,
 }
 
 /// The row of a submit whose app has no answer yet.
@@ -57,12 +56,16 @@ enum Standing {
 
 impl Guard {
     pub fn for_recorder(&self) -> RepeatGuard {
-        let judged = self.dead.iter().map(|name| (Holder::parse(name), false));
+        let watched = self.dead.iter().map(|id| Watched {
+            submission_id: *id,
+            app_waits: false,
+            process_lives: false,
+        });
         RepeatGuard {
             fingerprint: [self.wish; 32],
             window: WINDOW,
             is_second_look: self.is_second_look,
-            judged: judged.collect(),
+            watched: watched.collect(),
         }
     }
 }
@@ -153,7 +156,7 @@ impl Model {
                 is_orphan: is_known_dead,
             };
         }
-        if is_known_dead || guard.dead.contains(&row.holder) {
+        if is_known_dead || guard.dead.contains(&id) {
             Standing::Unserved { is_orphan: true }
         } else {
             Standing::Unsure

@@ -65,8 +65,6 @@ pub struct Machine {
     pub starts: u32,
     /// Names the process that runs.
     pub holder: String,
-    /// Names those that have ended.
-    pub dead: Vec<String>,
     confirm: Confirm,
     store: Option<Arc<Store>>,
     process: Option<Process>,
@@ -141,7 +139,6 @@ impl Machine {
         let process = Process::on(Arc::clone(&store), &clock, Confirm::Never);
         Self {
             holder: process.holder.as_str().to_owned(),
-            dead: Vec::new(),
             process: Some(process),
             confirm: Confirm::Never,
             store: Some(store),
@@ -204,8 +201,7 @@ impl Machine {
             self.store = Some(Arc::new(Store::open(self.home.url()).await.unwrap()));
         }
         let process = Process::on(Arc::clone(self.store()), &self.clock, self.confirm);
-        let holder = process.holder.as_str().to_owned();
-        self.dead.push(std::mem::replace(&mut self.holder, holder));
+        process.holder.as_str().clone_into(&mut self.holder);
         self.process = Some(process);
         self.starts += 1;
     }
@@ -239,7 +235,7 @@ impl Machine {
     /// As after a restore. Nothing runs meanwhile.
     pub async fn begin_epoch(&mut self) {
         self.store = None;
-        backup::begin_epoch(self.home.url()).await.unwrap();
+        backup::begin_epoch(&self.home.url().into()).await.unwrap();
         self.store = Some(Arc::new(Store::open(self.home.url()).await.unwrap()));
     }
 

@@ -3,6 +3,7 @@
 
 pub mod machine;
 mod options;
+pub mod pooler;
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -139,6 +140,11 @@ impl Cluster {
         }
     }
 
+    /// From the next start on a standby: it takes readers, and waits for a primary for ever.
+    pub fn make_standby(&self) {
+        self.put("data/standby.signal", "");
+    }
+
     async fn end(&mut self, signal: Signal) {
         let postmaster = self.postmaster.take().expect("the server is running");
         kill_process(postmaster.pid, signal).unwrap();
@@ -235,7 +241,9 @@ impl Cluster {
         command.args(["-p", &self.address.port().to_string()]);
         let settings = ["max_connections=300", "shared_buffers=64MB"].into_iter();
         let careless = CARELESS.into_iter().filter(|_| !self.options.is_durable);
-        for setting in settings.chain(careless) {
+        // The last of two counts.
+        let wanted = self.options.settings.iter().map(String::as_str);
+        for setting in settings.chain(careless).chain(wanted) {
             command.args(["-c", setting]);
         }
         if self.options.guard.is_some() {
@@ -262,7 +270,8 @@ impl Cluster {
         let text = fs::read_to_string(self.data().join("postmaster.pid")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         let pid = postmaster.pid.as_raw_nonzero().to_string();
-        lines.first() == Some(&pid.as_str()) && lines.get(7) == Some(&"ready")
+        let state = lines.get(7).copied().unwrap_or_default();
+        lines.first() == Some(&pid.as_str()) && ["ready", "standby"].contains(&state)
     }
 }
 

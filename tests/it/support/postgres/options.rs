@@ -12,6 +12,8 @@ pub struct Options {
     /// Command and arguments before the server's own, such as `ip netns exec NAME`.
     pub launcher: Vec<String>,
     pub guard: Option<Guard>,
+    /// More settings of the server, such as `max_connections=23`.
+    pub settings: Vec<String>,
 }
 
 /// What a guarded server wants to see, and shows: over TCP it lets nobody in without TLS and a password.
@@ -28,6 +30,7 @@ impl Options {
             listen: Ipv4Addr::LOCALHOST.into(),
             launcher: Vec::new(),
             guard: None,
+            settings: Vec::new(),
         }
     }
 

@@ -1,0 +1,164 @@
+//! A start on a full disk: it writes nothing before it has freed space, folds the log into the database, and answers
+//! callbacks with 503 until there is space.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use tokio::time::Instant;
+
+use super::check;
+use super::disk::Disk;
+use super::full::{assert_kept, fill, fill_by_callbacks, recorded_again};
+use super::load::Load;
+use super::receiver::{PATIENCE, Receiver};
+
+/// Holds a read transaction of the database open until its standard input is closed.
+const READER: &str = "import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute('BEGIN')
+database.execute('SELECT count(*) FROM task').fetchone()
+print('reading', flush=True)
+sys.stdin.read()";
+
+/// The reserve is spent, and everything else is taken by another file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_on_a_full_disk_without_a_reserve_answers_503_until_there_is_space() {
+    let Some((_disk, place)) = Disk::with_place("16M") else {
+        return;
+    };
+    let load = Load::new();
+    let mut receiver = place.start().await;
+    let running = load.start(&receiver);
+    running.reached(50).await;
+    running.stop().await;
+    let known = load.acknowledged()[0].clone();
+    let filler = place.data().join("filler");
+    fill(&filler);
+    fill_by_callbacks(&receiver, 1).await;
+    fill(&filler);
+    receiver.kill();
+    fill(&filler);
+    assert!(!place.data().join("receiver.db.ballast").exists());
+    let mut kept = Vec::new();
+    for round in 2..=4 {
+        let mut receiver = place.start_unready().await;
+        // The start has folded the log in, which has freed some space.
+        fill(&filler);
+        let mut sent = fill_by_callbacks(&receiver, round).await;
+        sent.pop();
+        kept.extend(sent);
+        let path = format!("/v1/tasks/{}", known.task_id);
+        let status = receiver.status(&path).await;
+        assert_eq!(status, Some(200), "{}", receiver.log_tail());
+        receiver.kill();
+        fill(&filler);
+    }
+    let receiver = place.start_unready().await;
+    std::fs::remove_file(&filler).unwrap();
+    recorded_again(&receiver, "task-after").await;
+    receiver.stop().await;
+    assert_kept(&place, &kept).await;
+    let _receiver = place.start().await;
+    let faults = check::faults(place.store(), &load.acknowledged()).await;
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+/// Nothing but its own log has filled the volume, because a reader kept the log from beginning again. The reader ends with
+/// the process, and the next start needs nobody to make space.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_that_its_own_log_has_filled_recovers_at_the_next_start() {
+    let Some((disk, place)) = Disk::with_place("16M") else {
+        return;
+    };
+    let load = Load::new();
+    let mut receiver = place.start().await;
+    let running = load.start(&receiver);
+    running.reached(50).await;
+    running.stop().await;
+    let mut reader = Reader::start(&disk);
+    let before_kill = fill_log(&receiver).await;
+    reader.end();
+    receiver.kill();
+    let log = place.data().join("receiver.db-wal");
+    let bytes = std::fs::metadata(&log).unwrap().len();
+    println!("{before_kill} callbacks were acknowledged; the log has {bytes} bytes");
+    assert!(bytes > 8 * 1024 * 1024, "the log has {bytes} bytes");
+    let receiver = place.start_unready().await;
+    recorded_again(&receiver, "task-after").await;
+    let bytes = std::fs::metadata(&log).unwrap().len();
+    assert!(bytes < 8 * 1024 * 1024, "the log still has {bytes} bytes");
+    receiver.stop().await;
+    let _receiver = place.start().await;
+    let faults = check::faults(place.store(), &load.acknowledged()).await;
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+/// The same without a restart: the reader ends, and the running process folds its log in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_that_its_own_log_has_filled_recovers_without_a_restart() {
+    let Some((disk, place)) = Disk::with_place("16M") else {
+        return;
+    };
+    let receiver = place.start().await;
+    let body = r#"{"id":"task-first","status":"processing"}"#;
+    assert_eq!(receiver.callback(body.to_owned()).await, Some((200, None)));
+    let mut reader = Reader::start(&disk);
+    fill_log(&receiver).await;
+    reader.end();
+    recorded_again(&receiver, "task-after").await;
+    receiver.stop().await;
+}
+
+/// Repeats of few tasks, whose rows change in place: the log grows and the database hardly does.
+async fn fill_log(receiver: &Receiver) -> u32 {
+    let deadline = Instant::now() + 2 * PATIENCE;
+    for number in 0.. {
+        let progress = number % 100;
+        let body = format!(
+            r#"{{"id":"task-log-{}","status":"processing","progress":{progress},"n":{number}}}"#,
+            number / 500
+        );
+        match receiver.callback(body).await {
+            Some((200, _)) => {}
+            Some((503, _)) => return number,
+            other => panic!("{other:?}: {}", receiver.log_tail()),
+        }
+        assert!(
+            Instant::now() < deadline,
+            "the log does not fill the volume"
+        );
+    }
+    unreachable!()
+}
+
+struct Reader(Child);
+
+impl Reader {
+    fn start(disk: &Disk) -> Self {
+        let mut python = disk.command("python3");
+        Self::spawn(python.args(["-c", READER]).arg(disk.path("receiver.db")))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = piped.spawn().unwrap();
+        let mut line = String::new();
+        let stdout = child.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        assert_eq!(line, "reading\n", "it reads");
+        Self(child)
+    }
+
+    /// Closes its standard input, and waits for its end.
+    fn end(&mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

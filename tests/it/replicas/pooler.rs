@@ -1,0 +1,65 @@
+//! PgBouncer in front of the server. A session keeps its connection in session mode only, and that
+//! is the mode that the program needs.
+
+use super::check::findings;
+use crate::durability::load::callback;
+use crate::durability::receiver::Place;
+use crate::support::postgres::pooler::Pooler;
+use crate::support::postgres::{Cluster, Options};
+use crate::support::store::TestStore;
+
+/// A place that uses `cluster` by way of a PgBouncer in `mode`, and its `store.url`.
+async fn behind(cluster: &Cluster, mode: &str) -> Option<(Place, Pooler, String)> {
+    let pooler = Pooler::start(cluster, mode).await?;
+    let place = Place::on(TestStore::on_cluster(cluster).await);
+    let direct = place.store().url().to_owned();
+    let url = pooler.url(cluster, &direct);
+    place.configure(&direct, &url);
+    Some((place, pooler, url))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pgbouncer_in_session_mode_with_its_defaults_is_as_the_server() {
+    let Some(cluster) = Cluster::start(Options::durable()).await else {
+        return;
+    };
+    let Some((place, _pooler, url)) = behind(&cluster, "session").await else {
+        return;
+    };
+    let found = findings(&url).await;
+    assert!(
+        found[0].ends_with("answers; the start makes our tables"),
+        "{found:?}"
+    );
+    let receiver = place.start().await;
+    let done = callback(0, 2);
+    // Told by a notification that passes through PgBouncer, too.
+    assert_eq!(receiver.callback(done.body).await, Some((200, None)));
+    let (status, tasks) = receiver.get("/v1/tasks?limit=5").await.unwrap();
+    assert_eq!(status, 200, "{tasks}");
+    assert!(tasks.to_string().contains(&done.task_id), "{tasks}");
+    let log = receiver.log();
+    assert!(!log.contains("do not arrive"), "{log}");
+    receiver.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pgbouncer_in_another_mode_is_refused_at_the_start_and_by_check() {
+    let Some(cluster) = Cluster::start(Options::durable()).await else {
+        return;
+    };
+    for mode in ["transaction", "statement"] {
+        let Some((place, _pooler, url)) = behind(&cluster, mode).await else {
+            return;
+        };
+        let output = place.run_to_end().await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned()
+            + &String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(78), "{mode}: {said}");
+        assert!(said.contains("session mode"), "{mode}: {said}");
+        let found = findings(&url).await;
+        assert_eq!(found.len(), 1, "{mode}: {found:?}");
+        assert!(found[0].starts_with("error   store.url: "), "{found:?}");
+        assert!(found[0].contains("session mode"), "{found:?}");
+    }
+}

@@ -1,0 +1,137 @@
+//! What a role may do, and what a server lets anybody do: `check` refuses what the start refuses, in
+//! the same words.
+
+use evolink_receiver::store::Store;
+
+use super::check::findings;
+use crate::support::database::Database;
+use crate::support::postgres::{Cluster, Options};
+use crate::support::store::TestStore;
+
+/// A role that may connect, and nothing else.
+const ROLE: &str = "CREATE ROLE receiver LOGIN; GRANT USAGE ON SCHEMA public TO receiver";
+
+/// All that a receiver needs of a schema that is there.
+const USE: &str = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO receiver;
+    GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO receiver";
+
+/// A fresh database in which `receiver` is a role; its URL as that role, and a connection of a
+/// superuser.
+async fn as_role(cluster: &Cluster) -> (TestStore, String, Database) {
+    let store = TestStore::on_cluster(cluster).await;
+    let admin = store.connect().await;
+    admin.execute("DROP ROLE IF EXISTS receiver").await;
+    admin.execute(ROLE).await;
+    let url = store.url().replace("postgres@", "receiver@");
+    (store, url, admin)
+}
+
+/// Both refuse, in the same words, which have `word` in them.
+async fn are_refused(url: &str, what: &str, word: &str) {
+    let found = findings(url).await;
+    let refused = Store::open(url).await.err().map(|error| error.to_string());
+    let refused = refused.unwrap_or_else(|| panic!("{what}: the start is not refused"));
+    assert_eq!(found, [format!("error   store.url: {refused}")], "{what}");
+    assert!(refused.contains(word), "{what}: {refused}");
+}
+
+/// Neither refuses.
+async fn are_content(url: &str, what: &str) {
+    let found = findings(url).await;
+    assert!(found[0].starts_with("ok     "), "{what}: {found:?}");
+    let opened = Store::open(url).await;
+    opened
+        .unwrap_or_else(|error| panic!("{what}: {error}"))
+        .close()
+        .await;
+}
+
+async fn cluster() -> Option<Cluster> {
+    Cluster::start(Options::durable()).await
+}
+
+#[tokio::test]
+async fn the_right_to_create_is_needed_only_where_there_is_something_to_create() {
+    let Some(cluster) = cluster().await else {
+        return;
+    };
+    let (store, url, admin) = as_role(&cluster).await;
+    are_refused(&url, "nothing is there", "CREATE").await;
+    Store::open(store.url()).await.unwrap().close().await;
+    admin.execute(USE).await;
+    are_content(&url, "the schema is there").await;
+    admin
+        .execute("DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)")
+        .await;
+    are_refused(&url, "an upgrade of another's tables", "own").await;
+}
+
+#[tokio::test]
+async fn each_right_on_a_table_that_is_missing_is_named() {
+    let Some(cluster) = cluster().await else {
+        return;
+    };
+    let (store, url, admin) = as_role(&cluster).await;
+    Store::open(store.url()).await.unwrap().close().await;
+    admin.execute(USE).await;
+    for (right, table) in [
+        ("INSERT", "event"),
+        ("SELECT", "task"),
+        ("UPDATE", "delivery"),
+        ("DELETE", "idempotency"),
+    ] {
+        admin
+            .execute(&format!("REVOKE {right} ON {table} FROM receiver"))
+            .await;
+        are_refused(&url, table, &format!("{right} on {table}")).await;
+        admin
+            .execute(&format!("GRANT {right} ON {table} TO receiver"))
+            .await;
+    }
+    are_content(&url, "all rights are back").await;
+}
+
+#[tokio::test]
+async fn a_search_path_without_a_schema_is_refused() {
+    let Some(cluster) = cluster().await else {
+        return;
+    };
+    let (_store, url, admin) = as_role(&cluster).await;
+    admin
+        .execute("GRANT CREATE ON SCHEMA public TO receiver")
+        .await;
+    admin
+        .execute("ALTER ROLE receiver SET search_path = elsewhere")
+        .await;
+    are_refused(&url, "no such schema", "search_path").await;
+    admin
+        .execute("CREATE SCHEMA elsewhere AUTHORIZATION receiver")
+        .await;
+    are_content(&url, "it is there").await;
+}
+
+#[tokio::test]
+async fn a_server_that_takes_no_writes_is_refused() {
+    let Some(mut cluster) = cluster().await else {
+        return;
+    };
+    let (store, url, admin) = as_role(&cluster).await;
+    admin
+        .execute("GRANT CREATE ON SCHEMA public TO receiver")
+        .await;
+    for round in ["an empty database", "our schema"] {
+        admin
+            .execute("ALTER ROLE receiver SET default_transaction_read_only = on")
+            .await;
+        are_refused(&url, round, "default_transaction_read_only").await;
+        admin
+            .execute("ALTER ROLE receiver RESET default_transaction_read_only")
+            .await;
+        are_content(&url, round).await;
+    }
+    admin.close().await;
+    cluster.stop_fast().await;
+    cluster.make_standby();
+    cluster.start_again().await;
+    are_refused(store.url(), "a standby", "standby").await;
+}
