@@ -2,7 +2,7 @@
 //! was interrupted, or removes what it has staged.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use tracing::{info, warn};
@@ -10,8 +10,9 @@ use tracing::{info, warn};
 use crate::config::Config;
 use crate::exit::{CommandError, Exit};
 use crate::store::backup::place::Places;
+use crate::store::files::log_file;
 use crate::store::locks::Locks;
-use crate::store::{backup, files};
+use crate::store::{backup, files, mark};
 
 /// Returns the places.
 ///
@@ -27,6 +28,43 @@ pub fn of(config: &Config) -> Result<Places, CommandError> {
             .map(|endpoint| (endpoint.name.clone(), endpoint.secret_file.clone()))
             .collect(),
     })
+}
+
+/// Fails if there is no SQLite store to work on, and says what to do about it. `file` is the
+/// configuration file, if one was given.
+///
+/// # Errors
+/// `Unavailable`.
+pub fn must_have_store(config: &Config, file: Option<&Path>) -> Result<(), CommandError> {
+    let places = of(config)?;
+    let Some(database) = places.database.as_deref() else {
+        return Ok(());
+    };
+    // What a restore or a loss of the file has left is judged with all the checks of a start.
+    let is_something = [
+        database.to_owned(),
+        mark::file(database),
+        log_file(database),
+    ];
+    if places.has_plan() || is_something.iter().any(|file| file.exists()) {
+        return Ok(());
+    }
+    let message = format!(
+        "store.url: there is no store at {}: {}",
+        database.display(),
+        advice(file, "start the service once, or correct store.url")
+    );
+    Err(CommandError::new(Exit::Unavailable, message))
+}
+
+/// Returns what to do about a file of the service that is missing: `otherwise`, or to name the
+/// configuration if none was given, because the file was looked for at its default place.
+pub fn advice(file: Option<&Path>, otherwise: &str) -> String {
+    match file {
+        Some(file) if !file.as_os_str().is_empty() => otherwise.to_owned(),
+        _ => "no configuration was given; give --config FILE or set EVOLINK_RECEIVER_CONFIG"
+            .to_owned(),
+    }
 }
 
 /// Finishes a restore that was interrupted after its plan was written. Removes what one that was

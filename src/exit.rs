@@ -11,6 +11,8 @@ use crate::untrusted::Untrusted;
 #[repr(u8)]
 pub enum Exit {
     Ok = 0,
+    /// `submit --wait`: the task ended without results.
+    TaskFailed = 1,
     /// The command line is wrong.
     Usage = 64,
     /// Data is damaged: a database, or a body that cannot be read.
@@ -19,6 +21,8 @@ pub enum Exit {
     Unavailable = 69,
     /// Retry later: the store is in use, the disk failed, or the service is overloaded.
     TempFail = 75,
+    /// A submit may or may not have been accepted and charged. Do not repeat it.
+    OutcomeUnknown = 76,
     /// The configuration is wrong.
     Config = 78,
 }

@@ -157,7 +157,13 @@ impl SigningFile {
 /// # Errors
 /// Names the configuration key and the file, never the content.
 pub fn load(key: &str, path: &Path) -> Result<SigningSecrets, ConfigError> {
-    let text = read_secret_file(key, path)?;
+    let text = read_secret_file(key, path).map_err(|error| {
+        if path.try_exists().unwrap_or(true) {
+            return error;
+        }
+        let make = "make a secret for it with: echo \"whsec_$(openssl rand -base64 32)\"";
+        ConfigError::new(key, format!("{}; {make}", error.message))
+    })?;
     SigningSecrets::parse(text.expose_secret())
         .map_err(|error| ConfigError::new(key, format!("{}: {error}", path.display())))
 }

@@ -109,6 +109,7 @@ impl App {
             config.evolink.timeout,
             USER_AGENT,
         )?;
+        let evolink = evolink.with_key_source(config.evolink.key_source());
         let rate_limits = Arc::new(RateLimits::new(
             config.evolink.polls_per_second,
             config.evolink.submits_per_second,

@@ -53,6 +53,7 @@ impl App {
             giving_up: parts.giving_up.clone(),
             evolink_timeout: self.config.evolink.timeout,
             allow_unknown_fields: self.config.evolink.allow_unknown_fields,
+            endpoints: Arc::new(settings::endpoints(&self.config).into_keys().collect()),
             repeat_window: self.config.submits.repeat_window,
             body_budget: BodyBudget::new(INTERNAL_BODIES_BYTES_MAX),
             page_turns: PageTurns::default(),

@@ -1,6 +1,6 @@
 //! `deliveries`: lists deliveries to endpoints, and retries them.
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 
 use super::{ClientArgs, PageArgs};
 
@@ -29,10 +29,12 @@ pub struct DeliveriesListArgs {
     pub client: ClientArgs,
 }
 
+// The group makes the error of a command without arguments name both ways.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("which").required(true).args(["ids", "all_dead"])))]
 pub struct DeliveriesRetryArgs {
     /// The numbers of the deliveries.
-    #[arg(value_name = "ID", required_unless_present = "all_dead", value_parser = clap::value_parser!(i64).range(1..))]
+    #[arg(value_name = "ID", value_parser = clap::value_parser!(i64).range(1..))]
     pub ids: Vec<i64>,
     /// Every dead delivery, oldest first.
     #[arg(long, conflicts_with = "ids")]

@@ -40,6 +40,7 @@ pub async fn backup(args: &BackupArgs, out: &mut impl Write) -> Result<(), Comma
         let message = format!("{} exists, and a backup overwrites nothing", path.display());
         return Err(CommandError::new(Exit::Usage, message));
     }
+    backup_places::must_have_store(&config, args.config.config.as_deref())?;
     let stop = stop_on_signal()?;
     let made = tokio::select! {
         made = make(&config, &path, &stop) => made,

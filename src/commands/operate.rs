@@ -7,12 +7,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use url::Url;
 
+use crate::backup_places::advice;
 use crate::cli::{CallbackUrlArgs, HealthcheckArgs};
 use crate::commands::environment;
 use crate::config::Config;
 use crate::domain::callback_token::{Label, Subject};
 use crate::exit::{CommandError, Exit};
 use crate::key_ring;
+use crate::secret_file::shown_path;
 
 /// A container's health check has a few seconds. A service that needs longer is not healthy.
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
@@ -30,7 +32,19 @@ pub fn callback_url(args: &CallbackUrlArgs, out: &mut impl Write) -> Result<(), 
     // Do not validate the rest: minting a URL needs no EvoLink key.
     let config = Config::load(args.config.config.as_deref(), environment())?;
     config.validate_key("public.base_url")?;
-    let ring = key_ring::load(&config.callback_tokens.key_file)?;
+    let file = &config.callback_tokens.key_file;
+    if !file.exists() {
+        let advice = advice(
+            args.config.config.as_deref(),
+            "start the service once, which makes it",
+        );
+        let message = format!(
+            "callback_tokens.key_file: there is no {}: {advice}",
+            shown_path(file)
+        );
+        return Err(CommandError::new(Exit::Config, message));
+    }
+    let ring = key_ring::load(file)?;
     let token = ring.mint(&Subject::Standing(label));
     writeln!(out, "{}", config.public.callback_url(&token)).context("could not print the URL")?;
     Ok(())

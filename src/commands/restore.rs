@@ -31,6 +31,7 @@ use crate::untrusted::Untrusted;
 pub async fn restore(args: &RestoreArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let config = Config::load(args.config.config.as_deref(), environment())?;
     let Some(folder) = &args.path else {
+        backup_places::must_have_store(&config, args.config.config.as_deref())?;
         return new_epoch(&config, out).await;
     };
     let manifest = read(folder)?;
@@ -60,7 +61,8 @@ pub async fn restore(args: &RestoreArgs, out: &mut impl Write) -> Result<(), Com
 }
 
 async fn new_epoch(config: &Config, out: &mut impl Write) -> Result<(), CommandError> {
-    let epoch = backup::begin_epoch(&config.store.location()?).await?;
+    let begun = backup::begin_epoch(&config.store.location()?).await;
+    let epoch = begun.map_err(stop_first)?;
     writeln!(
         out,
         "the store begins the epoch {epoch}; ids of earlier events stay valid"
@@ -149,15 +151,28 @@ async fn take(config: &Config, places: &Places) -> Result<Option<Locks>, Command
     if let Some(database) = &places.database {
         fs::create_dir_all(files::folder_of(database))
             .with_context(|| format!("could not make the folder of {}", database.display()))?;
-        return Ok(Some(Locks::take(database, database)?));
+        return Locks::take(database, database)
+            .map(Some)
+            .map_err(stop_first);
     }
     match backup::connected(&config.store.location()?).await? {
         0 => Ok(None),
         connected => {
             let path = format!("the database ({connected} connections)");
-            Err(StoreError::InUse { path }.into())
+            Err(stop_first(StoreError::InUse { path }))
         }
     }
+}
+
+/// Adds what to do if the store is in use.
+fn stop_first(error: StoreError) -> CommandError {
+    let is_in_use = matches!(error, StoreError::InUse { .. });
+    let error = CommandError::from(error);
+    if is_in_use {
+        let message = format!("{}; stop the service first", error.message);
+        return CommandError::new(error.exit, message);
+    }
+    error
 }
 
 /// Returns the roles of the files to put in place, which are those that differ from the existing

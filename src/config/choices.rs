@@ -22,6 +22,12 @@ macro_rules! choice {
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }
             }
+
+            /// Lists all spellings, for messages.
+            pub fn known() -> String {
+                let known = Self::ALL.iter().map(|choice| choice.as_str());
+                known.collect::<Vec<_>>().join(", ")
+            }
         }
 
         impl FromStr for $name {
@@ -30,8 +36,7 @@ macro_rules! choice {
             fn from_str(text: &str) -> Result<Self, String> {
                 let known = Self::ALL.iter().copied().find(|choice| choice.as_str() == text);
                 known.ok_or_else(|| {
-                    let expected = Self::ALL.iter().map(|choice| choice.as_str()).collect::<Vec<_>>();
-                    format!("unknown variant {text:?}, expected {}", expected.join(", "))
+                    format!("unknown variant {text:?}, expected {}", Self::known())
                 })
             }
         }

@@ -4,17 +4,25 @@
 //! needs a number or a boolean, it is parsed from that text. Nothing guesses types: a secret of
 //! digits only must stay text.
 
-use std::collections::HashMap;
 use std::path::Path;
 
-use config::{ConfigError as Cause, Environment, File, FileFormat};
+use config::ConfigError as Cause;
+use serde_path_to_error::Error;
 
-use super::{Config, ConfigError};
+use super::sources::Sources;
+use super::{Config, ConfigError, OutcomeEvent, Scope};
 
-const PREFIX: &str = "EVOLINK_RECEIVER";
-const SEPARATOR: &str = "__";
-/// The environment variable from which other tools for EvoLink read the key, too.
-const EVOLINK_API_KEY: &str = "EVOLINK_API_KEY";
+/// Faults that are reported for one configuration. More are unreadable.
+const FAULTS_MAX: usize = 100;
+
+/// Something in the file or the environment that cannot be read.
+#[derive(Debug)]
+pub struct Fault {
+    pub error: ConfigError,
+    /// The key is unknown. Everything else was read without it, so the rest of the configuration
+    /// is as it was meant.
+    pub is_unknown_key: bool,
+}
 
 impl Config {
     /// Reads the file (without one: the defaults), then lets `EVOLINK_RECEIVER__SECTION__KEY`
@@ -29,71 +37,67 @@ impl Config {
         path: Option<&Path>,
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let env: HashMap<String, String> = env.collect();
-        let evolink_api_key = env.get(EVOLINK_API_KEY).cloned();
-        // An empty `EVOLINK_RECEIVER_CONFIG=` names no file.
-        let path = path.filter(|path| !path.as_os_str().is_empty());
-        let mut sources = config::Config::builder();
-        if let Some(path) = path {
-            sources = sources.add_source(File::from_str(&read(path)?, FileFormat::Toml));
+        let sources = Sources::read(path, env)?;
+        sources
+            .parse()
+            .map_err(|error| fault(&sources, error).error)
+    }
+
+    /// Does the same, but goes on after a fault without the key that caused it, to find them all.
+    /// Returns the configuration without these keys; `None` if the file cannot be read at all.
+    pub fn load_all(
+        path: Option<&Path>,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> (Option<Self>, Vec<Fault>) {
+        let mut sources = match Sources::read(path, env) {
+            Ok(sources) => sources,
+            Err(error) => {
+                let is_unknown_key = false;
+                return (
+                    None,
+                    vec![Fault {
+                        error,
+                        is_unknown_key,
+                    }],
+                );
+            }
+        };
+        let mut faults = Vec::new();
+        loop {
+            let error = match sources.parse() {
+                Ok(config) => return (Some(config), faults),
+                Err(error) => error,
+            };
+            let path = error.path().clone();
+            let fault = fault(&sources, error);
+            let is_unknown_key = fault.is_unknown_key;
+            faults.push(fault);
+            if faults.len() >= FAULTS_MAX || !sources.remove(&path, is_unknown_key) {
+                return (None, faults);
+            }
         }
-        let merged = sources
-            .add_source(overrides(env))
-            .build()
-            .map_err(|cause| not_parsed(path, &cause))?;
-        let mut config: Self = serde_path_to_error::deserialize(merged).map_err(naming_the_key)?;
-        let evolink = &mut config.evolink;
-        if evolink.api_key.is_none() && evolink.api_key_file.is_none() {
-            evolink.api_key = evolink_api_key
-                .filter(|key| !key.is_empty())
-                .map(Into::into);
-        }
-        Ok(config)
     }
 }
 
-fn read(path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|error| {
-        ConfigError::new(
-            path.display().to_string(),
-            format!("could not read: {error}"),
-        )
-    })
+fn fault(sources: &Sources, error: Error<Cause>) -> Fault {
+    let path = sources.original(error.path());
+    let error = naming_the_key(path, error.into_inner());
+    let is_unknown_key = error.message == UNKNOWN_KEY;
+    Fault {
+        error,
+        is_unknown_key,
+    }
 }
 
-fn overrides(env: HashMap<String, String>) -> Environment {
-    Environment::with_prefix(PREFIX)
-        .prefix_separator(SEPARATOR)
-        .separator(SEPARATOR)
-        .ignore_empty(true)
-        .source(Some(env.into_iter().collect()))
-}
+const UNKNOWN_KEY: &str = "unknown key";
 
-/// Reports a syntax error. The TOML parser quotes the wrong line, which may contain a secret, so
-/// this keeps only the position and the reason.
-fn not_parsed(path: Option<&Path>, cause: &Cause) -> ConfigError {
-    let key = path.map_or_else(|| "environment".into(), |path| path.display().to_string());
-    let text = match cause {
-        Cause::FileParse { cause, .. } => cause.to_string(),
-        other => other.to_string(),
-    };
-    let is_quote = |line: &str| {
-        let margin = line.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit());
-        margin.starts_with('|')
-    };
-    let kept = text
-        .lines()
-        .filter(|line| !line.is_empty() && !is_quote(line));
-    ConfigError::new(key, kept.collect::<Vec<_>>().join(": "))
-}
-
-fn naming_the_key(error: serde_path_to_error::Error<Cause>) -> ConfigError {
-    let key = match error.path().to_string() {
+fn naming_the_key(path: String, cause: Cause) -> ConfigError {
+    let key = match path {
         // The variable `EVOLINK_RECEIVER__` produces an empty key.
         empty if empty.is_empty() => "(empty name)".into(),
         key => key,
     };
-    match innermost(error.into_inner()) {
+    match innermost(cause) {
         Cause::NotFound(missing) => {
             // The library prefixes the field with its own form of the path, so only the field's
             // name is used.
@@ -102,7 +106,12 @@ fn naming_the_key(error: serde_path_to_error::Error<Cause>) -> ConfigError {
                 Some(last) if last == field => key,
                 _ => format!("{key}.{field}"),
             };
-            ConfigError::new(key, "missing")
+            let message = match field {
+                "events" => format!("missing: name at least one of {}", OutcomeEvent::known()),
+                "scopes" => format!("missing: name at least one of {}", Scope::known()),
+                _ => "missing".to_owned(),
+            };
+            ConfigError::new(key, message)
         }
         Cause::Type {
             unexpected,
@@ -112,7 +121,7 @@ fn naming_the_key(error: serde_path_to_error::Error<Cause>) -> ConfigError {
         other => {
             let message = other.to_string();
             if message.starts_with("unknown field ") {
-                return ConfigError::new(key, "unknown key");
+                return ConfigError::new(key, UNKNOWN_KEY);
             }
             let of_type = message.strip_prefix("invalid type: ");
             let message = match of_type.and_then(|text| text.rsplit_once(", expected ")) {

@@ -14,6 +14,7 @@ mod names;
 mod relations;
 mod secret;
 mod sections;
+mod sources;
 mod units;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use self::choices::{OutcomeEvent, Scope, TlsMode};
 pub use self::findings::{Finding, Level};
 pub use self::key_digest::KeyDigest;
+pub use self::load::Fault;
 pub use self::names::check_name;
 pub use self::secret::read_secret_file;
 pub use self::sections::{

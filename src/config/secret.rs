@@ -11,6 +11,9 @@ use crate::evolink::KEY_BYTES_MIN;
 use crate::secret_file;
 use crate::store::Location;
 
+/// The environment variable from which other tools for EvoLink read the key, too.
+pub(super) const EVOLINK_API_KEY: &str = "EVOLINK_API_KEY";
+
 pub(super) const API_KEY_MISSING: &str =
     "missing: set it, or evolink.api_key, or the environment variable EVOLINK_API_KEY";
 
@@ -32,19 +35,29 @@ pub(super) fn redacted<S: Serializer>(
 }
 
 impl Evolink {
+    /// Names where EvoLink's API key comes from: a key of the configuration, or the environment
+    /// variable.
+    pub const fn key_source(&self) -> &'static str {
+        match self.api_key {
+            Some(_) if self.is_key_of_environment => EVOLINK_API_KEY,
+            Some(_) => "evolink.api_key",
+            None => "evolink.api_key_file",
+        }
+    }
+
     /// Reads EvoLink's API key from the file or the value.
     ///
     /// # Errors
     /// Names the key, and the file if there is one.
     pub fn read_api_key(&self) -> Result<SecretString, ConfigError> {
         let (key, secret) = match (&self.api_key, &self.api_key_file) {
-            (Some(api_key), _) => ("evolink.api_key", api_key.clone()),
+            (Some(api_key), _) => (self.key_source(), api_key.clone()),
             (None, Some(path)) => {
-                let key = "evolink.api_key_file";
+                let key = self.key_source();
                 (key, read_secret_file(key, path)?)
             }
             (None, None) => {
-                return Err(ConfigError::new("evolink.api_key_file", API_KEY_MISSING));
+                return Err(ConfigError::new(self.key_source(), API_KEY_MISSING));
             }
         };
         let is_sendable = |byte: u8| byte.is_ascii_graphic();

@@ -102,6 +102,13 @@ impl EvolinkClient {
         })
     }
 
+    /// Sets where the API key was configured, for messages that say where to replace it.
+    #[must_use]
+    pub const fn with_key_source(mut self, key_source: &'static str) -> Self {
+        self.health.key_source = key_source;
+        self
+    }
+
     /// Makes the client also redact the callback tokens of the submission that a call is about.
     #[must_use]
     pub fn with_key_ring(mut self, key_ring: Arc<KeyRing>) -> Self {

@@ -16,9 +16,20 @@ use crate::domain::json::Fields;
 
 /// The state of our account at EvoLink, as this process has seen it. Everything counts as fine
 /// until an answer says otherwise.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct EvolinkHealth {
+    /// Where our key was configured.
+    pub(super) key_source: &'static str,
     seen: Mutex<Seen>,
+}
+
+impl Default for EvolinkHealth {
+    fn default() -> Self {
+        Self {
+            key_source: "evolink.api_key",
+            seen: Mutex::default(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +52,11 @@ impl EvolinkHealth {
         Some(since.elapsed())
     }
 
+    /// Where to replace our key: a key of the configuration, or an environment variable.
+    pub const fn key_source(&self) -> &'static str {
+        self.key_source
+    }
+
     /// 402 or 403 if EvoLink refused the last submit with this status: no credits are left, or our
     /// account lacks a right.
     pub fn submits_refused_with(&self) -> Option<u16> {
@@ -58,9 +74,10 @@ impl EvolinkHealth {
                     is_new
                 });
                 if began {
+                    let key = self.key_source;
                     error!(
-                        key = "evolink.api_key_file",
-                        "EvoLink rejects our API key (401): put a valid one into evolink.api_key_file and restart; \
+                        key,
+                        "EvoLink rejects our API key (401): put a valid one into {key} and restart; \
                          until then submits are answered 502 evolink_key_rejected"
                     );
                 }

@@ -13,7 +13,11 @@ pub async fn show(State(state): State<InternalState>) -> Result<Response, ApiErr
     state.rate_limits.read();
     match state.evolink.credits().await {
         Ok(answer) if answer.is_about_key() => {
-            Err(ApiError::evolink_key_rejected(answer.is_in_envelope()))
+            let key_source = state.evolink.health().key_source();
+            Err(ApiError::evolink_key_rejected(
+                answer.is_in_envelope(),
+                key_source,
+            ))
         }
         Ok(answer) => Ok(pass_on(answer)),
         Err(error) => {

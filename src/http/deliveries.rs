@@ -66,6 +66,8 @@ struct EventName {
 #[derive(Debug, Serialize)]
 pub struct Retried {
     retried: u32,
+    /// The requested endpoint was disabled and is enabled now.
+    enabled: bool,
     /// More dead deliveries are left: send the request again.
     more: bool,
 }
@@ -76,6 +78,13 @@ pub async fn list(
 ) -> Result<Json<DeliveryPage>, ApiError> {
     let (filter, limit) = parse_list_query(query.as_deref().unwrap_or_default())?;
     let page = state.store.list_deliveries(&filter, limit).await?;
+    if let Some(endpoint) = &filter.endpoint
+        && page.deliveries.is_empty()
+        && page.next.is_none()
+        && filter.before.is_none()
+    {
+        must_be_known(&state, endpoint)?;
+    }
     Ok(Json(DeliveryPage {
         data: page.deliveries.iter().map(DeliveryObject::of).collect(),
         next: page.next.map(|id| id.to_string()),
@@ -114,6 +123,7 @@ pub async fn retry_all(
     let endpoint = parse_retry_query(query.as_deref().unwrap_or_default())?;
     let mut all = Retried {
         retried: 0,
+        enabled: false,
         more: true,
     };
     for _ in 0..RETRY_BATCHES_MAX {
@@ -122,8 +132,13 @@ pub async fn retry_all(
             limit: RETRIED_AT_ONCE_MAX,
         };
         match state.recorder.record(batch).await {
-            Ok(Receipt::Retried { deliveries, more }) => {
+            Ok(Receipt::Retried {
+                deliveries,
+                enabled,
+                more,
+            }) => {
                 all.retried += deliveries;
+                all.enabled |= enabled;
                 all.more = more;
             }
             Ok(receipt) => return Err(unexpected(receipt)),
@@ -137,6 +152,12 @@ pub async fn retry_all(
         if !all.more {
             break;
         }
+    }
+    if let Some(endpoint) = &endpoint
+        && all.retried == 0
+        && !all.enabled
+    {
+        must_be_known(&state, endpoint)?;
     }
     let (retried, more) = (all.retried, all.more);
     info!(
@@ -176,6 +197,16 @@ impl DeliveryObject {
 fn without_query(url: &str) -> String {
     let end = url.find(['?', '#']).unwrap_or(url.len());
     url[..end].to_owned()
+}
+
+/// Rejects the name of an endpoint for which nothing was found and that the configuration does not
+/// have: most likely it is mistyped. The origin of an app's own address is never rejected, because
+/// it is known only by its deliveries.
+fn must_be_known(state: &InternalState, endpoint: &EndpointKey) -> Result<(), ApiError> {
+    if !endpoint.is_standing() || state.endpoints.contains(endpoint) {
+        return Ok(());
+    }
+    Err(ApiError::endpoint_not_found(endpoint.as_str()))
 }
 
 fn unexpected(receipt: Receipt) -> ApiError {

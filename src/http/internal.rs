@@ -1,6 +1,7 @@
 //! The internal API on one screen: the routes for apps and operators, and the layers around them.
 
 use std::any::Any;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use super::{credits, deliveries, events, health, history, quarantine, request_id
 use crate::clock::Clock;
 use crate::config::{Public, Scope};
 use crate::domain::callback_token::KeyRing;
+use crate::domain::delivery::EndpointKey;
 use crate::domain::egress::Rules;
 use crate::evolink::{EvolinkClient, RateLimits};
 use crate::metrics::Metrics;
@@ -55,6 +57,8 @@ pub struct InternalState {
     /// `evolink.timeout`.
     pub evolink_timeout: Duration,
     pub allow_unknown_fields: bool,
+    /// The endpoints of the configuration.
+    pub endpoints: Arc<HashSet<EndpointKey>>,
     /// `submits.repeat_window`; zero turns the repeat guard off.
     pub repeat_window: Duration,
     pub body_budget: BodyBudget,

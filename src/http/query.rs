@@ -18,7 +18,7 @@ pub fn limit(text: &str) -> Result<u32, ApiError> {
     match limit {
         0 => Err(ApiError::invalid(
             "limit",
-            "`limit` must be a whole number from 1 to 200",
+            "`limit` must be a whole number from 1 on; above 200 it counts as 200",
         )),
         limit => Ok(limit.min(LIMIT_MAX)),
     }

@@ -162,8 +162,9 @@ impl Detail {
     fn of_evolink(health: &EvolinkHealth) -> Self {
         if let Some(rejected_for) = health.key_rejected_for() {
             let seconds = rejected_for.as_secs();
+            let key = health.key_source();
             return Self::failing(format!(
-                "EvoLink has rejected our API key for {seconds} s: look at evolink.api_key_file"
+                "EvoLink has rejected our API key for {seconds} s: look at {key}"
             ));
         }
         match health.submits_refused_with() {

@@ -271,9 +271,10 @@ impl Submission {
     ) -> Result<Submitted, ApiError> {
         let status = answer.status;
         info!(submission.id = %id, status, "EvoLink refused the submit ({status})");
+        let key_source = state.evolink.health().key_source();
         let about_key = answer
             .is_about_key()
-            .then(|| ApiError::evolink_key_rejected(answer.is_in_envelope()).about(id));
+            .then(|| ApiError::evolink_key_rejected(answer.is_in_envelope(), key_source).about(id));
         // The app's record must not say either that the app's own key is wrong.
         let shown = about_key
             .as_ref()

@@ -178,6 +178,19 @@ impl TlsSource {
         })
     }
 
+    /// Whether the certificate in use is for `host`: a DNS name, or an IP address without brackets.
+    pub fn is_for(&self, host: &str) -> bool {
+        let current = self.current.load();
+        let under = host.split_once('.').map(|(_, domain)| domain);
+        current.identity.names.iter().any(|name| {
+            let wildcard = name.strip_prefix("*.");
+            name.eq_ignore_ascii_case(host)
+                || wildcard.is_some_and(|domain| {
+                    under.is_some_and(|under| under.eq_ignore_ascii_case(domain))
+                })
+        })
+    }
+
     fn covers(&self, names: &[String]) -> bool {
         let current = self.current.load();
         names

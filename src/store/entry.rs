@@ -225,6 +225,8 @@ pub enum Receipt {
     /// Of all that are to be sent again.
     Retried {
         deliveries: u32,
+        /// The endpoint was disabled, and is enabled now.
+        enabled: bool,
         /// There are dead ones left.
         more: bool,
     },

@@ -45,9 +45,11 @@ impl Locks {
             database: None,
         };
         // A release up to 0.1.0 locks a file beside the name that it was given. Where that cannot
-        // be made, none ever ran.
+        // be made, none ever ran. It may be the same file under another name: a caller that has
+        // just created the folder cannot have resolved `real`.
         if let Some(other) = other_lock_file(given, real)
             && let Ok(file) = make_file(&other)
+            && !is_same_file(&file, &locks.beside[0])
         {
             lock(&file, real)?;
             locks.beside.push(file);
@@ -90,9 +92,8 @@ impl Locks {
         let Some(file) = &self.database else {
             return Ok(());
         };
-        let identity = |found: fs::Metadata| (found.dev(), found.ino());
-        let ours = file.metadata().map(identity);
-        let there = fs::metadata(real).map(identity);
+        let ours = file.metadata().map(|found| identity(&found));
+        let there = fs::metadata(real).map(|found| identity(&found));
         match (ours, there) {
             (Ok(ours), Ok(there)) if ours == there => Ok(()),
             (Err(error), _) | (_, Err(error)) => Err(cannot_open(real, &error)),
@@ -129,6 +130,15 @@ fn other_lock_file(given: &Path, real: &Path) -> Option<PathBuf> {
     (other != lock_file(real)).then_some(other)
 }
 
+fn is_same_file(one: &File, other: &File) -> bool {
+    let (one, other) = (one.metadata(), other.metadata());
+    matches!((one, other), (Ok(one), Ok(other)) if identity(&one) == identity(&other))
+}
+
+fn identity(found: &fs::Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
+}
+
 fn file_system(file: &File) -> FsWord {
     fstatfs(file).map_or(0, |found| found.f_type)
 }
@@ -162,6 +172,21 @@ mod tests {
         fs::write(&database, "").unwrap();
         let replaced = locks.check_place(&database).unwrap_err();
         assert!(replaced.to_string().contains("was replaced"), "{replaced}");
+    }
+
+    #[test]
+    fn a_lock_file_with_two_names_is_locked_once() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("data")).unwrap();
+        symlink("data", folder.path().join("linked")).unwrap();
+        let unresolved = folder.path().join("linked/receiver.db");
+        let locks = Locks::take(&unresolved, &unresolved).unwrap();
+        assert!(
+            Locks::take(&unresolved, &unresolved).is_err(),
+            "a second one"
+        );
+        drop(locks);
+        Locks::take(&unresolved, &unresolved).unwrap();
     }
 
     #[test]

@@ -48,6 +48,9 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         config.public.tls.mode = TlsMode::Off;
+        // Not the default ports, which another program may have.
+        config.public.listen.set_port(0);
+        config.internal.listen.set_port(0);
         folder
             .path()
             .clone_into(&mut config.public.tls.self_signed_dir);
@@ -297,6 +300,52 @@ async fn a_certificate_is_announced_to_expire_and_a_wrong_one_is_an_error() {
         other.starts_with("error   public.tls: the key in tls.key does not belong"),
         "{other}"
     );
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_than_evolink_calls_is_a_warning() {
+    let mut place = Place::new();
+    let pem = Pem::good();
+    let (cert, key) = (place.path("tls.crt"), place.path("tls.key"));
+    fs::write(&cert, &pem.cert).unwrap();
+    fs::write(&key, &pem.key).unwrap();
+    place.config.public.tls.mode = TlsMode::Files;
+    place.config.public.tls.cert_file = Some(cert);
+    place.config.public.tls.key_file = Some(key);
+    let warning =
+        "warning public.tls: tls.crt: is not for hooks.example.com, the host of public.base_url: ";
+    let finding = place.certificate().await;
+    assert!(finding.contains(warning), "{finding}");
+    place.config.public.base_url = "https://localhost/in".parse().unwrap();
+    let finding = place.certificate().await;
+    assert!(
+        finding.starts_with("ok ") && !finding.contains("warning"),
+        "{finding}"
+    );
+}
+
+#[tokio::test]
+async fn a_store_in_a_folder_that_cannot_be_made_is_an_error() {
+    let mut place = Place::new();
+    place.config.store.url = "sqlite:/proc/x/receiver.db".to_owned();
+    let finding = place.store().await;
+    let start = "error   store.url: /proc/x/receiver.db: absent, and cannot be made: ";
+    assert!(finding.starts_with(start), "{finding}");
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_a_warning_because_the_service_itself_may_run() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut place = Place::new();
+    place.config.internal.listen = taken.local_addr().unwrap();
+    let finding = place.finding("internal.listen").await;
+    assert!(
+        finding.starts_with("warning internal.listen: 127.0.0.1:")
+            && finding.contains("in use by another process"),
+        "{finding}"
+    );
+    drop(taken);
+    assert_eq!(place.finding("internal.listen").await, "");
 }
 
 #[tokio::test]

@@ -64,6 +64,48 @@ fn a_wrong_command_line_exits_with_64_and_says_so_on_stderr() {
 }
 
 #[test]
+fn an_error_about_the_command_line_says_what_would_be_right() {
+    for (args, hint) in [
+        (&["deliveries", "retry"][..], "--all-dead"),
+        (
+            &["tasks", "list", "--created-after", "yesterday"],
+            "such as 2026-11-29T17:00:00Z",
+        ),
+    ] {
+        let output = run(args);
+        assert_eq!(code(&output), Some(64));
+        assert!(stderr(&output).contains(hint), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_command_that_misses_a_file_of_the_service_says_whether_the_configuration_is_missing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("receiver.toml"), "").expect("a file");
+    for (args, advice) in [
+        (&["backup", "copy"][..], "start the service once"),
+        (&["restore", "--new-epoch"], "start the service once"),
+        (
+            &["callback-url", "--label", "shop"],
+            "start the service once",
+        ),
+    ] {
+        for (more, hint) in [
+            (&[][..], "no configuration was given; give --config FILE"),
+            (&["--config", "receiver.toml"], advice),
+        ] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_evolink-receiver"));
+            command.current_dir(dir.path()).env_clear();
+            let output = command.args(args).args(more).output().expect("it runs");
+            assert_ne!(code(&output), Some(0), "{args:?}");
+            assert!(stderr(&output).contains(hint), "{}", stderr(&output));
+            assert!(!dir.path().join("copy").exists());
+            assert!(!dir.path().join("data").exists());
+        }
+    }
+}
+
+#[test]
 fn an_environment_variable_that_is_set_to_nothing_counts_as_absent() {
     let nothing = [
         ("EVOLINK_RECEIVER_CONFIG", ""),
@@ -72,8 +114,8 @@ fn an_environment_variable_that_is_set_to_nothing_counts_as_absent() {
         ("EVOLINK_RECEIVER_API_KEY_FILE", ""),
     ];
     let check = run_env(&["check"], &nothing);
-    // The time, and the free space of a disk that others write to.
-    let of_the_moment = [" clock: ", " store.min_free: "];
+    // The time, the free space of a disk that others write to, and ports that others take.
+    let of_the_moment = [" clock: ", " store.min_free: ", ".listen: "];
     let lasting = |output: &Output| -> Vec<String> {
         let is_lasting = |line: &&str| !of_the_moment.iter().any(|part| line.contains(part));
         let lines = stdout(output).lines().filter(is_lasting);
@@ -233,6 +275,73 @@ fn check_lists_every_error_and_exits_with_78() {
 }
 
 #[test]
+fn check_reports_every_key_that_is_wrong_and_what_is_around() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("receiver.toml");
+    let endpoint = |name: &str, url: &str, more: &str| {
+        format!(
+            "[[forward.endpoints]]\nname = '{name}'\nurl = '{url}'\nsecret_file = '/nowhere/{name}'\n{more}\n"
+        )
+    };
+    let done = "events = ['task.failed']";
+    let good = "publik = 1\n[public]\nlissten = 'x'\nbase_url = 'http://hooks.acme.io'\n[public.tls]\nmode = 'off'\n";
+    let unknown = format!(
+        "{good}{}",
+        endpoint("a", "http://a", &format!("{done}\nurls = 1"))
+    );
+    std::fs::write(&path, unknown).expect("a file");
+    let key = [("EVOLINK_API_KEY", "sk-secret-of-evolink")];
+    let output = check(&path, &key);
+    assert_eq!(code(&output), Some(78));
+    for line in [
+        "error   publik: unknown key",
+        "error   public.lissten: unknown key",
+        "error   forward.endpoints[0].urls: unknown key",
+        "error   public.base_url: must be https",
+        "error   forward.endpoints[0].secret_file: could not read /nowhere/a: ",
+        "make a secret for it with: echo \"whsec_$(openssl rand -base64 32)\"",
+        "ok      clock: ",
+    ] {
+        assert!(
+            stdout(&output).contains(line),
+            "{line}: {}",
+            stdout(&output)
+        );
+    }
+    // A value that cannot be read is reported, and nothing is said about the default in its place.
+    let wrong = [
+        "[public]\nmax_body = 5\n[public.tls]\nmode = 'of'\n[retention]\ntasks = 'ever'\n"
+            .to_owned(),
+        endpoint("a", "here", done),
+        endpoint("b", "http://b", done),
+        endpoint("c", "http://c", "events = ['task.done']"),
+        endpoint("d", "http://d", ""),
+    ];
+    std::fs::write(&path, wrong.concat()).expect("a file");
+    let output = check(&path, &key);
+    assert_eq!(code(&output), Some(78));
+    let lines: Vec<&str> = stdout(&output).lines().collect();
+    let start = |key: &str| {
+        let start = format!("error   {key}: ");
+        lines.iter().any(|line| line.starts_with(&start))
+    };
+    let keys = [
+        "public.max_body",
+        "public.tls.mode",
+        "retention.tasks",
+        "forward.endpoints[0].url",
+        "forward.endpoints[2].events[0]",
+        "forward.endpoints[3].events",
+    ];
+    assert!(keys.into_iter().all(start), "{lines:#?}");
+    assert_eq!(lines.len(), keys.len() + 1, "{lines:#?}");
+    assert!(
+        lines[keys.len()].starts_with("warning configuration: "),
+        "{lines:#?}"
+    );
+}
+
+#[test]
 fn check_of_a_good_file_exits_with_0_and_shows_no_secret() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("receiver.toml");
@@ -276,6 +385,8 @@ fn check_of_a_good_file_binds_nothing_and_says_where_roots_are_missing() {
     let key = ("EVOLINK_API_KEY", "sk-secret-of-evolink");
     let output = check(&path, &[key]);
     assert_eq!(code(&output), Some(0), "{}", stdout(&output));
+    let in_use = format!("warning public.listen: {address}: in use by another process; ");
+    assert!(stdout(&output).contains(&in_use), "{}", stdout(&output));
     let no_roots = [
         ("SSL_CERT_FILE", "/nowhere/roots"),
         ("SSL_CERT_DIR", "/nowhere"),

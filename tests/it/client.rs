@@ -246,7 +246,13 @@ async fn an_error_is_one_line_with_its_parameter_and_an_exit_code() {
             69,
             "402 insufficient_quota",
         ),
-        (&["submit", "x [sim:reset]"], 69, "(submission_id: 0"),
+        (&["submit", "x [sim:reset]"], 76, "(submission_id: 0"),
+        // EvoLink's, about its account and not about the API key of this command.
+        (
+            &["submit", "x [sim:no-access]"],
+            69,
+            "403 model_access_denied",
+        ),
         (
             &["submit", "x [sim:never-ends]", "--wait=0"],
             75,
@@ -272,6 +278,11 @@ async fn an_error_is_one_line_with_its_parameter_and_an_exit_code() {
     assert_eq!(nobody.code, Some(69));
     let start = "evolink-receiver: could not reach http://127.0.0.1:1: ";
     assert!(nobody.stderr.starts_with(start), "{}", nobody.stderr);
+    for hint in ["`evolink-receiver serve`", "--url URL"] {
+        assert!(nobody.stderr.contains(hint), "{}", nobody.stderr);
+    }
+    let nobody = run_at("http://127.0.0.1:1", &["submit", "x"], &[]).await;
+    assert_eq!(nobody.code, Some(69), "nothing was sent: {}", nobody.stderr);
     let other = run_at(&simulator.base_url(), &["tasks", "list"], &[]).await;
     assert_eq!(other.code, Some(64), "{}", other.stderr);
     app.stop().await.0.unwrap();
@@ -339,7 +350,7 @@ async fn what_others_wrote_cannot_steer_the_terminal() {
 async fn a_submit_of_unknown_outcome_is_found_and_its_time_line_says_what_is_known() {
     let (app, simulator) = TestApp::start_with_simulator(Options::default()).await;
     let prompt = "a cat [sim:bad-gateway,never-ends,lost-callback]";
-    assert_eq!(run(&app, &["submit", prompt]).await.code, Some(69));
+    assert_eq!(run(&app, &["submit", prompt]).await.code, Some(76));
     app.submitted("a dog [sim:never-ends]").await;
     let args = ["tasks", "list", "--status", "submit_unknown"];
     let page = json(&run(&app, &[&args[..], &["--json"]].concat()).await);
@@ -385,5 +396,76 @@ async fn a_submit_of_unknown_outcome_is_found_and_its_time_line_says_what_is_kno
         assert!(shown.contains(&wanted), "{wanted}: {shown}");
     }
     assert!(!shown.contains("note "), "{shown}");
+    app.stop().await.0.unwrap();
+}
+
+#[tokio::test]
+async fn a_submit_that_waits_exits_with_1_if_the_task_has_no_results() {
+    let (app, _simulator) = TestApp::start_with_simulator(Options::default()).await;
+    let failed = run(&app, &["submit", "x [sim:fail]", "--wait", "--json"]).await;
+    assert_eq!(failed.code, Some(1), "{}", failed.stderr);
+    let task: Value = serde_json::from_str(&failed.stdout).unwrap();
+    assert_eq!(task["receiver"]["state"], "failed");
+    assert!(failed.stderr.ends_with(" is failed\n"), "{}", failed.stderr);
+    let unasked = run(&app, &["submit", "x [sim:fail]"]).await;
+    assert_eq!(
+        unasked.code,
+        Some(0),
+        "it does not wait: {}",
+        unasked.stderr
+    );
+    app.stop().await.0.unwrap();
+}
+
+/// Ends the command after 30 s, so that one that never ends fails the test.
+async fn run_in_time(app: &TestApp, args: &[&str]) -> Ended {
+    let mut command = Command::new("timeout");
+    command.args(["30", env!("CARGO_BIN_EXE_evolink-receiver")]);
+    command.args(args);
+    command.env("EVOLINK_RECEIVER_URL", format!("http://{}", app.internal));
+    let output = spawn_blocking(move || command.output()).await.unwrap();
+    output.unwrap().into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_of_all_ends_when_only_submits_of_unknown_outcome_are_left() {
+    let (app, _simulator) = TestApp::start_with_simulator(Options::default()).await;
+    let prompt = "a cat [sim:bad-gateway,never-ends,lost-callback]";
+    assert_eq!(run(&app, &["submit", prompt]).await.code, Some(76));
+    let watched = run_in_time(&app, &["tasks", "watch"]).await;
+    assert_eq!(
+        watched.code,
+        Some(0),
+        "{}{}",
+        watched.stdout,
+        watched.stderr
+    );
+    let lines: Vec<&str> = watched.stdout.lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].ends_with("  submit_unknown, 0 %"), "{lines:?}");
+    assert!(
+        lines[1].starts_with("not waiting for 1 of unknown outcome: "),
+        "{lines:?}"
+    );
+    // Another task is watched to its end.
+    app.submitted("a dog [sim:duration=1s]").await;
+    let watched = run_in_time(&app, &["tasks", "watch", "--json"]).await;
+    assert_eq!(
+        watched.code,
+        Some(0),
+        "{}{}",
+        watched.stdout,
+        watched.stderr
+    );
+    let states: Vec<String> = watched
+        .stdout
+        .lines()
+        .map(|line| {
+            let task: Value = serde_json::from_str(line).unwrap();
+            task["receiver"]["state"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert!(states.contains(&"submit_unknown".to_owned()), "{states:?}");
+    assert_eq!(states.last().unwrap(), "completed", "{states:?}");
     app.stop().await.0.unwrap();
 }

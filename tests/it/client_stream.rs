@@ -371,3 +371,27 @@ async fn a_tail_goes_on_where_it_was_when_the_service_is_started_again() {
     tail.wait().unwrap();
     app.stop().await.0.unwrap();
 }
+
+#[tokio::test]
+async fn a_submit_that_was_sent_and_got_no_usable_answer_is_of_unknown_outcome() {
+    let error = |code: &str| json!({"error": {"code": code, "message": "m"}}).to_string();
+    let evolinks = ["x-submission-id: 01a22841-eeb6-7000-8002-28b0d77635c0"];
+    for (answer, code) in [
+        (Vec::new(), 76),
+        (http(502, &[], "<html>"), 76),
+        (http(200, &[], "<html>"), 76),
+        (http(500, &[], &error("internal_error")), 76),
+        (http(504, &[], &error("submit_outcome_unknown")), 76),
+        (http(404, &[], "<html>"), 69),
+        (http(502, &[], &error("evolink_key_rejected")), 69),
+        (http(503, &[], &error("service_unavailable")), 75),
+        (http(403, &[], &error("permission_denied")), 78),
+        (http(403, &evolinks, &error("permission_denied")), 69),
+    ] {
+        let shown = String::from_utf8_lossy(&answer).into_owned();
+        let server = scripted(vec![answer]).await;
+        let ended = run_at(&server.url, &["submit", "a cat"], &[]).await;
+        assert_eq!(ended.code, Some(code), "{shown}: {}", ended.stderr);
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    }
+}

@@ -348,3 +348,20 @@ fn a_kept_self_signed_pair_is_reused_until_it_is_unusable_or_for_other_names() {
         "nothing is left behind"
     );
 }
+
+#[test]
+fn a_wildcard_covers_one_label_and_an_address_only_itself() {
+    let names = ["*.acme.io".to_owned(), "10.0.0.1".to_owned()];
+    let source = TlsSource::self_signed(&names, Clock::System).unwrap();
+    for (host, is_for) in [
+        ("hooks.acme.io", true),
+        ("Hooks.ACME.io", true),
+        ("10.0.0.1", true),
+        ("acme.io", false),
+        ("a.hooks.acme.io", false),
+        ("hooks.example.io", false),
+        ("10.0.0.2", false),
+    ] {
+        assert_eq!(source.is_for(host), is_for, "{host}");
+    }
+}

@@ -144,7 +144,8 @@ impl Api {
         })
     }
 
-    /// Makes one batch of dead deliveries pending. Returns `retried`, and whether there are `more`.
+    /// Makes one batch of dead deliveries pending. Returns `retried`, whether the endpoint was
+    /// `enabled` by it, and whether there are `more`.
     pub async fn retry_deliveries(&self, endpoint: Option<&str>) -> Result<Value, CommandError> {
         let mut url = self.url(&["v1", "deliveries", "retry"])?;
         let filters = [("state", Some("dead")), ("endpoint", endpoint)];
@@ -166,7 +167,7 @@ impl Api {
         if let Some(key) = idempotency_key {
             request = request.header(IDEMPOTENCY_KEY.clone(), key);
         }
-        self.send(request).await
+        self.send_submit(request).await
     }
 
     /// Builds a request for events. The caller adds the format that it wants.

@@ -2,9 +2,9 @@
 //!
 //! The exit code is 64 if the request is wrong (400, 404, 410, 413, 415, 422), 78 if the API key is
 //! wrong (401, 403), and 75 if it may succeed later (409, 429, 503). It is 69 for any other status,
-//! and if there is no response at all.
+//! and if there is no response at all. For a submit, see `send_submit`.
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 use reqwest::{RequestBuilder, Response};
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -20,6 +20,9 @@ const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// The longest error message. EvoLink's may be a whole paragraph.
 const MESSAGE_CHARS_MAX: usize = 4096;
+
+/// On every answer about a submission: so this is EvoLink's answer, if it is a 4xx.
+static SUBMISSION_ID: HeaderName = HeaderName::from_static("x-submission-id");
 
 /// The response to a request for a stream of events.
 pub enum Opened {
@@ -70,6 +73,45 @@ impl Api {
         self.judge(status, body)
     }
 
+    /// Sends a submit. The exit code is 76 unless it is certain that EvoLink did not accept it: the
+    /// request was sent and no usable answer came, or the answer says that nobody knows. A 401 or
+    /// 403 of EvoLink's is not about the API key of this client, so its exit code is 69.
+    pub(super) async fn send_submit(&self, request: RequestBuilder) -> Result<Value, CommandError> {
+        let unknown = |error: CommandError| {
+            let message = format!(
+                "{}; EvoLink may have accepted the submit: do not repeat it, look at `tasks list`",
+                error.message
+            );
+            CommandError::new(Exit::OutcomeUnknown, message)
+        };
+        let answer = self.with_key(request).send().await.map_err(|error| {
+            let is_sent = !(error.is_connect() || error.is_builder());
+            let error = self.not_reached(error);
+            if is_sent { unknown(error) } else { error }
+        })?;
+        let status = answer.status();
+        let is_evolinks = answer.headers().contains_key(&SUBMISSION_ID);
+        let is_lost = status.is_success() || status.is_server_error();
+        let body = match self.read(answer).await {
+            Err(error) if is_lost => return Err(unknown(error)),
+            body => body?,
+        };
+        let is_unknown = matches!(
+            body.pointer("/error/code").and_then(Value::as_str),
+            Some("submit_outcome_unknown" | "internal_error")
+        );
+        self.judge(status, body).map_err(|error| {
+            let exit = match status {
+                _ if is_unknown => Exit::OutcomeUnknown,
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if is_evolinks => {
+                    Exit::Unavailable
+                }
+                _ => error.exit,
+            };
+            CommandError::new(exit, error.message)
+        })
+    }
+
     pub(super) fn judge(&self, status: StatusCode, body: Value) -> Result<Value, CommandError> {
         if status.is_success() {
             Ok(body)
@@ -87,12 +129,16 @@ impl Api {
         Ok((answer.status(), self.read(answer).await?))
     }
 
-    async fn begin(&self, mut request: RequestBuilder) -> Result<Response, CommandError> {
-        if let Some(key) = &self.key {
-            request = request.bearer_auth(key.expose_secret());
-        }
-        let answer = request.send().await;
+    async fn begin(&self, request: RequestBuilder) -> Result<Response, CommandError> {
+        let answer = self.with_key(request).send().await;
         answer.map_err(|error| self.not_reached(error))
+    }
+
+    fn with_key(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.key {
+            Some(key) => request.bearer_auth(key.expose_secret()),
+            None => request,
+        }
     }
 
     async fn read(&self, mut answer: Response) -> Result<Value, CommandError> {
@@ -112,11 +158,16 @@ impl Api {
     }
 
     fn not_reached(&self, error: reqwest::Error) -> CommandError {
+        let hint = if error.is_connect() {
+            "; is the service running (`evolink-receiver serve`)? --url URL names another address"
+        } else {
+            ""
+        };
         let error = anyhow::Error::new(error.without_url());
         let base = self.base_url();
         CommandError::new(
             Exit::Unavailable,
-            format!("could not reach {base}: {error:#}"),
+            format!("could not reach {base}: {error:#}{hint}"),
         )
     }
 

@@ -12,21 +12,42 @@ use crate::config::{Finding, Level, Public, TlsMode};
 use crate::http::expiry::Left;
 use crate::http::tls::TlsSource;
 
-/// Returns `None` if the findings about the configuration already cover it.
-pub(super) fn certificate(public: &Public, clock: &Clock) -> Option<Finding> {
+/// Returns nothing if the findings about the configuration already cover it.
+pub(super) fn certificate(public: &Public, clock: &Clock) -> Vec<Finding> {
     let tls = &public.tls;
     match tls.mode {
-        TlsMode::Off => Some(Finding::ok("public.tls.mode", "off: a proxy ends TLS")),
-        TlsMode::Acme => None,
+        TlsMode::Off => vec![Finding::ok("public.tls.mode", "off: a proxy ends TLS")],
+        TlsMode::Acme => Vec::new(),
         TlsMode::Files => {
-            let (cert, key) = (tls.cert_file.as_deref()?, tls.key_file.as_deref()?);
-            Some(match TlsSource::from_files(cert, key, clock.clone()) {
-                Ok(source) => lasts(&source, cert, clock),
-                Err(error) => found(Level::Error, "public.tls", error.to_string()),
-            })
+            let (Some(cert), Some(key)) = (tls.cert_file.as_deref(), tls.key_file.as_deref())
+            else {
+                return Vec::new();
+            };
+            match TlsSource::from_files(cert, key, clock.clone()) {
+                Ok(source) => {
+                    let mut findings = vec![lasts(&source, cert, clock)];
+                    findings.extend(other_names(&source, cert, public));
+                    findings
+                }
+                Err(error) => vec![found(Level::Error, "public.tls", error.to_string())],
+            }
         }
-        TlsMode::SelfSigned => Some(self_signed(&tls.self_signed_dir, clock)),
+        TlsMode::SelfSigned => vec![self_signed(&tls.self_signed_dir, clock)],
     }
+}
+
+/// Warns if EvoLink would not accept the certificate, because it is for other names than the one
+/// that EvoLink calls.
+fn other_names(source: &TlsSource, cert: &Path, public: &Public) -> Option<Finding> {
+    let host = public.base_url.host_str()?.trim_matches(['[', ']']);
+    if source.is_for(host) {
+        return None;
+    }
+    let message = format!(
+        "{}: is not for {host}, the host of public.base_url: EvoLink will refuse it, and callbacks will not arrive",
+        cert.display()
+    );
+    Some(found(Level::Warning, "public.tls", message))
 }
 
 fn self_signed(folder: &Path, clock: &Clock) -> Finding {

@@ -2,6 +2,7 @@
 //! finding. Has no side effects.
 
 mod certificate;
+mod listeners;
 mod room;
 mod surroundings;
 
@@ -29,23 +30,36 @@ pub async fn check(args: &ConfigArgs, out: &mut impl Write) -> Result<(), Comman
     report(&findings, out)
 }
 
-/// Checks the configuration alone. `None` if it could not be read; the only finding says why.
+/// Checks the configuration alone. Returns it if it can be used to check its surroundings: that is,
+/// unless a value could not be read.
 pub fn configuration(args: &ConfigArgs) -> (Option<Config>, Vec<Finding>) {
-    let config = match Config::load(args.config.as_deref(), environment()) {
-        Ok(config) => config,
-        Err(error) => return (None, vec![failed(error)]),
+    let (config, faults) = Config::load_all(args.config.as_deref(), environment());
+    let is_read = faults.iter().all(|fault| fault.is_unknown_key);
+    let unread: Vec<String> = faults
+        .iter()
+        .filter(|fault| !fault.is_unknown_key)
+        .map(|fault| fault.error.key.clone())
+        .collect();
+    let mut findings: Vec<Finding> = faults
+        .into_iter()
+        .map(|fault| failed(fault.error))
+        .collect();
+    let Some(config) = config else {
+        return (None, findings);
     };
-    let mut findings = config.findings();
-    let is_key_configured =
-        config.evolink.api_key.is_some() || config.evolink.api_key_file.is_some();
-    if is_key_configured && let Err(error) = config.evolink.read_api_key() {
-        findings.push(failed(error));
-    }
-    for (n, endpoint) in config.forward.endpoints.iter().enumerate() {
-        let key = signing_files::endpoint_key(n);
-        if let Err(error) = signing_files::load(&key, &endpoint.secret_file) {
-            findings.push(failed(error));
-        }
+    let mut rest = config.findings();
+    rest.extend(secrets(&config));
+    // Where a value could not be read there is the default, about which nothing is said.
+    let is_about_defaults =
+        |finding: &Finding| unread.iter().any(|key| is_related(key, &finding.key));
+    findings.extend(
+        rest.into_iter()
+            .filter(|finding| !is_about_defaults(finding)),
+    );
+    if !is_read {
+        let message = "files, certificate, store and listeners are not checked until these errors are corrected";
+        findings.push(found(Level::Warning, "configuration", message));
+        return (None, findings);
     }
     if findings.iter().all(|finding| finding.level != Level::Error) {
         let place = match &args.config {
@@ -58,6 +72,33 @@ pub fn configuration(args: &ConfigArgs) -> (Option<Config>, Vec<Finding>) {
         );
     }
     (Some(config), findings)
+}
+
+/// Whether a finding about `key` may be due to `unread`, a key that has its default only because
+/// its value could not be read: it is in the same table, or in the same list.
+fn is_related(unread: &str, key: &str) -> bool {
+    let list = unread.split_once('[').map(|(list, _)| list);
+    if let Some(list) = list {
+        return key.starts_with(list);
+    }
+    let table = |key: &str| key.rsplit_once('.').map(|(table, _)| table.to_owned());
+    table(key) == table(unread) || key.starts_with(unread)
+}
+
+fn secrets(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let is_key_configured =
+        config.evolink.api_key.is_some() || config.evolink.api_key_file.is_some();
+    if is_key_configured && let Err(error) = config.evolink.read_api_key() {
+        findings.push(failed(error));
+    }
+    for (n, endpoint) in config.forward.endpoints.iter().enumerate() {
+        let key = signing_files::endpoint_key(n);
+        if let Err(error) = signing_files::load(&key, &endpoint.secret_file) {
+            findings.push(failed(error));
+        }
+    }
+    findings
 }
 
 /// Prints the findings. Their levels decide how the process ends.

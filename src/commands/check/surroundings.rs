@@ -6,9 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, FsWord, access, statfs};
 
 use super::certificate::certificate;
+use super::listeners::listeners;
 use super::room::room;
 use super::{failed, found};
 use crate::clock::Clock;
@@ -46,6 +47,7 @@ pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
     findings.extend(signing_file(config));
     findings.extend(certificate(&config.public, clock));
     findings.push(system_roots());
+    findings.extend(listeners(config));
     match store {
         Some(Ok(inspected)) => {
             let file = inspected.file().map(Path::to_owned);
@@ -200,12 +202,32 @@ fn schema_message(name: impl fmt::Display, schema: i64, newest: i64) -> String {
 pub(super) fn will_be_made(key: &str, file: &Path) -> Finding {
     let folder = nearest_folder(file);
     match access(&folder, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) if is_of_kernel(&folder) => {
+            let reason = "in a file system of the kernel's, where no file can be made";
+            not_made(key, file, &folder, reason)
+        }
         Ok(()) if folder.is_dir() => {
             Finding::ok(key, format!("{}: will be made", shown_path(file)))
         }
         Ok(()) => not_made(key, file, &folder, "not a folder"),
         Err(error) => not_made(key, file, &folder, &error.to_string()),
     }
+}
+
+/// File systems in which the system lets root create files according to the permissions, but never
+/// in fact: proc, sysfs, both versions of cgroup, debugfs, tracefs, securityfs.
+const KERNEL_FILE_SYSTEMS: [FsWord; 7] = [
+    0x9fa0,
+    0x6265_6572,
+    0x0027_e0eb,
+    0x6367_7270,
+    0x6462_6720,
+    0x7472_6163,
+    0x7363_6673,
+];
+
+fn is_of_kernel(folder: &Path) -> bool {
+    statfs(folder).is_ok_and(|found| KERNEL_FILE_SYSTEMS.contains(&found.f_type))
 }
 
 fn not_made(key: &str, file: &Path, folder: &Path, reason: &str) -> Finding {
@@ -239,6 +261,8 @@ mod tests {
         assert_eq!(made("new/folder/file"), Level::Ok);
         fs::write(folder.path().join("file"), "").unwrap();
         assert_eq!(made("file/below/file"), Level::Error);
+        let in_proc = will_be_made("key", Path::new("/proc/x/receiver.db"));
+        assert_eq!(in_proc.level, Level::Error);
         assert_eq!(will_be_made("key", Path::new("here")).level, Level::Ok);
     }
 }

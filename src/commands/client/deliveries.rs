@@ -53,21 +53,31 @@ pub async fn retry(args: &DeliveriesRetryArgs, out: &mut impl Write) -> Result<(
 
 async fn retry_all(args: &DeliveriesRetryArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let api = api(&args.client)?;
-    let (mut retried, mut more) = (0, true);
+    let (mut retried, mut enabled, mut more) = (0, false, true);
     for _ in 0..PAGES_MAX {
         let answer = api.retry_deliveries(args.endpoint.as_deref()).await;
         let answer = answer.map_err(|error| after(retried, error))?;
         retried += answer["retried"].as_u64().unwrap_or_default();
+        enabled |= answer["enabled"].as_bool().unwrap_or_default();
         more = answer["more"].as_bool().unwrap_or_default();
         if !more {
             break;
         }
     }
     if args.json {
-        return print_json(&json!({"retried": retried, "more": more}), out);
+        let answer = json!({"retried": retried, "enabled": enabled, "more": more});
+        return print_json(&answer, out);
     }
     let rest = if more { ", and there are more" } else { "" };
     writeln!(out, "{retried} to be sent again{rest}").context("could not print")?;
+    if let Some(endpoint) = args.endpoint.as_deref().filter(|_| enabled) {
+        let endpoint = Untrusted(endpoint);
+        writeln!(
+            out,
+            "{endpoint} is enabled: what was held for it is sent when it is due"
+        )
+        .context("could not print")?;
+    }
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! `submit`, `tasks`, `events`, `quarantine` and `deliveries`: clients of a running service's
 //! internal API. They print tables for people and JSON for programs. A command succeeds if the
-//! service did what was requested, whatever the task's outcome. `api` maps errors to exit codes.
+//! service did what was requested; `submit --wait` only if the task completed. `api` maps errors
+//! to exit codes.
 
 pub mod deliveries;
 pub mod events;
@@ -32,7 +33,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Submits one prompt, and waits for its outcome if requested.
 ///
 /// # Errors
-/// The submit was not accepted, or `--wait` is over without an outcome (exit code 75).
+/// The submit was not accepted, or nobody knows whether it was (76). With `--wait`: the task ended
+/// without results (1), or the time is over without an outcome (75).
 pub async fn submit(args: &SubmitArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let api = api(&args.client)?;
     let deadline = Instant::now() + Duration::from_secs(args.wait.unwrap_or_default());
@@ -44,12 +46,17 @@ pub async fn submit(args: &SubmitArgs, out: &mut impl Write) -> Result<(), Comma
     } else {
         show::write_task(&task, out).context("could not print")?;
     }
-    match args.wait {
-        Some(wait) if !is_terminal(state(&task)) => Err(CommandError::new(
+    match (args.wait, state(&task)) {
+        (None, _) | (Some(_), "completed") => Ok(()),
+        (Some(_), state) if is_terminal(state) => {
+            let (id, state) = (Untrusted(name(&task)), Untrusted(state));
+            let message = format!("the task of submission {id} is {state}");
+            Err(CommandError::new(Exit::TaskFailed, message))
+        }
+        (Some(wait), _) => Err(CommandError::new(
             Exit::TempFail,
             format!("no outcome after {wait} s; the task goes on"),
         )),
-        _ => Ok(()),
     }
 }
 

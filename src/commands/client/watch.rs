@@ -18,7 +18,10 @@ use crate::exit::CommandError;
 use crate::untrusted::Untrusted;
 
 /// The states of unfinished tasks, in the order in which a task goes through them.
-const OPEN_STATES: [&str; 4] = ["submitting", "submit_unknown", "pending", "processing"];
+const OPEN_STATES: [&str; 4] = ["submitting", UNKNOWN, "pending", "processing"];
+
+/// The state of a submit of unknown outcome. It has no task, and may stay like this for ever.
+const UNKNOWN: &str = "submit_unknown";
 
 /// The most tasks to watch. More are unreadable, and would keep the service from other work.
 const TASKS_MAX: usize = 1000;
@@ -38,7 +41,8 @@ struct Watched {
 /// The progress of a task: the position of its state in the order, and its percentage.
 type Shown = (usize, i64);
 
-/// Watches the given tasks, or all that are unfinished now.
+/// Watches the given tasks, or all that are unfinished now. In the second case, ends when only
+/// submits of unknown outcome are left.
 ///
 /// # Errors
 /// A task that does not exist, or a service that cannot be reached for half a minute.
@@ -78,6 +82,10 @@ pub async fn watch(args: &TasksWatchArgs, out: &mut impl Write) -> Result<(), Co
         if watched.open.is_empty() {
             return Ok(());
         }
+        // Someone who names a record wants to wait for its callback.
+        if args.ids.is_empty() && watched.has_only_unknown() {
+            return watched.end_with_unknown(out);
+        }
     }
 }
 
@@ -91,7 +99,9 @@ async fn first_look(api: &Api, args: &TasksWatchArgs) -> Result<Vec<Value>, Comm
 /// Returns at most `TASKS_MAX` unfinished tasks, state by state, the newest of each first.
 async fn open_tasks(api: &Api) -> Result<Vec<Value>, CommandError> {
     let mut open = Vec::new();
-    for state in OPEN_STATES {
+    // Those that may never end come last, so that they do not take the place of others.
+    let states = OPEN_STATES.into_iter().filter(|state| *state != UNKNOWN);
+    for state in states.chain([UNKNOWN]) {
         let mut cursor = None;
         while open.len() < TASKS_MAX {
             let mut query = vec![("status", state.to_owned()), ("limit", "200".to_owned())];
@@ -160,6 +170,25 @@ impl Watched {
             }
         }
         out.flush()
+    }
+
+    /// Whether all that is left are submits of unknown outcome.
+    fn has_only_unknown(&self) -> bool {
+        let mut shown = self.open.values();
+        shown.all(|shown| shown.is_some_and(|(place, _)| OPEN_STATES.get(place) == Some(&UNKNOWN)))
+    }
+
+    /// Says what is left. For programs, the last line of each record says it.
+    fn end_with_unknown(&self, out: &mut impl Write) -> Result<(), CommandError> {
+        if !self.json {
+            let left = self.open.len();
+            writeln!(
+                out,
+                "not waiting for {left} of unknown outcome: only a callback can end that, see `tasks show ID`"
+            )
+            .context("could not print")?;
+        }
+        Ok(())
     }
 
     /// Whether EvoLink has not accepted some submits yet.

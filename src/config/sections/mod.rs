@@ -32,6 +32,9 @@ pub struct Evolink {
     #[serde(serialize_with = "secret::redacted")]
     pub api_key: Option<SecretString>,
     pub api_key_file: Option<PathBuf>,
+    /// Whether `api_key` came from the environment variable `EVOLINK_API_KEY`.
+    #[serde(skip)]
+    pub is_key_of_environment: bool,
     #[serde(with = "duration")]
     pub timeout: Duration,
     pub polls_per_second: u32,
@@ -45,6 +48,7 @@ impl Default for Evolink {
             base_url: Url::parse("https://api.evolink.ai").expect("a literal URL"),
             api_key: None,
             api_key_file: None,
+            is_key_of_environment: false,
             timeout: Duration::from_secs(30),
             // EvoLink publishes no limit, and asks its own upstream for each poll of an unfinished
             // image. The intervals between polls double, so ten polls a second are enough for some

@@ -261,12 +261,14 @@ impl ApiError {
     }
 
     /// 502: EvoLink, or a proxy in front of it, rejects the API key of this receiver. The app's own
-    /// key is not involved.
-    pub fn evolink_key_rejected(by_evolink: bool) -> Self {
+    /// key is not involved. `key_source` says where the receiver's key was configured.
+    pub fn evolink_key_rejected(by_evolink: bool, key_source: &str) -> Self {
         let message = if by_evolink {
-            "EvoLink rejects the API key of this receiver (`evolink.api_key_file`); nothing was accepted or charged"
+            format!(
+                "EvoLink rejects the API key of this receiver (`{key_source}`); nothing was accepted or charged"
+            )
         } else {
-            "something in front of EvoLink answered 401 to this receiver; nothing was accepted or charged"
+            "something in front of EvoLink answered 401 to this receiver; nothing was accepted or charged".to_owned()
         };
         let mut error = Self::new(
             StatusCode::BAD_GATEWAY,

@@ -35,6 +35,26 @@ impl ApiError {
         )
     }
 
+    /// 404: no endpoint of the configuration has this name, and nothing is known of one that had.
+    pub fn endpoint_not_found(name: &str) -> Self {
+        let name: String = name
+            .chars()
+            .filter(|character| !character.is_control())
+            .take(64)
+            .collect();
+        let message = format!(
+            "no endpoint `{name}`: the configuration has none of this name, and no such delivery is kept"
+        );
+        let mut error = Self::new(
+            StatusCode::NOT_FOUND,
+            "endpoint_not_found",
+            "invalid_request_error",
+            message,
+        );
+        error.body.error.param = Some("endpoint".to_owned());
+        error
+    }
+
     pub fn already_delivered() -> Self {
         Self::new(
             StatusCode::CONFLICT,

@@ -43,8 +43,10 @@ impl ApiError {
     /// 504: EvoLink may have accepted and charged the submit. We do not send it again, and the app
     /// should not either.
     pub fn submit_outcome_unknown(submission_id: SubmissionId) -> Self {
-        let message = "EvoLink may or may not have accepted this submit; it is not sent again. \
-            If it was accepted, the task appears under submission_id once EvoLink calls back";
+        let message = format!(
+            "EvoLink may or may not have accepted this submit; it is not sent again, and must not be repeated blindly. \
+             If it was accepted, EvoLink's callback brings the outcome: ask with GET /v1/tasks/{submission_id}"
+        );
         let mut error = Self::new(
             StatusCode::GATEWAY_TIMEOUT,
             "submit_outcome_unknown",

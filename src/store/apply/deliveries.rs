@@ -102,6 +102,8 @@ impl Ledger {
         endpoint: Option<&EndpointKey>,
         limit: u32,
     ) -> Receipt {
+        let disabled = &self.deliveries.disabled;
+        let enabled = endpoint.is_some_and(|endpoint| disabled.contains(endpoint));
         let known = self.deliveries.known.values();
         let mut dead = known
             .filter(|delivery| delivery.state == DeliveryState::Dead)
@@ -118,6 +120,7 @@ impl Ledger {
         }
         Receipt::Retried {
             deliveries: u32::try_from(wanted.len()).unwrap_or(limit),
+            enabled,
             more,
         }
     }

@@ -80,11 +80,13 @@ impl Vitals {
                 .busy_since
                 .map(|since| now.saturating_duration_since(since));
             match (waiting, state.failure) {
-                (Some(waiting), _) if waiting >= STUCK_AFTER => Writing::Stuck { waiting },
+                // Before `Stuck`, so that a step that waits for the same cause again neither
+                // changes the reason nor restarts the time.
                 (_, Some(failure)) => Writing::Fails {
                     reason: failure.reason,
                     lasting: now.saturating_duration_since(failure.began_at),
                 },
+                (Some(waiting), _) if waiting >= STUCK_AFTER => Writing::Stuck { waiting },
                 _ => Writing::Works {
                     last: state
                         .recorded_at
@@ -120,14 +122,15 @@ impl Vitals {
             return false;
         };
         self.with(|state| {
-            let began_at = state.failure.map(|failure| failure.began_at);
+            let before = state.failure.map(|failure| failure.began_at);
             let seen_at = Instant::now();
             state.failure = Some(Failure {
                 reason,
-                began_at: began_at.unwrap_or(seen_at),
+                // What failed may have waited: the failure began with it.
+                began_at: before.or(state.busy_since).unwrap_or(seen_at),
                 seen_at,
             });
-            began_at.is_none()
+            before.is_none()
         })
     }
 
@@ -261,6 +264,7 @@ fn reason(error: &StoreError) -> Option<&'static str> {
         StoreError::Corrupt { .. } => return None,
         StoreError::Sql(error) => return reason_of_sql(error),
         StoreError::Full => FULL,
+        StoreError::Locked => "another program holds the write lock of the database",
         StoreError::TooSlow => "the database took too long: a lock or its disk holds it up",
         StoreError::Contended(_) => "another transaction is in the way of each of ours",
         StoreError::Damaged(_) | StoreError::DiskFailed(_) | StoreError::Stopped => {
@@ -283,8 +287,7 @@ const EXHAUSTED: &str = "the database server cannot write; the log has its reaso
 
 const UNWRITABLE: &str = "the database refuses what is to be recorded; the log has its reason";
 
-/// SQLite's primary codes of what is no entry's fault: <https://www.sqlite.org/rescode.html>.
-const BUSY: i32 = 5;
+/// SQLite's primary code of what is no entry's fault: <https://www.sqlite.org/rescode.html>.
 const READONLY: i32 = 8;
 
 fn reason_of_sql(error: &sqlx::Error) -> Option<&'static str> {
@@ -294,9 +297,6 @@ fn reason_of_sql(error: &sqlx::Error) -> Option<&'static str> {
     };
     let code = error.code()?;
     match code.parse::<i32>() {
-        Ok(code) if code <= 0xffff && code & 0xff == BUSY => {
-            Some("another program holds the write lock of the database")
-        }
         Ok(code) if code <= 0xffff && code & 0xff == READONLY => Some("the database is read-only"),
         // Missing rights and tables, on PostgreSQL.
         _ if code.starts_with("42") || code.starts_with("28") => Some(UNWRITABLE),
@@ -336,6 +336,35 @@ mod tests {
         assert!(vitals.succeeded().is_some());
         assert!(vitals.succeeded().is_none());
         assert!(matches!(vitals.writing(), Writing::Works { last: Some(_) }));
+    }
+
+    #[test]
+    fn a_lock_has_its_own_reason_and_its_time_grows_until_a_success() {
+        let (vitals, ago) = (Vitals::default(), Duration::from_secs(60));
+        let long_ago = Instant::now().checked_sub(ago).unwrap();
+        vitals.begins(long_ago);
+        assert!(vitals.failed(&StoreError::Locked));
+        // The next step waits for the same lock.
+        for since in [
+            Instant::now(),
+            Instant::now().checked_sub(STUCK_AFTER).unwrap(),
+        ] {
+            vitals.begins(since);
+            vitals.failed(&StoreError::Locked);
+            let Writing::Fails { reason, lasting } = vitals.writing() else {
+                panic!("{:?}", vitals.writing());
+            };
+            assert!(
+                reason.contains("another program holds the write lock"),
+                "{reason}"
+            );
+            assert!(lasting >= ago, "{lasting:?}");
+        }
+        vitals.succeeded();
+        vitals.rests();
+        assert!(matches!(vitals.writing(), Writing::Works { .. }));
+        assert!(vitals.failed(&StoreError::Locked), "it begins again");
+        assert!(matches!(vitals.writing(), Writing::Fails { lasting, .. } if lasting < ago));
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub fn believed(
             if change == Some(Change::Doubted) {
                 warn!(
                     "EvoLink knows none of several tasks; not believing it until it knows one: check \
-                     evolink.base_url, and whose key evolink.api_key_file holds"
+                     evolink.base_url, and to which account the API key belongs"
                 );
             }
             if unknown.is_doubted() {

@@ -208,3 +208,30 @@ async fn a_new_epoch_begins_without_a_restore() {
     place.start().await.stop().await;
     assert_eq!(epochs().await, both, "the start begins no other one");
 }
+
+/// The default `store.url` is relative, and its folder does not exist on a fresh machine.
+#[tokio::test]
+async fn a_restore_onto_a_fresh_machine_makes_the_folder_and_works_at_once() {
+    if is_postgres() {
+        return;
+    }
+    let place = Place::new();
+    place.start().await.stop().await;
+    let fresh = tempfile::tempdir().unwrap();
+    let copy = at(fresh.path(), "copy");
+    succeed(&place, &["backup", &copy]).await;
+    fs::write(fresh.path().join("receiver.toml"), "").unwrap();
+    let restore = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evolink-receiver"));
+        command.args(["restore", "copy", "--config", "receiver.toml"]);
+        command.current_dir(fresh.path()).output().unwrap()
+    };
+    let restored = restore();
+    let stderr = String::from_utf8(restored.stderr).unwrap();
+    assert_eq!(restored.status.code(), Some(0), "{stderr}");
+    for name in ["receiver.db", "callback_tokens.key", "forward.whsec"] {
+        assert!(fresh.path().join("data").join(name).exists(), "{name}");
+    }
+    assert!(!fresh.path().join("data/receiver.db.restore").exists());
+    assert_eq!(restore().status.code(), Some(64), "it is in place");
+}

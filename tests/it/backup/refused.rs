@@ -48,6 +48,9 @@ async fn what_cannot_be_restored_is_refused_and_nothing_is_touched() {
     fail(&place, &["backup", &at(folder.path(), "no/such")], 69).await;
     let running = fail(&place, &["restore", &copy, "--replace"], 75).await;
     assert!(running.contains("in use"), "{running}");
+    assert!(running.contains("stop the service first"), "{running}");
+    let running = fail(&place, &["restore", "--new-epoch"], 75).await;
+    assert!(running.contains("stop the service first"), "{running}");
     receiver.stop().await;
     let there = modes(place.data());
     let over = fail(&place, &["restore", &copy], 64).await;

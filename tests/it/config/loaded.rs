@@ -57,10 +57,19 @@ fn evolink_key_comes_from_key_then_file_then_the_ecosystem_s_variable() {
         key.map(|key| secret_text(&key).to_owned())
             .map_err(|error| error.to_string())
     };
+    let source = |toml: &str| {
+        let config = load_toml_env(toml, &ecosystem).expect("loads");
+        config.evolink.key_source()
+    };
+    let explicit = "[evolink]\napi_key = 'sk-explicit-in-toml'";
+    assert_eq!(
+        [source(""), source(&toml), source(explicit)],
+        ["EVOLINK_API_KEY", "evolink.api_key_file", "evolink.api_key"]
+    );
     assert_eq!(read("", &ecosystem).as_deref(), Ok("sk-from-ecosystem"));
     assert_eq!(read(&toml, &ecosystem).as_deref(), Ok("sk-from-the-file"));
     assert_eq!(
-        read("[evolink]\napi_key = 'sk-explicit-in-toml'", &ecosystem).as_deref(),
+        read(explicit, &ecosystem).as_deref(),
         Ok("sk-explicit-in-toml")
     );
     let missing = "evolink.api_key_file: missing: set it, or evolink.api_key, or the environment variable EVOLINK_API_KEY";

@@ -253,11 +253,29 @@ async fn all_dead_ones_are_retried_at_once_or_those_of_an_endpoint() {
         database.execute(&more).await;
     }
     let retry = async |query: &str| post(&app, &format!("/v1/deliveries/retry{query}")).await;
-    let retried = |retried: u32| (200, json!({"retried": retried, "more": false}));
-    assert_eq!(retry("?endpoint=nobody").await, retried(0));
+    let retried = |retried: u32| {
+        (
+            200,
+            json!({"retried": retried, "enabled": false, "more": false}),
+        )
+    };
+    let (status, body) = retry("?endpoint=nobody").await;
+    assert_eq!(
+        (status, &body["error"]["code"], &body["error"]["param"]),
+        (404, &json!("endpoint_not_found"), &json!("endpoint")),
+        "{body}"
+    );
+    assert_eq!(retry(&format!("?endpoint={OWN_ORIGIN}")).await, retried(0));
     assert_eq!(retry("?endpoint=alarms&state=dead").await, retried(2000));
     assert_eq!(retry("").await, retried(1001));
     assert_eq!(retry("").await, retried(0));
+    let (status, page) = app.get("/v1/deliveries?endpoint=nobody").await;
+    assert_eq!(
+        (status, &page["error"]["code"]),
+        (404, &json!("endpoint_not_found"))
+    );
+    let (status, page) = app.get("/v1/deliveries?endpoint=alarms&state=dead").await;
+    assert_eq!((status, ids(&page)), (200, Vec::new()), "{page}");
     let counted = |endpoint: &str| {
         let labels = format!("{{endpoint=\"{endpoint}\"}}");
         app.counter(&format!(

@@ -67,7 +67,19 @@ async fn operators_list_and_retry_by_command() {
         (Some(0), "0 to be sent again\n")
     );
     let ended = stdout_json(&run(&app, &["deliveries", "retry", "--all-dead", "--json"]).await);
-    assert_eq!(ended, json!({"retried": 3, "more": false}));
+    assert_eq!(
+        ended,
+        json!({"retried": 3, "enabled": false, "more": false})
+    );
+    let database = app.database().await;
+    database
+        .execute("INSERT INTO endpoint (name, disabled_at, reason) VALUES ('alarms', 1, '410')")
+        .await;
+    let enabled = ["deliveries", "retry", "--all-dead", "--endpoint", "alarms"];
+    let enabled = run(&app, &enabled).await;
+    let said =
+        "0 to be sent again\nalarms is enabled: what was held for it is sent when it is due\n";
+    assert_eq!((enabled.code, enabled.stdout.as_str()), (Some(0), said));
 
     app.database()
         .await
@@ -80,7 +92,15 @@ async fn operators_list_and_retry_by_command() {
             "409 already_delivered: ",
         ),
         (&["deliveries", "retry", "7"], "404 delivery_not_found: "),
-        (&["deliveries", "retry"], "required"),
+        (&["deliveries", "retry"], "--all-dead"),
+        (
+            &["deliveries", "retry", "--all-dead", "--endpoint", "biling"],
+            "404 endpoint_not_found: no endpoint `biling`",
+        ),
+        (
+            &["deliveries", "list", "--endpoint", "biling"],
+            "404 endpoint_not_found: no endpoint `biling`",
+        ),
         (
             &["deliveries", "retry", "--endpoint", "billing", "7"],
             "cannot be used with",

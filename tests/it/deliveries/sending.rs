@@ -261,7 +261,11 @@ async fn all_dead_ones_are_retried_a_bounded_number_at_a_time() {
         desk.record(Entry::DeliveriesRetried { endpoint, limit })
             .await
     };
-    let retried = |deliveries, more| Receipt::Retried { deliveries, more };
+    let retried = |deliveries, more| Receipt::Retried {
+        deliveries,
+        enabled: false,
+        more,
+    };
     assert_eq!(retry(Some("all"), 3).await, retried(3, true));
     assert_eq!(desk.due("all").await, of_all[..3], "the oldest first");
     // Two retries in one batch share the dead deliveries that are left.

@@ -38,6 +38,8 @@ async fn evolinks_401_is_a_502_about_the_receivers_key_and_frees_the_idempotency
         answer.assert_error(502, "evolink_key_rejected", None, "our key");
         assert_eq!(answer.header("x-should-retry"), Some("false"));
         assert!(!answer.text.contains("expired token"), "{answer:?}");
+        let message = answer.body["error"]["message"].as_str().unwrap();
+        assert!(message.contains("(`evolink.api_key`)"), "{message}");
         let id = answer.header("x-submission-id").unwrap();
         assert_eq!(answer.body["error"]["submission_id"], id);
         let task = get(&app, &format!("/v1/tasks/{id}")).await.body;
@@ -69,8 +71,12 @@ async fn a_401_of_a_gateway_is_a_502_too_and_says_nothing_about_the_key() {
 async fn a_rejected_key_is_logged_once_as_an_error_that_names_its_file() {
     let evolink = RawServer::start(http(401, &[], &envelope("unauthorized")), End::Close).await;
     let place = Place::new();
+    let file = place.config().with_file_name("evolink.key");
+    std::fs::write(&file, "sk-from-a-file\n").unwrap();
     let config = std::fs::read_to_string(place.config()).unwrap();
     let config = config.replace("http://127.0.0.1:1", &evolink.url);
+    let key = format!("api_key_file = \"{}\"", file.display());
+    let config = config.replace("api_key = \"not-a-key\"", &key);
     std::fs::write(place.config(), config).unwrap();
     let receiver = place.start().await;
     for number in 1..=3 {

@@ -223,7 +223,8 @@ async fn readyz_tells_people_the_state_of_each_part() {
     let detail = &ready.body["details"]["evolink"];
     assert_eq!((ready.status, &detail["state"]), (200, &json!("failing")));
     let message = detail["message"].as_str().unwrap();
-    assert!(message.contains("evolink.api_key_file"), "{message}");
+    // The source of this receiver's key.
+    assert!(message.ends_with(": look at evolink.api_key"), "{message}");
     assert_eq!(get(&app, "/readyz").await.body, json!({"status": "ready"}));
 }
 
