@@ -103,13 +103,7 @@ impl App {
         key_ring::check_database_is_there(&config)?;
         let signing_files = Arc::new(SigningFiles::open(&config.forward)?);
         let tls = settings::tls_source(&config)?;
-        let evolink = EvolinkClient::new(
-            config.evolink.base_url.clone(),
-            config.evolink.read_api_key()?,
-            config.evolink.timeout,
-            USER_AGENT,
-        )?;
-        let evolink = evolink.with_key_source(config.evolink.key_source());
+        let evolink = evolink_client(&config)?;
         let rate_limits = Arc::new(RateLimits::new(
             config.evolink.polls_per_second,
             config.evolink.submits_per_second,
@@ -292,6 +286,16 @@ impl App {
             parts.run("the certificate watch", &parts.workers, stop, watching);
         }
     }
+}
+
+fn evolink_client(config: &Config) -> Result<EvolinkClient, CommandError> {
+    let client = EvolinkClient::new(
+        config.evolink.base_url.clone(),
+        config.evolink.read_api_key()?,
+        config.evolink.timeout,
+        USER_AGENT,
+    )?;
+    Ok(client.with_key_source(config.evolink.key_source()))
 }
 
 /// The error of a store whose disk failed.

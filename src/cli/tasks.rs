@@ -17,7 +17,7 @@ pub enum TasksCommand {
 
 #[derive(Debug, Args)]
 pub struct TasksListArgs {
-    /// Only tasks in this state: submitting, submit_unknown, rejected, pending, processing,
+    /// Only tasks in this state: submitting, `submit_unknown`, rejected, pending, processing,
     /// completed, failed, cancelled or unresolved.
     #[arg(long)]
     pub status: Option<String>,

@@ -40,7 +40,7 @@ impl Config {
         let sources = Sources::read(path, env)?;
         sources
             .parse()
-            .map_err(|error| fault(&sources, error).error)
+            .map_err(|error| fault(&sources, *error).error)
     }
 
     /// Does the same, but goes on after a fault without the key that caused it, to find them all.
@@ -69,7 +69,7 @@ impl Config {
                 Err(error) => error,
             };
             let path = error.path().clone();
-            let fault = fault(&sources, error);
+            let fault = fault(&sources, *error);
             let is_unknown_key = fault.is_unknown_key;
             faults.push(fault);
             if faults.len() >= FAULTS_MAX || !sources.remove(&path, is_unknown_key) {

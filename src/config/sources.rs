@@ -46,7 +46,7 @@ impl Sources {
         })
     }
 
-    pub(super) fn parse(&self) -> Result<Config, Error<Cause>> {
+    pub(super) fn parse(&self) -> Result<Config, Box<Error<Cause>>> {
         let table = Value::new(None, ValueKind::Table(self.table.clone()));
         let mut config: Config = serde_path_to_error::deserialize(table)?;
         let evolink = &mut config.evolink;
@@ -106,9 +106,8 @@ impl Sources {
         });
         match parent {
             Some(ValueKind::Table(table)) => table.remove(key).is_some(),
-            Some(_) => false,
             None if last == 0 => self.table.remove(key).is_some(),
-            None => false,
+            Some(_) | None => false,
         }
     }
 }
@@ -116,7 +115,7 @@ impl Sources {
 /// Returns the path of the first list on the way, and the index in it.
 fn first_element(path: &KeyPath) -> Option<(String, usize)> {
     let mut list = Vec::new();
-    for segment in path.iter() {
+    for segment in path {
         match segment {
             Segment::Seq { index } => return Some((list.join("."), *index)),
             segment => list.push(segment.to_string()),

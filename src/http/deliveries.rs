@@ -64,6 +64,7 @@ struct EventName {
 
 /// The result of a bulk retry.
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the answer")]
 pub struct Retried {
     retried: u32,
     /// The requested endpoint was disabled and is enabled now.

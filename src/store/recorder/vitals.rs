@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_lock_has_its_own_reason_and_its_time_grows_until_a_success() {
-        let (vitals, ago) = (Vitals::default(), Duration::from_secs(60));
+        let (vitals, ago) = (Vitals::default(), Duration::from_mins(1));
         let long_ago = Instant::now().checked_sub(ago).unwrap();
         vitals.begins(long_ago);
         assert!(vitals.failed(&StoreError::Locked));
