@@ -123,8 +123,9 @@ impl Store {
         let (Writer::Sqlite(connection), Database::Sqlite(file)) = (writer, &self.database) else {
             return Ok(());
         };
-        // So long a log is worth a pause of the recorder, in which nobody appends to it. Only a log that is folded in to its
-        // end, and that nobody reads any more, begins again. A batch comes on top (I38: 64 MiB).
+        // A log of this size justifies a pause of the recorder, during which nothing is appended.
+        // The log restarts only after it was folded in completely and has no readers. A batch may
+        // exceed the limit (I38: 64 MiB).
         if file.log_bytes() > file.log_bounds.max && self.log.may_restart() {
             let is_busy = restart_log(connection).await?;
             self.log.restarted(is_busy);

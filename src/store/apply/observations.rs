@@ -165,8 +165,9 @@ impl Ledger {
         Receipt::Done
     }
 
-    /// Schedules a poll for a record about which an unbelievable body came. If the body was
-    /// EvoLink's own answer, there is nobody left to ask.
+    /// Handles a body about this record that could not be believed. A callback or a replay
+    /// schedules a poll. A poll counts as unsuccessful. The answer to a submit makes its outcome
+    /// unknown.
     fn suspect(&mut self, index: usize, source: Source) {
         let task = &mut self.records[index].task;
         match source {

@@ -14,11 +14,11 @@ static INSERT: Rows<9> = Rows::new(
     "WHERE column1 IS NOT NULL",
 );
 
-/// One event owed to one endpoint.
+/// A delivery to be inserted: one event for one endpoint.
 pub struct NewDelivery {
-    /// Where the event is in the ledger.
+    /// The index of the event in the ledger.
     event: usize,
-    /// Which of the event's deliveries it is.
+    /// The position among the event's deliveries.
     number: i64,
     pub endpoint: EndpointKey,
     url: Option<String>,

@@ -27,9 +27,9 @@ pub struct DueDelivery {
     /// The `webhook-id`.
     pub event_id: EventId,
     pub endpoint: EndpointKey,
-    /// The app's own address; `None`: the endpoint's of the configuration.
+    /// The app's own address. `None` means the endpoint's URL from the configuration.
     pub url: Option<String>,
-    /// Whose task object is sent.
+    /// The task whose object is sent.
     pub submission_id: SubmissionId,
     /// Attempts made so far.
     pub attempts: u32,

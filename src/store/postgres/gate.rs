@@ -1,9 +1,9 @@
-//! The gate before the readers: while the writer or the listener opens a connection, no reader opens
-//! one.
+//! Gives the writer and the listener precedence over the readers: while one of them opens a
+//! connection, no reader opens one.
 
 use tokio::sync::watch;
 
-/// Counts those that connect before the readers.
+/// Counts the connections being opened that precede the readers'.
 #[derive(Debug)]
 pub struct Gate(watch::Sender<usize>);
 
