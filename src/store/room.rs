@@ -106,7 +106,7 @@ impl Reserve {
     pub const fn is_short(&self, room: &Room, has_ballast: bool, was_short: bool) -> bool {
         let bytes = self.bytes_wanted(has_ballast);
         let margin = if was_short { bytes / 4 } else { 0 };
-        // With a `min_free` of 0, nothing is refused early.
+        // A `min_free` of 0 turns the early refusal off.
         let is_short_of_bytes = self.free_bytes > 0 && room.free_bytes < bytes + margin;
         is_short_of_bytes || room.free_files < self.free_files
     }

@@ -71,7 +71,7 @@ pub struct Deliveries {
     pub shared: bool,
 }
 
-/// What happened to a delivery.
+/// A change to a delivery that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     Delivered { was_dead: bool },

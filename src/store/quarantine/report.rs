@@ -1,5 +1,5 @@
 //! Reports on the quarantine: a log line for each entry, of which one callback URL can cause few.
-//! What is beyond the bounds is only counted, with a log line now and then.
+//! Drops and evictions beyond the bounds are counted, and logged at most once a minute.
 
 use std::time::{Duration, Instant};
 

@@ -58,12 +58,12 @@ impl Apps {
         self.with(|apps| apps.remove(&id));
     }
 
-    /// Removes apps of which the store knows that they have their answers.
+    /// Removes apps whose answers the store has recorded.
     pub fn forget(&self, ids: &[SubmissionId]) {
         self.with(|apps| ids.iter().for_each(|id| _ = apps.remove(id)));
     }
 
-    /// Removes apps of which the store knows that they have left.
+    /// Removes apps whose departure the store has recorded.
     pub fn forget_left(&self, ids: &[SubmissionId]) {
         self.with(|apps| {
             for id in ids {

@@ -1,4 +1,4 @@
-//! Tests of which events the ring holds, and for how long.
+//! Tests of the ring: which events it holds, and for how long.
 
 use futures_util::FutureExt as _;
 
