@@ -156,7 +156,7 @@ fn look_without_trace(database: &Path, has_log: bool) -> SqliteConnectOptions {
     if !(has_log && can_read_log(database, has_log)) {
         return look_options(database).immutable(true);
     }
-    // With these options, SQLite reads the log into an index in memory.
+    // SQLite then reads the log into an index in memory.
     let mut uri = "file:".to_owned();
     for byte in database.as_os_str().as_encoded_bytes() {
         match byte {

@@ -11,7 +11,7 @@ use crate::store::rows::Rows;
 use crate::store::script::Script;
 use crate::store::writer::{Writer, on_writer};
 
-/// What happened to a standing endpoint.
+/// A change to the state of a standing endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndpointChange {
     /// It answered 410, but not often enough to be disabled.

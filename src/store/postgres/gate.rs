@@ -1,5 +1,5 @@
-//! Gives the writer and the listener precedence over the readers: while one of them opens a
-//! connection, no reader opens one.
+//! A gate that lets the writer and the listener connect before the readers: while one of them opens
+//! a connection, no reader opens one.
 
 use tokio::sync::watch;
 

@@ -18,8 +18,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Session settings. Notices are for people at a terminal, so they are off. An index answers each
 /// of our queries in its order. A plan that is made while the tables are small, and kept for good,
-/// must use the index too. A plan is short, and compiling it for the estimated cost over millions
-/// of rows takes longer than running it.
+/// must use the index too. Our queries are short: compiling one (JIT), because the plan might cost
+/// much over millions of rows, takes longer than running it.
 const SESSION: &str =
     "SET client_min_messages = error; SET jit = off; SET plan_cache_mode = force_generic_plan;
     SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off;

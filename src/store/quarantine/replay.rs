@@ -28,7 +28,7 @@ static MARK: Rows<4> = Rows::new(
     "WHERE quarantine.id = given.column1",
 );
 
-/// What the recorder must know of an entry to replay it.
+/// The stored facts about an entry that its replay depends on.
 pub struct Replayable {
     kind: Kind,
     /// The source by which it came. It determines how far it is believed.

@@ -1,4 +1,4 @@
-//! Reports on the quarantine: a log line for each entry, of which one callback URL can cause few.
+//! Reports on the quarantine. Each new entry is a log line; one callback URL can cause few of them.
 //! Drops and evictions beyond the bounds are counted, and logged at most once a minute.
 
 use std::time::{Duration, Instant};

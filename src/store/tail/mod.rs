@@ -29,8 +29,9 @@ pub const STATEMENTS: [(&str, &str); 1] = [(news::EVENTS, "bigint, bigint")];
 /// The delay before a failed read is retried.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
-/// The pause after a read, as a multiple of its duration. Under constant load, reading thus takes
-/// at most a quarter of the time, because callbacks come first.
+/// The pause after a read, as a multiple of its duration. Under constant load, reading takes a
+/// quarter of the time, because callbacks come first. The pause is capped, so reads that take
+/// longer than 17 ms get a larger part.
 const PAUSES_PER_READ: u32 = 3;
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 
