@@ -13,8 +13,7 @@ use crate::store::ledger::{Ledger, NewConflict, NewDoubt, NewEvent, NewObservati
 use crate::store::quarantine::Kind;
 use crate::store::record::{Origin, Record};
 
-/// Observations kept for one task. Those that change the state of the task are always kept (rule
-/// B8).
+/// Observations kept for one task. Those that move the task on are always kept (rule B8).
 const OBSERVATIONS_KEPT: u16 = 200;
 
 impl Ledger {
@@ -82,7 +81,7 @@ impl Ledger {
     }
 
     /// Returns the record that `subject` speaks for, if `task_id` may be its task. Otherwise
-    /// returns the records that must be verified by a poll.
+    /// returns the records about which the body raises a doubt (see `suspect`).
     fn record_for(
         &mut self,
         subject: &Subject,

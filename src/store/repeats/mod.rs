@@ -27,7 +27,7 @@ const NOBODY: &str = "";
 pub struct RepeatGuard {
     /// SHA-256 of the canonical request.
     pub fingerprint: [u8; 32],
-    /// Earlier submits are considered if they are less old than this.
+    /// Earlier submits are considered only if they are younger than this.
     pub window: Duration,
     /// Whether this is the second attempt. If `false`, the recorder answers `Unsure` when an equal
     /// submit seems to have an app that is still waiting.

@@ -32,9 +32,10 @@ const RING_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The estimated size of an event without its bodies: its record and its serialized form.
 const EVENT_BYTES: usize = 2048;
 
-/// The cost of delivering a batch to one subscriber: to wake it, to write to its socket, and to
-/// copy the bytes. Callbacks come first, so the ring pauses for ten times this cost before the next
-/// batch. Many subscribers of a busy log thus receive larger batches, later.
+/// The pause after a batch, for each subscriber and for each byte that it is sent. It is ten times
+/// the cost of delivering the batch: to wake the subscriber, to write to its socket, and to copy
+/// the bytes. Callbacks come first. Many subscribers of a busy log thus receive larger batches,
+/// later.
 const HANDING_MICROS: u64 = 60;
 const HANDING_NANOS_PER_BYTE: u64 = 1;
 const HANDING_PAUSE_MAX: Duration = Duration::from_millis(500);
