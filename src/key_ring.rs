@@ -50,8 +50,8 @@ pub fn load_if_there(path: &Path) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Refuses a key ring beside a SQLite database that is not there: the start makes the ring after the database. A ring in
-/// another folder may have been provided by an operator.
+/// Refuses a key ring beside a SQLite database that is missing: the start creates the ring after
+/// the database. A ring in another folder may have been provided by an operator.
 ///
 /// # Errors
 /// `Damaged`.

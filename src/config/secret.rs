@@ -83,8 +83,8 @@ impl StoreConfig {
             .any(|scheme| self.url.starts_with(scheme))
     }
 
-    /// Returns where the store is. Each connection reads a password file again. It is read here only
-    /// so that a start without it is refused.
+    /// Returns where the store is. Each connection reads a password file again. It is read here
+    /// only so that a start without it is refused.
     ///
     /// # Errors
     /// Names the key, and the file if there is one.

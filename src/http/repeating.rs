@@ -20,8 +20,8 @@ const GRACE: Duration = Duration::from_millis(50);
 /// long-waiting submits every second.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Time after which the reading stops. A row that appeared too late to be known by then is watched in
-/// the next call.
+/// Time after which the reading stops. A row that appeared too late to be judged by then is watched
+/// in the next call.
 const LOOKS_END_AFTER: Duration = Duration::from_secs(10);
 
 /// A row that is watched.
@@ -40,8 +40,8 @@ impl Row {
 
 /// Determines which equal submits of other processes still have an app that waits.
 ///
-/// Such a row is touched by its process. If it is not touched for `DEAD_AFTER`, its app has left, or
-/// the process is dead. Only this process measures the time, because the clocks of others may
+/// Such a row is touched by its process. If it is not touched for `DEAD_AFTER`, its app has left,
+/// or the process is dead. Only this process measures the time, because the clocks of others may
 /// differ.
 pub async fn watch_rows(
     state: &InternalState,

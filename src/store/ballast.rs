@@ -1,5 +1,6 @@
-//! A file beside a SQLite database that only takes room. On a full disk SQLite can neither delete nor fold in its log
-//! (RELIABILITY F7); without this file both work again at once, and callbacks are taken for a while longer.
+//! The reserve file beside a SQLite database; it only occupies space. On a full disk SQLite can
+//! neither delete rows nor fold in its log (RELIABILITY F7). Releasing the reserve makes both work
+//! again at once, and callbacks are accepted for a while longer.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -11,22 +12,22 @@ use rustix::io::Errno;
 
 use super::files::{FILE_MODE, beside, folder_of, sync_folder};
 
-/// Of what is written where nothing can be allocated without.
+/// The size of one write, on file systems without `fallocate`.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// What `MetadataExt::blocks` counts in.
+/// The unit of `MetadataExt::blocks`.
 const BLOCK_BYTES: u64 = 512;
 
 pub fn file(database: &Path) -> PathBuf {
     beside(database, ".ballast")
 }
 
-/// Under this name until it is whole.
+/// The name of the reserve file until it is complete.
 fn unfinished(database: &Path) -> PathBuf {
     beside(database, ".ballast.new")
 }
 
-/// Whether there is a ballast that really takes room.
+/// Returns whether there is a reserve file that really occupies space.
 pub fn is_there(database: &Path) -> bool {
     fs::symlink_metadata(file(database)).is_ok_and(|found| {
         let bytes = found.blocks().saturating_mul(BLOCK_BYTES);
@@ -34,20 +35,20 @@ pub fn is_there(database: &Path) -> bool {
     })
 }
 
-/// Makes it, whole or not at all.
+/// Creates the reserve file, completely or not at all.
 pub fn make(database: &Path, bytes: u64) -> io::Result<()> {
     let unfinished = unfinished(database);
     remove_file(&unfinished)?;
     let made = fill(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, file(database)));
     if made.is_err() {
-        // What there is of it would only be in the way.
+        // An incomplete file only wastes space.
         remove_file(&unfinished)?;
     }
     made?;
     sync_folder(&folder_of(database))
 }
 
-/// Whether there is one room less taken.
+/// Removes the reserve file. Returns whether that freed space.
 pub fn remove(database: &Path) -> bool {
     [file(database), unfinished(database)]
         .iter()
@@ -55,7 +56,7 @@ pub fn remove(database: &Path) -> bool {
         .fold(false, |any, removed| any | removed.is_ok_and(|was| was))
 }
 
-/// Whether it was there. Removes a symlink, not what it points to.
+/// Returns whether the file existed. Removes a symlink, not its target.
 fn remove_file(path: &Path) -> io::Result<bool> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
@@ -65,7 +66,8 @@ fn remove_file(path: &Path) -> io::Result<bool> {
 }
 
 fn fill(path: &Path, bytes: u64) -> io::Result<()> {
-    // Anew: what somebody else has put there meanwhile is neither followed nor written to.
+    // `create_new`, so that a file or symlink created meanwhile is neither followed nor
+    // overwritten.
     let file = OpenOptions::new()
         .create_new(true)
         .write(true)
@@ -78,7 +80,7 @@ fn fill(path: &Path, bytes: u64) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Noise, so that no file system can make it smaller.
+/// Writes random bytes, so that no file system can compress them.
 fn write(mut file: &File, bytes: u64) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut left = bytes;

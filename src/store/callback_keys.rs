@@ -1,5 +1,5 @@
-//! That all processes of one database make their callback tokens with keys that all of them know. A replica with a ring of
-//! its own would hand out callback URLs that the others refuse.
+//! Checks that all processes of one database mint callback tokens with keys that all of them know.
+//! A replica with its own key ring would hand out callback URLs that the others refuse.
 
 use super::rows::Rows;
 use super::script::Script;
@@ -12,20 +12,21 @@ static INSERT: Rows<2> = Rows::new(
     "WHERE column1 IS NOT NULL",
 );
 
-/// How the keys of a ring agree with those that the database has seen.
+/// How the keys of a ring compare with those that the database has seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Agreement {
     Agreed,
-    /// Another key has this id.
+    /// The database knows another key under this id.
     Differs {
         id: String,
     },
-    /// No key of the ring has been seen before, though others have.
+    /// The database has seen keys, but none of this ring.
     Strange,
 }
 
 impl Store {
-    /// Compares the ring with the keys that the database has seen, and adds those that are new unless they disagree.
+    /// Compares the ring with the keys that the database has seen. Adds the new ones unless they
+    /// disagree.
     ///
     /// # Errors
     /// If the database cannot be read or written.
@@ -53,7 +54,8 @@ impl Store {
                 None => new.push(key),
             }
         }
-        // A file has no other process whose URLs could be refused; that its ring is new was said when it was made.
+        // A SQLite file has no second process that could refuse our URLs. The log line about a new
+        // ring was written when the ring was created.
         let is_shared = matches!(self.database, Database::Postgres(_));
         if is_shared && !seen.is_empty() && new.len() == ring.len() {
             return Ok(Agreement::Strange);

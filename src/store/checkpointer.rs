@@ -1,5 +1,6 @@
-//! Folds SQLite's write-ahead log into the database, on a connection of its own, so that no callback waits for it. SQLite's
-//! own way, as a part of some commit, would hold callbacks up, and fails without a word (RELIABILITY I4).
+//! Folds SQLite's write-ahead log into the database on a separate connection, so that no callback
+//! waits for it. SQLite's automatic checkpoint would run inside a commit, delay callbacks, and fail
+//! silently (RELIABILITY I4).
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,34 +16,36 @@ use super::sqlite::{BUSY_TIMEOUT, SqliteFile, truncate_log};
 use super::writer::Writer;
 use super::{Database, Store, StoreError, mark};
 
-/// Often while there is something to fold in, so that there is little to do each time.
+/// The interval between checkpoints while there is something to fold in. It is short, so that there
+/// is little to do each time.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// After a failure that may heal, as on a full disk.
+/// The delay after a failure that may heal, such as a full disk.
 const BACK_OFF: Duration = Duration::from_secs(1);
 
-/// How long the recorder waits for readers of the log. Questions of ours take less.
+/// How long the recorder waits for readers of the log. Our own queries take less.
 const READERS_WAIT_MS: u32 = 100;
 
-/// How long callbacks wait for readers of the log on a full disk, where nothing can be recorded anyway.
+/// How long callbacks wait for readers of the log on a full disk, where nothing can be recorded
+/// anyway.
 const FREE_WAIT_MS: u32 = 1000;
 
-/// A reader that stays longer, such as a backup, keeps the log from beginning again. The recorder does not wait for it each
-/// time, because callbacks wait for the recorder.
+/// A reader that stays longer, such as a backup, keeps the log from restarting. The recorder does
+/// not wait for it each time, because callbacks wait for the recorder.
 const RESTART_EVERY: Duration = Duration::from_secs(1);
 
-/// What the recorder tells the checkpointer of the log.
+/// The state of the log that the recorder shares with the checkpointer.
 #[derive(Debug, Default)]
 pub(super) struct WriteAheadLog {
-    /// When a reader last kept the log from beginning again.
+    /// When a reader last kept the log from restarting.
     was_busy_at: Mutex<Option<Instant>>,
     written: Notify,
-    /// The same, for the high-water mark.
+    /// Signals new commits for the high-water mark, as `written` does for checkpoints.
     unmarked: Notify,
 }
 
 impl WriteAheadLog {
-    /// Returns when it is time to fold in what was written.
+    /// Waits until the next checkpoint is due.
     async fn next(&self) {
         self.written.notified().await;
         sleep(INTERVAL).await;
@@ -59,7 +62,7 @@ impl WriteAheadLog {
         *was_busy_at.unwrap_or_else(PoisonError::into_inner) = is_busy.then(Instant::now);
     }
 
-    /// Returns when it is time to write the next high-water mark.
+    /// Waits until the next high-water mark is due.
     pub(super) async fn next_mark(&self) {
         self.unmarked.notified().await;
         sleep(mark::INTERVAL).await;
@@ -74,14 +77,15 @@ impl Store {
         };
         while !stop.is_cancelled() {
             let ended = self.checkpoint_until(file, &stop).await;
-            // An error may come of a file that is not the one that is open.
+            // The cause may be that another file now lies at the path.
             match ended.map_err(|error| file.check_files().err().unwrap_or(error)) {
                 Ok(()) => {}
                 Err(error) if error.is_fatal() => {
                     self.fail(&error, &failed);
                     return stop.cancelled().await;
                 }
-                // There is room now, and may be nobody who writes.
+                // Space was freed. Try again now, because there may be no new commit that starts a
+                // checkpoint.
                 Err(error) if self.give_way(&error).await => self.log.written.notify_one(),
                 Err(error) => {
                     warn!(error = %error, "no checkpoint was made; the write-ahead log grows until one is");
@@ -98,7 +102,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut connection = file.connect_writer().await?;
         while stop.run_until_cancelled(self.log.next()).await.is_some() {
-            // Before it writes: an older copy would get our newest pages, and could not be told from the database.
+            // Check before writing. If an older copy lies at the path, it would receive our newest
+            // pages and then look like the database.
             file.check_files()?;
             let stamp = file.files.get().and_then(OpenFiles::stamp_on_disk);
             let row = connection
@@ -111,15 +116,16 @@ impl Store {
         Ok(connection.close().await?)
     }
 
-    /// After each transaction of the recorder, on its connection.
+    /// Runs after each transaction of the recorder, on its connection.
     pub(super) async fn after_commit(&self, writer: &mut Writer) -> Result<(), StoreError> {
         self.log.written.notify_one();
         self.log.unmarked.notify_one();
         let (Writer::Sqlite(connection), Database::Sqlite(file)) = (writer, &self.database) else {
             return Ok(());
         };
-        // So long a log is worth a pause of the recorder, in which nobody appends to it. Only a log that is folded in to its
-        // end, and that nobody reads any more, begins again. A batch comes on top (I38: 64 MiB).
+        // A log of this size justifies a pause of the recorder, during which nothing is appended.
+        // The log restarts only after it was folded in completely and has no readers. A batch may
+        // exceed the limit (I38: 64 MiB).
         if file.log_bytes() > file.log_bounds.max && self.log.may_restart() {
             let is_busy = restart_log(connection).await?;
             self.log.restarted(is_busy);
@@ -129,10 +135,10 @@ impl Store {
 }
 
 impl SqliteFile {
-    /// Folds the log into the database and frees its space. Returns how many bytes that were.
+    /// Folds the log into the database and frees its space. Returns the number of bytes freed.
     ///
     /// # Errors
-    /// `Full` if the database has no space to grow, `Locked` if the log is still read.
+    /// `Full` if the database has no space to grow, `Locked` if the log is still being read.
     pub(super) async fn free_log(&self) -> Result<u64, StoreError> {
         let before = self.log_bytes();
         let mut connection = self.connect_writer().await?;
@@ -151,7 +157,7 @@ impl SqliteFile {
     }
 }
 
-/// Folds the log in and has it begin again, unless somebody still reads it. Returns whether somebody does.
+/// Folds the log in and restarts it, unless it is still being read. Returns whether it is.
 async fn restart_log(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
     let usual = BUSY_TIMEOUT.as_millis();
     connection
@@ -159,7 +165,7 @@ async fn restart_log(connection: &mut SqliteConnection) -> Result<bool, StoreErr
             "PRAGMA busy_timeout = {READERS_WAIT_MS}"
         )))
         .await?;
-    // Those who begin to read during the wait do not read the log.
+    // Readers that start during the wait do not read the log.
     let row = connection
         .fetch_one("PRAGMA wal_checkpoint(RESTART)")
         .await?;

@@ -1,4 +1,4 @@
-//! What is handed to the recorder, and what comes back once it is on the disk.
+//! Entries for the recorder, and the receipts that it returns once an entry is on the disk.
 
 use std::time::Duration;
 
@@ -12,19 +12,19 @@ use crate::domain::observation::{Observation, Source};
 use crate::domain::task::Verdict;
 use crate::store::repeats::RepeatGuard;
 
-/// One thing to be recorded.
+/// One fact to be recorded.
 #[derive(Clone, Debug)]
 pub enum Entry {
-    /// An app wants a generation: recorded before EvoLink is called.
+    /// A submit by an app, recorded before EvoLink is called.
     Intent(Intent),
-    /// EvoLink said something about a task.
+    /// A task body from EvoLink.
     Observed {
         subject: Subject,
         observation: Observation,
         source: Source,
         headers: HeaderMap,
     },
-    /// EvoLink, or somebody with a valid callback URL, said something that is not a task body.
+    /// A body that is not a task, from EvoLink or from a caller with a valid callback URL.
     Unreadable {
         subject: Subject,
         source: Source,
@@ -32,37 +32,38 @@ pub enum Entry {
         reason: String,
         headers: HeaderMap,
     },
-    /// What was kept in quarantine under `id` can be read by now.
+    /// The quarantine entry `id`, which can be read by now.
     FromQuarantine {
         id: i64,
         subject: Subject,
         observation: Observation,
     },
-    /// The submit ended without an observation.
+    /// A submit that ended without an observation.
     SubmitEnded {
         submission_id: SubmissionId,
         ended: SubmitEnded,
     },
-    /// EvoLink is about to be asked about a task that is due; nobody else is to ask before `lease` is over.
+    /// A poll that is about to be sent for a due task. No other process polls it before `lease` is
+    /// over.
     PollBegun {
         submission_id: SubmissionId,
         lease: Duration,
     },
-    /// A poll ended without an observation.
+    /// A poll that ended without an observation.
     PollEnded {
         submission_id: SubmissionId,
         ended: PollEnded,
     },
-    /// The task is older than we are willing to ask about.
+    /// A task that is too old to be polled further.
     GaveUp { submission_id: SubmissionId },
-    /// A delivery that is due is about to be sent by `holder`, and by nobody else before `lease` is over.
+    /// The claim of a due delivery by `holder`. No other process sends it before `lease` is over.
     DeliveryClaimed {
         id: DeliveryId,
         holder: Holder,
         lease: Duration,
     },
-    /// The `attempt`th attempt of a delivery, the first being 1, ended; or there is to be none. `jitter`: from 0 to 1, by
-    /// chance.
+    /// The end of attempt number `attempt`, counted from 1, or the decision to make none. `jitter`
+    /// is random, from 0 to 1.
     DeliveryEnded {
         id: DeliveryId,
         holder: Holder,
@@ -70,21 +71,22 @@ pub enum Entry {
         end: AttemptEnd,
         jitter: f64,
     },
-    /// An operator wants one delivery to be sent now.
+    /// An operator's request to send one delivery now.
     DeliveryRetried { id: DeliveryId },
-    /// Ends deliveries that a disabled endpoint has held for too long, a bounded number of them.
+    /// Ends deliveries that a disabled endpoint has held for too long, up to a fixed number.
     HeldExpired { endpoint: EndpointKey },
-    /// An operator wants at most `limit` dead deliveries to be sent after all, the oldest first: those to `endpoint`, or all.
+    /// An operator's request to retry at most `limit` dead deliveries, the oldest first. Without
+    /// `endpoint`, those of all endpoints.
     DeliveriesRetried {
         endpoint: Option<EndpointKey>,
         limit: u32,
     },
-    /// The answer to a submit without an idempotency key was handed over whole to its app.
+    /// The app received the complete answer to a submit without an idempotency key.
     AppAnswered { submission_id: SubmissionId },
-    /// The app disconnected before it had the answer, or the answer was that the outcome is
+    /// The app disconnected before it had the answer, or the answer said that the outcome is
     /// unknown.
     AppLost { submission_id: SubmissionId },
-    /// The apps of these submits still wait at this process.
+    /// The apps of these submits are still waiting at this process.
     AppsWait { waiting: Vec<SubmissionId> },
 }
 
@@ -93,27 +95,27 @@ pub struct Intent {
     pub submission_id: SubmissionId,
     /// The name of the API key that submits.
     pub client: Option<String>,
-    /// The request as it goes to EvoLink, without the callback URL.
+    /// The request as sent to EvoLink, without the callback URL.
     pub request: Bytes,
-    /// The app's own address, where the outcome is delivered to.
+    /// The app's own address, to which the outcome is delivered.
     pub callback_url: Option<String>,
     pub idempotency: Option<Idempotency>,
-    /// For a submit without an idempotency key, unless the repeat guard is turned off.
+    /// Set for a submit without an idempotency key, unless the repeat guard is off.
     pub guard: Option<RepeatGuard>,
 }
 
 impl Intent {
-    /// The API key's name, empty where no keys are used.
+    /// Returns the API key's name, or an empty string where no keys are used.
     pub fn client_name(&self) -> &str {
         self.client.as_deref().unwrap_or_default()
     }
 }
 
 impl Entry {
-    /// Whether it is for the caller alone, so that it is not recorded for one that has left while
-    /// it was queued: the caller of an intent will not send, the holder of a claim will not act, an
-    /// operator may ask again. What EvoLink said, and how something ended, is recorded for its own
-    /// sake.
+    /// Returns whether the entry matters only to its caller. Such an entry is not recorded if the
+    /// caller left while it was queued. The caller of an intent will not send, the holder of a
+    /// claim will not act, and an operator can ask again. What EvoLink said and how something ended
+    /// is always recorded.
     pub const fn is_for_caller(&self) -> bool {
         match self {
             Self::Intent(_)
@@ -139,24 +141,25 @@ impl Entry {
 /// An app's `Idempotency-Key`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idempotency {
-    /// API key name, `/`, `Idempotency-Key`.
+    /// The API key's name, `/`, and the `Idempotency-Key`.
     pub name: String,
-    /// SHA-256 of the request, whatever its key order and spaces.
+    /// SHA-256 of the request, independent of key order and whitespace.
     pub fingerprint: [u8; 32],
 }
 
 #[derive(Clone, Debug)]
 pub enum SubmitEnded {
-    /// Known not to have been accepted. With EvoLink's answer, if there was one. Frees the idempotency key.
+    /// EvoLink certainly did not accept it. `answer` is EvoLink's answer, if there was one. Frees
+    /// the idempotency key.
     Refused {
         answer: Option<Bytes>,
         idempotency: Option<Idempotency>,
     },
-    /// Accepted and billed, or not: nobody knows.
+    /// EvoLink may have accepted and billed it.
     Unknown,
 }
 
-/// How a submit ended that ended without an answer which names a task.
+/// The result of a submit without an answer that names a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubmitEnd {
     Refused,
@@ -180,56 +183,57 @@ impl SubmitEnd {
 
 #[derive(Clone, Copy, Debug)]
 pub enum PollEnded {
-    /// EvoLink knows no such task.
+    /// EvoLink does not know this task.
     Gone,
-    /// No usable answer.
+    /// There was no usable answer.
     Failed,
-    /// EvoLink answers nobody now, and is not to be asked about this task before so long: no poll that counts.
+    /// EvoLink is not answering at present, so the task is not polled for this long. The poll does
+    /// not count.
     PutOff(Duration),
 }
 
-/// What became of an entry. Whoever holds one may rely on it after a power cut.
+/// The result of an entry. It is durable: it holds even after a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Receipt {
-    /// Of an intent.
+    /// The intent was recorded.
     Fresh,
-    /// The same request under the same `Idempotency-Key` was recorded before, as this.
+    /// The same request under the same `Idempotency-Key` was recorded before, as this submission.
     Replay(SubmissionId),
     /// Another request was recorded under the same `Idempotency-Key`.
     Clash,
     /// An equal submit without a key was recorded before, and its app never received the answer.
-    /// `is_orphan`: the process that sent it is no more.
+    /// `is_orphan`: the process that sent it has ended.
     Repeat {
         first: SubmissionId,
         is_orphan: bool,
     },
-    /// An equal submit without a key seems to have an app that waits; to be asked again with a
-    /// second look.
+    /// An equal submit without a key seems to have an app that is still waiting. Ask again after
+    /// watching that submit.
     Unsure,
-    /// Of an observation.
+    /// The observation was applied; `verdict` says how.
     Seen { verdict: Verdict, restored: bool },
-    /// The observation is about another task than its subject's: kept in quarantine.
+    /// The observation names another task than its subject's. It is in quarantine.
     Mismatch,
-    /// Of a replay: the entry is no longer in quarantine.
+    /// The entry to be replayed is no longer in quarantine.
     Gone,
-    /// Of a refusal: a callback has told of the task before, so it was accepted all the same.
+    /// A refusal was reported, but a callback had already named the task, so EvoLink did accept it.
     Known,
-    /// Of a poll or a delivery that begins: it is not due, or another replica was quicker.
+    /// The poll or delivery is not due, or another replica has claimed it.
     NotDue,
-    /// Of an attempt: what the delivery is now.
+    /// The state of the delivery after the attempt.
     Delivery(DeliveryState),
-    /// Of an attempt: it was told of before, or the delivery is no longer its sender's.
+    /// The result of this attempt was recorded before, or this sender no longer holds the delivery.
     Stale,
-    /// Of a delivery to be sent again: it was delivered.
+    /// The delivery that was to be retried is already delivered.
     Delivered,
-    /// Of all that are to be sent again.
+    /// The result of a bulk retry.
     Retried {
         deliveries: u32,
-        /// The endpoint was disabled, and is enabled now.
+        /// Whether the endpoint was disabled and is now enabled.
         enabled: bool,
-        /// There are dead ones left.
+        /// Whether dead deliveries are left.
         more: bool,
     },
-    /// Of everything else.
+    /// The receipt of all other entries.
     Done,
 }

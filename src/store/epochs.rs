@@ -1,9 +1,8 @@
-//! The epochs of a store: which there are, and when a new one begins.
+//! The epochs of a store: which exist, and when a new one begins.
 //!
-//! A new epoch costs nothing and harms no reader, because ids of the one before stay valid up to
-//! its end. So one begins whenever the events after the newest one may exist elsewhere under the
-//! same ids: after a restore, and where the database is not where it was (copied, put back by hand,
-//! failed over).
+//! A new epoch costs nothing and harms no reader, because ids of the previous one stay valid up to
+//! its end. So one begins whenever events with the same ids may exist elsewhere. That is after a
+//! restore, and when the database has moved (copied, put back by hand, failed over).
 
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use tokio::time::timeout;
@@ -13,8 +12,8 @@ use super::{Store, StoreError, on_pool, postgres};
 use crate::clock::Clock;
 use crate::domain::event_id::{Epoch, EpochStart, Epochs, EventId};
 
-/// The epoch of the event whose `seq` is the given SQL expression. `number > 0` has SQLite use the
-/// key.
+/// The epoch of the event whose `seq` is the given SQL expression. `number > 0` makes SQLite use
+/// the key.
 macro_rules! epoch_of {
     ($seq:literal) => {
         concat!(
@@ -26,22 +25,22 @@ macro_rules! epoch_of {
 }
 pub(super) use epoch_of;
 
-/// The log as a whole.
+/// The range of the event log and its epochs.
 #[derive(Clone, Debug)]
 pub struct LogState {
     pub epochs: Epochs,
-    /// The first event that is kept; `None` if there are no events.
+    /// The oldest event kept; `None` if there are no events.
     pub oldest: Option<i64>,
     /// 0 if there are no events.
     pub newest: i64,
 }
 
-/// The end of the log.
+/// The end of the event log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LogEnd {
     /// 0 if there are no events.
     pub newest: i64,
-    /// The current one.
+    /// The current epoch.
     pub epoch: Epoch,
 }
 
@@ -52,8 +51,7 @@ const STATE: &str =
 const END: &str = "SELECT (SELECT max(seq) FROM event),
     (SELECT name FROM epoch WHERE number > 0 ORDER BY number DESC LIMIT 1)";
 
-// All events that there are when the first epoch begins, in a store from before there were epochs,
-// belong to it.
+// In a store from before epochs existed, the first epoch includes all existing events.
 const BEGIN: &str = "INSERT INTO epoch (number, name, after_seq, began_at, home)
     SELECT coalesce(max(number), 0) + 1, $1,
         CASE WHEN max(number) IS NULL THEN 0 ELSE coalesce((SELECT max(seq) FROM event), 0) END, $2, $3
@@ -61,13 +59,14 @@ const BEGIN: &str = "INSERT INTO epoch (number, name, after_seq, began_at, home)
 
 const CURRENT: &str = "SELECT name, home FROM epoch ORDER BY number DESC LIMIT 1";
 
-/// The cluster, its timeline (which changes with each failover and point-in-time recovery), the
-/// database, and the table (which `pg_restore --clean` creates again).
+/// Identifies where the database is. The parts are the cluster, its timeline (which changes with
+/// each failover and point-in-time recovery), the database, and the table (which `pg_restore
+/// --clean` creates again).
 const HOME: &str = "SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()),
     left(pg_walfile_name(pg_current_wal_lsn()), 8),
     (SELECT oid FROM pg_database WHERE datname = current_database()), 'event'::regclass::oid)";
 
-/// The same for a user who may not ask for the cluster.
+/// The same for a user who may not read the cluster's identifier.
 const HOME_IN_CLUSTER: &str =
     "SELECT concat_ws('/', left(pg_walfile_name(pg_current_wal_lsn()), 8),
     (SELECT oid FROM pg_database WHERE datname = current_database()), 'event'::regclass::oid)";
@@ -75,7 +74,8 @@ const HOME_IN_CLUSTER: &str =
 /// SQLSTATE `insufficient_privilege`.
 const NOT_PERMITTED: &str = "42501";
 
-/// Each statement sees what was committed before it, whatever the server's default is.
+/// In this isolation level each statement sees what was committed before it, whatever the server's
+/// default is.
 const BEGIN_TRANSACTION: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 impl Store {
@@ -106,7 +106,7 @@ impl Store {
         })
     }
 
-    /// The newest event, as long as the epoch has not changed since `epochs` were read.
+    /// Returns the newest event, unless the epoch has changed since `epochs` were read.
     ///
     /// # Errors
     /// `EpochChanged`.
@@ -120,7 +120,7 @@ impl Store {
     }
 }
 
-/// Begins a new epoch if `is_restored`, or if the store has none yet. Returns the current one.
+/// Begins a new epoch if `is_restored`, or if the store has none yet. Returns the current epoch.
 pub(super) async fn settle_sqlite(
     connection: &mut SqliteConnection,
     is_restored: bool,
@@ -147,7 +147,7 @@ pub async fn begin_sqlite(connection: &mut SqliteConnection) -> Result<Epoch, St
     Ok(epoch)
 }
 
-/// Whether the store has had `epoch`. A store from before there were epochs has had none.
+/// Returns whether the store has ever had `epoch`. A store from before epochs existed has had none.
 pub(super) async fn has_had(
     epoch: Epoch,
     reader: &mut SqliteConnection,
@@ -163,7 +163,7 @@ pub(super) async fn has_had(
     Ok(found > 0)
 }
 
-/// Whether the schema of a store has epochs.
+/// Returns whether the schema of a store has epochs.
 pub(super) async fn has_had_epochs(reader: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     const TABLE: &str =
         "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'epoch'";
@@ -171,11 +171,11 @@ pub(super) async fn has_had_epochs(reader: &mut SqliteConnection) -> Result<bool
     Ok(tables > 0)
 }
 
-/// Begins a new epoch if the store has none yet, or if its database is not where the current one
+/// Begins a new epoch if the store has none, or if the database has moved since the current one
 /// began.
 ///
-/// Every connection that writes calls this first. So no event is written in an old epoch after a
-/// failover or a restore: each of these ends every connection.
+/// Every connection that writes calls this first. A failover or a restore ends every connection, so
+/// no event is written in an old epoch afterwards.
 pub(super) async fn settle_postgres(connection: &mut PgConnection) -> Result<(), StoreError> {
     let home = home(connection).await?;
     if is_at(connection, &home).await? {
@@ -195,7 +195,7 @@ pub(super) async fn settle_postgres(connection: &mut PgConnection) -> Result<(),
         .unwrap_or(Err(StoreError::TooSlow))
 }
 
-/// Begins a new epoch, whatever there is. Returns it once it is on the disk.
+/// Begins a new epoch unconditionally. Returns it once it is on the disk.
 pub async fn begin_postgres(connection: &mut PgConnection) -> Result<Epoch, StoreError> {
     let home = home(connection).await?;
     let mut transaction = connection.begin_with(BEGIN_TRANSACTION).await?;
@@ -223,7 +223,7 @@ async fn is_at(connection: &mut PgConnection, home: &str) -> Result<bool, sqlx::
     Ok(current.and_then(|(_, at)| at).as_deref() == Some(home))
 }
 
-/// Keeps recorders from writing events until the transaction ends.
+/// Blocks recorders from writing events until the transaction ends.
 async fn lock_postgres(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     const SQL: &str = "UPDATE recorder_turn SET taken = taken + 1 WHERE id = 1";
     sqlx::query(SQL).execute(connection).await.map(drop)
@@ -241,7 +241,7 @@ async fn insert_postgres(connection: &mut PgConnection, home: &str) -> Result<Ep
     Ok(epoch)
 }
 
-/// The id of the event `seq`, whose row holds the name of its epoch.
+/// Returns the id of the event `seq`. `name` is the name of its epoch, from the row.
 pub(super) fn event_id(name: Option<&str>, seq: i64) -> Result<EventId, StoreError> {
     let epoch = parse(name.unwrap_or_default())?;
     Ok(EventId { epoch, seq })

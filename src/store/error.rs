@@ -1,12 +1,12 @@
-//! What can go wrong with the store, told apart by what the caller must do.
+//! Errors of the store, distinguished by what the caller must do.
 
 use std::sync::Arc;
 
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
-/// A failed store operation. What was to be written may have been written all the same (RELIABILITY F3, F6):
-/// callers say "try again", and everything is idempotent.
+/// A failed store operation. The write may have happened nevertheless (RELIABILITY F3, F6). So
+/// callers answer "try again", and everything is idempotent.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The recorder's queue is full.
@@ -27,37 +27,40 @@ pub enum StoreError {
          name that has the -wal file beside it"
     )]
     SeveralNames { path: String, names: u64 },
-    /// The database server is there, and something must be changed before it can be used.
+    /// The database server answers, but something must be changed before it can be used.
     #[error("cannot use {path}: {reason}")]
     Unsuitable { path: String, reason: String },
-    /// The server, or a pooler in front of it, has as many connections as it may have.
+    /// The server, or a pooler in front of it, has reached its connection limit.
     #[error("{path} has no connection left for this process: {reason}")]
     NoConnectionLeft { path: String, reason: String },
-    /// The database server is not there, does not let us in, or broke off. Heals when it is back.
+    /// The database server does not answer, refuses the login, or disconnected. Heals when it is
+    /// back.
     #[error("the database cannot be reached: {0}")]
     Unreachable(String),
-    /// A question, or a batch on a server, took longer than anybody waits for.
+    /// A query, or a batch on a server, exceeded its time limit.
     #[error("the database took too long")]
     TooSlow,
-    /// Another recorder was in the way; the same again is likely to succeed.
+    /// Another recorder's transaction conflicted. A retry is likely to succeed.
     #[error("another transaction was in the way: {0}")]
     Contended(String),
-    /// A new epoch began while the log was read: what was read may not follow what its reader has.
+    /// A new epoch began during the read. The events read may not follow those that the reader has.
     #[error("the store was restored meanwhile")]
     EpochChanged,
-    /// Another program holds SQLite's write lock; the same again may succeed later.
+    /// Another program holds SQLite's write lock. A later retry may succeed.
     #[error("another program holds the write lock of the database")]
     Locked,
-    /// No space left; heals when there is some.
+    /// There is no space left. Heals when there is some.
     #[error("the disk is full")]
     Full,
-    /// The file is damaged, or no database at all.
+    /// The file is damaged, or is not a database.
     #[error("the database is damaged: {0}")]
     Damaged(String),
-    /// A read or write of the disk failed: what the database says from now on is not to be trusted (RELIABILITY F6).
+    /// A read or write of the disk failed. Later answers of the database cannot be trusted
+    /// (RELIABILITY F6).
     #[error("the disk failed: {0}")]
     DiskFailed(String),
-    /// A file of the store is not the one that is open any more: what is committed is gone with the process.
+    /// A file at a path of the store is no longer the one that is open. What is committed to the
+    /// open file is lost when the process ends.
     #[error("{0} while the service ran")]
     Replaced(String),
     /// A newer version of this program has upgraded the database.
@@ -66,7 +69,7 @@ pub enum StoreError {
          {newest}: run the version that upgraded the database, or a newer one"
     )]
     SchemaTooNew { found: i64, newest: i64 },
-    /// A migration of this program was applied with another text.
+    /// A migration of this program was applied with a different text.
     #[error(
         "the database was made by a version of this program that was never released (its migration {0} differs from ours), \
          and cannot be upgraded: run that version, or begin with a new database"
@@ -84,7 +87,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether nothing may be acknowledged any more until the database was opened anew.
+    /// Returns whether nothing may be acknowledged until the database is reopened.
     pub const fn is_fatal(&self) -> bool {
         matches!(
             self,
@@ -92,7 +95,8 @@ impl StoreError {
         )
     }
 
-    /// Whether one entry of a batch may be to blame, so that the others deserve another try without it.
+    /// Returns whether one entry of a batch may be the cause, so that the others should be tried
+    /// without it.
     pub const fn may_be_one_entry(&self) -> bool {
         matches!(self, Self::Sql(_) | Self::Corrupt { .. })
     }
@@ -109,12 +113,12 @@ mod sqlite {
     /// The log's index cannot grow. It holds nothing that must last.
     pub const IOERR_SHMSIZE: i32 = IOERR | (19 << 8);
 
-    /// What says that the disk under the database failed: to read, read too little, write, fsync,
-    /// fsync of a folder, truncate, data whose checksum is wrong, a corrupt file system, a page
-    /// that is mapped and cannot be read.
+    /// Codes which say that the disk under the database failed. In order: read, short read, write,
+    /// fsync, fsync of a folder, truncate, wrong checksum, corrupt file system, unreadable mapped
+    /// page.
     ///
     /// The other codes of this family are about temporary folders, memory, permissions, locks or
-    /// deleted files. They refuse one transaction and say nothing about what is stored.
+    /// deleted files. They refuse one transaction and say nothing about the stored data.
     pub const DISK_FAILED: [i32; 9] = [
         IOERR | (1 << 8),
         IOERR | (2 << 8),
@@ -150,7 +154,7 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// A complaint of ours in `sqlx::Error::Configuration`, which can be shown as it is.
+/// An error of our own in `sqlx::Error::Configuration`, whose text is safe to show.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Unusable(pub String);
@@ -159,8 +163,8 @@ fn is_our_own(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Configuration(cause) if cause.is::<Unusable>())
 }
 
-/// The text of an error of connecting. The driver's own text may quote a part of the URL, which may
-/// be a password, and the lines of the files that `sslkey` and `sslcert` name.
+/// Returns the text of a connection error. The driver's own text may quote a part of the URL, which
+/// may be a password, or lines of the files that `sslkey` and `sslcert` name.
 pub(super) fn shown(error: &sqlx::Error) -> String {
     let (cause, otherwise) = match error {
         sqlx::Error::Configuration(cause) if cause.is::<Unusable>() => return cause.to_string(),
@@ -168,7 +172,7 @@ pub(super) fn shown(error: &sqlx::Error) -> String {
         sqlx::Error::Tls(cause) => (cause, UNREADABLE_PEM),
         other => return other.to_string(),
     };
-    // These two name what is wrong and quote nothing.
+    // These two errors name the problem and quote nothing.
     if let Some(error) = cause.downcast_ref::<url::ParseError>() {
         return error.to_string();
     }
@@ -201,8 +205,9 @@ fn of_sqlite_code(extended: i32, message: impl Fn() -> String) -> Option<StoreEr
     }
 }
 
-/// By SQLSTATE, <https://www.postgresql.org/docs/current/errcodes-appendix.html>. A server that is told to stop, that is
-/// a standby now, or that cannot read its disk is one to come back to; what is left may be an entry's fault.
+/// Maps an SQLSTATE, see <https://www.postgresql.org/docs/current/errcodes-appendix.html>. A server
+/// that is stopping, is now a standby, or cannot read its disk is worth a retry. Other errors may
+/// be the fault of one entry.
 fn of_postgres(error: &PgDatabaseError) -> Option<StoreError> {
     let message = || error.message().to_owned();
     match error.code() {

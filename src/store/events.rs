@@ -1,4 +1,4 @@
-//! The log, page by page: what became of all tasks, in the order in which it was recorded.
+//! The event log, page by page: the events of all tasks, in the order in which they were recorded.
 
 use bytes::Bytes;
 use sqlx::FromRow;
@@ -13,30 +13,31 @@ use crate::domain::event_id::{Epochs, EventId};
 use crate::domain::observation::Source;
 use crate::domain::timestamp::Timestamp;
 
-/// Events that one page goes through for types that may be rare: then it is short, and what is after it begins there.
+/// The limit of events that one page examines for types that may be rare. The page is then short,
+/// and the next one begins there.
 const PAGE_LOOKS_THROUGH: i64 = 10_000;
 
-/// How large a page may be: so many events, and no more bytes of bodies than this but for those of the last. Two hundred of the
-/// largest bodies would be half a hundred megabytes.
+/// The size limits of a page. `bytes` limits the bodies; only the last event may exceed it. Two
+/// hundred of the largest bodies would be half a hundred megabytes.
 #[derive(Clone, Copy, Debug)]
 pub struct PageSize {
     pub events: u32,
     pub bytes: usize,
 }
 
-/// Events that are looked for at most of one task; they are bounded below it.
+/// The limit of events read for one task. The events of a task are bounded below it.
 const EVENTS_OF_TASK_MAX: i64 = 2048;
 
-/// One line of the log, with all that is needed to tell of it.
+/// One event of the log, with everything needed to publish it.
 #[derive(Clone, Debug)]
 pub struct LoggedEvent {
     pub id: EventId,
     pub event_type: EventType,
     pub source: Option<Source>,
     pub at: Timestamp,
-    /// The task as it is, with the body that is shown for it if the event has none of its own to tell of.
+    /// The current task. It has the body shown for the task if the event has no body of its own.
     pub view: TaskView,
-    /// What the event tells of.
+    /// The body that the event reports.
     pub body: Option<Bytes>,
 }
 
@@ -52,26 +53,28 @@ pub struct EventFilter {
 #[derive(Clone, Debug)]
 pub struct EventPage {
     pub events: Vec<LoggedEvent>,
-    /// Up to which the log was gone through.
+    /// The number of the last event examined.
     pub next: i64,
 }
 
-/// What was read of the log at once.
+/// The result of one read of the log.
 #[derive(Debug)]
 pub(super) struct EventsRead {
     pub events: Vec<LoggedEvent>,
-    /// The last that was gone through.
+    /// The number of the last event examined.
     pub upto: i64,
     /// Whether there may be more.
     pub is_cut: bool,
-    /// Those that are left out, for nobody can read them.
+    /// The number of events left out because they cannot be read.
     pub unreadable: u32,
 }
 
-/// How many events are read before it is known how large they are: a page of them is not to be in memory before it is cut.
+/// How many events are read before their size is known, so that a huge page is not in memory before
+/// it is cut.
 const FIRST_SLICE: u32 = 16;
 
-// The body of the event's own observation. That of the task only where nothing else is shown: see `http::history`.
+// The body of the event's own observation. The body of the task is read only where nothing else is
+// shown: see `http::history`.
 const PAGE: &str = concat!(
     "SELECT ",
     record_columns!(),
@@ -88,10 +91,12 @@ const PAGE: &str = concat!(
     ORDER BY event_seq LIMIT $11"
 );
 
-// Without an order: PostgreSQL might find it cheaper to go through all events in theirs than to sort those of one task.
+// There is no ORDER BY. With one, PostgreSQL might read all events in order instead of sorting
+// those of one task.
 const OF_TASK: &str = "SELECT seq, type FROM event WHERE task_seq = $1 LIMIT $2";
 
-/// Each statement here that goes through events, with what its parameters are to PostgreSQL: all are answered from an index, however many events there are.
+/// Each statement here that reads events, with the PostgreSQL types of its parameters. An index
+/// answers all of them, however many events there are.
 pub const STATEMENTS: [(&str, &str); 2] = [
     (
         PAGE,
@@ -101,10 +106,11 @@ pub const STATEMENTS: [(&str, &str); 2] = [
 ];
 
 impl Store {
-    /// Lists the events after `after` that `filter` lets through. `epochs` are those by which `after` was resolved.
+    /// Lists the events after `after` that match `filter`. `epochs` are those by which `after` was
+    /// resolved.
     ///
     /// # Errors
-    /// `EpochChanged` if a new epoch has begun since, after which `after` may be another place.
+    /// `EpochChanged` if a new epoch has begun since. `after` may then be another place.
     pub async fn list_events(
         &self,
         filter: &EventFilter,
@@ -112,14 +118,15 @@ impl Store {
         after: i64,
         size: PageSize,
     ) -> Result<EventPage, StoreError> {
-        // Asked first: what is recorded from here on is on another page.
+        // Read this first. Events recorded from here on belong to another page.
         let newest = self.newest_within(epochs).await?;
         let page = match filter.task {
             Some(task) => self.page_of_task(task, filter, after, newest, size).await,
             None => self.page_of_log(filter, after, newest, size).await,
         }?;
-        // A file has one process, which does not replace it. A database may be restored at any time: an epoch never comes
-        // again, so all of the page was read in the current one.
+        // A SQLite file has one process, which does not replace it. A PostgreSQL database may be
+        // restored at any time. An epoch never returns, so an unchanged epoch proves that the whole
+        // page is from the current one.
         if self.is_shared() {
             self.newest_within(epochs).await?;
         }
@@ -142,7 +149,7 @@ impl Store {
         Ok(EventPage { events, next })
     }
 
-    /// They are few, and lie far apart.
+    /// Reads the events of one task, which are few and lie far apart in the log.
     async fn page_of_task(
         &self,
         task: i64,
@@ -184,7 +191,7 @@ impl Store {
         Ok(page)
     }
 
-    /// Events after number `after`, up to `upto`.
+    /// Reads events with numbers above `after`, up to `upto`.
     pub(super) async fn read_events(
         &self,
         after: i64,
@@ -237,7 +244,7 @@ impl Store {
     }
 }
 
-/// As many as the rest of the page has room for, if they are as large as those before.
+/// Estimates how many events still fit into the page, from the average size so far.
 fn next_slice(size: PageSize, events: usize, bytes: usize) -> u32 {
     let left = size
         .events
@@ -253,7 +260,7 @@ impl EventFilter {
             .is_none_or(|types| types.contains(&kind))
     }
 
-    /// Whether it is one that is asked for.
+    /// Returns whether the filter selects the event.
     pub fn matches(&self, event: &LoggedEvent) -> bool {
         let is_of_task = self.task.is_none() || event.view.record.seq == self.task;
         is_of_task && self.admits(event.event_type)
@@ -265,7 +272,7 @@ impl EventFilter {
 }
 
 impl LoggedEvent {
-    /// Of its bodies.
+    /// Returns the size of its bodies.
     pub fn bytes(&self) -> usize {
         let length = |body: &Option<Bytes>| body.as_ref().map_or(0, Bytes::len);
         length(&self.body) + length(&self.view.body)
@@ -273,8 +280,8 @@ impl LoggedEvent {
 }
 
 impl EventsRead {
-    /// The bytes of an event. One with an impossible value is left out, and missed by its number: whoever reads the log would
-    /// else stand before it for ever.
+    /// Adds an event and returns its size in bytes. An event with an impossible value is skipped,
+    /// and its number is missing. Otherwise every reader of the log would stop there for ever.
     fn add(&mut self, row: EventRow) -> usize {
         self.upto = row.event_seq;
         match LoggedEvent::try_from(row) {

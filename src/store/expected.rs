@@ -1,5 +1,5 @@
-//! What a SQLite database must show before it is served: the rows, the epoch and the stamp that its high-water mark says,
-//! and pages that fit together. The start and `check` both judge by this.
+//! Checks of a SQLite database before it is served: rows, epoch and stamp must agree with its
+//! high-water mark, and its pages must be consistent. The start and `check` both use them.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -16,15 +16,16 @@ use super::{StoreError, ballast};
 /// A check that takes longer is logged.
 const CHECK_LOGGED_MS: u128 = 1000;
 
-/// What the files beside a database say about it, before any of them is opened by SQLite.
+/// What the files beside a database say about it, before SQLite opens any of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expected {
     mark: Mark,
-    /// The log should be there and is not.
+    /// Whether the log should exist and does not.
     pub misses_log: bool,
 }
 
-/// Compares the files with the mark. Returns what the rows must show; `None` if there is no mark.
+/// Compares the files with the mark. Returns what the rows must show, or `None` if there is no
+/// mark.
 ///
 /// # Errors
 /// `Damaged`.
@@ -48,7 +49,7 @@ pub fn check_files(database: &Path) -> Result<Option<Expected>, StoreError> {
     }))
 }
 
-/// The refusal of a start without `database` beside `trace`, which an earlier start has left.
+/// The error of a start without `database` beside `trace`, a file that an earlier start left.
 pub fn is_gone(database: &Path, trace: &Path) -> StoreError {
     let (path, trace) = (database.display(), trace.display());
     StoreError::Damaged(format!(
@@ -65,18 +66,18 @@ pub enum Rows {
 }
 
 impl Expected {
-    /// Whether `database` is not the file that the mark was written beside, so that it may be an
+    /// Returns whether `database` is not the file that the mark was written for. It may then be an
     /// older copy.
     pub fn is_of_other_file(&self, database: &Path) -> bool {
         self.mark.is_of_other_file(database)
     }
 
-    /// The stamp that the database file has at least.
+    /// Returns the lowest stamp that the database file can have.
     pub const fn stamp(&self) -> Option<i32> {
         self.mark.stamp
     }
 
-    /// Checks that the database has come as far as it once had.
+    /// Checks that the database has come at least as far as its mark says.
     ///
     /// # Errors
     /// `Damaged` if it has not.
@@ -99,8 +100,8 @@ impl Expected {
         if !misses_log {
             return Ok(Rows::AllThere);
         }
-        // If the log was deleted while it was being copied into the database, pages do not fit
-        // together. Only a full check compares the indexes with their tables.
+        // If the log was deleted while it was being folded in, the pages may be inconsistent. Only
+        // a full check compares the indexes with their tables.
         match first_fault("PRAGMA integrity_check(1)", reader).await? {
             None => Ok(Rows::AllThereWithoutLog),
             Some(found) => {
@@ -113,7 +114,7 @@ impl Expected {
         }
     }
 
-    /// Refuses an older file that was put in the place of the database while its log stayed.
+    /// Refuses an older file that replaced the database while its log stayed.
     fn check_stamp(&self, database: &Path) -> Result<(), StoreError> {
         let Some(stamp) = self.mark.stamp else {
             return Ok(());
@@ -127,14 +128,15 @@ impl Expected {
         Err(damaged(database, reason))
     }
 
-    /// Whether the last process closed the database, so that no write was under way.
+    /// Returns whether the last process closed the database, so that no write was in progress.
     fn is_closed(&self, database: &Path) -> bool {
         let log = fs::metadata(log_file(database)).map_or(0, |log| log.len());
         self.mark.log == Log::FoldedIn && log == 0 && !self.is_of_other_file(database)
     }
 }
 
-/// Checks rows and pages of a database that is not empty. Reads all of it unless it was closed in order.
+/// Checks the rows and pages of a database that is not empty. Reads all of it unless it was closed
+/// cleanly.
 ///
 /// # Errors
 /// `Damaged`.
@@ -152,7 +154,8 @@ pub async fn check_database(
         }
     }
     let began = Instant::now();
-    // A file that is not the one of the mark may be a part of a mixture, in which each page alone is good.
+    // A file other than the one of the mark may be mixed from two files. Each page alone would then
+    // look good.
     let is_other = expected.is_some_and(|expected| expected.is_of_other_file(database));
     let sql = if is_other {
         "PRAGMA integrity_check(1)"
@@ -175,7 +178,7 @@ pub async fn check_database(
     Ok(rows)
 }
 
-/// What a check of the pages finds first.
+/// Returns the first fault that a check of the pages finds.
 async fn first_fault(
     sql: &'static str,
     reader: &mut SqliteConnection,

@@ -1,4 +1,4 @@
-//! The files of a SQLite store: their names, and who may read them.
+//! The files of a SQLite store: their names and permissions.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use super::StoreError;
 
-/// Symlinks in a row, as many as the kernel follows.
+/// The limit of symlinks in a chain, as in the kernel.
 const SYMLINKS_MAX: usize = 40;
 
-/// The database and what lies beside it hold prompts: they are for our own user alone.
+/// The database and the files beside it contain prompts, so only our own user may read them.
 pub const FILE_MODE: u32 = 0o600;
 
-/// A file of ours next to the database, by what is appended to its name.
+/// Returns the path of a file beside the database; `suffix` is appended to its name.
 pub fn beside(database: &Path, suffix: &str) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push(suffix);
@@ -26,7 +26,7 @@ pub fn log_file(database: &Path) -> PathBuf {
 }
 
 /// The rollback journal. SQLite writes one while it creates a database, before there is a
-/// write-ahead log. A process that is killed then leaves it.
+/// write-ahead log. A process that is killed then leaves it behind.
 pub fn journal_file(database: &Path) -> PathBuf {
     beside(database, "-journal")
 }
@@ -36,7 +36,7 @@ pub fn lock_file(database: &Path) -> PathBuf {
     beside(database, ".lock")
 }
 
-/// Makes an empty file unless it is there: to SQLite that is a database with nothing in it.
+/// Creates an empty file unless it exists. To SQLite, an empty file is an empty database.
 pub fn make_file(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .create(true)
@@ -47,7 +47,7 @@ pub fn make_file(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// The path of the file itself, without symlinks. The file need not exist, its folder must.
+/// Resolves all symlinks of a path. The file need not exist, but its folder must.
 pub fn real_path(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..SYMLINKS_MAX {
@@ -64,7 +64,7 @@ pub fn real_path(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many symlinks"))
 }
 
-/// The same file in the same folder, the folder without symlinks.
+/// Resolves the symlinks of the folder only.
 pub fn in_real_folder(path: &Path) -> io::Result<PathBuf> {
     let name = path
         .file_name()

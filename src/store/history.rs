@@ -1,4 +1,4 @@
-//! How a task came to be what it is: every observation that is kept of it, and every event that it led to.
+//! The history of a task: every observation that is kept of it, and every event that resulted.
 
 use std::collections::HashMap;
 
@@ -18,10 +18,10 @@ use crate::domain::observation::Source;
 use crate::domain::task::Verdict;
 use crate::domain::timestamp::Timestamp;
 
-/// Observations and events of one task that are shown at most; both are bounded below it.
+/// The limit of observations and events shown for one task. Both are bounded below it.
 const HISTORY_MAX: i64 = 2048;
 
-/// One thing that is known of a task.
+/// One entry in the history of a task.
 #[derive(Clone, Debug)]
 pub struct HistoryItem {
     pub at: Timestamp,
@@ -38,25 +38,27 @@ pub enum HistoryKind {
     },
     Observation {
         number: i64,
-        /// Among those that came by the same way, from 1.
+        /// The position among the observations from the same source, counted from 1.
         nth: usize,
         source: Source,
         result: String,
-        /// Where the same bytes are in quarantine, if they are a conflict, or were replayed.
+        /// The id of the quarantine entry with the same bytes, if they are a conflict or were
+        /// replayed.
         quarantine_id: Option<i64>,
         body: Bytes,
     },
     SubmitBegun,
-    /// Without an answer that names a task.
+    /// The submit ended without an answer that names a task.
     SubmitEnded(SubmitEnd),
-    /// And no observation tells of it.
+    /// A quarantine entry that no observation refers to.
     Quarantined(QuarantineEntry),
 }
 
 const OBSERVATIONS: &str = "SELECT id, source, result, at, body FROM observation
     WHERE id >= $1 AND id < $2 ORDER BY id LIMIT $3";
 
-// Without an order: PostgreSQL might find it cheaper to go through all events in theirs than to sort those of one task.
+// There is no ORDER BY. With one, PostgreSQL might read all events in order instead of sorting
+// those of one task.
 const EVENTS: &str = concat!(
     "SELECT seq, type, source, observation, at, ",
     epoch_of!("event.seq"),
@@ -68,7 +70,8 @@ const SUBMIT_END: &str = "SELECT task_seq, result, at FROM submit_end WHERE task
 const SUBMIT_ANSWER: &str = "SELECT body FROM observation
     WHERE id >= $1 AND id < $2 AND source = 'submit' AND result = 'recorded' ORDER BY id LIMIT 1";
 
-/// Each statement here, with what its parameters are to PostgreSQL: all are answered from an index, however many tasks there are.
+/// Each statement here, with the PostgreSQL types of its parameters. An index answers all of them,
+/// however many tasks there are.
 pub const STATEMENTS: [(&str, &str); 4] = [
     (OBSERVATIONS, "bigint, bigint, bigint"),
     (EVENTS, "bigint, bigint"),
@@ -77,13 +80,13 @@ pub const STATEMENTS: [(&str, &str); 4] = [
 ];
 
 impl Store {
-    /// All that is kept of how the task of `record` came to be what it is, in order.
+    /// Lists all that is kept of the history of `record`, in order.
     pub async fn list_history(&self, record: &Record) -> Result<Vec<HistoryItem>, StoreError> {
         let Some(seq) = record.seq else {
             return Ok(Vec::new());
         };
         let events = self.events_of(seq).await?;
-        // After the events, so that each finds the body that it tells of.
+        // Read after the events, so that the body of each event is among them.
         let observations = self.observations_of(seq).await?;
         let subject = Subject::Submission(record.task.submission_id);
         let subject = (record.origin != Origin::Standing).then_some(&subject);
@@ -120,7 +123,7 @@ impl Store {
             .fetch_all(pool))
     }
 
-    /// How our submit began, and how it ended if nothing else tells.
+    /// Returns how our submit began. Also how it ended, if no other item shows that.
     async fn submit_of(&self, record: &Record, seq: i64) -> Result<Vec<HistoryItem>, StoreError> {
         let mut items = Vec::new();
         if record.origin == Origin::Submit {
@@ -136,8 +139,8 @@ impl Store {
         Ok(items)
     }
 
-    /// EvoLink's answer to the submit of the task with number `seq`, if it is kept and was news: after a quicker callback
-    /// it was not, and the app was shown what that one had told.
+    /// Returns EvoLink's answer to the submit of the task number `seq`, if it is kept and was news.
+    /// After a quicker callback it was not news, and the app was shown the callback's body.
     pub async fn find_submit_answer(&self, seq: i64) -> Result<Option<Bytes>, StoreError> {
         let first = seq * OBSERVATIONS_PER_TASK;
         let body: Option<Vec<u8>> = on_pool!(self, pool => sqlx::query_scalar(SUBMIT_ANSWER)
@@ -148,7 +151,7 @@ impl Store {
     }
 }
 
-/// Observations with their numbers among those of the same source.
+/// Numbers the observations among those of the same source.
 fn in_turn(rows: Vec<ObservationRow>) -> Result<Vec<HistoryItem>, StoreError> {
     let mut counts: HashMap<Source, usize> = HashMap::new();
     let mut items = Vec::with_capacity(rows.len());
@@ -164,7 +167,8 @@ fn in_turn(rows: Vec<ObservationRow>) -> Result<Vec<HistoryItem>, StoreError> {
     Ok(items)
 }
 
-/// Tells conflicts and replays where they are in quarantine, and gives the entries that none of them is about.
+/// Links conflicts and replays to their quarantine entries. Returns the entries that no observation
+/// refers to.
 fn link(observations: &mut [HistoryItem], entries: Vec<QuarantineEntry>) -> Vec<QuarantineEntry> {
     if entries.is_empty() {
         return entries;
@@ -189,7 +193,8 @@ fn link(observations: &mut [HistoryItem], entries: Vec<QuarantineEntry>) -> Vec<
             .iter()
             .find(|entry| entry.body_digest == digest.as_slice());
         *quarantine_id = entry.map(|entry| entry.id);
-        // What could not be applied when it came is a line of its own, whatever a replay has made of it.
+        // A body that could not be applied when it came stays a line of its own, even after a
+        // replay.
         told.extend(
             entry
                 .filter(|entry| entry.kind == Kind::Conflict)
@@ -210,7 +215,7 @@ impl From<QuarantineEntry> for HistoryItem {
 }
 
 impl HistoryItem {
-    /// An observation's number and body.
+    /// Returns an observation's number and body.
     fn body(&self) -> Option<(i64, Bytes)> {
         match &self.kind {
             HistoryKind::Observation { number, body, .. } => Some((*number, body.clone())),

@@ -1,4 +1,5 @@
-//! A look at a store without touching it, for `check`: no file is made, no lock is taken, no write-ahead log is folded in.
+//! Reads a store for `check` without changing it: creates no file, takes no lock, and leaves the
+//! write-ahead log as it is.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -20,22 +21,23 @@ use super::room::{Reserve, Room};
 use super::sqlite::{self, connect_options, look_options};
 use super::{Location, StoreError, ballast};
 
-/// What there is.
+/// The state of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inspected {
-    /// No such file yet.
+    /// The file does not exist yet.
     Absent { path: PathBuf },
-    /// A process has it open; what is in it is that one's to judge.
+    /// A process has the file open. That process is responsible for its content.
     InUse { path: PathBuf, process: u32 },
-    /// Nothing of ours is in the database itself; an unfinished write-ahead log may hold everything.
+    /// The database itself has no tables of ours. An unfinished write-ahead log may hold
+    /// everything.
     Empty { path: PathBuf, has_log: bool },
-    /// Of a schema that this program knows; the start brings it from `schema` to `newest`.
+    /// The schema is known. The start upgrades it from `schema` to `newest`.
     Known {
         path: PathBuf,
         schema: i64,
         newest: i64,
     },
-    /// A database on a server. `schema` is `None` if nothing of ours is in it.
+    /// A database on a server. `schema` is `None` if it has no tables of ours.
     Server {
         name: String,
         schema: Option<i64>,
@@ -45,17 +47,17 @@ pub enum Inspected {
     },
 }
 
-/// How much room there is for a SQLite store, and how much there should be.
+/// The free space for a SQLite store, and how much there should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoomFound {
     pub free_bytes: u64,
     pub wanted_bytes: u64,
-    /// Submits would be refused.
+    /// Whether submits would be refused.
     pub is_short: bool,
 }
 
 impl RoomFound {
-    /// Of the file system that has `folder`, for the store in `database`.
+    /// Reads the free space of the file system of `folder`, for the store in `database`.
     pub fn of(database: &Path, folder: &Path, min_free: u64) -> io::Result<Self> {
         let room = Room::of(folder)?;
         let reserve = Reserve::of(&room, min_free);
@@ -69,7 +71,7 @@ impl RoomFound {
 }
 
 impl Inspected {
-    /// Of a SQLite store.
+    /// Returns the path of a SQLite store.
     pub fn file(&self) -> Option<&Path> {
         match self {
             Self::Absent { path }
@@ -82,8 +84,8 @@ impl Inspected {
 }
 
 /// # Errors
-/// `CannotOpen`, `Unsuitable`, `Damaged`, `SchemaTooNew`, `SchemaDiffers`: what `Store::open` would say
-/// too.
+/// `CannotOpen`, `Unsuitable`, `Damaged`, `SchemaTooNew`, `SchemaDiffers`: the same errors as
+/// `Store::open`.
 pub async fn inspect(location: &Location) -> Result<Inspected, StoreError> {
     let url = location.url.expose_secret();
     if is_postgres(url) {
@@ -108,7 +110,7 @@ async fn inspect_server(location: &Location) -> Result<Inspected, StoreError> {
 
 async fn inspect_file(url: &str) -> Result<Inspected, StoreError> {
     let given = connect_options(url)?.get_filename().to_owned();
-    // A folder that does not exist yet is made by the start.
+    // The start creates a folder that does not exist yet.
     let path = real_path(&given).unwrap_or_else(|_| given.clone());
     if !path.try_exists().unwrap_or(true) {
         check_files(&path)?;
@@ -118,7 +120,7 @@ async fn inspect_file(url: &str) -> Result<Inspected, StoreError> {
         path: path.display().to_string(),
         reason: error.to_string(),
     })?;
-    // Beside a running service too: its next start is refused.
+    // Checked beside a running service too, because its next start would be refused.
     check_names(&path)?;
     let locks = lock_files(&given, &path);
     if let Some(process) = locks.iter().find_map(|file| lock_holder(file)) {
@@ -142,12 +144,14 @@ async fn inspect_file(url: &str) -> Result<Inspected, StoreError> {
     })
 }
 
-/// Whether a look sees what the start would see. SQLite reads a log only beside its index. A killed process leaves both.
+/// Returns whether a read-only connection sees what the start would see. SQLite reads a log only if
+/// its index exists. A killed process leaves both.
 fn can_read_log(database: &Path, has_log: bool) -> bool {
     !has_log || beside(database, "-shm").exists()
 }
 
-/// A connection that changes nothing beside the database either. Usually even a reader makes and changes the files there.
+/// Options of a connection that changes no file beside the database either. Usually even a reader
+/// creates and changes files there.
 fn look_without_trace(database: &Path, has_log: bool) -> SqliteConnectOptions {
     if !(has_log && can_read_log(database, has_log)) {
         return look_options(database).immutable(true);
@@ -171,8 +175,9 @@ fn has_log(database: &Path) -> bool {
     fs::metadata(log_file(database)).is_ok_and(|log| log.len() > 0)
 }
 
-/// Who holds the lock on `file`, by the kernel's own list: to try the lock, and be it for an instant, could turn away a
-/// service that is just starting. A holder in another container is not listed; the look that follows harms nobody.
+/// Returns the process that holds the lock on `file`, from the kernel's list. Trying the lock, even
+/// for an instant, could make the start of a service fail. A holder in another container is not
+/// listed, but the read that follows does no harm.
 fn lock_holder(file: &Path) -> Option<u32> {
     let file = fs::metadata(file).ok()?;
     let (device, inode) = (file.dev(), file.ino());
@@ -187,10 +192,11 @@ fn lock_holder(file: &Path) -> Option<u32> {
     })
 }
 
-/// The list is handed out in pieces: while many others come and go, one that stays may be missed.
+/// How often the kernel's list is read. It is returned in pieces, so an entry may be missed while
+/// many others change.
 const LOOKS: usize = 4;
 
-/// A line such as `3: FLOCK  ADVISORY  WRITE 2406 fe:00:10010675 0 EOF`.
+/// Parses a line such as `3: FLOCK  ADVISORY  WRITE 2406 fe:00:10010675 0 EOF`.
 fn holder(line: &str, name: &str) -> Option<u32> {
     let mut words = line.split_whitespace().skip(1);
     let kind = words.next()?;

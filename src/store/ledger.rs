@@ -1,5 +1,5 @@
-//! One batch in memory: the records that it concerns, as `load` found them and `apply` changed them, and all that `write`
-//! is to add. No I/O here, so a batch can be simulated.
+//! One batch in memory: the records that it concerns, as `load` found them and `apply` changed
+//! them, and everything that `write` adds. This module does no I/O, so a batch can be simulated.
 
 use std::collections::HashMap;
 
@@ -19,37 +19,37 @@ use crate::domain::observation::Source;
 use crate::domain::task::{Doubted, Verdict};
 use crate::domain::timestamp::Timestamp;
 
-/// The records that a batch is about, and all that it adds.
+/// The records that a batch concerns, and everything that it adds.
 pub struct Ledger {
     pub now: Timestamp,
     pub policy: Policy,
     pub records: Vec<Record>,
     pub by_submission: HashMap<SubmissionId, usize>,
     pub by_task: HashMap<TaskId, usize>,
-    /// Idempotency keys that are in force, by name.
+    /// Idempotency keys in force, by name.
     pub keys: HashMap<String, (Idempotency, SubmissionId)>,
-    /// Names of `keys` that this batch adds, and of those that it takes out.
+    /// The names of `keys` that this batch adds. `keys_freed`: those that it removes.
     pub keys_made: Vec<String>,
     pub keys_freed: Vec<(String, SubmissionId)>,
-    /// Records that changed.
+    /// Indexes of the records that changed.
     pub touched: Vec<usize>,
-    /// Records that have more observations than before, changed or not.
+    /// Indexes of the records that have more observations than before, changed or not.
     pub counted: Vec<usize>,
     pub observations: Vec<NewObservation>,
     pub events: Vec<NewEvent>,
     /// Submits that ended without an answer that names a task.
     pub submit_ends: Vec<(usize, SubmitEnd)>,
     pub quarantined: Vec<Quarantined>,
-    /// Entries of the quarantine that are replayed, by id.
+    /// Quarantine entries to be replayed, by id.
     pub replays: HashMap<i64, Replayable>,
-    /// What became of `quarantined`.
+    /// The result of writing `quarantined`.
     pub kept: Kept,
     pub doubted: Vec<NewDoubt>,
     pub deliveries: Deliveries,
     pub unanswered: Unanswered,
 }
 
-/// An observation to be kept.
+/// A new observation to be stored.
 pub struct NewObservation {
     pub record: usize,
     pub number: u16,
@@ -58,7 +58,7 @@ pub struct NewObservation {
     pub body: Bytes,
 }
 
-/// A line of the event log to be written.
+/// A new event to be written.
 pub struct NewEvent {
     pub record: usize,
     pub event_type: EventType,
@@ -66,20 +66,20 @@ pub struct NewEvent {
     pub observation: Option<u16>,
 }
 
-/// Another outcome than the recorded one, to be told of.
+/// A conflict to be published: an outcome that differs from the recorded one.
 pub struct NewConflict {
     pub event: NewEvent,
-    /// EvoLink is to be asked about it.
+    /// Set if EvoLink is to be polled about this outcome.
     pub doubted: Option<Doubted>,
 }
 
-/// An outcome that was not believed.
+/// An unconfirmed outcome.
 pub struct NewDoubt {
     pub record: usize,
     pub doubted: Doubted,
 }
 
-/// Bytes that could not be applied.
+/// A body that could not be applied.
 pub struct Quarantined {
     pub subject: Subject,
     pub kind: Kind,
@@ -88,7 +88,7 @@ pub struct Quarantined {
     pub task_id: Option<TaskId>,
     pub headers: HeaderMap,
     pub body: Bytes,
-    /// To be told of if these bytes were not in quarantine before.
+    /// Published if this body was not in quarantine before.
     pub conflict: Option<NewConflict>,
 }
 
@@ -117,7 +117,7 @@ impl Ledger {
         }
     }
 
-    /// Adds a record, loaded or new; one that is there already stays as it is.
+    /// Adds a record, loaded or new. A record that is already present stays as it is.
     pub fn add(&mut self, record: Record) -> usize {
         if let Some(&index) = self.by_submission.get(&record.task.submission_id) {
             return index;

@@ -19,7 +19,7 @@ use crate::domain::timestamp::Timestamp;
 /// How long an `Idempotency-Key` is remembered.
 pub const IDEMPOTENCY_KEPT: Duration = Duration::from_hours(24);
 
-// CROSS JOIN: SQLite then looks up each of the given, and never goes through all tasks instead.
+// With CROSS JOIN, SQLite looks up each given value and never scans the whole table.
 static LOAD_BY_SUBMISSION: Rows<1> = Rows::new(
     concat!("SELECT ", record_columns!(), " FROM"),
     "CROSS JOIN task WHERE task.submission_id = given.column1",
@@ -35,7 +35,8 @@ static LOAD_KEYS: Rows<2> = Rows::new(
     "CROSS JOIN idempotency WHERE idempotency.name = given.column1 AND idempotency.made_at > given.column2",
 );
 
-/// A ledger with every record that `entries` may concern. `shared`: other processes may have the store, too.
+/// Returns a ledger with every record that `entries` may concern. `shared`: other processes may
+/// have the store open too.
 pub async fn load(
     writer: &mut Writer,
     entries: &[&Entry],
@@ -50,7 +51,7 @@ pub async fn load(
         .map(|id| id.to_string())
         .collect();
     load_records(writer, &mut ledger, &LOAD_BY_SUBMISSION, &submissions).await?;
-    // Whose task an id is matters only where it is not the one bound already.
+    // The holder of a task id matters only where it is not the task already bound.
     let unbound: Vec<String> = entries
         .iter()
         .filter_map(|entry| unbound_task_of(&ledger, entry))

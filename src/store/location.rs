@@ -12,10 +12,10 @@ pub const MAX_CONNECTIONS: u32 = 10;
 pub struct Location {
     /// May hold a password.
     pub url: SecretString,
-    /// The file of a PostgreSQL server's password. It is read for each new connection, because the
-    /// password may be rotated while we run.
+    /// The file with the password for a PostgreSQL server. It is read for each new connection,
+    /// because the password may be rotated while we run.
     pub password_file: Option<PathBuf>,
-    /// Connections to a PostgreSQL server that this process may have.
+    /// The limit of this process's connections to a PostgreSQL server.
     pub max_connections: u32,
 }
 

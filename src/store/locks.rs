@@ -1,9 +1,9 @@
-//! The locks that keep a second process off a SQLite store. The system releases them when the
-//! process ends, however it ends.
+//! The locks that prevent a second process from opening a SQLite store. The system releases them
+//! when the process ends, however it ends.
 //!
-//! The lock that counts is on the database file itself, so it holds by whatever name a process
-//! comes: a hard link, a symlink. A file beside the database is locked too, because releases up to
-//! 0.1.0 lock nothing else.
+//! The lock that counts is on the database file itself. So it holds whatever name a process uses
+//! for the file: a hard link, a symlink. A file beside the database is locked too, because releases
+//! up to 0.1.0 lock nothing else.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -15,15 +15,15 @@ use rustix::fs::{FsWord, fstatfs};
 use super::StoreError;
 use super::files::{cannot_open, in_real_folder, lock_file, make_file};
 
-/// File systems over a network that turn `flock` into a lock of all bytes of the file: NFS, SMB 1
-/// and 2, 9p. SQLite's own locks of a few bytes could not be had beside it.
+/// Network file systems that turn `flock` into a lock of all bytes of the file: NFS, SMB 1 and 2,
+/// 9p. It would conflict with SQLite's own locks of a few bytes.
 const FLOCK_LOCKS_BYTES: [FsWord; 4] = [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997];
 
 /// The open files that carry the locks.
 ///
-/// The descriptor of the database must be opened before SQLite opens the file and closed after
-/// SQLite has closed it: when a process closes any descriptor of a file, it loses all POSIX locks
-/// on that file, and those are SQLite's.
+/// The descriptor of the database must be opened before SQLite opens the file, and closed after
+/// SQLite has closed it. When a process closes any descriptor of a file, it loses all its POSIX
+/// locks on that file, and those are SQLite's.
 #[derive(Debug)]
 pub struct Locks {
     beside: Vec<File>,
@@ -31,7 +31,7 @@ pub struct Locks {
 }
 
 impl Locks {
-    /// Locks the store in the file `real`, which a configuration calls `given`. The database need
+    /// Locks the store in the file `real`, which the configuration calls `given`. The database need
     /// not exist yet.
     ///
     /// # Errors
@@ -44,9 +44,9 @@ impl Locks {
             beside: vec![file],
             database: None,
         };
-        // A release up to 0.1.0 locks a file beside the name that it was given. Where that cannot
-        // be made, none ever ran. It may be the same file under another name: a caller that has
-        // just created the folder cannot have resolved `real`.
+        // A release up to 0.1.0 locks a file beside the name that it was given. Where that file
+        // cannot be created, no such release has run. It may be the same file under another name: a
+        // caller that has just created the folder could not resolve `real`.
         if let Some(other) = other_lock_file(given, real)
             && let Ok(file) = make_file(&other)
             && !is_same_file(&file, &locks.beside[0])
@@ -62,13 +62,13 @@ impl Locks {
         Ok(locks)
     }
 
-    /// Makes the database unless it exists, and locks what it made.
+    /// Creates the database unless it exists, and locks the new file.
     pub fn make_database(&mut self, real: &Path) -> Result<(), StoreError> {
         if self.database.is_some() {
             return Ok(());
         }
-        // SQLite would make it readable for all. Its log and its index get the mode of the
-        // database.
+        // SQLite would create a file that everybody may read. The log and its index get the mode of
+        // the database.
         let file = make_file(real).map_err(|error| cannot_open(real, &error))?;
         self.take_database(file, real)
     }
@@ -82,12 +82,12 @@ impl Locks {
         check_names(real)
     }
 
-    /// The database, once it exists.
+    /// Returns the database file, once it exists.
     pub const fn database(&self) -> Option<&File> {
         self.database.as_ref()
     }
 
-    /// Checks that the path still leads to the file that is locked.
+    /// Checks that the path still leads to the locked file.
     pub fn check_place(&self, real: &Path) -> Result<(), StoreError> {
         let Some(file) = &self.database else {
             return Ok(());
@@ -105,8 +105,8 @@ impl Locks {
     }
 }
 
-/// Refuses a database that has hard links: SQLite's write-ahead log lies beside the name that it was
-/// opened by.
+/// Refuses a database that has hard links: SQLite's write-ahead log lies beside the name by which
+/// the database was opened.
 pub fn check_names(database: &Path) -> Result<(), StoreError> {
     match fs::metadata(database).map(|found| found.nlink()) {
         Ok(names) if names > 1 => Err(StoreError::SeveralNames {
@@ -117,14 +117,14 @@ pub fn check_names(database: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// The files whose locks say that the store in `given` is in use, for a look without taking one.
+/// Lists the files whose locks say that the store in `given` is in use. Takes no lock.
 pub fn lock_files(given: &Path, real: &Path) -> Vec<PathBuf> {
     let mut files = vec![real.to_owned(), lock_file(real)];
     files.extend(other_lock_file(given, real));
     files
 }
 
-/// Beside the given name, if that is another place.
+/// Returns the lock file beside the given name, if that is another place.
 fn other_lock_file(given: &Path, real: &Path) -> Option<PathBuf> {
     let other = lock_file(&in_real_folder(given).ok()?);
     (other != lock_file(real)).then_some(other)

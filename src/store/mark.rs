@@ -1,12 +1,13 @@
 //! The high-water mark: a small file beside a SQLite database that says how far it had come, at
-//! most a second ago. A database that is behind its mark, or is empty or gone, has lost what was
-//! acknowledged, and is refused (RELIABILITY I6). To put an older copy back on purpose is to remove
+//! most a second ago. A database that is behind its mark, or is empty or gone, has lost
+//! acknowledged data, and is refused (RELIABILITY I6). To put an older copy back on purpose, remove
 //! the mark.
 //!
-//! A missing write-ahead log alone is no damage: the last program that closes the database removes
-//! it, after it has copied all of it into the database. So the rows decide.
+//! A missing write-ahead log alone is no damage. The last program that closes the database removes
+//! the log, after folding all of it into the database. So the rows decide.
 //!
-//! The mark is never ahead of the disk: it is made of rows that a reader sees, which SQLite has synced.
+//! The mark is never ahead of the disk. It is computed from rows that a reader sees, and SQLite has
+//! synced those.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -26,14 +27,15 @@ use super::sqlite::SqliteFile;
 use super::{Database, ReadPool, Store, StoreError, epochs, read_in_time};
 use crate::domain::event_id::Epoch;
 
-/// A number is never given twice: both count on from the newest, which is therefore never deleted.
+/// The newest numbers. No number is used twice: both sequences continue from the newest row, so
+/// that row is never deleted.
 const NEWEST: &str =
     "SELECT coalesce((SELECT max(seq) FROM task), 0), coalesce((SELECT max(seq) FROM event), 0)";
 
-/// Between two marks, while something is written.
+/// The interval between two marks, while something is written.
 pub const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A mark is a line of some 70 bytes.
+/// The size limit of a mark, which is a line of about 70 bytes.
 const BYTES_MAX: u64 = 4096;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,13 +44,14 @@ pub struct Mark {
     pub(super) newest_task: i64,
     pub(super) newest_event: i64,
     pub log: Log,
-    /// The store's current epoch. Absent in a mark from before there were epochs.
+    /// The store's current epoch. Absent in a mark from before epochs existed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     epoch: Option<Epoch>,
-    /// The inode of the database file. A copy that is put in its place has another one.
+    /// The inode of the database file. A copy that replaces the file has another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     inode: Option<u64>,
-    /// The stamp that the database file has had on the disk (see `open_files`). An older copy has an older one.
+    /// A stamp that the database file has had on the disk (see `open_files`). An older copy has a
+    /// lower one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stamp: Option<i32>,
 }
@@ -66,7 +69,7 @@ pub fn file(database: &Path) -> PathBuf {
 }
 
 impl Mark {
-    /// How far the database has come.
+    /// Reads how far the database has come.
     pub async fn of(
         reader: impl SqliteExecutor<'_>,
         log: Log,
@@ -83,19 +86,19 @@ impl Mark {
         })
     }
 
-    /// The same with a stamp that the database file has on the disk.
+    /// Returns the mark with a stamp that the database file has on the disk.
     pub(super) const fn with_stamp(self, stamp: Option<i32>) -> Self {
         Self { stamp, ..self }
     }
 
-    /// Whether `database` is not the file that this mark was written beside, so that it may be an
+    /// Returns whether `database` is not the file that this mark was written for. It may then be an
     /// older copy.
     pub(super) fn is_of_other_file(&self, database: &Path) -> bool {
         self.inode.is_some() && self.inode != inode(database)
     }
 
-    /// Refuses a database that has never had the epoch of the mark: it is another one, however many
-    /// rows it has.
+    /// Refuses a database that has never had the epoch of the mark. It is another database, however
+    /// many rows it has.
     pub(super) async fn check_epoch(
         &self,
         database: &Path,
@@ -114,7 +117,7 @@ impl Mark {
         Err(damaged(database, &reason))
     }
 
-    /// Puts it in the place of the last one, whole or not at all.
+    /// Replaces the previous mark atomically.
     pub fn write(&self, database: &Path) -> Result<(), StoreError> {
         self.write_to(database, &file(database))
     }
@@ -151,8 +154,8 @@ impl Mark {
 }
 
 impl Store {
-    /// Writes the mark each second in which the database came further, until `stop`. Nobody waits for it. Cancels `failed` if the disk fails. On
-    /// PostgreSQL there is nothing to do.
+    /// Writes a mark each second in which the database advanced, until `stop`. Nothing waits for
+    /// it. Cancels `failed` if the disk fails. On PostgreSQL there is nothing to do.
     pub async fn keep_mark(&self, failed: CancellationToken, stop: CancellationToken) {
         let (Database::Sqlite(database), ReadPool::Sqlite(pool)) = (&self.database, &self.read)
         else {
@@ -170,14 +173,16 @@ impl Store {
             let now = read_in_time(Mark::of(pool, Log::Needed, epoch)).await;
             let is_read = now.is_ok();
             let marked = match now {
-                // A repeat or a poll makes no row, and two waits for the disk are not to be had for nothing.
+                // A repeat or a poll adds no row. Writing an equal mark would sync the disk twice
+                // for nothing.
                 Ok(mark) if written == Some(mark) => continue,
                 Ok(mark) => mark.write_aside(database).await.map(|()| mark),
                 Err(error) => Err(error),
             };
             match marked {
                 Ok(mark) => (is_known, written) = (false, Some(mark)),
-                // A mark that was not written in time is written later; only a disk that has failed is one to stop for.
+                // A mark that could not be written is written later. Only a failed disk is a reason
+                // to stop.
                 Err(error) if is_read && error.is_fatal() => {
                     self.fail(&error, &failed);
                     return stop.cancelled().await;
@@ -193,7 +198,7 @@ impl Store {
 }
 
 impl Mark {
-    /// Where nobody has to wait for the disk.
+    /// Writes the mark on a blocking thread, so that no async task waits for the disk.
     pub(super) async fn write_aside(self, file: &SqliteFile) -> Result<(), StoreError> {
         let file = file.clone();
         let written = spawn_blocking(move || file.write_mark(&self)).await;
@@ -205,7 +210,7 @@ fn inode(file: &Path) -> Option<u64> {
     fs::metadata(file).ok().map(|found| found.ino())
 }
 
-/// The newest task and event of a database that may have no tables yet.
+/// Returns the newest task and event of a database that may have no tables yet.
 pub(super) async fn newest_rows(reader: &mut SqliteConnection) -> Result<(i64, i64), sqlx::Error> {
     const TABLES: &str = "SELECT count(*) FROM sqlite_schema WHERE name = 'task' OR name = 'event'";
     let tables: i64 = sqlx::query_scalar(TABLES).fetch_one(&mut *reader).await?;
@@ -225,19 +230,20 @@ pub(super) fn read(database: &Path) -> Result<Option<Mark>, StoreError> {
             reason: error.to_string(),
         })?,
     };
-    // Written whole or not at all, so no crash of ours has made it unreadable.
+    // A mark is written atomically, so no crash of ours can have made it unreadable.
     serde_json::from_slice(&bytes)
         .map(Some)
         .map_err(|_| damaged(database, "has a mark that cannot be read; if it is whole,"))
 }
 
-/// `reason` ends with when it is right to go on with what is there.
+/// Builds the error. `reason` ends by saying when it is right to continue without the mark.
 pub(super) fn damaged(database: &Path, reason: &str) -> StoreError {
     let (path, mark) = (database.display(), file(database));
     StoreError::Damaged(format!("{path} {reason} remove {}", mark.display()))
 }
 
-/// Only what says that the disk is not to be trusted any more is a failure of the disk.
+/// Maps an I/O error. Only errors which mean that the disk cannot be trusted count as a disk
+/// failure.
 fn failure(error: &io::Error) -> StoreError {
     match Errno::from_io_error(error) {
         Some(Errno::NOSPC | Errno::DQUOT) => StoreError::Full,

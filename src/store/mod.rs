@@ -1,8 +1,8 @@
-//! Where it is kept. One concrete `Store` over SQLite or PostgreSQL; all SQL of the program is below this module, and each
-//! statement has one text for both.
+//! The store. One concrete `Store` over SQLite or PostgreSQL. All SQL of the program is below this
+//! module, and each statement has one text for both databases.
 //!
-//! Everything that a task goes through is written by the `recorder`, the one owner of a connection that writes. The
-//! other methods read, on connections that cannot write.
+//! The `recorder` writes every change of a task. It owns the only connection that writes. The other
+//! methods read, on connections that cannot write.
 
 // From an entry to the disk, and back as a receipt.
 pub mod entry;
@@ -17,20 +17,20 @@ mod ledger;
 pub mod quarantine;
 mod write;
 
-// What a row holds, and how many are written at once.
+// The content of a row, and statements for many rows.
 pub mod record;
 mod rows;
 mod script;
 mod writer;
 
-// What can be asked.
+// Queries.
 pub mod deliveries;
 pub mod events;
 pub mod history;
 pub mod overdue;
 pub mod reads;
 
-// Who is told that there is something new to be read, and what.
+// Notifications of new events.
 pub mod tail;
 pub mod wake;
 
@@ -74,8 +74,8 @@ use tail::Tail;
 use wake::Wake;
 use writer::Writer;
 
-/// How long a question may take. All are keyed or bounded in rows, so one that takes longer meets a database that is not
-/// well, and whoever asks is better told so.
+/// How long a query may take. All are keyed or bounded in rows. So a slower one means that the
+/// database has a problem, and an error is better than a longer wait.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The database of this process. Cheap to share behind an `Arc`.
@@ -87,11 +87,11 @@ pub struct Store {
     tail: Tail,
     log: WriteAheadLog,
     space: Space,
-    /// Why nothing is recorded any more.
+    /// Why recording was disabled; set at most once.
     failure: OnceLock<String>,
 }
 
-/// What is there to connect to.
+/// The database to connect to.
 #[derive(Clone, Debug)]
 enum Database {
     Sqlite(Box<sqlite::SqliteFile>),
@@ -104,7 +104,7 @@ enum ReadPool {
     Postgres(postgres::Readers),
 }
 
-/// One statement text and its binds, checked against both drivers.
+/// Runs one statement text with its binds on the pool of either driver, and compiles it for both.
 macro_rules! on_pool {
     ($store:expr, $pool:ident => $body:expr) => {
         $crate::store::read_in_time(async {
@@ -127,14 +127,14 @@ macro_rules! on_pool {
 use on_pool;
 
 impl Store {
-    /// Opens a store, makes what is not there yet, and brings the schema up to date.
+    /// Opens a store, creates what is missing, and upgrades the schema.
     ///
-    /// `sqlite:PATH`: the file stays locked until this process ends. `postgres://USER@HOST/DATABASE`: any number of
-    /// processes may open it.
+    /// `sqlite:PATH`: the file stays locked until this process ends.
+    /// `postgres://USER@HOST/DATABASE`: any number of processes may open it.
     ///
     /// # Errors
-    /// `InUse` if another process has the file, `CannotOpen`, `Unsuitable`, `Damaged`, `SchemaTooNew`,
-    /// `SchemaDiffers`.
+    /// `InUse` if another process has the file, `CannotOpen`, `Unsuitable`, `Damaged`,
+    /// `SchemaTooNew`, `SchemaDiffers`.
     pub async fn open(location: impl Into<Location>) -> Result<Self, StoreError> {
         let location = location.into();
         let url = location.url.expose_secret();
@@ -157,7 +157,7 @@ impl Store {
         })
     }
 
-    /// Told whenever something was recorded, by this process or another.
+    /// Returns the notifier of everything recorded, by this process or another.
     pub const fn wake(&self) -> &Wake {
         &self.wake
     }
@@ -177,13 +177,13 @@ impl Store {
         }
     }
 
-    /// Why the process must end: the disk failed, or a file of the store is not the one that is open. `None` while neither is
-    /// so.
+    /// Returns why the process must end: the disk failed, or a file of the store is no longer the
+    /// one that is open. `None` while neither has happened.
     pub fn failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
     }
 
-    /// Ends recording for good: cancels `failed`, and logs the first reason for it.
+    /// Disables recording permanently: cancels `failed`, and logs the first reason for it.
     fn fail(&self, error: &StoreError, failed: &CancellationToken) {
         if self.failure.set(error.to_string()).is_ok() {
             error!(error = %error, "{error}: nothing is recorded until the process is restarted");
@@ -202,7 +202,7 @@ impl Store {
         }
     }
 
-    /// Raises the stamp of a SQLite database in the transaction that is open, if it is time to.
+    /// Raises the stamp of a SQLite database within the open transaction, if it is due.
     async fn stamp(&self, writer: &mut Writer) -> Result<(), StoreError> {
         let (Writer::Sqlite(connection), Database::Sqlite(file)) = (writer, &self.database) else {
             return Ok(());
@@ -221,8 +221,8 @@ impl Store {
         Writer::connect(&self.database).await
     }
 
-    /// How long a transaction may take before its connection is given up. A file needs no such limit, and a statement on it
-    /// cannot be broken off.
+    /// The time limit of a transaction; after it the connection is closed. SQLite needs no limit,
+    /// and a statement on it cannot be interrupted.
     const fn batch_timeout(&self) -> Option<Duration> {
         match self.database {
             Database::Sqlite(_) => None,
@@ -230,13 +230,13 @@ impl Store {
         }
     }
 
-    /// Whether other processes may have this store open, too.
+    /// Returns whether other processes may have this store open too.
     pub const fn is_shared(&self) -> bool {
         matches!(self.database, Database::Postgres(_))
     }
 
-    /// Waits for questions under way, then closes their connections and leaves a SQLite file with no log beside it. The
-    /// recorder must have ended.
+    /// Waits for queries in progress, then closes their connections. Leaves a SQLite file with no
+    /// log beside it. The recorder must have ended.
     pub async fn close(&self) {
         match &self.read {
             ReadPool::Sqlite(pool) => pool.close().await,

@@ -1,15 +1,19 @@
-//! The files of a SQLite store that this process has open, and whether they are still the ones at their paths.
+//! Checks whether the files of a SQLite store that this process has open are still the ones at
+//! their paths.
 //!
-//! SQLite goes on with the files that it has opened, whatever happens at their paths: what it commits to a file that was
-//! deleted or moved away is gone with the process. So the recorder calls `check` after each commit, before anybody is
-//! answered, and the space watch each second.
+//! SQLite keeps using the files that it has opened, whatever happens at their paths. If a file was
+//! deleted or moved away, what SQLite commits to it is lost when the process ends. So the recorder
+//! calls `check` after each commit, before any caller is answered, and the space watch calls it
+//! each second.
 //!
-//! A file that was overwritten in place keeps its inode. The database is recognized by its stamp, the `user_version` in its
-//! header. The recorder raises it at most once a second, and an older copy has an older one. The write-ahead log is compared
-//! with its index, which says how long the log is and which salts its header has.
+//! A file that was overwritten in place keeps its inode. The database is recognized by its stamp,
+//! the `user_version` in its header. The recorder raises the stamp at most once a second, and an
+//! older copy has a lower one. The write-ahead log is compared with its index, which says how long
+//! the log is and which salts its header has.
 //!
-//! A checkpoint that is under way while the database is overwritten may put the newest stamp over the old one. A smaller copy
-//! has lost pages at the end of the file then, which no checkpoint writes again: a few of them are remembered.
+//! A checkpoint in progress while the database is overwritten may write the newest stamp over the
+//! old one. A smaller copy then lacks pages at the end of the file, which no checkpoint writes
+//! again. So the offsets of a few of those pages are remembered.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -24,24 +28,26 @@ use super::StoreError;
 use super::files::{beside, cannot_open, log_file};
 use super::locks::Locks;
 
-/// Where the header of a SQLite database has its `user_version`, big-endian.
+/// The offset of the `user_version` in the header of a SQLite database, big-endian.
 const STAMP_OFFSET: u64 = 60;
 
 /// The least time between two stamps. Each one costs a page in the log.
 const STAMP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A process begins at a distance from the last stamp, so that copies of one database that went on separately differ.
+/// The largest first step. A process begins at a random distance from the last stamp, so that
+/// copies of one database that are used separately differ.
 const FIRST_STEP_MAX: i32 = 1024;
 
 /// How many pages at the end of the database are remembered, and the least time between two.
 const TAIL_PAGES: usize = 4;
 const TAIL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is read of a page. No page of a database begins with so many zeros, and a hole in a file does.
+/// The bytes that are read of a page. No database page begins with 64 zero bytes, but a hole in a
+/// file does.
 const PAGE_BYTES: u64 = 4096;
 const PAGE_HEAD_BYTES: usize = 64;
 
-/// Where the header of the log has its salts, and how many bytes they are.
+/// The offset of the salts in the header of the log, and their length.
 const LOG_SALTS_OFFSET: u64 = 16;
 const SALTS_BYTES: usize = 8;
 
@@ -49,7 +55,7 @@ const SALTS_BYTES: usize = 8;
 const LOG_HEAD_BYTES: u64 = 32;
 const FRAME_HEAD_BYTES: u64 = 24;
 
-/// The header of the index, which is there twice. <https://www.sqlite.org/walformat.html>
+/// The header of the index, which is stored twice. See <https://www.sqlite.org/walformat.html>.
 const INDEX_HEAD_BYTES: usize = 48;
 
 /// How often the log and its index are read until they agree. Another thread may be writing.
@@ -61,9 +67,9 @@ pub struct OpenFiles {
     database: OpenFile,
     log: OpenFile,
     index: OpenFile,
-    /// SQLite has no locks on the log, so a second descriptor may be closed at any time.
+    /// Closing this descriptor is safe, because SQLite holds no locks on the log.
     log_file: File,
-    /// Never closed: SQLite's locks on the index would end with the first descriptor that is.
+    /// Never closed. Closing any descriptor of the index would release SQLite's locks on it.
     index_file: ManuallyDrop<File>,
     locks: Arc<Locks>,
     seen: Mutex<Seen>,
@@ -76,22 +82,22 @@ struct OpenFile {
     inode: u64,
 }
 
-/// What the files held at the last check.
+/// The content of the files at the last check.
 #[derive(Debug, Default)]
 struct Seen {
-    /// In the file itself, not in the log.
+    /// The stamp in the file itself, not in the log.
     stamp: i32,
     /// The last stamp that a transaction may have written.
     newest_stamp: i32,
-    /// On the disk for good.
+    /// The highest stamp that is certainly on the disk.
     synced_stamp: Option<i32>,
     stamped_at: Option<Instant>,
-    /// Where pages begin that were at the end of the file, the oldest one first.
+    /// Offsets of pages that were at the end of the file, the oldest first.
     tail: VecDeque<u64>,
     tail_at: Option<Instant>,
 }
 
-/// What the index says of the log.
+/// The state of the log according to its index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct LogHead {
     salts: [u8; SALTS_BYTES],
@@ -99,7 +105,8 @@ struct LogHead {
 }
 
 impl OpenFiles {
-    /// The files of `database`, all of which SQLite has open. `newest_stamp` is the one that a reader sees.
+    /// Opens second descriptors of the files of `database`. SQLite must have all of them open.
+    /// `newest_stamp` is the one that a reader sees.
     pub fn new(
         database: &Path,
         locks: Arc<Locks>,
@@ -127,7 +134,7 @@ impl OpenFiles {
         Ok(files)
     }
 
-    /// Checks that the paths lead to the open files, and that nobody has put other content into them.
+    /// Checks that the paths lead to the open files, and that no file was overwritten.
     ///
     /// # Errors
     /// `Replaced`.
@@ -139,7 +146,7 @@ impl OpenFiles {
         self.check_log()
     }
 
-    /// The stamp that the next transaction has to write; `None` if the last one is recent.
+    /// Returns the stamp that the next transaction must write, or `None` if the last one is recent.
     pub fn next_stamp(&self) -> Option<i32> {
         let mut seen = self.seen();
         let step = match seen.stamped_at {
@@ -147,19 +154,21 @@ impl OpenFiles {
             Some(_) => 1,
             None => fastrand::i32(1..=FIRST_STEP_MAX),
         };
-        // After 68 years of writing there is no stamp left, and none is written any more.
+        // After 68 years of writing no stamp is left, and none is written any more.
         let next = seen.newest_stamp.checked_add(step)?;
         seen.newest_stamp = next;
         seen.stamped_at = Some(Instant::now());
         Some(next)
     }
 
-    /// The stamp in the database file; what a checkpoint that is complete has left there is on the disk.
+    /// Returns the stamp in the database file. After a complete checkpoint, that stamp is on the
+    /// disk.
     pub fn stamp_on_disk(&self) -> Option<i32> {
         read_stamp(self.locks.database()?).ok()
     }
 
-    /// Notes what a complete checkpoint has left: `stamp`, which was in the file when it began, is on the disk for good.
+    /// Notes that a checkpoint is complete. `stamp`, which was in the file when it began, is now on
+    /// the disk for good.
     pub fn checkpointed(&self, stamp: Option<i32>) {
         let mut seen = self.seen();
         seen.synced_stamp = seen.synced_stamp.max(stamp);
@@ -179,7 +188,7 @@ impl OpenFiles {
         seen.tail_at = Some(Instant::now());
     }
 
-    /// For the high-water mark.
+    /// Returns the stamp for the high-water mark.
     pub fn synced_stamp(&self) -> Option<i32> {
         self.seen().synced_stamp
     }
@@ -204,7 +213,8 @@ impl OpenFiles {
         Ok(())
     }
 
-    /// Whoever writes to the log changes the log first and its index then, so the index never says more than there is.
+    /// Compares the log with its index. SQLite writes the log first and then its index, so the
+    /// index never claims more than the log has.
     fn check_log(&self) -> Result<(), StoreError> {
         for _ in 0..READS {
             let Some(said) = self.read_index()? else {
@@ -213,7 +223,7 @@ impl OpenFiles {
             if self.log_has(&said)? {
                 return Ok(());
             }
-            // It may have begun again between the two.
+            // The log may have restarted between the two reads.
             if self.read_index()? == Some(said) {
                 return Err(self.log.overwritten());
             }
@@ -231,7 +241,7 @@ impl OpenFiles {
         }
     }
 
-    /// `None` while nothing is in the log, or while the index is being written.
+    /// Returns `None` while the log is empty, or while the index is being written.
     fn read_index(&self) -> Result<Option<LogHead>, StoreError> {
         let mut heads = [0; 2 * INDEX_HEAD_BYTES];
         self.index_file
@@ -281,25 +291,25 @@ impl OpenFile {
     }
 }
 
-/// The stamp of the database in `file`, without its log.
+/// Reads the stamp of the database in `file`, without its log.
 pub fn read_stamp(file: &File) -> io::Result<i32> {
     let mut stamp = [0; 4];
     file.read_exact_at(&mut stamp, STAMP_OFFSET)?;
     Ok(i32::from_be_bytes(stamp))
 }
 
-/// Whether there is a page at `offset`, and not a hole or the end of the file.
+/// Returns whether there is a page at `offset`, and not a hole or the end of the file.
 fn is_page(file: &File, offset: u64) -> bool {
     let mut head = [0; PAGE_HEAD_BYTES];
     file.read_exact_at(&mut head, offset).is_ok() && head.iter().any(|byte| *byte != 0)
 }
 
-/// What a header of the index says, in the byte order of the machine; `None` if the log is empty.
+/// Parses a header of the index, which is in the machine's byte order. `None` if the log is empty.
 fn log_head(head: &[u8]) -> Option<LogHead> {
     let half = |at: usize| Some(u16::from_ne_bytes(head.get(at..at + 2)?.try_into().ok()?));
     let word = |at: usize| Some(u32::from_ne_bytes(head.get(at..at + 4)?.try_into().ok()?));
     let (page, frames) = (u64::from(half(14)?), u64::from(word(16)?));
-    // 1 is 65536.
+    // The value 1 means 65536.
     let page = if page == 1 { 1 << 16 } else { page };
     let salts = head.get(32..32 + SALTS_BYTES)?.try_into().ok()?;
     let bytes = LOG_HEAD_BYTES + frames * (FRAME_HEAD_BYTES + page);

@@ -1,5 +1,5 @@
-//! What the reconciler looks for: tasks that are due to be asked about, submits that nobody will finish, and how many tasks
-//! there are that somebody should look at.
+//! The reconciler's queries: tasks that are due for a poll, submits that were interrupted, and
+//! counts of tasks that may need an operator.
 
 use std::time::Duration;
 
@@ -12,22 +12,24 @@ use crate::domain::polling::Pace;
 use crate::domain::task::State;
 use crate::domain::timestamp::Timestamp;
 
-/// A task that EvoLink is to be asked about.
+/// A task that is due for a poll.
 #[derive(Clone, Debug)]
 pub struct DueTask {
     pub submission_id: SubmissionId,
     pub task_id: TaskId,
-    /// Since when there is something to ask: the submit, or what was claimed since.
+    /// When waiting for an outcome began: the submit, or a later claim.
     pub asked_since: Timestamp,
     pub polls: u32,
-    /// The task is open, or something is claimed of it.
+    /// Whether the task is open, or has a claimed outcome.
     pub is_waited_for: bool,
-    /// The task is unresolved and nothing is claimed of it: polled rarely, or for a suspicion.
+    /// Whether the task is unresolved without a claimed outcome. It is polled rarely, or because of
+    /// a suspicion.
     pub is_rare: bool,
 }
 
 impl DueTask {
-    /// Whether it was waited for and asked about for long enough, by a process that has been `running` for so long.
+    /// Returns whether the task was waited for and polled for long enough. `running` is how long
+    /// this process has run.
     pub fn has_had_its_time(&self, pace: &Pace, running: Duration, now: Timestamp) -> bool {
         self.is_waited_for
             && pace.is_long_ago(self.asked_since, now)
@@ -65,13 +67,14 @@ const UNANSWERED_BEYOND: &str = "SELECT seq, submission_id FROM task
     WHERE (state, submission_id) > ('submitting', $1) AND (state, submission_id) < ('submitting', 'g')
         AND state <> 'completed' ORDER BY state, submission_id LIMIT $2";
 
-// `LIMIT` inside: what is counted is bounded too.
+// The `LIMIT` is inside, so that the count is bounded too.
 const COUNT: &str = "SELECT count(*) FROM (SELECT 1 FROM task WHERE state = $1 AND state <> 'completed' LIMIT $2) AS counted";
 
-/// More tasks in one state than this are counted as so many: whoever is to be alarmed is by then.
+/// The highest count of tasks in one state. More tasks are counted as this number, which is enough
+/// to raise an alarm.
 pub const COUNTED_MAX: u32 = 10_000;
 
-/// Each statement here, with what its parameters are to PostgreSQL: all are answered from an index.
+/// Each statement here, with the PostgreSQL types of its parameters. An index answers all of them.
 pub const STATEMENTS: [(&str, &str); 7] = [
     (DUE, "bigint, bigint"),
     (DUE_BEYOND, "bigint, bigint"),
@@ -83,8 +86,9 @@ pub const STATEMENTS: [(&str, &str); 7] = [
 ];
 
 impl Store {
-    /// Tasks to be polled by `now`, the longest overdue first; and those planned beyond `horizon`,
-    /// by a clock that was far ahead. Without the unresolved ones, however many there are.
+    /// Lists tasks that are due for a poll at `now`, the longest overdue first. Then come tasks
+    /// scheduled beyond `horizon`, by a process whose clock was far ahead. Unresolved tasks are
+    /// left out, however many there are.
     pub async fn list_due(
         &self,
         now: Timestamp,
@@ -94,7 +98,7 @@ impl Store {
         self.due([(DUE, now), (DUE_BEYOND, horizon)], limit).await
     }
 
-    /// The same of unresolved tasks.
+    /// Lists due unresolved tasks, in the same order.
     pub async fn list_rarely_due(
         &self,
         now: Timestamp,
@@ -124,8 +128,9 @@ impl Store {
         rows.into_iter().map(DueTask::try_from).collect()
     }
 
-    /// Submits whose answer should have come before `before` and was never recorded: the process that sent them was cut
-    /// off in the middle. Those made after `beyond` were sent by one whose clock was far ahead.
+    /// Lists submits whose answer should have come before `before` and was never recorded, because
+    /// the sending process was interrupted. Also lists those made after `beyond`, which were sent
+    /// by a process whose clock was far ahead.
     pub async fn list_unanswered(
         &self,
         before: Timestamp,
@@ -143,7 +148,7 @@ impl Store {
         rows.into_iter().map(parse_id).collect()
     }
 
-    /// How many tasks are in `state`, up to `COUNTED_MAX`. Not for `Completed`, which has no index.
+    /// Counts the tasks in `state`, up to `COUNTED_MAX`. Not for `Completed`, which has no index.
     pub async fn count_in_state(&self, state: State) -> Result<i64, StoreError> {
         let count: i64 = on_pool!(self, pool => sqlx::query_scalar(COUNT)
             .bind(state.as_str())

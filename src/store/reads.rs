@@ -1,4 +1,4 @@
-//! What can be asked of the store. Read-only connections: a question never writes.
+//! Queries of tasks. They run on read-only connections, so a query never writes.
 
 use std::time::Duration;
 
@@ -11,14 +11,15 @@ use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::task::State;
 use crate::domain::timestamp::Timestamp;
 
-/// A record with the body that is shown for it: EvoLink's last word, or nothing if it has not spoken.
+/// A record with the body that is shown for it: EvoLink's latest answer, or nothing before the
+/// first.
 #[derive(Clone, Debug)]
 pub struct TaskView {
     pub record: Record,
     pub body: Option<Bytes>,
 }
 
-/// Either name of a task.
+/// A task id or a submission id.
 #[derive(Clone, Debug)]
 pub enum TaskName {
     Task(TaskId),
@@ -30,9 +31,9 @@ pub enum TaskName {
 pub struct TaskFilter {
     pub state: Option<State>,
     pub client: Option<String>,
-    /// Submitted later than this.
+    /// Lists tasks submitted later than this.
     pub created_after: Option<Timestamp>,
-    /// Submitted before this one: the last of the page before.
+    /// Lists tasks submitted before this one, the last of the previous page.
     pub before: Option<SubmissionId>,
 }
 
@@ -40,7 +41,7 @@ pub struct TaskFilter {
 #[derive(Clone, Debug, Default)]
 pub struct TaskPage {
     pub tasks: Vec<TaskView>,
-    /// `TaskFilter::before` of the page after, if there may be one.
+    /// `TaskFilter::before` of the next page, if there may be one.
     pub next: Option<SubmissionId>,
 }
 
@@ -55,9 +56,10 @@ macro_rules! select_view {
     };
 }
 
-/// Tasks that one page goes through for a filter that no index serves: few, and more if those do not fill it. What is rare
-/// may take several pages to find, and no page takes long. When nobody waits for it any more, SQLite goes on to the next row
-/// that it finds: this bounds that, too.
+/// The limits of tasks that one page examines for a filter that no index serves. The second is used
+/// if the first does not fill the page. Rare matches may take several pages to find, but no page
+/// takes long. After the caller has left, SQLite runs on until the next matching row. These limits
+/// bound that too.
 const PAGE_LOOKS_THROUGH: [i64; 2] = [500, 10_000];
 
 const FIND_BY_TASK_ID: &str = select_view!("task_id = $1");
@@ -67,8 +69,8 @@ const PAGE_OF_ANY: &str = select_view!(
     "submission_id >= $1 AND submission_id < $2 AND ($3 IS NULL OR state = $3)
         AND ($4 IS NULL OR client = $4) ORDER BY submission_id DESC LIMIT $5"
 );
-// Pairs are compared where the parts would do, so that no other index than the one of the pair can be thought better; and
-// `task_state` has the condition of its own.
+// Pairs are compared although their parts would do, so that the query planner can prefer no other
+// index. The condition on `completed` is the one of the partial index `task_state`.
 const PAGE_OF_STATE: &str = select_view!(
     "(state, submission_id) >= ($3, $1) AND (state, submission_id) < ($3, $2) AND state <> 'completed'
         AND ($4 IS NULL OR client = $4) ORDER BY state DESC, submission_id DESC LIMIT $5"
@@ -88,7 +90,8 @@ const HORIZON_OF_CLIENT: &str = "SELECT seq, submission_id FROM task
     WHERE (client, submission_id) >= ($3, $1) AND (client, submission_id) < ($3, $2)
     ORDER BY client DESC, submission_id DESC LIMIT 1 OFFSET $4";
 
-/// Each statement here, with what its parameters are to PostgreSQL: all are answered from an index, however many tasks there are.
+/// Each statement here, with the PostgreSQL types of its parameters. An index answers all of them,
+/// however many tasks there are.
 pub const STATEMENTS: [(&str, &str); 8] = [
     (FIND_BY_TASK_ID, "text"),
     (FIND_BY_SUBMISSION_ID, "text"),
@@ -134,7 +137,8 @@ impl Store {
         Ok(last.unwrap_or_default())
     }
 
-    /// A page of what is from `oldest` on; if that does not fill it, the page after begins before `horizon`.
+    /// Reads a page of tasks from `oldest` on. If they do not fill it, the next page begins before
+    /// `horizon`.
     async fn page(
         &self,
         filter: &TaskFilter,
@@ -148,7 +152,7 @@ impl Store {
             Way::State(_) => PAGE_OF_STATE,
             Way::Client(_) => PAGE_OF_CLIENT,
         };
-        // One more than is shown tells whether there is a page after.
+        // One row more than is shown tells whether there is a next page.
         let rows: Vec<ViewRow> = on_pool!(self, pool => sqlx::query_as(sql)
             .bind(oldest)
             .bind(newest)
@@ -167,7 +171,8 @@ impl Store {
         Ok(TaskPage { tasks, next })
     }
 
-    /// The last of `looks` tasks that a page goes through, if there are as many from `newest` to `oldest`.
+    /// Returns the last of the `looks` tasks that a page examines, if there are that many from
+    /// `newest` to `oldest`.
     async fn find_horizon(
         &self,
         filter: &TaskFilter,
@@ -189,7 +194,7 @@ impl Store {
         row.map(parse_id).transpose()
     }
 
-    /// Whether the database answers.
+    /// Checks that the database answers.
     pub async fn ping(&self) -> Result<(), StoreError> {
         const SQL: &str = "SELECT count(*) FROM (SELECT 1 FROM task LIMIT 1) AS one";
         let _: i64 = on_pool!(self, pool => sqlx::query_scalar(SQL).fetch_one(pool))?;
@@ -197,7 +202,7 @@ impl Store {
     }
 }
 
-/// By which index a page is read.
+/// The index by which a page is read.
 enum Way<'a> {
     Any,
     State(State),
@@ -213,7 +218,7 @@ impl TaskFilter {
         }
     }
 
-    /// Whether there may be many tasks on that way which are not wanted.
+    /// Returns whether that index may contain many tasks that do not match.
     fn is_sparse(&self) -> bool {
         match self.way() {
             Way::Any | Way::Client(_) => self.state.is_some(),
@@ -221,7 +226,7 @@ impl TaskFilter {
         }
     }
 
-    /// The first submission id that is on the page, and the one before which all are.
+    /// Returns the lowest submission id of the page, and the id that all of its tasks precede.
     fn bounds(&self) -> (String, String) {
         let oldest = self.created_after.map(|time| {
             let after = time.after(Duration::from_millis(1));

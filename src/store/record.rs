@@ -1,4 +1,5 @@
-//! One row of the `task` table: the domain's task, and what only the store and its readers want to know of it.
+//! A row of the `task` table: the domain's task, with columns that only the store and its readers
+//! need.
 
 use bytes::Bytes;
 use sqlx::FromRow;
@@ -15,9 +16,9 @@ use crate::domain::timestamp::Timestamp;
 pub enum Origin {
     /// Submitted through our API.
     Submit,
-    /// Taken in by a standing callback URL.
+    /// Accepted through a shared (standing) callback URL.
     Standing,
-    /// Made anew from a callback whose record was gone.
+    /// Recreated from a callback whose record was missing.
     Restored,
 }
 
@@ -40,31 +41,31 @@ impl Origin {
 /// A task as it is stored.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// Given by the recorder; `None` until the record is there.
+    /// Assigned by the recorder; `None` until the record is stored.
     pub seq: Option<i64>,
     pub task: Task,
     pub origin: Origin,
     /// The API key's name, or the label of the standing URL.
     pub client: Option<String>,
-    /// What was asked of EvoLink, without the callback URL.
+    /// The request to EvoLink, without the callback URL.
     pub request: Option<Bytes>,
-    /// The app's own address, where the outcome is delivered to.
+    /// The app's own address, to which the outcome is delivered.
     pub callback_url: Option<String>,
-    /// EvoLink's refusal of the submit, as it came.
+    /// EvoLink's refusal of the submit, byte for byte.
     pub refusal: Option<Bytes>,
-    /// How many observations are kept.
+    /// The number of observations kept.
     pub observations: u16,
     /// The number of the observation whose body is shown for the task.
     pub shown: Option<u16>,
 }
 
-/// Observations of one task lie side by side in the table: `seq * 1024 + n`.
+/// The observations of one task have adjacent ids: `seq * 1024 + n`.
 pub const OBSERVATIONS_PER_TASK: i64 = 1024;
 
-// The SQL of `reads`, `history` and the migrations has it as a literal.
+// The SQL of `reads`, `history` and the migrations contains the literal 1024.
 const _: () = assert!(OBSERVATIONS_PER_TASK == 1024);
 
-/// What is written and read of a record, in this order.
+/// The columns of a record that are written and read, in this order.
 macro_rules! record_columns {
     () => {
         "seq, submission_id, task_id, origin, client, request, callback_url, state, progress, source, results_digest, refusal, \
@@ -74,10 +75,10 @@ macro_rules! record_columns {
 }
 pub(super) use record_columns;
 
-/// How many `record_columns` there are.
+/// The number of `record_columns`.
 pub const COLUMN_COUNT: usize = 24;
 
-/// How many of them may change after the record is made, and `seq`.
+/// The number of columns that may change after the insert, plus `seq`.
 pub const CHANGED_COLUMN_COUNT: usize = 18;
 
 impl Record {
@@ -95,7 +96,7 @@ impl Record {
         }
     }
 
-    /// The values of `record_columns`; `submission_id` is the text of the record's own id.
+    /// Returns the values of `record_columns`. `submission_id` is the text of the record's own id.
     pub(super) fn values<'a>(
         &'a self,
         seq: i64,
@@ -133,7 +134,7 @@ impl Record {
         ]
     }
 
-    /// What may change of a record, after its `seq`.
+    /// Returns `seq` and the values that may change after the insert.
     pub(super) fn changed_values(&self, seq: i64) -> [Value<'_>; CHANGED_COLUMN_COUNT] {
         let task = &self.task;
         [
@@ -162,7 +163,7 @@ impl Record {
     }
 }
 
-/// A record as the database gives it.
+/// A record as a database row.
 #[derive(Debug, FromRow)]
 pub struct RecordRow {
     pub seq: i64,
@@ -247,7 +248,7 @@ impl TryFrom<RecordRow> for Record {
     }
 }
 
-/// The submission id of the row with number `seq`.
+/// Parses the submission id of the row with number `seq`.
 pub(super) fn parse_id((seq, text): (i64, String)) -> Result<SubmissionId, StoreError> {
     text.parse().map_err(|_| StoreError::Corrupt {
         table: "task",
@@ -260,7 +261,7 @@ fn narrow<T: TryFrom<i64>>(value: i64) -> Option<T> {
     T::try_from(value).ok()
 }
 
-/// `Some(None)` if there is nothing to parse, `None` if it cannot be parsed.
+/// Returns `Some(None)` if there is nothing to parse, and `None` if parsing fails.
 #[expect(
     clippy::option_option,
     reason = "the outer is whether it parses, the inner whether it is there"

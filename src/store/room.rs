@@ -1,4 +1,5 @@
-//! What a file system has left, and what should be left of it. Pure but for `Room::of`.
+//! The free space of a file system, and how much should be left. Everything except `Room::of` is
+//! pure.
 
 use std::fs;
 use std::io;
@@ -7,22 +8,24 @@ use std::path::Path;
 
 use rustix::fs::{StatVfsMountFlags, major, minor, statvfs};
 
-/// Of the file system at most, so that a small one is not refused from the beginning.
+/// The largest part of the file system that is reserved, as a divisor. Otherwise a small one would
+/// be short of space from the beginning.
 const FREE_FRACTION: u64 = 8;
 const BALLAST_FRACTION: u64 = 16;
 
 const BALLAST_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Files that can still be made. The store itself needs few: a restart makes two.
+/// The number of files that it must still be possible to create. The store itself needs few: a
+/// restart creates two.
 const FREE_FILES: u64 = 64;
 
-/// How long the write-ahead log may get before it is folded in to its end and begins again.
+/// The length at which the write-ahead log is folded in completely and restarts.
 const LOG_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
-/// How long the file of a log that begins again stays at most.
+/// The length that the file of a restarted log keeps at most.
 const LOG_BYTES_KEPT: u64 = 16 * 1024 * 1024;
 
-/// What a file system has.
+/// The size and free space of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
     pub total_bytes: u64,
@@ -33,7 +36,7 @@ pub struct Room {
     pub is_read_only: bool,
 }
 
-/// What is to be left of a file system.
+/// The space that should be left on a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reserve {
     pub free_bytes: u64,
@@ -41,7 +44,8 @@ pub struct Reserve {
     pub ballast_bytes: u64,
 }
 
-/// The bounds of the write-ahead log. On a small file system they are a fraction of it, so that the log does not fill it.
+/// The bounds of the write-ahead log. On a small file system they are a fraction of it, so that the
+/// log does not fill it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogBounds {
     /// Beyond this length the recorder pauses until the log is folded in.
@@ -51,7 +55,7 @@ pub struct LogBounds {
 }
 
 impl LogBounds {
-    /// The bounds for the file system that has `path`.
+    /// Returns the bounds for the file system that contains `path`.
     pub fn of(path: &Path) -> Self {
         let total = Room::of(path).map_or(u64::MAX, |room| room.total_bytes);
         Self {
@@ -62,12 +66,12 @@ impl LogBounds {
 }
 
 impl Room {
-    /// Of the file system that has `path`.
+    /// Reads the state of the file system that contains `path`.
     pub fn of(path: &Path) -> io::Result<Self> {
         let found = statvfs(path)?;
         Ok(Self {
             total_bytes: found.f_blocks.saturating_mul(found.f_frsize),
-            // What is kept for root is not for us, whoever we are.
+            // Blocks that are reserved for root do not count, even if we run as root.
             free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
             total_files: found.f_files,
             free_files: found.f_favail,
@@ -78,7 +82,7 @@ impl Room {
 }
 
 impl Reserve {
-    /// `min_free` bytes, or less on a small file system.
+    /// Reserves `min_free` bytes, or less on a small file system.
     pub fn of(room: &Room, min_free: u64) -> Self {
         Self {
             free_bytes: min_free.min(room.total_bytes / FREE_FRACTION),
@@ -87,7 +91,8 @@ impl Reserve {
         }
     }
 
-    /// A ballast that is not there will want its room.
+    /// Returns the free bytes that should be left. If the reserve file does not exist yet, its size
+    /// is included.
     pub const fn bytes_wanted(&self, has_ballast: bool) -> u64 {
         if has_ballast {
             self.free_bytes
@@ -96,23 +101,25 @@ impl Reserve {
         }
     }
 
-    /// Whether submits are to be refused. That ends a little later than it begins, lest it come and go with each file.
+    /// Returns whether submits are refused for lack of space. Refusing ends at a higher level than
+    /// it begins, so that it does not toggle with each file.
     pub const fn is_short(&self, room: &Room, has_ballast: bool, was_short: bool) -> bool {
         let bytes = self.bytes_wanted(has_ballast);
         let margin = if was_short { bytes / 4 } else { 0 };
-        // With no `min_free` nothing is refused early.
+        // A `min_free` of 0 turns the early refusal off.
         let is_short_of_bytes = self.free_bytes > 0 && room.free_bytes < bytes + margin;
         is_short_of_bytes || room.free_files < self.free_files
     }
 
-    /// Whether there is so much room that the ballast does not make it scarce.
+    /// Returns whether creating the reserve file would leave plenty of space.
     pub const fn has_room_for_ballast(&self, room: &Room) -> bool {
         let bytes = self.free_bytes.saturating_add(self.ballast_bytes);
         room.free_bytes >= bytes.saturating_mul(2) && room.free_files > self.free_files
     }
 }
 
-/// Whether the kernel has found a fault and takes no writes any more. Newer ones do not call that read-only.
+/// Returns whether the kernel has found a fault and stopped all writes. Newer kernels do not report
+/// that as read-only.
 fn is_given_up(file: &fs::Metadata) -> bool {
     let device = file.dev();
     let device = format!("{}:{}", major(device), minor(device));

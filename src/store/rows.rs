@@ -1,8 +1,9 @@
 //! One statement for many rows.
 //!
-//! The driver's price is per round trip, not per row, so a batch writes each table once. PostgreSQL is given an array for
-//! each column. SQLite has no arrays: its texts are made for a few numbers of rows only, and rows that are left over stay
-//! NULL and are left out by `WHERE`: few texts, few prepared statements.
+//! The driver's cost is per round trip, not per row, so a batch writes each table with one
+//! statement. PostgreSQL receives an array for each column. SQLite has no arrays, so its statement
+//! texts are made for a few fixed row counts. Unused rows stay NULL and are excluded by `WHERE`.
+//! That keeps texts and prepared statements few.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -16,8 +17,8 @@ use super::StoreError;
 use super::script::{Script, Wanted};
 use super::writer::Writer;
 
-/// How many rows a text for SQLite has room for. The largest is a batch of the recorder, within SQLite's 32,766
-/// parameters.
+/// The row counts for which SQLite texts are made. The largest is a batch of the recorder; it stays
+/// within SQLite's 32,766 parameters.
 const SIZES: [usize; 14] = [1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 1024];
 
 /// A value to bind.
@@ -55,12 +56,13 @@ impl<T> AnyRow for T where
 {
 }
 
-/// A statement `HEAD given TAIL` over rows of `COLUMNS` values, the first of which is never NULL in a row that counts: TAIL
-/// must leave out those where it is. The values are `given.column1`, `given.column2`, … to HEAD and TAIL.
+/// A statement `HEAD given TAIL` over rows of `COLUMNS` values. HEAD and TAIL refer to the values
+/// as `given.column1`, `given.column2`, …. The first value of a used row is never NULL. TAIL must
+/// exclude rows where it is.
 pub struct Rows<const COLUMNS: usize> {
     head: &'static str,
     tail: &'static str,
-    /// By number of rows; PostgreSQL's, which is for any, under 0.
+    /// The texts by number of rows. The key 0 is PostgreSQL's text, which is for any number.
     texts: Mutex<Option<HashMap<usize, Arc<str>>>>,
 }
 
@@ -82,7 +84,8 @@ impl<const COLUMNS: usize> Rows<COLUMNS> {
         self.add(script, None, rows)
     }
 
-    /// The same, where each of `rows` is one of `table` and is there: a script that does not change them all is refused.
+    /// Like `add_to`, for `rows` that must exist in `table`. A script that does not change all of
+    /// them fails.
     pub fn add_update_to(
         &self,
         script: &mut Script,
@@ -118,7 +121,7 @@ impl<const COLUMNS: usize> Rows<COLUMNS> {
         Ok(())
     }
 
-    /// Runs the statement over `rows` by itself.
+    /// Runs the statement over `rows` alone.
     pub async fn execute(
         &self,
         writer: &mut Writer,
@@ -129,7 +132,7 @@ impl<const COLUMNS: usize> Rows<COLUMNS> {
         script.run(writer).await
     }
 
-    /// Runs the statement over `rows`, and gives what it returns.
+    /// Runs the statement over `rows`, and returns the rows that it selects.
     pub async fn fetch<T: AnyRow>(
         &self,
         writer: &mut Writer,
@@ -168,7 +171,7 @@ impl<const COLUMNS: usize> Rows<COLUMNS> {
         self.text(0, || postgres_arrays(row))
     }
 
-    /// Safe to run, because head, tail and what is between them are ours.
+    /// Returns the text for `key`. It is safe to run, because all of its parts are ours.
     fn text(&self, key: usize, given: impl FnOnce() -> String) -> Arc<str> {
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
         let text = texts
@@ -184,14 +187,14 @@ fn room_for(rows: usize) -> usize {
     fitting.unwrap_or(rows)
 }
 
-/// `(VALUES (?, …), …) AS given`. Not `$1`, `$2`, …: SQLite looks a parameter's name up in a list, and the driver asks for
-/// each of them.
+/// Returns `(VALUES (?, …), …) AS given`. It does not use `$1`, `$2`, …: SQLite searches a list for
+/// each parameter's name, and the driver asks for each of them.
 fn sqlite_values(columns: usize, rows: usize) -> String {
     let row = format!("({})", vec!["?"; columns].join(", "));
     format!("(VALUES {}) AS given", vec![row.as_str(); rows].join(", "))
 }
 
-/// `UNNEST($1::BIGINT[], …) AS given (column1, …)`.
+/// Returns `UNNEST($1::BIGINT[], …) AS given (column1, …)`.
 fn postgres_arrays(row: &[Value<'_>]) -> String {
     let (mut arrays, mut names) = (String::new(), String::new());
     for (index, value) in row.iter().enumerate() {
@@ -243,7 +246,7 @@ fn bind_columns<const COLUMNS: usize>(
     Ok(arguments)
 }
 
-/// Each statement makes its rows by one function, so a column is of one kind in all of them.
+/// One function makes all rows of a statement, so a column has one type in all of them.
 impl<'a> Value<'a> {
     fn int(self) -> Option<i64> {
         match self {

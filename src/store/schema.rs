@@ -1,5 +1,5 @@
-//! The schema of a database: which migrations were applied to it, and whether this program can go
-//! on from there. The start and `check` both judge by `Schema::of`, before anything is written.
+//! The schema of a database: which migrations were applied, and whether this program can continue
+//! from there. The start and `check` both use `Schema::of`, before anything is written.
 
 use sqlx::migrate::{MigrateError, Migrator};
 
@@ -13,7 +13,7 @@ pub const APPLIED: &str = "SELECT version, checksum FROM _sqlx_migrations ORDER 
 /// A schema that this program can use or upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schema {
-    /// The last migration that was applied; `None` if none ever was.
+    /// The last migration that was applied; `None` if none was.
     pub version: Option<i64>,
     /// The last migration of this program.
     pub newest: i64,
@@ -22,8 +22,8 @@ pub struct Schema {
 
 impl Schema {
     /// # Errors
-    /// `SchemaTooNew` if a migration was applied that this program does not know, `SchemaDiffers` if one was applied with
-    /// another text.
+    /// `SchemaTooNew` if a migration was applied that this program does not know, `SchemaDiffers`
+    /// if one was applied with a different text.
     pub fn of(applied: &[Applied], migrations: &Migrator) -> Result<Self, StoreError> {
         let newest = migrations.iter().map(|ours| ours.version).max();
         let newest = newest.unwrap_or_default();
@@ -45,12 +45,12 @@ impl Schema {
         })
     }
 
-    /// Whether there is nothing to apply.
+    /// Returns whether there is nothing to apply.
     pub const fn is_current(&self) -> bool {
         self.is_current
     }
 
-    /// Says that an existing database is upgraded, which may take a while.
+    /// Logs that an existing database is being upgraded, which may take a while.
     pub fn announce(&self) {
         if let Some(version) = self.version {
             let newest = self.newest;
@@ -63,7 +63,8 @@ impl Schema {
     }
 }
 
-/// What another process did between our check and our migrations is found by the driver.
+/// Converts an error of the migrator. It detects what another process did between our check and our
+/// migrations.
 pub fn migration_error(error: MigrateError, migrations: &Migrator) -> StoreError {
     match error {
         MigrateError::VersionMissing(found) => StoreError::SchemaTooNew {

@@ -1,7 +1,8 @@
-//! Statements that return nothing, to be run one after the other.
+//! Statements without results, to be run one after the other.
 //!
-//! SQLite is called in a thread of its own, and each call waits for two threads to be woken: on a busy machine that takes
-//! longer than what is called. So its statements are sent in one call. PostgreSQL takes them one by one.
+//! SQLite runs in a thread of its own, and each call has to wake two threads. On a busy machine
+//! that takes longer than the statement itself. So all statements for SQLite are sent in one call.
+//! PostgreSQL receives them one by one.
 
 use std::sync::Arc;
 
@@ -13,8 +14,9 @@ use sqlx::{Arguments as _, AssertSqlSafe, Either, Executor as _, SqliteConnectio
 use super::StoreError;
 use super::writer::Writer;
 
-/// Writes nothing if the statement before has changed so many rows, and what a CHECK forbids if it has not: SQLite goes on
-/// with a script, up to the COMMIT, while its results are still on their way to us.
+/// Writes nothing if the previous statement changed exactly this many rows. Otherwise violates a
+/// CHECK, which ends the script. This check is needed in SQL, because SQLite runs the whole script,
+/// including COMMIT, before we have seen its results.
 const REFUSE_UNLESS_CHANGED: &str =
     "INSERT INTO recorder_turn (id, taken) SELECT 0, 0 WHERE changes() <> ?";
 
@@ -23,7 +25,7 @@ pub enum Script {
     Postgres(Vec<(Arc<str>, PgArguments, Wanted)>),
 }
 
-/// How many rows of which table a statement is to change; `None` if that says nothing.
+/// The table and the number of rows that a statement must change; `None` if that does not matter.
 pub type Wanted = Option<(&'static str, usize)>;
 
 #[derive(Default)]
@@ -31,12 +33,12 @@ pub struct SqliteScript {
     text: String,
     /// One for each statement, in order.
     wanted: Vec<Wanted>,
-    /// Of all statements, in order.
+    /// The arguments of all statements, in order.
     pub arguments: SqliteArguments,
 }
 
 impl Script {
-    /// An empty script for `writer`.
+    /// Creates an empty script for `writer`.
     pub fn new(writer: &Writer) -> Self {
         match writer {
             Writer::Sqlite(_) => Self::Sqlite(SqliteScript::default()),
@@ -44,7 +46,7 @@ impl Script {
         }
     }
 
-    /// Ends the transaction. When `run` has then returned without an error, what was written survives a power cut.
+    /// Appends COMMIT. If `run` then returns without an error, the changes survive a power cut.
     pub fn commit(&mut self) {
         match self {
             Self::Sqlite(script) => script.push("COMMIT", None),
@@ -54,7 +56,7 @@ impl Script {
         }
     }
 
-    /// How many statements there are.
+    /// Returns the number of statements.
     #[cfg(test)]
     pub fn len(&self) -> usize {
         match self {
@@ -66,7 +68,8 @@ impl Script {
     /// Runs all statements, or those before the first that fails.
     ///
     /// # Errors
-    /// `Corrupt` if one has not changed the rows that it was to change. Nothing is committed then.
+    /// `Corrupt` if a statement has not changed the rows that it must change. Nothing is committed
+    /// then.
     pub async fn run(self, writer: &mut Writer) -> Result<(), StoreError> {
         match (self, writer) {
             (Self::Sqlite(script), Writer::Sqlite(connection)) => script.run(connection).await,
@@ -90,7 +93,7 @@ impl SqliteScript {
         self.wanted.push(wanted);
     }
 
-    /// To follow a statement that is to change so many rows.
+    /// Appends a check that the previous statement changed `rows` rows.
     pub fn refuse_unless_changed(&mut self, rows: usize) -> Result<(), sqlx::Error> {
         let rows = i64::try_from(rows).unwrap_or(i64::MAX);
         self.arguments.add(rows).map_err(sqlx::Error::Encode)?;
@@ -107,7 +110,8 @@ impl SqliteScript {
                 check(wanted.next().flatten(), done.rows_affected())?;
             }
         }
-        // A thread that ended in the middle leaves no error behind, and nothing may be acknowledged for its silence.
+        // A thread that ended halfway reports no error. Fewer results than statements must not
+        // count as success.
         match wanted.next() {
             None => Ok(()),
             Some(_) => Err(sqlx::Error::WorkerCrashed.into()),
@@ -139,7 +143,7 @@ mod tests {
         whole.push("BEGIN", None);
         whole.push("COMMIT", None);
         whole.run(&mut connection).await.unwrap();
-        // Nothing is done for an empty statement, as nothing is by a thread that has ended.
+        // An empty statement has no result, just as if the thread had ended.
         let mut cut = SqliteScript::default();
         cut.push("BEGIN", None);
         cut.push("", None);

@@ -1,6 +1,7 @@
-//! The room that a SQLite store's file system has left, looked at each second. When it gets scarce submits are refused,
-//! long before callbacks are (RELIABILITY I5): an app can submit again later, EvoLink calls back for seven seconds only.
-//! And it keeps the `ballast`. A PostgreSQL server looks after its own disk.
+//! Monitors the free space of a SQLite store's file system each second. When it runs low, submits
+//! are refused long before callbacks are (RELIABILITY I5): an app can submit again later, but
+//! EvoLink retries a callback for seven seconds only. The monitor also maintains the reserve file.
+//! A PostgreSQL server monitors its own disk.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,13 +25,13 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The least time between two attempts to fold the log in on a full disk. Callbacks wait for each.
 const FOLD_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the watch knows, for whoever asks.
+/// The results of the space watch, and its state.
 #[derive(Debug, Default)]
 pub(super) struct Space {
     is_short: AtomicBool,
-    /// Said once, not each second.
+    /// Whether the warning was logged, so that it is not repeated each second.
     has_complained: AtomicBool,
-    /// SQLite was told that the disk is full; the watch looks at once.
+    /// Signals that SQLite reported a full disk, so that the watch checks at once.
     was_full: Notify,
     last_fold: Mutex<Option<Fold>>,
 }
@@ -39,12 +40,12 @@ pub(super) struct Space {
 #[derive(Clone, Copy, Debug)]
 struct Fold {
     at: Instant,
-    /// Whether nothing of the log is left.
+    /// Whether the log was folded in completely.
     is_complete: bool,
 }
 
 impl Space {
-    /// The last attempt, if it is too early for another one.
+    /// Returns the last attempt, if it is too early for another one.
     fn recent_fold(&self) -> Option<Fold> {
         let last = self
             .last_fold
@@ -63,23 +64,23 @@ impl Space {
     }
 }
 
-/// What a look has found.
+/// The result of one check of the file system.
 struct Look {
     room: Room,
     reserve: Reserve,
     has_ballast: bool,
-    /// Of making the ballast.
+    /// The error of creating the reserve file.
     failure: Option<io::Error>,
 }
 
 impl Store {
-    /// Whether there is so little room left that it is kept for callbacks.
+    /// Returns whether the remaining space is reserved for callbacks.
     pub fn is_nearly_full(&self) -> bool {
         self.space.is_short.load(Ordering::Relaxed)
     }
 
-    /// Runs until `stop`. Cancels `failed` if the file system has become read-only, or if a file of the store is not the one
-    /// that is open. On PostgreSQL there is nothing to do.
+    /// Runs until `stop`. Cancels `failed` if the file system has become read-only, or if a file of
+    /// the store is no longer the one that is open. On PostgreSQL there is nothing to do.
     pub async fn watch_space(
         &self,
         min_free: u64,
@@ -100,7 +101,8 @@ impl Store {
         }
     }
 
-    /// One look, and what follows from it. The first one comes before anything is served.
+    /// Checks the space once and acts on the result. The first call is made before anything is
+    /// served.
     pub async fn look_at_space(
         &self,
         min_free: u64,
@@ -168,9 +170,9 @@ impl Store {
         }
     }
 
-    /// After `error`: if the disk is full, frees the space of the log; if the log cannot be folded in for want of space, or
-    /// has none, releases the reserve file first. Returns whether there is new space, so that it is worth trying again at
-    /// once.
+    /// Frees space if `error` says that the disk is full. Folds in the log to free its space. If
+    /// that fails for lack of space, or the log has none to free, releases the reserve file.
+    /// Returns whether space was freed, so that a retry at once is useful.
     pub(super) async fn give_way(&self, error: &StoreError) -> bool {
         let Database::Sqlite(file) = &self.database else {
             return false;
@@ -186,10 +188,10 @@ impl Store {
         is_freed
     }
 
-    /// Returns whether there is new space.
+    /// Frees space. Returns whether it did.
     async fn free_space(&self, file: &SqliteFile) -> bool {
         if let Some(fold) = self.space.recent_fold() {
-            // The log has no more space to give.
+            // The log has no more space to free.
             return fold.is_complete && release_reserve(file).await;
         }
         let (is_complete, is_freed) = match file.free_log().await {
@@ -202,7 +204,8 @@ impl Store {
             }
             Ok(freed) => (true, release_reserve(file).await || freed > 0),
             Err(StoreError::Full) => (true, release_reserve(file).await),
-            // A reader keeps the log. The reserve would only become more log, and be missing when the reader has ended.
+            // A reader keeps the log. Released space would only be filled by the growing log, and
+            // would be missing when the reader has ended.
             Err(_) => (false, false),
         };
         self.space.folded(is_complete);
@@ -210,7 +213,7 @@ impl Store {
     }
 }
 
-/// Releases the reserve file, and folds in what is in the log. Returns whether there was a reserve.
+/// Releases the reserve file, and folds in the log. Returns whether there was a reserve.
 async fn release_reserve(file: &SqliteFile) -> bool {
     let database = file.path().to_owned();
     let removed = spawn_blocking(move || ballast::remove(&database)).await;

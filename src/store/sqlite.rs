@@ -1,4 +1,4 @@
-//! SQLite: the pragmas that make a commit durable, the schema.
+//! SQLite: the pragmas that make a commit durable, and the schema.
 
 use std::mem::ManuallyDrop;
 use std::path::Path;
@@ -24,50 +24,56 @@ use super::schema::{APPLIED, Schema};
 use super::{StoreError, ballast, expected};
 use crate::domain::event_id::Epoch;
 
-/// SQLite from 3.7.0 to 3.51.2 can corrupt a write-ahead log when two connections write and checkpoint at once.
+/// The oldest safe version. SQLite from 3.7.0 to 3.51.2 can corrupt a write-ahead log when two
+/// connections write and checkpoint at once.
 const VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
 
-/// More readers than this only take time from the writer (measured: four and sixteen readers cost it a third).
+/// The number of readers. More only take time from the writer (measured: four and sixteen readers
+/// cost it a third).
 const READERS: u32 = 3;
 
-/// Takes the write lock, and tells the numbers of the last task and of the last event.
+/// Takes the write lock, and returns the numbers of the last task and of the last event.
 pub(super) const BEGIN: &str =
     "BEGIN IMMEDIATE; SELECT (SELECT max(seq) FROM task), (SELECT max(seq) FROM event)";
 
-/// Waits for the write lock as a batch does. Nothing is written.
+/// Waits for the write lock as a batch does. Writes nothing.
 pub(super) const PROBE: &str = "BEGIN IMMEDIATE; ROLLBACK";
 
-/// No query of ours waits this long; it bounds a reader that meets a checkpoint.
+/// The limit of SQLite's lock waits. No query of ours waits this long; it bounds a reader that
+/// meets a checkpoint.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// SQLite must not need a temporary folder: a statement that changes many rows keeps its journal
-/// there, and a container has none that is writable.
+/// SQLite must not need a temporary folder. A statement that changes many rows keeps its journal
+/// there, and a container has no such folder that is writable.
 const TEMP_STORE: &str = "memory";
 
-/// In KiB, negative as SQLite wants it.
+/// In KiB, written as a negative number as SQLite requires.
 const CACHE_SIZE_KIB: &str = "-16000";
 
-/// The schema, step by step.
+/// The migrations that make up the schema.
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
-/// A database file that is ours alone.
+/// A database file that only this process uses.
 #[derive(Clone, Debug)]
 pub(super) struct SqliteFile {
     options: SqliteConnectOptions,
-    /// Reads, and keeps SQLite from removing the log between two connections that write: the mark says that it is there. Never
-    /// closed but on purpose, so that nothing that ends in disorder ends with it first.
+    /// A read connection that stays open, so that SQLite does not remove the log between two
+    /// writers: the mark says that the log is there. It is closed only on purpose. Otherwise an
+    /// unclean end might close it first.
     pub(super) anchor: Arc<Mutex<Option<ManuallyDrop<SqliteConnection>>>>,
-    /// Whether the last mark is written: the one that wants no log.
+    /// Whether the final mark was written, which says that no log is needed.
     is_marked_for_good: Arc<sync::Mutex<bool>>,
-    /// Whether there is a mark that says that the log is needed. Nothing is committed before.
+    /// Whether a mark was written which says that the log is needed. Nothing is committed before
+    /// that.
     is_marked: Arc<AtomicBool>,
-    /// The current one, once the schema is up to date; it stays the same as long as the file is ours.
+    /// The current epoch, set once the schema is up to date. It does not change while the file is
+    /// ours.
     pub(super) epoch: Arc<OnceLock<Epoch>>,
-    /// The files as the start has opened them.
+    /// The files that the start has opened.
     pub(super) files: Arc<OnceLock<OpenFiles>>,
     pub(super) log_bounds: LogBounds,
-    /// Released when the last clone is dropped. The last field: SQLite's connections must close
-    /// before.
+    /// Released when the last clone is dropped. This is the last field, because SQLite's
+    /// connections must close before.
     pub(super) locks: Arc<Locks>,
 }
 
@@ -80,7 +86,7 @@ pub(super) async fn open(url: &str) -> Result<(SqlitePool, SqliteFile), StoreErr
     let options = connect_options(url)?;
     let given = options.get_filename().to_owned();
     std::fs::create_dir_all(folder_of(&given)).map_err(|error| cannot_open(&given, &error))?;
-    // What belongs to the database lies beside the file itself, as SQLite's own files do.
+    // The companion files lie beside the real file, as SQLite's own files do.
     let path = real_path(&given).map_err(|error| cannot_open(&given, &error))?;
     let mut locks = Locks::take(&given, &path)?;
     let expected = expected::check_files(&path)?;
@@ -109,21 +115,23 @@ pub(super) async fn open(url: &str) -> Result<(SqlitePool, SqliteFile), StoreErr
 
 impl SqliteFile {
     pub(super) async fn connect_writer(&self) -> Result<SqliteConnection, StoreError> {
-        // A connection opens what is at the path. Beside a log of the file that is open it would damage both.
+        // A connection opens the file at the path. If that is another file than the open one, it
+        // would be used with the wrong log, and both would be damaged.
         self.check_files()?;
         let mut connection = self.options.connect().await?;
         assert_durable(&mut connection).await?;
         Ok(connection)
     }
 
-    /// One after the other: a slow one of before must not overtake the last one.
+    /// Writes a mark. Marks are written one at a time, so that a slow older one cannot replace the
+    /// final one.
     pub(super) fn write_mark(&self, mark: &Mark) -> Result<(), StoreError> {
         let mut is_over = self
             .is_marked_for_good
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         if !*is_over {
-            // A mark beside another file would hide that it is another one.
+            // A mark written beside another file would hide that the file was replaced.
             self.check_files()?;
             let stamp = self.files.get().and_then(OpenFiles::synced_stamp);
             mark.with_stamp(stamp).write(self.path())?;
@@ -133,7 +141,7 @@ impl SqliteFile {
         Ok(())
     }
 
-    /// Writes the first mark unless the start has. On a full disk it could not.
+    /// Writes the first mark, if the start could not because the disk was full.
     pub(super) async fn mark_start(&self) -> Result<(), StoreError> {
         let (false, Some(epoch)) = (self.is_marked.load(Ordering::Relaxed), self.epoch()) else {
             return Ok(());
@@ -165,13 +173,14 @@ impl SqliteFile {
         self.options.get_filename()
     }
 
-    /// How long the file of the write-ahead log is. The log itself may be shorter, by `LogBounds::kept`
-    /// at most.
+    /// Returns the length of the write-ahead log's file. The log itself may be shorter, by at most
+    /// `LogBounds::kept`.
     pub(super) fn log_bytes(&self) -> u64 {
         std::fs::metadata(log_file(self.path())).map_or(0, |log| log.len())
     }
 
-    /// Folds the log in and removes it. If that fails, or is broken off, the log stays, and so does the mark that wants it.
+    /// Folds the log in and removes it. If that fails or is interrupted, the log stays, and so does
+    /// the mark that requires it.
     pub(super) async fn fold_in_log(&self) -> Result<(), StoreError> {
         let mut connection = self.connect_writer().await?;
         let is_folded_in = truncate_log(&mut connection).await?;
@@ -180,7 +189,7 @@ impl SqliteFile {
         {
             let mark = Mark::of(&mut connection, Log::FoldedIn, epoch).await?;
             mark.write_aside(self).await?;
-            // From here on the last connection that may write removes the log when it closes.
+            // From here on, the last writable connection removes the log when it closes.
             if let Some(anchor) = self.anchor.lock().await.take() {
                 ManuallyDrop::into_inner(anchor).close().await?;
             }
@@ -189,7 +198,7 @@ impl SqliteFile {
     }
 }
 
-/// The schema of a database.
+/// Reads the schema of a database.
 ///
 /// # Errors
 /// `SchemaTooNew`, `SchemaDiffers`, `Damaged`.
@@ -205,7 +214,8 @@ pub(super) async fn schema(connection: &mut SqliteConnection) -> Result<Schema, 
     Schema::of(&applied, &MIGRATIONS)
 }
 
-/// A connection that changes nothing of the database, not even its journal mode.
+/// Returns the options of a connection that changes nothing of the database, not even its journal
+/// mode.
 pub(super) fn look_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
@@ -216,17 +226,17 @@ pub(super) fn look_options(path: &Path) -> SqliteConnectOptions {
         .pragma("cache_size", CACHE_SIZE_KIB)
 }
 
-/// Whether nothing of the log is left.
+/// Folds in and truncates the log. Returns whether nothing of it is left.
 pub(super) async fn truncate_log(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
     const SQL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
     let (busy, _, _): (i64, i64, i64) = sqlx::query_as(SQL).fetch_one(connection).await?;
     Ok(busy == 0)
 }
 
-/// Where the database of `url` lies.
+/// Returns the connection options for the database of `url`.
 ///
 /// # Errors
-/// `CannotOpen` if `url` is not one that SQLite understands.
+/// `CannotOpen` if SQLite does not understand `url`.
 pub(super) fn connect_options(url: &str) -> Result<SqliteConnectOptions, StoreError> {
     let options = SqliteConnectOptions::from_str(url).map_err(|error| StoreError::CannotOpen {
         path: url.to_owned(),
@@ -238,7 +248,7 @@ pub(super) fn connect_options(url: &str) -> Result<SqliteConnectOptions, StoreEr
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
         .disable_statement_logging()
-        // The checkpointer does it, and sees when it fails.
+        // The checkpointer does this instead, and notices when it fails.
         .pragma("wal_autocheckpoint", "0")
         .pragma("temp_store", TEMP_STORE)
         .pragma("cache_size", CACHE_SIZE_KIB))
@@ -255,7 +265,7 @@ pub(super) async fn readers(options: SqliteConnectOptions) -> Result<SqlitePool,
 /// Refuses a connection whose commits would not wait for the disk, or that would need a temporary
 /// folder.
 async fn assert_durable(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    // A library that was built with `SQLITE_TEMP_STORE=0` uses files whatever the pragma says.
+    // A library that was built with `SQLITE_TEMP_STORE=0` uses files, whatever the pragma says.
     const TEMP: &str = "SELECT (SELECT temp_store FROM pragma_temp_store) = 2
         AND NOT sqlite_compileoption_used('TEMP_STORE=0')";
     let version: String = sqlx::query_scalar("SELECT sqlite_version()")

@@ -1,7 +1,8 @@
-//! The start of a SQLite store: what is checked, and then what is written, in this order.
+//! The start of a SQLite store: the checks, and then the writes, in this order.
 //!
-//! Nothing is written before space can be freed: on a full disk the reserve is released, and the log is folded into the
-//! database. A store that is whole and up to date is served even if nothing can be written.
+//! Before anything is written, space can be freed: on a full disk the reserve is released, and the
+//! log is folded into the database. A complete and current store is served even if nothing can be
+//! written.
 
 use std::fs;
 use std::mem::ManuallyDrop;
@@ -22,7 +23,7 @@ use super::{StoreError, ballast, epochs};
 use crate::domain::event_id::Epoch;
 
 impl SqliteFile {
-    /// Checks the database, upgrades its schema, and opens the pool that reads.
+    /// Checks the database, upgrades its schema, and opens the pool of readers.
     pub(super) async fn prepare(
         &self,
         folder: &Path,
@@ -36,7 +37,7 @@ impl SqliteFile {
             .map_err(|error| cannot_open_database(path, error))?;
         self.fold_in_what_was_left(&mut connection).await?;
         let epoch = self.upgrade(&mut connection, expected).await?;
-        // The files' names must survive a power cut as surely as their content.
+        // The files' directory entries must survive a power cut as surely as their content.
         sync_folder(folder).map_err(|error| cannot_open(path, &error))?;
         let mut anchor = self.reader_options().connect().await?;
         let mark = Mark::of(&mut anchor, Log::Needed, epoch).await?;
@@ -56,8 +57,8 @@ impl SqliteFile {
         Ok(pool)
     }
 
-    /// Checks rows and schema. The connection cannot write, so a database that is refused is left
-    /// as it was found.
+    /// Checks rows and schema. The connection is read-only, so a database that is refused is not
+    /// changed.
     async fn check(&self, expected: Option<Expected>) -> Result<(), StoreError> {
         let path = self.path();
         if journal_file(path).exists() {
@@ -82,8 +83,8 @@ impl SqliteFile {
         Ok(reader.close().await?)
     }
 
-    /// Folds in the log of a process that did not end in order, so that its space is free. If there is no space for that
-    /// either, the log stays.
+    /// Folds in the log of a process that did not end cleanly, so that its space is freed. If there
+    /// is no space for that either, the log stays.
     async fn fold_in_what_was_left(
         &self,
         connection: &mut SqliteConnection,
@@ -113,7 +114,7 @@ impl SqliteFile {
         Ok(())
     }
 
-    /// Brings the schema up to date. Returns the current epoch.
+    /// Upgrades the schema. Returns the current epoch.
     async fn upgrade(
         &self,
         connection: &mut SqliteConnection,
@@ -130,14 +131,15 @@ impl SqliteFile {
         if let Some(epoch) = self.epoch() {
             return Ok(epoch);
         }
-        // Without a mark, or in a file that is not the one of the mark, the store was put back by
+        // Without a mark, or if the file is not the one of the mark, the store was put back by
         // hand.
         let is_restored = expected.is_none_or(|expected| expected.is_of_other_file(self.path()));
         let epoch = epochs::settle_sqlite(connection, is_restored).await?;
         Ok(*self.epoch.get_or_init(|| epoch))
     }
 
-    /// Remembers which files SQLite has open. The log and its index stay from now on, because the anchor does.
+    /// Remembers which files SQLite has open. From now on the anchor keeps the log and its index in
+    /// place.
     async fn keep_open_files(
         &self,
         anchor: &mut SqliteConnection,
@@ -156,8 +158,8 @@ impl SqliteFile {
     }
 }
 
-/// Undoes what a killed process had begun to write before the database had a write-ahead log. A
-/// connection that cannot write refuses to read such a database.
+/// Undoes an unfinished write of a killed process, made before the database had a write-ahead log.
+/// A read-only connection refuses to read such a database.
 async fn roll_back(path: &Path) -> Result<(), sqlx::Error> {
     let mut connection = look_options(path).read_only(false).connect().await?;
     sqlx::query("SELECT count(*) FROM sqlite_schema")

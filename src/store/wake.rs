@@ -1,5 +1,6 @@
-//! The wake-up: a hint that something was recorded, never data. Who waits for news looks again when it comes, and looks
-//! again after a while even if it does not: a hint may be lost with the connection that carries it.
+//! The wake-up: a hint that something was recorded, never data. A waiter polls the store when the
+//! hint comes, and after a while even without it. A hint may be lost with the connection that
+//! carries it.
 
 use std::time::Duration;
 
@@ -13,17 +14,19 @@ use super::{Database, Store};
 /// The channel of LISTEN and NOTIFY.
 pub(super) const CHANNEL: &str = "evolink_receiver";
 
-/// How long somebody who waits goes without a look, whatever became of the hints. With the look itself it is a second at most.
+/// The longest time between two polls of a waiter, even if all hints are lost. Together with the
+/// query that is at most a second.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(900);
 
-/// Between two tries to listen.
+/// The delay before LISTEN is retried.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
-/// Tells all who wait in this process.
+/// Notifies all waiters in this process.
 #[derive(Clone, Debug, Default)]
 pub struct Wake(watch::Sender<()>);
 
-/// One who waits. What is told from its making on is not missed: make it first, look, then wait.
+/// A subscription. It sees every notification sent after it was created. So subscribe, then query,
+/// then wait.
 #[derive(Clone, Debug)]
 pub struct Waiter(watch::Receiver<()>);
 
@@ -38,15 +41,15 @@ impl Wake {
 }
 
 impl Waiter {
-    /// Returns when there may be something new; after `LOOK_INTERVAL` at the latest.
+    /// Waits until there may be something new, at most for `LOOK_INTERVAL`.
     pub async fn wait(&mut self) {
-        // The sender lives as long as the store, and to be woken for nothing harms nobody.
+        // The sender lives as long as the store. A wake-up without news is harmless.
         let _ = timeout(LOOK_INTERVAL, self.0.changed()).await;
     }
 }
 
 impl Store {
-    /// Takes in the wake-ups of other processes until `stop`. With SQLite there are none.
+    /// Forwards the wake-ups of other processes until `stop`. With SQLite there are none.
     pub async fn listen(&self, stop: CancellationToken) {
         if let Database::Postgres(server) = &self.database {
             while !stop.is_cancelled() {

@@ -1,4 +1,5 @@
-//! The second half of a batch: writes what a `Ledger` holds, each table once, and commits.
+//! The second half of a batch: writes what a `Ledger` holds, each table with one statement, and
+//! commits.
 
 use super::StoreError;
 use super::deliveries;
@@ -26,7 +27,8 @@ static UPDATE_TASKS: Rows<CHANGED_COLUMN_COUNT> = Rows::new(
     "WHERE task.seq = given.column1",
 );
 
-/// A repeat changes nothing else, and to set an indexed column is to write its index anew, even to the same value.
+/// Updates only the number of observations. A repeat changes nothing else, and setting an indexed
+/// column rewrites its index entry even if the value is the same.
 static UPDATE_COUNTS: Rows<2> = Rows::new(
     "UPDATE task SET observations = given.column2 FROM",
     "WHERE task.seq = given.column1",
@@ -42,7 +44,7 @@ static INSERT_EVENTS: Rows<6> = Rows::new(
     "WHERE column1 IS NOT NULL",
 );
 
-// The first end that was told of counts: it may be told again.
+// The end of a submit may be recorded again. The first one counts.
 static INSERT_SUBMIT_ENDS: Rows<3> = Rows::new(
     "INSERT INTO submit_end (task_seq, result, at) SELECT * FROM",
     "WHERE column1 IS NOT NULL ON CONFLICT (task_seq) DO NOTHING",
@@ -59,8 +61,8 @@ static INSERT_KEYS: Rows<4> = Rows::new(
         submission_id = excluded.submission_id, made_at = excluded.made_at",
 );
 
-/// Writes all that is new in `ledger`, and ends the transaction. `last` are the numbers from which
-/// those of its tasks and events go on.
+/// Writes everything new in `ledger`, and ends the transaction. `last` has the numbers after which
+/// the new tasks and events are numbered.
 pub async fn write_and_commit(
     writer: &mut Writer,
     ledger: &mut Ledger,
@@ -92,8 +94,9 @@ pub async fn write_and_commit(
     script.run(writer).await
 }
 
-/// Gives the new tasks their numbers, and tells which they are. Nobody else adds any meanwhile, and to have the database give
-/// them costs a row back for each.
+/// Numbers the new tasks, and returns their indexes. The write lock keeps other processes from
+/// adding any meanwhile. If the database assigned the numbers, it would have to return a row for
+/// each.
 fn number_tasks(ledger: &mut Ledger, last: i64) -> Vec<usize> {
     let mut new = Vec::new();
     let mut seq = last;
@@ -119,7 +122,7 @@ fn insert_tasks(script: &mut Script, ledger: &Ledger, new: &[usize]) -> Result<(
     INSERT_TASKS.add_to(script, &rows)
 }
 
-/// What is new was inserted as it is.
+/// Updates the changed tasks. New ones were inserted in their final state.
 fn update_tasks(
     script: &mut Script,
     ledger: &mut Ledger,
@@ -172,8 +175,9 @@ fn insert_observations(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx:
     INSERT_OBSERVATIONS.add_to(script, &rows)
 }
 
-/// Numbered in their order, from the one after `last`: nobody else adds any meanwhile, and numbers that the database gave
-/// would have gaps, for it does not take back those of a batch that was refused.
+/// Numbers the events in order, starting after `last`, and inserts them. The write lock keeps other
+/// processes from adding any meanwhile. Numbers from the database would have gaps, because a batch
+/// that is rolled back does not return its numbers.
 fn insert_events(script: &mut Script, ledger: &Ledger, last: i64) -> Result<(), sqlx::Error> {
     let now = ledger.now.as_millis();
     let events = (last + 1..).zip(&ledger.events);

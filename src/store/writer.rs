@@ -1,6 +1,6 @@
-//! The connection that writes, and its transactions. It is the recorder's alone. After any error it is closed and not used
-//! again: whatever state the driver or the server believe it to be in, nothing later can be written into an old
-//! transaction (RELIABILITY F1).
+//! The connection that writes, and its transactions. Only the recorder uses it. After any error it
+//! is closed and not used again. So whatever state the driver or the server is in, nothing later
+//! can be written into an old transaction (RELIABILITY F1).
 
 use std::io;
 use std::time::Duration;
@@ -12,10 +12,11 @@ use tokio::time::timeout;
 
 use super::{Database, StoreError, postgres, sqlite};
 
-/// A wake-up that takes longer is not worth the wait of the next batch.
+/// The time limit of a notification. A slower one is not worth the delay of the next batch.
 const NOTIFY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// PostgreSQL rolls back what a connection had begun when it sees it close, so nobody has to wait for that.
+/// The time limit of closing a connection to PostgreSQL. The server rolls back when it sees the
+/// connection close, so there is no need to wait.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub enum Writer {
@@ -23,7 +24,7 @@ pub enum Writer {
     Postgres(PgConnection),
 }
 
-/// The numbers that were given last; 0 where there is none.
+/// The highest numbers in use; 0 if there are none.
 #[derive(Clone, Copy, Debug)]
 pub struct Last {
     pub task: i64,
@@ -32,7 +33,8 @@ pub struct Last {
     pub is_durable: bool,
 }
 
-/// One statement text and its binds, checked against both drivers.
+/// Runs one statement text with its binds on the connection of either driver, and compiles it for
+/// both.
 macro_rules! on_writer {
     ($writer:expr, $connection:ident => $body:expr) => {
         match $writer {
@@ -51,13 +53,13 @@ impl Writer {
         }
     }
 
-    /// Begins a transaction that no other recorder's can overtake. Tells the numbers from which the
-    /// recorder counts on: nobody else gives any before its end.
+    /// Begins a transaction and takes the write lock. Returns the highest numbers in use. No other
+    /// recorder assigns numbers before this transaction ends.
     pub async fn begin(&mut self) -> Result<Last, sqlx::Error> {
-        // In one call: the price is per call.
+        // One call for all, because the cost is per call.
         let (task, event, is_durable): (Option<i64>, Option<i64>, bool) = match self {
             Self::Sqlite(connection) => {
-                // Parsed once.
+                // Prepared, so the text is parsed only once.
                 let rows = query(sqlite::BEGIN).fetch_all(connection).await?;
                 let last = rows.last().ok_or(sqlx::Error::RowNotFound)?;
                 (last.try_get(0)?, last.try_get(1)?, true)
@@ -75,7 +77,7 @@ impl Writer {
         })
     }
 
-    /// Takes the write lock and gives it back, without a change.
+    /// Takes the write lock and releases it, without a change.
     pub async fn probe(&mut self) -> Result<(), sqlx::Error> {
         match self {
             Self::Sqlite(connection) => raw_sql(sqlite::PROBE).execute(connection).await.map(drop),
@@ -85,7 +87,7 @@ impl Writer {
         }
     }
 
-    /// Tells other processes that something was recorded.
+    /// Notifies other processes that something was recorded.
     pub async fn notify(&mut self) -> Result<(), sqlx::Error> {
         match self {
             Self::Sqlite(_) => Ok(()),
@@ -98,10 +100,10 @@ impl Writer {
         }
     }
 
-    /// Closes the connection, and with it a transaction that is open.
+    /// Closes the connection, which rolls back an open transaction.
     pub async fn close(self) {
         let closed = match self {
-            // A second connection could not write before the first has rolled back.
+            // SQLite must roll back before a second connection can write.
             Self::Sqlite(connection) => connection.close().await,
             Self::Postgres(connection) => timeout(CLOSE_TIMEOUT, connection.close_hard())
                 .await

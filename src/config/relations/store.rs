@@ -112,7 +112,7 @@ fn parameters(found: &mut Found, url: &Url) {
     }
 }
 
-/// What a parameter's value must look like.
+/// The form of a parameter's value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     Mode,
@@ -124,7 +124,7 @@ enum Form {
     Repeated,
 }
 
-/// Those that the driver knows; `None` for any other.
+/// Returns the form of a parameter that the driver knows; `None` for any other.
 fn form(name: &str) -> Option<Form> {
     Some(match name {
         "sslmode" | "ssl-mode" => Form::Mode,
@@ -140,7 +140,7 @@ fn form(name: &str) -> Option<Form> {
 }
 
 impl Form {
-    /// What it must be, if `value` is not.
+    /// Returns the required form if `value` does not have it.
     fn refusal(self, value: &str) -> Option<&'static str> {
         const MODES: [&str; 6] = [
             "disable",

@@ -1,4 +1,4 @@
-//! Finds a member that occurs twice in one object of a request. Readers of JSON disagree about which
+//! Finds a member that occurs twice in one object of a request. JSON parsers disagree about which
 //! of the two counts, so such a request has no single meaning.
 
 use std::borrow::Cow;

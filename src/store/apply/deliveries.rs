@@ -1,5 +1,5 @@
-//! Deliveries: who sends them, how attempts ended, what their endpoints' answers mean for them, and
-//! what operators want to be sent again.
+//! Applies the entries about deliveries: claims, results of attempts, the endpoint's responses, and
+//! retries that operators request.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ impl Ledger {
             deliveries.enable(&endpoint);
         }
         let change = match state {
-            // It was no attempt, and there is nothing to count.
+            // The lease was returned without an attempt, so there is nothing to count.
             _ if *end == AttemptEnd::GivenBack => return Receipt::Delivery(state),
             DeliveryState::Pending => Change::Failed,
             DeliveryState::Delivered => Change::Delivered { was_dead },
@@ -81,7 +81,7 @@ impl Ledger {
 
     pub(super) fn expire_held(&mut self, endpoint: &EndpointKey) -> Receipt {
         let (now, deliveries) = (self.now, &mut self.deliveries);
-        // An operator may have enabled it since the worker looked.
+        // An operator may have enabled the endpoint since the worker read it.
         if !deliveries.disabled.contains(endpoint) {
             return Receipt::Stale;
         }
@@ -95,8 +95,8 @@ impl Ledger {
         Receipt::Done
     }
 
-    /// Retries the dead deliveries that were loaded for it. Another entry of the batch may have
-    /// retried some of them already.
+    /// Retries the dead deliveries that were loaded for this entry. Another entry of the batch may
+    /// have retried some of them already.
     pub(super) fn retry_deliveries(
         &mut self,
         endpoint: Option<&EndpointKey>,

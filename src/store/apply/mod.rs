@@ -1,4 +1,4 @@
-//! What each entry of a batch does to the ledger: the domain's rules, applied in turn.
+//! Applies each entry of a batch to the ledger, in order, by the rules of the domain.
 
 mod deliveries;
 mod observations;

@@ -1,5 +1,5 @@
-//! What EvoLink says of a task, and what somebody says in its place: applied to the record that it is about, or kept in
-//! quarantine.
+//! Observations of a task, from EvoLink or from a caller with a valid callback URL. Each is applied
+//! to its record or kept in quarantine.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -13,11 +13,12 @@ use crate::store::ledger::{Ledger, NewConflict, NewDoubt, NewEvent, NewObservati
 use crate::store::quarantine::Kind;
 use crate::store::record::{Origin, Record};
 
-/// Observations that are kept of one task; those that move it are always kept (rule B8).
+/// Observations kept for one task. Those that move the task on are always kept (rule B8).
 const OBSERVATIONS_KEPT: u16 = 200;
 
 impl Ledger {
-    /// `first` is the way by which a replay came at first, and `source` itself of all else.
+    /// `first` is the source by which a replayed body originally came. For all other entries it
+    /// equals `source`.
     pub(in crate::store) fn observe(
         &mut self,
         subject: &Subject,
@@ -79,7 +80,8 @@ impl Ledger {
         }
     }
 
-    /// The record that `subject` speaks for, if `task_id` may be its task. Otherwise those that deserve a second look.
+    /// Returns the record that `subject` speaks for, if `task_id` may be its task. Otherwise
+    /// returns the records about which the body raises a doubt (see `suspect`).
     fn record_for(
         &mut self,
         subject: &Subject,
@@ -162,7 +164,9 @@ impl Ledger {
         Receipt::Done
     }
 
-    /// Somebody spoke for this record and could not be believed: EvoLink is asked, unless it was EvoLink's own answer.
+    /// Handles a body about this record that could not be believed. A callback or a replay
+    /// schedules a poll. A poll counts as unsuccessful. The answer to a submit makes its outcome
+    /// unknown.
     fn suspect(&mut self, index: usize, source: Source) {
         let task = &mut self.records[index].task;
         match source {
@@ -204,7 +208,8 @@ impl Ledger {
         Some(number)
     }
 
-    /// Once for each that is new to quarantine, which bounds them: EvoLink is asked about those that are doubted.
+    /// Publishes a conflict, once for each body that is new to quarantine; quarantine bounds their
+    /// number. EvoLink is polled about an unconfirmed outcome.
     pub(in crate::store) fn tell_of_conflict(&mut self, new: NewConflict) {
         let NewConflict { event, doubted } = new;
         let record = event.record;

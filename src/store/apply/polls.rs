@@ -1,4 +1,4 @@
-//! Polls: who makes one, what became of one that brought no observation, and when there are no more.
+//! Polls: when one begins, how one ended without an observation, and when polling stops.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ impl Ledger {
             return Receipt::Done;
         };
         let task = &mut self.records[index].task;
-        // Something may have been claimed since the reconciler looked.
+        // A new outcome may have been claimed since the reconciler read the task.
         if self.policy.pace.is_long_ago(task.asked_since(), self.now) {
             let event = task.give_up(self.now);
             self.changed(index, event);

@@ -1,4 +1,4 @@
-//! Submits: the intent, under an idempotency key or none, and an end without an observation.
+//! Submits: the intent, with or without an idempotency key, and an end without an observation.
 
 use crate::domain::ids::SubmissionId;
 use crate::domain::task::{State, Task};
@@ -59,7 +59,8 @@ impl Ledger {
                 self.submit_ends.push((index, SubmitEnd::Refused));
                 record.task.end_submit(State::Rejected);
                 if record.task.state != State::Rejected {
-                    // To free the key would be to have the app pay for a second task.
+                    // The submit was accepted after all. If the key were freed, the app could pay
+                    // for a second task.
                     return Receipt::Known;
                 }
                 record.refusal.clone_from(answer);
@@ -73,7 +74,8 @@ impl Ledger {
         Receipt::Done
     }
 
-    /// Only while it is this submission's: told a second time, a refusal must not free the key of the next try.
+    /// Frees the key only while this submission holds it. A refusal that is recorded twice must not
+    /// free the key of the next attempt.
     fn free_key(&mut self, name: &str, id: SubmissionId) {
         if self.keys.get(name).is_some_and(|(_, holder)| *holder == id) {
             self.keys.remove(name);

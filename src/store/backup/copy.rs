@@ -1,7 +1,7 @@
 //! Copies a SQLite store, whether or not a service has it open.
 //!
-//! All is read through SQLite, by a connection that cannot write: so it sees one snapshot, with
-//! what is still in the write-ahead log, and never folds that in or removes it. The service's own
+//! Everything is read through SQLite on a read-only connection. The copy is one snapshot that
+//! includes the write-ahead log. The log is neither folded in nor removed, and the service's own
 //! lock is not needed.
 
 use std::path::Path;
@@ -18,21 +18,21 @@ use crate::store::locks::check_names;
 use crate::store::sqlite::{MIGRATIONS, connect_options};
 use crate::store::{Location, StoreError, expected, files, postgres};
 
-/// Between two reports of progress.
+/// The interval between two progress reports.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
 
-/// A reader that meets a service's checkpoint waits no longer.
+/// How long a reader waits for a checkpoint of the service.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 const NEWEST: &str =
     "SELECT coalesce((SELECT max(seq) FROM task), 0), coalesce((SELECT max(seq) FROM event), 0)";
 const EPOCH: &str = "SELECT name FROM epoch ORDER BY number DESC LIMIT 1";
 
-/// Copies the database of `url` into the new file `copy`. Everything that was acknowledged before
-/// is in it. `report` is given the bytes that are written, and about how many there will be.
+/// Copies the database of `url` into the new file `copy`, with everything acknowledged before the
+/// call. `report` receives the bytes written so far and about how many there will be.
 ///
 /// # Errors
-/// `CannotOpen`, `Damaged` if the copy is behind the high-water mark or not consistent,
+/// `CannotOpen`; `Damaged` if the copy is behind the high-water mark or not consistent;
 /// `SchemaTooNew`.
 pub async fn sqlite(
     url: &str,
@@ -48,7 +48,7 @@ pub async fn sqlite(
             reason: "there is no such database".to_owned(),
         });
     }
-    // By another name, what is only in the log would be missing without a word.
+    // Opened under another name, the database would silently lack what is only in the log.
     check_names(&path)?;
     files::make_file(copy).map_err(|error| files::cannot_open(copy, &error))?;
     let mut source = read_only(&path).connect().await?;
@@ -64,10 +64,10 @@ pub async fn sqlite(
     Ok(stored)
 }
 
-/// Reads what the PostgreSQL database of `url` has now.
+/// Reads the state of the PostgreSQL database of `url`.
 ///
 /// # Errors
-/// `CannotOpen`, `SchemaTooNew`, and what the database says.
+/// `CannotOpen`, `SchemaTooNew`, and errors of the database.
 pub async fn look_at_postgres(location: &Location) -> Result<Stored, StoreError> {
     const TABLE: &str = "SELECT to_regclass('epoch') IS NOT NULL";
     const SCHEMA: &str = "SELECT max(version) FROM _sqlx_migrations";
@@ -98,7 +98,7 @@ pub async fn look_at_postgres(location: &Location) -> Result<Stored, StoreError>
     Ok(stored)
 }
 
-/// Reads what the copy of a SQLite database has, after checking that it is consistent.
+/// Reads the state of a copied SQLite database, after a consistency check.
 ///
 /// # Errors
 /// `Damaged`, `SchemaTooNew`.
@@ -175,7 +175,7 @@ async fn size_of(source: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
     Ok(u64::try_from(bytes).unwrap_or_default())
 }
 
-/// In one transaction, which sees what was committed before it and nothing later.
+/// Copies in one transaction, which sees what was committed before it and nothing later.
 async fn copy_into(
     source: &mut SqliteConnection,
     copy: &Path,

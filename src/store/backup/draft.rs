@@ -1,6 +1,6 @@
-//! The folder of a backup before it is whole: beside its final place, under a name of its own
-//! (`NAME.unfinished-…`). The process that fills it holds a lock on it, so the next backup to the
-//! same place can tell which ones a killed process has left, and removes them.
+//! The unfinished folder of a backup (`NAME.unfinished-…`), beside the final path. The process that
+//! fills it holds a lock on it. So the next backup to the same path can recognize and remove
+//! folders that killed processes left.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
@@ -16,28 +16,29 @@ use super::manifest::{self, Manifest};
 use super::place::write;
 use crate::store::files::{beside, folder_of, sync_folder};
 
-/// Between the name of the backup and 8 hex digits.
+/// Stands between the name of the backup and 8 hex digits.
 const UNFINISHED: &str = ".unfinished-";
 
-/// A new folder may be taken for an old one before it is locked. That happens at most once for each
-/// other backup that begins at that moment.
+/// Attempts to create the folder. Another backup may remove a new folder before it is locked, at
+/// most once for each backup that starts at that moment.
 const MAKE_ATTEMPTS: u32 = 8;
 
-/// A file that SQLite makes just now keeps its folder from being removed. It makes few.
+/// Attempts to remove a folder. A file that SQLite creates meanwhile keeps the folder from being
+/// removed. SQLite creates few.
 const REMOVE_ATTEMPTS: u32 = 8;
 
-/// The folder. Removed when dropped, unless it became the backup.
+/// The unfinished folder. It is removed when dropped, unless it became the backup.
 #[derive(Debug)]
 pub struct Draft {
     pub folder: PathBuf,
     is_whole: bool,
-    /// `None` where a folder cannot be locked, as on NFS: then no other process can lock it either,
-    /// and none removes it.
+    /// `None` where a folder cannot be locked, as on NFS. Then no other process can lock it either,
+    /// so none removes it.
     _lock: Option<File>,
 }
 
 impl Draft {
-    /// Makes an empty one for the backup `path`, and removes those that killed processes have left.
+    /// Creates an empty folder for the backup `path`, and removes those that killed processes left.
     pub fn make(path: &Path) -> io::Result<Self> {
         remove_abandoned(path);
         for _ in 0..MAKE_ATTEMPTS {
@@ -51,7 +52,7 @@ impl Draft {
                 Err(fs::TryLockError::WouldBlock) => continue,
                 Err(fs::TryLockError::Error(_)) => None,
             };
-            // It may have been removed before it was locked.
+            // Another backup may have removed the folder before it was locked.
             if folder.try_exists()? {
                 return Ok(Self {
                     folder,
@@ -63,7 +64,7 @@ impl Draft {
         Err(io::Error::other("too many backups begin at once"))
     }
 
-    /// Writes the manifest and gives the folder its name, once all of it is on the disk.
+    /// Writes the manifest, syncs everything, and renames the folder to `path`.
     pub fn finish(mut self, manifest: &Manifest, path: &Path) -> io::Result<()> {
         let mut text = serde_json::to_vec_pretty(manifest)?;
         text.push(b'\n');
@@ -73,7 +74,7 @@ impl Draft {
         }
         sync_folder(&self.folder)?;
         match renameat_with(CWD, &self.folder, CWD, path, RenameFlags::NOREPLACE) {
-            // A file system that cannot tell.
+            // This file system does not support `RENAME_NOREPLACE`.
             Err(Errno::INVAL | Errno::NOSYS) if path.symlink_metadata().is_err() => {
                 fs::rename(&self.folder, path)?;
             }
@@ -92,8 +93,8 @@ impl Drop for Draft {
     }
 }
 
-/// Removes the drafts of `path` that no process fills. One that cannot be removed is in nobody's
-/// way.
+/// Removes the unfinished folders of `path` that no process is filling. Errors are ignored, because
+/// a leftover folder does no harm.
 fn remove_abandoned(path: &Path) {
     let entries = fs::read_dir(folder_of(path)).into_iter().flatten();
     let of_path = |name: &OsStr| {

@@ -1,4 +1,4 @@
-//! The manifest of a backup: which files it has, their digests, and what the store had when it was
+//! The manifest of a backup: its files, their digests, and the state of the store when it was
 //! copied.
 
 use std::fmt::Write as _;
@@ -12,13 +12,13 @@ use sha2::{Digest as _, Sha256};
 use crate::domain::event_id::Epoch;
 use crate::domain::timestamp::Timestamp;
 
-/// The form of backups that this program writes, and the newest that it reads.
+/// The backup format that this program writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
 
 /// The name of the manifest in the folder of a backup.
 pub const NAME: &str = "manifest.json";
 
-/// A manifest has a line for each endpoint.
+/// The size limit of a manifest. It has a line for each endpoint.
 pub const BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub struct Manifest {
     pub format: u32,
     /// The version of the program that made the backup.
     pub version: String,
-    /// Not text, because a command shows it.
+    /// Parsed rather than kept as text, because a command prints it.
     #[serde(deserialize_with = "made_at")]
     pub made_at: Timestamp,
     pub store: Stored,
@@ -39,7 +39,7 @@ pub struct Stored {
     pub engine: Engine,
     /// The number of the newest migration; `None` if the database had no tables yet.
     pub schema: Option<i64>,
-    /// `None` in a store from before there were epochs.
+    /// `None` in a store that was created before epochs existed.
     pub epoch: Option<Epoch>,
     pub newest_task: i64,
     pub newest_event: i64,
@@ -83,7 +83,7 @@ fn made_at<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::E
 }
 
 impl Manifest {
-    /// Whether each file has a name that cannot lead out of the folder, and no two have the same
+    /// Returns whether every file name stays within the folder, and no two files have the same
     /// role.
     pub fn is_plausible(&self) -> bool {
         let is_plain = |name: &str| {
@@ -100,12 +100,12 @@ impl Manifest {
     }
 }
 
-/// The length and the SHA-256 of a file.
+/// Returns the length and the SHA-256 of a file.
 pub fn digest(path: &Path) -> io::Result<(u64, String)> {
     digest_unless(path, || false)
 }
 
-/// The same, but fails soon after `is_stopped`.
+/// Like [`digest`], but fails soon after `is_stopped` returns true.
 pub fn digest_unless(path: &Path, is_stopped: impl Fn() -> bool) -> io::Result<(u64, String)> {
     let mut file = File::open(path)?;
     let (mut hasher, mut bytes) = (Sha256::new(), 0);

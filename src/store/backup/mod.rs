@@ -1,6 +1,6 @@
-//! Backups: a consistent copy of a store, and how it gets back into place.
+//! Backups: a consistent copy of a store, and how it is restored.
 //!
-//! The commands `backup` and `restore` call this; it knows files and databases, and nothing of the
+//! The commands `backup` and `restore` call this module. It knows files and databases, but not the
 //! configuration.
 
 pub mod copy;
@@ -23,14 +23,14 @@ use super::{Location, StoreError, epochs, postgres};
 use crate::domain::event_id::Epoch;
 use place::staged;
 
-/// Makes the copy at `copy` a store of its own: brings its schema up to date and begins a new
-/// epoch. Writes its high-water mark for a database at `target`, both staged.
+/// Prepares the copy at `copy` for use as a store: upgrades its schema and begins a new epoch.
+/// Writes the high-water mark for a database at `target`. Both files are still staged.
 ///
 /// # Errors
-/// `SchemaTooNew`, `Damaged`, or what the disk says.
+/// `SchemaTooNew`, `Damaged`, or an error of the disk.
 pub async fn prepare(copy: &Path, target: &Path) -> Result<Epoch, StoreError> {
     let url = format!("sqlite:{}", copy.display());
-    // A rollback journal leaves nothing beside the file when the connection is closed.
+    // With a rollback journal, nothing stays beside the file after the connection is closed.
     let options = connect_options(&url)?
         .journal_mode(sqlx::sqlite::SqliteJournalMode::Delete)
         .create_if_missing(false);
@@ -46,24 +46,24 @@ pub async fn prepare(copy: &Path, target: &Path) -> Result<Epoch, StoreError> {
     Ok(epoch)
 }
 
-/// The file of a SQLite store; `None` on PostgreSQL.
+/// Returns the file of a SQLite store, or `None` on PostgreSQL.
 ///
 /// # Errors
-/// `CannotOpen` if `url` is not one that SQLite understands.
+/// `CannotOpen` if SQLite does not understand `url`.
 pub fn database_file(url: &str) -> Result<Option<PathBuf>, StoreError> {
     if super::is_postgres(url) {
         return Ok(None);
     }
     let given = connect_options(url)?.get_filename().to_owned();
-    // What belongs to the database lies beside the file itself. A folder that does not exist yet
-    // has no other name.
+    // The companion files lie beside the real file, so symlinks are resolved. If the folder does
+    // not exist yet, the path is already the real one.
     Ok(Some(files::real_path(&given).unwrap_or(given)))
 }
 
 /// Begins a new epoch in a store. A SQLite store must not be in use.
 ///
 /// # Errors
-/// `InUse`, `CannotOpen`, and what the database says.
+/// `InUse`, `CannotOpen`, and errors of the database.
 pub async fn begin_epoch(location: &Location) -> Result<Epoch, StoreError> {
     let url = location.url.expose_secret();
     if super::is_postgres(url) {
@@ -72,7 +72,7 @@ pub async fn begin_epoch(location: &Location) -> Result<Epoch, StoreError> {
         let mut connection = server.connect().await?;
         let is_there: bool = sqlx::query_scalar(TABLE).fetch_one(&mut connection).await?;
         if !is_there {
-            // Tables that are made now would be in the way of a dump.
+            // Tables created now would conflict with a dump that is restored later.
             return Err(StoreError::CannotOpen {
                 path: server.name().to_owned(),
                 reason: "it has no tables of this program: restore the database first".to_owned(),
@@ -93,17 +93,18 @@ pub async fn begin_epoch(location: &Location) -> Result<Epoch, StoreError> {
             reason: "there is no such database".to_owned(),
         });
     }
-    // With all the checks of a start. The mark keeps the epoch before, which the store has had.
+    // Opening the store makes all checks of a start. The mark keeps the previous epoch, which the
+    // store has had.
     let store = super::Store::open(location.clone()).await?;
     let epoch = store.begin_epoch().await;
     store.close().await;
     epoch
 }
 
-/// Other processes of this program that are connected to the PostgreSQL database.
+/// Counts other processes of this program that are connected to the PostgreSQL database.
 ///
 /// # Errors
-/// `CannotOpen`, and what the database says.
+/// `CannotOpen`, and errors of the database.
 pub async fn connected(location: &Location) -> Result<i64, StoreError> {
     const SQL: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
         AND application_name = 'evolink-receiver' AND pid <> pg_backend_pid()";

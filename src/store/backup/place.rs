@@ -1,13 +1,13 @@
-//! Puts the files of a backup into their places: all of them or none, whenever the process is
+//! Moves the files of a backup into their places: all of them or none, even if the process is
 //! killed.
 //!
-//! First each file is written beside its place (`….restoring`). Then the plan is written, one small
-//! file: from then on the restore counts as done, and what is left are renames, which `finish`
-//! makes. The next start makes them too. What was in a place before is renamed to `….before-TIME`,
-//! never deleted.
+//! First, each file is written beside its place (`….restoring`). Then the plan, one small file, is
+//! written, and from then on the restore counts as done. `finish` makes the renames that remain,
+//! and so does the next start. What was in a place before is renamed to `….before-TIME`, never
+//! deleted.
 //!
-//! A restore that fails before its plan is written removes what it has staged. After a kill, the
-//! next start or restore does.
+//! A restore that fails before its plan is written removes its staged files. After a kill, the next
+//! start or restore removes them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -20,30 +20,30 @@ use super::manifest::Role;
 use crate::store::files::{FILE_MODE, beside, folder_of, sync_folder};
 use crate::store::mark;
 
-/// Where each file of this service belongs.
+/// The path of each file of this service.
 #[derive(Debug, Clone)]
 pub struct Places {
     /// `None` on PostgreSQL.
     pub database: Option<PathBuf>,
     pub key_ring: PathBuf,
     pub forward_secret: PathBuf,
-    /// Each with the name of its endpoint.
+    /// Each path, with the name of its endpoint.
     pub endpoint_secrets: Vec<(String, PathBuf)>,
 }
 
-/// The files that a restore is about to put into place.
+/// The files that a restore is about to move into place.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Plan {
-    /// Part of the names of what was there before.
+    /// Part of the new names of the files that were there before.
     pub time: String,
     pub roles: Vec<Role>,
 }
 
-/// A plan has a line for each endpoint.
+/// The size limit of a plan. It has a line for each endpoint.
 const BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 impl Places {
-    /// The file that belongs to `role`; `None` if this service has no such file.
+    /// Returns the path for `role`, or `None` if this service has no such file.
     pub fn of(&self, role: &Role) -> Option<&Path> {
         match role {
             Role::Database => self.database.as_deref(),
@@ -65,7 +65,7 @@ impl Places {
         )
     }
 
-    /// Whether a restore was planned and not finished.
+    /// Returns whether a restore was planned and not finished.
     pub fn has_plan(&self) -> bool {
         self.plan_file().exists()
     }
@@ -80,11 +80,11 @@ impl Places {
         sync_folder(&folder_of(&file))
     }
 
-    /// Does what is left of a plan, if there is one. Returns what was moved aside. The store must
+    /// Finishes a plan, if there is one. Returns the files that were moved aside. The store must
     /// not be in use.
     ///
     /// # Errors
-    /// If a file cannot be renamed; the plan stays, and this may be called again.
+    /// If a file cannot be renamed. The plan stays, and this may be called again.
     pub fn finish(&self) -> io::Result<Vec<PathBuf>> {
         let file = self.plan_file();
         let plan: Plan = match fs::metadata(&file) {
@@ -96,7 +96,7 @@ impl Places {
         for role in &plan.roles {
             let place = self.of(role).ok_or_else(|| no_place(role))?;
             if *role == Role::Database {
-                // SQLite must never see the log of one database beside another one.
+                // SQLite must never see the log of one database beside another database.
                 let companions = COMPANIONS.map(|suffix| beside(place, suffix));
                 put(place, &companions, &plan.time, &mut moved)?;
                 put(&mark::file(place), &[], &plan.time, &mut moved)?;
@@ -109,14 +109,13 @@ impl Places {
         Ok(moved)
     }
 
-    /// Removes what a restore has staged, if it never came to a plan. No other restore may run.
-    /// Returns whether there was anything.
+    /// Removes staged files, unless a restore has written its plan. No other restore may run.
+    /// Returns whether anything was removed.
     ///
     /// # Errors
-    /// If a file cannot be removed. The others are removed all the same.
+    /// If a file cannot be removed. The others are removed nevertheless.
     pub fn remove_staged(&self) -> io::Result<bool> {
-        // Where that cannot be told there may be a plan, and then the staged files are the only
-        // ones of the restore.
+        // On an error there may be a plan, and then the staged files are the only copy.
         if self.plan_file().try_exists()? {
             return Ok(false);
         }
@@ -131,13 +130,13 @@ impl Places {
         removed
     }
 
-    /// Whether there is a file that `remove_staged` may have to remove.
+    /// Returns whether there is a file that `remove_staged` may have to remove.
     pub fn has_staged(&self) -> bool {
         let mut files = self.staged_files().into_iter();
         files.any(|file| file.symlink_metadata().is_ok_and(|found| !found.is_dir()))
     }
 
-    /// Every file that a restore makes before it has a plan.
+    /// Lists every file that a restore creates before it writes its plan.
     fn staged_files(&self) -> Vec<PathBuf> {
         let mut files = vec![beside(&self.plan_file(), ".new")];
         if let Some(database) = &self.database {
@@ -153,7 +152,8 @@ impl Places {
     }
 }
 
-/// Whether there is no file to remove. A folder is not one that a restore has made.
+/// Returns whether there is no file to remove. A folder does not count: a restore creates none
+/// here.
 fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -161,20 +161,20 @@ fn is_absent(error: &io::Error) -> bool {
     )
 }
 
-/// What SQLite may have beside a database.
+/// Suffixes of the files that SQLite may keep beside a database.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
-/// The staged form of the file at `place`.
+/// Returns the staged path of the file at `place`.
 pub fn staged(place: &Path) -> PathBuf {
     beside(place, ".restoring")
 }
 
-/// The name that what is at `place` gets when it is moved aside.
+/// Returns the path that the file at `place` gets when it is moved aside.
 pub fn aside(place: &Path, time: &str) -> PathBuf {
     beside(place, &format!(".before-{time}"))
 }
 
-/// Renames the staged file to `place`, after what is there and its `companions` were moved aside.
+/// Renames the staged file to `place`, after moving aside the present file and its `companions`.
 /// Does nothing if that was done before.
 fn put(
     place: &Path,
@@ -198,11 +198,11 @@ fn put(
     sync_folder(&folder_of(place))
 }
 
-/// Copies `from` to the staged form of `place`, with its folder, and syncs it.
+/// Copies `from` to the staged path of `place`, creates its folder, and syncs both.
 pub fn stage(from: &Path, place: &Path) -> io::Result<()> {
     fs::create_dir_all(folder_of(place))?;
     let staged = staged(place);
-    // A journal that a killed restore has left would be taken for one of the new copy.
+    // SQLite would apply a journal that a killed restore left to the new copy.
     for suffix in COMPANIONS {
         remove(&beside(&staged, suffix))?;
     }

@@ -1,5 +1,5 @@
-//! Changes to existing deliveries: loads those that the entries of a batch are about, and writes
-//! those that changed.
+//! Changes to existing deliveries: loads those that a batch's entries concern, and writes those
+//! that changed.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -51,27 +51,27 @@ static UPDATE: Rows<9> = Rows::new(
     "WHERE delivery.id = given.column1",
 );
 
-/// The deliveries of one batch: those that it creates, and those that its entries are about.
+/// The deliveries of one batch: those it creates, and those its entries concern.
 #[derive(Default)]
 pub struct Deliveries {
     pub made: Vec<NewDelivery>,
     pub known: BTreeMap<DeliveryId, Delivery>,
-    /// Standing endpoints that are disabled. Loaded only if an entry needs it.
+    /// Standing endpoints that are disabled. Loaded only if an entry needs them.
     pub disabled: HashSet<EndpointKey>,
-    /// What standing endpoints answered 410 to. Loaded with `disabled`.
+    /// The 410 responses of standing endpoints. Loaded with `disabled`.
     pub gone: HashMap<EndpointKey, GoneAnswers>,
-    /// Of `known`: those that were claimed, and those that changed otherwise.
+    /// The deliveries of `known` that were claimed. `changed`: those that changed otherwise.
     pub claimed: BTreeSet<DeliveryId>,
     pub changed: BTreeSet<DeliveryId>,
-    /// Endpoints of which something changed.
+    /// Endpoints whose state changed.
     pub endpoints: BTreeMap<EndpointKey, EndpointChange>,
     /// Changes to be counted after the commit.
     pub counted: Vec<(EndpointKey, Change)>,
-    /// There may be other processes.
+    /// Whether other processes may use the store.
     pub shared: bool,
 }
 
-/// What happened to a delivery.
+/// A change to a delivery that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     Delivered { was_dead: bool },
@@ -80,7 +80,7 @@ pub enum Change {
     Revived,
 }
 
-/// Loads the deliveries that `entries` are about.
+/// Loads the deliveries that `entries` concern.
 pub async fn load(
     writer: &mut Writer,
     entries: &[&Entry],
@@ -112,7 +112,7 @@ pub async fn load(
     Ok(deliveries)
 }
 
-/// Loads one more than are to be retried, which shows whether there are more.
+/// Loads one delivery more than are to be retried. It shows whether there are more.
 async fn load_dead(
     writer: &mut Writer,
     endpoint: Option<&EndpointKey>,
@@ -151,7 +151,7 @@ const fn id_of(entry: &Entry) -> Option<DeliveryId> {
     }
 }
 
-/// Whether applying `entry` depends on which endpoints are disabled or answered 410.
+/// Returns whether applying `entry` depends on which endpoints are disabled or answered 410.
 fn needs_endpoints(entry: &Entry) -> bool {
     match entry {
         Entry::DeliveryEnded { end, .. } => {
@@ -164,7 +164,7 @@ fn needs_endpoints(entry: &Entry) -> bool {
     }
 }
 
-/// Writes what changed.
+/// Writes the changed deliveries.
 pub fn write(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {
     let deliveries = &ledger.deliveries;
     let claimed = deliveries.claimed.difference(&deliveries.changed);

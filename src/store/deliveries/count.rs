@@ -1,5 +1,5 @@
-//! Deliveries in `/metrics`: what became of each, counted as it is committed; and how many are not delivered, counted now
-//! and then, in all replicas together.
+//! Delivery metrics: counts each result as it is committed, and periodically counts the undelivered
+//! ones of all replicas.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ impl Store {
             for state in [DeliveryState::Pending, DeliveryState::Dead] {
                 match self.count_deliveries(state).await {
                     Ok(deliveries) => metrics.deliveries_counted(state, deliveries),
-                    // Whoever works on them says so louder.
+                    // The worker that needs these rows logs the same failure at a higher level.
                     Err(error) => debug!(error = %error, "could not count deliveries"),
                 }
             }
@@ -40,7 +40,7 @@ impl Store {
 }
 
 impl Deliveries {
-    /// Once it is committed.
+    /// Updates the metrics once the batch is committed.
     pub fn tell(&self, routes: &Routes, metrics: &Metrics) {
         for made in &self.made {
             metrics.delivery_made(routes.label(&made.endpoint));

@@ -1,5 +1,5 @@
-//! Standing endpoints that answer 410: the answers that count, and which endpoints are disabled.
-//! All replicas share these rows, and only the recorder writes them.
+//! The 410 responses of standing endpoints, and which endpoints are disabled. All replicas share
+//! these rows, and only the recorder writes them.
 
 use super::change::Deliveries;
 use crate::domain::delivery::gone::{GoneAnswer, GoneAnswers};
@@ -11,19 +11,19 @@ use crate::store::rows::Rows;
 use crate::store::script::Script;
 use crate::store::writer::{Writer, on_writer};
 
-/// What happened to a standing endpoint.
+/// A change to the state of a standing endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndpointChange {
-    /// It answered 410, which is not enough yet.
+    /// It answered 410, but not often enough to be disabled.
     Suspected,
     Disabled,
     Enabled,
 }
 
-/// Why an endpoint is disabled, in the database.
+/// The reason that is stored for a disabled endpoint.
 const REASON: &str = "it answered 410 to several deliveries";
 
-// Both tables are nearly always empty. Delivery 0 does not exist: it stands for a disabled
+// Both tables are nearly always empty. Delivery 0 does not exist; here it stands for a disabled
 // endpoint.
 const LOAD: &str = "SELECT name, 0, disabled_at FROM endpoint
     UNION ALL SELECT name, delivery_id, at FROM endpoint_gone";
@@ -49,8 +49,8 @@ static INSERT_GONE: Rows<3> = Rows::new(
 );
 
 impl Deliveries {
-    /// `endpoint` answered 410 to `delivery`. Ignored for an app's own address: other apps may have
-    /// theirs at the same host.
+    /// Counts a 410 response of `endpoint` to `delivery`. Ignored for an app's own address: other
+    /// apps may have addresses at the same host.
     pub fn endpoint_said_gone(
         &mut self,
         endpoint: &EndpointKey,
@@ -71,7 +71,7 @@ impl Deliveries {
         self.endpoints.insert(endpoint.clone(), change);
     }
 
-    /// Sends to `endpoint` again, and forgets its 410 answers.
+    /// Enables `endpoint` again, and forgets its 410 responses.
     pub fn enable(&mut self, endpoint: &EndpointKey) {
         let was_disabled = self.disabled.remove(endpoint);
         let was_suspected = self.gone.remove(endpoint).is_some();

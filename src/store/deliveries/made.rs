@@ -1,5 +1,5 @@
-//! New deliveries: one for each endpoint that an outcome is owed to, written with the event that tells of it. Where nothing
-//! is owed, nothing is written: no statement more.
+//! New deliveries: one for each endpoint that an outcome is owed to, written in the same
+//! transaction as the event. If no endpoint wants the outcome, no statement is added.
 
 use super::OF_ONE_EVENT;
 use crate::domain::delivery::EndpointKey;
@@ -14,18 +14,19 @@ static INSERT: Rows<9> = Rows::new(
     "WHERE column1 IS NOT NULL",
 );
 
-/// One event owed to one endpoint.
+/// A delivery to be inserted: one event for one endpoint.
 pub struct NewDelivery {
-    /// Where the event is in the ledger.
+    /// The index of the event in the ledger.
     event: usize,
-    /// Which of the event's deliveries it is.
+    /// The position among the event's deliveries.
     number: i64,
     pub endpoint: EndpointKey,
     url: Option<String>,
 }
 
 impl Ledger {
-    /// Owes each outcome of this batch to the endpoints that `routes` name for it, and to the app's own address.
+    /// Creates a delivery of each outcome in this batch to every endpoint that `routes` name for
+    /// it, and to the app's own address.
     pub fn owe(&mut self, routes: &Routes) {
         let events = self.events.iter().enumerate();
         for (event, told) in events.filter(|(_, event)| event.event_type.is_outcome()) {
@@ -42,7 +43,8 @@ impl Ledger {
     }
 }
 
-/// Born taken by this process. `last`: the number of the last event before this batch.
+/// Inserts the new deliveries with this process's lease, so it can send them without claiming
+/// first. `last` is the number of the last event before this batch.
 pub fn insert(
     script: &mut Script,
     ledger: &Ledger,
@@ -91,7 +93,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_millis(1_757_165_031_007);
 
-    /// Statements of a batch with so many outcomes, where so many endpoints want them.
+    /// Counts the statements of a batch with this many outcomes and endpoints.
     fn statements(outcomes: usize, endpoints: usize) -> (usize, usize) {
         let second = Duration::from_secs(1);
         let mut ledger = Ledger::new(

@@ -16,15 +16,16 @@ pub use work::{DisabledEndpoint, DueDelivery, EndpointWork, STATEMENTS as WORK_S
 
 use crate::domain::routes::STANDING_MAX;
 
-/// Deliveries of one event lie side by side in the table: `event_seq * 1024 + n`.
+/// The deliveries of one event have adjacent ids: `event_seq * 1024 + n`.
 const OF_ONE_EVENT: i64 = 1024;
 
-// The SQL of `read` and the migrations has it as a literal; and no event has more.
+// The SQL of `read` and of the migrations contains the literal 1024. No event may have more
+// deliveries.
 const _: () = assert!(OF_ONE_EVENT == 1024);
 const _: () = assert!(STANDING_MAX < 1024);
 
-/// Dead deliveries that are made pending in one transaction: more would keep callbacks waiting.
+/// The limit of dead deliveries made pending in one transaction. More would keep callbacks waiting.
 pub const RETRIED_AT_ONCE_MAX: u32 = 1000;
 
-/// Held deliveries that become dead in one transaction, for the same reason.
+/// The limit of held deliveries that become dead in one transaction, for the same reason.
 const EXPIRED_AT_ONCE_MAX: i64 = 1000;

@@ -1,4 +1,4 @@
-//! What operators ask for: a page of deliveries, one of them, and how many there are in a state.
+//! Queries for operators: a page of deliveries, one delivery, and counts by state.
 
 use sqlx::FromRow;
 
@@ -13,7 +13,7 @@ use crate::store::overdue::COUNTED_MAX;
 use crate::store::reads::TaskName;
 use crate::store::{Store, StoreError, on_pool};
 
-/// A delivery, and what it is about.
+/// A delivery with its event and task.
 #[derive(Clone, Debug)]
 pub struct DeliveryView {
     pub delivery: Delivery,
@@ -24,9 +24,10 @@ pub struct DeliveryView {
     /// The app's own address.
     pub url: Option<String>,
     pub made_at: Timestamp,
-    /// Nothing is sent to its endpoint until an operator wants it.
+    /// Whether the endpoint is disabled. Nothing is sent to it until an operator retries a
+    /// delivery.
     pub endpoint_disabled: bool,
-    /// Its endpoint is disabled, or has answered 410 since its last 2xx.
+    /// Whether the endpoint is disabled, or has answered 410 since its last 2xx.
     endpoint_is_gone: bool,
 }
 
@@ -36,7 +37,7 @@ pub struct DeliveryFilter {
     pub state: Option<ShownState>,
     pub endpoint: Option<EndpointKey>,
     pub task: Option<TaskName>,
-    /// Older than this one: the last of the page before.
+    /// Lists older deliveries than this one, the last of the previous page.
     pub before: Option<DeliveryId>,
 }
 
@@ -44,7 +45,7 @@ pub struct DeliveryFilter {
 #[derive(Clone, Debug, Default)]
 pub struct DeliveryPage {
     pub deliveries: Vec<DeliveryView>,
-    /// `DeliveryFilter::before` of the page after, if there may be one.
+    /// `DeliveryFilter::before` of the next page, if there may be one.
     pub next: Option<DeliveryId>,
 }
 
@@ -65,11 +66,11 @@ macro_rules! select_view {
     };
 }
 
-/// Deliveries that one page goes through for a filter that no index serves. What is rare may take several pages to find,
-/// and no page takes long.
+/// The limit of deliveries that one page examines for a filter that no index serves. Rare matches
+/// may take several pages to find, but no page takes long.
 const PAGE_LOOKS_THROUGH: i64 = 5_000;
 
-/// Of one task, which are few: one outcome, and what it is owed to.
+/// The limit of deliveries of one task. They are few, because a task has one outcome.
 const OF_ONE_TASK_MAX: i64 = super::OF_ONE_EVENT;
 
 const FIND: &str = select_view!("delivery WHERE id = $1");
@@ -115,7 +116,7 @@ const HORIZON_OF_STATE: &str = "SELECT id FROM delivery
     WHERE (state, id) < ($2, $1) AND (state, id) >= ($2, 0) AND state <> 'delivered'
     ORDER BY state DESC, id DESC LIMIT 1 OFFSET $3";
 
-// `LIMIT` inside: what is counted is bounded too.
+// The `LIMIT` is inside, so that the count is bounded too.
 const COUNT: &str = "SELECT count(*) FROM
     (SELECT 1 FROM delivery WHERE state = $1 AND state <> 'delivered' LIMIT $2) AS counted";
 
@@ -124,7 +125,7 @@ const COUNT_HELD: &str = "SELECT count(*) FROM
     (SELECT 1 FROM (SELECT name FROM endpoint UNION SELECT name FROM endpoint_gone) AS gone
         CROSS JOIN delivery WHERE delivery.endpoint = gone.name AND delivery.state = 'pending' LIMIT $1) AS counted";
 
-/// Each statement here, with what its parameters are to PostgreSQL: all are answered from an index.
+/// Each statement here, with the PostgreSQL types of its parameters. An index answers all of them.
 pub const STATEMENTS: [(&str, &str); 11] = [
     (FIND, "bigint"),
     (PAGE_OF_ANY, "bigint, bigint, text, text, bigint"),
@@ -170,7 +171,8 @@ impl Store {
         row.map(DeliveryView::try_from).transpose()
     }
 
-    /// How many deliveries are in `state`, up to `COUNTED_MAX`. Not for `Delivered`, which has no index.
+    /// Counts the deliveries in `state`, up to `COUNTED_MAX`. Not for `Delivered`, which has no
+    /// index.
     pub async fn count_deliveries(&self, state: DeliveryState) -> Result<i64, StoreError> {
         let count: i64 = on_pool!(self, pool => sqlx::query_scalar(COUNT)
             .bind(state.as_str())
@@ -179,7 +181,7 @@ impl Store {
         Ok(count)
     }
 
-    /// How many pending deliveries are held, up to `COUNTED_MAX`.
+    /// Counts the pending deliveries that are held, up to `COUNTED_MAX`.
     pub async fn count_held_deliveries(&self) -> Result<i64, StoreError> {
         let count: i64 = on_pool!(self, pool => sqlx::query_scalar(COUNT_HELD)
             .bind(i64::from(COUNTED_MAX))
@@ -203,7 +205,7 @@ impl Store {
             .fetch_all(pool))
     }
 
-    /// With the last that the page goes through, if there are more beyond it.
+    /// Also returns the last delivery that the page examined, if there are more beyond it.
     async fn page_of_deliveries(
         &self,
         filter: &DeliveryFilter,
@@ -231,7 +233,7 @@ impl Store {
                 .fetch_optional(pool))?,
             None => None,
         };
-        // One more than is shown tells whether there is a page after.
+        // One row more than is shown tells whether there is a next page.
         let rows = on_pool!(self, pool => sqlx::query_as(page)
             .bind(before)
             .bind(horizon.unwrap_or(0))

@@ -1,4 +1,4 @@
-//! A delivery as the database gives it.
+//! A delivery as a database row.
 
 use sqlx::FromRow;
 
@@ -6,7 +6,7 @@ use crate::domain::delivery::{Delivery, DeliveryId, DeliveryState, EndpointKey, 
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
 
-/// What is read of a delivery.
+/// The columns that are read of a delivery.
 macro_rules! delivery_columns {
     () => {
         "delivery.id, delivery.endpoint, delivery.state, delivery.attempts, delivery.due_at, delivery.holder, \

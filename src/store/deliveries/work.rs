@@ -1,5 +1,5 @@
-//! The forwarder's queries: endpoints with something pending, what is due for one of them, and
-//! which are disabled.
+//! The forwarder's queries: endpoints with pending deliveries, due deliveries of one endpoint, and
+//! disabled endpoints.
 
 use sqlx::FromRow;
 
@@ -12,7 +12,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::store::epochs::{epoch_of, event_id};
 use crate::store::{Store, StoreError, on_pool};
 
-/// An endpoint with something pending. Something is due if either time is, by `schedule::is_due`.
+/// An endpoint with pending deliveries. One is due if either time is due by `schedule::is_due`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointWork {
     pub endpoint: EndpointKey,
@@ -20,21 +20,21 @@ pub struct EndpointWork {
     pub last_due: Timestamp,
 }
 
-/// A delivery that is due, and that no other process holds.
+/// A delivery that is due and that no other process holds.
 #[derive(Clone, Debug)]
 pub struct DueDelivery {
     pub id: DeliveryId,
     /// The `webhook-id`.
     pub event_id: EventId,
     pub endpoint: EndpointKey,
-    /// The app's own address; `None`: the endpoint's of the configuration.
+    /// The app's own address. `None` means the endpoint's URL from the configuration.
     pub url: Option<String>,
-    /// Whose task object is sent.
+    /// The task whose object is sent.
     pub submission_id: SubmissionId,
     /// Attempts made so far.
     pub attempts: u32,
     pub due_at: Timestamp,
-    /// The end of our lease, if we hold it already; `None`: claim it first.
+    /// The end of our lease, if we hold one. `None` means it must be claimed first.
     pub held_until: Option<Timestamp>,
 }
 
@@ -47,7 +47,7 @@ pub struct DisabledEndpoint {
     pub reason: String,
 }
 
-// From name to name, however many deliveries each has.
+// Jumps from name to name in the index, however many deliveries each endpoint has.
 const ENDPOINTS: &str = "WITH RECURSIVE named (name) AS (
         SELECT min(endpoint) FROM delivery WHERE state = 'pending' AND endpoint > $1
         UNION ALL
@@ -82,7 +82,7 @@ const DUE_NEWEST: &str = select_due!("due_at <= $2", "due_at DESC");
 
 const DISABLED: &str = "SELECT name, disabled_at, reason FROM endpoint ORDER BY name";
 
-/// Each statement here, with what its parameters are to PostgreSQL: all are answered from an index.
+/// Each statement here, with the PostgreSQL types of its parameters. An index answers all of them.
 pub const STATEMENTS: [(&str, &str); 4] = [
     (ENDPOINTS, "text, bigint"),
     (DUE, "text, bigint, text, bigint, bigint, bigint, bigint"),
@@ -97,7 +97,8 @@ pub const STATEMENTS: [(&str, &str); 4] = [
 ];
 
 impl Store {
-    /// At most `limit` endpoints with something pending, in the order of their names, from the one after `after` on.
+    /// Lists at most `limit` endpoints with pending deliveries, in the order of their names,
+    /// starting after `after`.
     pub async fn list_endpoints_with_work(
         &self,
         after: Option<&EndpointKey>,
@@ -115,8 +116,8 @@ impl Store {
         Ok(work.collect())
     }
 
-    /// Deliveries to `endpoint` that are due at `now` and that `holder` may send, the longest
-    /// overdue first. Then those that were planned by a clock that was far ahead.
+    /// Lists due deliveries to `endpoint` that `holder` may send, the longest overdue first. Then
+    /// come deliveries that a process whose clock was far ahead had scheduled.
     pub async fn list_due_deliveries(
         &self,
         endpoint: &EndpointKey,
@@ -141,7 +142,7 @@ impl Store {
         Ok(all)
     }
 
-    /// The same, but those that became due last, the newest first.
+    /// Lists the same deliveries, but those that became due last come first.
     pub async fn list_newest_due_deliveries(
         &self,
         endpoint: &EndpointKey,
@@ -189,13 +190,13 @@ impl Store {
     }
 }
 
-/// One query for due deliveries.
+/// The parameters of one query for due deliveries.
 struct Due<'a> {
     endpoint: &'a EndpointKey,
     holder: &'a Holder,
     now: Timestamp,
     statement: &'static str,
-    /// What `due_at` is compared with.
+    /// The time that `due_at` is compared with.
     time: Timestamp,
 }
 

@@ -1,5 +1,5 @@
-//! What a database must be like before anything is written to it. The start and `check` both ask
-//! here, so that neither finds what the other does not.
+//! The requirements for a database, checked before anything is written to it. The start and `check`
+//! share these checks, so that both find the same.
 
 use sqlx::{Connection as _, PgConnection, Row as _, raw_sql};
 
@@ -18,7 +18,7 @@ pub struct Examined {
     pub clock_ahead: i64,
 }
 
-/// What the statements of this program need of each table.
+/// The rights that the statements of this program need on each table.
 const NEEDED: [(&str, &[&str]); 15] = [
     ("_sqlx_migrations", &["SELECT"]),
     ("callback_key", &["SELECT", "INSERT"]),
@@ -40,12 +40,12 @@ const NEEDED: [(&str, &[&str]); 15] = [
     ),
 ];
 
-/// How often two sessions are compared. Others use a pooler too, and may take the connection that
-/// the second session would have shown.
+/// How often two sessions are compared. Other programs use the pooler too, and may take the
+/// connection that the second session would have shown.
 const COMPARISONS: u32 = 3;
 
 /// # Errors
-/// `Unsuitable` or `CannotOpen` with what is in the way of a start; `SchemaTooNew`, `SchemaDiffers`.
+/// `Unsuitable` or `CannotOpen` with the obstacle to a start; `SchemaTooNew`, `SchemaDiffers`.
 pub async fn examine(
     server: &PostgresServer,
     connection: &mut PgConnection,
@@ -74,15 +74,15 @@ pub async fn examine(
     })
 }
 
-/// Whether a pooler gives the connection to others while we do not use it. On a server, and behind a
-/// pooler in session mode, two sessions always have two processes, and each keeps its own.
+/// Returns whether a pooler lends the connection to others while we do not use it. On a server, and
+/// behind a pooler in session mode, two sessions always have two processes, and each keeps its own.
 async fn is_lent(
     server: &PostgresServer,
     connection: &mut PgConnection,
 ) -> Result<bool, StoreError> {
     let mut other = match server.connect().await {
         Ok(other) => other,
-        // Whether there is a second connection is not what is asked here.
+        // Whether a second connection is available is not checked here.
         Err(StoreError::NoConnectionLeft { .. }) => return Ok(false),
         Err(error) => return Err(error),
     };
@@ -102,8 +102,8 @@ async fn clock_ahead(connection: &mut PgConnection) -> Result<i64, sqlx::Error> 
     Ok(Clock::System.now().as_millis() / 1000 - theirs)
 }
 
-/// The server's process of a session. Asked without a prepared statement, which a lent connection
-/// may not keep.
+/// Returns the server process of a session. Uses no prepared statement, because a lent connection
+/// may not keep one.
 async fn process(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
     let row = raw_sql("SELECT pg_backend_pid()").fetch_one(connection);
     row.await?.try_get(0)
@@ -128,7 +128,7 @@ async fn takes_writes(
     Ok(())
 }
 
-/// The first schema of `search_path` that is there and that the role may use.
+/// Returns the first schema of `search_path` that exists and that the role may use.
 async fn schema_in_use(
     server: &PostgresServer,
     connection: &mut PgConnection,
@@ -165,7 +165,7 @@ async fn may_use(server: &PostgresServer, connection: &mut PgConnection) -> Resu
     }
 }
 
-/// Whoever changes a table must own it, and whoever makes one must be allowed to.
+/// Checks that the role owns the tables that migrations change and may create new ones.
 async fn may_upgrade(
     server: &PostgresServer,
     connection: &mut PgConnection,

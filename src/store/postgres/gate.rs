@@ -1,9 +1,9 @@
-//! The gate before the readers: while the writer or the listener opens a connection, no reader opens
-//! one.
+//! A gate that lets the writer and the listener connect before the readers: while one of them opens
+//! a connection, no reader opens one.
 
 use tokio::sync::watch;
 
-/// Counts those that connect before the readers.
+/// Counts the connections being opened that precede the readers'.
 #[derive(Debug)]
 pub struct Gate(watch::Sender<usize>);
 

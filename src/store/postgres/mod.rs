@@ -1,6 +1,7 @@
-//! PostgreSQL: connections that can be relied on, the schema, and what carries wake-ups between replicas.
+//! PostgreSQL: connections with bounded waits, the schema, and LISTEN/NOTIFY between replicas.
 //!
-//! PgBouncer in front must be in session mode: prepared statements and LISTEN belong to a session.
+//! A PgBouncer in front must be in session mode: prepared statements and LISTEN belong to a
+//! session.
 
 mod examine;
 mod gate;
@@ -23,36 +24,37 @@ use super::schema::{APPLIED, Schema, migration_error};
 use super::wake::Wake;
 use super::{Location, StoreError, epochs};
 
-/// The schema, step by step.
+/// The migrations that make up the schema.
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
-/// Clocks that differ by more than these seconds are warned of. NTP keeps them within a fraction of
-/// one.
+/// The clock difference in seconds above which a warning is logged. NTP keeps clocks within a
+/// fraction of a second.
 const CLOCKS_APART_S: i64 = 10;
 
 /// Connections of a process that do not read: one writes, one listens.
 const OTHERS: u32 = 2;
 
-/// A writer that the server refuses tries again after this time, then after twice as long.
+/// The first retry delay of a writer that the server refuses. It doubles with each retry.
 const RETRY_AFTER: Duration = Duration::from_millis(20);
 
-/// A connection that is not there by then may wait in a pooler's queue for a place.
+/// A connection attempt that takes longer may be waiting in a pooler's queue.
 const QUEUED_AFTER: Duration = Duration::from_millis(500);
 
-/// A connection may be lost without a word. After so much silence another is made.
+/// A connection may be lost silently. After this much silence it is replaced.
 const SILENCE_MAX: Duration = Duration::from_mins(1);
 
-/// How long a whole batch may take. Callbacks wait for it and for the one before, and EvoLink hangs up at 10 s.
+/// The time limit of a whole batch. Callbacks wait for their batch and the one before, and EvoLink
+/// disconnects after 10 s.
 pub(super) const BATCH_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// The update makes recorders take turns: the second waits here until the first has committed. It is an update, not a mere
-/// lock, so that a server that isolates more strictly than it is told refuses the transaction, and never lets it
-/// go on from what it saw before its turn.
+/// The update is the recorders' write lock: the second recorder waits here until the first has
+/// committed. It is an update, not only a lock. So a server with a stricter isolation level than
+/// requested refuses the transaction. It cannot continue with a snapshot from before the lock.
 ///
 /// `synchronous_commit` is set in each transaction, because the server's own value may change while
-/// we are connected. What is set here holds until the commit. `off` is raised to `on`; any other
-/// value waits for the disk and stays. `fsync` and `full_page_writes` are the server's alone, so we
-/// can only look at them.
+/// we are connected. The value set here holds until the commit. `off` is raised to `on`; any other
+/// value waits for the disk and stays. `fsync` and `full_page_writes` are settings of the server
+/// only, so we can only read them.
 pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
     SELECT set_config('synchronous_commit',
         CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true);
@@ -60,8 +62,8 @@ pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
     SELECT (SELECT max(seq) FROM task), (SELECT max(seq) FROM event),
         current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'";
 
-/// Waits for the locks that a batch needs, and fails where the server is read-only. The row is locked
-/// and not updated, so that no dead row is left behind, however often this runs.
+/// Waits for the locks that a batch needs, and fails where the server is read-only. The row is
+/// locked and not updated, so that no dead row is left behind, however often this runs.
 pub(super) const PROBE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
     SELECT 1 FROM recorder_turn WHERE id = 1 FOR UPDATE;
     LOCK TABLE task, observation, event, delivery, quarantine, idempotency, unanswered_submit IN ROW EXCLUSIVE MODE;
@@ -77,7 +79,7 @@ pub(super) struct Postgres {
 }
 
 /// # Errors
-/// `CannotOpen` if the server does not let us in, `Unsuitable`, `SchemaTooNew`, `SchemaDiffers`.
+/// `CannotOpen` if the server refuses the login, `Unsuitable`, `SchemaTooNew`, `SchemaDiffers`.
 pub(super) async fn open(location: &Location) -> Result<Postgres, StoreError> {
     let server = PostgresServer::new(location)?;
     let mut connection = server.connect().await?;
@@ -105,7 +107,7 @@ pub(super) async fn open(location: &Location) -> Result<Postgres, StoreError> {
             .map_err(|error| migration_error(error, &MIGRATIONS))?;
     }
     epochs::settle_postgres(&mut connection).await?;
-    // Its place is needed for the connections that stay.
+    // The permanent connections may need its slot on the server.
     connection.close().await?;
     let readers = location.max_connections.saturating_sub(OTHERS);
     let readers = usize::try_from(readers).unwrap_or(usize::MAX);
@@ -125,11 +127,11 @@ impl Postgres {
     }
 
     /// Opens the connection that writes, before any reader opens another. Where the server has no
-    /// connection left, readers give theirs back.
+    /// connection left, readers close theirs.
     ///
     /// # Errors
-    /// `NoConnectionLeft` if others have all connections, `CannotOpen` if the server does not let us
-    /// in.
+    /// `NoConnectionLeft` if others have all connections, `CannotOpen` if the server refuses the
+    /// login.
     pub(super) async fn connect_writer(&self) -> Result<PgConnection, StoreError> {
         let _held_back = self.readers.hold_back();
         let (deadline, mut retry_after) = (Instant::now() + CONNECT_TIMEOUT, RETRY_AFTER);
@@ -147,7 +149,8 @@ impl Postgres {
         }
     }
 
-    /// PgBouncer lets everybody in, and then has them wait for a connection to the server.
+    /// Connects, or waits in PgBouncer's queue: it accepts every client and then makes it wait for
+    /// a connection to the server.
     async fn connect_or_queue(&self) -> Result<PgConnection, StoreError> {
         let mut connecting = std::pin::pin!(self.server.connect_writer());
         if let Ok(connected) = timeout(QUEUED_AFTER, &mut connecting).await {
@@ -157,8 +160,8 @@ impl Postgres {
         connecting.await
     }
 
-    /// The driver's pool asks a server again that has no connection left. Meanwhile a reader gives
-    /// one back.
+    /// Opens the listener's connection. The driver's pool retries while the server has no
+    /// connection left. Meanwhile a reader closes one.
     async fn connect_listener(&self) -> Result<PgListener, StoreError> {
         let pool = PgPoolOptions::new()
             .max_connections(1)
@@ -176,12 +179,13 @@ impl Postgres {
         Ok(connected?)
     }
 
-    /// Passes on every notification to `wake`; returns when the connection is lost, or silent for so long that it may be.
+    /// Forwards every notification to `wake`. Returns when the connection is lost, or was silent
+    /// for so long that it may be.
     pub(super) async fn listen(&self, wake: &Wake) -> Result<(), StoreError> {
         let mut listener = self.connect_listener().await?;
         listener.listen(super::wake::CHANNEL).await?;
         listener.eager_reconnect(false);
-        // What was recorded before is not announced again.
+        // Notifications from before this connection are lost, so waiters must query once.
         wake.tell();
         while timeout(SILENCE_MAX, listener.try_recv())
             .await
@@ -195,7 +199,7 @@ impl Postgres {
 }
 
 /// # Errors
-/// `SchemaTooNew`, `SchemaDiffers`, or what keeps it from being read.
+/// `SchemaTooNew`, `SchemaDiffers`, or an error of the query.
 pub(super) async fn schema(connection: &mut PgConnection) -> Result<Schema, StoreError> {
     const TABLE: &str = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
     let is_ours: bool = sqlx::query_scalar(TABLE)
@@ -209,7 +213,7 @@ pub(super) async fn schema(connection: &mut PgConnection) -> Result<Schema, Stor
     Schema::of(&applied, &MIGRATIONS)
 }
 
-/// Settings by which the server does not wait for its disk, whatever we ask of it.
+/// Lists settings by which the server does not wait for its disk, whatever we request.
 pub(super) async fn careless_settings(
     connection: &mut PgConnection,
 ) -> Result<Vec<&'static str>, sqlx::Error> {

@@ -1,6 +1,6 @@
-//! The connections that read. There are no more of them than the server has room for: one that is
-//! refused lowers the limit, so that reads wait for each other, and the writer takes one of their
-//! places when it finds none. Recording is the main job.
+//! The connections that read. There are no more of them than the server has slots for. A refused
+//! connection lowers the limit, so that reads wait for each other. The writer takes one of their
+//! slots when it finds none. Recording is the main job.
 //!
 //! No reader ever begins a transaction, so none can be left open (RELIABILITY F1).
 
@@ -17,24 +17,24 @@ use super::gate::{Gate, Held};
 use super::server::{CONNECT_TIMEOUT, PostgresServer};
 use crate::store::StoreError;
 
-/// A connection that was idle for this time is closed, because another copy may need its place.
+/// A connection that was idle for this time is closed, because another replica may need its slot.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
-/// A session collects memory on the server, so it does not last for ever.
+/// The maximum age of a connection. A session's memory grows on the server.
 const AGE_MAX: Duration = Duration::from_mins(30);
 
-/// After a refusal one connection more is tried after this time. Each refusal is a line in the
+/// The delay before the limit is raised by one after a refusal. Each refusal is a line in the
 /// server's log.
 const GROW_AFTER: Duration = Duration::from_secs(10);
 
 /// The delay of a retry where the server refuses even one connection that reads.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
-/// A read whose caller has left is waited for before its connection is used again. The server ends
-/// it after 5 s.
+/// How long to wait for a read whose caller has left, before its connection is used again. The
+/// server ends the read after 5 s.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// To say goodbye takes one packet.
+/// The time limit for closing a connection. It takes one packet.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The connections that read. Cheap to clone.
@@ -44,9 +44,9 @@ pub struct Readers(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     server: PostgresServer,
-    /// One permit for each connection that there may be. Closed with the store.
+    /// One permit for each connection that may exist. Closed with the store.
     permits: Arc<Semaphore>,
-    /// The most connections that there may ever be.
+    /// The highest number of connections.
     most: usize,
     state: Mutex<State>,
     gate: Gate,
@@ -54,13 +54,15 @@ struct Inner {
 
 #[derive(Debug)]
 struct State {
-    /// The one used last is the last, and is taken first, so that the others grow old.
+    /// The connection used last is at the end and is reused first, so that the others become idle
+    /// for long.
     idle: Vec<Idle>,
-    /// Permits that there are, taken or not.
+    /// The current number of permits, in use or not.
     allowed: usize,
-    /// The last time that the server refused a connection, or that the limit was raised after that.
+    /// When the server last refused a connection, or when the limit was raised after that.
     limited_at: Option<Instant>,
-    /// The next connection that is given back is closed, because another needs its place.
+    /// The next connection that is returned is closed, because the writer or the listener needs its
+    /// slot.
     is_wanted_back: bool,
 }
 
@@ -76,10 +78,10 @@ struct Live {
     opened_at: Instant,
 }
 
-/// A connection to read with; it goes back when this is dropped.
+/// A connection for reading. It is returned when this is dropped.
 pub struct Reader {
     live: Option<Live>,
-    /// False while a question is under way.
+    /// False while a query is in progress.
     is_answered: bool,
     permit: Option<OwnedSemaphorePermit>,
     readers: Readers,
@@ -105,7 +107,7 @@ impl Readers {
     /// Waits for a connection. The caller bounds the time.
     ///
     /// # Errors
-    /// `CannotOpen` if the server does not let us in for another reason than its limit.
+    /// `CannotOpen` if the server refuses the login for another reason than its limit.
     pub async fn acquire(&self) -> Result<Reader, StoreError> {
         loop {
             self.grow();
@@ -115,7 +117,7 @@ impl Readers {
                 return Ok(self.reader(live, permit));
             }
             self.0.gate.pass().await;
-            // Boxed: it is rare, and large.
+            // Boxed, because this future is large and rarely used.
             match Box::pin(self.0.server.connect_reader()).await {
                 Ok(connection) => return Ok(self.reader(Live::new(connection), permit)),
                 Err(error @ StoreError::NoConnectionLeft { .. }) => {
@@ -128,13 +130,13 @@ impl Readers {
         }
     }
 
-    /// Keeps readers from opening connections until the answer is dropped.
+    /// Blocks readers from opening connections until the returned guard is dropped.
     pub fn hold_back(&self) -> Held<'_> {
         self.0.gate.hold()
     }
 
-    /// Closes one connection to make room: an idle one at once, otherwise the next one whose query is
-    /// answered.
+    /// Closes one connection to free a slot: an idle one at once, otherwise the next one whose
+    /// query is answered.
     pub async fn give_back(&self) {
         let idle = {
             let mut state = self.state();
@@ -150,12 +152,12 @@ impl Readers {
         }
     }
 
-    /// The writer and the listener have what they need.
+    /// Lets readers keep their connections again: the writer and the listener have theirs.
     pub fn keep(&self) {
         self.state().is_wanted_back = false;
     }
 
-    /// Waits for questions under way, and closes all connections.
+    /// Waits for queries in progress, and closes all connections.
     pub async fn close(&self) {
         let all = u32::try_from(self.0.most).unwrap_or(u32::MAX);
         let allowed = u32::try_from(self.state().allowed).unwrap_or(all);
@@ -167,7 +169,7 @@ impl Readers {
         }
     }
 
-    /// An idle connection that still answers. Closes one that was idle for long.
+    /// Returns an idle connection that still answers. Closes one that was idle for long.
     async fn reuse(&self) -> Option<Live> {
         let old = self.take_old();
         if let Some(old) = old {
@@ -227,14 +229,14 @@ impl Readers {
         }
     }
 
-    /// Takes a connection back whose question is answered.
+    /// Returns a connection whose query is answered to the idle list, or closes it.
     fn put(&self, live: Live) {
         let mut state = self.state();
         if std::mem::take(&mut state.is_wanted_back)
             || live.opened_at.elapsed() > AGE_MAX
             || self.0.permits.is_closed()
         {
-            // The server ends a session whose client has gone.
+            // Dropping is enough: the server ends a session whose client has disconnected.
             return;
         }
         state.idle.push(Idle {
@@ -258,8 +260,8 @@ impl Live {
 }
 
 impl Reader {
-    /// Asks one question. If the caller leaves meanwhile, the connection is used again only after
-    /// the answer came.
+    /// Runs one query. If the caller leaves meanwhile, the connection is used again only after the
+    /// answer came.
     pub async fn ask<T>(
         &mut self,
         question: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
@@ -286,7 +288,7 @@ impl Drop for Reader {
         };
         let readers = self.readers.clone();
         runtime.spawn(async move {
-            // Takes in the rest of the answer first.
+            // The ping first reads the rest of the previous answer.
             let recovered = timeout(RECOVERY_TIMEOUT, live.connection.ping()).await;
             if matches!(recovered, Ok(Ok(()))) {
                 readers.put(live);

@@ -1,4 +1,4 @@
-//! A PostgreSQL server, and connections to it that can be relied on.
+//! A PostgreSQL server, and how to connect to it.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -13,18 +13,20 @@ use crate::secret_file;
 use crate::store::error::shown;
 use crate::store::{Location, StoreError, epochs};
 
-/// A server that does not let us in by then is as good as not there.
+/// The time limit of a connection attempt. A slower server counts as unreachable.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Notices are for people at a terminal. Every question of ours is answered from an index, in its order: a plan that is made
-/// while the tables are small, and kept for good, must do so too. It is short, and to compile it for what it might cost over
-/// millions of rows takes longer than to run it.
+/// Session settings. Notices are for people at a terminal, so they are off. An index answers each
+/// of our queries in its order. A plan that is made while the tables are small, and kept for good,
+/// must use the index too. Our queries are short: compiling one (JIT), because the plan might cost
+/// much over millions of rows, takes longer than running it.
 const SESSION: &str =
     "SET client_min_messages = error; SET jit = off; SET plan_cache_mode = force_generic_plan;
     SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off;
     SET enable_hashjoin = off; SET enable_mergejoin = off";
 
-/// A recorder that was cut off or frozen in its turn must not hold up the others for long.
+/// Timeouts of the writer. A recorder that was cut off or frozen while it holds the write lock must
+/// not block the others for long.
 const WRITER: &str = "SET statement_timeout = '4s'; SET idle_in_transaction_session_timeout = '3s'";
 
 const READER: &str = "SET default_transaction_read_only = on; SET statement_timeout = '5s';
@@ -58,8 +60,8 @@ impl PostgresServer {
         &self.name
     }
 
-    /// What a new connection is made with. Read again for each: the password, in its file or in
-    /// `.pgpass`, may have been rotated.
+    /// Builds the options of a new connection. They are read again for each connection: the
+    /// password, in its file or in `.pgpass`, may have been rotated.
     ///
     /// # Errors
     /// `CannotOpen` if the password cannot be read.
@@ -74,8 +76,8 @@ impl PostgresServer {
     }
 
     /// # Errors
-    /// `NoConnectionLeft` if the server has too many connections already, `CannotOpen` if it does
-    /// not let us in for another reason.
+    /// `NoConnectionLeft` if the server has too many connections already, `CannotOpen` if it
+    /// refuses the login for another reason.
     pub async fn connect(&self) -> Result<PgConnection, StoreError> {
         let options = self.options()?;
         let connecting = async {
@@ -91,7 +93,7 @@ impl PostgresServer {
     }
 
     /// # Errors
-    /// As `connect`, and what keeps the epoch from being read or begun.
+    /// The errors of `connect`, and those of reading or beginning the epoch.
     pub async fn connect_writer(&self) -> Result<PgConnection, StoreError> {
         let mut connection = self.connect().await?;
         connection.execute(WRITER).await?;
@@ -100,7 +102,7 @@ impl PostgresServer {
     }
 
     /// # Errors
-    /// As `connect`.
+    /// The errors of `connect`.
     pub async fn connect_reader(&self) -> Result<PgConnection, StoreError> {
         let mut connection = self.connect().await?;
         connection.execute(READER).await?;
@@ -129,7 +131,7 @@ fn parse(url: &SecretString) -> Result<PgConnectOptions, String> {
     let options = PgConnectOptions::from_str(url.expose_secret());
     let options = options.map_err(|error| shown(&error))?;
     Ok(options
-        // PgBouncer refuses a startup parameter that it does not know. No float is read as text.
+        // PgBouncer refuses a startup parameter that it does not know. We read no float as text.
         .extra_float_digits(None)
         .application_name("evolink-receiver")
         .disable_statement_logging())
@@ -147,10 +149,11 @@ fn name(options: &PgConnectOptions) -> String {
     }
 }
 
-/// Whether the server, the database, the role or a PgBouncer in front has reached its limit.
+/// Returns whether the server, the database, the role or a PgBouncer in front has reached its
+/// limit.
 fn is_for_want_of_connections(error: &sqlx::Error) -> bool {
     const TOO_MANY_CONNECTIONS: &str = "53300";
-    // PgBouncer has no code of its own for it.
+    // PgBouncer has no error code of its own for this.
     const OF_PGBOUNCER: &str = "no more connections allowed";
     error.as_database_error().is_some_and(|error| {
         error.code().as_deref() == Some(TOO_MANY_CONNECTIONS)

@@ -1,11 +1,12 @@
-//! The headers that are kept with a body in quarantine: enough to see who sent it, and no secret.
+//! The headers that are kept with a body in quarantine: enough to identify the sender, and no
+//! secret.
 
 use http::HeaderMap;
 
 use crate::domain::callback_token::Subject;
 
-/// The headers that are kept. Any other may hold a secret: each proxy has names of its own for the
-/// credentials that it passes on. EvoLink documents no header of its callbacks.
+/// The headers that are kept. Any other may hold a secret, because each proxy has its own header
+/// names for the credentials that it forwards. EvoLink documents no header of its callbacks.
 const KEPT: [&str; 8] = [
     "content-type",
     "content-length",
@@ -17,8 +18,8 @@ const KEPT: [&str; 8] = [
     "forwarded",
 ];
 
-/// The headers of `KEPT`, one `name: value` a line; bytes that are not UTF-8 are shown as U+FFFD.
-/// A value that may hold the callback token of `subject` is left out.
+/// Returns the headers of `KEPT`, one `name: value` a line. Bytes that are not UTF-8 are shown as
+/// U+FFFD. A value that may hold the callback token of `subject` is left out.
 pub fn headers_text(headers: &HeaderMap, subject: &Subject) -> String {
     let mut text = String::new();
     for (name, value) in headers {
@@ -34,7 +35,8 @@ pub fn headers_text(headers: &HeaderMap, subject: &Subject) -> String {
     text
 }
 
-/// A proxy may have put the path that was asked for into a header, and with it the callback token.
+/// Returns whether a value may hold the callback token. A proxy may have copied the requested path
+/// into a header, and the token with it.
 fn may_hold_token(value: &str, subject: &Subject) -> bool {
     match subject {
         Subject::Submission(id) => value.contains(&id.to_string()),

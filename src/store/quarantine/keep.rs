@@ -1,5 +1,5 @@
-//! What goes into quarantine, with the batch that brought it. Beyond the bounds of its callback URL a body is dropped and
-//! counted; beyond those of all, the oldest go.
+//! Writes a batch's bodies to quarantine. A body beyond the bounds of its callback URL is dropped
+//! and counted. Beyond the global bounds, the oldest entries are removed.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,8 +15,9 @@ use crate::store::ledger::{NewConflict, Quarantined};
 use crate::store::rows::{Rows, Value};
 use crate::store::writer::{Writer, on_writer};
 
-/// Of the oldest, looked at and removed at once; and so many times in one batch. Bounds that were made much smaller are
-/// reached within a few batches, and none of them takes long.
+/// The number of oldest entries that are read and removed at once, and how often that is done in
+/// one batch. If the configured bounds are much lower than before, they are reached within a few
+/// batches, and none of them takes long.
 const EVICTED_AT_ONCE: i64 = 512;
 const EVICTIONS_MAX: usize = 16;
 
@@ -40,21 +41,21 @@ const TOTAL: &str = "SELECT entries, bytes FROM quarantine_total WHERE id = 1";
 const OLDEST: &str = "SELECT id, bytes FROM quarantine ORDER BY id LIMIT $1";
 const REMOVE: &str = "DELETE FROM quarantine WHERE id <= $1";
 
-/// What a batch did to the quarantine, to be told once it is committed.
+/// What a batch did to the quarantine, to be reported after the commit.
 #[derive(Default)]
 pub struct Kept {
-    /// Conflicts that are new, and therefore told of.
+    /// Conflicts that are new, and therefore published.
     pub conflicts: Vec<NewConflict>,
     pub new: Vec<NewEntry>,
-    /// Bodies beyond the bounds of their callback URL.
+    /// The number of bodies beyond the bounds of their callback URL.
     pub dropped: u64,
-    /// Entries that made room for newer ones.
+    /// The number of entries removed to free space for newer ones.
     pub evicted: u64,
-    /// `None` if it is as it was.
+    /// `None` if the total did not change.
     pub total: Option<Total>,
 }
 
-/// An entry as the log names it.
+/// The facts of an entry that its log line contains.
 pub struct NewEntry {
     pub subject: Subject,
     pub kind: Kind,
@@ -62,15 +63,15 @@ pub struct NewEntry {
     pub task_id: Option<TaskId>,
 }
 
-/// What is kept of one subject.
+/// The entries of one subject.
 #[derive(Default)]
 struct OfSubject {
-    /// How often each digest came again just now.
+    /// How often each digest was repeated in this batch.
     repeats: HashMap<[u8; 32], i64>,
     bytes: u64,
 }
 
-/// Bytes that are kept for the first time.
+/// A body that is kept for the first time.
 struct New {
     subject: String,
     digest: [u8; 32],
@@ -79,7 +80,7 @@ struct New {
     quarantined: Quarantined,
 }
 
-/// Keeps what is new and counts what is repeated, in the transaction that `writer` has begun.
+/// Stores new bodies and counts repeated ones, in the transaction that `writer` has begun.
 pub async fn keep(
     writer: &mut Writer,
     brought: Vec<Quarantined>,
@@ -90,7 +91,7 @@ pub async fn keep(
     let (new, dropped) = sort_out(&mut known, brought, bounds);
     let rows: Vec<_> = new.iter().map(|new| new.values(now)).collect();
     INSERT.execute(writer, &rows).await?;
-    // After that: what is new may have come more than once.
+    // Counted after the insert, because a new body may have come more than once.
     count_repeats(writer, &known, now).await?;
     let mut kept = Kept {
         dropped,
@@ -141,7 +142,7 @@ async fn load_known(
     Ok(known)
 }
 
-/// What is new, and how many bodies are beyond the bounds of their subject.
+/// Returns the new bodies, and how many bodies are beyond the bounds of their subject.
 fn sort_out(
     known: &mut HashMap<String, OfSubject>,
     brought: Vec<Quarantined>,
@@ -186,7 +187,8 @@ async fn count_repeats(
     COUNT_REPEATS.execute(writer, &rows).await
 }
 
-/// Removes the oldest until the rest is within the bounds. Gives what is left, and how many went.
+/// Removes the oldest entries until the rest is within the bounds. Returns the new total, and how
+/// many entries were removed.
 async fn evict(
     writer: &mut Writer,
     mut total: Total,
@@ -221,7 +223,7 @@ impl New {
     fn of(mut quarantined: Quarantined) -> Self {
         let subject = quarantined.subject.to_string();
         let headers = headers_text(&quarantined.headers, &quarantined.subject);
-        // It may quote what came, and PostgreSQL takes no NUL in a text (RELIABILITY F13).
+        // The reason may quote the body, and PostgreSQL accepts no NUL in a text (RELIABILITY F13).
         quarantined.reason = quarantined.reason.replace('\0', "\u{fffd}");
         Self {
             subject,

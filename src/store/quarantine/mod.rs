@@ -1,5 +1,6 @@
-//! What could not be applied, kept with its bytes so that nothing EvoLink said is lost, and recorded after all when it can
-//! be. Bounded for each callback URL and in all: no holder of one must be able to fill the disk (rule B8).
+//! Quarantine: bodies that could not be applied, kept so that nothing EvoLink said is lost, and
+//! replayed when they can be read. Bounded for each callback URL and globally: the holder of one
+//! URL must not be able to fill the disk (rule B8).
 
 mod headers;
 mod keep;
@@ -12,14 +13,14 @@ pub use read::{QuarantineEntry, QuarantineFilter, QuarantinePage, QuarantineWhol
 pub(super) use replay::{Replayable, load, mark};
 pub(super) use report::Reporter;
 
-/// Why something is in quarantine.
+/// Why an entry is in quarantine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Not a task body.
+    /// The body is not a task.
     Unreadable,
-    /// About another task than its URL is for.
+    /// The body is about another task than its URL is for.
     Mismatch,
-    /// Another outcome than the recorded one.
+    /// The outcome differs from the recorded one.
     Conflict,
 }
 
@@ -39,7 +40,7 @@ impl Kind {
     }
 }
 
-/// What became of an entry that was replayed.
+/// The result of replaying an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplayResult {
     Recorded,
@@ -72,25 +73,25 @@ impl ReplayResult {
         Self::ALL.into_iter().find(|result| result.as_str() == text)
     }
 
-    /// Whether the task knows now what the entry says: there is nothing left to replay.
+    /// Returns whether the task already reflects the entry, so that nothing is left to replay.
     const fn is_applied(self) -> bool {
         matches!(self, Self::Recorded | Self::Unchanged | Self::Duplicate)
     }
 }
 
-/// How much is kept. Bytes are those of headers and body.
+/// The limits of the quarantine. Bytes are those of headers and body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Of one callback URL.
+    /// The limits for one callback URL.
     pub entries_per_subject: usize,
     pub bytes_per_subject: u64,
-    /// In all.
+    /// The limits for all entries together.
     pub entries: u64,
     pub bytes: u64,
 }
 
 impl Bounds {
-    /// What `config.example.toml` says.
+    /// The defaults in `config.example.toml`.
     pub const DEFAULT: Self = Self {
         entries_per_subject: 20,
         bytes_per_subject: 1024 * 1024,
@@ -99,7 +100,7 @@ impl Bounds {
     };
 }
 
-/// What is in quarantine now.
+/// The current size of the quarantine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Total {
     pub entries: u64,
@@ -126,7 +127,7 @@ impl Total {
     }
 }
 
-/// Counts in the store are never negative: a CHECK says so.
+/// Converts a count from the store. A CHECK ensures that it is never negative.
 fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }

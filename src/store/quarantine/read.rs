@@ -1,4 +1,4 @@
-//! What can be asked of the quarantine: a page, one entry whole, what concerns one task, and how much there is.
+//! Queries of the quarantine: a page, one complete entry, the entries of one task, and the totals.
 
 use bytes::Bytes;
 use sqlx::FromRow;
@@ -10,7 +10,8 @@ use crate::domain::observation::Source;
 use crate::domain::timestamp::Timestamp;
 use crate::store::{Store, StoreError, on_pool};
 
-/// Entries of one callback URL, or about one task, that are looked at: more are not kept of one URL, whatever is configured.
+/// The limit of entries read for one callback URL or one task. No more are kept for one URL,
+/// whatever is configured.
 const OF_ONE_MAX: i64 = 1000;
 
 /// An entry without its bytes.
@@ -26,9 +27,9 @@ pub struct QuarantineEntry {
     pub first_at: Timestamp,
     pub last_at: Timestamp,
     pub replayed: Option<(Timestamp, ReplayResult)>,
-    /// Of headers and body.
+    /// The size of headers and body.
     pub bytes: i64,
-    /// SHA-256.
+    /// The SHA-256 of the body.
     pub body_digest: Vec<u8>,
     pub reason: String,
 }
@@ -46,7 +47,7 @@ pub struct QuarantineWhole {
 #[derive(Clone, Debug, Default)]
 pub struct QuarantineFilter {
     pub subject: Option<Subject>,
-    /// Older than this one: the last of the page before.
+    /// Lists older entries than this one, the last of the previous page.
     pub before: Option<i64>,
 }
 
@@ -54,7 +55,7 @@ pub struct QuarantineFilter {
 #[derive(Clone, Debug)]
 pub struct QuarantinePage {
     pub entries: Vec<QuarantineEntry>,
-    /// `QuarantineFilter::before` of the page after, if there is one.
+    /// `QuarantineFilter::before` of the next page, if there is one.
     pub next: Option<i64>,
 }
 
@@ -71,13 +72,13 @@ macro_rules! select_entry {
 }
 
 const PAGE: &str = select_entry!("", "id < $1 ORDER BY id DESC LIMIT $2");
-// Few, and put in order here: no index has them in that of their ids.
+// These rows are few and sorted here, because no index has them in the order of their ids.
 const OF_SUBJECT: &str = select_entry!("", "subject = $1 LIMIT $2");
 const OF_TASK: &str = select_entry!("", "task_id = $1 LIMIT $2");
 const FIND: &str = select_entry!(", headers, body", "id = $1");
 const TOTAL: &str = "SELECT entries, bytes FROM quarantine_total WHERE id = $1";
 
-/// Each statement here, with what its parameters are to PostgreSQL: all are answered from an index.
+/// Each statement here, with the PostgreSQL types of its parameters. An index answers all of them.
 pub const STATEMENTS: [(&str, &str); 5] = [
     (PAGE, "bigint, bigint"),
     (OF_SUBJECT, "text, bigint"),
@@ -116,7 +117,8 @@ impl Store {
         })
     }
 
-    /// What was said by the callback URL of `subject`, or by any about `task_id`, and is in quarantine; the oldest first.
+    /// Lists the entries that came to the callback URL of `subject`, or that are about `task_id`,
+    /// the oldest first.
     pub async fn list_quarantine_of_task(
         &self,
         subject: Option<&Subject>,

@@ -1,5 +1,6 @@
-//! An entry that is recorded after all: in one transaction with the mark on it, so that there are both or none, and it
-//! happens once however often and wherever it is asked for.
+//! Replays a quarantine entry. Its effect and the mark on the entry are written in one transaction,
+//! so both happen or neither does. An entry is applied once, however often and from wherever a
+//! replay is requested.
 
 use std::collections::HashMap;
 
@@ -27,17 +28,17 @@ static MARK: Rows<4> = Rows::new(
     "WHERE quarantine.id = given.column1",
 );
 
-/// What the recorder must know of an entry that is replayed.
+/// The stored facts about an entry that its replay depends on.
 pub struct Replayable {
     kind: Kind,
-    /// By which way it came: it is believed accordingly.
+    /// The source by which it came. It determines how far it is believed.
     source: Source,
     result: Option<ReplayResult>,
-    /// The task that the entry turned out to be about; `None` while it is as it was.
+    /// The task that the entry turned out to be about; `None` if it was not replayed.
     marked: Option<TaskId>,
 }
 
-/// The entries that `entries` replay, by id, as far as they are still there.
+/// Loads the entries to be replayed, by id, if they still exist.
 pub async fn load(
     writer: &mut Writer,
     entries: &[&Entry],
@@ -73,7 +74,7 @@ fn parse(kind: &str, source: &str, result: Option<&str>) -> Option<Replayable> {
 }
 
 impl Ledger {
-    /// The entry's body once more, as it is read now.
+    /// Applies the entry's body again, as it is parsed now.
     pub fn replay(&mut self, id: i64, subject: &Subject, seen: &Observation) -> Receipt {
         let Some(entry) = self.replays.get(&id) else {
             return Receipt::Gone;
@@ -88,7 +89,7 @@ impl Ledger {
         let (first, before) = (entry.source, self.quarantined.len());
         let headers = HeaderMap::new();
         let receipt = self.observe(subject, seen, Source::Replay, first, &headers);
-        // These bytes are in quarantine already.
+        // This body is in quarantine already.
         let again = self.quarantined.split_off(before);
         let conflicts = again.into_iter().filter_map(|again| again.conflict);
         for conflict in conflicts.filter(|_| !is_told) {
@@ -115,7 +116,7 @@ const fn result_of(receipt: Receipt) -> Option<ReplayResult> {
     }
 }
 
-/// Writes to each entry that was replayed what became of it.
+/// Writes the result of its replay to each entry.
 pub fn mark(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {
     let now = ledger.now.as_millis();
     let replayed = ledger.replays.iter();

@@ -1,5 +1,5 @@
-//! What is told of the quarantine: a log line for each entry, of which there are not many for one callback URL; for what is
-//! beyond the bounds only a line now and then, and counters.
+//! Reports on the quarantine. Each new entry is a log line; one callback URL can cause few of them.
+//! Drops and evictions beyond the bounds are counted, and logged at most once a minute.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use super::{Kept, Kind};
 use crate::metrics::Metrics;
 use crate::untrusted::Untrusted;
 
-/// Between two lines about what is beyond the bounds.
+/// The interval between two log lines about what is beyond the bounds.
 const TOLD_EVERY: Duration = Duration::from_mins(1);
 
-/// Of one recorder.
+/// The reporter of one recorder.
 pub struct Reporter {
     metrics: Metrics,
     told_at: Option<Instant>,
@@ -30,7 +30,7 @@ impl Reporter {
         }
     }
 
-    /// Tells of a batch that is committed.
+    /// Reports a batch that is committed.
     pub fn tell(&mut self, kept: &Kept) {
         for entry in &kept.new {
             let (subject, reason) = (&entry.subject, Untrusted(&entry.reason));

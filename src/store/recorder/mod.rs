@@ -1,8 +1,9 @@
-//! The one writer of what happens to tasks.
+//! The recorder, the only writer of changes to tasks.
 //!
-//! Callers queue entries and wait. The recorder takes whatever has queued up, puts it into one transaction, commits, and
-//! only then answers: one wait for the disk acknowledges many callbacks. It owns the transaction, not the request, so a
-//! client that hangs up cannot cut one in half (RELIABILITY F1, F2). Replicas have a recorder each, and take turns.
+//! Callers queue entries and wait. The recorder takes everything queued, writes it in one
+//! transaction, commits, and only then answers. So one wait for the disk acknowledges many
+//! callbacks. The recorder owns the transaction, not the request, so a client that disconnects
+//! cannot interrupt it (RELIABILITY F1, F2). Each replica has a recorder. They write one at a time.
 
 mod told;
 mod vitals;
@@ -29,19 +30,20 @@ use crate::metrics::Metrics;
 use told::{is_news, report_durability, told_of};
 pub use vitals::{Vitals, Writing};
 
-/// Entries that may wait. Whoever comes when it is full is told to come again, which EvoLink does.
+/// The capacity of the queue. When it is full, a caller is asked to retry, which EvoLink does.
 const QUEUE_ENTRIES: usize = 4096;
 
-/// Entries in one transaction. While one commits, the next gathers by itself.
+/// The limit of entries in one transaction. While one commits, the next batch accumulates.
 const BATCH_ENTRIES_MAX: usize = 1024;
 
-/// How long a server is left alone after it has cut off or refused the recorder.
+/// The delay before reconnecting to a server that has disconnected or refused the recorder.
 const RECONNECT_AFTER: Duration = Duration::from_secs(1);
 
-/// How often a batch is tried that other recorders get in the way of, or for which room was made on a full disk.
+/// How often a batch is tried if other recorders conflict with it, or if space was freed on a full
+/// disk.
 const BATCH_TRIES: u32 = 3;
 
-/// The way to the recorder. Cheap to clone.
+/// The handle by which callers reach the recorder. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Recorder {
     queue: mpsc::Sender<Job>,
@@ -58,7 +60,7 @@ struct Job {
     reply: oneshot::Sender<Result<Receipt, StoreError>>,
 }
 
-/// What the recorder needs to run; `run` it on a worker of its own.
+/// The state that the recorder runs with. Call `run` in a task of its own.
 pub struct RecorderWorker {
     store: Arc<Store>,
     clock: Clock,
@@ -74,9 +76,9 @@ pub struct RecorderWorker {
     probes: mpsc::Receiver<vitals::Probe>,
     /// `None` after an error. On SQLite also until there is something to record.
     writer: Option<Writer>,
-    /// Whether something was recorded that nobody has been told of.
+    /// Whether a notification of something recorded is still to be sent.
     untold: bool,
-    /// Whether the database waited for its disk when it was last looked at.
+    /// Whether the database waited for its disk when that was last checked.
     was_durable: bool,
 }
 
@@ -123,13 +125,15 @@ impl Recorder {
         (recorder, worker)
     }
 
-    /// Records `entry`; when this returns a receipt, it is on the disk. An entry that is for its
-    /// caller alone (`Entry::is_for_caller`) is not recorded if the future is dropped while it is
-    /// queued; after that, and for any other entry, dropping the future does not undo it.
+    /// Records `entry`. When this returns a receipt, the entry is on the disk.
+    ///
+    /// An entry that matters only to its caller (`Entry::is_for_caller`) is not recorded if the
+    /// future is dropped while it is queued. After that, and for any other entry, dropping the
+    /// future does not undo it.
     ///
     /// # Errors
-    /// `Overloaded` at once if the queue is full; otherwise what kept it from being written. After
-    /// an error it may have been written all the same: every entry may be recorded again.
+    /// `Overloaded` at once if the queue is full; otherwise the error of the write. After an error
+    /// the entry may have been written nevertheless. Every entry may be recorded again.
     pub async fn record(&self, entry: Entry) -> Result<Receipt, StoreError> {
         let (reply, receipt) = oneshot::channel();
         self.queue
@@ -145,8 +149,8 @@ impl Recorder {
         receipt.await.unwrap_or(Err(StoreError::Stopped))
     }
 
-    /// Queues `entry`, for which nobody waits. It is lost if the queue is full, or if it cannot be
-    /// written.
+    /// Queues `entry` without waiting for its receipt. It is lost if the queue is full, or if it
+    /// cannot be written.
     pub fn hand_over(&self, entry: Entry) {
         let (reply, _) = oneshot::channel();
         let queued_at = Instant::now();
@@ -157,33 +161,33 @@ impl Recorder {
         });
     }
 
-    /// The apps that wait at this process.
+    /// Returns the apps that wait at this process.
     pub const fn apps(&self) -> &Apps {
         &self.apps
     }
 
-    /// Cancelled once the disk has failed: nothing is recorded any more, and the process must open the store anew.
+    /// Cancelled once the disk has failed: recording is disabled until the process restarts.
     pub const fn failed(&self) -> &CancellationToken {
         &self.failed
     }
 }
 
 impl RecorderWorker {
-    /// Other bounds of the quarantine than the default ones.
+    /// Replaces the default bounds of the quarantine.
     #[must_use]
     pub const fn with_bounds(mut self, bounds: Bounds) -> Self {
         self.bounds = bounds;
         self
     }
 
-    /// Where outcomes are delivered to; nowhere if nothing is said.
+    /// Sets where outcomes are delivered to. Without it, nowhere.
     #[must_use]
     pub fn with_routes(mut self, routes: Routes) -> Self {
         self.routes = routes;
         self
     }
 
-    /// Runs until `stop`, then records what is queued and ends.
+    /// Runs until `stop`, then records what is queued and returns.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut jobs = Vec::new();
         stop.run_until_cancelled(self.connect_first()).await;
@@ -202,10 +206,10 @@ impl RecorderWorker {
                     self.probe().await;
                     let _ = probe.send(());
                 }
-                // A lost connection is replaced before a callback needs it.
+                // Reconnect early, so that no callback has to wait for the new connection.
                 () = sleep(RECONNECT_AFTER), if self.writer.is_none() && self.store.is_shared() => {
                     if stop.run_until_cancelled(self.probe()).await.is_none() {
-                        // It may be in the middle of a transaction.
+                        // The interrupted probe may have left a transaction open.
                         self.disconnect().await;
                         self.vitals.rests();
                     }
@@ -239,12 +243,12 @@ impl RecorderWorker {
                 answer(jobs, errors);
             }
         }
-        // Answered: what comes now is a step of its own.
+        // All callers are answered. What follows is a step of its own.
         self.vitals.begins(Instant::now());
         self.follow_up().await;
     }
 
-    /// One transaction; tried again if what was in its way is gone.
+    /// Runs one transaction. Retries it if the obstacle has been removed.
     async fn record_batch(&mut self, jobs: &[Job]) -> Result<Vec<Receipt>, StoreError> {
         let entries: Vec<&Entry> = jobs.iter().map(|job| &job.entry).collect();
         let mut tries = 1;
@@ -263,9 +267,9 @@ impl RecorderWorker {
                 }
                 Err(error) => {
                     let error = self.store.check_files().err().unwrap_or(error);
-                    // Nothing may be written into what this connection may have left open.
+                    // The connection may hold an open transaction. Nothing may be written into it.
                     self.disconnect().await;
-                    // It may have been written all the same.
+                    // The batch may have been written nevertheless.
                     self.store.tail().tell_all();
                     let is_contended = matches!(error, StoreError::Contended(_));
                     let is_over = is_contended || self.store.give_way(&error).await;
@@ -313,7 +317,7 @@ impl RecorderWorker {
         let receipts: Vec<Receipt> = entries.iter().map(|entry| ledger.apply(entry)).collect();
         ledger.owe(&self.routes);
         write::write_and_commit(writer, &mut ledger, last, &self.bounds, &self.routes).await?;
-        // What was committed to a file that is gone is lost with this process.
+        // Changes committed to a file that was deleted or moved are lost when this process ends.
         self.store.check_files()?;
         Ok((ledger, receipts))
     }
@@ -324,7 +328,8 @@ impl RecorderWorker {
         }
     }
 
-    /// What can wait until everybody was answered: tells those who wait for news, here and elsewhere.
+    /// Does the work that can wait until all callers are answered: notifies waiters, in this
+    /// process and in others.
     async fn follow_up(&mut self) {
         let untold = std::mem::take(&mut self.untold);
         if untold {
@@ -351,12 +356,13 @@ impl RecorderWorker {
     }
 }
 
-/// Whether a job is to be recorded. One that is for its caller alone is not if the caller has left.
+/// Returns whether to record a job. One that matters only to its caller is skipped if the caller
+/// has left.
 fn is_wanted(job: &Job) -> bool {
     !(job.reply.is_closed() && job.entry.is_for_caller())
 }
 
-/// A caller that has gone away gets no answer, and what it brought is recorded all the same.
+/// Sends the receipts. For a caller that has left, the entry is recorded nevertheless.
 fn answer(jobs: Vec<Job>, receipts: impl Iterator<Item = Result<Receipt, StoreError>>) {
     for (job, receipt) in jobs.into_iter().zip(receipts) {
         let _ = job.reply.send(receipt);

@@ -1,4 +1,4 @@
-//! Who is told of what was recorded: the metrics, the log, and those who wait.
+//! Publishes what was recorded: to the metrics, to the log, and to waiters.
 
 use tracing::{error, info, warn};
 
@@ -39,8 +39,8 @@ impl RecorderWorker {
     }
 }
 
-/// Reports when a server stops or begins to wait for its disk while we are connected. Nothing that
-/// we ask of it changes that.
+/// Reports when a server stops or begins to wait for its disk while we are connected. Our settings
+/// do not change that.
 pub fn report_durability(was_durable: &mut bool, is_durable: bool, metrics: &Metrics) {
     metrics.store_durable(is_durable);
     let before = std::mem::replace(was_durable, is_durable);
@@ -54,8 +54,8 @@ pub fn report_durability(was_durable: &mut bool, is_durable: bool, metrics: &Met
     }
 }
 
-/// Whether somebody may be waiting for what was recorded: an event, a submit's end without one, or something to be sent
-/// again.
+/// Returns whether a waiter may be interested in the batch: an event, the end of a submit without
+/// an event, or a delivery to be sent again.
 pub fn is_news(ledger: &Ledger) -> bool {
     let counted = &ledger.deliveries.counted;
     !ledger.events.is_empty()
@@ -64,7 +64,7 @@ pub fn is_news(ledger: &Ledger) -> bool {
         || counted.iter().any(|(_, change)| *change == Change::Revived)
 }
 
-/// Tasks that there is news of: events, and submits that ended without one.
+/// Lists the tasks with news: an event, or a submit that ended without one.
 pub fn told_of(ledger: &Ledger) -> impl Iterator<Item = SubmissionId> {
     let ended = ledger.submit_ends.iter().map(|(record, _)| *record);
     let told = ledger.events.iter().map(|event| event.record);

@@ -1,4 +1,4 @@
-//! The state of the recorder, for `/readyz`: how long its present step has taken, why its last
+//! The state of the recorder, for `/readyz`: how long its current step has taken, why its last
 //! transaction failed, and when it last recorded something. A probe tests an idle recorder.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,19 +10,19 @@ use tokio::time::timeout;
 use super::{Recorder, RecorderWorker};
 use crate::store::StoreError;
 
-/// A step that takes longer is stuck. EvoLink waits 10 s for the answer to a callback, in which two
-/// batches must fit.
+/// A step that takes longer is stuck. EvoLink waits 10 s for the answer to a callback, and two
+/// batches must fit into that time.
 const STUCK_AFTER: Duration = Duration::from_secs(4);
 
 /// A recorder that has recorded something within this time needs no probe.
 const FRESH: Duration = Duration::from_secs(3);
 
-/// The least time between the beginnings of two probes, however often somebody asks.
+/// The least time between the starts of two probes, however often `/readyz` is requested.
 const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A probe cannot find out whether a batch would fit or be refused. So a failure of that kind counts
-/// for this time after the last batch that failed. Then the service counts as ready, so that a load
-/// balancer sends a request that shows how it is.
+/// How long a failure that a probe cannot test counts after the last failed batch. A probe cannot
+/// find out whether a batch would fit or be refused. After this time the service counts as ready,
+/// so that a load balancer sends a request, which tests it.
 const UNPROBED_MAX: Duration = Duration::from_secs(30);
 
 /// The state of the recorder of this process. Cheap to clone.
@@ -31,8 +31,8 @@ pub struct Vitals(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// The beginning of the step under way. For a batch, when its oldest entry was queued. `None`
-    /// while the recorder has nothing to do.
+    /// When the current step began. For a batch, when its oldest entry was queued. `None` while the
+    /// recorder is idle.
     busy_since: Option<Instant>,
     /// Why the last transaction failed; `None` if it succeeded.
     failure: Option<Failure>,
@@ -45,7 +45,7 @@ struct State {
 struct Failure {
     reason: &'static str,
     began_at: Instant,
-    /// The last transaction that failed.
+    /// When a transaction last failed.
     seen_at: Instant,
 }
 
@@ -54,7 +54,7 @@ struct Failure {
 pub enum Writing {
     /// No fault is known. `last` is the time since the last transaction.
     Works { last: Option<Duration> },
-    /// The oldest entry has waited for this time.
+    /// The oldest entry has waited for this long.
     Stuck { waiting: Duration },
     /// No transaction has succeeded for `lasting`.
     Fails {
@@ -63,10 +63,10 @@ pub enum Writing {
     },
 }
 
-/// A probe of the recorder: answered once it has tried.
+/// A request to probe the recorder; answered after the attempt.
 pub(super) type Probe = oneshot::Sender<()>;
 
-/// One is enough: a second one would find out the same.
+/// Creates the channel for probes. Its capacity is one, because a second probe would find the same.
 pub(super) fn probes() -> (mpsc::Sender<Probe>, mpsc::Receiver<Probe>) {
     mpsc::channel(1)
 }
@@ -80,7 +80,7 @@ impl Vitals {
                 .busy_since
                 .map(|since| now.saturating_duration_since(since));
             match (waiting, state.failure) {
-                // Before `Stuck`, so that a step that waits for the same cause again neither
+                // Checked before `Stuck`. So a step that waits for the same cause again neither
                 // changes the reason nor restarts the time.
                 (_, Some(failure)) => Writing::Fails {
                     reason: failure.reason,
@@ -96,12 +96,12 @@ impl Vitals {
         })
     }
 
-    /// A step begins, with what has waited since `since`.
+    /// Notes that a step begins, whose oldest entry has waited since `since`.
     pub(super) fn begins(&self, since: Instant) {
         self.with(|state| state.busy_since = Some(since));
     }
 
-    /// The recorder waits for something to do.
+    /// Notes that the recorder is idle.
     pub(super) fn rests(&self) {
         self.with(|state| state.busy_since = None);
     }
@@ -116,7 +116,7 @@ impl Vitals {
         })
     }
 
-    /// Notes a failure. Returns true if the transaction before it had succeeded.
+    /// Notes a failure. Returns true if the previous transaction had succeeded.
     pub(super) fn failed(&self, error: &StoreError) -> bool {
         let Some(reason) = reason(error) else {
             return false;
@@ -126,7 +126,7 @@ impl Vitals {
             let seen_at = Instant::now();
             state.failure = Some(Failure {
                 reason,
-                // What failed may have waited: the failure began with it.
+                // The failed batch may have waited before, so the failure began when it was queued.
                 began_at: before.or(state.busy_since).unwrap_or(seen_at),
                 seen_at,
             });
@@ -134,8 +134,8 @@ impl Vitals {
         })
     }
 
-    /// Whether a probe that succeeds shows that the last failure is over. `has_space` is `None` if
-    /// the disk is a server's.
+    /// Returns whether a successful probe shows that the last failure is over. `has_space` is
+    /// `None` if the database is on a server.
     fn is_judged_by_probe(&self, has_space: Option<bool>) -> bool {
         self.with(|state| {
             state
@@ -148,7 +148,7 @@ impl Vitals {
         })
     }
 
-    /// Whether it is time for a probe. If so, it counts as begun.
+    /// Returns whether a probe is due. If so, it counts as begun.
     fn begins_probe(&self) -> bool {
         let now = Instant::now();
         let is_within = |at: Option<Instant>, time: Duration| {
@@ -190,8 +190,8 @@ impl Recorder {
 }
 
 impl RecorderWorker {
-    /// Takes the write lock and releases it. Writes nothing, and leaves nothing for the database to
-    /// clean up.
+    /// Acquires the write lock and releases it. Writes nothing, and leaves nothing for the database
+    /// to clean up.
     pub(super) async fn probe(&mut self) {
         self.vitals.begins(Instant::now());
         let tried = match self.store.batch_timeout() {
@@ -213,7 +213,7 @@ impl RecorderWorker {
         self.vitals.rests();
     }
 
-    /// Opens the connection to a server before the first reader takes a place there.
+    /// Opens the connection to a server before the first reader takes a slot there.
     pub(super) async fn connect_first(&mut self) {
         if !self.store.is_shared() {
             return;
@@ -236,7 +236,8 @@ impl RecorderWorker {
         Ok(writer.probe().await?)
     }
 
-    /// Notes how a transaction ended. Logs when recording begins to fail and when it works again.
+    /// Notes the result of a transaction. Logs when recording begins to fail and when it works
+    /// again.
     pub(super) fn note(&self, failure: Option<&StoreError>) {
         match failure {
             None => {
@@ -257,8 +258,8 @@ impl RecorderWorker {
     }
 }
 
-/// The reason that `/readyz` gives for `error`: a fixed text, because it needs no API key. `None` if
-/// one entry is to blame, and not the store.
+/// Returns the reason that `/readyz` gives for `error`. It is a fixed text, because `/readyz` needs
+/// no API key. `None` if one entry is to blame, and not the store.
 fn reason(error: &StoreError) -> Option<&'static str> {
     Some(match error {
         StoreError::Corrupt { .. } => return None,
@@ -287,26 +288,27 @@ const EXHAUSTED: &str = "the database server cannot write; the log has its reaso
 
 const UNWRITABLE: &str = "the database refuses what is to be recorded; the log has its reason";
 
-/// SQLite's primary code of what is no entry's fault: <https://www.sqlite.org/rescode.html>.
+/// A primary result code of SQLite that is never one entry's fault:
+/// <https://www.sqlite.org/rescode.html>.
 const READONLY: i32 = 8;
 
 fn reason_of_sql(error: &sqlx::Error) -> Option<&'static str> {
     let sqlx::Error::Database(error) = error else {
-        // A stored value cannot be read, which concerns one task.
+        // A stored value cannot be read, which affects only one task.
         return None;
     };
     let code = error.code()?;
     match code.parse::<i32>() {
         Ok(code) if code <= 0xffff && code & 0xff == READONLY => Some("the database is read-only"),
-        // Missing rights and tables, on PostgreSQL.
+        // Missing rights or tables, on PostgreSQL.
         _ if code.starts_with("42") || code.starts_with("28") => Some(UNWRITABLE),
         _ if is_of_server(&code) => Some(EXHAUSTED),
         _ => None,
     }
 }
 
-/// Whether a SQLSTATE is about the server and not about one entry: resources (53), the system (58),
-/// an internal error (XX).
+/// Returns whether a SQLSTATE is about the server and not about one entry: resources (53), the
+/// system (58), an internal error (XX).
 fn is_of_server(code: &str) -> bool {
     const CLASSES: [&str; 3] = ["53", "58", "XX"];
     code.len() == 5 && CLASSES.iter().any(|class| code.starts_with(class))

@@ -9,16 +9,16 @@ use tokio::time::Instant;
 
 use crate::domain::ids::SubmissionId;
 
-/// Shared by the handlers, which know when an app leaves, and the recorder, which decides what is a
-/// repeat.
+/// The registry of these apps. It is shared by the handlers, which know when an app leaves, and the
+/// recorder, which decides what is a repeat.
 #[derive(Clone, Debug, Default)]
 pub struct Apps {
     apps: Arc<Mutex<HashMap<SubmissionId, App>>>,
     turns: Arc<AtomicUsize>,
 }
 
-/// Apps that are known at once, at most. Those that wait are bounded by the connections; those whose
-/// end the store has not recorded would otherwise grow for as long as the store fails.
+/// The limit of apps in the registry. Connections bound the number of waiting apps. Ends that the
+/// store has not recorded have no other bound while the store fails.
 const APPS_MAX: usize = 20_000;
 
 #[derive(Clone, Copy, Debug)]
@@ -30,44 +30,44 @@ struct App {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     Waits,
-    /// It has its answer, and the store does not know yet.
+    /// The app has its answer, but the store does not know yet.
     HasAnswer,
-    /// It left without its answer, and the store does not know yet.
+    /// The app left without its answer, but the store does not know yet.
     Left,
 }
 
 impl Apps {
-    /// An app begins to wait for the answer to its submit `id`.
+    /// Notes that an app waits for the answer to its submit `id`.
     pub fn enter(&self, id: SubmissionId) {
         self.put(id, Standing::Waits);
     }
 
-    /// The answer to submit `id` was handed over whole. Kept until `forget`, so that the row of
-    /// `id` counts no more.
+    /// Notes that the complete answer to submit `id` was sent. Kept until `forget`, so that the row
+    /// of `id` is ignored.
     pub fn answered(&self, id: SubmissionId) {
         self.put(id, Standing::HasAnswer);
     }
 
-    /// The app of submit `id` left without its answer. Kept until the store knows.
+    /// Notes that the app of submit `id` left without its answer. Kept until the store knows.
     pub fn left(&self, id: SubmissionId) {
         self.put(id, Standing::Left);
     }
 
-    /// The app of submit `id` waits no longer, and the submit has no row.
+    /// Notes that the app of submit `id` no longer waits and that the submit has no row.
     pub fn leave(&self, id: SubmissionId) {
         self.with(|apps| apps.remove(&id));
     }
 
-    /// The store knows now that these have their answers.
+    /// Removes apps whose answers the store has recorded.
     pub fn forget(&self, ids: &[SubmissionId]) {
         self.with(|apps| ids.iter().for_each(|id| _ = apps.remove(id)));
     }
 
-    /// The store knows now that these have left.
+    /// Removes apps whose departure the store has recorded.
     pub fn forget_left(&self, ids: &[SubmissionId]) {
         self.with(|apps| {
             for id in ids {
-                // A repeat may have its answer meanwhile, which the store does not know yet.
+                // A repeat may have its answer meanwhile, and the store does not know that yet.
                 if apps
                     .get(id)
                     .is_some_and(|app| app.standing == Standing::Left)
@@ -86,14 +86,14 @@ impl Apps {
         self.is(id, Standing::HasAnswer)
     }
 
-    /// Those that have waited for longer than `time`.
+    /// Lists apps that have waited for longer than `time`.
     pub fn waiting_for(&self, time: Duration) -> Vec<SubmissionId> {
         let waiting = self.older_than(time, |standing| standing == Standing::Waits);
         waiting.into_iter().map(|(id, _)| id).collect()
     }
 
-    /// What the store has not recorded for longer than `time`: at most `count` apps, and whether
-    /// each has its answer.
+    /// Lists ends that the store has not recorded for longer than `time`: at most `count` apps, and
+    /// whether each has its answer.
     pub fn unrecorded_for(&self, time: Duration, count: usize) -> Vec<(SubmissionId, bool)> {
         let mut unrecorded = self.older_than(time, |standing| standing != Standing::Waits);
         unrecorded.sort_unstable_by_key(|(id, _)| *id);
@@ -104,7 +104,7 @@ impl Apps {
             .collect()
     }
 
-    /// Counts 0, 1, 2 …
+    /// Returns 0, 1, 2, … on successive calls.
     pub fn turn(&self) -> usize {
         self.turns.fetch_add(1, Ordering::Relaxed)
     }

@@ -1,5 +1,5 @@
-//! Tells other processes that this one lives, as long as apps wait here, and repeats what the store
-//! did not take.
+//! The heartbeat of this process: shows other processes that it is alive while apps wait here, and
+//! repeats entries that the store did not accept.
 
 use std::time::Duration;
 
@@ -11,20 +11,21 @@ use crate::domain::ids::SubmissionId;
 use crate::store::entry::Entry;
 use crate::store::recorder::Recorder;
 
-/// How often the rows of apps that have waited this long are touched. Most submits are answered
-/// before the first time.
+/// The heartbeat interval. A row is touched once its app has waited this long. Most submits are
+/// answered before that.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// A process counts as dead if its rows have not changed for this long: it has missed several
-/// beats. A batch may take 4 s (`BATCH_TIMEOUT`), so the rows of a slow process change within this
-/// time too.
+/// A process counts as dead if its rows have not changed for this long: it has then missed several
+/// heartbeats. A batch may take 4 s (`BATCH_TIMEOUT`), so the rows of a slow process change within
+/// this time too.
 pub const DEAD_AFTER: Duration = Duration::from_secs(6);
 
-/// Ends of apps that one beat repeats, so that a store that has failed for long gets them in turn.
+/// The limit of app ends that one heartbeat repeats. After a long failure the store receives them
+/// in portions.
 const UNRECORDED_MAX: usize = 256;
 
 /// Runs until `stop`. Writes nothing while no app waits. `is_shared`: other processes may have the
-/// store open, too.
+/// store open too.
 pub async fn keep_beating(recorder: Recorder, is_shared: bool, stop: CancellationToken) {
     while stop.run_until_cancelled(sleep(BEAT)).await.is_some() {
         let unrecorded = recorder.apps().unrecorded_for(BEAT, UNRECORDED_MAX);
@@ -33,7 +34,7 @@ pub async fn keep_beating(recorder: Recorder, is_shared: bool, stop: Cancellatio
         if is_shared && !waiting.is_empty() {
             entries.push(Entry::AppsWait { waiting });
         }
-        // What fails is repeated by the next beat.
+        // The next heartbeat repeats entries that fail.
         join_all(entries.into_iter().map(|entry| recorder.record(entry))).await;
     }
 }

@@ -1,10 +1,10 @@
-//! The repeat guard: which submits without an idempotency key repeat one whose answer their app
-//! never received.
+//! The repeat guard: finds submits without an idempotency key that repeat one whose answer their
+//! app never received.
 //!
-//! Each such submit has a row in `unanswered_submit` from its intent until its answer was handed
-//! over whole, or until it is known to be refused. `Apps` knows which of them still wait at this
-//! process; `http::presence` keeps it up to date. `Unanswered` is the part of a batch's ledger that
-//! is about those rows.
+//! Each such submit has a row in `unanswered_submit`. The row exists from the intent until the
+//! complete answer was sent, or until the submit is known to be refused. `Apps` knows which of
+//! these apps still wait at this process; `http::presence` keeps it up to date. `Unanswered` is the
+//! part of a batch's ledger that concerns those rows.
 
 mod apps;
 mod beats;
@@ -19,30 +19,30 @@ pub(super) use rows::{load, write};
 use crate::domain::delivery::Holder;
 use crate::domain::ids::SubmissionId;
 
-/// The holder of a submit whose process is no more.
+/// The holder of a submit whose process has ended.
 const NOBODY: &str = "";
 
-/// The features of an intent that earlier ones are compared by.
+/// The features of an intent by which it is compared with earlier ones.
 #[derive(Clone, Debug)]
 pub struct RepeatGuard {
     /// SHA-256 of the canonical request.
     pub fingerprint: [u8; 32],
-    /// An earlier submit is looked at if it was made less than this ago.
+    /// Earlier submits are considered only if they are younger than this.
     pub window: Duration,
-    /// Whether equal submits may still be on their way out: `false` makes the recorder answer
-    /// `Unsure` if it meets one that seems to wait.
+    /// Whether this is the second attempt. If `false`, the recorder answers `Unsure` when an equal
+    /// submit seems to have an app that is still waiting.
     pub is_second_look: bool,
-    /// Rows of other processes, as far as that was found out.
+    /// Results of watching rows of other processes.
     pub watched: Vec<Watched>,
 }
 
-/// What was found out about a row of another process by watching it.
+/// The result of watching a row of another process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watched {
     pub submission_id: SubmissionId,
-    /// The row was touched: its app waits.
+    /// The row was touched, so its app is waiting.
     pub app_waits: bool,
-    /// A row of that process was touched, so it will record EvoLink's answer.
+    /// Some row of that process was touched, so the process will record EvoLink's answer.
     pub process_lives: bool,
 }
 
@@ -60,45 +60,45 @@ pub struct Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judged {
     New,
-    /// It repeats this submit.
+    /// The intent repeats this submit.
     Repeat {
         first: SubmissionId,
-        /// The process that sent it is no more, so it will not record EvoLink's answer.
+        /// The process that sent the submit has ended, so it will not record EvoLink's answer.
         is_orphan: bool,
     },
-    /// An equal submit seems to wait; to be asked again in a moment.
+    /// An equal submit seems to have an app that is still waiting. Ask again in a moment.
     Unsure,
 }
 
-/// The rows that a batch concerns, and what it changes in them.
+/// The rows that a batch concerns, and the changes to them.
 #[derive(Default)]
 pub struct Unanswered {
     /// `None` makes every intent a new one.
     pub context: Option<Context>,
     pub rows: Vec<Row>,
-    /// Rows older than this are out of every window, and may be removed.
+    /// Rows older than this are outside every window and may be removed.
     pub oldest: Option<SubmissionId>,
     pub made: Vec<SubmissionId>,
     pub lost: Vec<SubmissionId>,
     pub orphaned: Vec<SubmissionId>,
     pub beating: Vec<SubmissionId>,
     pub removed: Vec<SubmissionId>,
-    /// Those whose app has its answer: among `removed`.
+    /// The submits among `removed` whose app has its answer.
     pub answered: Vec<SubmissionId>,
 }
 
-/// The facts that tell a waiting app from one that has left.
+/// The facts that distinguish a waiting app from one that has left.
 #[derive(Clone, Debug)]
 pub struct Context {
     pub apps: Apps,
-    /// This process.
+    /// The lease holder id of this process.
     pub holder: Holder,
-    /// Whether other processes may have the store open, too.
+    /// Whether other processes may have the store open too.
     pub is_shared: bool,
 }
 
 enum Standing {
-    /// Its app waits, or has its answer.
+    /// The app is waiting, or has its answer.
     Served,
     Unsure,
     Unserved {
@@ -131,7 +131,8 @@ impl Unanswered {
             };
         }
         unserved.sort_unstable();
-        // Several equal submits may have lost their apps. Repeats that come together get one each.
+        // Several equal submits may have lost their apps. Concurrent repeats are matched to
+        // different ones.
         let (first, is_orphan) = unserved[context.apps.turn() % unserved.len()];
         if is_orphan {
             self.orphan(first);
@@ -139,7 +140,7 @@ impl Unanswered {
         Judged::Repeat { first, is_orphan }
     }
 
-    /// A new submit, whose app waits.
+    /// Adds a new submit, whose app is waiting.
     pub fn make(&mut self, submission_id: SubmissionId, client: &str, fingerprint: [u8; 32]) {
         let Some(context) = &self.context else { return };
         self.rows.push(Row {
@@ -152,7 +153,8 @@ impl Unanswered {
         self.made.push(submission_id);
     }
 
-    /// The app has left without its answer, or the answer is that the outcome is unknown.
+    /// Notes that the app has left without its answer, or that the answer says that the outcome is
+    /// unknown.
     pub fn lose(&mut self, id: SubmissionId) {
         for row in &mut self.rows {
             row.is_lost |= row.submission_id == id;
@@ -160,7 +162,7 @@ impl Unanswered {
         self.lost.push(id);
     }
 
-    /// The process that sent the submit is no more. Those who look later need not find that out
+    /// Notes that the process that sent the submit has ended. Later intents need not find that out
     /// again.
     fn orphan(&mut self, id: SubmissionId) {
         for row in self.rows.iter_mut().filter(|row| row.submission_id == id) {
@@ -170,7 +172,7 @@ impl Unanswered {
         self.orphaned.push(id);
     }
 
-    /// Nothing is owed to the app any more: it has its answer, or the submit was refused.
+    /// Removes the row: the app has its answer, or the submit was refused.
     pub fn remove(&mut self, id: SubmissionId) {
         self.rows.retain(|row| row.submission_id != id);
         self.removed.push(id);
@@ -195,7 +197,7 @@ impl Context {
             };
         }
         if !self.is_shared {
-            // SQLite has one process at a time: this row's is no more.
+            // Only one process at a time uses a SQLite file, so the process of this row has ended.
             return Standing::Unserved { is_orphan: true };
         }
         let mut watched = guard.watched.iter();

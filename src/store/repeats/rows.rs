@@ -13,8 +13,8 @@ use crate::store::script::Script;
 use crate::store::writer::Writer;
 use crate::store::{Store, StoreError, on_pool};
 
-/// Rows stay for this long beyond every window. An id shows the time of the replica that made it, and
-/// a replica whose clock is ahead must not remove the rows that others still need.
+/// How long rows stay beyond every window. The time in an id is that of the replica that made it. A
+/// replica whose clock is ahead must not remove rows that others still need.
 const CLOCKS_APART: Duration = Duration::from_hours(1);
 
 static LOAD: Rows<3> = Rows::new(
@@ -49,22 +49,22 @@ static REMOVE: Rows<1> = Rows::new(
     ")",
 );
 
-// The oldest first, by the primary key. A few for each batch with a guarded intent keep the table
-// small.
+// Removes the oldest rows, by the primary key. A few for each batch with a guarded intent keep the
+// table small.
 static REMOVE_OLD: Rows<1> = Rows::new(
     "DELETE FROM unanswered_submit WHERE submission_id IN (SELECT old.submission_id FROM",
     "CROSS JOIN unanswered_submit AS old WHERE old.submission_id < given.column1
         ORDER BY old.submission_id LIMIT 64)",
 );
 
-/// The rows of equal submits that still wait, as far as the store knows, and how often each has
-/// been touched.
+/// Selects the rows of equal submits that are still waiting according to the store, and how often
+/// each has been touched.
 const WAITING: &str = "SELECT submission_id, holder, beats FROM unanswered_submit
     WHERE client = $1 AND fingerprint = $2 AND submission_id > $3 AND lost = 0";
 
 type LoadedRow = (String, String, Vec<u8>, String, i64);
 
-/// The rows that the guarded intents of a batch are to be compared with.
+/// Loads the rows with which the guarded intents of a batch are compared.
 pub async fn load(
     writer: &mut Writer,
     entries: &[&Entry],
@@ -119,7 +119,7 @@ const fn corrupt(column: &'static str) -> StoreError {
     }
 }
 
-/// Writes what a batch changes.
+/// Writes the changes of a batch.
 pub fn write(script: &mut Script, unanswered: &Unanswered) -> Result<(), sqlx::Error> {
     let made = unanswered.rows.iter();
     let made: Vec<_> = made
@@ -159,8 +159,8 @@ fn guarded<'a>(entries: &'a [&'a Entry]) -> impl Iterator<Item = &'a Intent> {
 }
 
 impl Store {
-    /// Submits equal to this one, made after `oldest`, whose apps still wait as far as the store
-    /// knows: which, where, and how often that process has touched them.
+    /// Lists submits equal to this one, made after `oldest`, whose apps are still waiting according
+    /// to the store. Returns the id, the holder, and how often the holder has touched the row.
     pub async fn waiting_submits(
         &self,
         client: &str,

@@ -1,7 +1,8 @@
-//! The end of the log, as it grows: read once for all who wait for news in this process, and only while somebody does.
+//! The end of the event log. It is read once for all waiters and subscribers of this process, and
+//! only while there are any.
 //!
-//! Those who wait for one task are woken by news of that task alone, so that ten thousand of them cost neither a question each
-//! nor a wake-up for each commit.
+//! A waiter for one task is woken only by news of that task. So ten thousand waiters cost neither a
+//! query each nor a wake-up for each commit.
 
 mod news;
 mod reading;
@@ -22,17 +23,19 @@ use super::{Store, StoreError};
 use crate::domain::event_id::Epoch;
 use crate::domain::ids::SubmissionId;
 
-/// The statement here that goes through events, with what its parameters are to PostgreSQL.
+/// The statement here that reads events, with the PostgreSQL types of its parameters.
 pub const STATEMENTS: [(&str, &str); 1] = [(news::EVENTS, "bigint, bigint")];
 
-/// Between two tries to read.
+/// The delay before a failed read is retried.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
-/// Of the time in which there is always something new, at most a quarter is spent on reading it: callbacks come first.
+/// The pause after a read, as a multiple of its duration. Under constant load, reading takes a
+/// quarter of the time, because callbacks come first. The pause is capped, so reads that take
+/// longer than 17 ms get a larger part.
 const PAUSES_PER_READ: u32 = 3;
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 
-/// What follows the log in this process. Cheap to clone.
+/// The waiters and subscribers of this process. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Tail {
     watches: Watches,
@@ -40,7 +43,8 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Registers for news of one task. No wake-up is lost to whoever registers first, then looks at the store, then waits.
+    /// Registers for news of one task. Register, then query the store, then wait: then no wake-up
+    /// is missed.
     pub fn watch_task(&self, id: SubmissionId) -> TaskWatch {
         self.watches.add(id)
     }
@@ -50,14 +54,14 @@ impl Tail {
         self.ring.follow(epoch)
     }
 
-    /// Tells of tasks that the recorder of this process has news of, in the log or not: a submit that was refused makes no
-    /// event. What others record is read from the log, so whoever waits here for what is being submitted there must look
-    /// again by itself.
+    /// Notifies the waiters of tasks for which this process's recorder has news. That includes news
+    /// without an event, such as a refused submit. News from other processes is read from the log.
+    /// So a waiter for a submit made in another process must poll the store.
     pub(super) fn tell(&self, ids: impl IntoIterator<Item = SubmissionId>) {
         self.watches.tell(ids);
     }
 
-    /// Has everybody look.
+    /// Wakes all waiters, so that they query the store.
     pub(super) fn tell_all(&self) {
         self.watches.tell_all();
     }
@@ -68,8 +72,9 @@ impl Store {
         &self.tail
     }
 
-    /// Whether the log does not go on from `read`, the end that it had: the database was restored, or another took over that
-    /// did not have the newest events. Their numbers are given again, to other events.
+    /// Returns whether the log no longer continues from `read`, the end that it had. That happens
+    /// if the database was restored, or if a server without the newest events took over. Their
+    /// numbers are then assigned to other events.
     async fn went_back_behind(&self, read: LogEnd) -> Result<bool, StoreError> {
         let end = self.log_end().await?;
         let went_back = end.newest < read.newest || end.epoch != read.epoch;
@@ -80,7 +85,7 @@ impl Store {
     }
 }
 
-/// Says that those who followed the log begin again.
+/// Logs that subscribers must start again.
 fn report_break(read: LogEnd, epoch: Epoch) {
     let LogEnd {
         newest: seq,
@@ -93,7 +98,7 @@ fn report_break(read: LogEnd, epoch: Epoch) {
     );
 }
 
-/// How long to leave the store alone after a read that began then.
+/// Returns how long to pause after a read that began at `began`.
 fn pause_after(began: Instant) -> Duration {
     (began.elapsed() * PAUSES_PER_READ).min(PAUSE_MAX)
 }

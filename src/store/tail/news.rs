@@ -1,4 +1,4 @@
-//! Reads which tasks the newest events are about, and tells those who wait for them.
+//! Reads which tasks the newest events are about, and notifies their waiters.
 
 use sqlx::FromRow;
 use tokio::time::{Instant, sleep};
@@ -11,7 +11,7 @@ use crate::metrics::{Metrics, TailReader};
 use crate::store::epochs::{LogEnd, epoch_of, event_id};
 use crate::store::{Store, StoreError, on_pool};
 
-/// Events that are read at once.
+/// The limit of events in one read.
 const EVENTS_MAX: i64 = 1024;
 
 pub(super) const EVENTS: &str = concat!(
@@ -29,15 +29,15 @@ struct NewsRow {
 }
 
 impl Store {
-    /// Wakes those who wait for news of a task, until `stop`. While nobody does, nothing is read.
+    /// Wakes the waiters of a task, until `stop`. While there are none, nothing is read.
     pub async fn tell_news(&self, metrics: Metrics, stop: CancellationToken) {
         if !self.is_shared() {
-            // The one recorder that there is tells of its own batches.
+            // There is only one recorder, and it notifies the waiters of its own batches.
             return stop.cancelled().await;
         }
         let watches = &self.tail.watches;
         let mut reading = Reading::new(TailReader::Waits, metrics);
-        // Up to which the log was read; `None` while nobody waits.
+        // Where reading has got to in the log; `None` while there are no waiters.
         let mut cursor = None;
         let mut wake = self.wake.waiter();
         while !stop.is_cancelled() {
@@ -59,7 +59,7 @@ impl Store {
                         }
                     }
                     Err(_) => {
-                        // They look by themselves, and find the same.
+                        // The waiters query the store themselves, and get the same error.
                         watches.tell_all();
                         sleep(READ_AGAIN).await;
                     }
@@ -69,12 +69,13 @@ impl Store {
         }
     }
 
-    /// Reads on from `cursor`, and tells; whether that was all there is.
+    /// Reads on from `cursor` and notifies waiters. Returns whether that was all there is.
     async fn read_news(&self, cursor: &mut Option<LogEnd>) -> Result<bool, StoreError> {
         let watches = &self.tail.watches;
         let Some(after) = *cursor else {
             *cursor = Some(self.log_end().await?);
-            // Who has registered by now may have looked before the newest event was there.
+            // Waiters that have registered by now may have queried before the newest event was
+            // recorded.
             watches.tell_all();
             return Ok(false);
         };

@@ -1,4 +1,4 @@
-//! How the reading of the log goes: told by a gauge at each read, and in words when it changes.
+//! Reports how reading the log goes: by a gauge at each read, and by a log line when that changes.
 
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -6,12 +6,12 @@ use tracing::{info, warn};
 use crate::metrics::{Metrics, TailReader};
 use crate::store::StoreError;
 
-/// One who reads the log for others.
+/// The state of one reader of the log.
 #[derive(Debug)]
 pub(super) struct Reading {
     reader: TailReader,
     metrics: Metrics,
-    /// When it last knew of all there is, or nobody wanted to know.
+    /// When this reader last was at the end of the log, or was idle.
     was_at_end: Instant,
     failures: u32,
 }
@@ -26,13 +26,14 @@ impl Reading {
         }
     }
 
-    /// Nobody wants to know.
+    /// Notes that there are no waiters or subscribers.
     pub(super) fn rests(&mut self) {
         self.failures = 0;
         self.is_at_end();
     }
 
-    /// A read has ended; with whether that was all there is. Gives how many have failed, one after the other.
+    /// Notes the end of a read. `read` says whether that was all there is. Returns the number of
+    /// consecutive failures.
     pub(super) fn ended(&mut self, read: Result<bool, &StoreError>) -> u32 {
         let reader = self.reader.as_str();
         match read {

@@ -1,4 +1,4 @@
-//! Who waits for news of which task. A watch is in the registry from its making until it is dropped.
+//! The registry of waiters, by task. A watch is registered from its creation until it is dropped.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,11 +13,11 @@ pub(super) struct Watches(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     by_task: Mutex<HashMap<SubmissionId, Vec<Arc<Notify>>>>,
-    /// Somebody waits, and nobody did before.
+    /// Signals the first waiter after there were none.
     wanted: Notify,
 }
 
-/// One who waits for news of one task: register, look, wait.
+/// A waiter for news of one task. Create it, then query the store, then wait.
 #[derive(Debug)]
 pub struct TaskWatch {
     watches: Watches,
@@ -26,8 +26,9 @@ pub struct TaskWatch {
 }
 
 impl TaskWatch {
-    /// Returns when something may have become of the task since the watch was made, or since this last returned. It may be
-    /// nothing, or it may be that the log cannot be read: look.
+    /// Waits until the task may have changed since the watch was created, or since this last
+    /// returned. It may also return without a change, or because the log cannot be read. So query
+    /// the store.
     pub async fn news(&mut self) {
         self.news.notified().await;
     }
@@ -66,7 +67,7 @@ impl Watches {
         self.lock().is_empty()
     }
 
-    /// Returns when somebody waits. Somebody else may then have ceased to.
+    /// Waits until there is a waiter. That waiter may be gone again by the time this returns.
     pub(super) async fn wanted(&self) {
         self.0.wanted.notified().await;
     }
@@ -78,7 +79,7 @@ impl Watches {
         }
         for id in ids {
             for news in by_task.get(&id).into_iter().flatten() {
-                // Kept for who does not wait at this moment.
+                // The notification is stored if the waiter is not waiting at this moment.
                 news.notify_one();
             }
         }

@@ -1,6 +1,7 @@
-//! The newest events, for those who follow the log: read once, told in one form that all share.
+//! The newest events, for subscribers of the log. They are read once and serialized once for all.
 //!
-//! Nobody is waited for, and nothing is kept for anybody: who falls behind the ring reads pages of the log instead.
+//! The ring waits for no subscriber and keeps nothing for one. A subscriber that falls behind reads
+//! pages of the log instead.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -19,65 +20,69 @@ use crate::store::epochs::LogEnd;
 use crate::store::events::{EventFilter, LoggedEvent, PageSize};
 use crate::store::{Store, StoreError};
 
-/// What is read at once.
+/// The size of one read.
 const BATCH: PageSize = PageSize {
     events: 256,
     bytes: 64 * 1024,
 };
 
-/// What the ring may hold, as counted by `Batch::cost`.
+/// The memory limit of the ring, as counted by `Batch::cost`.
 const RING_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// An event beside its bodies: its record, and the form in which it is told.
+/// The estimated size of an event without its bodies: its record and its serialized form.
 const EVENT_BYTES: usize = 2048;
 
-/// What it costs to hand a batch to one follower: to wake it, to write to its socket, and to copy the bytes. Callbacks come
-/// first, so ten times as long passes before the next: many who follow a busy log hear of it in larger pieces, and then later.
+/// The pause after a batch, for each subscriber and for each byte that it is sent. It is ten times
+/// the cost of delivering the batch: to wake the subscriber, to write to its socket, and to copy
+/// the bytes. Callbacks come first. Many subscribers of a busy log thus receive larger batches,
+/// later.
 const HANDING_MICROS: u64 = 60;
 const HANDING_NANOS_PER_BYTE: u64 = 1;
 const HANDING_PAUSE_MAX: Duration = Duration::from_millis(500);
 
-/// Reads that fail one after the other until those who follow are cut off: elsewhere the log may be read.
+/// Consecutive failed reads before the subscribers are disconnected. Another replica may be able to
+/// read the log.
 const FAILURES_MAX: u32 = 3;
 
-/// Events that follow each other, and how they are told to all who follow.
+/// Consecutive events, with the serialized form that all subscribers share.
 #[derive(Debug)]
 pub struct Batch {
-    /// They are those after this number, up to that one.
+    /// The batch has the events with numbers above `after`, up to `upto`.
     pub after: i64,
     pub upto: i64,
     pub events: Vec<LoggedEvent>,
     frames: OnceLock<Frames>,
 }
 
-/// Events as they are sent, one behind the other.
+/// Serialized events, one after the other.
 #[derive(Debug)]
 pub struct Frames {
     pub bytes: Bytes,
-    /// Where each of them ends.
+    /// The offset at which each event ends.
     pub ends: Vec<usize>,
 }
 
-/// One who follows the log.
+/// A subscriber of the log.
 #[derive(Debug)]
 pub struct Follower {
     ring: Ring,
     life: u64,
-    /// In which its places are.
+    /// The epoch of the positions that it passes.
     epoch: Epoch,
     news: watch::Receiver<()>,
 }
 
-/// What there is after an event.
+/// The result of asking for the events after a number.
 #[derive(Debug)]
 pub enum Next {
-    /// It holds the next one.
+    /// A batch that contains the next event.
     Batch(Arc<Batch>),
-    /// It is to be read from the log: the ring begins later.
+    /// The next event must be read from the log, because the ring begins later.
     InLog,
-    /// Nothing yet.
+    /// There is no newer event yet.
     Nothing,
-    /// It cannot be known, for the log cannot be read, or does not hold any more what it held. Who follows is to come again.
+    /// The next event is unknown, because the log cannot be read or has lost events. The subscriber
+    /// must reconnect.
     Broken,
 }
 
@@ -88,7 +93,7 @@ pub(super) struct Ring(Arc<Shared>);
 struct Shared {
     held: Mutex<Held>,
     news: watch::Sender<()>,
-    /// Somebody follows, and nobody did before.
+    /// Signals the first subscriber after there were none.
     wanted: Notify,
 }
 
@@ -97,19 +102,20 @@ struct Held {
     followers: usize,
     batches: VecDeque<Arc<Batch>>,
     cost: usize,
-    /// Up to which the log was read; `None` while nobody follows.
+    /// Where reading has got to in the log; `None` while there are no subscribers.
     newest: Option<LogEnd>,
-    /// How often those who followed were cut off.
+    /// How often the subscribers were disconnected.
     life: u64,
 }
 
 impl Batch {
-    /// The events as they are sent: made by whoever is first to want them.
+    /// Returns the serialized events. The first caller makes them.
     pub fn frames(&self, make: impl FnOnce(&[LoggedEvent]) -> Frames) -> &Frames {
         self.frames.get_or_init(|| make(&self.events))
     }
 
-    /// The bodies are there twice, in the form that is sent, too.
+    /// Returns the estimated memory size. The bodies count twice, because the serialized form
+    /// contains them too.
     fn cost(&self) -> usize {
         let bytes: usize = self.events.iter().map(LoggedEvent::bytes).sum();
         2 * bytes + self.events.len() * EVENT_BYTES
@@ -138,7 +144,7 @@ impl Follower {
         }
     }
 
-    /// Returns when `next_after` may say something else than before.
+    /// Waits until `next_after` may return another result than before.
     pub async fn news(&mut self) {
         // The sender lives as long as the ring.
         let _ = self.news.changed().await;
@@ -172,7 +178,8 @@ impl Ring {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Up to which it was read, and how many follow; `None` if nobody does, and then nothing is kept.
+    /// Returns where reading has got to, and the number of subscribers. `None` if there are none;
+    /// then all events are discarded.
     fn position(&self) -> Option<(Option<LogEnd>, usize)> {
         let mut held = self.lock();
         if held.followers == 0 {
@@ -187,7 +194,7 @@ impl Ring {
         self.0.news.send_replace(());
     }
 
-    /// Whoever follows is to come again, and nothing is held until then.
+    /// Disconnects all subscribers and discards all events.
     fn cut(&self) {
         let mut held = self.lock();
         *held = Held {
@@ -201,7 +208,7 @@ impl Ring {
 
     fn add(&self, batch: Batch) {
         let mut held = self.lock();
-        // Nobody may have followed for a moment, and what was held is gone.
+        // All subscribers may have left for a moment, and the events were discarded.
         let Some(newest) = &mut held.newest else {
             return;
         };
@@ -222,7 +229,7 @@ impl Ring {
 }
 
 impl Store {
-    /// Reads the log for those who follow it, until `stop`. While nobody does, nothing is read.
+    /// Reads the log for the subscribers, until `stop`. While there are none, nothing is read.
     pub async fn fill_ring(&self, metrics: Metrics, stop: CancellationToken) {
         let ring = &self.tail.ring;
         let mut reading = Reading::new(TailReader::Streams, metrics.clone());
@@ -254,7 +261,7 @@ impl Store {
         }
     }
 
-    /// Reads on; the bytes that each follower is handed, and whether that was all there is.
+    /// Reads on. Returns the bytes that each subscriber is sent, and whether that was all there is.
     async fn read_batch(
         &self,
         newest: Option<LogEnd>,
@@ -275,7 +282,7 @@ impl Store {
             return Ok((0, !went_back));
         }
         if let Some(other) = read.events.iter().find(|event| event.id.epoch != end.epoch) {
-            // Whatever this is, it does not follow what was read before.
+            // An event of another epoch does not follow what was read before.
             report_break(end, other.id.epoch);
             ring.cut();
             return Ok((0, false));

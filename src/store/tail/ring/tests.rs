@@ -1,4 +1,4 @@
-//! What is held for those who follow, and for how long.
+//! Tests of the ring: which events it holds, and for how long.
 
 use futures_util::FutureExt as _;
 
@@ -50,7 +50,7 @@ fn batch(after: i64, upto: i64, bytes: usize) -> Batch {
     }
 }
 
-/// Where the batch begins that is next; -1 if the log is to be read, -2 if it cannot be.
+/// Returns where the next batch begins; -1 if the log is to be read, -2 if it cannot be.
 fn next(follower: &Follower, seq: i64) -> Option<i64> {
     match follower.next_after(seq) {
         Next::Batch(batch) => Some(batch.after),
@@ -71,7 +71,7 @@ fn each_place_has_its_batch_or_is_in_the_log() {
     let places = [9, 10, 12, 13, 14, 99].map(|seq| next(&follower, seq));
     let wanted = [Some(-1), Some(10), Some(10), Some(13), None, None];
     assert_eq!(places, wanted);
-    // One that does not follow is left out: it was read for what is no longer held.
+    // A batch that does not follow is ignored: it was read for events that are no longer held.
     ring.add(batch(20, 21, 1));
     assert_eq!(next(&follower, 14), None);
 }
