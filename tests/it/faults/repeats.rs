@@ -33,7 +33,7 @@ const PACE: Pace = Pace {
     give_up_after: Duration::from_hours(1),
 };
 
-/// What an app wants: one image.
+/// One image that an app wants.
 struct Wish {
     fingerprint: [u8; 32],
     /// When EvoLink accepted and charged a submit for this image.

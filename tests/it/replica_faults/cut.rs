@@ -27,7 +27,8 @@ async fn callers_are_answered_in_time_though_the_server_says_nothing() {
     let Some(cluster) = Cluster::start(Options::durable()).await else {
         return;
     };
-    // The short silence exceeds the time of a batch; the long one exceeds every timeout.
+    // The normal run has one silence, which is longer than a batch may take. The long run also has
+    // silences that are longer than every timeout.
     let silences = match rounds(0, 1) {
         0 => &[6][..],
         _ => &[15, 2, 5, 15, 9][..],

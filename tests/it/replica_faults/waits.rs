@@ -19,8 +19,8 @@ use crate::waiting::races::{LANES, assert_woken, races, rounds};
 /// Queries that a poll of the store must answer, one after the other.
 const LOOKS: usize = 5;
 
-/// Limit on consecutive races. A callback that should precede its query by a few milliseconds often
-/// arrives before it, but not this many times.
+/// Limit on races, until `LOOKS` of them were decided by a poll of the store. In many races the
+/// callback arrives a few milliseconds before its query, but not in all of this many.
 const RACES_ALONE_MAX: usize = 200;
 
 /// Terminates the sessions that listen, again and again, until `stop` is set. Returns how many

@@ -16,7 +16,7 @@ const TRIES: usize = 8;
 const PAUSE: Duration = Duration::from_millis(400);
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What all apps know together.
+/// The shared notes of all apps.
 #[derive(Default)]
 pub struct Book {
     /// The result of each order, by prompt.
@@ -24,7 +24,7 @@ pub struct Book {
     pub statuses: Mutex<BTreeMap<u16, usize>>,
 }
 
-/// What an app finally knows about its order.
+/// An app's final knowledge about its order.
 #[derive(Clone, Debug)]
 pub enum End {
     /// The task objects that the app received, in order.
@@ -78,7 +78,7 @@ impl Order {
                     break;
                 }
                 400 | 402 | 403 | 413 | 429 | 503 => End::Refused,
-                // The first request is still in progress. Its last known answer may be 504.
+                // A request under this key is still in progress, so the last known result stays.
                 409 => end,
                 504 => End::Unknown,
                 other => panic!("{other} is no answer to an order: {body}"),

@@ -66,8 +66,8 @@ async fn i20_fifty_under_one_key_with_sigkill_in_between_are_one_post_and_one_an
     println!("{rounds} rounds of {ASKING}, one POST each");
 }
 
-/// Returns the answers to all fifty requests once the task is known. No earlier answer names
-/// another task.
+/// Repeats the fifty requests until each is answered with a task. Asserts that these answers are
+/// equal, and returns them.
 async fn answers(receiver: &Receiver, key: &str, prompt: &str) -> Vec<Value> {
     let deadline = Instant::now() + Duration::from_mins(1);
     loop {

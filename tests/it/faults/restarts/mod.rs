@@ -176,7 +176,8 @@ async fn restarts_under_callbacks_lose_none_and_double_none() {
     assert!(tally.by_callback > 0 && tally.by_poll > 0, "{tally}");
 }
 
-/// Waits until each task either has its outcome, or got no callback through and will not get one.
+/// Waits until the callback of each task was acknowledged or given up, and the receiver shows no task
+/// as open.
 async fn settle(simulator: &Simulator, receiver: &Receiver) {
     let deadline = Instant::now() + Duration::from_mins(2);
     loop {

@@ -245,7 +245,7 @@ impl Kept {
         self.asked(now);
     }
 
-    /// Gives up on the task. `was_just_asked` means that its next poll lies in the future.
+    /// Stops polling the task. `was_just_asked` means that its next poll lies in the future.
     pub fn give_up(&mut self, was_just_asked: bool) {
         // It takes three polls that say so to believe that a task has completed without results.
         if !(self.is_due && was_just_asked && self.empty_polls > 0) {

@@ -178,8 +178,8 @@ impl Look {
         }
     }
 
-    /// Returns the record with this number. If it does not exist, returns an empty record that
-    /// keeps the unexpected row.
+    /// Returns the record with this number. If it does not exist, adds an empty one and notes the
+    /// unexpected row in `oddity`.
     fn numbered(&mut self, seq: i64) -> &mut Kept {
         let at = self.marks.iter().position(|marks| marks.seq == seq);
         let at = at.unwrap_or_else(|| {

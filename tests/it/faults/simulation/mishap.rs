@@ -1,4 +1,4 @@
-//! What may go wrong while the recorder is called.
+//! The faults that may happen while the recorder is called.
 
 use fastrand::Rng;
 

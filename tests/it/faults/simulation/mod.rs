@@ -61,7 +61,7 @@ const TO_REPLAY: &str = "EVOLINK_RECEIVER_TEST_SEED";
 /// In this many histories the rarest event of `MUST_HAPPEN` occurs some twenty times.
 const MEANINGFUL: u64 = 200;
 
-/// What must have happened in any run for it to be meaningful.
+/// Events that must have happened in any run for it to be meaningful.
 const MUST_HAPPEN: [&str; 23] = [
     "claims",
     "apps that disconnected",

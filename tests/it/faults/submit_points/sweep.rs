@@ -56,7 +56,7 @@ async fn submit_all(stage: &Mutex<Stage>, apps: &Apps) {
                     apps.unknown.fetch_add(1, Ordering::Relaxed);
                     break;
                 }
-                // In flight since before a restart. It is repeated at the end.
+                // This submit was in flight before a restart. It is repeated at the end.
                 Some((409, _)) => break,
                 Some((503, _)) | None => sleep(Duration::from_millis(10)).await,
                 Some((status, body)) => panic!("{key}: {status} {body}"),
