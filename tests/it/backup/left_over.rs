@@ -143,7 +143,7 @@ async fn a_backup_that_is_told_to_stop_leaves_nothing_and_a_killed_one_is_cleare
         return;
     }
     let (place, folder) = (used_place().await, tempfile::tempdir().unwrap());
-    // A rollback journal, because there a writer blocks readers.
+    // Use a rollback journal, so that a writer blocks readers.
     let database = Database::connect(place.store().url()).await;
     database
         .execute("PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE")

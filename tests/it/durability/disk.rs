@@ -90,7 +90,7 @@ impl Disk {
         Self::mounted_in(namespace, scratch, source)
     }
 
-    /// Gives the device of `with_place_on_scarce_memory` more memory.
+    /// Enlarges the memory of the device of `with_place_on_scarce_memory`.
     pub fn grow_memory(&self, memory: &str) {
         let device = self.mount_point.with_file_name("device");
         let mut mount = self.namespace.command("mount");

@@ -124,7 +124,7 @@ async fn a_loss_is_found(power: &impl Power, place: &Place) {
     let load = Load::new();
     for round in 1..=ROUNDS_WITHOUT_SYNC {
         let faults = power_cut(power, place, &load, &mut random, false).await;
-        // If the store cannot even be read, this test is wrong.
+        // A store that cannot be read at all is a failure of this test, not a loss.
         let is_loss = |fault: &&String| fault.contains(check::LOST) || fault.contains(REFUSED);
         if let Some(loss) = faults.iter().find(is_loss) {
             println!("round {round} finds, as it must: {loss}");

@@ -87,7 +87,7 @@ impl Shadow {
         Some((Self { folder, database }, place))
     }
 
-    /// Gives the killed receiver's files the content that they have on the simulated disk.
+    /// Replaces the killed receiver's files by their content on the simulated disk.
     pub fn restore_power(&self) {
         for suffix in ["", "-wal"] {
             let mut file = self.database.clone().into_os_string();

@@ -16,7 +16,8 @@ const TAKE_TURN: &str =
 /// Longer than a batch may take.
 const TURN_HELD: Duration = Duration::from_secs(6);
 
-/// Refuses some events at once and some at the commit, like serialization failures and deadlocks.
+/// Refuses some events at once and some observations at the commit, like serialization failures and
+/// deadlocks.
 const REFUSE: &str = "
     CREATE FUNCTION sometimes() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         IF random() < 0.02 THEN RAISE EXCEPTION 'could not serialize' USING ERRCODE = '40001'; END IF;

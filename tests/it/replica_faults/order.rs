@@ -18,7 +18,7 @@ use crate::support::store::TestStore;
 /// pause.
 const CALLERS_EACH: usize = 8;
 
-/// Marks a body that the database refuses, together with its batch.
+/// The word that makes the database refuse a body, together with its batch.
 const REFUSED: &str = "task-refused";
 
 /// One in this many bodies is refused.

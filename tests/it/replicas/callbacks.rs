@@ -1,5 +1,5 @@
-//! I10, I13: equal callbacks of one task, sent to all replicas at once, cause one transition and
-//! one event.
+//! I10, I13: the callbacks of one task, sent to all replicas at once, cause one transition and one
+//! event.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -168,8 +168,8 @@ impl Database {
         }
     }
 
-    /// Deletes rows as if an older backup had been restored. So the newest event may be an older
-    /// one.
+    /// Runs `sql`, which deletes rows as if an older backup had been restored. The trigger that
+    /// protects the newest event is off meanwhile.
     pub async fn restore(&self, sql: &str) {
         if self.is_postgres() {
             let sql = format!(

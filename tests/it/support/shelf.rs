@@ -46,7 +46,7 @@ pub async fn fill(database: &Database) -> Vec<Stored> {
 /// All completed tasks are among this many of the oldest. More tasks than one page scans are newer.
 const OLD: i64 = 1500;
 
-/// Returns the `n`th task. The old ones are mostly completed and some failed; later ones are failed.
+/// Returns the `n`th task. The old ones are mostly completed, some failed; later ones are failed.
 /// The first three are unresolved, a state that no other task has, and one in 1,000 is processing.
 fn task(n: i64) -> Stored {
     let at = Timestamp::from_millis(START.as_millis() + n / TIES);

@@ -59,8 +59,8 @@ async fn an_upgrade_that_is_killed_goes_on_at_the_next_start() {
     assert!(killed > 0, "none was killed: this test finds nothing");
 }
 
-/// Returns the launcher that kills the process at a write to SQLite's files, or at a send to the
-/// server.
+/// Returns the launcher that kills the process when it writes, syncs or renames a file of a SQLite
+/// store, or sends to the database server.
 fn launcher(place: &Place, occurrence: u32) -> Vec<String> {
     let report = place.data().join("strace").display().to_string();
     let mut words = vec!["strace", "-D", "-f", "-qq", "-o"];

@@ -176,8 +176,8 @@ async fn restarts_under_callbacks_lose_none_and_double_none() {
     assert!(tally.by_callback > 0 && tally.by_poll > 0, "{tally}");
 }
 
-/// Waits until the callback of each task was acknowledged or given up, and the receiver shows no task
-/// as open.
+/// Waits until the callback of each task was acknowledged or given up, and no task is pending or
+/// processing.
 async fn settle(simulator: &Simulator, receiver: &Receiver) {
     let deadline = Instant::now() + Duration::from_mins(2);
     loop {

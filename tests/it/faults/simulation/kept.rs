@@ -8,8 +8,8 @@ use super::machine::PACE;
 use super::statement::{OWN_ORIGIN, Statement, Way};
 use evolink_receiver::domain::confirmation::Confirm;
 
-/// After this many equal polls in a row, EvoLink's own answer is believed even where it is
-/// doubtful.
+/// Equal polls in a row after which a doubtful answer of EvoLink is believed: that the task is
+/// unknown, or has completed without results.
 const SAME_POLLS: i64 = 3;
 
 pub const OUTCOMES: [&str; 3] = ["completed", "failed", "cancelled"];

@@ -35,7 +35,7 @@ fn four(id: SubmissionId) -> Vec<Call> {
     ]
 }
 
-/// Messages about a running task, as its progress becomes known.
+/// Messages about a task that is still running.
 fn six(id: SubmissionId) -> Vec<Call> {
     vec![
         told(id, Way::Submit, "pending", 0),

@@ -94,7 +94,7 @@ async fn a_callback_that_is_killed_in_its_answer_is_there() {
     let name = public.ip().to_string();
     let mut raw =
         RawClient::connect_tls(public, &called.stage.receiver.certificate_pem, &name).await;
-    // The first answer completes the TLS handshake, so the next write is the answer to the callback.
+    // The first answer completes the TLS handshake, so the next write answers the callback.
     raw.send(format!("GET /x HTTP/1.1\r\nhost: {public}\r\n\r\n"))
         .await;
     assert_eq!(raw.read_response().await.status, 404);

@@ -174,7 +174,7 @@ async fn story(point: Point, callback: Callback) {
     }
 }
 
-/// No point here depends on the machine's speed, so several run at once.
+/// None of these is limited by the machine's speed, so several run at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_submit_that_is_killed_at_any_point_is_paid_once_and_ends_or_shows_as_unknown() {
     let points = [
