@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes the Dockerfile's base image under its public name where it cannot be pulled: as the public one, it is Debian with
-# gcc and the Rust toolchain. Does nothing if it is there. Fails where containers cannot be had at all.
+# Builds the Dockerfile's base image under its public name where it cannot be pulled: Debian with
+# gcc and the Rust toolchain, like the public image. Does nothing if the image exists. Fails on a
+# machine that cannot run containers.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/container/podman.sh

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds the project's Dockerfile as it stands and takes the program out of the image, so that other steps can run
-# what would be shipped without compiling it again. After base.sh. Usage: build.sh TAG BINARY
+# Builds the project's unchanged Dockerfile and copies the program out of the image, so that later
+# steps can run the shipped program without compiling it again. Run base.sh first. Usage: build.sh
+# TAG BINARY
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/container/podman.sh
@@ -8,8 +9,8 @@ tag=$1 binary=$2
 podman_begin
 trap podman_end EXIT
 
-# A machine may reach its package registry through a certificate authority of its own. Only the builder's commands
-# see it, and only while they run.
+# A machine may reach its package registry through its own certificate authority. Only the builder's
+# commands see that authority, and only while they run.
 authorities=/etc/ssl/certs/ca-certificates.crt
 mounts=()
 if [ -e "$authorities" ]; then mounts=(--volume "$authorities:$authorities:ro"); fi
@@ -19,6 +20,6 @@ buildah bud --pull-never --format=docker --layers "${mounts[@]}" --tag "$tag" \
 container=$(buildah from --pull-never "$tag")
 mkdir -p "$(dirname "$binary")"
 cp "$(buildah mount "$container")/evolink-receiver" "$binary"
-# Layers of earlier builds that no tag holds any more.
+# Removes layers of earlier builds that no tag uses any more.
 podman image prune --force --filter until=168h >/dev/null
 echo "$tag: $(podman image inspect --format '{{.Size}}' "$tag") bytes, program $(stat -c %s "$binary") bytes, built in $SECONDS s"

@@ -1,21 +1,25 @@
 # shellcheck shell=bash
-# podman and buildah on a machine that may have no container daemon and no registry: settings that work in a virtual
-# machine without systemd, a store of our own, and the base image made from Debian packages and the installed Rust.
-# Sourced by base.sh, build.sh and run.sh. Root is needed: base images and limits are not to be had without it.
+# podman and buildah on a machine that may have no container daemon and no registry. This file has
+# settings that work in a virtual machine without systemd, a separate image store, and the base
+# image, which is built from Debian packages and the installed Rust. base.sh, build.sh and run.sh
+# source it. It needs root, because base images and limits require it.
 
-# Shared by all clones on the machine, because the base image takes a minute and a gigabyte. Apart from any other
-# podman's, so that ending everything in it ends nothing of anyone else's.
+# All clones on the machine share this store, because building the base image takes a minute and a
+# gigabyte. It is separate from any other podman store, so ending everything in it affects no other
+# program.
 IMAGES=/var/tmp/evolink-receiver-images
 IMAGES_RUN=/run/evolink-receiver-images
 
-# Everything after this has the store for itself: two runs at once would unmount it under each other. `podman_end` is
-# for whoever holds the lock, so the trap that calls it comes after this.
+# From here on this run has the store for itself, because two runs at once would unmount it under
+# each other. Only the holder of the lock may call `podman_end`, so set the trap that calls it after
+# this.
 podman_begin() {
     mkdir -p "$IMAGES/tmp" "$IMAGES_RUN"
     export TMPDIR="$IMAGES/tmp"
     exec 9>"$IMAGES/lock"
     flock --wait 900 9 || { echo "another run has kept $IMAGES for 15 minutes" >&2; return 1; }
-    # crun wants a unified cgroup hierarchy, the journal may be absent, and the default limits may be above our own.
+    # crun needs a unified cgroup hierarchy, the journal may be absent, and the default limits may
+    # be higher than ours.
     cat >"$IMAGES/containers.conf" <<CONF
 [engine]
 runtime = "runc"
@@ -37,8 +41,8 @@ CONF
     export BUILDAH_ISOLATION=chroot
 }
 
-# What an interrupted run left behind goes too: nobody else uses this store while we hold its lock. The overlay driver
-# binds its folder onto itself and leaves it so.
+# Also removes what an interrupted run left behind: no other run uses this store while we hold its
+# lock. The overlay driver bind-mounts its folder onto itself and leaves that mount.
 podman_end() {
     podman rm --all --force --time 0 >/dev/null 2>&1 || true
     podman volume prune --force >/dev/null 2>&1 || true

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs the stories of the built image, one after the other: tests/container/stories/*.sh. Each starts the image as an
-# operator should (story.sh), and prints its figures. Usage: run.sh TAG [STORY…]
+# Runs the stories of the built image one after the other: tests/container/stories/*.sh. Each story
+# starts the image as an operator should (story.sh), and prints its figures. Usage: run.sh TAG
+# [STORY…]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/container/podman.sh
@@ -21,7 +22,8 @@ for story in "${stories[@]}"; do
     rm -rf "$WORK"
     mkdir -p "$WORK"
     started=$SECONDS
-    # The lock (descriptor 9) is ours alone: a container's monitor would outlive a run that is killed, and keep it.
+    # Close the lock (descriptor 9) for the story: a container's monitor would outlive a killed run
+    # and keep the lock.
     if bash "tests/container/stories/$story.sh" 9>&-; then result=passed; else result=FAILED failed+=("$story"); fi
     figures=$(cat "$WORK/figures" 2>/dev/null || true)
     summary+=$(printf '%-14s %4d s  %s' "$story" $((SECONDS - started)) "$result")$'\n'

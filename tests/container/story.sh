@@ -1,13 +1,14 @@
 # shellcheck shell=bash
-# What the stories of the image share. Each story is a file of its own in stories/, is run by run.sh, and sources this.
+# Shared functions of the stories. Each story is a separate file in stories/, which run.sh runs and
+# which sources this file.
 #
-# The container is as an operator should have it: not root, root filesystem read-only and without /tmp, no capabilities,
-# 256 MiB of memory, and nothing writable but the volume /data.
+# The container runs as an operator should run it: not as root, with a read-only root filesystem
+# without /tmp, no capabilities, 256 MiB of memory, and only the volume /data writable.
 set -euo pipefail
 NAME="evolink-receiver-test-$$"
 ETC=/etc/evolink-receiver
 CONFIG="$ETC/config.toml"
-# What else a story gives to `podman run`, and the volume of /data.
+# Further arguments of a story for `podman run`, and the volume of /data.
 RUN_OPTIONS=()
 DATA_VOLUME="$NAME:/data"
 CLEANUP=()
@@ -30,7 +31,7 @@ expect() { # WHAT WANTED GOT
     echo "ok: $1 is '$3'"
 }
 
-# One line of the story's figures; run.sh prints them once more at the end.
+# Adds a line to the story's figures. run.sh prints them again at the end.
 figure() {
     echo "figure: $*"
     echo "$*" >>"$WORK/figures"
@@ -40,8 +41,8 @@ free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-# A certificate of our own for localhost, so that clients check it as EvoLink would. More of the configuration is read
-# from standard input.
+# A certificate of our own for localhost, so that clients verify it as EvoLink would. Additional
+# configuration is read from standard input.
 write_config() {
     public_port=$(free_port) internal_port=$(free_port) evolink_port=$(free_port) endpoint_port=$(free_port)
     mkdir -p "$WORK/etc"
@@ -104,14 +105,15 @@ pid() {
     inspect State.Pid
 }
 
-# The same process since `start`: it neither ended nor was restarted.
+# Fails unless the same process has been running since `start`, without an exit or a restart.
 expect_alive() {
     is_running ||
         fail "it ended with exit code $(inspect State.ExitCode), out of memory: $(inspect State.OOMKilled)"
     expect "process" "$PID" "$(pid)"
 }
 
-# Peak of the process's own memory. What the kernel counts for the container has the page cache in it as well.
+# Peak of the process's own memory. The kernel's count for the container also includes the page
+# cache.
 peak_memory() {
     awk '$1 == "VmHWM:" { printf "%d MiB", $2 / 1024 }' "/proc/$PID/status"
 }
@@ -122,7 +124,7 @@ stop() {
     podman rm "$NAME" >/dev/null 2>&1
 }
 
-# A crash; the volume stays.
+# Simulates a crash. The volume stays.
 kill_hard() {
     podman kill --signal KILL "$NAME" >/dev/null 2>&1
     podman wait "$NAME" >/dev/null 2>&1 || true

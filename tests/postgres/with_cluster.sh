@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# with_cluster.sh CMD…: runs CMD with the tests on a PostgreSQL server of its own, which is there for that long. As root and as a user.
+# with_cluster.sh CMD…: runs CMD, with a temporary PostgreSQL server for its tests. It works as root
+# and as a normal user.
 #
-# Nothing of it waits for the disk: it is for tests of what the program does, not of what survives.
+# The server does not wait for the disk: it is for tests of what the program does, not of what
+# survives a crash.
 set -euo pipefail
 
 SERVER_USER=postgres
@@ -46,7 +48,7 @@ SERVER=""
 trap end EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-# The server quits when we end, even if it is by SIGKILL. It refuses to be root.
+# The server quits when this script ends, even by SIGKILL. The server refuses to run as root.
 AS_SERVER=(setpriv --pdeathsig=QUIT)
 if [ "$(id -u)" = 0 ]; then
     chown "$SERVER_USER": "$FOLDER"
@@ -54,7 +56,7 @@ if [ "$(id -u)" = 0 ]; then
 fi
 PROJECT=$PWD
 cd "$FOLDER"
-# Text is ordered as by many servers in earnest, and not by its bytes.
+# Text is sorted as on many production servers, and not by its bytes.
 "${AS_SERVER[@]}" "$BIN/initdb" -D data --auth=trust --username="$SERVER_USER" --encoding=UTF8 --no-sync \
     --locale=C.UTF-8 --locale-provider=icu --icu-locale=en-US >"$FOLDER/log" 2>&1 || { cat "$FOLDER/log" >&2; exit 1; }
 "${AS_SERVER[@]}" "$BIN/postgres" -D data -k "$FOLDER" -h 127.0.0.1 -p "$PORT" -c max_connections=500 \

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# 1,500 submits, 64 at once, then bursts of 200 callbacks at once over TLS. All are answered 200 by one and the same
-# process, and after kill -9 and after SIGTERM everything that was acknowledged is there.
+# 1,500 submits, 64 at once, then bursts of 200 callbacks at once over TLS. One process answers them
+# all with 200. After kill -9 and after SIGTERM everything that was acknowledged is there.
 source tests/container/story.sh
 TASKS=1500 BURSTS=5 SIZE=200 STORM=400
 
-# No poll: the outcomes come by callback alone.
+# No polls: the outcomes arrive only by callback.
 write_config <<CONF
 [reconcile]
 first_poll_after = "1h"
@@ -26,7 +26,7 @@ kill_hard
 start
 figure "after kill -9: $(load verify)"
 
-# Callbacks that come, and come again as EvoLink's do, while the receiver is killed and started again.
+# Sends callbacks with EvoLink's retries while the receiver is killed and started again.
 load storm --count "$STORM" --at-once 32 >"$WORK/storm.json" &
 storm=$!
 sleep 0.3

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every command that an operator runs in the container works there: read-only, with nothing writable but /data. The
-# service works there without a configuration file too.
+# Every command that an operator runs in the container works there, although only /data is writable.
+# The service also works there without a configuration file.
 source tests/container/story.sh
 
 inside() { # runs one command in a container of its own
@@ -28,7 +28,7 @@ podman exec "$NAME" /evolink-receiver tasks list --url "http://127.0.0.1:$intern
 echo "ok: healthcheck and tasks list in the running container"
 stop
 
-# Configured by the environment alone: no file is mounted.
+# Configured only by the environment: no file is mounted.
 podman volume rm "$NAME" >/dev/null
 internal_port=$(free_port) public_port=$(free_port)
 confined --detach --name "$NAME" \

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The image runs without rights, becomes healthy by its own check, and answers a callback over TLS. SIGTERM ends it with
-# 0, and a new container on the same volume knows the callback.
+# The image runs without privileges, becomes healthy by its own check, and answers a callback over
+# TLS. After SIGTERM it exits with 0, and a new container on the same volume knows the callback.
 source tests/container/story.sh
 
-# What the kernel says of the process, not what podman was asked for.
+# Checks what the kernel reports about the process, not what podman was asked for.
 check_confinement() {
     local status
     status=$(cat "/proc/$PID/status")
@@ -30,7 +30,7 @@ callback() { # prints the answer's body; anything but 200 over a verified TLS co
 write_config </dev/null
 start
 check_confinement
-# A standing token: a callback address without a submit, and so without EvoLink.
+# A standing token gives a callback address without a submit, and so without EvoLink.
 url=$(podman exec "$NAME" /evolink-receiver callback-url --label container-test --config "$CONFIG" |
     grep -o 'https://[^" ]*' | head -n 1)
 [ -n "$url" ] || fail "callback-url printed no address"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Apps, EvoLink and an endpoint around the image: apps submit 64 at once, the simulator of the same image calls back over
-# TLS, and an endpoint receives each outcome with a good signature.
+# Apps, EvoLink and an endpoint around the image: apps send 64 submits at once, the simulator of the
+# same image calls back over TLS, and an endpoint receives each outcome with a valid signature.
 source tests/container/story.sh
 TASKS=256
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The volume fills up: callbacks get 503, and the container keeps running. When there is space again they get 200 without
-# a restart, and nothing that was acknowledged is lost.
+# The volume fills up: callbacks are answered 503, and the container keeps running. When there is
+# space again, they are answered 200 without a restart, and nothing that was acknowledged is lost.
 source tests/container/story.sh
 
 disk="$WORK/disk.img" mount="$WORK/data"
@@ -24,8 +24,8 @@ figures=$(load burst --count 100)
 figure "while there is room: $figures"
 expect "callbacks answered 200" 100 "$(field "$figures" answers 200)"
 
-# Takes every free block, and again what the receiver releases of its reserve. Large callbacks use up the space inside
-# the receiver's own files.
+# Takes every free block, and later also the blocks that the receiver releases from its reserve.
+# Large callbacks use up the space inside the receiver's own files.
 fill_up() {
     local number
     for number in $(seq 20); do

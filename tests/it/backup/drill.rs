@@ -1,4 +1,4 @@
-//! The drill: a backup of a service under load, the loss of its store, and the restore, by the
+//! The recovery drill: back up a service under load, lose its store, and restore it with the
 //! commands of `docs/backup.md`.
 
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ use crate::support::store::is_postgres;
 
 const PAGE: &str = include_str!("../../../docs/backup.md");
 
-/// The lines of the page's shell blocks that begin with `word`.
+/// Returns the lines of the page's shell blocks that begin with `word`.
 fn commands(word: &str) -> Vec<&'static str> {
     let blocks = PAGE.split("```sh\n").skip(1);
     let lines = blocks.flat_map(|block| block.split("```").next().unwrap().lines());
@@ -24,7 +24,7 @@ fn commands(word: &str) -> Vec<&'static str> {
     lines.filter(|line| line.starts_with(&words)).collect()
 }
 
-/// Runs a command of the page in a folder that has what it names.
+/// Runs a command of the page in a folder that has the files which the command names.
 async fn run(place: &Place, line: &str) -> String {
     let folder = place.data().parent().unwrap().to_owned();
     fs::copy(place.config(), folder.join("receiver.toml")).unwrap();
@@ -72,7 +72,7 @@ async fn the_drill_of_the_page_loses_nothing_that_was_acknowledged_before_the_ba
     let receiver = place.start().await;
     let faults = check::faults(place.store(), &before).await;
     assert!(faults.is_empty(), "{faults:#?}");
-    // A reader that had read further than the backup.
+    // This reader has read further than the backup goes.
     let (status, body) = receiver
         .get(&format!("/v1/events?after={read}"))
         .await
@@ -87,7 +87,7 @@ async fn the_drill_of_the_page_loses_nothing_that_was_acknowledged_before_the_ba
         "what is in the backup keeps its ids"
     );
     assert_ne!(resume[..8], *read.epoch.as_str());
-    // What EvoLink sends again is recorded under new ids.
+    // Callbacks that EvoLink sends again are recorded under new ids.
     let running = load.start(&receiver);
     running.reached(50).await;
     running.stop().await;
@@ -102,7 +102,7 @@ fn of_page(page: &Value) -> impl Iterator<Item = &str> {
     events.map(|event| event["id"].as_str().unwrap())
 }
 
-/// On another machine, where nothing is yet.
+/// The backup is restored on another, still empty machine.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_is_whole_and_readable_by_nobody_else() {
     if is_postgres() {
@@ -128,7 +128,7 @@ async fn a_backup_is_whole_and_readable_by_nobody_else() {
         files.map(|name| (name.to_owned(), 0o600))
     );
     receiver.kill();
-    // The newest tasks are still in the log that the kill has left.
+    // The newest tasks are still only in the write-ahead log that the kill left.
     let stopped = at(folder.path(), "stopped");
     succeed(&place, &["backup", &stopped]).await;
     succeed(&other, &["restore", &stopped]).await;
@@ -147,7 +147,7 @@ async fn a_backup_is_whole_and_readable_by_nobody_else() {
             .find(|(found, _)| found == name);
         assert_eq!(found, Some((name.to_owned(), 0o600)));
     }
-    // The place of the backup goes on as if nothing had been.
+    // The backed-up service itself continues unchanged.
     let receiver = place.start().await;
     let running = load.start(&receiver);
     running.reached(20).await;
@@ -159,7 +159,7 @@ async fn a_backup_is_whole_and_readable_by_nobody_else() {
     receiver.stop().await;
 }
 
-/// While somebody reads an old state of the database, what is newer stays in its log.
+/// While another connection reads an old snapshot of the database, newer commits stay in the log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_has_what_only_the_log_has() {
     if is_postgres() {

@@ -1,4 +1,5 @@
-//! SIGKILL at any moment of a restore: the next start has all of the old or all of the new.
+//! SIGKILL at any moment of a restore: the next start finds either all of the old data or all of
+//! the new.
 
 use std::fs;
 use std::process::Stdio;
@@ -37,7 +38,7 @@ async fn a_restore_that_is_killed_is_done_or_not_begun() {
         ring(),
         fs::read(format!("{copy}/callback_tokens.key")).unwrap(),
     );
-    // How long a whole one takes.
+    // Measures how long a complete restore takes.
     let began = Instant::now();
     succeed(&place, &["restore", &copy, "--replace"]).await;
     let whole = began.elapsed();

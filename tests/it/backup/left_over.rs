@@ -1,4 +1,4 @@
-//! What a failed or killed `restore` or `backup` leaves behind: nothing that stays.
+//! A failed or killed `restore` or `backup` leaves no permanent files behind.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::durability::receiver::{PATIENCE, Place};
 use crate::support::database::Database;
 use crate::support::store::is_postgres;
 
-/// A place whose store has one task.
+/// A place whose store contains one task.
 async fn used_place() -> Place {
     let place = Place::new();
     let receiver = place.start().await;
@@ -27,7 +27,7 @@ fn names(folder: &Path) -> Vec<String> {
     modes(folder).into_iter().map(|(name, _)| name).collect()
 }
 
-/// The names in `folder` that a restore or a backup makes before it is done.
+/// The names of temporary files in `folder` that a restore or a backup creates.
 fn left_over(folder: &Path) -> Vec<String> {
     let mut names = names(folder);
     names.retain(|name| {
@@ -44,8 +44,8 @@ async fn a_restore_that_fails_leaves_nothing_beside_the_store() {
     let (place, folder) = (used_place().await, tempfile::tempdir().unwrap());
     let copy = at(folder.path(), "copy");
     succeed(&place, &["backup", &copy]).await;
-    // Another key ring, so that there is one to restore. A folder is where its staged copy would be:
-    // the restore fails after the database has been staged.
+    // Use a different key ring, so that there is one to restore. A folder occupies the path of its
+    // staged copy, so the restore fails after it has staged the database.
     let ring = place.data().join("callback_tokens.key");
     fs::write(&ring, format!("k9 {}\n", "0".repeat(64))).unwrap();
     let obstacle = place.data().join("callback_tokens.key.restoring");
@@ -63,7 +63,7 @@ async fn a_restore_that_fails_leaves_nothing_beside_the_store() {
     );
 }
 
-/// The files that a kill in the middle of staging leaves.
+/// The files that remain after a kill in the middle of staging.
 const STAGED: [&str; 7] = [
     "receiver.db.restoring",
     "receiver.db.restoring-journal",
@@ -91,7 +91,7 @@ async fn what_a_killed_restore_staged_is_removed_by_the_next_start_and_restore()
     stage(&place);
     let receiver = place.start().await;
     assert_eq!(left_over(place.data()), Vec::<String>::new());
-    // Whoever holds the lock may be a restore that runs.
+    // The lock may be held by a running restore, so its files are kept.
     stage(&place);
     let second = place.replica().run_to_end().await;
     assert_eq!(second.status.code(), Some(75));
@@ -102,8 +102,8 @@ async fn what_a_killed_restore_staged_is_removed_by_the_next_start_and_restore()
     assert_eq!(left_over(place.data()), Vec::<String>::new());
 }
 
-/// Begins a backup to `path` that waits for the lock on the database. Returns it when its folder
-/// is there.
+/// Starts a backup to `path` that waits for the lock on the database. Returns when its folder
+/// exists.
 async fn waiting_backup(place: &Place, path: &str) -> Child {
     let folder = Path::new(path).parent().unwrap();
     let before = left_over(folder);
@@ -143,7 +143,7 @@ async fn a_backup_that_is_told_to_stop_leaves_nothing_and_a_killed_one_is_cleare
         return;
     }
     let (place, folder) = (used_place().await, tempfile::tempdir().unwrap());
-    // A rollback journal, so that a writer keeps readers out.
+    // Use a rollback journal, so that a writer blocks readers.
     let database = Database::connect(place.store().url()).await;
     database
         .execute("PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE")
@@ -157,7 +157,7 @@ async fn a_backup_that_is_told_to_stop_leaves_nothing_and_a_killed_one_is_cleare
     }
     let mut killed = waiting_backup(&place, &copy).await;
     let of_killed = left_over(folder.path());
-    // One that runs is not in the way of another, and keeps its folder.
+    // A running backup does not block another one, and keeps its folder.
     let mut other = waiting_backup(&place, &copy).await;
     assert_eq!(left_over(folder.path()).len(), 2, "both run");
     killed.kill().unwrap();
@@ -165,14 +165,14 @@ async fn a_backup_that_is_told_to_stop_leaves_nothing_and_a_killed_one_is_cleare
     signal(&other, "TERM");
     assert_eq!(exit_code(&mut other).await, Some(75));
     assert_eq!(left_over(folder.path()), of_killed, "the killed one's");
-    // Not a folder of ours.
+    // These names look similar, but the receiver did not create them.
     fs::write(folder.path().join("copy.unfinished-notes"), "mine").unwrap();
     fs::create_dir(folder.path().join("other.unfinished-01234567")).unwrap();
     database
         .execute("ROLLBACK; PRAGMA journal_mode = WAL")
         .await;
     database.close().await;
-    // A shell's completion adds the slash.
+    // Shell completion appends the slash.
     let said = succeed(&place, &["backup", &format!("{copy}/")]).await;
     assert!(said.contains(&format!("backed up to {copy}:")), "{said}");
     assert_eq!(

@@ -1,5 +1,5 @@
-//! `backup` and `restore`, the binary as an operator has it: nothing that was acknowledged is lost,
-//! and nothing is half done.
+//! Tests of the `backup` and `restore` commands with the real binary: no acknowledged callback is
+//! lost, and no command leaves a half-finished result.
 
 mod drill;
 mod kill;
@@ -18,7 +18,7 @@ use tokio::task::spawn_blocking;
 
 use crate::durability::receiver::{Place, Receiver};
 
-/// A command that works on the files of `place`.
+/// Builds a command that works on the files of `place`.
 pub fn command(place: &Place, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_evolink-receiver"));
     command.args(args).arg("--config").arg(place.config());
@@ -32,7 +32,7 @@ async fn run(place: &Place, args: &[&str]) -> Output {
         .unwrap()
 }
 
-/// Returns what it prints.
+/// Runs a command that must succeed, and returns what it prints.
 async fn succeed(place: &Place, args: &[&str]) -> String {
     let output = run(place, args).await;
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -40,7 +40,7 @@ async fn succeed(place: &Place, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The one line on stderr.
+/// Runs a command that must fail with `code`, and returns its only line on stderr.
 async fn fail(place: &Place, args: &[&str], code: i32) -> String {
     let output = run(place, args).await;
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -49,7 +49,7 @@ async fn fail(place: &Place, args: &[&str], code: i32) -> String {
     stderr
 }
 
-/// A path in `folder`, as an argument.
+/// Returns a path in `folder` as a command-line argument.
 fn at(folder: &Path, name: &str) -> String {
     folder.join(name).to_str().unwrap().to_owned()
 }

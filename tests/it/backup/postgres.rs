@@ -1,4 +1,5 @@
-//! The drill on PostgreSQL: its own tools copy the database, ours the keys and secrets.
+//! The recovery drill on PostgreSQL: its own tools copy the database, and our commands copy the
+//! keys and secrets.
 
 use std::process::Command;
 
@@ -11,7 +12,7 @@ use crate::durability::receiver::Place;
 use crate::support::database::Database;
 use crate::support::postgres::machine::binaries;
 
-/// One of PostgreSQL's own programs.
+/// Runs one of PostgreSQL's own programs.
 async fn tool(name: &str, args: Vec<String>) {
     let mut command = Command::new(binaries().unwrap().join(name));
     command.args(args);
@@ -48,7 +49,7 @@ async fn a_database_that_is_restored_from_a_dump_begins_a_new_epoch() {
     assert!(running.contains("in use"), "{running}");
     receiver.stop().await;
 
-    // Into another database, whose name is given to the service.
+    // Restore into another database, and configure its name in the service.
     let mut copy = Url::parse(&url).unwrap();
     let name = format!("{}_restored", copy.path().trim_start_matches('/'));
     copy.set_path("/postgres");

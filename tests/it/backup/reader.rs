@@ -1,4 +1,5 @@
-//! A backup reads the log for as long as it takes: those who record do not wait for it.
+//! A backup holds a read transaction on the log for as long as it runs. Recording does not wait for
+//! it.
 
 use std::sync::Arc;
 
@@ -13,8 +14,8 @@ use crate::durability::receiver::PATIENCE;
 use crate::durability::recorder::{PACE, entry};
 use crate::support::store::TestStore;
 
-/// As many as make the log begin again while nobody reads it, and twice as many; each of a
-/// mebibyte.
+/// Entries of one mebibyte each: twice as many as it takes for the log to start over from its
+/// beginning while nothing reads it.
 const ENTRIES: u32 = 80;
 
 #[tokio::test]
@@ -44,7 +45,7 @@ async fn a_reader_that_stays_long_does_not_stop_the_recorder() {
     assert_eq!(seen().await, before, "it has read one state all the while");
     reader.execute("COMMIT").await;
     reader.close().await;
-    // Now the log begins again.
+    // Without a reader the log starts over from its beginning.
     let log = folder.path().join("receiver.db-wal");
     let longest = std::fs::metadata(&log).unwrap().len();
     timeout(PATIENCE, async {

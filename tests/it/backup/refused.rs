@@ -1,4 +1,4 @@
-//! What `backup` and `restore` refuse, and that nothing is changed by it.
+//! What `backup` and `restore` refuse. A refused command changes nothing.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ fn change_manifest(copy: &Path, change: impl FnOnce(&mut Value)) {
     fs::write(file, manifest.to_string()).unwrap();
 }
 
-/// A copy of a backup.
+/// Copies a backup.
 fn duplicate(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for (name, _) in modes(from) {
@@ -156,7 +156,7 @@ async fn what_cannot_be_restored_is_refused_and_nothing_is_touched() {
         assert!(!refused.contains(['\u{1b}', '\u{202e}']), "{name}");
         assert_eq!(modes(place.data()), there, "{name}");
     }
-    // And one whose database is of the future.
+    // A backup whose database has a schema version from a newer release.
     let newer = folder.path().join("schema");
     duplicate(copy.as_ref(), &newer);
     let database = crate::support::database::Database::connect(&format!(

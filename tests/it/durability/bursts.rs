@@ -1,4 +1,4 @@
-//! The receiver as its image runs it: no folder is writable but the data folder. SQLite must not
+//! The receiver as its container image runs it: only the data folder is writable. SQLite must not
 //! need a temporary file, however many tasks one batch changes.
 
 use futures_util::{StreamExt as _, stream};
@@ -8,8 +8,8 @@ use super::load::Acknowledged;
 use super::receiver::{Place, Receiver};
 use crate::support::needs::{self, Root};
 
-/// Of the root file system and of each folder that SQLite would choose, only the data folder stays
-/// writable.
+/// Makes the root file system and every folder that SQLite would choose for temporary files
+/// read-only, except the data folder.
 const READ_ONLY_BUT_DATA: &str = r#"set -e
 mount --bind "$0" "$0"
 for folder in /tmp /var/tmp /usr/tmp; do
@@ -26,8 +26,8 @@ exec "$@""#;
 
 const TASKS: usize = 400;
 
-/// Enough that a batch changes far more than the 12 tasks at which SQLite writes a statement
-/// journal to a file.
+/// Callbacks at once. A batch then changes far more than 12 tasks, the number from which SQLite
+/// writes a statement journal to a file.
 const AT_ONCE: usize = 200;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -54,7 +54,7 @@ async fn a_burst_of_callbacks_needs_no_temporary_folder() {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
-/// One callback for each task, many at once; returns those that were answered 200.
+/// Sends one callback for each task concurrently, and returns those that were answered 200.
 async fn send(receiver: &Receiver, members: &str, is_outcome: bool) -> Vec<Acknowledged> {
     let callbacks = (0..TASKS).map(|number| {
         let task_id = format!("task-burst-{number}");

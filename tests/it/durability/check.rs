@@ -1,4 +1,4 @@
-//! What must hold of a store whatever was done to the receiver before.
+//! Checks that must hold for a store, whatever happened to the receiver before.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,7 +8,7 @@ use super::load::Acknowledged;
 use crate::support::database::Database;
 use crate::support::store::TestStore;
 
-/// Each names what may not be there, and counts it.
+/// Each entry names something that must never exist, and counts it.
 const NEVER: [(&str, &str); 12] = [
     (
         "an outcome without its one event, or a second one",
@@ -68,12 +68,13 @@ const NEVER: [(&str, &str); 12] = [
     ),
 ];
 
-/// In the faults that say so.
+/// Parts of the messages that `faults` returns.
 pub const UNNUMBERED: &str = "a number that no event has, between two that have one";
 pub const LOST: &str = "acknowledged callbacks are lost";
 
-/// What is wrong with the store after all; empty if nothing was lost and nothing is broken. Looks at a copy of a SQLite store,
-/// because SQLite opens no file in another mount namespace: the receiver may run, but must have nothing to do.
+/// Returns what is wrong with the store; empty if nothing is lost or broken. Looks at a copy of a
+/// SQLite store, because SQLite opens no file in another mount namespace. The receiver may be
+/// running, but it must be idle.
 pub async fn faults(store: &TestStore, acknowledged: &[Acknowledged]) -> Vec<String> {
     match look(store, acknowledged).await {
         Ok(faults) => faults,
@@ -81,7 +82,7 @@ pub async fn faults(store: &TestStore, acknowledged: &[Acknowledged]) -> Vec<Str
     }
 }
 
-/// Of every task in the store. As `faults`, it looks at a copy.
+/// Returns the id of every task in the store. Looks at a copy, like `faults`.
 pub async fn task_ids(store: &TestStore) -> HashSet<String> {
     let (database, _folder) = open(store).await.unwrap();
     let ids = database.values("SELECT task_id FROM task", &[]).await;

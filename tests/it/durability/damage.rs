@@ -1,5 +1,6 @@
-//! A database that has lost what it once had is refused and not made anew (I6): it is empty or gone, its log is missing, it is
-//! an older copy. What its operator means to do is possible; what a crash can leave starts.
+//! A database that has lost committed data is refused and not created again (I6). It may be empty
+//! or gone, its log may be missing, or it may be an older copy. An operator can still do
+//! deliberately what the refusal prevents, and any state that a crash can leave does start.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ async fn i6_a_database_that_is_empty_or_gone_is_refused() {
         assert!(faults.is_empty(), "{what}: {faults:#?}");
         receiver.stop().await;
     }
-    // Without its mark too, if there is a log that would be thrown away.
+    // It is refused without its mark too, if there is a log that would be thrown away.
     let mut receiver = place.start().await;
     write_more(&receiver, &load, &place).await;
     receiver.kill();
@@ -40,8 +41,8 @@ async fn i6_a_database_that_is_empty_or_gone_is_refused() {
     assert_refused(&place, "a log alone", "is empty or gone").await;
 }
 
-/// A missing log proves nothing: SQLite removes it when the last program closes the database. The
-/// rows decide.
+/// A missing log alone proves nothing, because SQLite removes it when the last program closes the
+/// database. The rows decide.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i6_a_missing_log_after_a_kill_is_refused_if_rows_are_missing_with_it() {
     let (place, load) = written().await;
@@ -49,7 +50,7 @@ async fn i6_a_missing_log_after_a_kill_is_refused_if_rows_are_missing_with_it() 
     let mut receiver = place.start().await;
     write_more(&receiver, &load, &place).await;
     receiver.kill();
-    // As if nothing had been copied from the log into the database.
+    // The state as if nothing had been copied from the log into the database.
     put_back(&place, &older);
     fs::remove_file(place.data().join("receiver.db-wal")).unwrap();
     assert_refused(&place, "no log", "has lost rows").await;
@@ -57,15 +58,15 @@ async fn i6_a_missing_log_after_a_kill_is_refused_if_rows_are_missing_with_it() 
     place.start().await.stop().await;
     assert!(!place.data().join("receiver.db-wal").exists());
 
-    // Nothing was written that is not in the database.
+    // Everything written is already in the database.
     let mut receiver = place.start().await;
     receiver.kill();
     fs::remove_file(place.data().join("receiver.db-wal")).unwrap();
     place.start().await.stop().await;
 }
 
-/// Copying the log into the database was cut off, and then the log was removed: some pages are old,
-/// some are new.
+/// A checkpoint was interrupted and the log was removed afterwards, so some pages are old and some
+/// are new.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i6_a_missing_log_after_a_kill_is_refused_if_pages_do_not_fit_together() {
     let (place, load) = written().await;
@@ -80,7 +81,7 @@ async fn i6_a_missing_log_after_a_kill_is_refused_if_pages_do_not_fit_together()
     shell.close().await;
     let log = place.data().join("receiver.db-wal");
     until("the log to go", || !log.exists()).await;
-    // The index as it was before its last rows.
+    // Put back the index as it was before its last rows.
     let mut bytes = fs::read(place.database()).unwrap();
     let start = (page - 1) * PAGE_BYTES;
     let older = &older[start..start + PAGE_BYTES];
@@ -114,7 +115,7 @@ async fn i6_rows_that_a_crash_could_not_have_taken_are_missed_after_a_kill() {
     let mut receiver = place.start().await;
     write_more(&receiver, &load, &place).await;
     receiver.kill();
-    // As if what was synced was not: the older database, with a log that holds nothing.
+    // Simulates a disk that lost synced data: the older database, with an empty log.
     fs::copy(place.data().join("older"), place.database()).unwrap();
     empty(&place.data().join("receiver.db-wal"));
     assert_refused(&place, "a sync that was a lie", "has lost rows").await;
@@ -128,7 +129,7 @@ async fn i6_a_mark_that_cannot_be_read_is_refused() {
     assert_refused(&place, "an empty mark", "a mark that cannot be read").await;
 }
 
-/// Whenever it is killed, in its start and in its end too: the next start is never refused.
+/// A kill at any moment, including during start and stop, never makes the next start refuse.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn i6_no_kill_leaves_what_is_refused() {
     let mut random = random();
@@ -155,7 +156,7 @@ async fn i6_no_kill_leaves_what_is_refused() {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
-/// Stopped as an operator does, with something in it.
+/// Returns a place that was stopped normally and whose store has some rows.
 async fn written() -> (Place, Load) {
     let (place, load) = (Place::new(), Load::new());
     let receiver = place.start().await;
@@ -164,7 +165,7 @@ async fn written() -> (Place, Load) {
     (place, load)
 }
 
-/// And waits for the mark to follow.
+/// Records more callbacks, and waits until the mark is updated.
 async fn write_more(receiver: &Receiver, load: &Load, place: &Place) {
     let before = fs::read(mark(place)).unwrap();
     let running = load.start(receiver);
@@ -180,7 +181,7 @@ fn mark(place: &Place) -> PathBuf {
     place.data().join("receiver.db.mark")
 }
 
-/// A copy of the database.
+/// Keeps a copy of the database.
 fn keep(place: &Place) -> Vec<u8> {
     fs::copy(place.database(), place.data().join("older")).unwrap();
     fs::read(place.database()).unwrap()
@@ -194,10 +195,10 @@ fn empty(path: &Path) {
     fs::write(path, "").unwrap();
 }
 
-/// With exit code 65 and one line, twice, and nothing is changed by it.
+/// Asserts that the start is refused with exit code 65 and one line, twice, and changes no file.
 async fn assert_refused(place: &Place, what: &str, why: &str) {
     let file = |suffix: &str| fs::read(place.data().join(format!("receiver.db{suffix}"))).ok();
-    // Who reads makes an empty log.
+    // Opening the database for reading creates an empty log.
     let log = || file("-wal").filter(|log| !log.is_empty());
     let files = || [file(""), log(), file(".mark")];
     let before = files();

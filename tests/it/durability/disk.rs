@@ -1,5 +1,5 @@
-//! A disk that a test may do anything to: a file system in a mount namespace of its own, which is gone with the test
-//! however it ends, and with it the mount and the loop device.
+//! A disk that a test may damage in any way: a file system in its own mount namespace. However the
+//! test ends, the mount and the loop device disappear with it.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
@@ -11,28 +11,32 @@ use tempfile::TempDir;
 use super::receiver::Place;
 use crate::support::needs::{self, Root};
 
-/// The ioctl `EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH`: what was not synced is gone, as if the power was.
+/// The ioctl `EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH`. Everything that was not synced
+/// is lost, as in a power failure.
 const POWER_CUT: &str = "import fcntl, os, struct, sys
 fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
 
-/// `ext3` or `tmpfs` has the stories of a full disk told on that instead of ext4.
+/// Environment variable: `ext3` or `tmpfs` runs the full-disk tests on that file system instead of
+/// ext4.
 const FILE_SYSTEM: &str = "EVOLINK_RECEIVER_TEST_FILE_SYSTEM";
 
-/// A file system of its own, mounted.
+/// A mounted file system that belongs to one test.
 pub struct Disk {
     namespace: Namespace,
-    /// The arguments of `mount` for it.
+    /// The arguments of `mount` for this disk.
     source: Vec<OsString>,
     mount_point: PathBuf,
 }
 
-/// A process that only holds a mount namespace. It reads from us: should this process die, it ends, and the mounts with it.
+/// A process that only keeps a mount namespace alive. It reads from a pipe of the test process, so
+/// it ends when that process dies, and the mounts disappear with it.
 struct Namespace {
     holder: Child,
 }
 
 impl Disk {
-    /// A fresh disk and a receiver's place on it. `None`, said in one line, where this machine cannot do that.
+    /// Returns a fresh disk and a receiver's place on it. `None`, after printing one line, if this
+    /// machine does not support that.
     pub fn with_place(size: &str) -> Option<(Self, Place)> {
         let kind = std::env::var(FILE_SYSTEM).unwrap_or_else(|_| "ext4".to_owned());
         if kind == "tmpfs" {
@@ -48,20 +52,20 @@ impl Disk {
         let image = scratch.path().join("image");
         run(Command::new("truncate").args(["-s", size]).arg(&image)).unwrap();
         run(Command::new(mkfs).arg("-q").arg(&image)).unwrap();
-        // What the kernel finds wrong with it makes it read-only under open files.
+        // If the kernel finds an error in the file system, it turns it read-only under open files.
         let options = "loop,errors=remount-ro";
         Self::mounted(scratch, vec!["-o".into(), options.into(), image.into()])
     }
 
-    /// The same in memory, with so many files at most.
+    /// Like `with_place`, but in memory and with at most `files` files.
     pub fn with_place_for_files(size: &str, files: u32) -> Option<(Self, Place)> {
         let options = format!("size={size},nr_inodes={files}");
         let source = ["-t", "tmpfs", "-o", &options, "tmpfs"].map(OsString::from);
         Self::mounted(tempfile::tempdir().unwrap(), source.to_vec())
     }
 
-    /// An ext4 file system of `size` on a device that has only room for `memory`: beyond it, writes that were accepted fail when
-    /// they are synced.
+    /// Returns an ext4 file system of `size` on a device that can store only `memory`. Beyond that,
+    /// the kernel accepts writes, and they fail when they are synced.
     pub fn with_place_on_scarce_memory(size: &str, memory: &str) -> Option<(Self, Place)> {
         if !needs::are_met(Root::Needed, &["mkfs.ext4", "mount", "unshare", "nsenter"]) {
             return None;
@@ -86,7 +90,7 @@ impl Disk {
         Self::mounted_in(namespace, scratch, source)
     }
 
-    /// The memory under `with_place_on_scarce_memory` grows.
+    /// Enlarges the memory of the device of `with_place_on_scarce_memory`.
     pub fn grow_memory(&self, memory: &str) {
         let device = self.mount_point.with_file_name("device");
         let mut mount = self.namespace.command("mount");
@@ -131,23 +135,25 @@ impl Disk {
         )
     }
 
-    /// How the receiver sees a file of it.
+    /// The path by which the receiver sees a file of the disk.
     pub fn path(&self, name: &str) -> PathBuf {
         self.mount_point.join(name)
     }
 
-    /// A command that sees the disk where the receiver sees it.
+    /// Builds a command that sees the disk at the same path as the receiver.
     pub fn command(&self, name: &str) -> Command {
         self.namespace.command(name)
     }
 
-    /// Pulls the plug: nothing reaches the disk any more, and what only the system's memory held never will.
+    /// Cuts the power: nothing reaches the disk any more, and data that was only in the system's
+    /// memory is lost.
     pub fn cut_power(&self) {
         let mut python = self.namespace.command("python3");
         run(python.args(["-c", POWER_CUT]).arg(&self.mount_point)).unwrap();
     }
 
-    /// Has the kernel find a fault in the file system: it is read-only from now on, under all files that are open.
+    /// Makes the kernel report an error in the file system, which turns it read-only under all open
+    /// files.
     pub fn turn_read_only(&self) {
         let mounts = format!("/proc/{}/mounts", self.namespace.holder.id());
         let mounts = std::fs::read_to_string(mounts).unwrap();
@@ -162,7 +168,7 @@ impl Disk {
         std::fs::write(trigger, "1").unwrap();
     }
 
-    /// Plugs it in again. No process may hold a file of it.
+    /// Mounts the disk again. No process may have a file of it open.
     pub fn restore_power(&self) {
         run(self.namespace.command("umount").arg(&self.mount_point)).unwrap();
         self.try_mount().unwrap();
@@ -190,7 +196,8 @@ impl Namespace {
         Self { holder }
     }
 
-    /// What a command in the namespace is started through; it becomes the command, so that its pid is the command's.
+    /// The command that enters the namespace. It replaces itself with the wanted command, so the
+    /// pid is that command's pid.
     fn entering(&self) -> Vec<OsString> {
         let mount = format!("--mount=/proc/{}/ns/mnt", self.holder.id());
         vec!["nsenter".into(), mount.into(), "--".into()]
@@ -203,7 +210,7 @@ impl Namespace {
         command
     }
 
-    /// How a file in the namespace is reached from outside.
+    /// The path by which a file in the namespace is reached from outside.
     fn path(&self, inside: &Path) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.holder.id()));
         root.join(inside.strip_prefix("/").unwrap())

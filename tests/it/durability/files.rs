@@ -1,4 +1,5 @@
-//! The files of a SQLite store hold prompts and bodies: nobody but our own user may read them.
+//! The files of a SQLite store contain prompts and bodies, so only the user that runs the receiver
+//! may read them.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

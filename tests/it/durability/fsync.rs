@@ -1,5 +1,5 @@
-//! A sync of the disk fails (I4). From then on nothing is acknowledged, until the program was started anew and read from the
-//! disk what is there.
+//! A sync of the disk fails (I4). From then on no callback is acknowledged until the program
+//! restarts and reads what is really on the disk.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -11,11 +11,11 @@ use super::receiver::{PATIENCE, Place, Receiver};
 use super::{check, random, rounds};
 use crate::support::needs::{self, Root};
 
-/// Makes syncs of a process fail from now on; gone when dropped.
+/// Makes the syncs of a process fail until it is dropped.
 struct FailingSync(Child);
 
 impl FailingSync {
-    /// `None`, said in one line, if processes may not be traced here.
+    /// Returns `None`, after printing one line, if processes cannot be traced here.
     async fn attach(pid: u32, which: &str, place: &Place) -> Option<Self> {
         let report = place.data().join("strace");
         let mut strace = Command::new("strace")
@@ -66,7 +66,8 @@ async fn after_a_failed_sync_nothing_is_acknowledged_until_a_restart() {
         let running = load.start(&receiver);
         running.reached(20).await;
         sleep(Duration::from_micros(random.u64(..50_000))).await;
-        // Either all of them, or one: a later one that succeeds does not say that the earlier writes are there (F6).
+        // Either all syncs fail or only one. A later sync that succeeds does not prove that the
+        // earlier writes reached the disk (F6).
         let which = if round % 2 == 0 { "1" } else { "1+" };
         let Some(failing) = FailingSync::attach(receiver.pid(), which, &place).await else {
             return;
@@ -87,7 +88,8 @@ async fn after_a_failed_sync_nothing_is_acknowledged_until_a_restart() {
     }
 }
 
-/// Nothing that is sent after the first failed sync is acknowledged, and who asks is told that the receiver is not ready.
+/// Asserts that no callback sent after the first failed sync is acknowledged, and that `/readyz`
+/// does not answer 200.
 async fn refuses_until_gone(receiver: &mut Receiver, round: u32) {
     let deadline = Instant::now() + PATIENCE;
     for number in 0.. {

@@ -1,5 +1,5 @@
-//! The disk fills up (I5): submits are refused first, then callbacks are told to come again, reads work, and when there is
-//! room again all is recorded by the same process.
+//! The disk fills up (I5): first submits are refused, then callbacks are answered 503. Reads
+//! continue to work, and the same process records everything once there is space again.
 
 use std::fs::File;
 use std::io::Write;
@@ -13,12 +13,12 @@ use super::disk::Disk;
 use super::load::Load;
 use super::receiver::{PATIENCE, Place, Receiver};
 
-/// How much a filler grows at once.
+/// Bytes by which a filler file grows in one step.
 const STEP_BYTES: usize = 64 * 1024;
 
 const NEARLY_FULL: (u16, &str) = (503, "store_nearly_full");
 
-/// It got as far as EvoLink, which is not there.
+/// The answer to an accepted submit: it was sent to EvoLink, which does not exist here.
 const TAKEN: (u16, &str) = (503, "evolink_unreachable");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -36,7 +36,7 @@ async fn a_full_disk_heals_without_a_restart_and_loses_nothing() {
         let filler = place.data().join("filler");
         fill(&filler);
         let mut large_ones = fill_by_callbacks(&receiver, round).await;
-        // Under load from many at once it stays so.
+        // This stays true under concurrent load.
         let running = load.start(&receiver);
         running.sent(100).await;
         running.stop().await;
@@ -68,7 +68,8 @@ async fn submits_are_refused_before_callbacks_and_taken_again_after_them() {
     for round in 1..=3 {
         submit_is(&receiver, TAKEN).await;
         ballast_is_there(&place).await;
-        // An eighth of 16 MiB is wanted; what is left still is enough for many callbacks.
+        // The receiver wants an eighth of 16 MiB free. The space that is left is still enough for
+        // many callbacks.
         fill_until(&filler, || free_bytes(place.data()) < 1_500_000);
         submit_is(&receiver, NEARLY_FULL).await;
         let body = format!(r#"{{"id":"task-beside-{round}","status":"processing"}}"#);
@@ -130,7 +131,7 @@ async fn without_files_left_submits_are_refused_and_callbacks_are_taken() {
     assert_eq!(receiver.ended().await.code(), Some(0));
 }
 
-/// A start on a disk that is full but for the ballast.
+/// Starts on a disk that is full except for the reserve file.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_ballast_is_enough_to_start_and_take_callbacks() {
     let Some((_disk, place)) = Disk::with_place("16M") else {
@@ -148,12 +149,12 @@ async fn the_ballast_is_enough_to_start_and_take_callbacks() {
     assert_eq!(receiver.callback(body.to_owned()).await, Some((200, None)));
 }
 
-/// A submit that is taken is tried for as long.
+/// The receiver tries to reach EvoLink for this long with each accepted submit.
 fn give_up_on_evolink_soon(place: &Place) {
     place.configure("[evolink]", "[evolink]\ntimeout = \"1s\"");
 }
 
-/// Writes until nothing more goes in, then the last bytes one page at a time.
+/// Writes until the disk is full, filling the last bytes one page at a time.
 pub fn fill(path: &Path) {
     let mut filler = File::options()
         .create(true)
@@ -162,7 +163,7 @@ pub fn fill(path: &Path) {
         .unwrap();
     for size in [STEP_BYTES, 4096, 1] {
         while filler.write_all(&vec![0x5a; size]).is_ok() {}
-        // Delayed allocation may find more room, or less.
+        // Because of delayed allocation, a sync may find more space or less.
         let _ = filler.sync_all();
     }
 }
@@ -201,7 +202,8 @@ async fn until(what: &str, is_it: impl AsyncFn() -> bool) {
     }
 }
 
-/// The write-ahead log has room of its own to use up. The ids of what was acknowledged, and of the first that was not.
+/// Sends callbacks until one is refused, because the write-ahead log first uses up free space of
+/// its own. Returns the ids of all acknowledged callbacks and of the first refused one.
 pub async fn fill_by_callbacks(receiver: &Receiver, round: u32) -> Vec<String> {
     let mut sent = Vec::new();
     for number in 0..1000 {

@@ -1,5 +1,5 @@
-//! A start on a full disk: it writes nothing before it has freed space, folds the log into the database, and answers
-//! callbacks with 503 until there is space.
+//! A start on a full disk: it writes nothing until it has freed space, checkpoints the log into the
+//! database, and answers callbacks with 503 until there is space.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -20,7 +20,7 @@ database.execute('SELECT count(*) FROM task').fetchone()
 print('reading', flush=True)
 sys.stdin.read()";
 
-/// The reserve is spent, and everything else is taken by another file.
+/// The reserve is used up, and another file takes all remaining space.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_on_a_full_disk_without_a_reserve_answers_503_until_there_is_space() {
     let Some((_disk, place)) = Disk::with_place("16M") else {
@@ -42,7 +42,7 @@ async fn a_start_on_a_full_disk_without_a_reserve_answers_503_until_there_is_spa
     let mut kept = Vec::new();
     for round in 2..=4 {
         let mut receiver = place.start_unready().await;
-        // The start has folded the log in, which has freed some space.
+        // The start has checkpointed the log, which freed some space.
         fill(&filler);
         let mut sent = fill_by_callbacks(&receiver, round).await;
         sent.pop();
@@ -63,8 +63,8 @@ async fn a_start_on_a_full_disk_without_a_reserve_answers_503_until_there_is_spa
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
-/// Nothing but its own log has filled the volume, because a reader kept the log from beginning again. The reader ends with
-/// the process, and the next start needs nobody to make space.
+/// Only the log itself has filled the volume, because a reader kept it from starting over. The
+/// reader ends with the process, so the next start recovers without any manual cleanup.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_volume_that_its_own_log_has_filled_recovers_at_the_next_start() {
     let Some((disk, place)) = Disk::with_place("16M") else {
@@ -93,7 +93,7 @@ async fn a_volume_that_its_own_log_has_filled_recovers_at_the_next_start() {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
-/// The same without a restart: the reader ends, and the running process folds its log in.
+/// The same without a restart: the reader ends, and the running process checkpoints its log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_volume_that_its_own_log_has_filled_recovers_without_a_restart() {
     let Some((disk, place)) = Disk::with_place("16M") else {
@@ -109,7 +109,8 @@ async fn a_volume_that_its_own_log_has_filled_recovers_without_a_restart() {
     receiver.stop().await;
 }
 
-/// Repeats of few tasks, whose rows change in place: the log grows and the database hardly does.
+/// Sends repeats for a few tasks, whose rows change in place. So the log grows while the database
+/// hardly does.
 async fn fill_log(receiver: &Receiver) -> u32 {
     let deadline = Instant::now() + 2 * PATIENCE;
     for number in 0.. {
@@ -149,7 +150,7 @@ impl Reader {
         Self(child)
     }
 
-    /// Closes its standard input, and waits for its end.
+    /// Closes the reader's standard input, and waits until it exits.
     fn end(&mut self) {
         drop(self.0.stdin.take());
         self.0.wait().unwrap();

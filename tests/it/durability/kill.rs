@@ -1,4 +1,4 @@
-//! Recipe R1: SIGKILL at a random moment under load, restart, look.
+//! Recipe R1: SIGKILL at a random moment under load, restart, check the store.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn what_was_acknowledged_is_there_after_sigkill() {
         receiver.kill();
         running.stop().await;
         if random.u8(..4) == 0 {
-            // Once more, while it puts in order what the last one left.
+            // Kill it once more while it recovers from the previous kill.
             let (mut starting, _) = place.spawn();
             sleep(Duration::from_micros(random.u64(..60_000))).await;
             starting.kill().unwrap();

@@ -1,4 +1,5 @@
-//! EvoLink under load: many callbacks at once, each sent until it is answered 2xx, and a log of what was.
+//! EvoLink under load: sends many callbacks concurrently, each until it is answered 2xx, and logs
+//! the acknowledged ones.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::receiver::{PATIENCE, Receiver};
 
-/// Senders at once: enough that several callbacks are in one commit.
+/// Concurrent senders: enough that one commit contains several callbacks.
 const SENDERS: u64 = 16;
 
 /// A callback that was answered 2xx.
@@ -20,7 +21,8 @@ pub struct Acknowledged {
     pub is_outcome: bool,
 }
 
-/// Outlives the receivers that it loads: what the last one did not answer, the next one is sent again.
+/// The load on one receiver after another. A callback that one receiver did not answer is sent
+/// again to the next.
 #[derive(Default)]
 pub struct Load {
     acknowledged: Arc<Mutex<Vec<Acknowledged>>>,
@@ -28,7 +30,7 @@ pub struct Load {
     senders: Vec<Arc<AtomicU64>>,
 }
 
-/// A load under way.
+/// A running load.
 pub struct Running {
     stop: Arc<AtomicBool>,
     acknowledged: Arc<Mutex<Vec<Acknowledged>>>,
@@ -54,7 +56,8 @@ impl Load {
         self.start_over(&[receiver])
     }
 
-    /// Over replicas. What one of them does not answer, the next one is sent again.
+    /// Starts a load over several replicas. A callback that one replica does not answer is sent
+    /// again to the next.
     pub fn start_over(&self, receivers: &[&Receiver]) -> Running {
         let stop = Arc::new(AtomicBool::new(false));
         let mut senders = JoinSet::new();
@@ -97,12 +100,13 @@ impl Load {
 }
 
 impl Running {
-    /// Callbacks acknowledged since it began.
+    /// The number of callbacks acknowledged since this load started.
     pub fn count(&self) -> usize {
         self.acknowledged.lock().unwrap().len() - self.before
     }
 
-    /// Waits until so many were acknowledged since it began, so that what follows happens under load on any machine.
+    /// Waits until `count` callbacks were acknowledged since this load started, so that the next
+    /// step happens under load on any machine.
     pub async fn reached(&self, count: usize) {
         let deadline = Instant::now() + PATIENCE;
         while self.count() < count {
@@ -111,7 +115,7 @@ impl Running {
         }
     }
 
-    /// Waits until so many more were sent, however they were answered.
+    /// Waits until `count` more callbacks were sent, whatever the answers.
     pub async fn sent(&self, count: u64) {
         let deadline = Instant::now() + PATIENCE;
         let wanted = self.sent.load(Ordering::Relaxed) + count;
@@ -127,7 +131,7 @@ impl Running {
     }
 }
 
-/// A sender's `n`th callback. Each task is heard of four times, twice of its outcome.
+/// Returns a sender's `n`th callback. Each task gets four callbacks, two of them with its outcome.
 pub fn callback(sender: usize, n: u64) -> Acknowledged {
     let task_id = format!("task-unified-{sender}-{}", n / 4);
     let (status, progress) = match n % 4 {
@@ -135,7 +139,7 @@ pub fn callback(sender: usize, n: u64) -> Acknowledged {
         1 => ("processing", 60),
         _ => ("completed", 100),
     };
-    // No two bodies are the same.
+    // No two bodies are equal.
     let body = format!(
         r#"{{"id":"{task_id}","status":"{status}","progress":{progress},"results":["https://files.evolink.ai/{task_id}.webp"],"n":{n}}}"#
     );

@@ -1,5 +1,5 @@
-//! SQLite's write-ahead log stays small (I38), however much is written, by however many it is read meanwhile, and however
-//! slowly they read.
+//! SQLite's write-ahead log stays small (I38), however much is written, and however many readers
+//! there are or how slow they are.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,15 +13,16 @@ use super::receiver::{PATIENCE, Place};
 
 const LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// What is written while the log is watched: it would be twice as long as it may be if nobody folded it in.
+/// Bytes written while the log is watched. Without checkpoints the log would grow to twice its
+/// limit.
 const WRITTEN_BYTES: u64 = 2 * LOG_BYTES_MAX;
 
-/// Of a callback. Few large ones fill a log as many small ones do, and sooner.
+/// Size of a callback body. A few large bodies fill a log like many small ones, but faster.
 const BODY_BYTES: u64 = 240 * 1024;
 
 const SENDERS: u64 = 64;
 
-/// More than there are connections that read: the store is never without a reader.
+/// More readers than read connections, so the store is never without a reader.
 const READERS: u64 = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -62,7 +63,7 @@ async fn send(http: reqwest::Client, url: String, number: u64, written: Arc<Atom
     }
 }
 
-/// A page after the other. Every second reader takes its time over each.
+/// Reads one page after the other. Every second reader pauses at each page.
 async fn read(http: reqwest::Client, url: String, number: u64) {
     loop {
         let Ok(mut answer) = http.get(&url).send().await else {

@@ -1,4 +1,5 @@
-//! The high-water mark is written when the database has come further, and only then: it costs two waits for the disk.
+//! The high-water mark is written only after the database has advanced, because each write waits
+//! for the disk twice.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +17,7 @@ use super::recorder::{PACE, entry};
 use crate::support::store::TestStore;
 use crate::support::until::until;
 
-/// Longer than between two marks.
+/// Longer than the interval between two marks.
 const SOME_MARKS: Duration = Duration::from_millis(2500);
 
 fn written_at(mark: &Path) -> SystemTime {

@@ -1,5 +1,6 @@
-//! What was acknowledged is never lost: the real program, in a process of its own, killed, cut off from its disk, with a
-//! full disk, with one that fails. A client that logs every 2xx is the oracle.
+//! Acknowledged callbacks are never lost. The tests run the real program in its own process, kill
+//! it, cut off its disk, fill its disk, or make its disk fail. A client that logs every 2xx is the
+//! oracle.
 
 mod bursts;
 pub mod check;
@@ -31,7 +32,7 @@ mod stop;
 mod sweep;
 mod vanished;
 
-/// How often a random story is told: as often as there is time for in each run, or in `./test --long`.
+/// How often a randomized test repeats: `normal` in each run, `long` in `./test --long`.
 pub fn rounds(normal: u32, long: u32) -> u32 {
     if std::env::var_os("EVOLINK_RECEIVER_TEST_LONG").is_some() {
         long
@@ -40,7 +41,7 @@ pub fn rounds(normal: u32, long: u32) -> u32 {
     }
 }
 
-/// Random, and the same again with the seed that it prints.
+/// A random generator. It prints its seed; setting that seed repeats the run.
 pub fn random() -> fastrand::Rng {
     let given = std::env::var("EVOLINK_RECEIVER_TEST_SEED").ok();
     let seed = given.map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());

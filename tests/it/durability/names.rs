@@ -1,5 +1,5 @@
 //! One SQLite file under several names: a hard link, a symlink, a symlinked folder. Only one
-//! process uses it at a time.
+//! process at a time may use the file.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -13,7 +13,7 @@ use super::load::Load;
 use super::receiver::Place;
 use crate::backup::command;
 
-/// Another place with the same store, which it calls by another name.
+/// Returns another place that uses the same store under another name.
 fn called(place: &Place, name: &str) -> Place {
     let other = place.replica();
     other.configure("/receiver.db", &format!("/{name}"));
@@ -51,7 +51,7 @@ async fn a_second_process_is_kept_off_the_store_by_whatever_name_it_comes() {
         link(&place, name);
         assert_in_use(&called(&place, name), name).await;
     }
-    // The first one serves on, and SQLite's own locks are still there.
+    // The first process continues to serve, and SQLite's own locks still hold.
     running.reached(60).await;
     running.stop().await;
     receiver.stop().await;
@@ -78,7 +78,7 @@ async fn what_belongs_to_a_database_lies_beside_the_file_itself() {
     let real = called(&place, "elsewhere/real.db");
     assert_in_use(&real, "the real name").await;
     receiver.stop().await;
-    // The same store by its real name: its mark is found, and everything is there.
+    // Under its real name the same store has its mark and all its rows.
     real.start().await.stop().await;
     fs::write(elsewhere.join("real.db"), "").unwrap();
     let output = place.run_to_end().await;
@@ -89,7 +89,8 @@ async fn what_belongs_to_a_database_lies_beside_the_file_itself() {
     );
 }
 
-/// SQLite's log belongs to one name: by another, the rows that are only in the log are not there.
+/// SQLite's log belongs to one name. Opened by another name, the rows that are only in the log are
+/// missing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_with_several_names_is_refused_until_the_other_name_is_removed() {
     let place = Place::new();
@@ -100,7 +101,7 @@ async fn a_database_with_several_names_is_refused_until_the_other_name_is_remove
     running.stop().await;
     link(&place, "hard.db");
     let hard = called(&place, "hard.db");
-    // The running one has the right log, but the next start is refused.
+    // The running process has the right log, but the next start is refused.
     let checked = run(&place, &["check"]).await;
     assert_refused(&checked, "the check beside a service");
     receiver.kill();
@@ -133,7 +134,7 @@ fn assert_refused(output: &Output, what: &str) {
     assert!(said.contains("remove the other"), "{what}: {said}");
 }
 
-/// A release that locks only a file beside the database excludes this one, and the other way round.
+/// A release that locks only a file beside the database and this release exclude each other.
 #[tokio::test]
 async fn an_older_release_and_this_one_exclude_each_other() {
     let place = Place::new();

@@ -1,5 +1,5 @@
-//! A start beside what an earlier one left behind, but without the database: that is no first start. It is refused, `check`
-//! says the same, and the line names the way out.
+//! Files of an earlier store exist, but the database does not, so this is no first start. The start
+//! is refused, `check` reports the same, and the message says how to continue.
 
 use std::fs;
 
@@ -39,7 +39,7 @@ async fn a_start_beside_a_trace_of_an_earlier_one_but_without_its_database_is_re
             found.starts_with("error") && found.contains(words),
             "{trace}: {found}"
         );
-        // The way out.
+        // Do what the message suggests.
         if trace == "receiver.db.mark" {
             fs::remove_file(place.data().join(trace)).unwrap();
         } else {
@@ -49,7 +49,7 @@ async fn a_start_beside_a_trace_of_an_earlier_one_but_without_its_database_is_re
     }
 }
 
-/// A key ring that is elsewhere may be one that an operator provides before the first start.
+/// A key ring outside the data folder may have been provided by an operator before the first start.
 #[tokio::test]
 async fn a_first_start_with_a_key_ring_that_was_provided_is_a_first_start() {
     let place = Place::new();

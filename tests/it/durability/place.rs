@@ -1,4 +1,5 @@
-//! Where the program is put by a test: a configuration file, a data folder, an address of its own.
+//! The surroundings of a receiver under test: a configuration file, a data folder, and its own
+//! address.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -21,8 +22,8 @@ use crate::support::store::TestStore;
 pub const PUBLIC_PORT: u16 = 8443;
 const INTERNAL_PORT: u16 = 8080;
 
-/// Where a receiver lives: its configuration, its data, its address, and what it is started through. Its clone is the same place,
-/// perhaps started otherwise.
+/// A receiver's configuration, data, address, and the command that launches it. A clone is the same
+/// place, possibly with a different launcher.
 #[derive(Clone)]
 pub struct Place {
     scratch: Arc<TempDir>,
@@ -30,12 +31,12 @@ pub struct Place {
     address: Ipv4Addr,
     /// The data folder as the test sees it.
     data: PathBuf,
-    /// Command and arguments before the program's own, such as `nsenter`.
+    /// A command and its arguments that precede the program's own, such as `nsenter`.
     launcher: Vec<OsString>,
 }
 
 impl Place {
-    /// In a folder of its own, on the engine that the run is about.
+    /// Creates a place in its own folder, on the database engine of this test run.
     pub fn new() -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let data = scratch.path().join("data");
@@ -44,12 +45,13 @@ impl Place {
         Self::with(scratch.into(), store.into(), &url, &data, data.clone())
     }
 
-    /// On PostgreSQL, whatever the run is about. `None` where there is none, after saying so.
+    /// Creates a place on PostgreSQL, whatever the engine of this test run. `None`, after saying
+    /// so, where PostgreSQL is missing.
     pub fn on_postgres() -> Option<Self> {
         Some(Self::on(TestStore::on_postgres()?))
     }
 
-    /// In a folder of its own, but for its store, which is on a server.
+    /// Creates a place in its own folder, with `store` on a server.
     pub fn on(store: TestStore) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let data = scratch.path().join("data");
@@ -57,14 +59,14 @@ impl Place {
         Self::with(scratch.into(), store.into(), &url, &data, data.clone())
     }
 
-    /// A replica: on the same store, with the same key ring and certificate, at an address of its own.
+    /// Returns a replica: the same store, key ring and certificate, with its own address.
     pub fn replica(&self) -> Self {
         let (scratch, store) = (Arc::clone(&self.scratch), Arc::clone(&self.store));
         let url = self.store.url();
         Self::with(scratch, store, url, &self.data, self.data.clone())
     }
 
-    /// On the same store, with a certificate and a key ring of its own.
+    /// Returns a place on the same store, with its own certificate and key ring.
     pub fn stranger(&self, key_ring: &str) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let data = scratch.path().join("data");
@@ -75,7 +77,8 @@ impl Place {
         Self::with(scratch.into(), store, url, &data, data.clone())
     }
 
-    /// On SQLite. `inside` is the data folder as the receiver sees it when `launcher` starts it, `data` as the test sees it.
+    /// Creates a place on SQLite. `inside` is the data folder as a receiver sees it that `launcher`
+    /// starts; `data` is the same folder as the test sees it.
     pub fn in_folder(
         scratch: TempDir,
         inside: &Path,
@@ -96,10 +99,11 @@ impl Place {
         inside: &Path,
         data: PathBuf,
     ) -> Self {
-        // An address of its own, so that its ports are free and stay the same over restarts.
+        // Each place has its own address, so its ports are free and stay the same over restarts.
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = std::process::id() * 8 + STARTED.fetch_add(1, Ordering::Relaxed);
-        // Not the first nor the last of a network, and no two numbers the same.
+        // Avoids the first and last address of a network, and gives each number a different
+        // address.
         let part = |value: u32| u8::try_from(value % 250 + 1).unwrap();
         let high = u8::try_from(number / 62_500 % 128).unwrap() | 0x80;
         let address = Ipv4Addr::new(127, high, part(number / 250), part(number));
@@ -140,8 +144,8 @@ first_poll_after = "1h"
         place
     }
 
-    /// The certificate that it will show, good for its address too: made before the first start, so that a simulator can be
-    /// told to trust it.
+    /// Returns the certificate that the receiver will present, which is valid for its address. It
+    /// is created before the first start, so that a simulator can be configured to trust it.
     pub fn make_certificate(&self) -> String {
         std::fs::create_dir_all(&self.data).unwrap();
         let names = ["localhost".to_owned(), self.address.to_string()];
@@ -149,21 +153,21 @@ first_poll_after = "1h"
         source.certificate_pem()
     }
 
-    /// Changes its configuration, from the next start on.
+    /// Replaces `from` by `to` in the configuration, effective from the next start.
     pub fn configure(&self, from: &str, to: &str) {
         let config = std::fs::read_to_string(self.config()).unwrap();
         assert!(config.contains(from), "{from} is not in {config}");
         std::fs::write(self.config(), config.replace(from, to)).unwrap();
     }
 
-    /// Has it call `evolink`, and be called back at its own address.
+    /// Configures the receiver to call `evolink`, and to be called back at its own address.
     pub fn configure_evolink(&self, evolink: &str) {
         self.configure("http://127.0.0.1:1", evolink);
         let public = format!("https://{}", self.public());
         self.configure(&format!("https://localhost:{PUBLIC_PORT}"), &public);
     }
 
-    /// A simulator that it calls, and that calls it back.
+    /// Starts a simulator that the receiver calls, and that calls the receiver back.
     pub async fn with_simulator(&self) -> Simulator {
         let certificate = self.make_certificate();
         let simulator = Simulator::start(Options {
@@ -176,7 +180,7 @@ first_poll_after = "1h"
         simulator
     }
 
-    /// Starts it through `command` from now on, such as `eatmydata`.
+    /// Launches the receiver through `command` from now on, such as `eatmydata`.
     pub fn launch_through(&mut self, command: &[&str]) {
         self.launcher.extend(command.iter().map(OsString::from));
     }
@@ -189,7 +193,7 @@ first_poll_after = "1h"
         &self.store
     }
 
-    /// The file of a SQLite store.
+    /// The database file of a SQLite store.
     pub fn database(&self) -> PathBuf {
         self.store.file().expect("a test of SQLite's file")
     }
@@ -216,7 +220,8 @@ first_poll_after = "1h"
         command
     }
 
-    /// For a start that is refused: runs it until it ends by itself. One that does not is ended, and has no exit code.
+    /// Runs a start that must be refused until it exits. A process that does not exit is killed,
+    /// and has no exit code.
     pub async fn run_to_end(&self) -> Output {
         let mut command = self.command("serve");
         let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -237,7 +242,7 @@ first_poll_after = "1h"
         lines.next().unwrap_or_default().to_owned()
     }
 
-    /// Starts it and does not wait.
+    /// Starts the receiver and does not wait.
     pub fn spawn(&self) -> (Child, PathBuf) {
         let log = self.scratch.path().join(format!("{}.log", self.address));
         let open = || File::options().create(true).append(true).open(&log);

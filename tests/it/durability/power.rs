@@ -1,7 +1,9 @@
-//! Recipes R3 and R4: the power fails at a random moment under load. What was acknowledged is there afterwards; and with a
-//! disk that only says that it has synced, the same test finds the loss, which shows that it can.
+//! Recipes R3 and R4: the power fails at a random moment under load, and afterwards every
+//! acknowledged callback is there. On a disk that only claims to sync, the same test finds a loss,
+//! which proves that the test can find one.
 //!
-//! Twice: on a file system that is shut down, which needs root, and on a simulated disk, which is fast and does not.
+//! The tests run twice: on a file system that is shut down, which needs root, and on a simulated
+//! disk, which is fast and does not.
 
 use std::time::Duration;
 
@@ -14,18 +16,20 @@ use super::shadow::{self, Shadow, Sync};
 use super::{check, random, rounds};
 use crate::support::needs::{self, Root};
 
-/// Room for all rounds of a long run.
+/// Disk size, with space for all rounds of a long run.
 const DISK: &str = "256M";
 
-/// A system may have written everything by itself just before a cut, but hardly so many times running.
+/// The system may happen to write everything just before a power cut, but hardly in every one of
+/// these rounds.
 const ROUNDS_WITHOUT_SYNC: u32 = 10;
 
-/// Where the power can be cut.
+/// A disk whose power can be cut.
 trait Power {
-    /// Nothing reaches the disk any more, and what only the system's memory held never will.
+    /// Cuts the power: nothing reaches the disk any more, and data that was only in the system's
+    /// memory is lost.
     fn cut(&self);
 
-    /// The receiver is gone; its data folder is again what the disk holds.
+    /// Restores the data folder to what the disk contains. The receiver is already gone.
     fn restore(&self);
 }
 
@@ -40,7 +44,7 @@ impl Power for Disk {
 }
 
 impl Power for Shadow {
-    /// The kill is the cut.
+    /// On the simulated disk, the kill is the power cut.
     fn cut(&self) {}
 
     fn restore(&self) {
@@ -62,7 +66,8 @@ async fn what_was_acknowledged_is_there_after_a_simulated_power_cut() {
     }
 }
 
-/// The test of the test (R4). `eatmydata` makes every sync a lie, which is what SQLite does with `synchronous=OFF`.
+/// Tests the test (R4): `eatmydata` turns every sync into a no-op, as SQLite does with
+/// `synchronous=OFF`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_sync_the_power_cut_test_finds_what_is_lost() {
     if !needs::are_met(Root::Needed, &["eatmydata"]) {
@@ -81,8 +86,8 @@ async fn without_sync_the_simulated_power_cut_test_finds_what_is_lost() {
     }
 }
 
-/// Nor does a disk help that keeps its word, if it is not asked (R4): `synchronous=NORMAL` waits for the log only when it is
-/// folded in, some 50 ms later.
+/// A reliable disk does not help either if the program does not ask it to sync (R4).
+/// `synchronous=NORMAL` syncs the log only at a checkpoint, some 50 ms later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_sync_only_at_checkpoints_the_power_cut_test_finds_what_is_lost() {
     if let Some((disk, mut place)) = Disk::with_place(DISK) {
@@ -112,13 +117,14 @@ async fn nothing_is_lost(power: &impl Power, place: &Place, rounds: u32) {
     println!("{acknowledged} callbacks acknowledged in {rounds} rounds, none lost");
 }
 
-/// Found by this test, not by the receiver: the mark, which would tell it, is removed.
+/// This test must find the loss, not the receiver. So the mark, by which the receiver would notice
+/// it, is removed.
 async fn a_loss_is_found(power: &impl Power, place: &Place) {
     let mut random = random();
     let load = Load::new();
     for round in 1..=ROUNDS_WITHOUT_SYNC {
         let faults = power_cut(power, place, &load, &mut random, false).await;
-        // That the store cannot even be looked at would be a fault of this test.
+        // A store that cannot be read at all is a failure of this test, not a loss.
         let is_loss = |fault: &&String| fault.contains(check::LOST) || fault.contains(REFUSED);
         if let Some(loss) = faults.iter().find(is_loss) {
             println!("round {round} finds, as it must: {loss}");
@@ -134,7 +140,7 @@ async fn a_loss_is_found(power: &impl Power, place: &Place) {
 /// Without sync the store may be so damaged that the receiver refuses it.
 const REFUSED: &str = "it does not start again";
 
-/// One round, from start to what is wrong after the next start.
+/// Runs one round, from the start to the faults found after the next start.
 async fn power_cut(
     power: &impl Power,
     place: &Place,
@@ -146,9 +152,11 @@ async fn power_cut(
     let running = load.start(&receiver);
     running.reached(20).await;
     sleep(Duration::from_micros(random.u64(..150_000))).await;
-    // Without power nothing runs. A receiver that goes on while the file system is being shut down answers 2xx for callbacks
-    // that are gone afterwards: beside six busy loops in 2 of 23 runs, frozen in none of 23, the two run in turn. That a sync
-    // says it is done while ext4 aborts its transaction is the likely reason; it was not traced.
+    // Without power nothing runs, so freeze the receiver first. A receiver that runs while the file
+    // system is being shut down answers 2xx for callbacks that are lost afterwards. Beside six busy
+    // loops that happened in 2 of 23 runs; with the receiver frozen, in none of 23 (the two
+    // variants run in turn). The likely reason is that a sync reports success while ext4 aborts its
+    // transaction; this was not traced.
     receiver.freeze();
     power.cut();
     receiver.kill();

@@ -1,13 +1,19 @@
-// A power cut without root: preloaded (LD_PRELOAD) into the receiver, this keeps a second copy of its database, "the disk",
-// which gets what was written only when the file is synced. After SIGKILL the disk holds what a power cut would leave.
+// Simulates a power cut without root. Preloaded (LD_PRELOAD) into the receiver, this library keeps
+// a second copy of its database, "the disk". The copy gets written data only when the file is
+// synced. After SIGKILL the disk holds what a power cut would leave.
 //
-//   POWERLOSS_DATABASE  the database file; it and its -wal are copied, the -shm is memory and is not
-//   POWERLOSS_DISK      the folder of the copies; if empty there are none, and syncs reach the real disk
-//   POWERLOSS_EARLY     percentage of writes that reach the disk at once, since a system may write back whenever it likes
-//   POWERLOSS_LIE       which syncs are claimed and not done: "" none, "all", or "commit", those of the log by who has written
-//                       to it. That is synchronous=NORMAL: the log is synced by who folds it in, before the database is
+//   POWERLOSS_DATABASE  the database file. It and its -wal are copied; the -shm is only memory.
+//   POWERLOSS_DISK      the folder of the copies. If empty, there are no copies, and syncs reach
+//                       the real disk.
+//   POWERLOSS_EARLY     percentage of writes that reach the disk at once, because a system may
+//                       write back at any time
+//   POWERLOSS_LIE       the syncs that are claimed but not done: "" none, "all", or "commit", which
+//                       means the syncs of the log through a descriptor that has written to it.
+//                       That is synchronous=NORMAL: only a checkpoint really syncs the log, before
+//                       it writes to the database.
 //
-// Good for processes that end by SIGKILL: the names of files are on the disk at once, and none is ever deleted.
+// Suitable for processes that end by SIGKILL: file names are on the disk at once, and no file is
+// ever deleted.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <limits.h>
@@ -21,7 +27,7 @@
 
 enum { FDS_MAX = 4096, COPIES = 2 };
 
-// What was written since the last sync, in order.
+// The writes since the last sync, in order.
 struct change {
     struct change *next;
     off_t offset;
@@ -47,7 +53,8 @@ static const char *setting(const char *name) {
     return value ? value : "";
 }
 
-// The number of the copy of the file at `path`, or -1 if it has none. `on_disk` becomes where the copy is.
+// Returns the number of the copy of the file at `path`, or -1 if it has none. Sets `on_disk` to the
+// path of the copy.
 static int number_of(const char *path, char *on_disk) {
     const char *database = setting("POWERLOSS_DATABASE");
     size_t length = strlen(database);

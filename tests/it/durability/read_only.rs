@@ -1,5 +1,6 @@
-//! The file system turns read-only under open files, as ext4 does when it finds a fault, or can no longer write what it has
-//! taken (I4): nothing is acknowledged that is not stored, and the process ends, to be started anew.
+//! The file system turns read-only under open files, as ext4 does when it finds an error or cannot
+//! write back data that it accepted (I4). Nothing is acknowledged that is not stored, and the
+//! process exits so that it can be restarted.
 
 use std::time::Duration;
 
@@ -24,8 +25,9 @@ async fn a_file_system_that_turns_read_only_loses_nothing_and_ends_the_process()
         let running = load.start(&receiver);
         running.reached(20).await;
         sleep(Duration::from_micros(random.u64(..50_000))).await;
-        // A sync under way while ext4 gives up its journal may say that it is done, and is not: a transaction that was given up
-        // counts as no longer under way. In 1 of 11 rounds a callback was lost so; with nothing in the kernel, in none of 50.
+        // A sync that is under way while ext4 aborts its journal may wrongly report success,
+        // because an aborted transaction no longer counts as running. A callback was lost that way
+        // in 1 of 11 rounds; with no thread in the kernel, in none of 50.
         receiver.freeze_to_the_last_thread().await;
         disk.turn_read_only();
         let start = Instant::now();
@@ -34,7 +36,7 @@ async fn a_file_system_that_turns_read_only_loses_nothing_and_ends_the_process()
         longest = longest.max(start.elapsed());
         running.stop().await;
         assert_no_start(&place).await;
-        // As an operator would: the file system is checked and mounted again.
+        // As an operator would do: check the file system and mount it again.
         disk.restore_power();
         let _receiver = place.start().await;
         let faults = check::faults(place.store(), &load.acknowledged()).await;
@@ -46,7 +48,8 @@ async fn a_file_system_that_turns_read_only_loses_nothing_and_ends_the_process()
     );
 }
 
-/// Nobody has to write to find out: what is behind a load balancer must not look ready for hours.
+/// The fault is noticed without any write, so that an idle service does not look ready to a load
+/// balancer for hours.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_only_file_system_is_noticed_without_a_callback() {
     let Some((disk, place)) = Disk::with_place("64M") else {
@@ -58,7 +61,8 @@ async fn a_read_only_file_system_is_noticed_without_a_callback() {
     assert_eq!(status.code(), Some(75), "{}", receiver.log_tail());
 }
 
-/// The device under the file system takes no more, which shows when the system writes back: a sync that fails for real.
+/// The device under the file system stops accepting data. That shows when the system writes back,
+/// so a real sync fails.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_device_that_fails_when_it_is_synced_loses_nothing_and_ends_the_process() {
     let Some((disk, place)) = Disk::with_place_on_scarce_memory("256M", "24M") else {
@@ -90,7 +94,8 @@ async fn a_device_that_fails_when_it_is_synced_loses_nothing_and_ends_the_proces
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
-/// From the fault on no callback is acknowledged and the receiver is not ready, until it ends with 75.
+/// Asserts that after the fault no callback is acknowledged and the receiver is not ready, until it
+/// exits with code 75.
 async fn refuses_until_gone(receiver: &mut Receiver, name: &str) {
     let deadline = Instant::now() + PATIENCE;
     for number in 0.. {
@@ -115,7 +120,8 @@ async fn refuses_until_gone(receiver: &mut Receiver, name: &str) {
     assert_eq!(status.code(), Some(75), "{}", receiver.log_tail());
 }
 
-/// It says in one line that it cannot write, and does not pretend that there is a store.
+/// Asserts that the start prints one line that it cannot write, and does not claim that there is a
+/// store.
 async fn assert_no_start(place: &Place) {
     let refused = place.run_to_end().await;
     let stderr = String::from_utf8(refused.stderr).unwrap();

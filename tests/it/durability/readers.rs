@@ -1,6 +1,6 @@
-//! Another program reads the database while the receiver stops: a backup tool, `.dump`, a shell.
-//! Whoever closes the database last removes its write-ahead log. Nothing is lost by that, and the
-//! next start must not be refused.
+//! Another program, such as a backup tool, `.dump` or a shell, reads the database while the
+//! receiver stops. The program that closes the database last removes its write-ahead log. That
+//! loses nothing, and the next start must not be refused.
 
 use std::fs;
 
@@ -24,7 +24,7 @@ async fn a_reader_in_a_transaction_at_the_stop_does_not_keep_the_next_start_out(
     receiver.stop().await;
     assert!(log_is_there(&place), "the reader keeps the log");
 
-    // Once with the reader still there, and once after it has removed the log.
+    // Start once while the reader is still there, and once after it has removed the log.
     place.start().await.stop().await;
     reader.close().await;
     until("the log to go", || !log_is_there(&place)).await;

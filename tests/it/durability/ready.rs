@@ -1,5 +1,5 @@
-//! `/readyz` follows the writing side: it is 503 while nothing can be recorded, also on an idle
-//! service, and 200 again soon after.
+//! `/readyz` reports whether callbacks can be recorded. It answers 503 while they cannot, also on
+//! an idle service, and 200 again soon after.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -12,13 +12,13 @@ use super::receiver::{PATIENCE, Place, Receiver};
 use crate::support::needs::{self, Root};
 use crate::support::store::is_postgres;
 
-/// `/readyz` answers within 2 s, whatever hangs. The rest is for a busy machine.
+/// `/readyz` answers within 2 s, whatever hangs. The rest is a margin for a busy machine.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Longer than the test waits for anything.
 const HANG: Duration = Duration::from_mins(2);
 
-/// Waits until `/readyz` says `status`. Each of its answers is in time.
+/// Waits until `/readyz` answers `status`, and asserts that each answer is in time.
 pub async fn ready_is(receiver: &Receiver, status: u16) -> Value {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -32,11 +32,11 @@ pub async fn ready_is(receiver: &Receiver, status: u16) -> Value {
     }
 }
 
-/// Delays each sync of the database and its log; gone when dropped.
+/// Delays each sync of the database and its log until it is dropped.
 struct HangingSync(Child);
 
 impl HangingSync {
-    /// `None`, said in one line, if processes may not be traced here.
+    /// Returns `None`, after printing one line, if processes cannot be traced here.
     async fn attach(pid: u32, place: &Place) -> Option<Self> {
         let report = place.data().join("strace");
         let (database, hang) = (place.database(), HANG.as_micros());

@@ -1,4 +1,5 @@
-//! The program as an operator has it: a process with a configuration file and a data folder, ended by its own pid.
+//! The program as an operator runs it: a process with a configuration file and a data folder. The
+//! tests end it by its own pid.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,10 +13,10 @@ use tokio::time::{Instant, sleep};
 use super::place::PUBLIC_PORT;
 pub use super::place::Place;
 
-/// Far above any time under test: reaching it means that it will never happen.
+/// Far above any time under test. Reaching it means that the awaited event will never happen.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A running receiver; killed when dropped.
+/// A running receiver, which is killed when dropped.
 pub struct Receiver {
     child: Child,
     public: SocketAddr,
@@ -27,7 +28,7 @@ pub struct Receiver {
 }
 
 impl Place {
-    /// Starts it and waits until it is ready.
+    /// Starts the receiver and waits until it is ready.
     pub async fn start(&self) -> Receiver {
         match self.try_start().await {
             Ok(receiver) => receiver,
@@ -35,12 +36,12 @@ impl Place {
         }
     }
 
-    /// `Err` with its log if it ends instead of becoming ready.
+    /// Starts the receiver. Returns `Err` with its log if it exits instead of becoming ready.
     pub async fn try_start(&self) -> Result<Receiver, String> {
         self.try_start_until("/readyz").await
     }
 
-    /// Starts it and waits until it answers, ready or not.
+    /// Starts the receiver and waits until it answers, ready or not.
     pub async fn start_unready(&self) -> Receiver {
         match self.try_start_until("/livez").await {
             Ok(receiver) => receiver,
@@ -102,7 +103,7 @@ impl Receiver {
         format!("https://localhost:{PUBLIC_PORT}/callbacks/{}", self.token)
     }
 
-    /// One callback, with status and `Retry-After`; `None` if there was no answer.
+    /// Sends one callback. Returns the status and `Retry-After`, or `None` if there was no answer.
     pub async fn callback(&self, body: String) -> Option<(u16, Option<String>)> {
         let request = self.http.post(self.callback_url()).body(body);
         let answer = request.send().await.ok()?;
@@ -111,8 +112,8 @@ impl Receiver {
         Some((answer.status().as_u16(), retry_after))
     }
 
-    /// A submit, with status and error code; `None` if there was no answer. No EvoLink can be reached from here, so a submit
-    /// that goes out ends in `evolink_unreachable`.
+    /// Submits. Returns the status and error code, or `None` if there was no answer. EvoLink is
+    /// unreachable from here, so a submit that is sent ends in `evolink_unreachable`.
     pub async fn submit(&self) -> Option<(u16, String)> {
         let url = format!("http://{}/v1/images/generations", self.internal);
         let body = serde_json::json!({"model": "z-image-turbo", "prompt": "a cat"});
@@ -122,7 +123,7 @@ impl Receiver {
         Some((status, body["error"]["code"].as_str()?.to_owned()))
     }
 
-    /// The status of a GET on the internal listener; `None` if there was no answer.
+    /// Returns the status of a GET on the internal listener, or `None` if there was no answer.
     pub async fn status(&self, path: &str) -> Option<u16> {
         Some(self.get(path).await?.0)
     }
@@ -140,18 +141,18 @@ impl Receiver {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// SIGKILL, and waits until it is gone.
+    /// Sends SIGKILL, and waits until the process is gone.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// SIGKILL, and does not wait.
+    /// Sends SIGKILL, and does not wait.
     pub fn terminate_hard(&self) {
         self.signal("KILL");
     }
 
-    /// Ends it as an operator does, so that nothing of its store is left in the log.
+    /// Stops the receiver as an operator does, so that the store leaves nothing in the log.
     pub async fn stop(mut self) {
         self.terminate();
         assert_eq!(self.ended().await.code(), Some(0), "{}", self.log_tail());
@@ -161,12 +162,12 @@ impl Receiver {
         self.signal("TERM");
     }
 
-    /// Stops it where it stands: it does nothing and says nothing any more.
+    /// Freezes the receiver with SIGSTOP: it neither works nor answers.
     pub fn freeze(&self) {
         self.signal("STOP");
     }
 
-    /// The same, and waits until none of its threads is in the kernel any more.
+    /// Freezes the receiver, and waits until none of its threads is in the kernel any more.
     pub async fn freeze_to_the_last_thread(&self) {
         self.freeze();
         let deadline = Instant::now() + PATIENCE;
@@ -176,18 +177,18 @@ impl Receiver {
         }
     }
 
-    /// The state of each, as the system names it.
+    /// Returns the state letter of each thread, as the system names it.
     fn threads(&self) -> Vec<String> {
         let folder = format!("/proc/{}/task", self.pid());
         let threads = std::fs::read_dir(folder).unwrap();
         let stats = threads
             .filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")).ok());
-        // After the name, which is in brackets.
+        // The letter follows the name, which is in brackets.
         let letter = |stat: String| stat.rsplit_once(") ").unwrap().1[..1].to_owned();
         stats.map(letter).collect()
     }
 
-    /// Lets it go on.
+    /// Lets a frozen receiver continue.
     pub fn thaw(&self) {
         self.signal("CONT");
     }
@@ -200,7 +201,7 @@ impl Receiver {
         assert!(sent.unwrap().success());
     }
 
-    /// How it ends, by itself or after `terminate`.
+    /// Waits until the receiver exits, by itself or after `terminate`, and returns its exit status.
     pub async fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -36,7 +36,8 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// With its worker, which does not run yet, so that what is queued before becomes one batch.
+    /// Returns a bench with its worker, which does not run yet. Entries queued before it runs
+    /// become one batch.
     pub async fn new() -> (Self, RecorderWorker) {
         let home = TestStore::new();
         let store = Arc::new(Store::open(home.url()).await.unwrap());
@@ -50,13 +51,13 @@ impl Bench {
         (bench, worker)
     }
 
-    /// From now on the database refuses an observation that contains the word "poison".
+    /// Makes the database refuse every observation that contains the word "poison" from now on.
     async fn refuse_poison(&self, how: &str) {
         let refused = Refused::ObservationsWith("poison");
         self.database.refuse(refused, how).await;
     }
 
-    /// From 1, without a gap, whatever was refused meanwhile.
+    /// Asserts that the events are numbered from 1 without a gap, whatever was refused meanwhile.
     async fn assert_events_are_numbered(&self, count: i64) {
         let numbers: Vec<i64> = self
             .database
@@ -69,7 +70,8 @@ impl Bench {
         self.database.value("SELECT count(*) FROM task", &[]).await
     }
 
-    /// On SQLite nobody holds the write lock: another connection gets it at once. On PostgreSQL the server knows.
+    /// Asserts that no transaction is open. On SQLite another connection gets the write lock at
+    /// once; on PostgreSQL the server lists its transactions.
     async fn assert_no_transaction_is_open(&self) {
         if self.database.is_postgres() {
             let sql = "SELECT query FROM pg_stat_activity WHERE datname = current_database()
@@ -97,7 +99,7 @@ pub fn entry(task_id: &str, word: &str) -> Entry {
 
 type Recorded = (usize, Result<Receipt, StoreError>);
 
-/// Queues one entry for each word, in order. The task's number says which.
+/// Queues one entry for each word, in order. The number of the task is the position of the word.
 fn queue(recorder: &Recorder, words: &[&str]) -> JoinSet<Recorded> {
     let mut callers = JoinSet::new();
     for (number, word) in words.iter().enumerate() {
@@ -110,7 +112,8 @@ fn queue(recorder: &Recorder, words: &[&str]) -> JoinSet<Recorded> {
 
 #[tokio::test]
 async fn a_bad_row_is_refused_to_its_own_caller_only() {
-    // ROLLBACK ends the transaction behind the driver's back, as a full disk does. Only SQLite has these.
+    // ROLLBACK ends the transaction without the driver's knowledge, as a full disk does. Only
+    // SQLite has these three ways.
     let ways = ["ABORT", "FAIL", "ROLLBACK"];
     let ways = if store::is_postgres() {
         &ways[..1]
@@ -124,7 +127,7 @@ async fn a_bad_row_is_refused_to_its_own_caller_only() {
         words[7] = "poison";
         words[33] = "poison";
         let callers = queue(&bench.recorder, &words);
-        // The callers run, and wait, before the recorder takes its first batch.
+        // Let the callers run until they wait, before the recorder takes its first batch.
         tokio::task::yield_now().await;
         let stop = CancellationToken::new();
         let worker = tokio::spawn(worker.run(stop.clone()));
@@ -170,7 +173,7 @@ async fn a_caller_that_went_away_is_recorded_all_the_same() {
     }
     let stop = CancellationToken::new();
     stop.cancel();
-    // Told to stop, it records what is queued and ends.
+    // When the worker is asked to stop, it records what is queued and ends.
     worker.run(stop).await;
     assert_eq!(bench.kept().await, 10);
     let late = bench.recorder.record(entry("task-late", "good")).await;
@@ -195,7 +198,7 @@ async fn a_full_queue_refuses_at_once_and_takes_more_later() {
     );
     let stop = CancellationToken::new();
     let worker = tokio::spawn(worker.run(stop.clone()));
-    // The first one that fits is behind all of the others.
+    // The first entry that fits is queued behind all the others.
     let mut late = bench.recorder.record(entry("task-late", "good")).await;
     for _ in 0..10_000 {
         if !matches!(late, Err(StoreError::Overloaded)) {
@@ -210,7 +213,8 @@ async fn a_full_queue_refuses_at_once_and_takes_more_later() {
     worker.await.unwrap();
 }
 
-/// RELIABILITY F1, F3, I7: a cancelled caller leaves no transaction open, and no later acknowledgement hangs on one.
+/// RELIABILITY F1, F3, I7: a cancelled caller leaves no transaction open, and no later
+/// acknowledgement depends on one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cancelled_callers_leave_no_transaction_behind() {
     let (bench, worker) = Bench::new().await;
@@ -231,7 +235,7 @@ async fn cancelled_callers_leave_no_transaction_behind() {
         let id = format!("task-kept-{number}");
         let kept = bench.recorder.record(entry(&id, "good")).await;
         assert!(kept.is_ok(), "{kept:?}");
-        // Acknowledged: another connection sees it.
+        // An acknowledged entry is visible to another connection.
         let sql = "SELECT count(*) FROM task WHERE task_id = $1";
         let seen: i64 = bench.database.value(sql, &[Bind::Text(&id)]).await;
         assert_eq!(seen, 1, "{id} was acknowledged");
@@ -278,7 +282,7 @@ async fn a_refusal_that_is_told_twice_does_not_free_the_key_of_the_next_try() {
     assert!(!matches!(intend(first).await, Receipt::Replay(_)));
     refuse(first).await;
     assert!(!matches!(intend(second).await, Receipt::Replay(_)));
-    // The first answer of the recorder was lost, say, and its caller told it once more.
+    // Simulates a lost answer of the recorder: its caller sends the same entry again.
     refuse(first).await;
     let again = intend(third).await;
     assert!(

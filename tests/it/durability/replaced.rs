@@ -1,5 +1,6 @@
-//! A file of the store is deleted or replaced while the service runs. Nothing is acknowledged from then on, nothing is paid
-//! for, and the process ends with exit code 75 and a line that says what happened.
+//! A file of the store is deleted or replaced while the service runs. From then on nothing is
+//! acknowledged and no submit is sent. The process exits with code 75 and a line that says what
+//! happened.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +12,7 @@ use super::receiver::{Place, Receiver};
 use super::{random, rounds};
 use crate::support::until::until;
 
-/// What happens to the data folder, and the words of the line that says so.
+/// What happens to the data folder, and the words of the line that reports it.
 struct Form {
     name: &'static str,
     happens: fn(&Place),
@@ -95,7 +96,8 @@ async fn nothing_is_acknowledged_once_a_file_of_the_store_is_not_the_one_that_is
                 "{}: {status:?}",
                 form.name
             );
-            // One that reaches EvoLink, which is not there, would have been paid for.
+            // A submit that goes out to EvoLink, which does not exist here, would have been paid
+            // for.
             let submitted = receiver.submit().await.map(|(_, code)| code);
             let is_sent = submitted.as_deref() == Some("evolink_unreachable");
             assert!(!is_sent, "{}: a submit was sent", form.name);
@@ -104,7 +106,7 @@ async fn nothing_is_acknowledged_once_a_file_of_the_store_is_not_the_one_that_is
     }
 }
 
-/// Nobody has to send anything for it to be noticed.
+/// The replacement is noticed without any request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_service_ends_when_a_file_of_its_store_is_not_the_one_that_is_open() {
     for form in FORMS {
@@ -115,7 +117,7 @@ async fn an_idle_service_ends_when_a_file_of_its_store_is_not_the_one_that_is_op
     }
 }
 
-/// The file that was open is put back: every callback that was acknowledged is in it.
+/// The file that was open is put back: it contains every acknowledged callback.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_moved_away_under_load_and_put_back_has_all_that_was_acknowledged() {
     let (place, load) = (Place::new(), Load::new());
@@ -136,8 +138,8 @@ async fn a_database_that_is_moved_away_under_load_and_put_back_has_all_that_was_
     }
 }
 
-/// A real `cp` over the open file, at any moment. The process ends, and the next start does not serve a store that has lost
-/// something.
+/// A real `cp` overwrites the open file at a random moment. The process exits, and the next start
+/// does not serve a store that has lost data.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_copy_that_is_put_over_the_database_under_load_is_noticed_and_never_served() {
     let mut random = random();
@@ -172,7 +174,7 @@ async fn an_older_copy_that_is_put_over_the_database_under_load_is_noticed_and_n
     }
 }
 
-/// A stop that comes before the next look must not fold the log of one file into another.
+/// A stop that comes before the next check must not checkpoint the log of one file into another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_right_after_the_database_was_replaced_leaves_both_files_as_they_are() {
     let place = Place::new();
@@ -196,7 +198,7 @@ async fn a_stop_right_after_the_database_was_replaced_leaves_both_files_as_they_
     assert_eq!(receiver.status("/v1/tasks/task-last").await, Some(200));
 }
 
-/// A second program that uses SQLite may checkpoint the database: that is no fault.
+/// A second program that uses SQLite may checkpoint the database. That is no fault.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_checkpoint_of_another_program_is_no_fault() {
     let (place, load) = (Place::new(), Load::new());
@@ -206,7 +208,7 @@ async fn a_checkpoint_of_another_program_is_no_fault() {
     for round in 1..=20 {
         running.reached(round * 10).await;
         let kind = ["PASSIVE", "FULL", "RESTART", "TRUNCATE"][round % 4];
-        // Busy is no error.
+        // A busy database is acceptable here.
         let _ = shell
             .try_execute(&format!("PRAGMA wal_checkpoint({kind})"))
             .await;
@@ -219,7 +221,7 @@ async fn a_checkpoint_of_another_program_is_no_fault() {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
-/// With a copy of its database from before its last callbacks.
+/// Starts a receiver, and keeps a copy of its database from before its last callbacks.
 async fn started_with_an_older_copy(place: &Place) -> Receiver {
     let load = Load::new();
     let receiver = place.start().await;

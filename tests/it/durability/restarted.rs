@@ -1,4 +1,5 @@
-//! After an end in disorder the start reads the whole database and refuses damage, and `check` says the same.
+//! After an unclean exit the start reads the whole database and refuses a damaged one. `check`
+//! reports the same.
 
 use std::fs;
 
@@ -18,7 +19,7 @@ async fn damage_is_found_by_the_start_after_a_kill_and_by_check() {
     running.stop().await;
     receiver.stop().await;
     let whole = fs::read(place.database()).unwrap();
-    // Killed, with a log that says nothing of the page that is damaged.
+    // Killed, with a log that does not contain the damaged page.
     let mut receiver = place.start().await;
     let mark = place.data().join("receiver.db.mark");
     let before = fs::read(&mark).unwrap();
@@ -34,7 +35,7 @@ async fn damage_is_found_by_the_start_after_a_kill_and_by_check() {
         let range = page * PAGE_BYTES..(page + 1) * PAGE_BYTES;
         whole[range.clone()] == bytes[range]
     };
-    // A leaf of a table, full of rows that no statement of the start reads.
+    // Find a leaf page of a table, full of rows that no statement of the start reads.
     let leaf = (1..whole.len() / PAGE_BYTES)
         .filter(is_same)
         .find(|page| whole[page * PAGE_BYTES] == 0x0d)
@@ -59,7 +60,7 @@ async fn damage_is_found_by_the_start_after_a_kill_and_by_check() {
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
-/// An older copy is put in the place of the database after a kill, and the log of the newer one is still there.
+/// After a kill, an older copy replaces the database while the log of the newer one is still there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_beside_the_log_of_another_database_is_refused() {
     for by in ["mv", "cp"] {

@@ -1,10 +1,10 @@
-//! What the database itself refuses, whoever writes to it.
+//! Changes that the database itself refuses, whatever program writes them.
 
 use crate::support::database::Database;
 use crate::support::store::TestStore;
 use evolink_receiver::store::Store;
 
-/// A store with one task, whose `outcome_at` is SQL.
+/// Creates a store with one task, whose `outcome_at` is the given SQL.
 async fn database_with(state: &str, outcome_at: &str) -> (TestStore, Database) {
     let home = TestStore::new();
     Store::open(home.url()).await.unwrap().close().await;
@@ -61,7 +61,7 @@ async fn no_statement_changes_an_outcome() {
                 "{state}: {sql}"
             );
         }
-        // What is not the outcome may move on.
+        // Columns that are not part of the outcome may still change.
         assert_eq!(
             refusal(&database, "UPDATE task SET observations = 3").await,
             None
@@ -124,7 +124,7 @@ async fn an_open_task_becomes_an_outcome_only_with_its_time() {
     assert_eq!(refusal(&database, sql).await, None);
 }
 
-/// A delivered and a dead delivery, of one event.
+/// Creates one delivered and one dead delivery of the same event.
 async fn database_with_deliveries() -> (TestStore, Database) {
     let (home, database) = database_with("completed", "5").await;
     database

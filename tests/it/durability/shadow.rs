@@ -1,4 +1,5 @@
-//! A power cut without root: a library in C, preloaded into the receiver, that keeps apart what was synced.
+//! A power cut without root: a C library, preloaded into the receiver, that tracks which writes
+//! were synced.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,10 +14,11 @@ const SOURCE: &str = concat!(
     "/tests/it/durability/powerloss.c"
 );
 
-/// Of every hundred writes, so many reach the disk before they are synced.
+/// Percentage of writes that reach the disk before they are synced.
 const EARLY_PERCENT: u32 = 30;
 
-/// The library, compiled into `folder`. `None`, said in one line, where there is no C compiler.
+/// Compiles the library into `folder`. `None`, after printing one line, where there is no C
+/// compiler.
 fn library(folder: &Path) -> Option<PathBuf> {
     if !needs::are_met(Root::NotNeeded, &["cc"]) {
         return None;
@@ -31,8 +33,8 @@ fn library(folder: &Path) -> Option<PathBuf> {
     Some(library)
 }
 
-/// Has `place` start its receivers with that library. `database` is the file as they see it; without a `disk` nothing is
-/// simulated but the lies.
+/// Makes `place` start its receivers with that library. `database` is the file as the receivers see
+/// it. Without a `disk`, only the false syncs are simulated.
 fn preload(place: &mut Place, library: &Path, database: &Path, disk: Option<&Path>, sync: Sync) {
     let disk = disk.map_or_else(String::new, |disk| disk.display().to_string());
     place.launch_through(&[
@@ -49,8 +51,8 @@ fn preload(place: &mut Place, library: &Path, database: &Path, disk: Option<&Pat
     ]);
 }
 
-/// On a real disk, with some syncs that are only claimed. Gives what must last as long as the place. `None`, said in one
-/// line, where that cannot be done.
+/// Uses a real disk on which some syncs only claim success. Returns the folder that must live as
+/// long as the place. `None`, after printing one line, where that is not possible.
 pub fn lie(place: &mut Place, database: &Path, sync: Sync) -> Option<TempDir> {
     let folder = tempfile::tempdir().unwrap();
     let library = library(folder.path())?;
@@ -58,23 +60,24 @@ pub fn lie(place: &mut Place, database: &Path, sync: Sync) -> Option<TempDir> {
     Some(folder)
 }
 
-/// What is on the simulated disk.
+/// The content of the simulated disk.
 pub struct Shadow {
     folder: TempDir,
     database: PathBuf,
 }
 
-/// Whether the simulated disk does what it says.
+/// Whether a sync of the simulated disk really happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sync {
     Done,
-    /// As with `synchronous=NORMAL`: SQLite waits for its log only when it folds it in.
+    /// As with `synchronous=NORMAL`: SQLite syncs its log only at a checkpoint.
     ClaimedAtCommit,
     OnlyClaimed,
 }
 
 impl Shadow {
-    /// A place whose receivers run on a simulated disk. `None`, said in one line, where there is no C compiler.
+    /// Creates a place whose receivers run on a simulated disk. `None`, after printing one line,
+    /// where there is no C compiler.
     pub fn with_place(sync: Sync) -> Option<(Self, Place)> {
         let folder = tempfile::tempdir().unwrap();
         let library = library(folder.path())?;
@@ -84,7 +87,7 @@ impl Shadow {
         Some((Self { folder, database }, place))
     }
 
-    /// Gives the killed receiver's files the content that they have on the disk.
+    /// Replaces the killed receiver's files by their content on the simulated disk.
     pub fn restore_power(&self) {
         for suffix in ["", "-wal"] {
             let mut file = self.database.clone().into_os_string();

@@ -1,4 +1,5 @@
-//! Starts that must be refused, each with its exit code and one line; and one that must not be: with very many tasks.
+//! Starts that must be refused, each with its exit code and one line, and one with very many tasks
+//! that must succeed.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -12,7 +13,7 @@ use super::check;
 use super::load::Load;
 use super::receiver::Place;
 
-/// The refusal's exit code and its line on stderr.
+/// Returns the exit code and the stderr line of a refused start.
 fn refusal(output: &Output) -> (Option<i32>, String) {
     let stderr = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(stderr.lines().count(), 1, "{stderr:?}");
@@ -84,7 +85,7 @@ async fn a_damaged_store_is_refused_and_not_made_anew() {
     running.stop().await;
     receiver.terminate();
     assert_eq!(receiver.ended().await.code(), Some(0));
-    // A busy machine may not have let it fold the log into the database.
+    // On a busy machine the receiver may not have checkpointed the log yet.
     let database = place.store().connect().await;
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)").await;
     database.close().await;
@@ -120,7 +121,7 @@ async fn a_store_with_a_hundred_thousand_open_tasks_is_soon_ready() {
     let place = Place::new();
     place.start().await.stop().await;
     let database = place.store().connect().await;
-    // Half of them are due at once.
+    // Half of the tasks are due immediately.
     let now = jiff::Timestamp::now().as_millisecond();
     let number = database.either("format('%08x', i)", "lpad(to_hex(i), 8, '0')");
     database
@@ -160,7 +161,7 @@ async fn a_start_after_a_kill_that_left_a_rollback_journal_undoes_what_was_begun
         .filename(&other)
         .create_if_missing(true);
     let mut connection = options.connect().await.unwrap();
-    // Beyond the cache, so that a part is in the file before the end of the transaction.
+    // Exceed the cache, so that part of the transaction is in the file before it ends.
     let begun = "PRAGMA cache_size = 4; BEGIN; CREATE TABLE begun (body BLOB);
         WITH RECURSIVE number (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 200)
         INSERT INTO begun SELECT randomblob(3000) FROM number";

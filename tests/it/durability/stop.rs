@@ -1,4 +1,4 @@
-//! SIGTERM under load: what is in flight is answered, exit 0, nothing lost.
+//! SIGTERM under load: requests in flight are answered, the exit code is 0, and nothing is lost.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use super::load::Load;
 use super::receiver::{PATIENCE, Place, Receiver};
 use crate::support::raw::RawClient;
 
-/// What an orchestrator waits before it kills.
+/// How long an orchestrator waits before it kills a process.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
-/// Callbacks whose bodies are half sent when the signal comes.
+/// Callbacks whose bodies are half sent when the signal arrives.
 const IN_FLIGHT: usize = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,7 +47,7 @@ async fn sigterm_under_load_answers_what_is_in_flight_and_loses_nothing() {
     }
 }
 
-/// A connection on which all but the end of a callback was sent, and that end.
+/// Opens a connection and sends a callback except its end. Returns the connection and that end.
 async fn half_a_callback(
     receiver: &Receiver,
     place: &Place,
@@ -67,7 +67,7 @@ async fn half_a_callback(
     (client, REST)
 }
 
-/// The log is one for all rounds.
+/// All rounds write to the same log file.
 async fn wait_until_stopping(receiver: &Receiver, round: u32) {
     let deadline = Instant::now() + PATIENCE;
     while receiver.log().matches("SIGTERM: stopping").count() < round as usize {

@@ -1,6 +1,7 @@
-//! Recipe R2: a system call of the store fails, or is the last thing that the process does, at its first, second, … occurrence,
-//! from the first start on: migrations, commits, checkpoints. Whatever it was, what was acknowledged is there after a restart,
-//! and sending everything again has no further effect (I2, I4).
+//! Recipe R2: a system call of the store fails, or the process dies in it, at its first, second, …
+//! occurrence, beginning with the first start: migrations, commits, checkpoints. After a restart
+//! every acknowledged callback is there, and sending everything again has no further effect (I2,
+//! I4).
 
 use std::path::PathBuf;
 
@@ -10,7 +11,7 @@ use super::receiver::{Place, Receiver};
 use super::{random, rounds};
 use crate::support::needs::{self, Root};
 
-/// What a store does most comes more often.
+/// The calls that a store makes most are listed more than once.
 const CALLS: [&str; 7] = [
     "pwrite64",
     "pwrite64",
@@ -30,13 +31,13 @@ const FAULTS: [&str; 6] = [
     "signal=KILL",
 ];
 
-/// Each is sent once and waited for.
+/// Callbacks in a scenario. Each is sent once, and its answer awaited.
 const CALLBACKS: u64 = 12;
 
-/// Beyond that a scenario has hardly any calls of a kind.
+/// A scenario hardly makes more calls of one kind than this.
 const OCCURRENCE_MAX: u32 = 25;
 
-/// What one story came to.
+/// The result of one scenario.
 #[derive(Default)]
 struct Told {
     hits: u32,
@@ -52,7 +53,7 @@ async fn r2_a_system_call_that_fails_or_is_the_last_one_loses_and_doubles_nothin
     }
     let mut random = random();
     let place = Place::new();
-    // Keys and certificate are there before: this is about the store.
+    // Create the keys and the certificate first, because this test is about the store.
     let mut receiver = place.start().await;
     receiver.terminate();
     assert_eq!(receiver.ended().await.code(), Some(0));
@@ -62,11 +63,13 @@ async fn r2_a_system_call_that_fails_or_is_the_last_one_loses_and_doubles_nothin
         let call = CALLS[random.usize(..CALLS.len())];
         let fault = FAULTS[random.usize(..FAULTS.len())];
         let first = random.u32(1..=OCCURRENCE_MAX);
-        // Once, or from then on; but nobody is interrupted for ever, and SQLite tries such a call again until it is done.
+        // The fault hits once, or every time from then on. `EINTR` hits only once, because SQLite
+        // repeats an interrupted call until it succeeds.
         let is_once = fault == "error=EINTR" || random.bool();
         let when = format!("{first}{}", if is_once { "" } else { "+" });
         let what = format!("round {round}: {call} {fault} when {when}");
-        // On one that is there already, faults hit commits and checkpoints; else mostly what makes it.
+        // On an existing store, faults hit commits and checkpoints; otherwise they mostly hit its
+        // creation.
         if random.bool() {
             remove_store(&place);
         }
@@ -85,7 +88,8 @@ async fn r2_a_system_call_that_fails_or_is_the_last_one_loses_and_doubles_nothin
     assert!(hits > 0, "nothing was injected: this test finds nothing");
 }
 
-/// From the start to what is there after the next one. Callbacks are those of sender `round`.
+/// Runs a scenario from the start to the check after the next start. The callbacks are those of
+/// sender `round`.
 async fn tell(
     place: &Place,
     round: usize,
@@ -156,12 +160,12 @@ async fn tell(
 
 async fn assert_good_end(receiver: &mut Receiver, what: &str) {
     let status = receiver.ended().await;
-    // Killed by the injection, or by its own decision.
+    // Killed by the injection, or exited by its own decision.
     let is_good = matches!(status.code(), None | Some(75));
     assert!(is_good, "{what}: {status}: {}", receiver.log_tail());
 }
 
-/// Those that were answered 2xx are put down.
+/// Sends all callbacks, and adds those that were answered 2xx to `acknowledged`.
 async fn send_all(receiver: &Receiver, round: usize, acknowledged: &mut Vec<Acknowledged>) {
     for n in 0..CALLBACKS {
         let callback = callback(round, n);
@@ -186,7 +190,7 @@ async fn after_restart(place: &Place, round: usize, acknowledged: &[Acknowledged
         "{what}: {}",
         receiver.log_tail()
     );
-    // With it: one outcome, one event for each task.
+    // After everything was sent again, each task has one outcome and one event.
     let faults = check::faults(place.store(), &again).await;
     assert!(faults.is_empty(), "{what}: {faults:#?}");
     receiver.kill();
@@ -199,6 +203,6 @@ fn remove_store(place: &Place) {
     for path in paths.filter(|path| name(path).starts_with("receiver.db")) {
         std::fs::remove_file(path).unwrap();
     }
-    // The key ring stays, so an empty file has to say that nothing is missing.
+    // The key ring stays, so an empty database file has to show that nothing is missing.
     std::fs::write(place.database(), "").unwrap();
 }

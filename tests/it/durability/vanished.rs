@@ -1,4 +1,4 @@
-//! A row that is gone when it is to be changed: what was to be written to it is not acknowledged.
+//! A row disappears before it is updated: the entry that needed the update is not acknowledged.
 
 use evolink_receiver::store::StoreError;
 use evolink_receiver::store::entry::{Entry, Receipt};
@@ -16,19 +16,19 @@ async fn what_is_said_of_a_task_whose_row_has_vanished_is_not_acknowledged() {
     let events = "SELECT count(*) FROM event";
     let observations = "SELECT count(*) FROM observation";
     let before: i64 = bench.database.value(events, &[]).await;
-    // To a statement it is as if there were no such row.
+    // To the statement it looks as if the row did not exist.
     let vanish = bench.database.either(
         "CREATE TRIGGER vanish BEFORE UPDATE ON task BEGIN SELECT RAISE(IGNORE); END",
         "CREATE FUNCTION vanish() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
          CREATE TRIGGER vanish BEFORE UPDATE ON task FOR EACH ROW EXECUTE FUNCTION vanish()",
     );
     bench.database.execute(vanish).await;
-    // One that only counts, and one that moves the task.
+    // One entry only counts, and one changes the task's state.
     let mut moving = entry("task-0", "moves");
     if let Entry::Observed { observation, .. } = &mut moving {
         observation.progress = Some(50);
     }
-    // SQLite could be quicker to commit than we are to see that something is wrong.
+    // Queue many entries, because SQLite could commit before we notice that something is wrong.
     let again = (0..20).map(|number| entry("task-0", &format!("again {number}")));
     for said in again.chain([moving]) {
         let receipt = recorder.record(said).await;
@@ -37,7 +37,7 @@ async fn what_is_said_of_a_task_whose_row_has_vanished_is_not_acknowledged() {
     }
     let written: i64 = bench.database.value(observations, &[]).await;
     assert_eq!(written, 1, "of what was refused nothing is written");
-    // The others have nothing to do with it.
+    // Entries of other tasks are not affected.
     let other = recorder.record(entry("task-1", "new")).await;
     assert!(matches!(other, Ok(Receipt::Seen { .. })), "{other:?}");
     assert!(!recorder.failed().is_cancelled());

@@ -94,7 +94,7 @@ async fn a_name_is_called_only_if_all_its_addresses_may_be() {
     let many: Vec<_> = (1..40).map(|n| format!("8.8.4.{n}")).collect();
     let mut many: Vec<_> = many.iter().map(String::as_str).collect();
     many.push("10.0.0.1");
-    // As many addresses as fit into one datagram.
+    // The number of addresses that fit into one datagram.
     lab.assert_refused(name, &[at(&many[20..])]).await;
     // Good names are called once, at an address that was checked.
     for (name, good, trap) in [

@@ -1,6 +1,6 @@
-//! The campaign: faults of every kind, at random, against the real program or its real recorder. The invariants are checked after
-//! each step or at the end, and each run prints the seed that repeats it. Short in each run of the tests, long in
-//! `./test --long`.
+//! The fault campaign: random faults of every kind against the real program or its real recorder.
+//! The invariants are checked after each step or at the end. Each run prints the seed that repeats
+//! it. The campaign is short in each test run, and long in `./test --long`.
 
 mod chaos;
 pub mod clock;

@@ -1,6 +1,6 @@
 //! Histories of apps that repeat submits without an idempotency key, on the real recorder and
-//! store: whatever is lost, and whenever the process is killed, no wish of an app is paid for twice
-//! in a window. Each run prints the seed that repeats it.
+//! store. Whatever is lost, and whenever the process is killed, no image that an app wants is paid
+//! for twice in a window. Each run prints the seed that repeats it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,14 +33,14 @@ const PACE: Pace = Pace {
     give_up_after: Duration::from_hours(1),
 };
 
-/// What an app wants: one image.
+/// One image that an app wants.
 struct Wish {
     fingerprint: [u8; 32],
-    /// When EvoLink accepted and charged a submit of it.
+    /// When EvoLink accepted and charged a submit for this image.
     charged: Vec<Timestamp>,
-    /// The app has its answer, and asks no more.
+    /// The app has its answer and does not submit again.
     is_granted: bool,
-    /// The submit whose answer it waits for.
+    /// The submit whose answer the app is waiting for.
     waits_for: Option<SubmissionId>,
 }
 
@@ -134,7 +134,7 @@ impl History {
         (!fitting.is_empty()).then(|| fitting[self.random.usize(..fitting.len())])
     }
 
-    /// The app submits, perhaps for the second time; now and then the process is killed while it
+    /// The app submits, perhaps for the second time. Sometimes the process is killed while it
     /// records the intent.
     async fn submit(&mut self, at: usize) {
         let id = SubmissionId::new(self.clock.now());
@@ -167,7 +167,7 @@ impl History {
             Receipt::Repeat { first, .. } => {
                 self.repeats += 1;
                 recorder.apps().leave(id);
-                // It gets the answer of the first, and reads it or does not.
+                // The app receives the answer of the first submit, and reads it or not.
                 if self.random.bool() && !self.wishes[at].charged.is_empty() {
                     self.wishes[at].is_granted = true;
                     recorder.apps().answered(first);
@@ -180,7 +180,7 @@ impl History {
         }
     }
 
-    /// The rows of processes that were killed, as a replica finds them by watching.
+    /// The rows of killed processes, as a replica finds them by watching.
     async fn watched(&self, fingerprint: &[u8; 32]) -> Vec<Watched> {
         let oldest = SubmissionId::first_at(self.clock.now().before(WINDOW));
         let rows = self.store.waiting_submits("app", fingerprint, oldest);
@@ -194,7 +194,7 @@ impl History {
         .collect()
     }
 
-    /// EvoLink accepts and charges, or refuses.
+    /// EvoLink either accepts and charges, or refuses.
     async fn send(&mut self, at: usize, id: SubmissionId) {
         let wish = &mut self.wishes[at];
         if self.random.u8(..5) == 0 {
@@ -219,7 +219,7 @@ impl History {
         wish.waits_for = Some(id);
     }
 
-    /// The app reads its answer, or disconnects first, or reads that the outcome is unknown.
+    /// The app reads its answer, disconnects first, or reads that the outcome is unknown.
     fn answer(&mut self, at: usize) {
         let recorder = &self.process.recorder;
         let wish = &mut self.wishes[at];
@@ -236,11 +236,11 @@ impl History {
         }
     }
 
-    /// Ends the process in whatever it does; another takes its place.
+    /// Kills the process, whatever it is doing, and starts another.
     async fn kill(&mut self) {
         self.process.running.abort();
         let _ = (&mut self.process.running).await;
-        // What SQLite does in its thread has its end.
+        // Let the work in SQLite's thread finish.
         sleep(Duration::from_millis(5)).await;
         self.process = process_on(&self.store, &self.clock);
         for wish in &mut self.wishes {

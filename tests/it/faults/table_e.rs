@@ -1,5 +1,6 @@
-//! Table E to its end: what comes of a submit after EvoLink's answer to it, when its callback or a poll says more. What each
-//! answer means for the app is in `internal::answers`, the polls of E8 are in `reconciler::endings`.
+//! Table E from start to end: how a submit ends after EvoLink's answer, when its callback or a poll
+//! reports more. `internal::answers` tests what each answer means for the app, and
+//! `reconciler::endings` tests the polls of E8.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ fn body(status: &str) -> String {
         .to_string()
 }
 
-/// An EvoLink that answers a submit with `post` and a poll with `get`.
+/// Starts a receiver whose EvoLink answers a submit with `post` and a poll with `get`.
 async fn answering(post: Vec<u8>, get: Vec<u8>) -> (TestApp, RawServer) {
     let answers = move |request: &str| {
         let answer = if request.starts_with("POST ") {
@@ -36,7 +37,7 @@ async fn answering(post: Vec<u8>, get: Vec<u8>) -> (TestApp, RawServer) {
     (app.start().await, evolink)
 }
 
-/// Status of the submit's answer, and the record of it.
+/// Submits, and returns the status of the answer and the record.
 async fn submitted(app: &TestApp) -> (u16, Value) {
     let (status, _) = app
         .submit(&json!({"model": "z-image-turbo", "prompt": "a cat"}))
@@ -56,7 +57,8 @@ async fn callback(app: &TestApp, task: &Value, body: String) -> String {
     app.callback_result(&token, body).await
 }
 
-/// One POST, whatever came after it, and a store in which all fits together.
+/// Asserts that EvoLink saw `posts` POSTs, whatever came afterwards, and that the store is
+/// consistent.
 async fn assert_sound(app: &TestApp, evolink: &RawServer, posts: usize) {
     let requests = evolink.requests();
     let sent = requests
@@ -106,7 +108,8 @@ async fn e3_the_simulators_own_callback_after_such_an_answer_is_a_duplicate() {
     assert_eq!(evolink.stats().charges, 1);
 }
 
-/// EvoLink refused it, or was not reached; and then calls back all the same. What it did counts, not what it said.
+/// EvoLink refused the submit or was not reached, and calls back nevertheless. The callback counts,
+/// not the refusal.
 #[tokio::test]
 async fn e4_e5_a_callback_revives_what_was_refused() {
     let refused = |status| {
@@ -119,7 +122,7 @@ async fn e4_e5_a_callback_revives_what_was_refused() {
     for status in [400, 401, 402, 403, 413, 429] {
         let (app, evolink) = answering(refused(status), http(500, &[], "")).await;
         let (answered, task) = submitted(&app).await;
-        // A 401 is about our key.
+        // A 401 concerns our API key, not the app's request.
         let expected = if status == 401 { 502 } else { status };
         assert_eq!(
             (answered, &task["receiver"]["state"]),
@@ -148,7 +151,7 @@ async fn e6_what_is_unknown_is_pending_after_a_staged_callback_and_is_then_asked
     );
     assert_eq!(callback(&app, &task, body("processing")).await, "recorded");
     assert_eq!(record(&app).await["receiver"]["state"], "processing");
-    // The last callback is lost. The task is known now, so it is polled.
+    // The last callback is lost. The task id is known now, so the task is polled.
     app.clock.advance(Duration::from_secs(15));
     let task = app
         .task_when(ID, |task| task["status"] == "completed")
@@ -166,7 +169,7 @@ async fn e9_a_submit_answered_with_a_status_that_nobody_knows_is_polled() {
     .await;
     let (status, _) = submitted(&app).await;
     assert_eq!(status, 200);
-    // At once: this clock stands still.
+    // No wait is needed, because this clock stands still.
     let task = app
         .task_when(ID, |task| task["status"] == "completed")
         .await;

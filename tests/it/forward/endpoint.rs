@@ -14,7 +14,7 @@ use crate::support::until::until;
 
 const REQUEST_BYTES_MAX: usize = 1024 * 1024;
 
-/// What the endpoint does after it has read a delivery.
+/// The behaviour of the endpoint after it has read a delivery.
 #[derive(Clone, Debug)]
 pub enum Behaviour {
     /// Sends a whole answer, head and body. The connection stays open.

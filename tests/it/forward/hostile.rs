@@ -79,7 +79,7 @@ async fn hostile_endpoints_delay_no_other() {
     };
     assert_eq!(delivered("endpoint-00") + delivered("endpoint-01"), 0);
     assert_eq!(delivered("endpoint-03") + delivered("endpoint-04"), 0);
-    // Of each of the ten endless answers, no more was sent than fits into the system's buffers.
+    // Each of the ten endless answers sent no more than the system's buffers hold.
     assert!(bad[2].flooded() < 160 << 20, "{}", bad[2].flooded());
 }
 

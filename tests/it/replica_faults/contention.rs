@@ -1,5 +1,6 @@
-//! In each other's way: a server that isolates more strictly than it is told, transactions that it refuses, even at their
-//! commit, a turn that somebody else holds, sessions that an administrator ends. It ends in 200 and stored, or in 503.
+//! Contention: a server with a stricter isolation level than requested, transactions that the
+//! server refuses, even at their commit, a write lock that another session holds, and sessions that
+//! an administrator terminates. Each callback ends in 200 and is stored, or in 503.
 
 use tokio::time::{Instant, sleep};
 
@@ -15,7 +16,8 @@ const TAKE_TURN: &str =
 /// Longer than a batch may take.
 const TURN_HELD: Duration = Duration::from_secs(6);
 
-/// Of the events some are refused at once and some at the commit, as serialization failures and deadlocks are.
+/// Refuses some events at once and some observations at the commit, like serialization failures and
+/// deadlocks.
 const REFUSE: &str = "
     CREATE FUNCTION sometimes() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         IF random() < 0.02 THEN RAISE EXCEPTION 'could not serialize' USING ERRCODE = '40001'; END IF;
@@ -28,7 +30,7 @@ const REFUSE: &str = "
 
 const STOP_REFUSING: &str = "DROP FUNCTION sometimes CASCADE";
 
-/// One that is writing, if there is one.
+/// Terminates one session that is writing, if there is one.
 const END_ONE: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()
     AND application_name = 'evolink-receiver' AND xact_start IS NOT NULL AND state != 'idle' ORDER BY random() LIMIT 1";
 
@@ -79,14 +81,15 @@ async fn a_transaction_that_the_server_refuses_is_never_acknowledged() {
     );
 }
 
-/// While no recorder has a transaction under way that could want the same locks in another order.
+/// Runs `sql` while holding the write lock, so that no recorder has a transaction that takes the
+/// same locks in another order.
 async fn in_our_turn(database: &Database, sql: &str) {
     database.execute(TAKE_TURN).await;
     database.execute(sql).await;
     database.execute("COMMIT").await;
 }
 
-/// As an administrator does, at any moment of a transaction; gives how many.
+/// Terminates sessions as an administrator does, at any moment of a transaction. Returns how many.
 async fn end_sessions(database: &Database, random: &mut fastrand::Rng, times: u32) -> usize {
     let mut ended = 0;
     for _ in 0..times {
@@ -100,7 +103,7 @@ async fn end_sessions(database: &Database, random: &mut fastrand::Rng, times: u3
 
 async fn hold_the_turn(database: &Database) {
     database.execute(TAKE_TURN).await;
-    // Whoever wants it waits for it, and for no other lock.
+    // A recorder that wants the write lock waits for it, and for no other lock.
     sessions::until_there_are(database, "wait_event_type = 'Lock'", |count| count > 0).await;
     sleep(TURN_HELD).await;
     database.execute("ROLLBACK").await;

@@ -1,5 +1,5 @@
-//! The network between receivers and server swallows everything without a word, and then does not any more. It all happens on
-//! the loopback of a network namespace that this test makes, in which it runs itself once more.
+//! The network between receivers and server drops everything silently, and later works again. The
+//! test runs itself again in a network namespace that it creates, and uses the loopback there.
 
 use std::net::TcpStream;
 
@@ -27,7 +27,8 @@ async fn callers_are_answered_in_time_though_the_server_says_nothing() {
     let Some(cluster) = Cluster::start(Options::durable()).await else {
         return;
     };
-    // Short: longer than a batch may take. Long: longer than anybody waits for anything.
+    // The normal run has one silence, which is longer than a batch may take. The long run also has
+    // silences that are longer than every timeout.
     let silences = match rounds(0, 1) {
         0 => &[6][..],
         _ => &[15, 2, 5, 15, 9][..],
@@ -64,7 +65,7 @@ async fn callers_are_answered_in_time_though_the_server_says_nothing() {
     );
 }
 
-/// Nothing that the server sends or is sent arrives any more.
+/// Drops everything that the server sends or receives.
 fn swallow(port: u16) {
     let chain =
         "add table inet cut; add chain inet cut input { type filter hook input priority 0; }";

@@ -1,5 +1,6 @@
-//! One who reads the events as they come, from where the last look ended: what follows a receiver does so. If a lower number
-//! ever became visible after a higher one, it would be missed for ever.
+//! A reader that follows the events as they come, each time from the last one it saw, like a client
+//! of the receiver. If a lower number ever became visible after a higher one, this reader would
+//! miss it for ever.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::support::database::{Bind, Database};
 
-/// A connection that says nothing for so long is given up.
+/// A connection without an answer for this long is given up.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 pub struct Follower {
@@ -19,7 +20,7 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Of the store that `url` leads to, which may go away and come back.
+    /// Follows the store at `url`, which may go away and come back.
     pub fn start(url: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let reading = read(url.to_owned(), Arc::clone(&stop));
@@ -29,7 +30,7 @@ impl Follower {
         }
     }
 
-    /// Once nothing is written any more.
+    /// Asserts that the reader saw every event. Call it once nothing is written any more.
     pub async fn assert_saw_all(&mut self, database: &Database) {
         self.stop.store(true, Ordering::Relaxed);
         let reading = self.reading.take().expect("one end");
@@ -47,7 +48,7 @@ impl Follower {
     }
 }
 
-/// Reads on until `stop`, and then to the end.
+/// Reads until `stop`, and then to the end.
 async fn read(url: String, stop: Arc<AtomicBool>) -> Vec<i64> {
     let mut seen: Vec<i64> = Vec::new();
     loop {

@@ -1,5 +1,6 @@
-//! A replica stands still in the middle of its transaction, as one does whose machine is paused: the server ends its session,
-//! and the others go on. When it moves again it does not acknowledge what the server has rolled back.
+//! A replica freezes in the middle of its transaction, like a process whose machine is paused. The
+//! server ends its session, and the other replicas continue. When it continues, it does not
+//! acknowledge what the server has rolled back.
 
 use tokio::time::{Instant, sleep};
 
@@ -10,10 +11,11 @@ use crate::support::database::Database;
 use crate::support::postgres::{Cluster, Options};
 use crate::support::store::TestStore;
 
-/// Most moments are not in a transaction.
+/// Attempts to freeze inside a transaction, because most moments are outside of one.
 const TRIES: u32 = 200;
 
-/// Far above the time after which the server ends a session that stands still.
+/// How long the replica stays frozen: far longer than the server tolerates an idle session in a
+/// transaction.
 const STANDS_STILL: Duration = Duration::from_secs(6);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -30,7 +32,7 @@ async fn a_replica_frozen_in_its_turn_does_not_hold_up_the_others() {
         load.is_acknowledged_at(&[0, 1, 2]).await;
         let at = random.usize(..3);
         let began = freeze_in_its_turn(&replicas, at, &database, &mut random).await;
-        // It stands still for as long as it takes: only the server can help the others.
+        // The replica stays frozen all this time, so only the server can unblock the others.
         load.is_acknowledged_at(&[(at + 1) % 3, (at + 2) % 3]).await;
         held_up = held_up.max(began.elapsed());
         let left = STANDS_STILL.saturating_sub(began.elapsed());
@@ -57,7 +59,7 @@ async fn a_replica_frozen_in_its_turn_does_not_hold_up_the_others() {
 
 type Frozen = (usize, Instant, Instant);
 
-/// Freezes it until it is one that has a transaction open, and gives when.
+/// Freezes the replica repeatedly until it has a transaction open, and returns when that was.
 async fn freeze_in_its_turn(
     replicas: &Replicas,
     at: usize,
@@ -68,7 +70,7 @@ async fn freeze_in_its_turn(
         sleep(moment(random, Duration::from_millis(20))).await;
         let began = Instant::now();
         replicas.receivers[at].freeze();
-        // Under load nobody else's session stands still for so long.
+        // Under load no other session stands still for this long.
         sleep(Duration::from_millis(400)).await;
         if sessions::forgotten(database).await > 0 {
             return began;
@@ -78,7 +80,8 @@ async fn freeze_in_its_turn(
     panic!("it was never in a transaction");
 }
 
-/// Freezes one after the other for a short while, wherever it may be, and ends the load.
+/// Freezes one replica after the other for a short while, at any point of its work, and ends the
+/// load.
 async fn any_moment(
     replicas: &Replicas,
     load: Load,

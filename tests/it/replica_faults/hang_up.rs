@@ -1,5 +1,5 @@
-//! F1, F3, I7 on PostgreSQL: clients that go away in the middle of reads, submits and callbacks leave no transaction open, and
-//! no acknowledgement of anybody else depends on one.
+//! F1, F3, I7 on PostgreSQL: clients that disconnect in the middle of reads, submits and callbacks
+//! leave no transaction open. No acknowledgement of another client depends on one.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,10 +23,10 @@ use crate::support::store::TestStore;
 
 const AT_ONCE: usize = 24;
 
-/// Readers, one recorder, one who listens, for each of three.
+/// Sessions of three receivers. Each has its readers, one recorder and one listener.
 const SESSIONS_MAX: i64 = 3 * 10;
 
-/// A request, where to, and when it is left.
+/// A request, its address, and when the client disconnects.
 struct Cut {
     bytes: Vec<u8>,
     to: SocketAddr,
@@ -36,7 +36,7 @@ struct Cut {
 }
 
 impl Cut {
-    /// Of any kind, cut anywhere; one of three is sent whole.
+    /// Returns a request of any kind that is cut at any byte; one in three is sent whole.
     fn of(receiver: &Receiver, number: usize, random: &mut fastrand::Rng) -> Self {
         let id = format!("task-cut-{number}");
         let (is_tls, mut bytes) = match random.u8(..5) {
@@ -74,7 +74,7 @@ impl Cut {
         }
     }
 
-    /// Sends it and leaves. What cannot be sent any more is not.
+    /// Sends the request and disconnects. Bytes that can no longer be sent are dropped.
     async fn leave(self, certificate_pem: &str) {
         let tcp = TcpStream::connect(self.to).await.unwrap();
         tcp.set_nodelay(true).unwrap();
@@ -139,7 +139,7 @@ async fn clients_that_hang_up_leave_no_transaction_behind() {
     println!("{cut} requests cut beside them; the longest answer took {longest:?}");
 }
 
-/// The server never had to end a session that stood still in a transaction.
+/// Asserts that the server never had to end a session that was idle in a transaction.
 fn assert_none_was_forgotten(cluster: &Cluster) {
     let log = cluster.log();
     let mut ended = log
@@ -148,7 +148,8 @@ fn assert_none_was_forgotten(cluster: &Cluster) {
     assert_eq!(ended.next(), None);
 }
 
-/// As many questions at once as there are connections and more; and there are no more sessions than there may be.
+/// Asserts that the pools still work: sends more queries at once than there are connections, and
+/// the number of sessions stays within its limit.
 async fn assert_pools_are_well(replicas: &Replicas) {
     for receiver in &replicas.receivers {
         let asked = join_all((0..16).map(|_| receiver.status("/v1/tasks?limit=5"))).await;
@@ -159,7 +160,8 @@ async fn assert_pools_are_well(replicas: &Replicas) {
     database.close().await;
 }
 
-/// Nearer to the driver: futures are dropped at any of their steps, also those of HTTP that a client cannot reach.
+/// Closer to the driver: futures are dropped at any of their steps, including those steps that an
+/// HTTP client cannot interrupt.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn questions_and_entries_that_are_dropped_leave_no_transaction_behind() {
     let Some(cluster) = Cluster::start(Options::quick()).await else {
@@ -171,7 +173,8 @@ async fn questions_and_entries_that_are_dropped_leave_no_transaction_behind() {
     let database = store.connect().await;
     let all = TaskFilter::default();
     for number in 0..rounds {
-        // The longer ones have the time to make a connection, the shorter ones to be cut in the middle of a question.
+        // The longer ones have time to make a connection; the shorter ones are cut in the middle of
+        // a query.
         let patience = [(); 6].map(|()| moment(&mut random, Duration::from_millis(20)));
         let entry = completed(&format!("task-dropped-{number}"));
         let asks = patience[1..].iter().map(async |patience| {

@@ -1,4 +1,5 @@
-//! I1, I10, I13: a replica is killed at a random moment under load, round after round; the others take what it leaves.
+//! I1, I10, I13: a replica is killed at a random moment under load, round after round. The other
+//! replicas take over its work.
 
 use tokio::time::sleep;
 

@@ -1,5 +1,5 @@
-//! EvoLink under load, at all replicas at once: each callback is sent until it is answered 2xx, first to one replica, then
-//! to the next one. Every answer is kept, and how long it took.
+//! EvoLink under load, at all replicas at once: each callback is sent until it is answered 2xx,
+//! first to one replica, then to the next one. Every answer is kept with the time it took.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,20 +13,21 @@ use tokio::time::{Instant, sleep};
 use crate::durability::load::{Acknowledged, callback};
 use crate::durability::receiver::{PATIENCE, Receiver};
 
-/// As many for each replica.
+/// Concurrent senders: the same number for each replica.
 const SENDERS: usize = 18;
 
-/// EvoLink hangs up at 10 s, so an answer that comes later is none. We stay, and see how long it took.
+/// EvoLink hangs up after 10 s, so a later answer does not reach it. The test waits longer, to
+/// measure how long the answer took.
 pub const EVOLINK_HANGS_UP: Duration = Duration::from_secs(10);
 const STAYS: Duration = Duration::from_secs(20);
 
-/// EvoLink waits longer; this keeps the refusals to a number that can be read.
+/// EvoLink waits longer. This keeps the number of refusals readable.
 const BEFORE_NEXT_TRY: Duration = Duration::from_millis(50);
 
 /// One request.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt {
-    /// Which replica.
+    /// The replica's index.
     pub at: usize,
     pub began: Instant,
     pub took: Duration,
@@ -34,14 +35,15 @@ pub struct Attempt {
     pub status: Option<u16>,
 }
 
-/// A load under way. It knows replicas by their addresses: they may end, and be started again.
+/// A running load. It knows the replicas by their addresses, because they may end and be started
+/// again.
 pub struct Load {
     stop: Arc<AtomicBool>,
     log: Arc<Mutex<Report>>,
     senders: JoinSet<()>,
 }
 
-/// What was answered.
+/// The answers.
 #[derive(Default)]
 pub struct Report {
     pub acknowledged: Vec<Acknowledged>,
@@ -63,7 +65,7 @@ impl Load {
         Self { stop, log, senders }
     }
 
-    /// Returns when each of the replicas has acknowledged a callback that was sent after now.
+    /// Returns when each of the replicas has acknowledged a callback that was sent after this call.
     pub async fn is_acknowledged_at(&self, replicas: &[usize]) {
         let now = Instant::now();
         for at in replicas {
@@ -90,8 +92,8 @@ impl Load {
     }
 }
 
-/// Half of the senders have a replica each that they return to, so that a frozen one does not gather them all; the others
-/// go from one to the next. After a failure the same callback goes to the next one.
+/// Sends callbacks. Half of the senders prefer one replica each, so that a frozen one does not
+/// block them all; the others rotate. After a failure the same callback goes to the next replica.
 async fn send(
     number: usize,
     clients: Vec<(reqwest::Client, String)>,
@@ -100,7 +102,7 @@ async fn send(
 ) {
     let (mut n, mut failures) = (0, 0);
     while !stop.load(Ordering::Relaxed) {
-        // Each task is heard of at each replica.
+        // With rotation, each replica gets a callback of each task.
         let turn = usize::try_from(n).unwrap() * usize::from(number.is_multiple_of(2));
         let target = (number + turn + failures) % clients.len();
         let (http, url) = &clients[target];
@@ -143,7 +145,8 @@ impl Report {
         }
     }
 
-    /// Nobody at these replicas waited longer than EvoLink does. Gives the longest.
+    /// Asserts that no callback at these replicas waited longer than EvoLink does. Returns the
+    /// longest time.
     pub fn assert_in_time(&self, counts: impl Fn(&Attempt) -> bool) -> Duration {
         let counted = self.attempts.iter().filter(|attempt| counts(attempt));
         let longest = counted.map(|attempt| attempt.took).max();
@@ -152,7 +155,7 @@ impl Report {
         longest
     }
 
-    /// From `event` to the first callback that was sent after it and acknowledged.
+    /// The time from `event` to the first callback that was sent after it and acknowledged.
     pub fn recovery(&self, event: Instant) -> Duration {
         let good = self.attempts.iter().filter(|attempt| attempt.is_ok());
         let after = good.filter(|attempt| attempt.began >= event);
@@ -160,13 +163,13 @@ impl Report {
         first.expect("it was acknowledged again") - event
     }
 
-    /// Whether somebody was told then to come again.
+    /// Whether a callback was answered 503 in this interval.
     pub fn is_refused_between(&self, from: Instant, to: Instant) -> bool {
         let mut refused = self.attempts.iter();
         refused.any(|one| one.status == Some(503) && one.ended() > from && one.ended() < to)
     }
 
-    /// Only such answers as EvoLink understands: 200, 503, or none.
+    /// Asserts that only answers occur which EvoLink understands: 200, 503, or none.
     pub fn assert_statuses(&self) {
         let mut odd = self.attempts.iter().filter_map(|attempt| attempt.status);
         let odd = odd.find(|status| ![200, 503].contains(status));

@@ -1,7 +1,9 @@
-//! What may happen to replicas and to the PostgreSQL below them: killed, frozen, stopped, cut off, in each other's way.
-//! Nothing that was acknowledged is lost, nothing is done twice, nobody waits longer than EvoLink does.
+//! Faults of several replicas and of their PostgreSQL: processes are killed, frozen, stopped, cut
+//! off, or compete for locks. Nothing that was acknowledged is lost, nothing is done twice, and no
+//! callback waits longer than EvoLink does.
 //!
-//! Real processes of the program on a real server. A client that logs every answer is the oracle.
+//! The tests run real processes of the program on a real server. A client that logs every answer is
+//! the oracle.
 
 mod contention;
 mod cut;
@@ -33,11 +35,12 @@ use crate::durability::check;
 use crate::durability::receiver::{Place, Receiver};
 use crate::support::store::TestStore;
 
-/// Equal bodies that were each taken for something new.
+/// Counts equal bodies that were recorded as new more than once.
 const DOUBLED: &str = "SELECT count(*) FROM (SELECT 1 FROM observation WHERE result = 'recorded'
     GROUP BY id / 1024, body HAVING count(*) > 1) AS twice";
 
-/// Three receivers with one store, one key ring, one certificate; and one who reads their events as they come.
+/// Three receivers with one store, one key ring and one certificate, and a reader that follows
+/// their events.
 struct Replicas {
     places: [Place; 3],
     receivers: [Receiver; 3],
@@ -47,7 +50,7 @@ struct Replicas {
 impl Replicas {
     async fn start(store: TestStore) -> Self {
         let first_place = Place::on(store);
-        // It makes key ring, certificate and schema.
+        // The first start creates key ring, certificate and schema.
         let first = first_place.start().await;
         let places = [first_place.replica(), first_place.replica()];
         let (second, third) = tokio::join!(places[0].start(), places[1].start());
@@ -67,7 +70,7 @@ impl Replicas {
         Load::start(&self.receivers)
     }
 
-    /// Replica `at` once more, when it has ended.
+    /// Starts replica `at` again after it has ended.
     async fn start_again(&mut self, at: usize) {
         self.receivers[at] = self.places[at].start().await;
     }
@@ -78,7 +81,7 @@ impl Replicas {
         }
     }
 
-    /// What must hold after everything, once the load has stopped.
+    /// Asserts what must hold after every test, once the load has stopped.
     async fn assert_whole(&mut self, report: &Report) {
         self.assert_all_run();
         let rolled_back = sessions::none_is_left_in_a_transaction(self.store().url()).await;
@@ -92,7 +95,8 @@ impl Replicas {
     }
 }
 
-/// On a store of the run's server, with `sql` done to the fresh database first. `%` in it is the database's name.
+/// Returns a store on the server of this test run, after running `sql` on the fresh database. `%`
+/// in it stands for the database's name.
 async fn prepared_store(sql: &str) -> Option<TestStore> {
     let store = TestStore::on_postgres()?;
     prepare(&store, sql).await;
@@ -106,7 +110,7 @@ async fn prepare(store: &TestStore, sql: &str) {
     database.close().await;
 }
 
-/// A while during which something may happen or not.
+/// A random time below `below`.
 fn moment(random: &mut fastrand::Rng, below: Duration) -> Duration {
     below.mul_f64(random.f64())
 }

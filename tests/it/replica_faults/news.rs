@@ -1,4 +1,5 @@
-//! Who waits for news of a task hears of what another replica recorded, also where notifications do not come through.
+//! A subscriber that waits for news of a task is woken by what another replica records, even if no
+//! notifications arrive.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::recording::Recording;
 use crate::events::news::{Bench, new_id, news, outcome_of};
 use crate::support::store::TestStore;
 
-/// How long it takes from the answer to the callback until somebody who waits elsewhere is woken.
+/// Returns the time from the answer to the callback until a subscriber at another replica is woken.
 async fn wait_elsewhere(here: &Recording, there: &Bench) -> Duration {
     let id = new_id();
     let mut watch = there.recording.store.tail().watch_task(id);
@@ -26,9 +27,9 @@ async fn without_notifications_who_waits_at_another_replica_is_woken_by_a_look_e
         return;
     };
     let here = Recording::start(store.url()).await;
-    // Nobody listens there.
+    // This replica receives no notifications.
     let there = Bench::start(store.url()).await;
-    // Its news is that the log was taken up, and it stays.
+    // Its first news is that the log is being followed. It stays subscribed.
     let mut keeper = there.recording.store.tail().watch_task(new_id());
     news(&mut keeper, "at first").await;
     let mut waits = Vec::new();

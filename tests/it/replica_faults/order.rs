@@ -1,5 +1,6 @@
-//! Events become visible in the order of their numbers, whoever records them, and no number is left out: a reader that goes on
-//! from the last one that it saw misses none, and can tell.
+//! Events become visible in the order of their numbers, whichever replica records them, and no
+//! number is skipped. A reader that continues after the last event it saw misses none, and can
+//! verify that.
 
 use std::sync::Arc;
 
@@ -13,13 +14,14 @@ use crate::durability::rounds;
 use crate::support::database::Refused;
 use crate::support::store::TestStore;
 
-/// Enough at once that the batches of all recorders follow each other without a pause.
+/// Callers for each recorder: enough that the batches of all recorders follow each other without a
+/// pause.
 const CALLERS_EACH: usize = 8;
 
-/// What is in this body is not taken, and its batch is refused with it.
+/// The word that makes the database refuse a body, together with its batch.
 const REFUSED: &str = "task-refused";
 
-/// One in so many.
+/// One in this many bodies is refused.
 const REFUSED_EVERY: u32 = 25;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -1,5 +1,5 @@
-//! I1, I7: the server ends in every way that there is, under load. The receivers live on and say that they are not ready;
-//! when it is back they are, by themselves.
+//! I1, I7: the server ends in every possible way, under load. The receivers keep running and report
+//! that they are not ready. When the server is back, they become ready by themselves.
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
@@ -20,7 +20,8 @@ enum End {
 
 const ENDS: [End; 3] = [End::Killed, End::Immediate, End::Fast];
 
-/// An administrator may have chosen this for the database; then what is acknowledged would be lost with the server.
+/// An administrator may have set this for the database. If the receivers accepted it, acknowledged
+/// callbacks would be lost with the server.
 const CARELESS: &str = "ALTER DATABASE % SET synchronous_commit = off";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,7 +79,7 @@ async fn finish(replicas: &mut Replicas, load: Load, outages: &[Outage]) {
     );
 }
 
-/// Waits until `/readyz` of all of them says so.
+/// Waits until `/readyz` of all replicas answers `status`.
 async fn all_say(replicas: &Replicas, status: u16) {
     let deadline = Instant::now() + PATIENCE;
     let waits = replicas.receivers.iter().map(|receiver| async move {

@@ -1,4 +1,4 @@
-//! The server's log stays readable: nothing that we do is worth a line of it.
+//! The server's log stays readable: normal work of the receivers writes no line to it.
 
 use super::sessions;
 use crate::durability::load::callback;

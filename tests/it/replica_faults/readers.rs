@@ -1,4 +1,4 @@
-//! Readers that hop between three replicas, each of which is killed and stopped and started again.
+//! Readers that switch between three replicas, each of which is killed, stopped and started again.
 
 use crate::durability::receiver::Place;
 use crate::events::campaign::readers_read_the_log;
@@ -9,7 +9,7 @@ async fn readers_that_hop_between_replicas_read_the_log() {
         return;
     };
     let places = [first.replica(), first.replica()];
-    // It makes key ring, certificate and schema.
+    // The first start creates key ring, certificate and schema.
     let mut receivers = vec![first.start().await];
     let [second, third] = places;
     receivers.push(second.start().await);

@@ -55,11 +55,11 @@ async fn a_service_whose_turn_another_session_holds_is_not_ready_and_says_so_in_
     }
     let later: Vec<(String,)> = database.rows(ROW, &[]).await;
     assert_eq!(rows, later, "probes leave no dead rows");
-    // Readers hang as well: `ready_is` sees that answers come in time.
+    // Some of these block reads as well. `ready_is` checks that answers still come in time.
     for hold in [
         "BEGIN; UPDATE recorder_turn SET taken = taken + 1 WHERE id = 1",
         "BEGIN; SELECT 1 FROM recorder_turn FOR UPDATE; LOCK TABLE task IN ACCESS EXCLUSIVE MODE",
-        // As an index is created.
+        // The lock that creating an index takes.
         "BEGIN; LOCK TABLE event IN SHARE MODE",
     ] {
         database.execute(hold).await;
@@ -88,7 +88,7 @@ async fn a_service_whose_server_has_no_space_is_not_ready_between_two_callbacks(
     let body = r#"{"id":"task-unified-1","status":"processing","progress":1}"#;
     let answer = receiver.callback(body.to_owned()).await.unwrap();
     assert_eq!(answer.0, 503);
-    // As many questions as a load balancer asks between two callbacks.
+    // As many requests as a load balancer makes between two callbacks.
     let until = Instant::now() + IDLE;
     while Instant::now() < until {
         let (status, body) = receiver.get("/readyz").await.unwrap();

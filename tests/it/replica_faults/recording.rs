@@ -1,4 +1,5 @@
-//! A store with its recorder, of which a process has one: several in this process are replicas without HTTP.
+//! A store with its recorder. A process normally has one; several in this process act as replicas
+//! without HTTP.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +43,7 @@ impl Recording {
         }
     }
 
-    /// An event of a task that was not heard of before.
+    /// Records an event of a new task.
     pub async fn record(&self, task_id: &str) {
         let recorded = self.recorder.record(completed(task_id)).await;
         assert!(recorded.is_ok(), "{task_id}: {recorded:?}");

@@ -6,7 +6,7 @@ use evolink_receiver::domain::callback_token::KeyRing;
 
 use crate::durability::receiver::Place;
 
-/// `EX_CONFIG`: nothing is gained by starting it again as it is.
+/// `EX_CONFIG`: restarting without changing the configuration does not help.
 const CONFIGURATION: i32 = 78;
 
 #[tokio::test]
@@ -30,11 +30,12 @@ async fn a_replica_with_a_key_ring_of_its_own_does_not_start() {
         assert!(said.lines().any(names_it), "{said}");
         assert!(!said.contains(secret.trim()), "{said}");
     }
-    // A refused one leaves nothing behind by which the next one would be judged.
+    // A refused replica registers no key, so it cannot affect the next start.
     let shares = place.stranger(&format!("{}{ring}", fresh()));
     let mut second = shares.start().await;
     assert!(first.is_running() && second.is_running());
-    // What the newer key has made is void at the first until that has the new ring too.
+    // Tokens made with the newer key are invalid at the first replica until it has the new ring
+    // too.
     let body =
         r#"{"id":"task-ring","status":"completed","results":["https://files.evolink.ai/0.webp"]}"#;
     let answer = second.callback(body.to_owned()).await.unwrap();

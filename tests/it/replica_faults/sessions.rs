@@ -1,4 +1,4 @@
-//! What the server knows of the receivers' sessions.
+//! The receivers' sessions, as the server lists them.
 
 use std::time::Duration;
 
@@ -7,14 +7,15 @@ use tokio::time::{Instant, sleep};
 use crate::durability::receiver::PATIENCE;
 use crate::support::database::Database;
 
-/// Those of receivers in this database.
+/// Selects the sessions of receivers in this database.
 pub const OURS: &str = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'evolink-receiver'";
 
-/// Sessions that have begun a transaction, and have been asked nothing for a while.
+/// Sessions that have begun a transaction and have been idle in it for a while.
 const FORGOTTEN: &str = "AND state LIKE 'idle in transaction%'
     AND clock_timestamp() - state_change > interval '300 ms'";
 
-/// Waits until nobody has a transaction open who does nothing in it; how long that took. Nothing may be sent meanwhile.
+/// Waits until no session is idle in a transaction, and returns how long that took. Nothing may be
+/// sent meanwhile.
 pub async fn none_is_left_in_a_transaction(url: &str) -> Duration {
     let began = Instant::now();
     let database = Database::connect(url).await;
@@ -31,13 +32,13 @@ pub async fn none_is_left_in_a_transaction(url: &str) -> Duration {
     began.elapsed()
 }
 
-/// How many of them stand still in the middle of a transaction.
+/// The number of sessions that are idle in the middle of a transaction.
 pub async fn forgotten(database: &Database) -> i64 {
     let sql = format!("SELECT count(*) {OURS} {FORGOTTEN}");
     database.value(&sql, &[]).await
 }
 
-/// Waits until as many sessions as wanted fit to `condition`.
+/// Waits until the number of sessions that match `condition` is `wanted`.
 pub async fn until_there_are(database: &Database, condition: &str, wanted: impl Fn(i64) -> bool) {
     let deadline = Instant::now() + PATIENCE;
     let sql = format!("SELECT count(*) {OURS} AND {condition}");

@@ -1,5 +1,5 @@
-//! A server whose settings change while we run: what a promise needs is set in each transaction,
-//! not checked once.
+//! A server whose settings change while the receiver runs. The settings that durability needs are
+//! set in each transaction, not checked once.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::durability::receiver::{PATIENCE, Place};
 use crate::support::postgres::{Cluster, Options};
 use crate::support::store::TestStore;
 
-/// So that only a commit that waits for the disk is on the disk: 10 s is the longest that the
-/// server allows.
+/// Makes sure that only a commit that waits for the disk is on the disk. 10 s is the longest delay
+/// that the server allows.
 const LAZY: &str = "ALTER SYSTEM SET wal_writer_delay = '10s'";
 
 const CALLBACKS: u64 = 30;
@@ -64,7 +64,7 @@ async fn until_set(place: &Place, wanted: &str) {
     }
 }
 
-/// `off` is raised to `on`. Any other value is a commit that waits for the disk, and is the
+/// `off` is raised to `on`. With any other value a commit waits for the disk, so it remains the
 /// operator's choice.
 #[tokio::test]
 async fn only_a_setting_that_does_not_wait_for_the_disk_is_changed() {
@@ -84,7 +84,7 @@ async fn only_a_setting_that_does_not_wait_for_the_disk_is_changed() {
         let first = callback(0, 0).body;
         assert_eq!(receiver.callback(first).await, Some((200, None)));
         let database = place.store().connect().await;
-        // From now on each event notes how its transaction will be committed.
+        // From now on each event records how its transaction will be committed.
         database
             .execute(
                 "CREATE TABLE noted (value text);
@@ -108,8 +108,8 @@ async fn only_a_setting_that_does_not_wait_for_the_disk_is_changed() {
     }
 }
 
-/// `fsync` and `full_page_writes` are the server's alone. We can only say so, in the log and as a
-/// gauge.
+/// `fsync` and `full_page_writes` can only be set on the server. The receiver can only report them,
+/// in the log and as a gauge.
 #[tokio::test]
 async fn a_server_that_stops_waiting_for_its_disk_while_we_run_is_warned_of() {
     let Some(cluster) = Cluster::start(Options::durable()).await else {

@@ -11,24 +11,24 @@ use crate::support::database::Database;
 use crate::support::postgres::{Cluster, Options};
 use crate::support::store::TestStore;
 
-/// Owns the database, and is no superuser: limits hold for it.
+/// Owns the database, and is no superuser, so connection limits apply to it.
 const ROLE: &str = "CREATE ROLE receiver LOGIN; ALTER DATABASE % OWNER TO receiver";
 
-/// Reads at once: more than there are connections for.
+/// Concurrent reads: more than there are connections for.
 const READS: usize = 24;
 
-/// Callbacks that may be refused after the writer's session was ended: one finds out, and EvoLink
-/// sends it again.
+/// Callbacks that may be refused after the writer's session was terminated: one discovers it, and
+/// EvoLink sends it again.
 const TRIES: u64 = 4;
 
 const OF_ROLE: &str = "usename = 'receiver'";
 
-/// Sessions that have written last. A reader never asks anything of these.
+/// Terminates the sessions that wrote last. A reader never runs these statements.
 const WRITERS: &str =
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'receiver'
     AND (query LIKE '%recorder_turn%' OR query LIKE 'COMMIT%' OR query LIKE 'NOTIFY%')";
 
-/// A receiver's place on `cluster`, as a user for whom limits hold.
+/// A receiver's place on `cluster`, as a user to whom connection limits apply.
 async fn place(cluster: &Cluster) -> Place {
     let store = TestStore::on_cluster(cluster).await;
     prepare(&store, ROLE).await;
@@ -41,8 +41,9 @@ fn as_role(place: &Place) {
     place.configure("postgres://postgres@", "postgres://receiver@");
 }
 
-/// Has all receivers read at once, and lets them only when they have `sessions` between them.
-/// `lock` is a connection of its own: in a transaction the server shows its sessions as they were.
+/// Makes all receivers read at once, and blocks the reads until the receivers have `sessions`
+/// sessions in total. `lock` is a separate connection, because inside a transaction the server
+/// keeps showing the same list of sessions.
 async fn read_at_once(receivers: &[&Receiver], admin: &Database, lock: &Database, sessions: i64) {
     lock.execute("BEGIN; LOCK TABLE task IN ACCESS EXCLUSIVE MODE")
         .await;
@@ -68,7 +69,7 @@ async fn sessions_now(admin: &Database) -> i64 {
     admin.value(&sql, &[]).await
 }
 
-/// Another program, which takes every connection that is free.
+/// Acts as another program that takes every free connection.
 async fn take_all(url: &str) -> Vec<PgConnection> {
     let mut taken = Vec::new();
     while let Ok(connection) = PgConnection::connect(url).await {
@@ -110,10 +111,11 @@ async fn a_role_with_few_connections_records_callbacks_after_its_writer_was_lost
     is_recorded(&receiver, 0).await;
     for round in 1..=3 {
         limit(&admin, 9).await;
-        // Later it has fewer: what was refused is asked for again after a while only.
+        // Later the receiver has fewer sessions, because it retries a refused connection only after
+        // a while.
         let wanted = if round == 1 { 8 } else { 3 };
         read_at_once(&[&receiver], &admin, &lock, wanted).await;
-        // Only its own readers can make room for the writer.
+        // The writer only gets a connection if the receiver closes one of its own readers.
         limit(&admin, sessions_now(&admin).await - 1).await;
         let ended: i64 = admin.value(WRITERS, &[]).await;
         assert_eq!(ended, 1, "one writes");
@@ -127,7 +129,7 @@ async fn a_role_with_few_connections_records_callbacks_after_its_writer_was_lost
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_receivers_on_twenty_connections_record_after_their_writers_were_lost() {
     let options = Options {
-        // Three are kept for superusers, and this test has two.
+        // Three connections are reserved for superusers, and this test uses two.
         settings: vec!["max_connections=25".to_owned()],
         ..Options::quick()
     };
@@ -150,7 +152,7 @@ async fn three_receivers_on_twenty_connections_record_after_their_writers_were_l
         read_at_once(&receivers, &admin, &lock, wanted).await;
         let ended: i64 = admin.value(WRITERS, &[]).await;
         assert_eq!(ended, 3, "each has one that writes");
-        // Only their own readers can make room for the writers.
+        // The writers only get connections if the receivers close some of their own readers.
         let _others = take_all(place_url).await;
         for (n, receiver) in (0..).zip(receivers) {
             is_recorded(receiver, 10 * round + n).await;
@@ -167,7 +169,7 @@ async fn three_connections_are_enough_to_write_to_listen_and_to_read() {
     let place = place(&cluster).await;
     let admin = place.store().connect().await;
     limit(&admin, 3).await;
-    // It would rather have ten.
+    // It would use ten connections if it could.
     let receiver = place.start().await;
     for round in 0..3 {
         is_recorded(&receiver, round).await;

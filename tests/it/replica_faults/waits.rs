@@ -1,5 +1,5 @@
-//! I32 across replicas: a query that waits at one is answered when another is called back; with the wake-ups cut off, by a
-//! look that comes each second.
+//! I32 across replicas: a query that waits at one replica is answered when another receives the
+//! callback. With notifications cut off, a poll of the store every second finds it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,13 +16,15 @@ use crate::support::store::TestStore;
 use crate::waiting::TOLD_WITHIN;
 use crate::waiting::races::{LANES, assert_woken, races, rounds};
 
-/// Queries that are found by a look, one after the other.
+/// Queries that a poll of the store must answer, one after the other.
 const LOOKS: usize = 5;
 
-/// A callback that is ahead of its query by those few milliseconds is often there before it. So many are not.
+/// Limit on races, until `LOOKS` of them were decided by a poll of the store. In many races the
+/// callback arrives a few milliseconds before its query, but not in all of this many.
 const RACES_ALONE_MAX: usize = 200;
 
-/// Terminates the sessions that listen, again and again, until told to stop. Gives how many there were.
+/// Terminates the sessions that listen, again and again, until `stop` is set. Returns how many
+/// there were.
 async fn cut_again_and_again(database: Database, stop: Arc<AtomicBool>) -> usize {
     let count = format!("WITH cut AS ({TERMINATE}) SELECT count(*) FROM cut");
     let mut cut = 0;
@@ -57,7 +59,7 @@ async fn i32_a_query_that_waits_at_one_replica_is_told_of_a_callback_at_another(
     println!("{cut} sessions that listened were cut off");
     assert!(cut > 2 && *took.last().unwrap() < TOLD_WITHIN);
 
-    // Nobody new is let in, so nobody listens.
+    // No new connection is allowed, so no receiver can listen.
     let_in(&here.store, false).await;
     database.execute(TERMINATE).await;
     sessions::until_there_are(&database, LISTENS, |count| count == 0).await;
@@ -75,7 +77,7 @@ async fn is_listened_by_both(database: &Database) {
     sessions::until_there_are(database, LISTENS, |count| count == 2).await;
 }
 
-/// Those that are found sooner came behind their callback, or just before a look.
+/// Queries answered sooner arrived after their callback, or just before a poll of the store.
 async fn found_by_looks(here: &TestApp, there: &TestApp) {
     let mut looks = 0;
     for number in 0..RACES_ALONE_MAX {

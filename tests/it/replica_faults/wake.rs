@@ -1,4 +1,5 @@
-//! What one replica records wakes who waits at another; and where the wake-up does not come through, a look each second does.
+//! What one replica records wakes the waiters at another. If the notification is lost, a poll of
+//! the store every second wakes them.
 
 use std::sync::Arc;
 
@@ -20,19 +21,20 @@ pub const TERMINATE: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activ
 
 const TIMES: usize = 9;
 
-/// How long a waiter at `there` waits while nothing, or something, is recorded `here`.
+/// Returns how long a waiter at `there` waits while nothing, or something, is recorded `here`.
 async fn wait(here: &Recording, there: &Recording, task_id: Option<&str>) -> Duration {
     let mut waiter = there.store.wake().waiter();
     if let Some(task_id) = task_id {
         here.record(task_id).await;
     }
-    // Its own look comes an interval after this, and no sooner.
+    // The next poll of the store comes a full interval after this one.
     let waits = Instant::now();
     timeout(PATIENCE, waiter.wait()).await.expect("it looks");
     waits.elapsed()
 }
 
-/// Most waits end sooner than any look could: something else ended them. Not one without something recorded does.
+/// With something recorded, most waits end sooner than any poll of the store could end them.
+/// Without it, none does.
 async fn assert_wakes(here: &Recording, there: &Recording, what: &str) {
     let quiet = wait(here, there, None).await;
     assert!(quiet >= LOOK_INTERVAL, "{what}: woken for nothing");
@@ -46,7 +48,8 @@ async fn assert_wakes(here: &Recording, there: &Recording, what: &str) {
     assert!(waits[TIMES / 2] < LOOK_INTERVAL, "{what}: {waits:?}");
 }
 
-/// Whether anybody may connect to the store from now on. Said from beside it: nobody locks the door of the room they are in.
+/// Sets whether connections to the store are allowed from now on. Done from another database,
+/// because a session cannot forbid connections to its own.
 pub async fn let_in(store: &TestStore, is_open: bool) {
     let mut beside = Url::parse(store.url()).unwrap();
     let name = beside.path().trim_start_matches('/').to_owned();
@@ -84,7 +87,7 @@ async fn what_one_replica_records_wakes_who_waits_at_another() {
     sessions::until_there_are(&database, &another, |count| count == 1).await;
     assert_wakes(&here, &there, "again").await;
 
-    // Nobody new is let in, so that there is nobody to listen; the recorder keeps its connection.
+    // No new connection is allowed, so no receiver can listen. The recorder keeps its connection.
     let_in(&store, false).await;
     database.execute(TERMINATE).await;
     sessions::until_there_are(&database, LISTENS, |count| count == 0).await;

@@ -1,4 +1,4 @@
-//! A server that lets nobody in without TLS and a password.
+//! A server that refuses clients without TLS and a password.
 
 use std::path::Path;
 
@@ -14,15 +14,16 @@ use crate::support::store::TestStore;
 
 const PASSWORD: &str = "canary-database-password";
 
-/// What it is changed to while a receiver runs.
+/// The new password, set while a receiver runs.
 const NEW_PASSWORD: &str = "canary-database-rotated";
 
-/// Callbacks that may be refused before the recorder has found out that its connection is gone.
+/// Callbacks that may be refused before the recorder has noticed that its connection is gone.
 const TRIES: u32 = 4;
 
 type Change = Box<dyn FnOnce(&mut Config)>;
 
-/// A receiver that is to use `cluster`, and its `store.url` without the password, which is in a file.
+/// Returns the builder of a receiver on `cluster`, and its `store.url` without the password, which
+/// is in a file.
 async fn builder(cluster: &Cluster) -> (TestAppBuilder, Url) {
     let folder = tempfile::tempdir().unwrap();
     let password = folder.path().join("password");

@@ -1,4 +1,5 @@
-//! I10, I13: the callbacks of one task, spread over the replicas and at once, are one transition and one event.
+//! I10, I13: the callbacks of one task, sent to all replicas at once, cause one transition and one
+//! event.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::support::raw::RawClient;
 /// Equal POSTs at once.
 const COPIES: usize = 64;
 
-/// Fewer than the requests that a connection takes.
+/// Fewer than the requests that a connection accepts.
 const ROUNDS_PER_CONNECTION: u32 = 90;
 
 async fn connect_all(replicas: &Replicas) -> Vec<RawClient> {
@@ -34,7 +35,8 @@ fn request(submit: &Submit) -> String {
     )
 }
 
-/// Sends it by every client at the same moment, and gives how often each result was answered.
+/// Sends the request by every client at the same moment, and returns how often each result was
+/// answered.
 async fn at_once(clients: &mut Vec<RawClient>, request: &str) -> HashMap<String, usize> {
     let barrier = Arc::new(Barrier::new(clients.len()));
     let mut senders = JoinSet::new();

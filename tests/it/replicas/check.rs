@@ -1,4 +1,4 @@
-//! `check` of a store on a server: what it finds, and that it leaves no trace there.
+//! `check` of a store on a server: what it finds, and that it changes nothing there.
 
 use evolink_receiver::clock::Clock;
 use evolink_receiver::commands::check::surroundings;
@@ -10,7 +10,7 @@ use crate::support::database::Database;
 use crate::support::postgres::{Cluster, Options};
 use crate::support::store::TestStore;
 
-/// The findings about the store, as `check` prints them.
+/// Returns the findings about the store, as `check` prints them.
 pub async fn findings(url: &str) -> Vec<String> {
     let mut config = Config::default();
     url.clone_into(&mut config.store.url);

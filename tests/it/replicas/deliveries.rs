@@ -1,5 +1,6 @@
-//! Three processes deliver what any of them records. One is killed, round after round, and the others, or it itself when it
-//! is back, send what it had taken. While all of them live no attempt is made twice.
+//! Three processes deliver events that any of them records. One is killed, round after round; the
+//! others, or the same one after its restart, send the deliveries that it had claimed. While all
+//! are alive, no attempt is made twice.
 
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ async fn what_a_killed_replica_acknowledged_is_delivered() {
     for place in &places {
         deliver_to(place, &endpoint);
     }
-    // The first makes what the others then have too.
+    // The first start creates what the others then use too.
     let mut receivers = vec![places[0].start().await];
     for place in &places[1..] {
         receivers.push(place.start().await);
@@ -56,7 +57,8 @@ async fn each_attempt_is_made_by_one_replica() {
     let Some(store) = TestStore::on_postgres() else {
         return;
     };
-    // Without a wish the gap may be so short that it is over at once, though the clock stands still.
+    // Without `Retry-After` the gap may be so short that it ends at once, although the clock stands
+    // still.
     let (bad, good) = (answer(500, "retry-after: 5\n"), answer(200, ""));
     let endpoint = Endpoint::start(bad.clone()).await;
     let builder = TestAppBuilder::new(tempfile::tempdir().unwrap(), store).with_manual_clock();
@@ -65,7 +67,7 @@ async fn each_attempt_is_made_by_one_replica() {
     for _ in 0..3 {
         apps.push(builder.clone().start().await);
     }
-    // Good ones between the bad ones keep the breakers closed.
+    // Successful deliveries between the failed ones keep the circuit breakers closed.
     let failed = "evolink_receiver_deliveries_total{endpoint=\"billing\",result=\"failed\"}";
     let ok = "evolink_receiver_deliveries_total{endpoint=\"billing\",result=\"delivered\"}";
     let count = |series: &str| apps.iter().map(|app| app.counter(series)).sum::<u64>();
@@ -78,7 +80,7 @@ async fn each_attempt_is_made_by_one_replica() {
     }
     assert_eq!(endpoint.count(), OUTCOMES);
     let failures = usize::try_from(count(failed)).unwrap();
-    // Slowly enough for all of them to find all that is due.
+    // Answer slowly enough that all processes find everything that is due.
     let good = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned();
     endpoint.behave(Behaviour::Slowly(Duration::from_secs(3), good));
     apps[0].clock.advance(Duration::from_secs(10));

@@ -1,5 +1,5 @@
-//! A database that is restored or copied, perhaps under replicas that run: each event keeps an id
-//! of its own, and no reader skips events in silence.
+//! A database is restored or copied, perhaps while replicas run. Each event keeps a unique id, and
+//! no reader skips events without noticing.
 
 use evolink_receiver::store::Store;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::support::app::TestApp;
 use crate::support::database::Database;
 use crate::support::store::TestStore;
 
-/// As after a restore to event 4, from which the log has come further than it had before.
+/// Restores the log to event 4 and lets it grow beyond its previous end.
 const RESTORED: &str = "ALTER TABLE event DISABLE TRIGGER event_newest_stays;
     DELETE FROM delivery WHERE event_seq > 4; DELETE FROM event WHERE seq > 4;
     ALTER TABLE event ENABLE TRIGGER event_newest_stays;
@@ -44,8 +44,8 @@ async fn epochs(database: &Database) -> Vec<String> {
         .await
 }
 
-/// The log goes back and beyond where it was before anybody looks, so that the numbers alone show
-/// nothing.
+/// The log is set back and grows beyond its previous end before any replica looks, so the event
+/// numbers alone show nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_that_run_while_the_database_is_restored_use_no_id_twice() {
     let Some(replicas) = Replicas::start().await else {
@@ -84,8 +84,8 @@ async fn replicas_that_run_while_the_database_is_restored_use_no_id_twice() {
     replicas.assert_well().await;
 }
 
-/// `pg_dump` into another database, a standby that takes over: the first process that opens it
-/// begins an epoch, and only that one.
+/// For a `pg_dump` into another database, or a standby that takes over: the first process that
+/// opens it begins an epoch, and only that one.
 #[tokio::test]
 async fn a_copy_of_a_database_begins_an_epoch_of_its_own() {
     let Some(home) = TestStore::on_postgres() else {

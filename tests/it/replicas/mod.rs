@@ -1,4 +1,5 @@
-//! Several receivers on one PostgreSQL: any of them may take what comes, and together they are one.
+//! Several receivers on one PostgreSQL. Any of them may receive any request, and together they
+//! behave as one.
 
 mod access;
 mod callbacks;
@@ -28,17 +29,18 @@ use crate::support::app::{TestApp, TestAppBuilder};
 use crate::support::database::{Bind, Database};
 use crate::support::store::TestStore;
 
-/// Accepted by EvoLink, and then never heard of again.
+/// EvoLink accepts this task, and then sends nothing about it.
 const SILENT: &str = "[sim:never-ends,lost-callback]";
 
-/// Three receivers with one store, one key ring, one clock that stands still, in front of one simulator.
+/// Three receivers with one store, one key ring and one clock that stands still, in front of one
+/// simulator.
 struct Replicas {
     apps: [TestApp; 3],
     simulator: Simulator,
     database: Database,
 }
 
-/// What one of them answered to a submit, and the token of its callback URL.
+/// The answer to a submit, and the token of its callback URL.
 struct Submit {
     submission_id: String,
     task_id: String,
@@ -51,7 +53,7 @@ impl Replicas {
         let store = TestStore::on_postgres()?;
         let builder = TestAppBuilder::new(tempfile::tempdir().unwrap(), store)
             .with_manual_clock()
-            // Connections wait for their next round, on a machine that may be slow.
+            // Connections stay idle between rounds, and the machine may be slow.
             .with(|config| config.public.header_timeout = std::time::Duration::from_mins(1));
         let (first, simulator) = builder
             .clone()
@@ -74,7 +76,7 @@ impl Replicas {
         })
     }
 
-    /// A submit to replica `at`.
+    /// Submits to replica `at`.
     async fn submit(&self, at: usize) -> Submit {
         let app = &self.apps[at];
         let task = app.submitted(SILENT).await;
@@ -93,12 +95,12 @@ impl Replicas {
         self.database.values(sql, &[id]).await
     }
 
-    /// A counter, over all of them.
+    /// The sum of a counter over all replicas.
     fn counted(&self, series: &str) -> u64 {
         self.apps.iter().map(|app| app.counter(series)).sum()
     }
 
-    /// Each has ended every callback that it began, and takes another.
+    /// Asserts that each replica has ended every callback that it began, and accepts another.
     async fn assert_well(&self) {
         for app in &self.apps {
             let id = format!("task-unified-1757165031-well{:08x}", fastrand::u32(..));
@@ -120,7 +122,7 @@ fn body(id: &str, status: &str) -> String {
     json!({"id": id, "status": status, "progress": 100, "results": ["https://files.evolink.ai/0.webp"]}).to_string()
 }
 
-/// How often each word is there.
+/// Counts each word.
 fn tally(words: impl IntoIterator<Item = String>) -> HashMap<String, usize> {
     let mut tally = HashMap::new();
     for word in words {

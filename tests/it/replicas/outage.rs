@@ -1,11 +1,12 @@
-//! The server goes and comes back: meanwhile EvoLink is told to come again, and nothing is lost or told twice.
+//! The server goes away and comes back. Meanwhile EvoLink is answered 503, and nothing is lost or
+//! published twice.
 
 use super::completed;
 use crate::support::app::{TestApp, TestAppBuilder};
 use crate::support::postgres::{Cluster, Options};
 use crate::support::store::TestStore;
 
-/// Sends it until the receiver has a connection again, as EvoLink does.
+/// Sends the callback until the receiver has a connection again, as EvoLink does.
 async fn result_at_last(app: &TestApp, token: &str, body: &str) -> String {
     for _ in 0..600 {
         let result = app.callback_result(token, body.to_owned()).await;

@@ -1,4 +1,5 @@
-//! However many replicas there are, EvoLink is asked as often as by one, and its answers count as those to one.
+//! However many replicas there are, EvoLink is polled as often as by one, and its answers have the
+//! same effect.
 
 use std::time::Duration;
 
@@ -12,21 +13,22 @@ use crate::support::raw_server::{NOT_FOUND, RawServer, http};
 use crate::support::store::TestStore;
 use crate::support::until::until;
 
-/// Many, so that replicas meet at some of them.
+/// Many tasks, so that replicas compete for some of them.
 const TASKS: usize = 40;
 
-/// Three looks of a reconciler: enough for a second question to come.
+/// Three scans of a reconciler: enough for a second query to happen.
 const SOME_TICKS: Duration = Duration::from_millis(1800);
 
 const ID: &str = "task-unified-1757165031-polled00";
 
-/// EvoLink takes so long for an answer. Each reconciler looks several times meanwhile.
+/// EvoLink's delay before each answer. Each reconciler scans several times meanwhile.
 const ANSWER_AFTER: Duration = Duration::from_millis(1500);
 
-/// Two answers and some: enough for what must not happen to happen.
+/// A little more than two answers take: enough time for a forbidden poll to happen.
 const A_WHILE: Duration = Duration::from_millis(3500);
 
-/// Three receivers in front of an EvoLink that accepts `ID` and has this answer to every poll, after one submit.
+/// Submits once to three receivers whose EvoLink accepts `ID` and answers every poll with `poll`.
+/// The task is then overdue.
 async fn overdue(poll: Vec<u8>) -> Option<([TestApp; 3], RawServer)> {
     let store = TestStore::on_postgres()?;
     let pending = http(
@@ -74,7 +76,8 @@ async fn recorded(app: &TestApp, count: i64) {
     sleep(A_WHILE).await;
 }
 
-/// Moves the clock to one poll after the other; before the last of `polls` the task is as it was, then `ends_as`.
+/// Advances the clock to one poll after the other. Before the last of `polls` the task is
+/// unchanged; then its state is `ends_as`.
 async fn follow(poll: Vec<u8>, ends_as: &str) {
     let Some((apps, evolink)) = overdue(poll).await else {
         return;
@@ -104,7 +107,7 @@ async fn an_overdue_task_is_asked_about_by_one_of_three() {
     replicas.apps[0].clock.advance(Duration::from_secs(15));
     until("the polls", || queries() >= TASKS).await;
     sleep(SOME_TICKS).await;
-    // None has ended, and the next is due in 3 s, which this clock does not reach.
+    // No task has ended, and the next poll is due in 3 s, which this clock does not reach.
     assert_eq!(queries(), TASKS);
     replicas.assert_well().await;
 }

@@ -1,5 +1,5 @@
-//! PgBouncer in front of the server. A session keeps its connection in session mode only, and that
-//! is the mode that the program needs.
+//! PgBouncer in front of the server. A session keeps its connection in session mode only, which is
+//! the mode that the program needs.
 
 use super::check::findings;
 use crate::durability::load::callback;
@@ -8,7 +8,7 @@ use crate::support::postgres::pooler::Pooler;
 use crate::support::postgres::{Cluster, Options};
 use crate::support::store::TestStore;
 
-/// A place that uses `cluster` by way of a PgBouncer in `mode`, and its `store.url`.
+/// Returns a place that uses `cluster` through a PgBouncer in `mode`, and its `store.url`.
 async fn behind(cluster: &Cluster, mode: &str) -> Option<(Place, Pooler, String)> {
     let pooler = Pooler::start(cluster, mode).await?;
     let place = Place::on(TestStore::on_cluster(cluster).await);
@@ -33,7 +33,7 @@ async fn a_pgbouncer_in_session_mode_with_its_defaults_is_as_the_server() {
     );
     let receiver = place.start().await;
     let done = callback(0, 2);
-    // Told by a notification that passes through PgBouncer, too.
+    // The waiter is woken by a notification, which also passes through PgBouncer.
     assert_eq!(receiver.callback(done.body).await, Some((200, None)));
     let (status, tasks) = receiver.get("/v1/tasks?limit=5").await.unwrap();
     assert_eq!(status, 200, "{tasks}");

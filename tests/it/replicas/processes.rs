@@ -1,4 +1,4 @@
-//! The program itself, three times, under load that goes to all of them.
+//! Three processes of the real program, under load that goes to all of them.
 
 use crate::durability::check;
 use crate::durability::load::Load;
@@ -9,7 +9,7 @@ async fn a_load_over_three_processes_is_recorded_once_and_whole() {
     let Some(place) = Place::on_postgres() else {
         return;
     };
-    // The first makes key ring and certificate, which the others then have too.
+    // The first start creates key ring and certificate, which the others then use too.
     let mut first = place.start().await;
     let places = [place.replica(), place.replica()];
     let (mut second, mut third) = (places[0].start().await, places[1].start().await);

@@ -1,4 +1,5 @@
-//! The quarantine of several receivers is one: counted together, bounded together, each entry replayed once by all of them.
+//! Several receivers share one quarantine: one count, one limit, and each entry replayed once among
+//! all of them.
 
 use futures_util::future::join_all;
 

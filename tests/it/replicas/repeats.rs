@@ -1,4 +1,4 @@
-//! The repeat guard with several processes: a repeat may come to another replica than the first
+//! The repeat guard with several processes: a repeat may go to another replica than the first
 //! submit.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::support::raw::RawClient;
 use crate::support::store::TestStore;
 use crate::support::until::until;
 
-/// Accepted and charged at once; the answer comes after so many seconds.
+/// EvoLink accepts and charges at once, but answers after `seconds`.
 fn slow(seconds: u32, what: &str) -> Value {
     let prompt = format!("[sim:stall={seconds}s,duration=10m,lost-callback] {what}");
     json!({"model": "z-image-turbo", "prompt": prompt})
@@ -83,8 +83,8 @@ async fn equal_submits_at_two_replicas_whose_apps_wait_are_both_sent() {
     assert_eq!(replicas.simulator.stats().charges, 2);
 }
 
-/// Runs a replica until EvoLink has charged a submit of its own, and ends with everything on its
-/// runtime.
+/// Runs a replica until EvoLink has charged a submit of its own, then ends it with everything on
+/// its runtime.
 async fn killed(builder: TestAppBuilder, evolink: &Arc<Simulator>, body: &Value) {
     let (evolink, body) = (Arc::clone(evolink), body.clone());
     let process = tokio::task::spawn_blocking(move || {
@@ -123,7 +123,8 @@ async fn a_repeat_at_another_replica_after_a_kill_of_the_first_is_not_sent() {
     assert_eq!(evolink.stats().charges, 1);
 }
 
-/// The store takes nothing while an app leaves, so nobody else learns of it at once.
+/// The store accepts nothing while an app disconnects, so the other replicas do not learn of it at
+/// once.
 #[tokio::test]
 async fn an_app_that_left_unrecorded_is_not_taken_for_one_that_waits_beside_it() {
     let Some(replicas) = Replicas::start().await else {
@@ -147,7 +148,7 @@ async fn an_app_that_left_unrecorded_is_not_taken_for_one_that_waits_beside_it()
     let leaves = async {
         until_charged(&replicas.simulator, 2).await;
         let database = here.database().await;
-        // The rows are touched no more, and that one app leaves is not recorded.
+        // The rows are no longer refreshed, and the disconnect of this app is not recorded.
         database
             .execute("ALTER TABLE unanswered_submit RENAME TO out_of_reach")
             .await;

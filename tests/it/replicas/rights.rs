@@ -1,4 +1,4 @@
-//! What a role may do, and what a server lets anybody do: `check` refuses what the start refuses, in
+//! The rights of a role, and the settings of a server: `check` refuses what the start refuses, in
 //! the same words.
 
 use evolink_receiver::store::Store;
@@ -11,12 +11,12 @@ use crate::support::store::TestStore;
 /// A role that may connect, and nothing else.
 const ROLE: &str = "CREATE ROLE receiver LOGIN; GRANT USAGE ON SCHEMA public TO receiver";
 
-/// All that a receiver needs of a schema that is there.
+/// All rights that a receiver needs on an existing schema.
 const USE: &str = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO receiver;
     GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO receiver";
 
-/// A fresh database in which `receiver` is a role; its URL as that role, and a connection of a
-/// superuser.
+/// Creates a fresh database in which `receiver` is a role. Returns its URL as that role, and a
+/// superuser's connection.
 async fn as_role(cluster: &Cluster) -> (TestStore, String, Database) {
     let store = TestStore::on_cluster(cluster).await;
     let admin = store.connect().await;
@@ -26,7 +26,7 @@ async fn as_role(cluster: &Cluster) -> (TestStore, String, Database) {
     (store, url, admin)
 }
 
-/// Both refuse, in the same words, which have `word` in them.
+/// Asserts that both refuse in the same words, which contain `word`.
 async fn are_refused(url: &str, what: &str, word: &str) {
     let found = findings(url).await;
     let refused = Store::open(url).await.err().map(|error| error.to_string());
@@ -35,7 +35,7 @@ async fn are_refused(url: &str, what: &str, word: &str) {
     assert!(refused.contains(word), "{what}: {refused}");
 }
 
-/// Neither refuses.
+/// Asserts that neither refuses.
 async fn are_content(url: &str, what: &str) {
     let found = findings(url).await;
     assert!(found[0].starts_with("ok     "), "{what}: {found:?}");

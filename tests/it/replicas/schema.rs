@@ -1,4 +1,5 @@
-//! The two schemas are one: the same tables, columns, keys and indexes, by migrations of the same names.
+//! The schemas of both engines are equal: the same tables, columns, keys and indexes, created by
+//! migrations with the same names.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,7 +12,8 @@ use crate::support::store::TestStore;
 /// Table, column, type as PostgreSQL calls it, whether it may be NULL, whether it has a default.
 type Column = (String, String, String, bool, bool);
 
-/// Table, its columns in order, name if it was given one, whether it is unique, whether it is of some rows only.
+/// Table, its columns in order, its name if it was given one, whether it is unique, whether it is
+/// partial.
 type Index = (String, String, String, bool, bool);
 
 const SQLITE_COLUMNS: &str = "SELECT tables.name, columns.name,
@@ -24,7 +26,7 @@ const POSTGRES_COLUMNS: &str = "SELECT table_name::text, column_name::text, data
         column_default IS NOT NULL AND column_default NOT LIKE 'nextval(%'
     FROM information_schema.columns WHERE table_schema = 'public' AND table_name != '_sqlx_migrations'";
 
-/// SQLite has no index for an INTEGER PRIMARY KEY: keys are taken from the columns.
+/// SQLite has no index for an INTEGER PRIMARY KEY, so keys are read from the columns.
 const SQLITE_INDEXES: &str = "SELECT tables.name,
         (SELECT group_concat(name) FROM (SELECT name FROM pragma_index_info(indexes.name) ORDER BY seqno)),
         CASE indexes.origin WHEN 'c' THEN indexes.name ELSE '' END, indexes.\"unique\" = 1, indexes.partial = 1
@@ -52,7 +54,7 @@ const SQLITE_TRIGGERS: &str =
 const POSTGRES_TRIGGERS: &str = "SELECT relname || '.' || tgname FROM pg_trigger
     JOIN pg_class ON pg_class.oid = tgrelid WHERE NOT tgisinternal";
 
-/// An empty store's database.
+/// Creates an empty store, and connects to its database.
 async fn opened(home: &TestStore) -> Database {
     Store::open(home.url()).await.unwrap().close().await;
     home.connect().await
@@ -74,7 +76,7 @@ pub fn newest() -> u32 {
     names.last().unwrap()[..4].parse().unwrap()
 }
 
-/// What only one of them has.
+/// Returns the items that only one of the engines has.
 fn differences<T: Ord + Clone>(sqlite: Vec<T>, postgres: Vec<T>) -> [Vec<T>; 2] {
     let (sqlite, postgres) = (BTreeSet::from_iter(sqlite), BTreeSet::from_iter(postgres));
     [
@@ -117,7 +119,7 @@ async fn tables_columns_keys_and_indexes_are_the_same() {
         "indexes that only SQLite has, or PostgreSQL"
     );
 
-    // PostgreSQL may have more: its triggers wake other replicas, too.
+    // PostgreSQL may have more triggers, because some of its triggers also wake other replicas.
     let triggers: Vec<String> = sqlite.values(SQLITE_TRIGGERS, &[]).await;
     assert!(triggers.len() > 1, "it was looked at: {triggers:?}");
     let [missing, _] = differences(triggers, postgres.values(POSTGRES_TRIGGERS, &[]).await);

@@ -1,5 +1,5 @@
-//! That the tools of these tests are what they are taken for: the server's data outlives its processes, it does not outlive
-//! us, and no write escapes the look behind the scenes.
+//! Tests of the test tools: the server's data survives its processes, the server does not outlive
+//! the test, and the test's own connection sees every write.
 
 use std::net::TcpStream;
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::support::database::Database;
 use crate::support::postgres::{Cluster, Options};
 use crate::support::store::TestStore;
 
-/// On a connection of its own: each end of the server breaks those that were.
+/// Counts the rows on a fresh connection, because each stop of the server breaks the existing ones.
 async fn rows(cluster: &Cluster) -> i64 {
     let database = Database::connect(&cluster.url("postgres")).await;
     let count = database.value("SELECT count(*) FROM kept", &[]).await;

@@ -1,4 +1,5 @@
-//! Who may join: whoever has the key ring of those that are there. And that to start at once is no trouble.
+//! A replica may join if it has the key ring of the running ones. Replicas may also start at the
+//! same time.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,12 +21,12 @@ fn builder() -> Option<TestAppBuilder> {
     Some(TestAppBuilder::new(tempfile::tempdir().unwrap(), store))
 }
 
-/// A line of a key ring: its id is its own.
+/// A line of a key ring with an id of its own.
 fn fresh_key() -> String {
     KeyRing::generate().unwrap()
 }
 
-/// A ring of these lines in a file.
+/// Writes a ring of these lines to a file.
 fn ring(folder: &Path, name: &str, lines: &[&str]) -> PathBuf {
     let file = folder.join(name);
     fs::write(&file, lines.concat()).unwrap();
@@ -39,7 +40,7 @@ fn with_ring(builder: &TestAppBuilder, file: &Path) -> TestAppBuilder {
         .with(|config| config.callback_tokens.key_file = file)
 }
 
-/// The message of a start that is refused because of its ring, of which it shows nothing.
+/// The message of a start that is refused because of its ring. It shows nothing of the ring.
 fn refusal(built: Result<App, CommandError>, line: &str) -> String {
     let refused = built.err().expect("it is refused");
     assert_eq!(refused.exit, Exit::Config, "{refused}");
@@ -68,7 +69,7 @@ async fn of_two_with_rings_of_their_own_that_start_at_once_one_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     for _ in 0..5 {
         let Some(builder) = builder() else { return };
-        // The schema is there, so that they meet where the keys are compared.
+        // The schema exists already, so that the replicas compete where the keys are compared.
         let lines = [fresh_key(), fresh_key()];
         let store = Store::open(builder.store.url()).await.unwrap();
         store.close().await;
@@ -98,7 +99,7 @@ async fn a_ring_that_the_others_do_not_know_is_refused() {
     let file = ring(folder.path(), "strange", &[&strange]);
     refusal(with_ring(&builder, &file).try_build().await, &strange);
 
-    // The id of the known key with the secret of another.
+    // The id of the known key with the secret of the unknown one.
     let (id, _) = known.split_once(' ').unwrap();
     let (_, secret) = strange.split_once(' ').unwrap();
     let forged = format!("{id} {secret}");
@@ -106,7 +107,7 @@ async fn a_ring_that_the_others_do_not_know_is_refused() {
     let message = refusal(with_ring(&builder, &file).try_build().await, &forged);
     assert!(message.contains(id), "it says which: {message}");
 
-    // Nobody who was refused has left a trace: the first one may start again.
+    // The refused replicas left no trace, so the first one may start again.
     app.stop().await.1.start().await;
 }
 
@@ -117,7 +118,8 @@ async fn a_rotated_ring_joins_and_each_takes_the_tokens_of_the_old_key() {
     let (old, new) = (fresh_key(), fresh_key());
     let file = ring(folder.path(), "old", &[&old]);
     let first = with_ring(&builder, &file).start().await;
-    // The new key is let in as the second of the ring everywhere, and made the first one only then.
+    // The new key is first added everywhere as the second of the ring, and made the first one only
+    // afterwards.
     let file = ring(folder.path(), "both", &[&old, &new]);
     let second = with_ring(&builder, &file).start().await;
     let (_, first) = first.stop().await;

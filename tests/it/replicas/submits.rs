@@ -1,4 +1,5 @@
-//! A submit to one replica, its callback at another, the question to a third; and one `Idempotency-Key` at all of them.
+//! A submit to one replica, its callback at another, the query to a third, and one
+//! `Idempotency-Key` at all of them.
 
 use futures_util::future::join_all;
 use reqwest::Method;

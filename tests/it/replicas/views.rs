@@ -1,4 +1,4 @@
-//! The list, its pages and a task's history are the same wherever they are asked for.
+//! The task list, its pages and a task's history are the same at every replica.
 
 use serde_json::Value;
 
@@ -55,7 +55,7 @@ async fn lists_and_histories_are_equal_from_all_replicas() {
     }
 }
 
-/// All tasks, each page from another replica than the one before.
+/// Reads all tasks, each page from another replica than the one before.
 async fn turned_over(replicas: &Replicas) -> Vec<Value> {
     let mut all = Vec::new();
     let mut query = "limit=7".to_owned();

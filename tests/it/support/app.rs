@@ -1,5 +1,5 @@
-//! A whole receiver for a test: the real `App` with its real listeners, TLS and store in a folder of its own, and, if the
-//! story wants it, the simulator in EvoLink's place.
+//! A whole receiver for a test: the real `App` with its real listeners, TLS and store in its own
+//! folder. If the test wants it, the simulator stands in for EvoLink.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -28,12 +28,12 @@ use super::database::Database;
 use super::raw::RawClient;
 use super::store::TestStore;
 
-/// Far above any time under test: reaching it means that it will never happen.
+/// Far above any time under test. Reaching it means that the awaited event will never happen.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 pub const EVOLINK_KEY: &str = "sk-canary-evolink-key";
 
-/// When tests with a manual clock begin.
+/// The time at which tests with a manual clock begin.
 pub const START: Timestamp = Timestamp::from_millis(1_757_165_031_000);
 
 pub struct TestApp {
@@ -42,7 +42,7 @@ pub struct TestApp {
     pub certificate_pem: String,
     pub key_ring: KeyRing,
     pub metrics: Metrics,
-    /// Those that wait for the answer to a submit without an idempotency key.
+    /// The apps that wait for the answer to a submit without an idempotency key.
     pub apps: Apps,
     pub clock: Clock,
     pub config: Config,
@@ -53,7 +53,7 @@ pub struct TestApp {
     running: JoinHandle<Result<(), CommandError>>,
 }
 
-/// What becomes a `TestApp`.
+/// The settings from which a `TestApp` is started.
 #[derive(Clone)]
 pub struct TestAppBuilder {
     folder: Arc<TempDir>,
@@ -63,7 +63,7 @@ pub struct TestAppBuilder {
 }
 
 impl TestApp {
-    /// A receiver whose EvoLink refuses connections, on the system's clock.
+    /// Starts a receiver whose EvoLink refuses connections, on the system's clock.
     pub async fn start() -> Self {
         Self::builder().start().await
     }
@@ -74,12 +74,13 @@ impl TestApp {
         TestAppBuilder::new(folder, store)
     }
 
-    /// A receiver in front of a simulator. `options` may be the default: what the two must know of each other is filled in.
+    /// Starts a receiver in front of a simulator. `options` may be the default: addresses and
+    /// secrets that the two need of each other are filled in.
     pub async fn start_with_simulator(options: simulator::Options) -> (Self, Simulator) {
         Self::builder().start_with_simulator(options).await
     }
 
-    /// Where all is that it keeps in files.
+    /// The folder of all files that the receiver keeps.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -98,7 +99,7 @@ impl TestApp {
         RawClient::connect_tls(self.public, &self.certificate_pem, "localhost").await
     }
 
-    /// POSTs `body` to the callback URL of `token`, over TLS, and gives status and body.
+    /// POSTs `body` to the callback URL of `token` over TLS, and returns status and body.
     pub async fn callback(&self, token: &str, body: impl Into<reqwest::Body>) -> (u16, String) {
         let url = format!("https://localhost:{}/callbacks/{token}", self.public.port());
         let request = self
@@ -110,7 +111,8 @@ impl TestApp {
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
-    /// The `result` that a callback is answered with; the status where there is none.
+    /// POSTs a callback, and returns the `result` of the answer, or the status if there is no
+    /// result.
     pub async fn callback_result(&self, token: &str, body: impl Into<reqwest::Body>) -> String {
         let (status, body) = self.callback(token, body).await;
         let result = serde_json::from_str::<Value>(&body)
@@ -124,7 +126,7 @@ impl TestApp {
             .request(method, format!("http://{}{path}", self.internal))
     }
 
-    /// Status and JSON of a GET on the internal listener.
+    /// Returns status and JSON of a GET on the internal listener.
     pub async fn get(&self, path: &str) -> (u16, Value) {
         let answer = self.request(Method::GET, path).send().await.unwrap();
         (
@@ -133,7 +135,7 @@ impl TestApp {
         )
     }
 
-    /// Status and JSON of a submit.
+    /// Submits, and returns status and JSON.
     pub async fn submit(&self, body: &Value) -> (u16, Value) {
         let request = self
             .request(Method::POST, "/v1/images/generations")
@@ -145,7 +147,7 @@ impl TestApp {
         )
     }
 
-    /// The task object of a submit that EvoLink accepted.
+    /// Submits, and returns the task object. EvoLink must accept the submit.
     pub async fn submitted(&self, prompt: &str) -> Value {
         let (status, task) = self
             .submit(&json!({"model": "z-image-turbo", "prompt": prompt}))
@@ -154,7 +156,7 @@ impl TestApp {
         task
     }
 
-    /// The task object once `is_it` says so.
+    /// Waits until `is_it` accepts the task object, and returns it.
     pub async fn task_when(&self, id: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -167,7 +169,8 @@ impl TestApp {
         }
     }
 
-    /// The value of a counter, by its name and labels as `/metrics` shows them; 0 if it is not there.
+    /// The value of a counter, by its name and labels as `/metrics` shows them; 0 if it does not
+    /// exist.
     pub fn counter(&self, series: &str) -> u64 {
         let text = self.metrics.render();
         let line = text
@@ -207,12 +210,13 @@ impl TestApp {
         );
     }
 
-    /// A second connection to the same database, for looking behind the scenes.
+    /// Opens a second connection to the same database, to inspect it.
     pub async fn database(&self) -> Database {
         self.store.connect().await
     }
 
-    /// Stops as SIGTERM would, and gives what is needed to start again on the same folder.
+    /// Stops the receiver as SIGTERM would. Returns its result, and a builder that starts it again
+    /// on the same folder.
     pub async fn stop(self) -> (Result<(), CommandError>, TestAppBuilder) {
         self.stop.cancel();
         let ended = self.running.await.unwrap();
@@ -227,7 +231,8 @@ impl TestApp {
 }
 
 impl TestAppBuilder {
-    /// What the receiver keeps in files is in `folder`: with that and the store equal, several are replicas.
+    /// Returns a builder for a receiver that keeps its files in `folder`. Receivers with the same
+    /// folder and store are replicas.
     pub fn new(folder: TempDir, store: TestStore) -> Self {
         let mut config = Config::default();
         config.public.listen = "127.0.0.1:0".parse().unwrap();
@@ -238,7 +243,7 @@ impl TestAppBuilder {
             .path()
             .clone_into(&mut config.public.tls.self_signed_dir);
         config.evolink.base_url = Url::parse("http://127.0.0.1:1").unwrap();
-        // Who tests this says so.
+        // Tests of this limit set it themselves.
         config.evolink.submits_per_second = 1000;
         config.evolink.api_key = Some(SecretString::from(EVOLINK_KEY));
         store.url().clone_into(&mut config.store.url);
@@ -252,18 +257,18 @@ impl TestAppBuilder {
         }
     }
 
-    /// A clock that stands still at `START` until the test moves it with `clock.advance`.
+    /// Uses a clock that stands still at `START` until the test moves it with `clock.advance`.
     pub fn with_manual_clock(mut self) -> Self {
         self.clock = Clock::manual(START);
         self
     }
 
-    /// Where all is that it keeps in files.
+    /// The folder of all files that the receiver keeps.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// As the receiver will have it.
+    /// The clock that the receiver will use.
     pub const fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -274,9 +279,10 @@ impl TestAppBuilder {
     }
 
     pub async fn start_with_simulator(self, options: simulator::Options) -> (TestApp, Simulator) {
-        // The port must be known to the simulator before the receiver has it: it is in every callback URL.
+        // The port must be known before the receiver binds it, because the simulator puts it in
+        // every callback URL.
         let port = free_port();
-        // The pair is made first, so that the simulator can trust it.
+        // The certificate is created first, so that the simulator can trust it.
         let source = evolink_receiver::http::tls::TlsSource::self_signed_in(
             &self.config.public.tls.self_signed_dir,
             &["localhost".to_owned()],
@@ -341,8 +347,9 @@ impl TestAppBuilder {
     }
 }
 
-/// A port for a listener that is to be started later. Below those that the system gives to clients: one of theirs could be
-/// taken by another test's connection before the listener is there.
+/// Returns a port for a listener that is started later. It is below the ports that the system
+/// assigns to clients; one of those could be taken by another test's connection before the listener
+/// starts.
 pub fn free_port() -> u16 {
     (0..1000)
         .map(|_| fastrand::u16(10_000..30_000))

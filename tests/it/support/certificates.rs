@@ -1,4 +1,4 @@
-//! Certificates as an operator would have them: good, expired, not yet valid, and in files.
+//! Certificates as an operator would have them: valid, expired, not yet valid, and in files.
 
 use std::fs;
 use std::path::PathBuf;

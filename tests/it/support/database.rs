@@ -1,4 +1,5 @@
-//! The look behind the scenes: a connection of the test's own to a receiver's database, whichever engine keeps it.
+//! The test's own connection to a receiver's database, on either engine, to inspect and change it
+//! directly.
 
 use std::str::FromStr as _;
 
@@ -9,7 +10,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{AssertSqlSafe, Executor as _, FromRow, Postgres, Sqlite};
 
-/// One connection. On SQLite it sees of `version` only what others write.
+/// One connection. On SQLite its `version` changes only when other connections write.
 #[derive(Clone, Debug)]
 pub enum Database {
     Sqlite(SqlitePool),
@@ -23,7 +24,7 @@ pub enum Bind<'a> {
     Text(&'a str),
 }
 
-/// What can be read from a row of either engine: a tuple of its columns.
+/// The types that can be read from a row of either engine: tuples of its columns.
 pub trait Columns:
     for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
 {
@@ -34,16 +35,16 @@ impl<T> Columns for T where
 {
 }
 
-/// Which new rows a trigger refuses.
+/// The new rows that a trigger refuses.
 #[derive(Clone, Copy, Debug)]
 pub enum Refused<'a> {
     Events,
-    /// Those whose body has this word in it.
+    /// Observations whose body contains this word.
     ObservationsWith(&'a str),
 }
 
 impl Database {
-    /// To the database of a `store.url`, which is there.
+    /// Connects to the existing database of a `store.url`.
     pub async fn connect(url: &str) -> Self {
         Self::try_connect(url).await.unwrap()
     }
@@ -69,7 +70,7 @@ impl Database {
         }
     }
 
-    /// Runs one statement or several.
+    /// Runs one or more statements.
     pub async fn execute(&self, sql: &str) {
         self.try_execute(sql).await.unwrap();
     }
@@ -82,7 +83,7 @@ impl Database {
         }
     }
 
-    /// The text for each engine, where one text does not do.
+    /// Returns the SQL for this engine, where one text does not work for both.
     pub fn either<T>(&self, sqlite: T, postgres: T) -> T {
         match self {
             Self::Sqlite(_) => sqlite,
@@ -120,14 +121,14 @@ impl Database {
         }
     }
 
-    /// The one row that there is.
+    /// Returns the only row.
     pub async fn row<T: Columns>(&self, sql: &str, binds: &[Bind<'_>]) -> T {
         let mut rows = self.rows(sql, binds).await;
         assert_eq!(rows.len(), 1, "one row of {sql}");
         rows.remove(0)
     }
 
-    /// The one value of the one row that there is.
+    /// Returns the only value of the only row.
     pub async fn value<T>(&self, sql: &str, binds: &[Bind<'_>]) -> T
     where
         (T,): Columns,
@@ -135,7 +136,7 @@ impl Database {
         self.row::<(T,)>(sql, binds).await.0
     }
 
-    /// The one value of each row.
+    /// Returns the only value of each row.
     pub async fn values<T>(&self, sql: &str, binds: &[Bind<'_>]) -> Vec<T>
     where
         (T,): Columns,
@@ -144,15 +145,15 @@ impl Database {
         rows.into_iter().map(|(value,)| value).collect()
     }
 
-    /// Changes with every commit that leaves a trace, and only then.
+    /// A value that changes with every commit that leaves a trace, and only then.
     pub async fn version(&self) -> String {
         match self {
             Self::Sqlite(_) => {
                 let version: i64 = self.value("PRAGMA data_version", &[]).await;
                 version.to_string()
             }
-            // The transaction that wrote it is a hidden column of each row. Only the values would not do: a row that was
-            // written again as it was is a write.
+            // The transaction that wrote a row is a hidden column of it. The values alone are not
+            // enough, because rewriting a row with the same values is a write too.
             Self::Postgres(_) => {
                 let tables = self.tables().await;
                 let each = tables.iter().map(|table| {
@@ -167,7 +168,8 @@ impl Database {
         }
     }
 
-    /// Takes rows out as if an older backup had been put in place, in which the newest event may be an older one, too.
+    /// Runs `sql`, which deletes rows as if an older backup had been restored. The trigger that
+    /// protects the newest event is off meanwhile.
     pub async fn restore(&self, sql: &str) {
         if self.is_postgres() {
             let sql = format!(
@@ -184,7 +186,7 @@ impl Database {
         .await;
     }
 
-    /// From now on nobody else writes a row of a task, until `let_write`: what wants to waits.
+    /// Blocks every other connection from writing task rows until `let_write`. Writers wait.
     pub async fn hold_writes(&self) {
         self.execute(self.either(
             "BEGIN IMMEDIATE",
@@ -197,8 +199,8 @@ impl Database {
         self.execute("ROLLBACK").await;
     }
 
-    /// From now on the database refuses such rows with an error of the statement, until `stop_refusing`. On SQLite `how` may
-    /// be another of its ways (`FAIL`, `ROLLBACK`) than `ABORT`.
+    /// Makes the database refuse such rows with a statement error until `stop_refusing`. On SQLite
+    /// `how` may be `FAIL` or `ROLLBACK` instead of `ABORT`.
     pub async fn refuse(&self, rows: Refused<'_>, how: &str) {
         let (table, when) = match rows {
             Refused::Events => ("event", "true".to_owned()),
@@ -227,7 +229,7 @@ impl Database {
             .await;
     }
 
-    /// Every value of every row as text, for a search through all that is kept.
+    /// Returns every value of every row as text, for a search through everything that is stored.
     pub async fn dump(&self) -> String {
         let Self::Postgres(_) = self else {
             panic!("a SQLite store is read as a file, which shows more");

@@ -1,4 +1,5 @@
-//! A small server behind the real serve loop, with handlers that use its tools as the real ones do.
+//! A small server behind the real serve loop, with handlers that use the same tools as the real
+//! ones.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use super::until::until;
 
 pub const HELLO: &str = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
 pub const GATED: &str = "GET /gated HTTP/1.1\r\nHost: a\r\n\r\n";
-/// Declares more than it sends.
+/// Declares more bytes than it sends.
 pub const HALF_BODY: &str = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhello";
 
 pub const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -182,7 +183,7 @@ async fn gated(State(handlers): State<Arc<Handlers>>) -> &'static str {
     "at last"
 }
 
-/// More than all the buffers between us and a client that does not read.
+/// More than all the buffers between the server and a client that does not read.
 async fn big() -> Vec<u8> {
     vec![b'x'; 64 * 1024 * 1024]
 }

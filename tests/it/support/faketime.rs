@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::needs::{Root, are_met};
 
-/// The library. `None` where it is missing, after saying so.
+/// Returns the path of the library. `None` where it is missing, after saying so.
 pub fn library() -> Option<PathBuf> {
     let folders = std::fs::read_dir("/usr/lib").unwrap().flatten();
     let mut libraries = folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
@@ -13,8 +13,8 @@ pub fn library() -> Option<PathBuf> {
     are_met(Root::NotNeeded, &[library.to_str().unwrap()]).then_some(library)
 }
 
-/// The words to start a program with, so that its system clock is ahead by what `file` says, such
-/// as `-1h`. Its monotonic clock stays the true one.
+/// The words that launch a program so that its system clock is ahead by what `file` says, such as
+/// `-1h`. Its monotonic clock stays the true one.
 pub fn launcher(library: &Path, file: &Path) -> [String; 8] {
     [
         "env".to_owned(),
@@ -28,7 +28,7 @@ pub fn launcher(library: &Path, file: &Path) -> [String; 8] {
     ]
 }
 
-/// Sets the clock in one step: a reader of the file finds the old text or the new one.
+/// Sets the clock in one step: a reader of the file finds either the old text or the new one.
 pub fn set(file: &Path, offset: &str) {
     let next = file.with_extension("next");
     std::fs::write(&next, format!("{offset}\n")).unwrap();

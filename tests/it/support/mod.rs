@@ -1,4 +1,4 @@
-//! What the stories share.
+//! Tools that the tests share.
 
 pub mod app;
 pub mod certificates;

@@ -1,10 +1,11 @@
-//! What a story needs of the machine: root, a tool. Where it is missing the story says so in one line and is skipped; where
-//! `CI=true` that is a failure, because there everything must have run.
+//! Requirements of a test on the machine: root, or a tool. Where one is missing, the test prints
+//! one line and is skipped. With `CI=true` that is a failure, because no test may be skipped there.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Whether the tools (commands, or files by their absolute path) are here, and root if wanted. If not, says so.
+/// Whether the tools (commands, or files by their absolute path) exist, and root if needed. If not,
+/// prints so.
 pub fn are_met(root: Root, tools: &[&str]) -> bool {
     let missing = missing(root, tools);
     if let Some(missing) = &missing {
@@ -13,7 +14,7 @@ pub fn are_met(root: Root, tools: &[&str]) -> bool {
     missing.is_none()
 }
 
-/// For what turns out later to be impossible here.
+/// Skips a test whose impossibility is discovered only later.
 pub fn skip(reason: &str) {
     assert!(
         std::env::var("CI").as_deref() != Ok("true"),

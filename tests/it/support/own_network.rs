@@ -1,12 +1,13 @@
-//! A network in which nobody else is: a test that needs one runs itself once more in it. It is gone with the process.
+//! A private network namespace. A test that needs one runs itself again inside it. It disappears
+//! with the process.
 
 use std::process::Command;
 
 /// Set in the process that runs inside.
 const INSIDE: &str = "EVOLINK_RECEIVER_TEST_IN_OWN_NETWORK";
 
-/// Whether this process is the one inside. If not, runs the test of this name inside, with `env`, to its end. What is mounted
-/// inside is seen by nobody else.
+/// Whether this process is the one inside. If not, runs the test of this name inside, with `env`,
+/// to its end. Mounts made inside are visible only there.
 pub fn is_inside(name: &str, env: &[(&str, &str)]) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         run("ip", &["link", "set", "lo", "up"]);

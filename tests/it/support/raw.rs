@@ -1,5 +1,6 @@
-//! An HTTP client made of a bare socket, plain or TLS, for requests that no HTTP library would send (RELIABILITY R8). It
-//! parses answers strictly: anything unexpected on the wire panics, and with it the test. Every wait is bounded.
+//! An HTTP client on a bare socket, plain or TLS, for requests that no HTTP library would send
+//! (RELIABILITY R8). It parses answers strictly: anything unexpected on the wire panics and fails
+//! the test. Every wait is bounded.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -15,17 +16,17 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
-/// Far above any deadline under test: reaching it means that an answer will never come.
+/// Far above any deadline under test. Reaching it means that an answer will never come.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One connection.
 pub struct RawClient {
     stream: Box<dyn Stream>,
-    /// Received, but not yet part of an answer.
+    /// Received bytes that are not yet part of an answer.
     buffer: Vec<u8>,
 }
 
-/// One answer, whole. A `100 Continue` is an answer of its own.
+/// One complete answer. A `100 Continue` is an answer of its own.
 #[derive(Debug, Clone)]
 pub struct RawResponse {
     pub status: u16,
@@ -42,7 +43,7 @@ impl RawClient {
         Self::over(connect_tcp(address).await)
     }
 
-    /// Trusts `roots_pem` alone.
+    /// Connects with TLS, and trusts only `roots_pem`.
     pub async fn connect_tls(address: SocketAddr, roots_pem: &str, server_name: &str) -> Self {
         let config = client_config(roots_pem);
         Self::try_connect_tls(address, config, server_name)
@@ -78,7 +79,8 @@ impl RawClient {
             .expect("the connection is open");
     }
 
-    /// For input that the server may refuse before it is all sent. False if it has been reset.
+    /// Sends input that the server may refuse before all of it is sent. False if the connection has
+    /// been reset.
     pub async fn send_if_open(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.try_send(bytes.as_ref()).await.is_ok()
     }
@@ -105,7 +107,7 @@ impl RawClient {
             .expect("an answer before the connection closes")
     }
 
-    /// `None` if the server closed the connection instead of answering.
+    /// Returns `None` if the server closed the connection instead of answering.
     pub async fn try_read_response(&mut self) -> Option<RawResponse> {
         let (status, headers) = self.try_read_head().await?;
         let mut response = RawResponse {
@@ -127,7 +129,7 @@ impl RawClient {
         Some(response)
     }
 
-    /// All that come until the server closes.
+    /// Reads all answers until the server closes.
     pub async fn read_responses_until_closed(&mut self) -> Vec<RawResponse> {
         let mut responses = Vec::new();
         while let Some(response) = self.try_read_response().await {
@@ -152,7 +154,7 @@ impl RawClient {
         closed.is_ok()
     }
 
-    /// How long the server takes to close, discarding what it sends.
+    /// Returns how long the server takes to close, discarding what it sends.
     pub async fn time_until_closed(&mut self) -> Duration {
         let start = Instant::now();
         while self.fill().await {
@@ -161,7 +163,8 @@ impl RawClient {
         start.elapsed()
     }
 
-    /// The next `length` bytes as they come, for streams; panics if the server closes before.
+    /// Returns the next `length` bytes as they come, for streams. Panics if the server closes
+    /// before.
     pub async fn take(&mut self, length: usize) -> Vec<u8> {
         while self.buffer.len() < length {
             assert!(
@@ -173,7 +176,7 @@ impl RawClient {
         self.buffer.drain(..length).collect()
     }
 
-    /// The next line, without its end; panics if the server closes before.
+    /// Returns the next line without its end. Panics if the server closes before.
     pub async fn take_line(&mut self) -> String {
         loop {
             if let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') {
@@ -236,7 +239,7 @@ impl RawClient {
         }
     }
 
-    /// Reads once more. False at the end of the connection, be it a close or a reset.
+    /// Reads once more. False at the end of the connection, by a close or a reset.
     async fn fill(&mut self) -> bool {
         self.buffer.reserve(16 * 1024);
         let read = self.stream.read_buf(&mut self.buffer);
@@ -249,7 +252,7 @@ impl RawClient {
                 use ErrorKind::{
                     BrokenPipe, ConnectionAborted, ConnectionReset, InvalidData, UnexpectedEof,
                 };
-                // InvalidData is a TLS alert; UnexpectedEof a close without one.
+                // `InvalidData` is a TLS alert, and `UnexpectedEof` a close without one.
                 let is_end = [
                     BrokenPipe,
                     ConnectionAborted,
@@ -268,7 +271,7 @@ impl RawClient {
 }
 
 impl RawResponse {
-    /// The value of the header, which must not be repeated. `name` in lower case.
+    /// The value of the header, which must not be repeated. `name` is in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self
             .headers
@@ -291,7 +294,8 @@ impl RawResponse {
     }
 }
 
-/// A TLS client that trusts `roots_pem` alone and offers no ALPN, like EvoLink's callback client for all we know.
+/// A TLS client that trusts only `roots_pem` and offers no ALPN, as we assume of EvoLink's callback
+/// client.
 pub fn client_config(roots_pem: &str) -> ClientConfig {
     client_config_for(roots_pem, rustls::DEFAULT_VERSIONS)
 }
@@ -319,7 +323,7 @@ async fn connect_tcp(address: SocketAddr) -> TcpStream {
         .await
         .expect("the server accepts in time")
         .expect("the server accepts");
-    // Each `send` is to arrive as it was made.
+    // Each `send` should arrive as it was made.
     stream.set_nodelay(true).expect("a TCP option");
     stream
 }

@@ -1,5 +1,5 @@
-//! A server in EvoLink's place that reads a whole request, then sends exactly the bytes it was given, and ends as it was
-//! told.
+//! A server that stands in for EvoLink: it reads a whole request, sends exactly the given bytes,
+//! and then ends the connection as configured.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,16 +17,17 @@ const REQUEST_BYTES_MAX: usize = 256 * 1024;
 pub const NOT_FOUND: &str =
     r#"{"error":{"code":"task_not_found","message":"m","type":"invalid_request_error"}}"#;
 
-/// What becomes of the connection once the bytes are sent.
+/// What happens to the connection once the bytes are sent.
 #[derive(Clone, Copy, Debug)]
 pub enum End {
     Close,
     Reset,
-    /// Stays, and answers further requests likewise: a keep-alive, or, if too few bytes were sent, a stall.
+    /// The connection stays open for further requests: a keep-alive, or a stall if too few bytes
+    /// were sent.
     Open,
 }
 
-/// What to send for a request, head and body.
+/// Returns the bytes to send for a request (head and body).
 type Answers = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
 
 #[derive(Clone)]
@@ -59,7 +60,7 @@ impl RawServer {
         Self::start_with(bytes, end, None).await
     }
 
-    /// Takes so long for each answer, which is as `answers` says.
+    /// Answers each request with the result of `answers`, after `delay`.
     pub async fn start_slow(
         delay: Duration,
         answers: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
@@ -72,7 +73,7 @@ impl RawServer {
         Self::serve_all(slowly, None).await
     }
 
-    /// Answers each request as `answers` says.
+    /// Answers each request with the result of `answers`.
     pub async fn start_answering(
         answers: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
         end: End,
@@ -80,7 +81,7 @@ impl RawServer {
         Self::serve_all(Answering::at_once(answers, end), None).await
     }
 
-    /// Answers with `bytes`, at a port where nobody was before.
+    /// Answers with `bytes`, at a port where no server was running before.
     pub async fn start_at(port: u16, bytes: Vec<u8>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let answering = Answering::at_once(move |_| bytes.clone(), End::Close);
@@ -126,7 +127,7 @@ impl RawServer {
         }
     }
 
-    /// The whole requests that came, head and body.
+    /// The complete requests received so far, head and body.
     pub fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
@@ -174,7 +175,7 @@ async fn answer_all(
         let bytes = (answering.answers)(&request);
         log.lock().unwrap().push(request);
         sleep(answering.delay).await;
-        // The client may have had enough, and closed.
+        // The client may already have closed the connection.
         let _ = stream.write_all(&bytes).await;
         let _ = stream.flush().await;
         match answering.end {
@@ -188,7 +189,7 @@ async fn answer_all(
     }
 }
 
-/// One whole request; `None` at the end of the connection.
+/// Reads one whole request; `None` at the end of the connection.
 async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut read = Vec::new();
     while read.len() < REQUEST_BYTES_MAX {

@@ -1,4 +1,4 @@
-//! A store full of tasks, put there at once, for what shows only when there are many.
+//! A store full of tasks, inserted directly, for effects that show only with many tasks.
 
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::timestamp::Timestamp;
@@ -6,13 +6,13 @@ use evolink_receiver::domain::timestamp::Timestamp;
 use super::app::START;
 use super::database::Database;
 
-/// More than one page of a list goes through.
+/// More tasks than one page of a list scans.
 pub const TASKS: i64 = 12_000;
 
-/// As many are made in one millisecond.
+/// Tasks that are made in the same millisecond.
 pub const TIES: i64 = 5;
 
-/// A task on the shelf.
+/// A stored task.
 #[derive(Clone, Debug)]
 pub struct Stored {
     pub submission_id: SubmissionId,
@@ -21,7 +21,7 @@ pub struct Stored {
     pub at: Timestamp,
 }
 
-/// Fills `database`, whose schema is there; gives the tasks, the newest first.
+/// Fills `database`, whose schema exists. Returns the tasks, the newest first.
 pub async fn fill(database: &Database) -> Vec<Stored> {
     let tasks: Vec<Stored> = (0..TASKS).map(task).collect();
     for (nth, chunk) in tasks.chunks(1000).enumerate() {
@@ -43,10 +43,11 @@ pub async fn fill(database: &Database) -> Vec<Stored> {
     tasks.into_iter().rev().collect()
 }
 
-/// Among so many of the oldest are all that are completed: more than one page goes through came after them.
+/// All completed tasks are among this many of the oldest. More tasks than one page scans are newer.
 const OLD: i64 = 1500;
 
-/// The `n`th: first mostly completed, some failed, then all failed, the first three of a kind that is never seen again.
+/// Returns the `n`th task. The old ones are mostly completed, some failed; later ones are failed.
+/// The first three are unresolved, a state that no other task has, and one in 1,000 is processing.
 fn task(n: i64) -> Stored {
     let at = Timestamp::from_millis(START.as_millis() + n / TIES);
     let time = format!("{:012x}", at.as_millis());

@@ -1,4 +1,4 @@
-//! A store for a test: empty, its own, on the engine that the run is about, and gone when dropped.
+//! An empty store for one test, on the engine of the test run. It is removed when dropped.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
@@ -10,34 +10,35 @@ use uuid::Uuid;
 use super::database::Database;
 use super::postgres::{Cluster, Options};
 
-/// `postgres` has the tests use that instead of SQLite.
+/// Environment variable: `postgres` makes the tests use that instead of SQLite.
 const ENGINE: &str = "EVOLINK_RECEIVER_TEST_STORE";
 
-/// A server that runs already, with a user who may create databases. Without it a test starts its own.
+/// Environment variable: a running server, with a user who may create databases. Without it a test
+/// starts its own.
 const SERVER: &str = "EVOLINK_RECEIVER_TEST_POSTGRES_URL";
 
 pub struct TestStore {
     url: String,
     home: Home,
-    /// Of its own.
+    /// The store's own folder, if it has one.
     folder: Option<TempDir>,
 }
 
 enum Home {
     File(PathBuf),
     Server(Server),
-    /// It goes when the cluster goes.
+    /// The database disappears with the cluster.
     Cluster,
 }
 
-/// Somebody else's, or our own, which ends with the last store on it.
+/// A server that was given to us, or our own, which ends with the last store on it.
 #[derive(Clone)]
 struct Server {
     url: Url,
     _own: Option<Arc<Cluster>>,
 }
 
-/// Whether the tests are to use PostgreSQL.
+/// Whether the tests use PostgreSQL.
 pub fn is_postgres() -> bool {
     match std::env::var(ENGINE).as_deref() {
         Ok("postgres") => true,
@@ -47,7 +48,7 @@ pub fn is_postgres() -> bool {
 }
 
 impl TestStore {
-    /// In a folder of its own, or on a server.
+    /// Creates a store in its own folder, or on a server.
     pub fn new() -> Self {
         if is_postgres() {
             return Self::on_postgres().expect("the run is about PostgreSQL");
@@ -58,7 +59,7 @@ impl TestStore {
         store
     }
 
-    /// In `folder`, unless it is on a server.
+    /// Creates a store in `folder`, unless it is on a server.
     pub fn in_folder(folder: &Path) -> Self {
         if is_postgres() {
             return Self::new();
@@ -66,7 +67,7 @@ impl TestStore {
         Self::file_in(folder)
     }
 
-    /// SQLite's, in `folder`, whatever the run is about.
+    /// Creates a SQLite store in `folder`, whatever the engine of the test run.
     pub fn file_in(folder: &Path) -> Self {
         let file = folder.join("receiver.db");
         Self {
@@ -76,7 +77,8 @@ impl TestStore {
         }
     }
 
-    /// On PostgreSQL, whatever the run is about. `None` where there is none, after saying so.
+    /// Creates a store on PostgreSQL, whatever the engine of the test run. `None` where PostgreSQL
+    /// is missing, after saying so.
     pub fn on_postgres() -> Option<Self> {
         apart(async {
             let server = Server::get().await?;
@@ -88,7 +90,7 @@ impl TestStore {
         })
     }
 
-    /// On the test's own server, which may then be stopped and killed.
+    /// Creates a store on the test's own server, which may then be stopped and killed.
     pub async fn on_cluster(cluster: &Cluster) -> Self {
         let server = Url::parse(&cluster.url("postgres")).unwrap();
         Self {
@@ -98,7 +100,7 @@ impl TestStore {
         }
     }
 
-    /// For `store.url`.
+    /// The value for `store.url`.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -111,7 +113,7 @@ impl TestStore {
         }
     }
 
-    /// A connection of the test's own. The store must have been opened once.
+    /// Opens a connection of the test's own. The store must have been opened once.
     pub async fn connect(&self) -> Database {
         Database::connect(&self.url).await
     }
@@ -124,7 +126,7 @@ impl Drop for TestStore {
         };
         let (server, name) = (server.url.clone(), name_of(&self.url));
         apart(async move {
-            // Its receiver may still hold connections.
+            // The receiver of this store may still hold connections.
             if let Ok(all) = Database::try_connect(server.as_str()).await {
                 let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
                 let _ = all.try_execute(&drop).await;
@@ -158,7 +160,7 @@ impl Server {
     }
 }
 
-/// An empty one; gives its URL.
+/// Creates an empty database, and returns its URL.
 async fn make_database(server: &Url) -> String {
     let name = format!("test_{}", Uuid::now_v7().simple());
     let all = Database::connect(server.as_str()).await;
@@ -174,7 +176,8 @@ fn name_of(url: &str) -> String {
     url.rsplit_once('/').unwrap().1.to_owned()
 }
 
-/// Runs it to its end beside the runtime that we may be in, so that a store can be made and dropped anywhere.
+/// Runs the future to its end outside of the current runtime, so that a store can be created and
+/// dropped anywhere.
 fn apart<T: Send>(work: impl Future<Output = T> + Send) -> T {
     std::thread::scope(|scope| {
         let runtime = tokio::runtime::Builder::new_current_thread();

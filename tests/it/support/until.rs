@@ -1,13 +1,13 @@
-//! Waiting for what must come, however busy the machine is.
+//! Waits for conditions that must become true, however busy the machine is.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// Far above any time under test: reaching it means that it will never happen.
+/// Far above any time under test. Reaching it means that the condition will never become true.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Waits until `is_it` says so.
+/// Waits until `is_it` returns true.
 pub async fn until(what: &str, is_it: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_it() {

@@ -1,5 +1,6 @@
--- A store of schema 1 with something in each table. `NOW` is the time of the test in milliseconds, `BYTES'00ff'` a byte
--- string in hexadecimal. Both engines read it. Nothing is due, so that a receiver that starts changes nothing.
+-- A store of schema 1 with rows in each table, for both engines. `NOW` stands for the time of the
+-- test in milliseconds, and `BYTES'00ff'` for a byte string in hexadecimal. Nothing is due, so that
+-- a receiver that starts changes nothing.
 
 INSERT INTO task (seq, submission_id, task_id, origin, client, request, callback_url, state, progress, source,
     results_digest, refusal, observations, shown, submitted_at, outcome_at, next_poll_at, polled_at, polls, empty_polls,

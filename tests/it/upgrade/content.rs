@@ -58,7 +58,7 @@ impl Content {
         self.0.values().map(|(_, rows)| rows.len()).sum()
     }
 
-    /// Each row is there with the values that it had, whatever tables and columns were added.
+    /// Asserts that each row still has its values, whatever tables and columns were added.
     pub async fn assert_kept(&self, store: &TestStore) {
         let database = store.connect().await;
         let tables = self.0.iter();

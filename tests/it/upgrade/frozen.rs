@@ -1,4 +1,4 @@
-//! Released migrations never change: a database that has one compares it with ours.
+//! Released migrations never change, because a database that has applied one compares it with ours.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ fn a_released_migration_never_changes() {
     }
 }
 
-/// Each later change is a file of its own, numbered after those that were released.
+/// Each later change is a new file, numbered after the released ones.
 #[test]
 fn migrations_are_numbered_from_one_without_a_gap() {
     for engine in ["sqlite", "postgres"] {

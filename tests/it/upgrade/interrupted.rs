@@ -1,5 +1,5 @@
-//! An upgrade that is killed, at any of its system calls, goes on at the next start and ends in the
-//! same.
+//! An upgrade that is killed at any of its system calls continues at the next start, with the same
+//! result.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::durability::receiver::Place;
 use crate::durability::{random, rounds};
 use crate::support::needs::{self, Root};
 
-/// Beyond that the upgrade is done.
+/// After this many calls the upgrade is complete.
 const OCCURRENCE_MAX: u32 = 60;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -24,7 +24,7 @@ async fn an_upgrade_that_is_killed_goes_on_at_the_next_start() {
         let place = Place::new();
         make(place.store(), released.version).await;
         let before = Content::of(place.store()).await;
-        // The first call of all comes in every start, however little there is to upgrade.
+        // Every start makes the first call, even if there is nothing to upgrade.
         let occurrence = match round {
             0 => 1,
             _ => random.u32(1..=OCCURRENCE_MAX),
@@ -59,7 +59,8 @@ async fn an_upgrade_that_is_killed_goes_on_at_the_next_start() {
     assert!(killed > 0, "none was killed: this test finds nothing");
 }
 
-/// SQLite's writes to its files; on a server, what is sent to it.
+/// Returns the launcher that kills the process when it writes, syncs or renames a file of a SQLite
+/// store, or sends to the database server.
 fn launcher(place: &Place, occurrence: u32) -> Vec<String> {
     let report = place.data().join("strace").display().to_string();
     let mut words = vec!["strace", "-D", "-f", "-qq", "-o"];

@@ -1,6 +1,6 @@
-//! Stores of every released schema become stores of this program: with all their content, however
-//! often the upgrade is killed, and by however many replicas at once. What this program cannot
-//! upgrade is refused with a line that says why.
+//! Stores of every released schema are upgraded with all their content, however often the upgrade
+//! is killed, and with any number of replicas at once. A store that this program cannot upgrade is
+//! refused with a line that says why.
 
 mod content;
 mod frozen;
@@ -33,7 +33,7 @@ async fn a_store_of_every_released_schema_is_upgraded_with_its_content() {
     }
 }
 
-/// On PostgreSQL all replicas of a new version may be started at once: one upgrades, the others
+/// On PostgreSQL all replicas of a new version may be started at once: one upgrades, and the others
 /// wait for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_that_start_at_once_upgrade_together() {
@@ -59,7 +59,7 @@ async fn replicas_that_start_at_once_upgrade_together() {
     }
 }
 
-/// What was there is served, and what comes is recorded.
+/// Asserts that old tasks are served, and that new callbacks are recorded.
 async fn assert_serves(receiver: &Receiver) {
     let (status, task) = receiver
         .get("/v1/tasks/task-unified-1-first")

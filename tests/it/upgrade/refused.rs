@@ -1,5 +1,5 @@
 //! Schemas that this program cannot use. The start refuses them before it writes anything, and
-//! `check` says the same.
+//! `check` reports the same.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ const NEWER: &str =
     "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
     SELECT 9999, 'of the future', success, checksum, 0 FROM _sqlx_migrations LIMIT 1";
 
-/// As if the file had been edited after it was applied.
+/// Simulates a migration file that was edited after it was applied.
 const DIFFERENT: &str = "UPDATE _sqlx_migrations SET checksum = (SELECT fingerprint FROM idempotency LIMIT 1) WHERE version = 1";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -34,7 +34,7 @@ async fn a_schema_that_is_not_ours_is_refused_before_anything_is_written_and_che
         let database = place.store().connect().await;
         database.execute(change).await;
         let version = database.version().await;
-        // Closed last, so that the log is in the database.
+        // Close this connection last, so that the log is copied into the database.
         database.close().await;
         let files = || {
             let file = place.store().file()?;
@@ -60,7 +60,7 @@ async fn a_schema_that_is_not_ours_is_refused_before_anything_is_written_and_che
     }
 }
 
-/// The error that `check` finds.
+/// Returns the error that `check` finds.
 async fn checked(place: &Place) -> String {
     let mut config = Config::default();
     place.store().url().clone_into(&mut config.store.url);

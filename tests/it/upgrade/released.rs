@@ -1,7 +1,7 @@
 //! The schemas of the releases, and stores of them with data.
 //!
-//! A release adds a line to `RELEASED` and a file of data, `NNNN.sql`, for the schema that it ends
-//! with. From then on the migrations up to it never change.
+//! A release adds a line to `RELEASED`, and a file of data, `NNNN.sql`, for its newest schema. From
+//! then on the migrations up to that schema never change.
 
 use std::path::PathBuf;
 use std::str::FromStr as _;
@@ -13,7 +13,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool};
 use crate::support::database::Database;
 use crate::support::store::TestStore;
 
-/// A migration that was released, with the SHA-256 of its two files.
+/// A released migration, with the SHA-256 of its two files.
 pub struct Released {
     pub version: i64,
     pub file: &'static str,
@@ -36,8 +36,8 @@ pub fn folder(engine: &str) -> PathBuf {
         .join(engine)
 }
 
-/// Makes `store` what the release with schema `version` left: its migrations, applied as it applied
-/// them, and data.
+/// Fills `store` as the release with schema `version` left it: its migrations, applied as it
+/// applied them, and data.
 pub async fn make(store: &TestStore, version: i64) {
     let released = RELEASED.iter().find(|released| released.version == version);
     let data = released.unwrap().data;

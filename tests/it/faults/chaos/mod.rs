@@ -1,8 +1,9 @@
-//! EvoLink as attacker: every misbehaviour that the simulator knows, at random and all at once, while apps submit, and come
-//! again as apps do. In the end: tasks in == outcomes out, charges == tasks, and nothing was ever taken back.
+//! EvoLink as an attacker: the simulator uses every fault it knows, at random and all at once,
+//! while apps submit and retry as real apps do. In the end every task has one outcome, the number
+//! of charges equals the number of tasks, and no outcome was ever changed.
 //!
-//! One receiver on SQLite; three behind a round robin on PostgreSQL. The seed draws the orders and what befalls each; how they
-//! fall in time is the machine's.
+//! The tests use one receiver on SQLite, and three behind a round robin on PostgreSQL. The seed
+//! determines the orders and the fault of each; their timing depends on the machine.
 
 mod orders;
 mod panics;
@@ -23,11 +24,12 @@ use witness::Witness;
 use crate::durability::{check, random, rounds};
 use crate::support::until::until;
 
-/// New orders come this often.
+/// Interval between new orders.
 const ORDER_EVERY: Duration = Duration::from_millis(50);
 
-/// After the last order, polls are behind: a query that stalls or is answered 429 holds up the
-/// others. A slow machine needs longer, so this is the time without any progress.
+/// Time without any progress after which the test fails. After the last order the polls lag behind,
+/// because a query that stalls or is answered 429 delays the others. A slow machine needs longer,
+/// so this does not bound the total time.
 const STALLED_AFTER: Duration = Duration::from_mins(2);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -76,7 +78,8 @@ async fn every_misbehaviour_at_once_loses_nothing_and_pays_nothing_twice() {
     let looks = witness.assert_nothing_changed(&stage).await;
     println!("{looks} outcomes seen again, none changed");
     for app in &stage.apps {
-        // EvoLink still calls: once they are equal, nothing is to be asked again.
+        // EvoLink still sends callbacks. Once the two counters are equal, do not compare them
+        // again.
         until("each callback that began has ended in one way", || {
             app.callbacks_ended() == app.callbacks_received()
         })

@@ -1,5 +1,6 @@
-//! Apps: each order is one image that somebody wants once. They come again as far as that is safe: under an
-//! `Idempotency-Key` whatever happened, without one only after an answer that says that nothing was accepted.
+//! Apps: each order is one image that is wanted once. An app retries as far as that is safe: with
+//! an `Idempotency-Key` after any answer, without one only after an answer that says nothing was
+//! accepted.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -15,20 +16,20 @@ const TRIES: usize = 8;
 const PAUSE: Duration = Duration::from_millis(400);
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What all apps know together.
+/// The shared notes of all apps.
 #[derive(Default)]
 pub struct Book {
-    /// By prompt.
+    /// The result of each order, by prompt.
     pub ends: Mutex<HashMap<String, End>>,
     pub statuses: Mutex<BTreeMap<u16, usize>>,
 }
 
-/// What an app thinks of its order in the end.
+/// An app's final knowledge about its order.
 #[derive(Clone, Debug)]
 pub enum End {
-    /// The task objects that it was given, one after the other.
+    /// The task objects that the app received, in order.
     Accepted(Vec<Value>),
-    /// Known not to have been accepted.
+    /// EvoLink is known not to have accepted the order.
     Refused,
     Unknown,
 }
@@ -36,9 +37,9 @@ pub enum End {
 pub struct Order {
     prompt: String,
     key: Option<String>,
-    /// Asks once more when it has its answer.
+    /// Whether the app repeats the request after it has its answer.
     asks_again: bool,
-    /// Where each try goes.
+    /// The URL of each try, in order.
     urls: Vec<String>,
     http: reqwest::Client,
 }
@@ -68,7 +69,8 @@ impl Order {
                     let mut tasks = vec![body];
                     if self.key.is_some() && self.asks_again {
                         let (status, again) = self.ask(TRIES, &book).await;
-                        // 503 where the machine is too slow; never that it is not known, or another's.
+                        // A slow machine may answer 503, but never that the task is unknown or
+                        // belongs to another app.
                         assert!(matches!(status, 200 | 503), "{status} after a 200: {again}");
                         tasks.extend((status == 200).then_some(again));
                     }
@@ -76,7 +78,7 @@ impl Order {
                     break;
                 }
                 400 | 402 | 403 | 413 | 429 | 503 => End::Refused,
-                // The first is under way still; of it, 504 is the last that one knows.
+                // A request under this key is still in progress, so the last known result stays.
                 409 => end,
                 504 => End::Unknown,
                 other => panic!("{other} is no answer to an order: {body}"),

@@ -1,4 +1,4 @@
-//! What the receivers say in the end, against what the simulator knows it did.
+//! Compares what the receivers report in the end with what the simulator knows it did.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -10,7 +10,8 @@ use super::orders::{Book, End};
 use super::stage::Stage;
 use super::witness::all_tasks;
 
-/// The answer to the submit names no task: unless a callback does, nobody can know which it is.
+/// Faults in which the answer to the submit names no task. Unless a callback arrives, the task id
+/// is unknown.
 const UNREADABLE: [&str; 10] = [
     "reset",
     "stall",
@@ -24,7 +25,8 @@ const UNREADABLE: [&str; 10] = [
     "truncated-answer",
 ];
 
-/// The final callback does not tell of the outcome, or not at once: asking has to.
+/// Faults in which the final callback does not report the outcome, or reports it late, so that a
+/// poll has to find it.
 const UNTOLD: [&str; 11] = [
     "lost-callback",
     "callback-not-json",
@@ -55,13 +57,15 @@ pub struct Reckoning {
     pub faults: Vec<String>,
     tasks: usize,
     charges: u64,
-    /// Tasks by what the receiver says of them.
+    /// The number of tasks in each state, as the receiver reports it.
     states: BTreeMap<String, usize>,
-    /// Outcomes by what found them first.
+    /// The number of outcomes by the source that found them first.
     sources: BTreeMap<String, usize>,
-    /// Tasks that nobody can know: EvoLink's answer and its callbacks are lost.
+    /// Tasks whose id the receiver cannot learn, because EvoLink's answer and its callbacks are
+    /// lost.
     unknowable: usize,
-    /// Tasks whose outcome nobody can know, since EvoLink lies about it, or says nothing when it is asked.
+    /// Tasks whose outcome the test cannot predict, because EvoLink lies about it or does not
+    /// answer queries.
     unasserted: usize,
     statuses: BTreeMap<u16, usize>,
     callbacks: BTreeMap<Option<u16>, usize>,
@@ -102,7 +106,8 @@ impl Reckoning {
         this
     }
 
-    /// Charges == tasks, and no order was charged twice.
+    /// Checks that the number of charges equals the number of tasks, and that no order was charged
+    /// twice.
     fn reckon_charges(
         &mut self,
         tasks: &[TaskSeen],
@@ -147,12 +152,12 @@ impl Reckoning {
                 self.unknowable += 1;
                 has(&UNREADABLE) && !is_told || has(&["callback-wrong-id"])
             }
-            // The first to speak of it named another task.
+            // The first message about this submission named another task.
             _ if !is_bound => {
                 self.unknowable += 1;
                 has(&["callback-wrong-id"])
             }
-            // Another outcome was told of before the one that counts.
+            // A different outcome was reported before the one that counts.
             _ if has(&["conflicting"]) && has(&UNTOLD) => {
                 self.unasserted += 1;
                 true
@@ -172,7 +177,7 @@ impl Reckoning {
         }
     }
 
-    /// What each app was told is so.
+    /// Checks every answer that an app received.
     fn reckon_orders(&mut self, tasks: &[TaskSeen], book: &Book) {
         let by_prompt: HashMap<&str, String> = tasks
             .iter()
@@ -203,14 +208,15 @@ fn submission_of(task: &Value) -> String {
         .to_owned()
 }
 
-/// The submission that its callback URL is for.
+/// The submission that the task's callback URL belongs to.
 fn token_subject(task: &TaskSeen) -> String {
     let url = task.callback_url.as_deref().unwrap();
     let token = url.rsplit('/').next().unwrap();
     token.split('.').nth(1).unwrap().to_owned()
 }
 
-/// Whether the record says what a query would: status and results, their signatures aside.
+/// Whether the record shows what a query would return: the same status and results, ignoring URL
+/// signatures.
 fn same_outcome(record: &Value, evolinks: &Value) -> bool {
     let status = match evolinks["status"].as_str().unwrap() {
         "canceled" => "cancelled",

@@ -15,7 +15,7 @@ use url::Url;
 use crate::support::app::{TestApp, TestAppBuilder};
 use crate::support::store::{TestStore, is_postgres};
 
-/// EvoLink is this quick in answering, or too late.
+/// The receiver's timeout for EvoLink. An answer comes within it, or too late.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 pub struct Stage {
@@ -68,7 +68,7 @@ impl Stage {
         }
     }
 
-    /// Each takes another callback.
+    /// Asserts that each receiver accepts another callback.
     pub async fn assert_well(&self) {
         for (number, app) in self.apps.iter().enumerate() {
             let body = format!(
@@ -80,10 +80,10 @@ impl Stage {
     }
 }
 
-/// All that the simulator knows, in the order of its table.
+/// All faults that the simulator knows, in the order of its table.
 fn all_faults(seed: u64) -> Faults {
     let all = magic_prompts().iter().map(|(name, _)| match *name {
-        // It takes all others back.
+        // This one would switch off all the others.
         "well-behaved" => (*name, 0.0),
         "duration" => ("duration=50ms..1500ms", 1.0),
         "refusals" => ("refusals=1", 0.5),
@@ -99,7 +99,7 @@ fn all_faults(seed: u64) -> Faults {
     })
 }
 
-/// Hands each connection on to the next of `behind`, byte for byte.
+/// Forwards each connection byte for byte to the next address of `behind`.
 async fn take_turns(front: TcpListener, behind: Vec<SocketAddr>) {
     let turn = Arc::new(AtomicUsize::new(0));
     let mut connections = JoinSet::new();

@@ -1,4 +1,4 @@
-//! Looks on all the time: an outcome that was seen once must be the same ever after.
+//! Reads the tasks all the time. An outcome that was seen once must stay the same.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -38,7 +38,7 @@ impl Witness {
             for url in urls.iter().cycle() {
                 let answer = http.get(url).send().await.unwrap();
                 let status = answer.status().as_u16();
-                // 503 where the machine is too slow.
+                // A slow machine may answer 503.
                 assert!(
                     matches!(status, 200 | 503),
                     "{status} to a look at the list"
@@ -55,7 +55,7 @@ impl Witness {
         Self { seen, looking }
     }
 
-    /// Looks at every task once more. Gives how often an outcome was seen again.
+    /// Reads every task once more. Returns how often an outcome was seen again.
     pub async fn assert_nothing_changed(self, stage: &Stage) -> usize {
         assert!(!self.looking.is_finished(), "it looked until now");
         self.looking.abort();
@@ -88,7 +88,7 @@ impl Seen {
     }
 }
 
-/// Page by page, the newest first.
+/// Reads all tasks page by page, the newest first.
 pub async fn all_tasks(app: &TestApp) -> Vec<Value> {
     let (mut tasks, mut cursor) = (Vec::new(), String::new());
     loop {

@@ -1,5 +1,6 @@
-//! The clock of the machine jumps by ten years, and back, while the receiver runs and between two runs of it (I47). Nothing is
-//! lost, nothing is doubled, no task is asked about too soon, and none is given up or forgotten.
+//! The machine's clock jumps by ten years, forward and back, while the receiver runs and between
+//! two runs (I47). Nothing is lost or duplicated, no task is polled too soon, and none is given up
+//! or forgotten.
 
 pub mod story;
 
@@ -12,7 +13,7 @@ use self::story::{Story, now};
 use crate::durability::receiver::{PATIENCE, Receiver};
 use crate::durability::{check, rounds};
 
-/// What the clock of the machine shows beside the true time. The simulator has the true one.
+/// Offsets of the receiver's clock from the true time. The simulator has the true time.
 const OFFSETS: [&str; 3] = ["+10y", "-10y", "+0"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -23,7 +24,7 @@ async fn ten_years_forward_and_back_lose_double_and_delay_nothing() {
     let rounds = rounds(1, 10);
     let mut longest = Duration::ZERO;
     for _ in 0..rounds {
-        // Plans and ids of all three times meet in one store.
+        // Planned polls and ids from all three times are in one store.
         for started_at in ["+0", "+10y", "-10y"] {
             story.live(started_at).await;
         }
@@ -65,7 +66,7 @@ async fn a_jump_is_told_once_and_shown_and_no_time_jumps_with_it() {
     let deadline = Instant::now() + PATIENCE;
     while difference(&receiver).await < 9 * 365 * 24 * 3600 {
         assert!(Instant::now() < deadline, "the jump was not noticed");
-        // The clock is looked at by whoever asks for the time.
+        // The receiver notices a jump only when something reads the clock.
         assert!(
             receiver
                 .callback(r#"{"id":"t","status":"pending"}"#.to_owned())

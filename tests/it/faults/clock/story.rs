@@ -1,4 +1,5 @@
-//! A receiver whose clock is in a file, in front of a simulator that has the true time and never calls back.
+//! A receiver whose clock is controlled by a file, in front of a simulator that has the true time
+//! and never calls back.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -19,7 +20,8 @@ use crate::support::faketime;
 
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 
-/// The process's own seconds may be shorter by a twentieth, while it is not with the system's clock.
+/// Shortest allowed time between two polls. The process's own seconds may be shorter by a twentieth
+/// while its clock differs from the system's clock.
 const SOONEST_POLL: Duration = INTERVAL_MIN.saturating_sub(Duration::from_millis(55));
 
 const SUBMITS: [&str; 4] = [
@@ -29,7 +31,7 @@ const SUBMITS: [&str; 4] = [
     "[sim:lost-callback,fail]",
 ];
 
-/// A receiver whose clock is in a file, in front of a simulator that never calls back.
+/// A receiver whose clock is controlled by a file, in front of a simulator that never calls back.
 pub struct Story {
     pub place: Place,
     pub simulator: Simulator,
@@ -37,7 +39,7 @@ pub struct Story {
     pub load: Load,
     pub random: fastrand::Rng,
     pub submitted: Vec<String>,
-    /// When a receiver was killed: what it had planned it can no longer keep apart.
+    /// When a receiver was killed. Polls that it had planned may then come too close together.
     pub kills: Vec<jiff::Timestamp>,
 }
 
@@ -87,7 +89,8 @@ impl Story {
         sleep(Duration::from_millis(self.random.u64(..500))).await;
     }
 
-    /// One life of the receiver: started at one time, moved to others under load, killed.
+    /// Runs the receiver once: starts it at one time, moves its clock to others under load, kills
+    /// it.
     pub async fn live(&mut self, started_at: &str) {
         self.set_clock(started_at);
         let mut receiver = self.place.start().await;
@@ -96,7 +99,8 @@ impl Story {
         for offset in offsets {
             let tasks = self.submit_some(&receiver).await;
             self.pause().await;
-            // Only around the jump: to look for what is lost takes long in a store of very many tasks.
+            // Run the load only around the jump, because checking for lost callbacks takes long in
+            // a store with very many tasks.
             let running = self.load.start(&receiver);
             running.reached(20).await;
             self.set_clock(offset);
@@ -112,7 +116,7 @@ impl Story {
         running.stop().await;
     }
 
-    /// Gives the submission ids.
+    /// Submits some tasks, and returns their submission ids and task ids.
     pub async fn submit_some(&mut self, receiver: &Receiver) -> Vec<(String, String)> {
         let mut submitted = Vec::new();
         for prompt in SUBMITS {
@@ -129,7 +133,8 @@ impl Story {
         submitted
     }
 
-    /// A callback token does not age with the machine's clock: this process made it a moment ago.
+    /// Sends callbacks. A callback token does not expire with the machine's clock, because this
+    /// process minted it a moment ago.
     pub async fn call_back(&self, receiver: &Receiver, tasks: &[(String, String)]) {
         let ring = self.place.data().join("callback_tokens.key");
         let ring = std::fs::read_to_string(ring).unwrap();
@@ -149,7 +154,7 @@ impl Story {
         }
     }
 
-    /// Waits until every task has ended, and gives how long that took.
+    /// Waits until every task has ended, and returns how long that took.
     pub async fn all_ended(&self, receiver: &Receiver) -> Duration {
         let begun = Instant::now();
         for id in &self.submitted {
@@ -172,7 +177,7 @@ impl Story {
         begun.elapsed()
     }
 
-    /// By the simulator's clock, which is the true one.
+    /// Asserts that polls are far enough apart by the simulator's clock, which has the true time.
     pub fn assert_polls_are_apart(&self) {
         let mut polls: HashMap<String, QuerySeen> = HashMap::new();
         for poll in self.simulator.queries() {
@@ -192,7 +197,7 @@ impl Story {
     }
 }
 
-/// For any date that a receiver of this story may take for today's.
+/// Writes a certificate that is valid at every date that a receiver of this test may see.
 fn keep_certificate(data: &Path) {
     let pair = Pem::valid(1990, 2090);
     std::fs::create_dir_all(data).unwrap();

@@ -1,4 +1,4 @@
-//! What apps do meanwhile: each order has a key, and is asked for until somebody answers for it.
+//! The apps: each order has a key, and is retried until it gets a definite answer.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -10,14 +10,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::submit;
 
-/// One task is submitted, and one callback sent, each time.
+/// Interval at which one task is submitted and one callback sent.
 const ORDER_EVERY: Duration = Duration::from_millis(50);
 
-/// As an app that is in no hurry: it outlasts the longest outage. A submit that was cut off before EvoLink had it is never
-/// answered for.
+/// How long an app retries, which is longer than the longest outage. A submit that was cut off
+/// before EvoLink had it never gets a definite answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// How often each status was answered; 0 stands for a connection that was cut or refused.
+/// How often each status was answered. 0 stands for a connection that was cut or refused.
 pub type Statuses = Arc<Mutex<BTreeMap<u16, u64>>>;
 
 pub struct Apps {
@@ -38,7 +38,7 @@ impl Apps {
         }
     }
 
-    /// No new orders; waits for those that are placed.
+    /// Stops new orders, and waits for those that are placed.
     pub async fn stop(self) -> BTreeMap<u16, u64> {
         let _ = self.stop.send(());
         self.placing.await.unwrap();
@@ -83,7 +83,7 @@ async fn place(number: u32, http: reqwest::Client, base_url: String, statuses: S
         match status {
             200 => return,
             0 => sleep(Duration::from_millis(200)).await,
-            // Unknown until its callback comes, if EvoLink has it at all.
+            // Unknown until its callback arrives, if EvoLink has the task at all.
             409 | 503 | 504 => sleep(Duration::from_millis(500)).await,
             other => panic!("{other} is no answer to an order"),
         }

@@ -1,4 +1,5 @@
-//! I20 over a SIGKILL: however many ask under one key, and however often the process dies on them, EvoLink sees one POST.
+//! I20 over a SIGKILL: however many requests use one key, and however often the process dies during
+//! them, EvoLink sees one POST.
 
 use std::time::Duration;
 
@@ -14,10 +15,10 @@ use crate::support::until::until;
 
 const ASKING: usize = 50;
 
-/// EvoLink takes its time, and its callback comes after the restart.
+/// EvoLink answers slowly, and its callback comes after the restart.
 const PROMPT: &str = "[sim:stall=1s,duration=2s]";
 
-/// All at once; `None` for each that was not answered.
+/// Sends all requests at once. `None` for each that was not answered.
 fn ask(receiver: &Receiver, key: &str, prompt: &str) -> JoinSet<Option<(u16, Value)>> {
     let mut all = JoinSet::new();
     for _ in 0..ASKING {
@@ -42,7 +43,7 @@ async fn i20_fifty_under_one_key_with_sigkill_in_between_are_one_post_and_one_an
             simulator.stats().submits >= u64::from(round)
         })
         .await;
-        // Before EvoLink's answer, at about the same time, and after it.
+        // Kill before EvoLink's answer, at about the same time, or after it.
         sleep(Duration::from_millis(random.u64(..1500))).await;
         receiver.kill();
         let before: Vec<_> = asking.join_all().await;
@@ -65,7 +66,8 @@ async fn i20_fifty_under_one_key_with_sigkill_in_between_are_one_post_and_one_an
     println!("{rounds} rounds of {ASKING}, one POST each");
 }
 
-/// What all fifty are told once the task is known; they are told no other task before.
+/// Repeats the fifty requests until each is answered with a task. Asserts that these answers are
+/// equal, and returns them.
 async fn answers(receiver: &Receiver, key: &str, prompt: &str) -> Vec<Value> {
     let deadline = Instant::now() + Duration::from_mins(1);
     loop {
@@ -78,7 +80,7 @@ async fn answers(receiver: &Receiver, key: &str, prompt: &str) -> Vec<Value> {
         {
             match status {
                 200 => tasks.push(body),
-                // Nobody knows yet what became of it.
+                // The outcome of the submit is not known yet.
                 409 | 504 => {}
                 other => panic!("{other}: {body}"),
             }

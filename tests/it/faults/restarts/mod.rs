@@ -1,4 +1,5 @@
-//! Restarts every few seconds under callbacks with EvoLink's retry times: what was sent is what was delivered.
+//! Restarts every few seconds under callbacks with EvoLink's retry times: every callback that was
+//! sent is delivered.
 
 mod apps;
 mod key;
@@ -18,20 +19,20 @@ use tally::{Tally, over};
 use crate::durability::receiver::{Place, Receiver};
 use crate::durability::{check, random, rounds};
 
-/// What an orchestrator waits before it kills.
+/// How long an orchestrator waits before it kills a process.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
 const SUBMIT: &str = "/v1/images/generations";
 
 const RESTART_EVERY: Duration = Duration::from_secs(3);
 
-/// Longer than EvoLink tries: callbacks whose first try falls into its beginning are lost.
+/// Longer than EvoLink retries, so callbacks first tried at the start of the outage are lost.
 const OUTAGE: Duration = Duration::from_secs(8);
 
-/// Longer than EvoLink tries, so that what a poll finds first was lost.
+/// Longer than EvoLink retries, so an outcome that a poll finds first was lost as a callback.
 const FIRST_POLL_AFTER: &str = "9s";
 
-/// A receiver's place, and the simulator that calls it back there.
+/// Returns a receiver's place, and the simulator that calls it back there.
 async fn staged(options: Options) -> (Place, Simulator) {
     let place = Place::new();
     let simulator = Simulator::start(Options {
@@ -44,7 +45,7 @@ async fn staged(options: Options) -> (Place, Simulator) {
     (place, simulator)
 }
 
-/// Status and body of a submit; `None` if there was no answer.
+/// Submits. Returns status and body, or `None` if there was no answer.
 async fn submit(
     http: &reqwest::Client,
     base_url: &str,
@@ -66,7 +67,7 @@ fn base_url(receiver: &Receiver) -> String {
     format!("http://{}", receiver.internal())
 }
 
-/// What was seen of the restarts.
+/// Measurements of the restarts.
 #[derive(Default)]
 struct Restarts {
     terminated: u32,
@@ -141,13 +142,13 @@ async fn restarts_under_callbacks_lose_none_and_double_none() {
     let count = rounds(6, 100);
     for round in 1..=count {
         sleep(RESTART_EVERY.mul_f64(0.5 + random.f64())).await;
-        // Once in the short run, ten times in the long one.
+        // One long outage in the short run, ten in the long run.
         let down = if round % 10 == 4 {
             OUTAGE
         } else {
             Duration::ZERO
         };
-        // Half of them each way, and each way in the short run too.
+        // Half of the restarts use SIGTERM and half SIGKILL, and the short run has both.
         seen.once(&place, &mut receiver, round % 2 == 0, down).await;
     }
     let statuses = apps.stop().await;
@@ -175,7 +176,8 @@ async fn restarts_under_callbacks_lose_none_and_double_none() {
     assert!(tally.by_callback > 0 && tally.by_poll > 0, "{tally}");
 }
 
-/// Waits until each task has its outcome, or EvoLink has said nothing of it to us and never will.
+/// Waits until the callback of each task was acknowledged or given up, and no task is pending or
+/// processing.
 async fn settle(simulator: &Simulator, receiver: &Receiver) {
     let deadline = Instant::now() + Duration::from_mins(2);
     loop {

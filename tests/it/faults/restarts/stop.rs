@@ -1,4 +1,4 @@
-//! The worst that a stop may meet: a submit that EvoLink keeps to itself.
+//! The worst case for a stop: a submit that EvoLink does not answer.
 
 use std::time::Duration;
 
@@ -36,7 +36,8 @@ async fn sigterm_answers_a_submit_that_evolink_does_not_and_records_it_as_unknow
     let id = body["error"]["submission_id"].as_str().unwrap();
     let (_, task) = receiver.get(&format!("/v1/tasks/{id}")).await.unwrap();
     let state = task["receiver"]["state"].as_str().unwrap();
-    // At once, or, on a slow machine, what EvoLink's callback has made of it meanwhile.
+    // The submit is unknown at once; on a slow machine EvoLink's callback may have completed the
+    // task meanwhile.
     assert!(matches!(state, "submit_unknown" | "completed"), "{task}");
     let url = base_url(&receiver);
     let deadline = Instant::now() + Duration::from_mins(1);

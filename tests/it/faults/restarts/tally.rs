@@ -1,4 +1,4 @@
-//! What was sent, against what is recorded.
+//! Compares what was sent with what is recorded.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -22,9 +22,10 @@ pub struct Tally {
     pub by_callback: usize,
     pub by_poll: usize,
     pub by_submit: usize,
-    /// All four tries fell into outages.
+    /// Callbacks whose four tries all fell into outages.
     pub callbacks_lost: usize,
-    /// Their submit's answer was lost as well: shown as unknown, which is all that anybody can know.
+    /// Tasks that also lost the answer to their submit. They are shown as unknown, which is all
+    /// that the receiver can know.
     pub unknowable: usize,
     pub wrong: Vec<String>,
 }
@@ -112,7 +113,7 @@ impl fmt::Display for Tally {
     }
 }
 
-/// The submission that its callback URL is for.
+/// The submission that the task's callback URL belongs to.
 fn submission_of(task: &TaskSeen) -> &str {
     let token = task.callback_url.as_deref().unwrap().rsplit('/').next();
     token.unwrap().split('.').nth(1).unwrap()

@@ -1,4 +1,5 @@
-//! Apps that submit without an idempotency key, lose the answer, and repeat: what each wants is paid for once (RELIABILITY I4).
+//! Apps that submit without an idempotency key, lose the answer, and repeat. The image that each
+//! wants is paid for once (RELIABILITY I4).
 
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::store::entry::Receipt;
@@ -12,15 +13,16 @@ use super::statement::Call;
 /// One app, which wants one image.
 #[derive(Clone, Debug)]
 pub struct App {
-    /// Several apps may want the same.
+    /// The image that the app wants. Several apps may want the same one.
     wish: u8,
-    /// The submit whose answer it waits for.
+    /// The submit whose answer the app is waiting for.
     waits_for: Option<SubmissionId>,
     has_answer: bool,
 }
 
 impl Run<'_> {
-    /// A new app submits, or one that lost its answer does so again; now and then two apps that want the same, at once.
+    /// A new app submits, or one that lost its answer submits again. Sometimes two apps that want
+    /// the same image submit at once.
     pub async fn submit_without_key(&mut self) -> Checked {
         let at = self.wanting_app();
         let mut wanting = vec![at];
@@ -69,7 +71,7 @@ impl Run<'_> {
         Err(format!("unsure at the second look: {asking:?}"))
     }
 
-    /// As they would be found by watching: no other process lives.
+    /// The rows that watching would find dead. No other process is alive here.
     fn dead_rows(&self) -> Vec<SubmissionId> {
         let rows = self.look.content.unanswered.iter();
         let dead = rows.filter(|(_, row)| !row.is_lost && row.holder != self.machine.holder);
@@ -122,7 +124,7 @@ impl Run<'_> {
         self.apps.len() - 1
     }
 
-    /// Whoever waits for an answer disconnects.
+    /// An app that is waiting for an answer disconnects.
     pub fn disconnect(&mut self) {
         let waiting = self.apps.iter().filter_map(|app| app.waits_for);
         let waiting: Vec<SubmissionId> = waiting.collect();
@@ -151,7 +153,7 @@ impl Run<'_> {
         apps.position(|app| app.waits_for == Some(id))
     }
 
-    /// The answer to submit `id` has come, and was handed over.
+    /// The answer to submit `id` has arrived, and was handed over to the app.
     pub fn app_is_answered(&mut self, id: SubmissionId) {
         if let Some(at) = self.waiting_for(id) {
             self.stop_waiting(at);
@@ -159,7 +161,7 @@ impl Run<'_> {
         }
     }
 
-    /// An app has the answer to submit `id`, its own or the one that it repeats.
+    /// An app has the answer to submit `id`: its own submit or the one that it repeats.
     fn app_has(&mut self, at: usize, id: SubmissionId) {
         self.apps[at].has_answer = true;
         self.machine.apps().answered(id);
@@ -167,14 +169,14 @@ impl Run<'_> {
         self.air.push(Message::AppHasAnswer(id));
     }
 
-    /// The submit was refused: that is an answer, and leaves no row.
+    /// The submit was refused. That is an answer, and leaves no row.
     pub fn app_is_refused(&mut self, id: SubmissionId) {
         if let Some(at) = self.waiting_for(id) {
             self.stop_waiting(at);
         }
     }
 
-    /// It has disconnected, or was told that the outcome is unknown.
+    /// The app has disconnected, or was answered that the outcome is unknown.
     pub fn app_leaves(&mut self, id: SubmissionId) {
         if let Some(at) = self.waiting_for(id) {
             self.stop_waiting(at);
@@ -183,7 +185,7 @@ impl Run<'_> {
         }
     }
 
-    /// The process has ended, and with it all connections.
+    /// The process has ended, and all connections with it.
     pub fn lose_all_apps(&mut self) {
         for app in &mut self.apps {
             app.waits_for = None;
@@ -193,7 +195,8 @@ impl Run<'_> {
         self.model.apps.holder.clone_from(&self.machine.holder);
     }
 
-    /// EvoLink is about to charge for this submit: in one window not more often than there are apps that want it.
+    /// Checks a charge that EvoLink is about to make: in one window at most one charge for each app
+    /// that wants the image.
     pub fn check_charge(&self, id: SubmissionId) -> Checked {
         let Some(wish) = self.wishes.get(&id) else {
             return Ok(());
@@ -213,7 +216,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A backup from before this submit was restored, so it may be paid for again.
+    /// A backup from before this submit was restored, so the image may be paid for again.
     pub fn forget_wish(&mut self, id: SubmissionId) {
         if let Some(wish) = self.wishes.get(&id) {
             *self.forgotten.entry(*wish).or_default() += 1;

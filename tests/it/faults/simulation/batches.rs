@@ -1,4 +1,5 @@
-//! What comes in one batch is told apart: stories that the simulation found, told for themselves.
+//! Messages in one batch are kept apart: histories that the simulation found, each as a test of its
+//! own.
 
 use evolink_receiver::domain::confirmation::Confirm;
 use evolink_receiver::domain::ids::SubmissionId;

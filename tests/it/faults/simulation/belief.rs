@@ -1,4 +1,5 @@
-//! What may be believed (`callbacks.confirm`), judged by EvoLink's world alone: neither the model nor the product is asked.
+//! Checks which outcomes the receiver may believe (`callbacks.confirm`), judged only by EvoLink's
+//! state, without the model or the product.
 
 use evolink_receiver::domain::confirmation::Confirm;
 use evolink_receiver::domain::ids::SubmissionId;
@@ -8,7 +9,7 @@ use super::kept::{Kept, LISTED, without_queries};
 use super::run::{Checked, Run};
 
 impl Run<'_> {
-    /// After each call.
+    /// Checks what the receiver believes after each call.
     pub fn check_belief(&mut self) -> Checked {
         let (mut was_claimed, mut was_contradicted) = (false, false);
         for record in &self.look.content.records {
@@ -33,7 +34,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// With `suspicious`.
+    /// The rule that is broken with `suspicious`, if any.
     fn broken_suspicion(&self, record: &Kept) -> Option<&'static str> {
         if !record.has_ended() || record.source.as_deref() != Some("callback") {
             return None;
@@ -50,7 +51,8 @@ impl Run<'_> {
         (!is_plain || !is_listed).then_some("an odd callback ended a task")
     }
 
-    /// With `always`: whatever callbacks said, a task ends as it ended at EvoLink.
+    /// The rule that is broken with `always`, if any: whatever callbacks said, a task ends as it
+    /// ended at EvoLink.
     fn broken_certainty(&self, record: &Kept) -> Option<&'static str> {
         if !record.has_ended() {
             return None;
@@ -73,7 +75,8 @@ impl Run<'_> {
             .then_some("a task has results that EvoLink never told")
     }
 
-    /// At the end of a history that ends well, with `always`: where EvoLink knows the task, it ended as there.
+    /// At the end of a history that ends well, with `always`: a task that EvoLink knows has
+    /// EvoLink's outcome.
     pub fn check_the_truth(&mut self) -> Checked {
         if self.confirm != Confirm::Always {
             return Ok(());
@@ -101,7 +104,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Whether we stopped asking before everything went well.
+    /// Whether the receiver stopped polling before the faults stopped.
     pub fn was_given_up(&self, id: SubmissionId) -> bool {
         let was_gone = self.gone.get(&id).is_some_and(|gone| *gone >= 3);
         was_gone || self.given_up.contains(&id)

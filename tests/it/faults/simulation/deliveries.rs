@@ -1,4 +1,4 @@
-//! What is on its way to the receiver, and how it arrives.
+//! Messages on their way to the receiver, and how they arrive.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use evolink_receiver::store::entry::Receipt;
 use super::run::{Checked, Run};
 use super::statement::{About, Call, Key, Statement, Way};
 
-/// What is on its way to the receiver.
+/// A message on its way to the receiver.
 #[derive(Clone, Debug)]
 pub enum Message {
     SubmitAnswer(SubmissionId, Option<Key>, Answer),
@@ -18,17 +18,18 @@ pub enum Message {
         tries: u8,
     },
     PollAnswer(SubmissionId, PollAnswer),
-    /// An app has the answer to a submit without a key; or it has none, and waits no longer. The store is to know.
+    /// An app has the answer to a submit without a key, or has disconnected without one. The store
+    /// must learn this.
     AppHasAnswer(SubmissionId),
     AppLeft(SubmissionId),
-    /// An operator names an entry of the quarantine.
+    /// An operator replays an entry of the quarantine.
     Replay(i64, About, Statement),
 }
 
 #[derive(Clone, Debug)]
 pub enum Answer {
     Accepted(Statement),
-    /// Or never reached: known not to have been accepted.
+    /// EvoLink refused the submit or was never reached, so it is known not to have been accepted.
     Refused,
     Unknown,
 }
@@ -39,7 +40,7 @@ pub enum Said {
     Unreadable(String),
 }
 
-/// Made up when it comes: what is true may have changed since the question.
+/// The answer is built when it arrives, because the truth may have changed since the query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PollAnswer {
     Truth,
@@ -53,7 +54,7 @@ pub enum PollAnswer {
 }
 
 impl Run<'_> {
-    /// Some of what is on its way arrives, at once and in any order.
+    /// Delivers some of the messages, at once and in any order.
     pub async fn deliver(&mut self) -> Checked {
         let mut arrived = Vec::new();
         for _ in 0..self.random.usize(1..=3).min(self.air.len()) {
@@ -72,7 +73,7 @@ impl Run<'_> {
         let is_alive = self.machine.starts == process;
         for (message, told) in arrived.into_iter().zip(told) {
             match (message, told) {
-                // EvoLink comes again, and now and then although it was answered.
+                // EvoLink retries, and sometimes repeats a callback that was answered.
                 (Message::Callback { about, said, tries }, told) => {
                     let is_lost = told.is_err() && tries > 1;
                     let comes_again = told.is_ok() && self.has_mishaps && self.random.u8(..6) == 0;
@@ -82,7 +83,7 @@ impl Run<'_> {
                     }
                 }
                 (answer @ Message::SubmitAnswer(..), Err(_)) if is_alive => self.air.push(answer),
-                // Whatever became of it.
+                // The operator retries a replay that failed for any reason.
                 (replay @ Message::Replay(..), Err(_)) => self.air.push(replay),
                 (Message::SubmitAnswer(id, key, _), Ok(Receipt::Mismatch)) if is_alive => {
                     self.air
@@ -107,7 +108,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// What the app is told, if it still waits.
+    /// Answers the app, if it is still waiting.
     fn answer_app(&mut self, id: SubmissionId, answer: &Answer, receipt: Receipt) {
         match (answer, receipt) {
             (Answer::Unknown, _) => self.app_leaves(id),

@@ -1,4 +1,5 @@
-//! EvoLink, as far as a history needs it: which tasks there are, what was charged, how each will end.
+//! EvoLink, as far as a history needs it: which tasks exist, what was charged, and how each task
+//! will end.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ pub enum Fate {
     Never,
 }
 
-/// A task that was accepted, and charged.
+/// A task that was accepted and charged.
 #[derive(Clone, Debug)]
 pub struct Work {
     pub id: String,
@@ -34,7 +35,8 @@ pub struct Evolink {
 }
 
 impl Evolink {
-    /// A submit arrives and is accepted. `Err` if it was sent or paid for before; `paid_as` is what may be paid for once.
+    /// A submit arrives and is accepted. `Err` if it was sent or paid for before. `paid_as` names
+    /// what may be paid for once.
     pub fn accept(
         &mut self,
         submission: SubmissionId,
@@ -59,7 +61,7 @@ impl Evolink {
         Ok(())
     }
 
-    /// A submit is sent.
+    /// Records that a submit is sent.
     pub fn post(&mut self, submission: SubmissionId) -> Result<(), String> {
         if self.posts.contains(&submission) {
             return Err(format!("{submission} was sent twice"));
@@ -73,14 +75,14 @@ impl Evolink {
         works.position(|work| work.submission == submission)
     }
 
-    /// It works on a task; `Never` never ends.
+    /// Advances a task. `Never` never ends.
     pub fn go_on(&mut self, at: usize, progress: u8, ends: bool) {
         let work = &mut self.works[at];
         work.progress = work.progress.max(progress.min(99));
         work.has_ended |= ends && work.fate != Fate::Never;
     }
 
-    /// The truth about a task, in a body of its own. Result URLs are signed anew each time.
+    /// Returns the truth about a task in a new body. Result URLs get a fresh signature each time.
     pub fn tell(&mut self, at: usize) -> Statement {
         self.said += 1;
         let (work, number) = (&self.works[at], self.said);
@@ -111,7 +113,7 @@ impl Evolink {
 }
 
 impl Work {
-    /// Of a completed one, not signed.
+    /// The unsigned result URLs of a completed task.
     pub fn results(&self) -> Vec<String> {
         let urls = (0..2).map(|at| format!("https://files.evolink.ai/{}/{at}.webp", self.id));
         urls.collect()

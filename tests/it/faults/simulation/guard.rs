@@ -1,5 +1,5 @@
-//! The model's repeat guard: the submits without an idempotency key whose answer their app never had, and what an equal
-//! one is told.
+//! The model's repeat guard: the submits without an idempotency key whose answer never reached
+//! their app, and how an equal submit is answered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,18 +10,18 @@ use evolink_receiver::store::repeats::{RepeatGuard, Watched};
 
 use super::model::Model;
 
-/// A submit is compared with those of so long ago.
+/// A submit is compared with submits that are at most this old.
 pub const WINDOW: Duration = Duration::from_mins(10);
 
-/// What a submit without a key is compared by.
+/// The properties by which a submit without a key is compared.
 #[derive(Clone, Debug)]
 pub struct Guard {
-    /// Equal submits have equal ones.
+    /// Equal submits have equal values.
     pub wish: u8,
-    /// Names the history, so that others' submits are not equal to it.
+    /// Names the history, so that submits of other histories are not equal to it.
     pub client: String,
     pub is_second_look: bool,
-    /// Rows of which it was found out that nobody waits, because their process is dead.
+    /// Rows that nothing waits for, as the watcher has found, because their process is dead.
     pub dead: Vec<SubmissionId>,
 }
 
@@ -33,18 +33,18 @@ pub struct Unanswered {
     pub is_lost: bool,
 }
 
-/// By submission.
+/// All rows, by submission.
 pub type AllUnanswered = BTreeMap<String, Unanswered>;
 
-/// What the process knows of its apps. It is lost with the process.
+/// What the process knows about its apps. It is lost with the process.
 #[derive(Clone, Debug, Default)]
 pub struct Apps {
     /// Names the process.
     pub holder: String,
-    /// Other processes may have the store open.
+    /// Whether other processes may have the store open.
     pub is_shared: bool,
     pub waiting: BTreeSet<SubmissionId>,
-    /// Those with an answer that the store may not know of.
+    /// Submits whose answer was handed over, which the store may not know yet.
     pub answered: BTreeSet<SubmissionId>,
 }
 
@@ -70,12 +70,12 @@ impl Guard {
     }
 }
 
-/// Whether a submit is compared with others that are made `now`.
+/// Whether a submit is still compared with others at the time `now`.
 pub fn is_recent(id: SubmissionId, now: i64) -> bool {
     now - id.made_at().as_millis() <= i64::try_from(WINDOW.as_millis()).unwrap()
 }
 
-/// Rows that no submit is compared with any more may be there or not.
+/// Removes the rows that no submit is compared with any more. They may exist or not.
 pub fn without_old(rows: &AllUnanswered, now: i64) -> AllUnanswered {
     let rows = rows.iter();
     let recent = rows.filter(|(name, _)| is_recent(name.parse().unwrap(), now));
@@ -85,7 +85,8 @@ pub fn without_old(rows: &AllUnanswered, now: i64) -> AllUnanswered {
 }
 
 impl Model {
-    /// All that may come of a submit without a key. If several apps have no answer, a repeat may get any one's.
+    /// All permitted results of a submit without a key. If several apps have no answer, a repeat
+    /// may get the answer of any of them.
     pub fn intend_guarded(
         &self,
         id: SubmissionId,
@@ -132,7 +133,7 @@ impl Model {
         each.collect()
     }
 
-    /// Whether the app of an earlier submit has, or will have, its answer.
+    /// Whether the app of an earlier submit has its answer, or will have it.
     fn standing(&self, id: SubmissionId, row: &Unanswered, guard: &Guard) -> Standing {
         let apps = &self.apps;
         let is_ours = row.holder == apps.holder;
@@ -149,7 +150,8 @@ impl Model {
         if is_ours {
             return Standing::Unserved { is_orphan: false };
         }
-        // Here all other processes are dead; with a shared store that has to be found out first.
+        // In this test all other processes are dead; with a shared store, that has to be found out
+        // first.
         let is_known_dead = !apps.is_shared || row.holder.is_empty();
         if row.is_lost {
             return Standing::Unserved {

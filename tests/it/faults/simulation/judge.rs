@@ -1,4 +1,5 @@
-//! The judgement on each call: whether what was told and what is there is what the model and the laws allow.
+//! Judges each call: whether its answer and the store's content are allowed by the model and the
+//! laws.
 
 use std::collections::BTreeSet;
 
@@ -11,12 +12,13 @@ use super::run::{Checked, Run};
 use super::statement::Call;
 
 impl Run<'_> {
-    /// Whether somebody was told what is not so, or the store holds what it may not. What nobody was told of may be there or not.
+    /// Fails if an answer was wrong, or if the store holds what it may not. Calls without an answer
+    /// may be stored or not.
     pub async fn judge(&mut self, calls: &[Call], told: &[Told], mishap: Mishap) -> Checked {
         let now = self.machine.now();
         let (whole, one_by_one) = (self.model.clone(), self.model.clone());
         let mut allowed = vec![(whole, false)];
-        // A batch that is refused is recorded once more, each entry as a batch of its own.
+        // A batch that is refused is recorded again, with each entry as a batch of its own.
         if matches!(mishap, Mishap::Refusal { .. }) && calls.len() > 1 {
             allowed.push((one_by_one, true));
         }
@@ -64,7 +66,7 @@ impl Run<'_> {
         self.settle_for(allowed)
     }
 
-    /// Of all that the model allows, the one that is there.
+    /// Selects, of all states that the model allows, the one that the store has.
     pub fn settle_for(&mut self, mut allowed: Vec<Model>) -> Checked {
         let now = self.machine.now();
         let unanswered = &mut self.look.content.unanswered;

@@ -1,4 +1,5 @@
-//! One record of the reference: what each thing that is said does to it. Here is where the rules are that the product must follow.
+//! One record of the reference model, and how each statement changes it. These are the rules that
+//! the product must follow.
 
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::task::Verdict;
@@ -7,39 +8,41 @@ use super::machine::PACE;
 use super::statement::{OWN_ORIGIN, Statement, Way};
 use evolink_receiver::domain::confirmation::Confirm;
 
-/// Polls running that make EvoLink believed where it is doubtful.
+/// Equal polls in a row after which a doubtful answer of EvoLink is believed: that the task is
+/// unknown, or has completed without results.
 const SAME_POLLS: i64 = 3;
 
 pub const OUTCOMES: [&str; 3] = ["completed", "failed", "cancelled"];
-/// Where EvoLink's results are, as the receiver was told.
+/// The host of EvoLink's results, as configured in the receiver.
 pub const LISTED: &str = "https://files.evolink.ai/";
 const UNCONFIRMED: [&str; 3] = ["submitting", "submit_unknown", "rejected"];
 
 /// One record, as the model has it and as SQL shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
-    /// Empty while nobody was told it: a record that the standing URL made.
+    /// Empty until it has been seen in the store, for a record that the standing URL created.
     pub submission: String,
     pub task: Option<String>,
-    /// Whether EvoLink itself has named that id, in answer to a submit or to a poll.
+    /// Whether EvoLink itself has named that id, in its answer to a submit or a poll.
     pub is_vouched: bool,
-    /// The outcome that a callback told of and EvoLink is asked about, and when it was told last.
+    /// The outcome that a callback reported and that must be confirmed by a poll, and when it was
+    /// reported last.
     pub claim: Option<(String, i64)>,
     pub origin: String,
     pub state: String,
     pub progress: i64,
     pub source: Option<String>,
-    /// Of a completed task, without their query strings, in order.
+    /// The result URLs of a completed task, without their query strings, in order.
     pub results: Vec<String>,
     pub shown: Option<i64>,
-    /// Whether EvoLink is to be asked some time.
+    /// Whether a poll is planned.
     pub is_due: bool,
     pub polls: i64,
     pub empty_polls: i64,
     pub missed_polls: i64,
     /// Way, verdict, body.
     pub observations: Vec<(String, String, String)>,
-    /// Type, and the number of the observation that it tells of.
+    /// Type, and the number of the observation that the event reports.
     pub events: Vec<(String, Option<i64>)>,
     /// The app's own address.
     pub callback_url: Option<String>,
@@ -52,7 +55,7 @@ impl Kept {
         OUTCOMES.contains(&self.state.as_str())
     }
 
-    /// Whether this names an outcome.
+    /// Whether the statement names an outcome.
     fn is_outcome(&self, said: &Statement) -> bool {
         match said.status {
             "failed" | "cancelled" => true,
@@ -65,7 +68,8 @@ impl Kept {
         }
     }
 
-    /// Whether an outcome is only claimed. A callback's is, also if an operator replays it; EvoLink's own answers are not.
+    /// Whether an outcome needs confirmation. A callback's outcome may, also when an operator
+    /// replays it. EvoLink's own answers do not.
     fn is_doubted(&self, first: Way, said: &Statement, confirm: Confirm) -> bool {
         let mut results = said.results.iter();
         let is_odd = !self.is_vouched
@@ -95,7 +99,7 @@ impl Kept {
         self.is_vouched |= matches!(first, Way::Submit | Way::Poll);
         if way == Way::Poll {
             if self.has_ended() {
-                // EvoLink has said what it says.
+                // EvoLink itself has now reported the outcome, so nothing is left to confirm.
                 self.claim = None;
             }
             self.missed_polls = 0;
@@ -161,7 +165,7 @@ impl Kept {
         if is_doubtful {
             self.is_due |= way != Way::Poll || self.empty_polls > 0;
         } else if self.state == "unresolved" {
-            // EvoLink still knows it.
+            // EvoLink still knows the task.
             self.is_due |= way != Way::Poll;
         }
         let is_news = moves || rises || is_doubtful;
@@ -192,7 +196,7 @@ impl Kept {
         }
     }
 
-    /// As `machine` has it configured.
+    /// Adds the deliveries of an event to the routes that `machine` configures.
     fn owe(&mut self, event: &str) {
         let mut owe = |endpoint: &str, url| {
             self.owed.push((event.to_owned(), endpoint.to_owned(), url));
@@ -206,7 +210,7 @@ impl Kept {
         }
     }
 
-    /// A refusal may come late; a callback may have come before either.
+    /// Ends a submit. A refusal may come late, and a callback may have come before it.
     pub fn end_submit(&mut self, state: &str) {
         let is_late_refusal = self.state == "submit_unknown" && state == "rejected";
         if self.state == "submitting" || is_late_refusal {
@@ -214,7 +218,8 @@ impl Kept {
         }
     }
 
-    /// A poll is over, however. An unresolved task is polled until it has had its time.
+    /// Records that a poll has ended, in whatever way. An unresolved task is polled until its time
+    /// is over.
     pub fn asked(&mut self, now: i64) {
         self.polls += 1;
         let is_wanted = if self.state == "unresolved" {
@@ -240,9 +245,9 @@ impl Kept {
         self.asked(now);
     }
 
-    /// `was_just_asked`: its next poll lies ahead.
+    /// Stops polling the task. `was_just_asked` means that its next poll lies in the future.
     pub fn give_up(&mut self, was_just_asked: bool) {
-        // It takes three polls that say so to believe that it has completed without results.
+        // It takes three polls that say so to believe that a task has completed without results.
         if !(self.is_due && was_just_asked && self.empty_polls > 0) {
             self.is_due = false;
             self.claim = None;

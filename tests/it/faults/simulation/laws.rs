@@ -1,15 +1,17 @@
-//! What may never be otherwise between two looks, whatever the model says (RELIABILITY I11 to I13, I15, I17).
+//! Laws that must hold between two looks at the store, whatever the model says (RELIABILITY I11 to
+//! I13, I15, I17).
 
 use std::collections::BTreeSet;
 
 use super::kept::{Kept, OUTCOMES};
 use super::look::{Look, Marks};
 
-/// Polls of one task are never closer.
+/// Minimum time between two polls of one task.
 const POLL_GAP_MIN_MS: i64 = 3000;
 
 impl Look {
-    /// What was broken on the way from `before` to here; `touched` are the submissions and tasks that were spoken of.
+    /// Returns the law that was broken between `before` and this look. `touched` are the
+    /// submissions and tasks that the calls were about.
     pub fn broken_since(&self, before: &Self, touched: &BTreeSet<String>) -> Option<String> {
         for (old, old_marks) in before.content.records.iter().zip(&before.marks) {
             let Some((new, marks)) = self.find(&old.submission) else {
@@ -31,7 +33,7 @@ impl Look {
         self.broken()
     }
 
-    /// What is wrong with what is there.
+    /// Returns what is wrong in this look alone.
     fn broken(&self) -> Option<String> {
         if self.oddity.is_some() {
             return self.oddity.clone();
@@ -100,7 +102,8 @@ fn step_back(old: (&Kept, &Marks), new: (&Kept, &Marks)) -> Option<&'static str>
     None
 }
 
-/// EvoLink is asked about an ended task once for each conflict that is new to quarantine, and tells it once.
+/// Each conflict that is new in quarantine causes at most one poll of the ended task, and one
+/// event.
 fn asked_without_a_cause(old: &Kept, new: &Kept) -> Option<&'static str> {
     let of = |record: &Kept| {
         let conflicts = record.events.iter();

@@ -1,4 +1,4 @@
-//! What SQL shows of one history, from a connection of its own.
+//! The content of one history, read by SQL on a separate connection.
 
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ pub struct Start {
     pub task: i64,
     event: i64,
     quarantine: i64,
-    /// What its idempotency keys begin with; it ends in `k`.
+    /// The prefix of the history's idempotency keys. It ends in `k`.
     pub prefix: String,
     sql: String,
 }
@@ -33,16 +33,17 @@ pub struct Marks {
 #[derive(Clone, Debug, Default)]
 pub struct Look {
     pub content: Content,
-    /// Of each record, in the same order.
+    /// The marks of each record, in the same order.
     pub marks: Vec<Marks>,
-    /// Epoch, number and what it tells of, of each event.
+    /// The epoch, number and content of each event.
     pub events: Vec<(String, String)>,
-    /// What cannot even be shown.
+    /// Something in the store that this look cannot represent.
     pub oddity: Option<String>,
 }
 
-/// All that there is of a history since its start, in one call: that is what a look costs. The tables in order, each as it is
-/// numbered; `array`, `hex` and `text` are the engine's words.
+/// Reads everything of a history since its start in one query, because the query is what a look
+/// costs. The tables are read in order, each sorted by its number. `array`, `hex` and `text` are
+/// replaced by the engine's own functions.
 const ALL: &str = "
     SELECT CAST(1 AS BIGINT), seq, concat(array(seq, submission_id, task_id, vouched_at, claimed, claimed_at, origin, state, progress, source, shown, polls,
         empty_polls, missed_polls, submitted_at, outcome_at, next_poll_at, polled_at, hex(results_digest), callback_url))
@@ -63,7 +64,7 @@ const STARTS: &str =
     coalesce((SELECT max(id) FROM quarantine), 0)";
 
 impl Start {
-    /// Beyond each key that begins with the prefix, in any collation.
+    /// A string that sorts after each key with the prefix, in any collation.
     pub fn keys_end(&self) -> String {
         format!("{}l", self.prefix.trim_end_matches('k'))
     }
@@ -177,7 +178,8 @@ impl Look {
         }
     }
 
-    /// Of a record that is not there, in an empty one.
+    /// Returns the record with this number. If it does not exist, adds an empty one and notes the
+    /// unexpected row in `oddity`.
     fn numbered(&mut self, seq: i64) -> &mut Kept {
         let at = self.marks.iter().position(|marks| marks.seq == seq);
         let at = at.unwrap_or_else(|| {
@@ -229,7 +231,7 @@ fn record_of(row: Vec<Value>) -> (Kept, Marks) {
     (kept, marks)
 }
 
-/// Those that the shown body names, if it is a completed task's.
+/// The results that the shown body names, if it is the body of a completed task.
 fn results_of(record: &Kept) -> Vec<String> {
     let shown = record.shown.and_then(|shown| usize::try_from(shown).ok());
     let Some((.., body)) = shown.and_then(|shown| record.observations.get(shown)) else {

@@ -1,5 +1,5 @@
-//! The real store and the real recorder on a clock that stands still, and what can be done to them: calls in one batch, a crash
-//! in its middle, an error of the database after a part of it was written.
+//! The real store and the real recorder on a clock that stands still. The test can record calls in
+//! one batch, crash in the middle of it, or make the database fail after part of it was written.
 
 use std::future::poll_fn;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,8 @@ pub const PACE: Pace = Pace {
     give_up_after: Duration::from_hours(1),
 };
 
-/// Where the database can be told to refuse a row, in the order in which a batch is written. With how to know the task.
+/// Places where the database can be made to refuse a row, in the order in which a batch is written.
+/// The third column finds the task of the row.
 pub const PLACES: [(&str, &str, &str); 9] = [
     ("quarantine", "INSERT", "-1"),
     ("task", "INSERT", "NEW.seq"),
@@ -47,10 +48,11 @@ pub const PLACES: [(&str, &str, &str); 9] = [
     ("unanswered_submit", "UPDATE", "-1"),
 ];
 
-/// Of SQLite: FAIL would keep what the statement had done, ROLLBACK ends the transaction behind the driver's back.
+/// Ways of SQLite to refuse: FAIL keeps what the statement has done, ROLLBACK ends the transaction
+/// without the driver's knowledge.
 const WAYS: [&str; 3] = ["ABORT", "FAIL", "ROLLBACK"];
 
-/// How long a process waits for a lock before it ends; and how long a crash may take to come about.
+/// How long a process waits for a lock before it crashes, and how long a crash may take.
 const IN_LINE: Duration = Duration::from_millis(3);
 const IN_LINE_MAX: Duration = Duration::from_mins(1);
 
@@ -58,12 +60,12 @@ pub type Told = Result<Receipt, StoreError>;
 
 pub struct Machine {
     pub clock: Clock,
-    /// A connection of our own.
+    /// The test's own connection.
     pub eye: Database,
     pub home: TestStore,
     /// How often a process was started.
     pub starts: u32,
-    /// Names the process that runs.
+    /// Names the running process.
     pub holder: String,
     confirm: Confirm,
     store: Option<Arc<Store>>,
@@ -71,7 +73,7 @@ pub struct Machine {
     _memory: Option<TempDir>,
 }
 
-/// What a crash takes.
+/// The part of the machine that a crash destroys.
 struct Process {
     recorder: Recorder,
     holder: Holder,
@@ -101,7 +103,7 @@ impl Process {
         let mut calls: Vec<_> = calls.map(|call| Box::pin(maybe_done(call))).collect();
         let mut left = wakes;
         let until_then = poll_fn(|context| {
-            // Queued by their first poll, before the recorder looks.
+            // The first poll queues the calls, before the recorder takes its batch.
             let calls = calls.iter_mut();
             let answered = calls.map(|call| call.as_mut().poll(context).is_ready());
             if answered.filter(|it| !it).count() == 0 || left == 0 {
@@ -111,7 +113,7 @@ impl Process {
             assert!(worker.as_mut().poll(context).is_pending(), "it runs");
             Poll::Pending
         });
-        // Whether the time is over or not, this is the end of the process.
+        // The process ends here, whether the time is over or not.
         let _ = timeout(time_max, until_then).await;
         drop(worker);
         let told = calls.into_iter().map(|mut call| async move {
@@ -124,7 +126,7 @@ impl Process {
 
 impl Machine {
     pub async fn new() -> Self {
-        // To sync is not what this is about, and takes most of the time.
+        // Syncs are not the subject of this test, and take most of the time, so use memory.
         let memory = Path::new("/dev/shm");
         let memory =
             (!is_postgres() && memory.is_dir()).then(|| tempfile::tempdir_in(memory).unwrap());
@@ -158,12 +160,12 @@ impl Machine {
         self.clock.now().as_millis()
     }
 
-    /// Those that wait at the process that runs.
+    /// The apps that wait at the running process.
     pub fn apps(&self) -> &Apps {
         self.process.as_ref().expect("it runs").recorder.apps()
     }
 
-    /// All in one batch.
+    /// Records all entries in one batch.
     pub async fn record(&mut self, entries: Vec<Entry>) -> Vec<Told> {
         let process = self.process.as_mut().expect("it runs");
         let calls = entries
@@ -176,7 +178,8 @@ impl Machine {
         }
     }
 
-    /// As `record`, but the process ends when its recorder was woken so many times, or when all are answered.
+    /// Like `record`, but the process ends when its recorder was woken `wakes` times, or when all
+    /// calls are answered.
     pub async fn crash_in(&mut self, entries: Vec<Entry>, wakes: u32) -> Vec<Told> {
         let process = self.process.take().expect("it runs");
         let told = process.end_in(entries, wakes, IN_LINE_MAX).await;
@@ -184,7 +187,7 @@ impl Machine {
         told
     }
 
-    /// As `crash_in`, while somebody else holds the lock.
+    /// Like `crash_in`, while another connection holds the lock.
     pub async fn crash_in_line(&mut self, entries: Vec<Entry>) -> Vec<Told> {
         self.eye.hold_writes().await;
         let process = self.process.take().expect("it runs");
@@ -194,7 +197,8 @@ impl Machine {
         told
     }
 
-    /// Another process goes on. To open the store takes longer than a history, so now and then it goes on with it as it is open.
+    /// Starts another process. Opening the store takes longer than a history, so most starts reuse
+    /// the open one.
     pub async fn start(&mut self, opens: bool) {
         if opens {
             self.store = None;
@@ -206,7 +210,7 @@ impl Machine {
         self.starts += 1;
     }
 
-    /// From now on it is configured so: a process like that goes on.
+    /// Sets the configuration of the process that runs from now on.
     pub async fn configure(&mut self, confirm: Confirm) {
         if self.confirm != confirm {
             self.confirm = confirm;
@@ -215,13 +219,13 @@ impl Machine {
         }
     }
 
-    /// Ends without a word, with nothing under way.
+    /// Crashes the process while no call is in progress.
     pub async fn crash(&mut self) {
         self.process = None;
         self.settle().await;
     }
 
-    /// An older copy was put back on purpose.
+    /// Removes the mark, as after an older copy was put back on purpose.
     pub fn remove_mark(&self) {
         let Some(path) = self.home.url().strip_prefix("sqlite:") else {
             return;
@@ -232,20 +236,21 @@ impl Machine {
         }
     }
 
-    /// As after a restore. Nothing runs meanwhile.
+    /// Begins a new epoch, as after a restore. No process runs meanwhile.
     pub async fn begin_epoch(&mut self) {
         self.store = None;
         backup::begin_epoch(&self.home.url().into()).await.unwrap();
         self.store = Some(Arc::new(Store::open(self.home.url()).await.unwrap()));
     }
 
-    /// Nothing of the lost process is under way in the database any more.
+    /// Waits until the lost process has nothing in progress in the database.
     async fn settle(&self) {
         self.eye.hold_writes().await;
         self.eye.let_write().await;
     }
 
-    /// From now on the database refuses rows at this place; only those of task `seq`, if given.
+    /// Makes the database refuse rows at this place from now on: only those of task `seq`, if
+    /// given.
     pub async fn break_at(&self, place: usize, way: usize, seq: Option<i64>) -> String {
         let (table, verb, _) = PLACES[place % PLACES.len()];
         let way = WAYS[way % WAYS.len()];
@@ -262,7 +267,7 @@ impl Machine {
     }
 }
 
-/// `all` wants every outcome, `bad` those that are no success.
+/// The endpoint `all` gets every outcome, `bad` only the unsuccessful ones.
 fn routes(holder: Holder) -> Routes {
     let route = |name, events: &[EventType]| Route {
         endpoint: EndpointKey::standing(name),
@@ -281,7 +286,7 @@ fn routes(holder: Holder) -> Routes {
     }
 }
 
-/// Triggers that refuse what the table `fault` says.
+/// Creates triggers that refuse the rows which the table `fault` names.
 async fn make_faults(eye: &Database) {
     eye.execute("CREATE TABLE fault (place TEXT NOT NULL, way TEXT NOT NULL, task BIGINT)")
         .await;

@@ -1,27 +1,28 @@
-//! What may go wrong while the recorder is called.
+//! The faults that may happen while the recorder is called.
 
 use fastrand::Rng;
 
 use super::machine::PLACES;
 
-/// More than a batch takes, whatever is in it: the later ones are crashes after the answer.
+/// More wakes than any batch takes. A crash at a later wake comes after the answer.
 const WAKES_MAX: u32 = 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mishap {
     None,
-    /// The process ends when its recorder was woken so many times.
+    /// The process ends when its recorder was woken `wakes` times.
     Crash {
         wakes: u32,
     },
-    /// The database refuses rows at one place of the batch; with a crash, perhaps, while the recorder makes do with that.
+    /// The database refuses rows at one place of the batch. Optionally the process also crashes
+    /// while the recorder handles that.
     Refusal {
         place: usize,
         way: usize,
         of_one_task: bool,
         wakes: Option<u32>,
     },
-    /// The process ends while it waits for another's lock.
+    /// The process ends while it waits for a lock that another connection holds.
     CrashInLine,
 }
 
@@ -52,7 +53,7 @@ impl Mishap {
         }
     }
 
-    /// Whether the process is gone after it.
+    /// Whether the process is gone afterwards.
     pub const fn is_crash(self) -> bool {
         matches!(
             self,

@@ -1,14 +1,21 @@
-//! A simulation (RELIABILITY R6): the real domain, recorder and store under a seeded scheduler, beside a plain model.
+//! A simulation (RELIABILITY R6): the real domain, recorder and store under a seeded scheduler,
+//! compared with a plain model.
 //!
-//! A history is some forty steps of apps, EvoLink, the reconciler and fate. After each that touches the store, SQL is asked what is
-//! there, and the model what may be. A crash loses what was not committed and who waited for it, so there the model allows both.
-//! The same seed makes the same choices; where exactly a crash hits is the machine's.
+//! A history is some forty steps of apps, EvoLink, the reconciler and faults. After each step that
+//! touches the store, the test compares the store's content, read by SQL, with what the model
+//! allows. A crash loses what was not committed and the callers that waited for it, so the model
+//! then allows both results. The same seed makes the same choices; where exactly a crash hits
+//! depends on the machine.
 //!
-//! A third of the histories each run with `callbacks.confirm` as `never`, `suspicious` and `always`.
+//! A third of the histories each run with `callbacks.confirm` as `never`, `suspicious` and
+//! `always`.
 //!
-//! `statement` is what is said, `machine` says it to the product, `look` sees what is there, `laws` what may never be, and `belief` what may
-//! not be believed; `model` knows what should be, `kept` what of each record, and `quarantine` what of what could not be applied; `guard` what of submits without a key, and `apps` who makes them; `run`
-//! joins them, and `judge` judges; `steps`, `stray`, `deliveries`, `reconciler`, `evolink` and `mishap` are what happens.
+//! `statement` defines what can be said, `machine` passes it to the product, and `look` reads the
+//! store. `laws` lists what must never happen, and `belief` what must not be believed. `model`
+//! knows the expected state: `kept` one record, `quarantine` the messages that could not be
+//! applied, `guard` the submits without a key. `apps` makes those submits. `run` joins the parts,
+//! and `judge` compares. `steps`, `stray`, `deliveries`, `reconciler`, `evolink` and `mishap` are
+//! the things that happen.
 
 mod apps;
 mod batches;
@@ -41,19 +48,20 @@ use crate::support::store::is_postgres;
 use machine::Machine;
 use run::{Checked, Run, Tally};
 
-/// Of one history, before it comes to its end.
+/// Random steps of one history, before it is brought to its end.
 const STEPS: std::ops::RangeInclusive<u32> = 5..=40;
 
-/// Histories in one database: new ones are quick to fill.
+/// Histories in one database. A small database is quick to fill, so a new one is started after this
+/// many.
 const HISTORIES_PER_STORE: u64 = 2000;
 
-/// Tells one history, with its trace.
+/// Environment variable with a seed: replays that one history and prints its trace.
 const TO_REPLAY: &str = "EVOLINK_RECEIVER_TEST_SEED";
 
-/// In so many histories the rarest of these happens some twenty times.
+/// In this many histories the rarest event of `MUST_HAPPEN` occurs some twenty times.
 const MEANINGFUL: u64 = 200;
 
-/// What must have happened in any run that is to mean something.
+/// Events that must have happened in any run for it to be meaningful.
 const MUST_HAPPEN: [&str; 23] = [
     "claims",
     "apps that disconnected",
@@ -80,7 +88,8 @@ const MUST_HAPPEN: [&str; 23] = [
     "unknown, and not all there",
 ];
 
-/// One history, from its seed. `number` is told of a failure; without it the whole history is told as it goes.
+/// Runs one history from its seed. A failure message includes `number`; without it the whole trace
+/// is printed as it happens.
 async fn live(machine: &mut Machine, tally: &mut Tally, seed: u64, number: Option<u64>) {
     let mut run = Run::begin(machine, tally, seed, number.is_none()).await;
     let steps = run.random.u32(STEPS);
@@ -96,7 +105,7 @@ async fn live(machine: &mut Machine, tally: &mut Tally, seed: u64, number: Optio
         run.end().await;
         Checked::Ok(())
     };
-    // A panic is a fault too, and wants its trace.
+    // A panic is a fault too, and needs its trace.
     let lived = AssertUnwindSafe(lived).catch_unwind().await;
     if let Err(fault) = lived.unwrap_or_else(|_| Err("it panicked, as told above".to_owned())) {
         let (fault, trace) = (run.named(&fault), run.trace.join("\n"));
@@ -107,12 +116,13 @@ async fn live(machine: &mut Machine, tally: &mut Tally, seed: u64, number: Optio
 
 async fn assert_whole(machine: &Machine) {
     let mut faults = check::faults(&machine.home, &[]).await;
-    // The backups that are restored here lack one task, and have all that was later.
+    // The backups that are restored here lack one task, but have all later ones.
     faults.retain(|fault| !fault.ends_with(check::UNNUMBERED));
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
-/// So many histories, one after the other, and how often each thing happened in them.
+/// Runs `histories` histories one after the other, and returns how often each thing happened in
+/// them.
 async fn live_all(first: u64, histories: u64) -> Tally {
     let mut machine = Machine::new().await;
     let mut tally = Tally::new();
@@ -132,7 +142,7 @@ fn on_runtime<T>(work: impl Future<Output = T>) -> T {
     runtime.enable_all().build().unwrap().block_on(work)
 }
 
-/// A share of the histories on each processor, with a store of its own.
+/// Runs `share` histories on each processor, each with a store of its own.
 fn live_all_at_once(first: u64, share: u64, processors: u64) -> Tally {
     let mut tally = Tally::new();
     std::thread::scope(|scope| {

@@ -1,5 +1,6 @@
-//! The reference: what the store must hold after each call, and what the caller must have been told. As plain as can be, and no
-//! code of the product but the receipts. Times are left out, but for what they decide.
+//! The reference model: what the store must hold after each call, and what the caller must get as
+//! its answer. It is as plain as possible, and uses no code of the product except the receipts. It
+//! has only those times that decide something.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,10 +17,10 @@ use super::machine::PACE;
 use super::quarantine::{News, Quarantine};
 use super::statement::{About, Call, Key, LEASE, Statement, Way, own_address};
 
-/// An `Idempotency-Key` is remembered for so long.
+/// How long an `Idempotency-Key` is remembered.
 const KEY_KEPT: Duration = Duration::from_hours(24);
 
-/// What may be compared with the store.
+/// The part that is compared with the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Content {
     pub records: Vec<Kept>,
@@ -32,19 +33,19 @@ pub struct Content {
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     pub content: Content,
-    /// When EvoLink is to be asked: read from the store, because the gaps are not the model's business.
+    /// When each poll is due. Read from the store, because the model does not compute the gaps.
     pub next_polls: BTreeMap<String, i64>,
     /// Body and time of each key.
     keys: BTreeMap<String, (u8, i64)>,
     pub confirm: Confirm,
-    /// Who waits at the process.
+    /// The apps that wait at the process.
     pub apps: Apps,
-    /// What the conflicts of this batch do, which is done at its end.
+    /// The effects of this batch's conflicts, which are applied at its end.
     pub news: Vec<News>,
 }
 
 impl Content {
-    /// For people: where the store is not like the model.
+    /// Describes, for a human reader, where the store differs from the model.
     pub fn difference(&self, store: &Self) -> String {
         let both = |at: usize| (self.records.get(at), store.records.get(at));
         let count = self.records.len().max(store.records.len());
@@ -71,7 +72,7 @@ impl Model {
         }
     }
 
-    /// All that may come of it.
+    /// All results that the call may have.
     pub fn apply_each(&self, call: &Call, now: i64) -> Vec<(Self, Receipt)> {
         if let Call::IntendGuarded(id, guard) = call {
             return self.intend_guarded(*id, guard, now);
@@ -81,7 +82,7 @@ impl Model {
         vec![(after, receipt)]
     }
 
-    /// What the caller must be told once this is on the disk.
+    /// Applies the call. Returns the answer that the caller must get once this is on the disk.
     fn apply(&mut self, call: &Call, now: i64) -> Receipt {
         match call {
             Call::Intend(id, key) => self.intend(*id, key.as_ref(), now),
@@ -136,7 +137,8 @@ impl Model {
         }
     }
 
-    /// Takes over what only the store can tell: when EvoLink is to be asked, and the ids that the recorder gave itself.
+    /// Takes over what only the store can tell: when polls are due, and the ids that the recorder
+    /// generated.
     pub fn learn(&mut self, look: &Look) {
         for record in &mut self.content.records {
             if record.submission.is_empty() {
@@ -253,7 +255,8 @@ impl Model {
         receipt
     }
 
-    /// Without what it does to the quarantine. `first` is the way by which a replay came at first.
+    /// Applies a statement, except for its effect on the quarantine. `first` is the way by which a
+    /// replayed entry arrived originally.
     pub fn listen(
         &mut self,
         about: About,

@@ -1,5 +1,5 @@
-//! All orders of what is told of one task (I12, I16), each with the receiver ended between any two of them: the same final row, but
-//! for times.
+//! All orders of the messages about one task (I12, I16), each with the receiver ended between any
+//! two of them. Except for times, the final row is always the same.
 
 use evolink_receiver::domain::ids::SubmissionId;
 
@@ -8,11 +8,11 @@ use super::machine::Machine;
 use super::statement::{About, Call, Form, Statement, Way};
 use crate::support::store::is_postgres;
 
-/// State, progress, results and task of a record, and how often its outcome was told.
+/// State, progress, results and task of a record, and how often its outcome was reported.
 type End = (String, i64, Vec<String>, usize);
 
 fn told(id: SubmissionId, way: Way, status: &'static str, progress: u8) -> Call {
-    // Signed anew each time.
+    // The signature differs each time.
     let result = format!("https://files.evolink.ai/0.webp?signed={}", way.name());
     let said = Statement {
         task: format!("task-unified-{id}"),
@@ -25,7 +25,7 @@ fn told(id: SubmissionId, way: Way, status: &'static str, progress: u8) -> Call 
     Call::Hear(About::Submission(id), way, said)
 }
 
-/// The answer of a submit, two callbacks and the answer of a poll.
+/// The answer to a submit, two callbacks and the answer to a poll.
 fn four(id: SubmissionId) -> Vec<Call> {
     vec![
         told(id, Way::Submit, "pending", 0),
@@ -35,7 +35,7 @@ fn four(id: SubmissionId) -> Vec<Call> {
     ]
 }
 
-/// Of a task that goes on, as far as it is known.
+/// Messages about a task that is still running.
 fn six(id: SubmissionId) -> Vec<Call> {
     vec![
         told(id, Way::Submit, "pending", 0),
@@ -65,7 +65,7 @@ fn orders(count: usize) -> Vec<Vec<usize>> {
     all
 }
 
-/// Says it in this order, and ends the receiver after each one whose bit is set.
+/// Sends the messages in this order, and ends the receiver after each one whose bit is set.
 async fn end_of(
     machine: &mut Machine,
     says: fn(SubmissionId) -> Vec<Call>,
@@ -104,7 +104,7 @@ async fn i16_the_final_row_is_the_same_for_all_orders_with_a_crash_between_any_t
         vec!["https://files.evolink.ai/0.webp".to_owned()],
         1,
     );
-    // On a server a start takes long, and what is told apart here is the same code.
+    // Starts take long on a server, and the code under test is the same, so try fewer combinations.
     let step = if is_postgres() { 7 } else { 1 };
     for order in orders(4) {
         for crashes in (0..8).step_by(step) {

@@ -1,4 +1,4 @@
-//! The model's quarantine: what is kept, what a conflict that is new there does, and what an operator takes out of it.
+//! The model's quarantine: what is kept, what a new conflict does, and what an operator replays.
 
 use std::collections::BTreeMap;
 
@@ -10,36 +10,36 @@ use super::kept::Kept;
 use super::model::{Content, Model};
 use super::statement::{About, Statement, Way};
 
-/// Different bodies that are kept of one callback URL.
+/// Different bodies that are kept for one callback URL.
 const QUARANTINED_MAX: usize = 20;
 
-/// By subject and body.
+/// Entries by subject and body.
 pub type Quarantine = BTreeMap<(String, String), Held>;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
-    /// Given by the store: 0 until it was seen there.
+    /// Assigned by the store; 0 until it was seen there.
     pub id: i64,
     pub kind: String,
-    /// By which it came at first.
+    /// The way by which it arrived first.
     pub way: String,
-    /// How often it came again.
+    /// How often it was received again.
     pub repeats: i64,
-    /// What came of it when an operator replayed it last.
+    /// The result of the operator's last replay.
     pub replayed: Option<String>,
 }
 
-/// A conflict that is told of.
+/// A conflict that causes an event.
 #[derive(Clone, Debug)]
 pub struct News {
     task: String,
     observation: i64,
-    /// The other outcome, and when, if EvoLink is asked about it.
+    /// The other outcome and when it was reported, if a poll is to confirm it.
     claim: Option<(String, i64)>,
 }
 
 impl Content {
-    /// Whether it is new there.
+    /// Keeps a body. Returns whether it is new in the quarantine.
     pub fn keep(&mut self, about: About, way: Way, kind: &str, body: &str) -> bool {
         let subject = about.name();
         let kept = self.quarantine.keys();
@@ -63,8 +63,8 @@ impl Content {
 }
 
 impl Model {
-    /// The last observation of the task was another outcome, and is new to quarantine; `asks_at` is when EvoLink is asked about it,
-    /// if it is.
+    /// Records that the last observation of the task was another outcome that is new in quarantine.
+    /// `asks_at` is when EvoLink is polled about it, if it is.
     pub fn tell_of_conflict(&mut self, said: &Statement, asks_at: Option<i64>) {
         let (_, observation) = self.last_of(&said.task);
         self.news.push(News {
@@ -74,7 +74,7 @@ impl Model {
         });
     }
 
-    /// A record, and the number of its last observation.
+    /// The record of a task, and the number of its last observation.
     fn last_of(&mut self, task: &str) -> (&mut Kept, i64) {
         let mut records = self.content.records.iter_mut();
         let record = records.find(|record| record.task.as_deref() == Some(task));
@@ -83,7 +83,8 @@ impl Model {
         (record, number)
     }
 
-    /// Only when all of a batch was applied is it known what of it is new to quarantine.
+    /// Applies the conflicts. Only when the whole batch was applied is it known what is new in
+    /// quarantine.
     pub fn end_batch(&mut self) {
         for news in std::mem::take(&mut self.news) {
             let (record, _) = self.last_of(&news.task);
@@ -94,8 +95,8 @@ impl Model {
         }
     }
 
-    /// Once applied, it is not applied again. These bytes are in quarantine already, so nothing is added to it; a conflict is told
-    /// of unless it was before.
+    /// Replays an entry. An entry that was applied is not applied again. Its bytes are already in
+    /// quarantine, so nothing is added; a conflict causes an event unless it already did.
     pub fn replay(&mut self, id: i64, about: About, said: &Statement, now: i64) -> Receipt {
         let key = (about.name(), said.body());
         let held = self.content.quarantine.get(&key);
@@ -109,7 +110,7 @@ impl Model {
                 restored: false,
             };
         }
-        // It is believed as it would have been then: EvoLink's own word, or a callback.
+        // It is believed as it would have been at first: as EvoLink's own answer, or as a callback.
         let ways = [Way::Submit, Way::Callback, Way::Poll];
         let first = ways.into_iter().find(|way| way.name() == held.way);
         let first = first.expect("it came by one of them");

@@ -1,5 +1,5 @@
-//! The reconciler's part: what it finds in the real store, and what it does with it. And the end of a history that is to end well:
-//! nothing goes wrong any more, and everything must come to its end.
+//! The reconciler: what it finds in the real store, and what it does with it. Also the end of a
+//! history that must end well: the faults stop, and every task must finish.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::machine::PACE;
 use super::run::{Checked, Run, is_claimed};
 use super::statement::{About, Call};
 
-/// After that a submit must have been answered, or was cut off.
+/// After this time a submit has been answered or was cut off.
 const SUBMIT_TIME: Duration = Duration::from_mins(1);
 
 /// More than is ever due in one history.
@@ -22,14 +22,14 @@ const LIMIT: u32 = 32;
 /// Longer than any gap between polls.
 const CALM_GAP: Duration = Duration::from_mins(15);
 
-/// By then everything has come to its end: it takes five to give a task up.
+/// Rounds after which every task has finished. It takes five to give a task up.
 const CALM_ROUNDS: u32 = 8;
 
-/// Each takes something out of the air.
+/// Limit on deliveries. Each one removes a message in flight.
 const DELIVERIES_MAX: u32 = 200;
 
 impl Run<'_> {
-    /// Looks for what is due, claims it, perhaps beside a rival, and asks.
+    /// Scans for due tasks, claims them, perhaps beside a rival, and polls.
     pub async fn reconcile(&mut self) -> Checked {
         let now = self.machine.clock.now();
         let horizon = PACE.horizon(now);
@@ -71,7 +71,7 @@ impl Run<'_> {
         self.claim(claims).await
     }
 
-    /// Another replica looked earlier, and is late.
+    /// Another replica has scanned earlier, and claims late.
     pub async fn claim_as_a_rival(&mut self) -> Checked {
         let records = &self.look.content.records;
         if records.is_empty() {
@@ -141,7 +141,7 @@ impl Run<'_> {
         self.say(calls).await.map(drop)
     }
 
-    /// Nothing goes wrong any more: after a bounded while nothing is open (RELIABILITY R6, I15).
+    /// Stops the faults: after a bounded time no task is open (RELIABILITY R6, I15).
     pub async fn come_to_an_end(&mut self) -> Checked {
         self.note("from here on nothing goes wrong");
         self.has_mishaps = false;
@@ -171,7 +171,7 @@ impl Run<'_> {
         self.check_the_end()
     }
 
-    /// Unresolved tasks that will be polled again, and that have ended at EvoLink.
+    /// Unresolved tasks that will be polled again and have ended at EvoLink.
     fn to_be_found(&self) -> Vec<SubmissionId> {
         let works = self.evolink.works.iter();
         let ended = works
@@ -186,7 +186,8 @@ impl Run<'_> {
         found.map(|work| work.submission).collect()
     }
 
-    /// A task that EvoLink did not know for a while is found once it knows it again.
+    /// Checks that a task which EvoLink did not know for a while is found once EvoLink knows it
+    /// again.
     fn check_found(&mut self, to_be_found: &[SubmissionId]) -> Checked {
         for id in to_be_found {
             let (record, _) = self.look.find(&id.to_string()).ok_or("a record is gone")?;

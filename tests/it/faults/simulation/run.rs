@@ -1,4 +1,5 @@
-//! One history: what was said to the recorder so far, and whether the store is one that the model allows.
+//! One history: the calls to the recorder so far, and whether the store is in a state that the
+//! model allows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,31 +31,32 @@ pub struct Run<'a> {
     pub confirm: Confirm,
     pub start: Start,
     pub model: Model,
-    /// At the store after the last call.
+    /// The store's content after the last call.
     pub look: Look,
     pub evolink: Evolink,
     pub air: Vec<Message>,
-    /// All that was said and may be said again.
+    /// All calls so far that may be repeated.
     pub said: Vec<Call>,
     pub submissions: Vec<(SubmissionId, Option<Key>)>,
-    /// Those about which EvoLink, or somebody with their callback URL, said what is not true.
+    /// Submissions about which EvoLink, or a forger with their callback URL, said something false.
     pub lied_about: BTreeSet<SubmissionId>,
-    /// Tasks about which EvoLink itself said what is not true.
+    /// Tasks about which EvoLink itself said something false.
     pub misled: BTreeSet<String>,
-    /// What can be read of all that may be in quarantine, by subject and body.
+    /// The readable form of everything that may be in quarantine, by subject and body.
     pub readable: BTreeMap<(String, String), (About, Statement)>,
-    /// "No such task", for each submission.
+    /// How often each submission was answered "no such task".
     pub gone: BTreeMap<SubmissionId, u32>,
     pub given_up: BTreeSet<SubmissionId>,
-    /// How often all knowledge of a key was lost for a good reason, so that it may be paid for again.
+    /// How often all knowledge of a key was lost for a legitimate reason, so that it may be paid
+    /// for again.
     pub eras: BTreeMap<String, u32>,
-    /// Those that submit without a key.
+    /// The apps that submit without a key.
     pub apps: Vec<App>,
-    /// What each submit without a key is for.
+    /// The image that each submit without a key is for.
     pub wishes: BTreeMap<SubmissionId, u8>,
-    /// How often knowledge of a wish was lost for a good reason.
+    /// How often knowledge of a wanted image was lost for a legitimate reason.
     pub forgotten: BTreeMap<u8, usize>,
-    /// What each event id was seen to tell of.
+    /// The content that each event id was seen with.
     pub event_ids: BTreeMap<String, String>,
     /// Whether anything may go wrong.
     pub has_mishaps: bool,
@@ -109,7 +111,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// One more line of the trace.
+    /// Adds a line to the trace.
     pub fn note(&mut self, line: &str) {
         let line = self.named(line);
         if self.is_told {
@@ -122,7 +124,7 @@ impl<'a> Run<'a> {
         *self.tally.entry(what).or_default() += 1;
     }
 
-    /// With short names instead of submission ids.
+    /// Replaces submission ids by short names.
     pub fn named(&self, text: &str) -> String {
         let names = self.submissions.iter().enumerate();
         names.fold(text.to_owned(), |text, (at, (id, _))| {
@@ -135,7 +137,7 @@ impl<'a> Run<'a> {
         &self.start.prefix
     }
 
-    /// Says all of it at once, with a mishap or without, and checks what came of it.
+    /// Sends all calls at once, with a mishap or without, and checks the result.
     pub async fn say(&mut self, calls: Vec<Call>) -> Checked<Vec<Told>> {
         let mishap = if self.has_mishaps {
             Mishap::draw(&mut self.random)
@@ -161,7 +163,7 @@ impl<'a> Run<'a> {
         Ok(told)
     }
 
-    /// What the laws must know.
+    /// Remembers what the laws need.
     fn remember(&mut self, calls: &[Call]) {
         for call in calls {
             match call {
@@ -207,7 +209,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What the lost process had in its hands is lost with it.
+    /// Starts another process. Everything that the lost process held in memory is lost.
     async fn restart(&mut self) {
         let opens = self.random.u8(..8) == 0;
         self.machine.start(opens).await;
@@ -216,14 +218,14 @@ impl<'a> Run<'a> {
             .retain(|message| matches!(message, Message::Callback { .. } | Message::Replay(..)));
     }
 
-    /// The process ends while it does nothing.
+    /// The process crashes while it is idle.
     pub async fn crash(&mut self) {
         self.note("crash");
         self.machine.crash().await;
         self.restart().await;
     }
 
-    /// A backup from before a submission is restored.
+    /// Restores a backup from before a submission.
     pub async fn restore_without(&mut self, id: SubmissionId) -> Checked {
         let Some(seq) = self.look.find(&id.to_string()).map(|(_, marks)| marks.seq) else {
             return Ok(());
@@ -257,7 +259,7 @@ impl<'a> Run<'a> {
         self.settle_for(vec![model])
     }
 
-    /// An event id tells of one event, whatever was restored.
+    /// Checks that an event id belongs to one event only, whatever was restored.
     pub fn check_event_ids(&mut self) -> Checked {
         for (id, what) in &self.look.events {
             let first = self.event_ids.entry(id.clone());
@@ -269,7 +271,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Nobody of a later history finds work that this one left.
+    /// Ends the history, so that a later one finds no work that this one left.
     pub async fn end(&mut self) {
         let mut records = self.look.content.records.iter();
         if records.any(|record| record.owed.iter().any(|(.., url)| url.is_some())) {
@@ -284,7 +286,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Whether it says that the poll is ours to make.
+/// Whether the answer says that this process holds the claim on the poll.
 pub fn is_claimed(told: &Told) -> bool {
     matches!(told, Ok(Receipt::Done))
 }

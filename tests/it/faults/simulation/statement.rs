@@ -1,4 +1,4 @@
-//! What is said to the recorder, in plain data that a trace can show, and as the entries that the product has for it.
+//! The calls to the recorder, as plain data that a trace can show, and as the product's entries.
 
 use std::time::Duration;
 
@@ -12,20 +12,20 @@ use serde_json::json;
 
 use super::guard::Guard;
 
-/// For how long a poll is claimed.
+/// How long a claim on a poll lasts.
 pub const LEASE: Duration = Duration::from_secs(40);
 
-/// Where apps' own addresses lie.
+/// The origin of apps' own addresses.
 pub const OWN_ORIGIN: &str = "http://web.internal:8000";
 
-/// Every other submission names one.
+/// The app's own address. Every other submission has one.
 pub fn own_address(id: SubmissionId) -> Option<String> {
     id.low_bits()
         .is_multiple_of(2)
         .then(|| format!("{OWN_ORIGIN}/{id}"))
 }
 
-/// What EvoLink says of a task. `number` makes bodies differ that say the same.
+/// What EvoLink says about a task. Bodies with the same content differ in `number`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
     pub task: String,
@@ -36,27 +36,27 @@ pub struct Statement {
     pub form: Form,
 }
 
-/// How it is written. Only `Documented` is as EvoLink's own documents have it.
+/// How the body is written. Only `Documented` follows EvoLink's documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     Documented,
-    /// In a member `data`.
+    /// Wrapped in a member `data`.
     Wrapped,
-    /// An outcome in other words.
+    /// The outcome is spelt differently.
     Respelt,
 }
 
-/// By which way it is said.
+/// The way by which a statement arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     Submit,
     Callback,
     Poll,
-    /// By an operator, out of quarantine.
+    /// An operator replays it out of quarantine.
     Replay,
 }
 
-/// Whose callback URL it came to.
+/// The callback URL at which it arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum About {
     Submission(SubmissionId),
@@ -85,12 +85,12 @@ pub enum Call {
     PollGone(SubmissionId),
     PollFailed(SubmissionId),
     PollPutOff(SubmissionId, Duration),
-    /// The entry of this number in quarantine, which was found to be of this URL and to say this.
+    /// The quarantine entry with this number, which arrived at this URL and says this.
     Replay(i64, About, Statement),
     GiveUp(SubmissionId),
-    /// The answer was handed over whole to the app.
+    /// The complete answer was handed over to the app.
     AppAnswered(SubmissionId),
-    /// The app has disconnected, or was told that the outcome is unknown.
+    /// The app has disconnected, or was answered that the outcome is unknown.
     AppLost(SubmissionId),
 }
 
@@ -146,7 +146,7 @@ impl Way {
 }
 
 impl About {
-    /// As it stands in quarantine.
+    /// The subject as it is stored in quarantine.
     pub fn name(self) -> String {
         self.subject().to_string()
     }
@@ -169,7 +169,7 @@ impl Key {
 }
 
 impl Call {
-    /// The submission that it can change, if it names one.
+    /// The submission that the call can change, if it names one.
     pub const fn submission(&self) -> Option<SubmissionId> {
         match self {
             Self::Intend(id, _)
@@ -192,7 +192,7 @@ impl Call {
         }
     }
 
-    /// The task that it speaks of, if it came to the standing URL.
+    /// The task of a call that arrived at the standing URL.
     pub fn standing_task(&self) -> Option<&str> {
         match self {
             Self::Hear(About::Standing(_), _, said) | Self::Replay(_, About::Standing(_), said) => {

@@ -1,4 +1,5 @@
-//! What may happen next: apps submit, EvoLink works and calls back, truly or not, the reconciler asks, time passes, all in any order.
+//! What may happen next, in any order: apps submit, EvoLink works and calls back, truthfully or
+//! not, the reconciler polls, time passes.
 
 use std::time::Duration;
 
@@ -45,7 +46,8 @@ impl Run<'_> {
         }
     }
 
-    /// An app asks for an image, under a key of its own, under one that was used before, or under none; perhaps twice at once.
+    /// An app submits with a new key, with a key that was used before, or without one, and
+    /// sometimes twice at once.
     pub async fn submit(&mut self) -> Checked {
         if self.look.marks.len() >= RECORDS_MAX || self.submissions.len() >= SUBMITS_MAX {
             return self.deliver().await;
@@ -99,7 +101,7 @@ impl Run<'_> {
         }
     }
 
-    /// The one POST of a submission.
+    /// Sends the one POST of a submission.
     pub fn send(&mut self, id: SubmissionId, key: Option<Key>) -> Checked {
         let fate = [Fate::Completed, Fate::Failed, Fate::Cancelled, Fate::Never];
         let fate = fate[[0, 0, 0, 0, 0, 1, 1, 2, 3][self.random.usize(..9)]];
@@ -139,7 +141,7 @@ impl Run<'_> {
         self.evolink.tell(work)
     }
 
-    /// A task that is not this submission's: another's, or nobody's.
+    /// A task that does not belong to this submission: another's, or none's.
     pub fn any_task(&mut self, not_of: SubmissionId) -> String {
         let works = self.evolink.works.iter();
         let others = works.filter(|work| work.submission != not_of);
@@ -151,7 +153,8 @@ impl Run<'_> {
         others[self.random.usize(..others.len())].clone()
     }
 
-    /// What comes of it is not what EvoLink meant, for the submission nor for the task's own.
+    /// Marks both the submission and the task's own submission as lied about, because their results
+    /// will not be what EvoLink meant.
     pub fn lie_about(&mut self, id: SubmissionId, task: &str) {
         self.lied_about.insert(id);
         let works = self.evolink.works.iter();
@@ -167,7 +170,7 @@ impl Run<'_> {
         Some(self.submissions[at].0)
     }
 
-    /// A task goes on, or ends, and most often EvoLink calls back.
+    /// A task advances or ends, and mostly EvoLink calls back.
     #[expect(clippy::unnecessary_wraps, reason = "it is a step like the others")]
     fn evolink_works(&mut self) -> Checked {
         if self.evolink.works.is_empty() {
@@ -190,7 +193,7 @@ impl Run<'_> {
         self.air.push(Message::Callback { about, said, tries });
     }
 
-    /// Somebody says once more what was said before.
+    /// Repeats an earlier call.
     async fn repeat(&mut self) -> Checked {
         if self.said.is_empty() {
             return Ok(());
@@ -200,7 +203,8 @@ impl Run<'_> {
         self.say(vec![call]).await.map(drop)
     }
 
-    /// A moment, a while, more than we ask about a task, or longer than keys are remembered.
+    /// Lets time pass: a moment, a while, longer than a task is polled, or longer than keys are
+    /// remembered.
     #[expect(clippy::unnecessary_wraps, reason = "it is a step like the others")]
     fn pass_time(&mut self) -> Checked {
         let seconds = match self.random.u8(..100) {

@@ -1,4 +1,4 @@
-//! Callbacks that are not as they should be, and what an operator does with those that went to quarantine.
+//! Faulty callbacks, and what an operator does with those that went to quarantine.
 
 use evolink_receiver::domain::ids::SubmissionId;
 
@@ -7,7 +7,7 @@ use super::run::{Checked, Run};
 use super::statement::{About, Form, Statement};
 
 impl Run<'_> {
-    /// A callback that is not as it should be.
+    /// Sends a faulty callback.
     #[expect(clippy::unnecessary_wraps, reason = "it is a step like the others")]
     pub fn stray(&mut self) -> Checked {
         let Some(id) = self.any_submission() else {
@@ -58,7 +58,7 @@ impl Run<'_> {
                 self.call_back(about, Said::Unreadable(body));
                 return Ok(());
             }
-            // True, but not as EvoLink writes.
+            // True, but not in the form that EvoLink writes.
             6 => Statement {
                 form: [Form::Wrapped, Form::Respelt][self.random.usize(..2)],
                 ..own
@@ -78,7 +78,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Of a task that has ended somebody says that it ended otherwise, perhaps twice.
+    /// Reports another outcome for a task that has ended, perhaps twice.
     fn contradict(&mut self) {
         let records = self.look.content.records.iter();
         let ended = records.filter(|record| record.has_ended() && record.origin != "standing");
@@ -100,7 +100,7 @@ impl Run<'_> {
         }
     }
 
-    /// An outcome that somebody with the callback URL made up.
+    /// Returns an outcome that was made up by somebody who knows the callback URL.
     fn forge(&mut self, own: Statement) -> Statement {
         let host = ["files.evolink.ai", "evil.example"][self.random.usize(..2)];
         let forms = [Form::Documented, Form::Wrapped, Form::Respelt];
@@ -113,7 +113,8 @@ impl Run<'_> {
         }
     }
 
-    /// What cannot be read; or not yet, by a receiver that is older than EvoLink's new form.
+    /// Returns a body that cannot be read, or that this receiver cannot read yet because EvoLink's
+    /// form is newer.
     fn garble(&mut self, about: About, own: &Statement) -> String {
         if self.random.bool() {
             return format!("<html>{}", self.random.u8(..3));
@@ -122,7 +123,7 @@ impl Run<'_> {
         own.body()
     }
 
-    /// An operator has entries of the quarantine recorded after all: one, one twice, or two.
+    /// An operator replays entries of the quarantine: one, one twice, or two.
     #[expect(clippy::unnecessary_wraps, reason = "it is a step like the others")]
     pub fn replay(&mut self) -> Checked {
         let held = self.look.content.quarantine.iter();

@@ -1,4 +1,4 @@
-//! The points of a callback.
+//! Kills at each point of a callback.
 
 use tokio::task::JoinHandle;
 
@@ -7,7 +7,7 @@ use crate::support::needs::{self, Root};
 use crate::support::raw::RawClient;
 use crate::support::store::is_postgres;
 
-/// EvoLink's own callbacks stay away: here we are the one who calls.
+/// EvoLink's own callbacks are lost, because the test sends them itself.
 const PROMPT: &str = "[sim:duration=10m,lost-callback] a point of a callback";
 
 /// A task under way, and its callback.
@@ -51,7 +51,8 @@ impl Called {
         })
     }
 
-    /// Starts it again; EvoLink comes again and is told `result`; nothing is there twice.
+    /// Starts the receiver again. EvoLink retries and is answered `result`, and nothing is recorded
+    /// twice.
     async fn live_on(&mut self, result: &str) {
         self.stage.receiver = self.stage.place.start().await;
         for wanted in [result, "duplicate"] {
@@ -84,7 +85,7 @@ async fn a_callback_that_is_killed_before_its_commit_is_not_there_and_is_recorde
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_callback_that_is_killed_in_its_answer_is_there() {
-    // What a receiver on PostgreSQL writes next is to its server.
+    // A receiver on PostgreSQL next writes to its database server instead of to the client.
     if is_postgres() || !needs::are_met(Root::NotNeeded, &["strace"]) {
         return;
     }
@@ -93,7 +94,7 @@ async fn a_callback_that_is_killed_in_its_answer_is_there() {
     let name = public.ip().to_string();
     let mut raw =
         RawClient::connect_tls(public, &called.stage.receiver.certificate_pem, &name).await;
-    // What belongs to the handshake is over with the first answer.
+    // The first answer completes the TLS handshake, so the next write answers the callback.
     raw.send(format!("GET /x HTTP/1.1\r\nhost: {public}\r\n\r\n"))
         .await;
     assert_eq!(raw.read_response().await.status, 404);

@@ -1,8 +1,10 @@
-//! SIGKILL at each point of a submit and of a callback (RELIABILITY R7), and at random ones. The program as it is, held at the
-//! point from outside: by a lock in the store, by an EvoLink that does not answer, by the tracer at the answer's own system call.
+//! SIGKILL at each point of a submit and of a callback (RELIABILITY R7), and at random points. The
+//! real program is held at the point from outside: by a lock in the store, by an EvoLink that does
+//! not answer, or by a tracer at the system call that sends the answer.
 //!
-//! After each the receiver is started again, EvoLink's callback comes or is lost, and the app tries again with its key. One charge
-//! for a key, never two; what was acknowledged is there; and every task ends, or shows as unknown where nobody can know.
+//! After each kill the receiver starts again, EvoLink's callback arrives or is lost, and the app
+//! retries with its key. A key is charged once, never twice, and every acknowledged callback is
+//! there. Every task ends, or is shown as unknown where its outcome cannot be known.
 
 mod callbacks;
 mod stage;

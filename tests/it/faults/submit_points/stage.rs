@@ -1,4 +1,4 @@
-//! A receiver and a simulator that reach each other, over any number of lives of the receiver.
+//! A receiver and a simulator that reach each other across restarts of the receiver.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -14,7 +14,7 @@ use crate::durability::receiver::{PATIENCE, Place, Receiver};
 use crate::support::database::Database;
 use crate::support::needs;
 
-/// Moves the clock of a process that it is loaded into.
+/// Changes the clock of the process that loads it.
 const FAKETIME: [&str; 2] = [
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
     "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
@@ -23,7 +23,7 @@ const FAKETIME: [&str; 2] = [
 /// Long enough for a submit to have been answered, or to be known as cut off.
 const LATER: &str = "+3m";
 
-/// EvoLink is more patient here, so that a restart under load is still in time for its callbacks.
+/// EvoLink retries longer here, so that it is still retrying after a restart under load.
 const CALLBACK_TRIES: usize = 60;
 const CALLBACK_GAP: Duration = Duration::from_millis(300);
 
@@ -31,12 +31,12 @@ pub struct Stage {
     pub place: Place,
     pub evolink: Simulator,
     pub receiver: Receiver,
-    /// A connection of our own to the store.
+    /// The test's own connection to the store.
     pub eye: Database,
     app: reqwest::Client,
 }
 
-/// What an app is told: status and body.
+/// The status and body of the answer to an app; `None` if there was none.
 pub type Answer = Option<(u16, Value)>;
 
 impl Stage {
@@ -52,7 +52,7 @@ impl Stage {
             "EVOLINK_RECEIVER__RECONCILE__FIRST_POLL_AFTER=1s",
             "EVOLINK_RECEIVER__RECONCILE__INTERVAL_MIN=1s",
         ]);
-        // It makes its certificate, which EvoLink is to trust, before EvoLink is there.
+        // The first start creates the certificate, which EvoLink must trust, before EvoLink starts.
         let mut first = place.start().await;
         let certificate = first.certificate_pem.clone();
         first.terminate();
@@ -81,7 +81,7 @@ impl Stage {
         }
     }
 
-    /// Gives the answer of a submit under `key`; `None` if there was none.
+    /// Submits under `key`, and returns the answer; `None` if there was none.
     pub fn submit(&self, prompt: &str, key: &str) -> JoinHandle<Answer> {
         let url = format!("http://{}/v1/images/generations", self.place.internal());
         let request = self.app.post(url).header("idempotency-key", key);
@@ -92,7 +92,7 @@ impl Stage {
         })
     }
 
-    /// Ends it and starts it again; gives how long it was away.
+    /// Kills the receiver and starts it again. Returns how long it was away.
     pub async fn kill_and_start(&mut self) -> Duration {
         let began = Instant::now();
         self.receiver.kill();
@@ -100,7 +100,8 @@ impl Stage {
         began.elapsed()
     }
 
-    /// Ends it, and starts it some minutes later. False, after saying so, where that cannot be.
+    /// Stops the receiver, and starts it with a clock that is some minutes ahead. False, after
+    /// saying so, where that is not possible.
     pub async fn start_later(&mut self) -> bool {
         let Some(library) = FAKETIME.into_iter().find(|path| Path::new(path).exists()) else {
             needs::skip("needs libfaketime");
@@ -114,12 +115,12 @@ impl Stage {
         true
     }
 
-    /// Where EvoLink is from the next start on.
+    /// Sets EvoLink's URL, effective from the next start.
     pub fn move_evolink(&mut self, url: &str) {
         at_evolink(&mut self.place, url);
     }
 
-    /// Of all records.
+    /// The states of all records.
     pub async fn states(&self) -> Vec<String> {
         self.eye
             .values("SELECT state FROM task ORDER BY seq", &[])
@@ -133,7 +134,7 @@ impl Stage {
         .await;
     }
 
-    /// Until each of these tasks of EvoLink's has ended here.
+    /// Waits until each of these EvoLink tasks has ended in the receiver.
     pub async fn until_bound(&self, ids: &[String]) {
         let sql = "SELECT task_id FROM task WHERE outcome_at IS NOT NULL";
         let all_are = async || {
@@ -148,13 +149,14 @@ impl Stage {
             .await;
     }
 
-    /// Until the receiver waits for the lock that `hold_writes` has taken.
+    /// Waits until the receiver waits for the lock that `hold_writes` has taken.
     pub async fn until_in_line(&self) {
         self.until("somebody in line", async || self.is_in_line().await)
             .await;
     }
 
-    /// Asks until an answer waits in line. A receiver on PostgreSQL does not wait for long, and says 503.
+    /// Repeats the request until one waits for the lock. A receiver on PostgreSQL does not wait for
+    /// long before it answers 503.
     pub async fn in_line<T>(&self, ask: impl Fn() -> JoinHandle<T>) -> JoinHandle<T> {
         let deadline = Instant::now() + PATIENCE;
         let mut asking = ask();
@@ -182,13 +184,14 @@ impl Stage {
 
     async fn is_in_line(&self) -> bool {
         if self.eye.is_postgres() {
-            // Not `pg_stat_activity`: within a transaction, and this one holds the lock in one, it keeps to the sessions that
-            // there were at its first look.
+            // `pg_stat_activity` cannot be used. This transaction holds the lock, and within a
+            // transaction the view keeps showing the sessions of the first query.
             let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted
                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
             return self.eye.value::<i64>(waiting, &[]).await > 0;
         }
-        // SQLite sleeps between two looks at the lock, and nobody else in the program sleeps so.
+        // SQLite sleeps between two attempts to get the lock, and nothing else in the program
+        // sleeps that way.
         let threads = format!("/proc/{}/task", self.receiver.pid());
         let mut threads = std::fs::read_dir(threads).unwrap().filter_map(Result::ok);
         threads.any(|thread| {
@@ -197,7 +200,8 @@ impl Stage {
         })
     }
 
-    /// The next answer that the receiver writes to a socket is its end. `None`, after saying so, where that cannot be.
+    /// The receiver is killed at its next write to a socket. `None`, after saying so, where that is
+    /// not possible.
     pub async fn end_at_next_answer(&self) -> Option<Child> {
         let report = self.place.data().join("strace");
         let mut strace = Command::new("strace")
@@ -223,7 +227,8 @@ impl Stage {
         }
     }
 
-    /// Whether nothing in the store is broken, and each of `charges` is a task of its own.
+    /// Asserts that nothing in the store is broken, and that each of `charges` is a task of its
+    /// own.
     pub async fn assert_whole(&self, charges: u64, what: &str) {
         assert_eq!(self.evolink.stats().charges, charges, "{what}: charges");
         let faults = check::faults(self.place.store(), &[]).await;

@@ -1,4 +1,4 @@
-//! The points of a submit.
+//! Kills at each point of a submit.
 
 use std::net::TcpListener;
 
@@ -32,11 +32,11 @@ use Point::{
     BeforeIntentCommit,
 };
 
-/// What the app sent, from its first try on.
+/// The prompt that the app sends at its first try and at all later ones.
 fn prompt(point: Point, callback: Callback) -> String {
     let answer = match point {
         AfterEvolinkAccepted => "stall=60s,",
-        // Long enough for us to be ready for the answer on any machine.
+        // Long enough for the test to be ready before the answer on any machine.
         BeforeBindCommit | AfterBindCommit => "stall=3s,",
         BeforeIntentCommit | AfterIntentCommit | AfterAnswer => "",
     };
@@ -47,9 +47,9 @@ fn prompt(point: Point, callback: Callback) -> String {
     format!("[sim:{answer}{callback}] a point")
 }
 
-/// Submits, and leaves the receiver killed at the point. False where that cannot be.
+/// Submits, and kills the receiver at the point. False where that is not possible.
 async fn die_at(point: Point, prompt: &str, stage: &mut Stage) -> bool {
-    // Listens, and never reads: the connection is made, and the request is on its way.
+    // This server listens and never reads: the connection is established, and the request is sent.
     let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
     if point == AfterIntentCommit {
         stage.move_evolink(&format!("http://{}", deaf.local_addr().unwrap()));
@@ -110,7 +110,7 @@ async fn die_at(point: Point, prompt: &str, stage: &mut Stage) -> bool {
     true
 }
 
-/// What an app that tries again is told, and how often EvoLink was paid.
+/// Checks how an app that retries is answered, and how often EvoLink was paid.
 async fn live_on(point: Point, callback: Callback, prompt: &str, stage: &mut Stage) {
     let what = format!("{point:?} {callback:?}");
     stage.receiver = stage.place.start().await;
@@ -141,14 +141,14 @@ async fn live_on(point: Point, callback: Callback, prompt: &str, stage: &mut Sta
         } else {
             "poll"
         };
-        // With a poll so soon after the submit, either may be first where both come.
+        // The poll comes so soon after the submit that either may be first where both come.
         assert!(
             source == wanted || callback == Comes,
             "{what}: found by {source}"
         );
         return stage.assert_whole(1, &what).await;
     }
-    // Nobody can know: it is not sent again, and shows.
+    // The outcome cannot be known: the submit is not sent again, and is shown as open.
     stage.until_states(&["submitting"]).await;
     if stage.start_later().await {
         stage.until_states(&["submit_unknown"]).await;
@@ -174,7 +174,7 @@ async fn story(point: Point, callback: Callback) {
     }
 }
 
-/// Of these none waits for the machine, so several are told at once.
+/// None of these is limited by the machine's speed, so several run at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_submit_that_is_killed_at_any_point_is_paid_once_and_ends_or_shows_as_unknown() {
     let points = [
@@ -196,7 +196,7 @@ async fn a_submit_that_is_killed_at_any_point_is_paid_once_and_ends_or_shows_as_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_submit_that_is_killed_in_its_answer_is_paid_once_and_ends() {
-    // What a receiver on PostgreSQL writes next is to its server.
+    // A receiver on PostgreSQL next writes to its database server instead of to the client.
     if is_postgres() || !needs::are_met(Root::NotNeeded, &["strace"]) {
         return;
     }

@@ -1,4 +1,4 @@
-//! Submits under keys, and the apps' retries, while the receiver is killed at random moments.
+//! Submits with keys, and the apps' retries, while the receiver is killed at random moments.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::durability::{random, rounds};
 
 const APPS: u32 = 16;
 
-/// What EvoLink does with a submit, in turn.
+/// EvoLink's behaviour for each submit, in turn.
 const WAYS: [&str; 8] = [
     "duration=100ms",
     "duration=300ms,lost-callback",
@@ -26,10 +26,10 @@ const WAYS: [&str; 8] = [
     "fail,duration=100ms",
 ];
 
-/// Tries of one key in a row: one in flight is answered after five seconds only.
+/// Tries of one key in a row. A submit in flight is only answered after five seconds.
 const TRIES: u32 = 40;
 
-/// The task ids that apps were told, by key.
+/// The task ids that apps received, by key.
 type Told = Mutex<BTreeMap<String, BTreeSet<String>>>;
 
 struct Apps {
@@ -39,7 +39,7 @@ struct Apps {
     unknown: AtomicU32,
 }
 
-/// One app: a key after the other, each until it is answered or the apps stop.
+/// One app: submits one key after the other, each until it is answered or the apps stop.
 async fn submit_all(stage: &Mutex<Stage>, apps: &Apps) {
     while !apps.stop.load(Ordering::Relaxed) {
         let number = apps.next.fetch_add(1, Ordering::Relaxed);
@@ -56,7 +56,7 @@ async fn submit_all(stage: &Mutex<Stage>, apps: &Apps) {
                     apps.unknown.fetch_add(1, Ordering::Relaxed);
                     break;
                 }
-                // In flight since a life before: it is asked about again at the end.
+                // This submit was in flight before a restart. It is repeated at the end.
                 Some((409, _)) => break,
                 Some((503, _)) | None => sleep(Duration::from_millis(10)).await,
                 Some((status, body)) => panic!("{key}: {status} {body}"),
@@ -117,7 +117,7 @@ async fn submits_under_keys_are_paid_once_whenever_the_receiver_is_killed() {
     );
 }
 
-/// Until everything has ended, or shows as unknown.
+/// Waits until every task has ended or is shown as unknown.
 async fn until_all_ended(stage: &Stage) {
     let open = |state: &String| ["submitting", "pending", "processing"].contains(&state.as_str());
     let deadline = Instant::now() + Duration::from_mins(2);
@@ -132,14 +132,15 @@ async fn until_all_ended(stage: &Stage) {
     }
 }
 
-/// Those of which EvoLink has told, whatever became of the submit's answer.
+/// Tasks for which EvoLink sent a callback, whatever the answer to the submit.
 fn tasks_with_callbacks(stage: &Stage) -> Vec<String> {
     let tasks = stage.evolink.tasks().into_iter();
     let tasks = tasks.filter(|task| !task.prompt.contains("lost-callback"));
     tasks.map(|task| task.id).collect()
 }
 
-/// No key was paid for twice; what apps were told is there, and is the one task of its key.
+/// Asserts that no key was paid for twice, and that each task an app received exists and is the
+/// only one of its key.
 async fn assert_once(stage: &Stage, told: &BTreeMap<String, BTreeSet<String>>, keys: u32) {
     let mut paid: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for task in stage.evolink.tasks() {
@@ -166,7 +167,7 @@ async fn assert_once(stage: &Stage, told: &BTreeMap<String, BTreeSet<String>>, k
     let mut acknowledged = attempts.filter(|attempt| attempt.status == Some(200));
     let lost = acknowledged.find(|attempt| !heard.contains(&attempt.task_id));
     assert!(lost.is_none(), "acknowledged and lost: {lost:?}");
-    // Those that were never answered, tried once more: each has its one task, or is known to be unknown.
+    // Retry the submits that were never answered: each has its one task, or is reported as unknown.
     for (key, prompt) in (0..keys).map(key_and_prompt) {
         let before = stage.evolink.stats().charges;
         let (status, body) = stage

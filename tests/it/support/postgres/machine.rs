@@ -1,4 +1,4 @@
-//! What the machine has of PostgreSQL, and who may run it.
+//! The PostgreSQL programs on this machine, and the user that may run them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,11 @@ use std::process::Command;
 
 use rustix::process::geteuid;
 
-/// The server's own user, which it runs as if the test is root: it refuses to be root itself.
+/// The user that runs the server if the test is root, because the server refuses to run as root.
 pub const USER: &str = "postgres";
 
-/// A command that runs as the server's user and is told to quit when the thread that started it ends.
+/// Builds a command that runs as the server's user. It receives SIGQUIT when the thread that
+/// started it ends.
 pub fn as_user(launcher: &[String]) -> Command {
     let mut words = launcher.to_vec();
     words.extend(["setpriv".to_owned(), "--pdeathsig=QUIT".to_owned()]);
@@ -22,7 +23,7 @@ pub fn as_user(launcher: &[String]) -> Command {
     command
 }
 
-/// User and group to change to, if the test is root.
+/// The user and group to change to, if the test is root.
 pub fn other_user() -> Option<(u32, u32)> {
     if !geteuid().is_root() {
         return None;
@@ -37,7 +38,7 @@ pub fn other_user() -> Option<(u32, u32)> {
     Some((number()?, number()?))
 }
 
-/// The folder of the newest server here, or of the one in the path.
+/// The folder of the newest server on this machine, or of the one in the path.
 pub fn binaries() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
     let newest = versions

@@ -1,5 +1,5 @@
-//! A PostgreSQL server for a test alone: real, in a folder of its own, on loopback; gone when dropped, and when the test's
-//! process ends in whatever way.
+//! A real PostgreSQL server for one test, in its own folder and on loopback. It ends when dropped,
+//! and when the test's process ends in any way.
 
 pub mod machine;
 mod options;
@@ -25,10 +25,10 @@ pub use options::{Guard, Options};
 use super::app::free_port;
 use super::needs::{self, Root};
 
-/// Far above any time under test: reaching it means that it will never happen.
+/// Far above any time under test. Reaching it means that the awaited event will never happen.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Nothing is waited for that a throw-away cluster could lose in a power cut.
+/// A throw-away cluster need not survive a power cut, so it does not wait for the disk.
 const CARELESS: [&str; 4] = [
     "fsync=off",
     "full_page_writes=off",
@@ -45,8 +45,8 @@ pub struct Cluster {
     postmaster: Option<Postmaster>,
 }
 
-/// A running server process. Its keeper is the thread that started it and waits for its end: the system ends the server
-/// when that thread does.
+/// A running server process. A dedicated thread started it and waits for its end, because the
+/// system ends the server when that thread ends.
 struct Postmaster {
     pid: Pid,
     keeper: JoinHandle<()>,
@@ -79,7 +79,7 @@ impl Cluster {
         Some(cluster)
     }
 
-    /// What a receiver's `store.url` is for a database in here.
+    /// The `store.url` of a receiver for a database on this server.
     pub fn url(&self, database: &str) -> String {
         let Some(guard) = &self.options.guard else {
             return format!("postgres://{USER}@{}/{database}", self.address);
@@ -107,26 +107,28 @@ impl Cluster {
         String::from_utf8_lossy(&log).into_owned()
     }
 
-    /// As `pg_ctl stop -m immediate`: without a checkpoint, so that the next start has to recover.
+    /// Stops like `pg_ctl stop -m immediate`: without a checkpoint, so that the next start has to
+    /// recover.
     pub async fn stop_immediate(&mut self) {
         self.end(Signal::QUIT).await;
     }
 
-    /// As `pg_ctl stop -m fast`: transactions are rolled back, all is written.
+    /// Stops like `pg_ctl stop -m fast`: transactions are rolled back, and everything is written.
     pub async fn stop_fast(&mut self) {
         self.end(Signal::INT).await;
     }
 
-    /// SIGKILL to the postmaster; its children notice, and end by themselves.
+    /// Sends SIGKILL to the postmaster. Its children notice, and exit by themselves.
     pub async fn kill(&mut self) {
         self.end(Signal::KILL).await;
     }
 
-    /// On the same data and port. Returns when connections are taken.
+    /// Starts on the same data and port. Returns when the server accepts connections.
     pub async fn start_again(&mut self) {
         assert!(self.postmaster.is_none(), "the server is running");
         let deadline = Instant::now() + PATIENCE;
-        // The children of a killed postmaster may still be there; the new one refuses to start beside them.
+        // Children of a killed postmaster may still run, and the new one refuses to start beside
+        // them.
         while self.postmaster.is_none() {
             assert!(Instant::now() < deadline, "{}", self.log());
             let postmaster = self.launch();
@@ -140,7 +142,8 @@ impl Cluster {
         }
     }
 
-    /// From the next start on a standby: it takes readers, and waits for a primary for ever.
+    /// Makes it a standby from the next start on: it accepts readers, and waits for a primary for
+    /// ever.
     pub fn make_standby(&self) {
         self.put("data/standby.signal", "");
     }
@@ -167,7 +170,7 @@ impl Cluster {
         let mut command = as_user(&[]);
         command.arg(self.binaries.join("initdb")).arg(self.data());
         command.args(["--auth=trust", "--username", USER, "--encoding=UTF8"]);
-        // Text is ordered as by many servers in earnest, and not by its bytes.
+        // Text is sorted as on many production servers, and not by its bytes.
         command.args([
             "--locale=C.UTF-8",
             "--locale-provider=icu",
@@ -190,7 +193,7 @@ impl Cluster {
         }
     }
 
-    /// Before the first start: a server for this one statement.
+    /// Sets the password before the first start, with a server that runs this one statement.
     fn set_password(&self, password: &str) {
         let mut command = as_user(&[]);
         command.arg(self.binaries.join("postgres"));
@@ -214,7 +217,7 @@ impl Cluster {
         assert!(server.wait().unwrap().success());
     }
 
-    /// Writes a file that is the server's and nobody else's.
+    /// Writes a file that only the server's user may read.
     fn put(&self, name: &str, text: &str) {
         let path = self.folder.path().join(name);
         fs::write(&path, text).unwrap();
@@ -241,7 +244,7 @@ impl Cluster {
         command.args(["-p", &self.address.port().to_string()]);
         let settings = ["max_connections=300", "shared_buffers=64MB"].into_iter();
         let careless = CARELESS.into_iter().filter(|_| !self.options.is_durable);
-        // The last of two counts.
+        // If a setting occurs twice, the last one applies.
         let wanted = self.options.settings.iter().map(String::as_str);
         for setting in settings.chain(careless).chain(wanted) {
             command.args(["-c", setting]);
@@ -265,7 +268,7 @@ impl Cluster {
         }
     }
 
-    /// Whether this very process says in its pid file that it takes connections.
+    /// Whether the pid file says that exactly this process accepts connections.
     fn is_ready(&self, postmaster: &Postmaster) -> bool {
         let text = fs::read_to_string(self.data().join("postmaster.pid")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().map(str::trim).collect();

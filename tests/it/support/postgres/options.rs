@@ -1,4 +1,4 @@
-//! What kind of server a test wants.
+//! Options for a test's server.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -6,17 +6,17 @@ use crate::support::certificates::Pem;
 
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Whether a commit waits for the disk, as it does in earnest.
+    /// Whether a commit waits for the disk, as in production.
     pub is_durable: bool,
     pub listen: IpAddr,
-    /// Command and arguments before the server's own, such as `ip netns exec NAME`.
+    /// A command and its arguments that precede the server's own, such as `ip netns exec NAME`.
     pub launcher: Vec<String>,
     pub guard: Option<Guard>,
     /// More settings of the server, such as `max_connections=23`.
     pub settings: Vec<String>,
 }
 
-/// What a guarded server wants to see, and shows: over TCP it lets nobody in without TLS and a password.
+/// The secrets of a guarded server. Over TCP it refuses clients without TLS and a password.
 #[derive(Clone, Debug)]
 pub struct Guard {
     pub password: String,

@@ -1,4 +1,4 @@
-//! A real PgBouncer in front of a test's own server, with its defaults but for the mode.
+//! A real PgBouncer in front of a test's own server, with its defaults except for the mode.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ use super::{Cluster, Duration, PATIENCE};
 use crate::support::app::free_port;
 use crate::support::needs::{self, Root};
 
-/// A running PgBouncer; ended when dropped, and when the test's process ends.
+/// A running PgBouncer. It ends when dropped, and when the test's process ends.
 pub struct Pooler {
     child: Child,
     folder: TempDir,
@@ -21,7 +21,8 @@ pub struct Pooler {
 }
 
 impl Pooler {
-    /// `None` where there is no PgBouncer, after saying so. `mode`: session, transaction or statement.
+    /// `None` where there is no PgBouncer, after saying so. `mode`: session, transaction or
+    /// statement.
     pub async fn start(cluster: &Cluster, mode: &str) -> Option<Self> {
         if !needs::are_met(Root::NotNeeded, &["pgbouncer", "setpriv"]) {
             return None;
@@ -59,7 +60,7 @@ impl Pooler {
         Some(pooler)
     }
 
-    /// `url` of the server's, by way of this.
+    /// Changes the server's `url` so that it goes through this PgBouncer.
     pub fn url(&self, cluster: &Cluster, url: &str) -> String {
         let (server, own) = (cluster.address().to_string(), self.address.to_string());
         assert!(url.contains(&server), "{url}");
