@@ -3,7 +3,7 @@
 # which sources this file.
 #
 # The container runs as an operator should run it: not as root, with a read-only root filesystem
-# without /tmp, no capabilities, 256 MiB of memory, and only the volume /data writable.
+# without /tmp, no capabilities, 256 MiB of memory (or MEMORY), and only the volume /data writable.
 set -euo pipefail
 NAME="evolink-receiver-test-$$"
 ETC=/etc/evolink-receiver
@@ -73,7 +73,7 @@ CONF
 confined() { # podman run OPTION… in the form that is deployed
     podman run --network host \
         --read-only --read-only-tmpfs=false --cap-drop=ALL --security-opt=no-new-privileges \
-        --memory 256m --memory-swap 256m --pids-limit 100 --volume "$DATA_VOLUME" "$@"
+        --memory "${MEMORY:-256m}" --memory-swap "${MEMORY:-256m}" --pids-limit 100 --volume "$DATA_VOLUME" "$@"
 }
 
 start() {
