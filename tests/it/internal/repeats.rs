@@ -240,7 +240,7 @@ async fn after_the_window_and_without_one_nothing_is_a_repeat() {
     assert_ne!(new.assert_unknown("after the window"), first);
     // Rows stay for an hour more, because other replicas may have slower clocks.
     assert_eq!((evolink.stats().charges, rows(&app).await), (2, 2));
-    app.clock.advance(Duration::from_mins(70));
+    app.clock.advance(Duration::from_mins(71));
     submit(&app, &generation(LOST)).await.assert_unknown("3");
     assert_eq!((evolink.stats().charges, rows(&app).await), (3, 1));
 
