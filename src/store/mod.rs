@@ -4,7 +4,7 @@
 //! The `recorder` writes every change of a task. It owns the only connection that writes. The other
 //! methods read, on connections that cannot write.
 
-// From an entry to the disk, and back as a receipt.
+// How an entry gets to the disk and its receipt back to the caller.
 pub mod entry;
 pub mod recorder;
 pub mod repeats;

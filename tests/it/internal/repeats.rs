@@ -47,12 +47,23 @@ async fn until_no_row_is_left(app: &TestApp) {
 
 /// Submits as an app that disconnects once EvoLink has charged its submit.
 async fn submit_and_disconnect(app: &TestApp, evolink: &Simulator, path: &str, prompt: &str) {
+    submit_with_more_and_disconnect(app, evolink, path, prompt, "").await;
+}
+
+/// The same, with `more` bytes behind the submit.
+async fn submit_with_more_and_disconnect(
+    app: &TestApp,
+    evolink: &Simulator,
+    path: &str,
+    prompt: &str,
+    more: &str,
+) {
     let charges = evolink.stats().charges;
     let body = generation(prompt).to_string();
     let mut client = RawClient::connect_plain(app.internal).await;
     client
         .send(format!(
-            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}{more}",
             body.len()
         ))
         .await;
@@ -112,19 +123,7 @@ async fn an_app_that_disconnects_is_gone_whatever_it_has_sent_behind_its_submit(
     for (what, stall) in [("\r\n", 1), ("G", 1), (next, 1), ("\r\n", 3)] {
         let prompt = format!("{what:?} [sim:stall={stall}s,duration=10m,lost-callback]");
         let charges = evolink.stats().charges;
-        let body = generation(&prompt).to_string();
-        let mut client = RawClient::connect_plain(app.internal).await;
-        client
-            .send(format!(
-                "POST {SUBMIT} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}{what}",
-                body.len()
-            ))
-            .await;
-        until("EvoLink has the submit", || {
-            evolink.stats().charges == charges + 1
-        })
-        .await;
-        drop(client);
+        submit_with_more_and_disconnect(&app, &evolink, SUBMIT, &prompt, what).await;
         until("the answer came, or the app was found to be gone", || {
             app.apps.waiting_for(Duration::ZERO).is_empty()
         })
