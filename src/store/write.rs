@@ -83,8 +83,8 @@ pub async fn write_and_commit(
     update_tasks(&mut script, ledger, &new)?;
     update_counts(&mut script, ledger, &new)?;
     insert_observations(&mut script, ledger)?;
-    insert_events(&mut script, ledger, last.event)?;
-    deliveries::insert(&mut script, ledger, last.event, routes)?;
+    insert_events(&mut script, ledger, last.events.newest)?;
+    deliveries::insert(&mut script, ledger, last.events.newest, routes)?;
     deliveries::write(&mut script, ledger)?;
     insert_submit_ends(&mut script, ledger)?;
     quarantine::mark(&mut script, ledger)?;

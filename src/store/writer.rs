@@ -28,9 +28,25 @@ pub enum Writer {
 #[derive(Clone, Copy, Debug)]
 pub struct Last {
     pub task: i64,
-    pub event: i64,
+    pub events: EventTable,
     /// Whether the database waits for its disk. A SQLite connection that does not is never used.
     pub is_durable: bool,
+}
+
+/// The event log's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventTable {
+    /// The newest event; 0 if there are none.
+    pub newest: i64,
+    /// The table's identity on PostgreSQL, which a restored table does not share. 0 on SQLite.
+    pub oid: i64,
+}
+
+impl EventTable {
+    /// Returns whether the log was set back since it was `before`.
+    pub const fn was_set_back_from(self, before: Self) -> bool {
+        self.newest < before.newest || self.oid != before.oid
+    }
 }
 
 /// Runs one statement text with its binds on the connection of either driver, and compiles it for
@@ -57,24 +73,44 @@ impl Writer {
     /// recorder assigns numbers before this transaction ends.
     pub async fn begin(&mut self) -> Result<Last, sqlx::Error> {
         // One call for all, because the cost is per call.
-        let (task, event, is_durable): (Option<i64>, Option<i64>, bool) = match self {
+        let (task, event, oid, is_durable): (Option<i64>, Option<i64>, i64, bool) = match self {
             Self::Sqlite(connection) => {
                 // Prepared, so the text is parsed only once.
                 let rows = query(sqlite::BEGIN).fetch_all(connection).await?;
                 let last = rows.last().ok_or(sqlx::Error::RowNotFound)?;
-                (last.try_get(0)?, last.try_get(1)?, true)
+                (last.try_get(0)?, last.try_get(1)?, 0, true)
             }
             Self::Postgres(connection) => {
                 let rows = raw_sql(postgres::BEGIN).fetch_all(connection).await?;
                 let last = rows.last().ok_or(sqlx::Error::RowNotFound)?;
-                (last.try_get(0)?, last.try_get(1)?, last.try_get(2)?)
+                let (task, event) = (last.try_get(0)?, last.try_get(1)?);
+                (task, event, last.try_get(2)?, last.try_get(3)?)
             }
         };
         Ok(Last {
             task: task.unwrap_or(0),
-            event: event.unwrap_or(0),
+            events: EventTable {
+                newest: event.unwrap_or(0),
+                oid,
+            },
             is_durable,
         })
+    }
+
+    /// Looks at the event table outside of a transaction.
+    pub async fn event_table(&mut self) -> Result<EventTable, sqlx::Error> {
+        let (newest, oid): (Option<i64>, i64) = match self {
+            Self::Sqlite(connection) => {
+                let table = sqlx::query_as("SELECT max(seq), 0 FROM event");
+                table.fetch_one(connection).await?
+            }
+            Self::Postgres(connection) => {
+                let table = sqlx::query_as(postgres::EVENT_TABLE);
+                table.fetch_one(connection).await?
+            }
+        };
+        let newest = newest.unwrap_or(0);
+        Ok(EventTable { newest, oid })
     }
 
     /// Takes the write lock and releases it, without a change.

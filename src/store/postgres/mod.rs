@@ -59,8 +59,11 @@ pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
     SELECT set_config('synchronous_commit',
         CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true);
     UPDATE recorder_turn SET taken = taken + 1 WHERE id = 1;
-    SELECT (SELECT max(seq) FROM task), (SELECT max(seq) FROM event),
+    SELECT (SELECT max(seq) FROM task), (SELECT max(seq) FROM event), 'event'::regclass::oid::bigint,
         current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'";
+
+/// Reads the newest event and the identity of the table.
+pub(super) const EVENT_TABLE: &str = "SELECT max(seq), 'event'::regclass::oid::bigint FROM event";
 
 /// Waits for the locks that a batch needs, and fails where the server is read-only. The row is
 /// locked and not updated, so that no dead row is left behind, however often this runs.

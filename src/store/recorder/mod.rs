@@ -5,6 +5,7 @@
 //! callbacks. The recorder owns the transaction, not the request, so a client that disconnects
 //! cannot interrupt it (RELIABILITY F1, F2). Each replica has a recorder. They write one at a time.
 
+mod setback;
 mod told;
 mod vitals;
 
@@ -20,7 +21,7 @@ use super::entry::{Entry, Receipt};
 use super::ledger::Ledger;
 use super::quarantine::{Bounds, Reporter};
 use super::repeats::{Apps, Context};
-use super::writer::Writer;
+use super::writer::{EventTable, Writer};
 use super::{Store, StoreError, load, write};
 use crate::clock::Clock;
 use crate::domain::confirmation::Policy;
@@ -78,6 +79,8 @@ pub struct RecorderWorker {
     writer: Option<Writer>,
     /// Whether a notification of something recorded is still to be sent.
     untold: bool,
+    /// The event table when this process last saw it.
+    events: Option<EventTable>,
     /// Whether the database waited for its disk when that was last checked.
     was_durable: bool,
 }
@@ -120,6 +123,7 @@ impl Recorder {
             probes,
             writer: None,
             untold: false,
+            events: None,
             was_durable: true,
         };
         (recorder, worker)
@@ -304,7 +308,7 @@ impl RecorderWorker {
             none => none.insert(self.store.connect_writer().await?),
         };
         self.store.check_files()?;
-        let last = writer.begin().await?;
+        let last = setback::begin(writer, self.events).await?;
         self.store.stamp(writer).await?;
         report_durability(&mut self.was_durable, last.is_durable, &self.metrics);
         let (now, policy) = (self.clock.now(), self.policy.clone());
@@ -318,6 +322,11 @@ impl RecorderWorker {
         ledger.owe(&self.routes);
         write::write_and_commit(writer, &mut ledger, last, &self.bounds, &self.routes).await?;
         // Changes committed to a file that was deleted or moved are lost when this process ends.
+        let newest = last.events.newest + i64::try_from(ledger.events.len()).unwrap_or(0);
+        self.events = Some(EventTable {
+            newest,
+            ..last.events
+        });
         self.store.check_files()?;
         Ok((ledger, receipts))
     }

@@ -113,3 +113,42 @@ async fn a_copy_of_a_database_begins_an_epoch_of_its_own() {
         .await;
     assert_eq!((both.len(), &both[0]), (2, &first[0]), "{both:?}");
 }
+
+/// No connection breaks, and the log is shorter than before: the recorder alone notices.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_set_back_beneath_replicas_begins_an_epoch() {
+    const SET_BACK: &str = "ALTER TABLE event DISABLE TRIGGER event_newest_stays;
+        DELETE FROM delivery WHERE event_seq > 2; DELETE FROM event WHERE seq > 2;
+        ALTER TABLE event ENABLE TRIGGER event_newest_stays";
+    let Some(replicas) = Replicas::start().await else {
+        return;
+    };
+    let [first, second, _] = &replicas.apps;
+    record(first, 0..6).await;
+    let seen = ids(first, "after=0").await;
+    replicas.database.execute(SET_BACK).await;
+    record(first, 10..11).await;
+    record(second, 11..12).await;
+    let now = ids(second, "after=0").await;
+    assert_eq!((now.len(), &now[..2]), (4, &seen[..2]), "{now:?}");
+    assert!(now[2..].iter().all(|id| !seen.contains(id)), "{now:?}");
+    let (status, _) = first.get(&format!("/v1/events?after={}", seen[5])).await;
+    assert_eq!(status, 410);
+    replicas.assert_well().await;
+}
+
+/// A restore that drops the tables in one transaction breaks no connection either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_is_replaced_beneath_replicas_begins_an_epoch() {
+    const REPLACED: &str = "CREATE TABLE other AS SELECT * FROM event;
+        ALTER TABLE event RENAME TO old; ALTER TABLE other RENAME TO event";
+    let Some(replicas) = Replicas::start().await else {
+        return;
+    };
+    let [first, ..] = &replicas.apps;
+    record(first, 0..6).await;
+    let before = epochs(&replicas.database).await;
+    replicas.database.execute(REPLACED).await;
+    record(first, 10..11).await;
+    assert_eq!(epochs(&replicas.database).await.len(), before.len() + 1);
+}

@@ -222,6 +222,7 @@ impl RecorderWorker {
             Ok(writer) => self.writer = Some(writer),
             Err(error) => self.note(Some(&error)),
         }
+        self.note_event_table().await;
     }
 
     async fn try_to_write(&mut self) -> Result<(), StoreError> {
