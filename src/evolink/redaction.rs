@@ -108,3 +108,22 @@ impl Redaction {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(key: &str, body: &'static str) -> Bytes {
+        Redaction::new(key.into()).body(Bytes::from_static(body.as_bytes()))
+    }
+
+    #[test]
+    fn only_a_key_that_is_part_of_no_word_is_redacted() {
+        const TEXT: &str = r#"{"error":{"message":"Too many requests"},"url":"https://x/any.png"}"#;
+        assert_eq!(body("any", TEXT), TEXT);
+        let short = body("fifteen-bytes-0", r#"{"a":"fifteen-bytes-0"}"#);
+        assert_eq!(short, r#"{"a":"fifteen-bytes-0"}"#);
+        let long = body("sixteen-bytes-00", r#"{"a":"sixteen-bytes-00"}"#);
+        assert_eq!(long, r#"{"a":"[redacted]"}"#);
+    }
+}
