@@ -93,7 +93,8 @@ impl Sources {
             elements.remove(index);
             let original = original.split(['[', ']']).nth(1);
             let original = original.and_then(|index| index.parse().ok());
-            return self.removed.insert((list, original.unwrap_or(index)));
+            self.removed.insert((list, original.unwrap_or(index)));
+            return true;
         }
         let Some(Segment::Map { key }) = path.iter().next_back() else {
             return false;

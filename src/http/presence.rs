@@ -153,7 +153,8 @@ impl HttpBody for WatchedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         // hyper does not poll a body of known length again after its last frame.
-        if !matches!(frame, Some(Err(_))) && self.body.is_end_stream() {
+        let is_whole = frame.is_none() || self.body.is_end_stream();
+        if is_whole && !matches!(frame, Some(Err(_))) {
             self.presence.answered();
         }
         Poll::Ready(frame)

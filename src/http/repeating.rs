@@ -22,7 +22,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Time after which the reading stops. A row that appeared too late to be judged by then is watched
 /// in the next call.
-const LOOKS_END_AFTER: Duration = Duration::from_secs(10);
+const LOOKS_END_AFTER: Duration = Duration::from_secs(14);
 
 /// A row that is watched.
 struct Row {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
+use tracing::warn;
 
 use super::files::{FILE_MODE, beside, folder_of, sync_folder};
 
@@ -41,8 +42,8 @@ pub fn make(database: &Path, bytes: u64) -> io::Result<()> {
     remove_file(&unfinished)?;
     let made = fill(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, file(database)));
     if made.is_err() {
-        // An incomplete file only wastes space.
-        remove_file(&unfinished)?;
+        // An incomplete file only wastes space. The first error counts.
+        let _ = remove_file(&unfinished);
     }
     made?;
     sync_folder(&folder_of(database))
@@ -53,7 +54,15 @@ pub fn remove(database: &Path) -> bool {
     [file(database), unfinished(database)]
         .iter()
         .map(|path| remove_file(path))
-        .fold(false, |any, removed| any | removed.is_ok_and(|was| was))
+        .fold(false, |any, removed| {
+            if let Err(error) = &removed {
+                warn!(
+                    error = %error,
+                    "the reserve file {} could not be removed; remove it by hand to free space", file(database).display()
+                );
+            }
+            any | removed.is_ok_and(|was| was)
+        })
 }
 
 /// Returns whether the file existed. Removes a symlink, not its target.

@@ -106,20 +106,28 @@ impl Store {
             // pages and then look like the database.
             file.check_files()?;
             let stamp = file.files.get().and_then(OpenFiles::stamp_on_disk);
-            let row = connection
-                .fetch_one("PRAGMA wal_checkpoint(PASSIVE)")
-                .await?;
-            if let (0, Some(files)) = (row.try_get::<i64, _>(0)?, file.files.get()) {
+            let (busy, frames, copied): (i64, i64, i64) =
+                sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)")
+                    .fetch_one(&mut connection)
+                    .await?;
+            // SQLite syncs the database only once the whole log was copied. A reader may stop the
+            // checkpoint early, and SQLite then still reports `busy = 0`.
+            let is_synced = busy == 0 && frames == copied;
+            if let (true, Some(files)) = (is_synced, file.files.get()) {
                 files.checkpointed(stamp);
             }
         }
         Ok(connection.close().await?)
     }
 
-    /// Runs after each transaction of the recorder, on its connection.
-    pub(super) async fn after_commit(&self, writer: &mut Writer) -> Result<(), StoreError> {
+    /// Signals a commit to the checkpointer and to the writer of the high-water mark.
+    pub(super) fn log_written(&self) {
         self.log.written.notify_one();
         self.log.unmarked.notify_one();
+    }
+
+    /// Runs after each transaction of the recorder, on its connection.
+    pub(super) async fn after_commit(&self, writer: &mut Writer) -> Result<(), StoreError> {
         let (Writer::Sqlite(connection), Database::Sqlite(file)) = (writer, &self.database) else {
             return Ok(());
         };

@@ -174,8 +174,8 @@ pub(super) async fn has_had_epochs(reader: &mut SqliteConnection) -> Result<bool
 /// Begins a new epoch if the store has none, or if the database has moved since the current one
 /// began.
 ///
-/// Every connection that writes calls this first. A failover or a restore ends every connection, so
-/// no event is written in an old epoch afterwards.
+/// Every connection that writes calls this first. Most failovers and restores end every connection.
+/// `recorder::setback` notices the others.
 pub(super) async fn settle_postgres(connection: &mut PgConnection) -> Result<(), StoreError> {
     let home = home(connection).await?;
     if is_at(connection, &home).await? {

@@ -2,13 +2,14 @@
 //! high-water mark, and its pages must be consistent. The start and `check` both use them.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Instant;
 
 use sqlx::SqliteConnection;
 use tracing::info;
 
-use super::files::log_file;
+use super::files::{cannot_open, log_file};
 use super::mark::{self, Log, Mark, damaged, newest_rows};
 use super::open_files::read_stamp;
 use super::{StoreError, ballast};
@@ -31,9 +32,8 @@ pub struct Expected {
 /// `Damaged`.
 pub fn check_files(database: &Path) -> Result<Option<Expected>, StoreError> {
     let mark = mark::read(database)?;
-    let bytes = |path: &Path| fs::metadata(path).map_or(0, |found| found.len());
     let log = log_file(database);
-    if bytes(database) == 0 && (mark.is_some() || bytes(&log) > 0) {
+    if bytes(database)? == 0 && (mark.is_some() || bytes(&log)? > 0) {
         let reason = format!(
             "is empty or gone, and was not before: restore it; or, to begin with nothing, remove {} and",
             log.display()
@@ -47,6 +47,15 @@ pub fn check_files(database: &Path) -> Result<Option<Expected>, StoreError> {
         misses_log: mark.log == Log::Needed && !log.exists(),
         mark,
     }))
+}
+
+/// Returns the size of a file; 0 if there is none.
+fn bytes(path: &Path) -> Result<u64, StoreError> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(found.len()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(cannot_open(path, &error)),
+    }
 }
 
 /// The error of a start without `database` beside `trace`, a file that an earlier start left.
@@ -120,8 +129,12 @@ impl Expected {
             return Ok(());
         };
         let found = File::open(database).and_then(|file| read_stamp(&file));
-        if found.is_ok_and(|found| found >= stamp) {
-            return Ok(());
+        match found {
+            Ok(found) if found >= stamp => return Ok(()),
+            Err(error) if error.kind() != ErrorKind::UnexpectedEof => {
+                return Err(cannot_open(database, &error));
+            }
+            _ => {}
         }
         let reason = "is an older copy than the file that was open, put in its place: restore the newer one; or, if this one was \
                       put there on purpose (without the -wal and -shm of the other),";

@@ -69,7 +69,8 @@ pub(super) const EVENT_TABLE: &str = "SELECT max(seq), 'event'::regclass::oid::b
 /// locked and not updated, so that no dead row is left behind, however often this runs.
 pub(super) const PROBE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
     SELECT 1 FROM recorder_turn WHERE id = 1 FOR UPDATE;
-    LOCK TABLE task, observation, event, delivery, quarantine, idempotency, unanswered_submit IN ROW EXCLUSIVE MODE;
+    LOCK TABLE task, submit_end, observation, event, delivery, quarantine, quarantine_total, idempotency,
+        unanswered_submit IN ROW EXCLUSIVE MODE;
     ROLLBACK";
 
 pub(super) const NOTIFY: &str = "NOTIFY evolink_receiver";
@@ -186,7 +187,9 @@ impl Postgres {
     /// for so long that it may be.
     pub(super) async fn listen(&self, wake: &Wake) -> Result<(), StoreError> {
         let mut listener = self.connect_listener().await?;
-        listener.listen(super::wake::CHANNEL).await?;
+        timeout(CONNECT_TIMEOUT, listener.listen(super::wake::CHANNEL))
+            .await
+            .map_err(|_| StoreError::TooSlow)??;
         listener.eager_reconnect(false);
         // Notifications from before this connection are lost, so waiters must query once.
         wake.tell();

@@ -161,7 +161,9 @@ impl Readers {
     pub async fn close(&self) {
         let all = u32::try_from(self.0.most).unwrap_or(u32::MAX);
         let allowed = u32::try_from(self.state().allowed).unwrap_or(all);
-        let _permits = self.0.permits.acquire_many(allowed).await;
+        // A connection that is refused meanwhile lowers the limit, so not all permits may come.
+        let permits = self.0.permits.acquire_many(allowed);
+        let _permits = timeout(RECOVERY_TIMEOUT, permits).await;
         self.0.permits.close();
         let idle = std::mem::take(&mut self.state().idle);
         for idle in idle {

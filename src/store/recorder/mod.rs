@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -233,13 +233,7 @@ impl RecorderWorker {
             Ok(receipts) => answer(jobs, receipts.into_iter().map(Ok)),
             Err(error) if error.may_be_one_entry() && jobs.len() > 1 => {
                 warn!(error = %error, entries = jobs.len(), "a batch was refused: recording its entries one by one");
-                for job in jobs.into_iter().filter(is_wanted) {
-                    let receipt = self.record_batch(std::slice::from_ref(&job)).await;
-                    let receipt =
-                        receipt.and_then(|mut receipts| receipts.pop().ok_or(StoreError::Stopped));
-                    self.notice(receipt.as_ref().err());
-                    answer(vec![job], std::iter::once(receipt));
-                }
+                self.record_each(jobs).await;
             }
             Err(error) => {
                 self.notice(Some(&error));
@@ -252,13 +246,38 @@ impl RecorderWorker {
         self.follow_up().await;
     }
 
+    /// Records the entries one by one, until an error shows that the store is to blame.
+    async fn record_each(&mut self, jobs: Vec<Job>) {
+        let mut fault = None;
+        for job in jobs.into_iter().filter(is_wanted) {
+            let receipt = match &fault {
+                Some(error) => Err(StoreError::clone(error)),
+                None => {
+                    let receipts = self.record_batch(std::slice::from_ref(&job)).await;
+                    receipts.and_then(|mut receipts| receipts.pop().ok_or(StoreError::Stopped))
+                }
+            };
+            if let (Err(error), None) = (&receipt, &fault) {
+                self.notice(Some(error));
+                if vitals::is_of_store(error) {
+                    fault = Some(error.clone());
+                }
+            }
+            answer(vec![job], std::iter::once(receipt));
+        }
+    }
+
     /// Runs one transaction. Retries it if the obstacle has been removed.
     async fn record_batch(&mut self, jobs: &[Job]) -> Result<Vec<Receipt>, StoreError> {
         let entries: Vec<&Entry> = jobs.iter().map(|job| &job.entry).collect();
         let mut tries = 1;
+        let deadline = self
+            .store
+            .batch_timeout()
+            .map(|limit| Instant::now() + limit);
         loop {
             let began = Instant::now();
-            match self.commit_in_time(&entries).await {
+            match self.commit_in_time(&entries, deadline).await {
                 Ok((ledger, receipts)) => {
                     self.note(None);
                     self.metrics.batch_recorded(entries.len(), began.elapsed());
@@ -266,6 +285,7 @@ impl RecorderWorker {
                     self.apps.forget(&ledger.unanswered.answered);
                     self.apps.forget_left(&ledger.unanswered.lost);
                     self.untold |= is_news(&ledger);
+                    self.store.log_written();
                     self.store.tail().tell(told_of(&ledger));
                     return Ok(receipts);
                 }
@@ -290,9 +310,10 @@ impl RecorderWorker {
     async fn commit_in_time(
         &mut self,
         entries: &[&Entry],
+        deadline: Option<Instant>,
     ) -> Result<(Ledger, Vec<Receipt>), StoreError> {
-        match self.store.batch_timeout() {
-            Some(limit) => timeout(limit, self.commit(entries))
+        match deadline {
+            Some(deadline) => timeout_at(deadline.into(), self.commit(entries))
                 .await
                 .unwrap_or(Err(StoreError::TooSlow)),
             None => self.commit(entries).await,
@@ -309,6 +330,8 @@ impl RecorderWorker {
         };
         self.store.check_files()?;
         let last = setback::begin(writer, self.events).await?;
+        // Noted before the commit, so that a batch that fails does not begin another epoch.
+        self.events = Some(last.events);
         self.store.stamp(writer).await?;
         report_durability(&mut self.was_durable, last.is_durable, &self.metrics);
         let (now, policy) = (self.clock.now(), self.policy.clone());
@@ -321,12 +344,12 @@ impl RecorderWorker {
         let receipts: Vec<Receipt> = entries.iter().map(|entry| ledger.apply(entry)).collect();
         ledger.owe(&self.routes);
         write::write_and_commit(writer, &mut ledger, last, &self.bounds, &self.routes).await?;
-        // Changes committed to a file that was deleted or moved are lost when this process ends.
         let newest = last.events.newest + i64::try_from(ledger.events.len()).unwrap_or(0);
         self.events = Some(EventTable {
             newest,
             ..last.events
         });
+        // Changes committed to a file that was deleted or moved are lost when this process ends.
         self.store.check_files()?;
         Ok((ledger, receipts))
     }
@@ -340,17 +363,18 @@ impl RecorderWorker {
     /// Does the work that can wait until all callers are answered: notifies waiters, in this
     /// process and in others.
     async fn follow_up(&mut self) {
-        let untold = std::mem::take(&mut self.untold);
-        if untold {
+        if self.untold {
             self.store.wake().tell();
         }
+        // Without a connection, other processes are notified after the next batch or probe.
         let Some(writer) = &mut self.writer else {
             return;
         };
-        let store = &self.store;
+        let (store, untold) = (&self.store, &mut self.untold);
         let following = async {
-            if untold {
+            if *untold {
                 writer.notify().await?;
+                *untold = false;
             }
             store.after_commit(writer).await
         };

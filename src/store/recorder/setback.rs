@@ -34,12 +34,16 @@ pub async fn begin(writer: &mut Writer, before: Option<EventTable>) -> Result<La
     if !last.events.was_set_back_from(before) {
         return Ok(last);
     }
-    let (before, now) = (before.newest, last.events.newest);
-    warn!(
-        before,
-        now,
-        "the event log was set back from {before} to {now}: an older copy of the database was restored while this process ran"
-    );
+    if last.events.oid == before.oid {
+        let (before, now) = (before.newest, last.events.newest);
+        warn!(
+            before,
+            now,
+            "the event log went back from event {before} to {now}: an older copy was restored while this process ran; a new epoch begins"
+        );
+    } else {
+        warn!("the event table was replaced while this process ran; a new epoch begins");
+    }
     sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await?;
     epochs::begin_postgres(connection).await?;
     Ok(writer.begin().await?)

@@ -11,11 +11,14 @@ use crate::domain::ids::SubmissionId;
 
 /// The registry of these apps. It is shared by the handlers, which know when an app leaves, and the
 /// recorder, which decides what is a repeat.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Apps {
     apps: Arc<Mutex<HashMap<SubmissionId, App>>>,
-    turns: Arc<AtomicUsize>,
+    turns: Arc<[AtomicUsize; TURNS]>,
 }
+
+/// Equal submits share a counter, which few others use.
+const TURNS: usize = 64;
 
 /// The limit of apps in the registry. Connections bound the number of waiting apps. Ends that the
 /// store has not recorded have no other bound while the store fails.
@@ -34,6 +37,15 @@ enum Standing {
     HasAnswer,
     /// The app left without its answer, but the store does not know yet.
     Left,
+}
+
+impl Default for Apps {
+    fn default() -> Self {
+        Self {
+            apps: Arc::default(),
+            turns: Arc::new([const { AtomicUsize::new(0) }; TURNS]),
+        }
+    }
 }
 
 impl Apps {
@@ -104,9 +116,10 @@ impl Apps {
             .collect()
     }
 
-    /// Returns 0, 1, 2, … on successive calls.
-    pub fn turn(&self) -> usize {
-        self.turns.fetch_add(1, Ordering::Relaxed)
+    /// Returns consecutive numbers on successive calls for the same fingerprint, unless submits with
+    /// another one share its counter.
+    pub fn turn(&self, fingerprint: &[u8; 32]) -> usize {
+        self.turns[usize::from(fingerprint[0]) % TURNS].fetch_add(1, Ordering::Relaxed)
     }
 
     fn is(&self, id: SubmissionId, standing: Standing) -> bool {

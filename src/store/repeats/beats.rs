@@ -15,10 +15,10 @@ use crate::store::recorder::Recorder;
 /// answered before that.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// A process counts as dead if its rows have not changed for this long: it has then missed several
-/// heartbeats. A batch may take 4 s (`BATCH_TIMEOUT`), so the rows of a slow process change within
-/// this time too.
-pub const DEAD_AFTER: Duration = Duration::from_secs(6);
+/// A process counts as dead if its rows have not changed for this long. A touch may wait for a
+/// heartbeat (1 s), the batch in progress and its own batch (4 s each, `BATCH_TIMEOUT`), so the rows
+/// of a slow process change within this time too.
+pub const DEAD_AFTER: Duration = Duration::from_secs(10);
 
 /// The limit of app ends that one heartbeat repeats. After a long failure the store receives them
 /// in portions.

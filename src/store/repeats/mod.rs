@@ -133,7 +133,7 @@ impl Unanswered {
         unserved.sort_unstable();
         // Several equal submits may have lost their apps. Concurrent repeats are matched to
         // different ones.
-        let (first, is_orphan) = unserved[context.apps.turn() % unserved.len()];
+        let (first, is_orphan) = unserved[context.apps.turn(&guard.fingerprint) % unserved.len()];
         if is_orphan {
             self.orphan(first);
         }

@@ -122,6 +122,10 @@ impl Vitals {
             return false;
         };
         self.with(|state| {
+            // A stopped recorder has stopped for the reason that is already known.
+            if matches!(error, StoreError::Stopped) && state.failure.is_some() {
+                return false;
+            }
             let before = state.failure.map(|failure| failure.began_at);
             let seen_at = Instant::now();
             state.failure = Some(Failure {
@@ -194,12 +198,8 @@ impl RecorderWorker {
     /// to clean up.
     pub(super) async fn probe(&mut self) {
         self.vitals.begins(Instant::now());
-        let tried = match self.store.batch_timeout() {
-            Some(limit) => timeout(limit, self.try_to_write())
-                .await
-                .unwrap_or(Err(StoreError::TooSlow)),
-            None => self.try_to_write().await,
-        };
+        let limit = self.store.batch_timeout();
+        let tried = in_time(limit, self.try_to_write()).await;
         if let Err(error) = &tried {
             self.disconnect().await;
             if error.is_fatal() {
@@ -218,11 +218,19 @@ impl RecorderWorker {
         if !self.store.is_shared() {
             return;
         }
-        match self.store.connect_writer().await {
-            Ok(writer) => self.writer = Some(writer),
-            Err(error) => self.note(Some(&error)),
+        self.vitals.begins(Instant::now());
+        let limit = self.store.batch_timeout();
+        let connecting = async {
+            self.writer = Some(self.store.connect_writer().await?);
+            self.note_event_table().await;
+            Ok(())
+        };
+        let connected = in_time(limit, connecting).await;
+        if let Err(error) = connected {
+            self.disconnect().await;
+            self.note(Some(&error));
         }
-        self.note_event_table().await;
+        self.vitals.rests();
     }
 
     async fn try_to_write(&mut self) -> Result<(), StoreError> {
@@ -259,6 +267,24 @@ impl RecorderWorker {
     }
 }
 
+/// Runs `work` until `limit`, if there is one.
+async fn in_time<T>(
+    limit: Option<Duration>,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    match limit {
+        Some(limit) => timeout(limit, work)
+            .await
+            .unwrap_or(Err(StoreError::TooSlow)),
+        None => work.await,
+    }
+}
+
+/// Returns whether the store is to blame for `error`, and not one entry.
+pub(super) fn is_of_store(error: &StoreError) -> bool {
+    reason(error).is_some()
+}
+
 /// Returns the reason that `/readyz` gives for `error`. It is a fixed text, because `/readyz` needs
 /// no API key. `None` if one entry is to blame, and not the store.
 fn reason(error: &StoreError) -> Option<&'static str> {
@@ -293,6 +319,9 @@ const UNWRITABLE: &str = "the database refuses what is to be recorded; the log h
 /// <https://www.sqlite.org/rescode.html>.
 const READONLY: i32 = 8;
 
+/// PostgreSQL's codes have this length. SQLite's are numbers of up to four digits.
+const SQLSTATE_LENGTH: usize = 5;
+
 fn reason_of_sql(error: &sqlx::Error) -> Option<&'static str> {
     let sqlx::Error::Database(error) = error else {
         // A stored value cannot be read, which affects only one task.
@@ -300,7 +329,9 @@ fn reason_of_sql(error: &sqlx::Error) -> Option<&'static str> {
     };
     let code = error.code()?;
     match code.parse::<i32>() {
-        Ok(code) if code <= 0xffff && code & 0xff == READONLY => Some("the database is read-only"),
+        Ok(number) if code.len() < SQLSTATE_LENGTH && number & 0xff == READONLY => {
+            Some("the database is read-only")
+        }
         // Missing rights or tables, on PostgreSQL.
         _ if code.starts_with("42") || code.starts_with("28") => Some(UNWRITABLE),
         _ if is_of_server(&code) => Some(EXHAUSTED),
@@ -312,7 +343,7 @@ fn reason_of_sql(error: &sqlx::Error) -> Option<&'static str> {
 /// system (58), an internal error (XX).
 fn is_of_server(code: &str) -> bool {
     const CLASSES: [&str; 3] = ["53", "58", "XX"];
-    code.len() == 5 && CLASSES.iter().any(|class| code.starts_with(class))
+    code.len() == SQLSTATE_LENGTH && CLASSES.iter().any(|class| code.starts_with(class))
 }
 
 #[cfg(test)]
