@@ -199,7 +199,7 @@ impl RecorderWorker {
     pub(super) async fn probe(&mut self) {
         self.vitals.begins(Instant::now());
         let limit = self.store.batch_timeout();
-        let tried = in_time(limit, self.try_to_write()).await;
+        let tried = in_time(limit, Box::pin(self.try_to_write())).await;
         if let Err(error) = &tried {
             self.disconnect().await;
             if error.is_fatal() {
@@ -225,7 +225,7 @@ impl RecorderWorker {
             self.note_event_table().await;
             Ok(())
         };
-        let connected = in_time(limit, connecting).await;
+        let connected = in_time(limit, Box::pin(connecting)).await;
         if let Err(error) = connected {
             self.disconnect().await;
             self.note(Some(&error));
