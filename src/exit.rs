@@ -4,7 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::config::ConfigError;
-use crate::untrusted::Untrusted;
+use crate::observe::untrusted::Untrusted;
 
 /// An exit code. Supervisors and scripts decide by it whether a retry can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,9 @@ pub mod domain;
 
 pub mod store;
 
-// Calls to EvoLink, deliveries, background work, and `app`, which builds all of it.
+// Submits, calls to EvoLink, deliveries, background work, and `app`, which builds all of it.
+pub mod submit;
+
 pub mod evolink;
 
 pub mod egress;
@@ -20,17 +22,15 @@ mod task_object;
 
 pub mod app;
 
-mod backup_places;
-pub mod clock;
 pub mod config;
+
+pub mod secrets;
+
+pub mod observe;
+
+pub mod clock;
 pub mod exit;
-pub mod key_ring;
-pub mod metrics;
 pub mod process;
-mod secret_file;
-pub mod signing_files;
-pub mod telemetry;
-pub mod untrusted;
 
 pub mod cli;
 pub mod commands;

@@ -10,7 +10,8 @@ use evolink_receiver::cli::{
 };
 use evolink_receiver::commands::{backup, check, client, demo, keys, operate, restore, serve};
 use evolink_receiver::exit::{CommandError, Exit};
-use evolink_receiver::telemetry::{self, LogTo};
+use evolink_receiver::observe::telemetry;
+use evolink_receiver::observe::telemetry::LogTo;
 use tokio::runtime::Runtime;
 
 /// How long the exit waits for threads that are still busy when everything else has ended.

@@ -14,8 +14,8 @@ use crate::domain::observation::{Observation, RESULTS_MAX, Source, Status};
 use crate::domain::task::State;
 use crate::domain::timestamp::Timestamp;
 use crate::evolink::ErrorEnvelope;
-use crate::store::reads::TaskView;
-use crate::store::record::Record;
+use crate::store::read::TaskView;
+use crate::store::recorder::record::Record;
 
 /// How long EvoLink keeps a result (from its z-image-turbo page).
 const RESULTS_KEPT: Duration = Duration::from_hours(24);

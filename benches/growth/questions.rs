@@ -8,7 +8,7 @@ use evolink_receiver::clock::Clock;
 use evolink_receiver::domain::task::State;
 use evolink_receiver::domain::timestamp::Timestamp;
 use evolink_receiver::store::Store;
-use evolink_receiver::store::reads::{TaskFilter, TaskName};
+use evolink_receiver::store::read::{TaskFilter, TaskName};
 
 use super::fill::{CLIENTS, Filler};
 use super::micros;

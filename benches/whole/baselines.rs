@@ -15,7 +15,7 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use evolink_receiver::clock::Clock;
 use evolink_receiver::domain::observation::Observation;
-use evolink_receiver::http::limits::Limits;
+use evolink_receiver::http::serve::limits::Limits;
 use evolink_receiver::http::tls::TlsSource;
 use http::{HeaderValue, StatusCode, header};
 use hyper::server::conn::http1;

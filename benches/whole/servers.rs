@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use evolink_receiver::domain::callback_token::{KeyRing, Subject};
+use evolink_receiver::domain::callback::{KeyRing, Subject};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::sleep;

@@ -10,14 +10,14 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::config::{Config, TlsMode};
-use crate::domain::confirmation::{Confirmation, ListedHosts, Policy};
+use crate::domain::delivery::routes::{Route, Routes};
 use crate::domain::delivery::{EndpointKey, Holder, LEASE};
 use crate::domain::egress::Rules;
-use crate::domain::polling::Pace;
-use crate::domain::routes::{Route, Routes};
+use crate::domain::task::confirmation::{Confirmation, ListedHosts, Policy};
+use crate::domain::task::polling::Pace;
 use crate::egress;
 use crate::exit::{CommandError, Exit};
-use crate::http::limits::Limits;
+use crate::http::serve::limits::Limits;
 use crate::http::tls::TlsSource;
 use crate::process;
 use crate::store::quarantine::Bounds;

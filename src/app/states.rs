@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::parts::Parts;
 use super::{App, settings};
-use crate::http::body::BodyBudget;
-use crate::http::events::PageTurns;
 use crate::http::internal::InternalState;
+use crate::http::internal::access::seats::Seats;
+use crate::http::internal::events::PageTurns;
+use crate::http::internal::operators::readiness::Readiness;
 use crate::http::public::PublicState;
-use crate::http::readiness::Readiness;
-use crate::http::seats::Seats;
-use crate::http::unfinished::UnfinishedCallbacks;
+use crate::http::public::unfinished::UnfinishedCallbacks;
+use crate::http::serve::body::BodyBudget;
 use crate::workers::forwarder::{self, Forwarder};
 use crate::workers::reconciler::{self, Reconciler};
 

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::ClientArgs;
-use crate::domain::event_id::Cursor;
+use crate::domain::event::id::Cursor;
 
 #[derive(Debug, Subcommand)]
 pub enum EventsCommand {

@@ -10,19 +10,20 @@ use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 
+use super::backup_places;
 use crate::cli::BackupArgs;
 use crate::clock::Clock;
 use crate::commands::environment;
 use crate::commands::serve::stop_on_signal;
 use crate::config::Config;
 use crate::exit::{CommandError, Exit};
+use crate::secrets::{key_ring, signing_files};
 use crate::store::backup::copy;
 use crate::store::backup::draft::Draft;
 use crate::store::backup::manifest::{
     BackedUp, Engine, FORMAT, Manifest, Role, Stored, digest_unless,
 };
 use crate::store::backup::place::write;
-use crate::{backup_places, key_ring, signing_files};
 
 /// The largest file of secrets. No valid one is larger.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;

@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod backup;
+pub mod backup_places;
 pub mod check;
 pub mod client;
 pub mod demo;

@@ -7,21 +7,22 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::backup::last_event;
-use crate::backup_places::{self, finish, remove_staged};
+use super::backup_places;
+use super::backup_places::{finish, remove_staged};
 use crate::cli::RestoreArgs;
 use crate::clock::Clock;
 use crate::commands::environment;
 use crate::config::Config;
-use crate::domain::callback_token::KeyRing;
-use crate::domain::event_id::Epoch;
+use crate::domain::callback::KeyRing;
+use crate::domain::event::id::Epoch;
 use crate::exit::{CommandError, Exit};
+use crate::observe::untrusted::Untrusted;
 use crate::store::StoreError;
 use crate::store::backup::manifest::{self, Engine, FORMAT, Manifest, Role, digest};
 use crate::store::backup::place::{Places, Plan, aside, stage, staged};
 use crate::store::backup::{self, copy};
-use crate::store::locks::Locks;
-use crate::store::{files, mark};
-use crate::untrusted::Untrusted;
+use crate::store::engine::sqlite::locks::Locks;
+use crate::store::engine::sqlite::{files, mark};
 
 /// Restores a backup, or only begins a new epoch.
 ///

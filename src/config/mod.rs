@@ -32,7 +32,7 @@ pub use self::sections::{
     Quarantine, Reconcile, Retention, StoreConfig, Submits, Tls,
 };
 pub use self::units::ByteSize;
-pub use crate::domain::network::Network;
+pub use crate::domain::egress::network::Network;
 
 /// The whole configuration. The default is what `config.example.toml` shows.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -21,7 +21,7 @@ use url::Url;
 use super::health::EvolinkHealth;
 use super::redaction::{EvolinkKey, Redaction};
 use super::reply::{Answer, NoAnswer, PollReply, SubmitReply};
-use crate::domain::callback_token::KeyRing;
+use crate::domain::callback::KeyRing;
 use crate::domain::ids::{SubmissionId, TaskId};
 
 /// The `User-Agent` of all requests.

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::reply::{Answer, NoAnswer};
-use crate::domain::callback_token::{KeyRing, Subject};
+use crate::domain::callback::token_echo;
+use crate::domain::callback::{KeyRing, Subject};
 use crate::domain::ids::SubmissionId;
-use crate::domain::token_echo;
 
 /// The minimum length of a key that is redacted. A shorter one may be part of any word. The
 /// configuration accepts a shorter one only if EvoLink is on this machine, which is a simulator.

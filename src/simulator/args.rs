@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::faults::{Fault, Faults};
-use super::instruction::parse_duration;
-use super::magic::magic_prompts;
 use super::options::Options;
+use crate::simulator::plan::faults::{Fault, Faults};
+use crate::simulator::plan::instruction::parse_duration;
+use crate::simulator::plan::magic::magic_prompts;
 
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = misbehaviours())]

@@ -12,13 +12,14 @@ use http::header;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::api::payload;
 use super::options::Options;
-use super::payload::{self, Payload};
 use super::plan::{Ending, When};
 use super::records::CallbackAttempt;
 use super::state::Shared;
 use super::task::Task;
 use super::{addresses, now};
+use crate::simulator::api::payload::Payload;
 
 /// Runs the task to its end. Cancels `first_answer` when the first attempt of the first callback
 /// has ended, or when there will be none.

@@ -25,29 +25,21 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 mod addresses;
+mod api;
 mod args;
 mod callbacks;
-mod error;
-mod faults;
-mod files;
-mod image;
-mod instruction;
-mod magic;
 mod options;
-mod payload;
 mod plan;
-mod queries;
 mod records;
-mod request;
-mod routes;
+mod results;
 mod server;
 mod state;
 mod task;
 
 pub use args::SimulateArgs;
-pub use faults::{Fault, Faults};
-pub use magic::{magic_prompts, magic_prompts_markdown};
 pub use options::Options;
+pub use plan::faults::{Fault, Faults};
+pub use plan::magic::{magic_prompts, magic_prompts_markdown};
 pub use records::{CallbackAttempt, QuerySeen, Stats, SubmitSeen, TaskSeen};
 
 /// A running simulator. Dropping it stops it. [`Simulator::shutdown`] also waits until all its
@@ -73,7 +65,7 @@ impl Simulator {
         };
         let shared = Arc::new(state::Shared::new(options, public_url, client));
         let stop = shared.stop.clone();
-        let router = routes::router(Arc::clone(&shared));
+        let router = crate::simulator::api::router(Arc::clone(&shared));
         let workers = shared.workers.clone();
         shared
             .workers

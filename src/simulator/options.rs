@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::faults::Faults;
+use crate::simulator::plan::faults::Faults;
 
 #[derive(Clone)]
 pub struct Options {

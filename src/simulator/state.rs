@@ -11,13 +11,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::error::ApiError;
 use super::options::Options;
 use super::plan::{Plan, Refusal};
 use super::records::{CallbackAttempt, QuerySeen, Stats, SubmitSeen, TaskSeen};
-use super::request::Generation;
 use super::server::CONNECTIONS_MAX;
 use super::task::{self, Task, credits};
+use crate::simulator::api::error::ApiError;
+use crate::simulator::api::request::Generation;
 
 pub(super) struct Shared {
     pub options: Options,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::plan::{Ending, FileFault, Plan, QueryFault};
-use super::request::Generation;
+use crate::simulator::api::request::Generation;
 
 #[derive(Clone, Debug)]
 pub(super) struct Task {

@@ -8,9 +8,10 @@ use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use tokio::time::timeout;
 use tracing::info;
 
-use super::{Store, StoreError, on_pool, postgres};
+use super::engine::postgres;
+use super::{Store, StoreError, on_pool};
 use crate::clock::Clock;
-use crate::domain::event_id::{Epoch, EpochStart, Epochs, EventId};
+use crate::domain::event::id::{Epoch, EpochStart, Epochs, EventId};
 
 /// The epoch of the event whose `seq` is the given SQL expression. `number > 0` makes SQLite use
 /// the key.

@@ -5,55 +5,30 @@
 //! methods read, on connections that cannot write.
 
 // How an entry gets to the disk and its receipt back to the caller.
-pub mod entry;
 pub mod recorder;
+
 pub mod repeats;
 
-mod load;
+// Queries.
+pub mod read;
 
-mod apply;
-mod ledger;
+pub mod deliveries;
 
 pub mod quarantine;
-mod write;
-
-// The content of a row, and statements for many rows.
-pub mod record;
-mod rows;
-mod script;
-mod writer;
-
-// Queries.
-pub mod deliveries;
-pub mod events;
-pub mod history;
-pub mod overdue;
-pub mod reads;
 
 // Notifications of new events.
 pub mod tail;
+
 pub mod wake;
 
 // The database itself.
-pub mod backup;
-mod ballast;
-pub mod callback_keys;
-pub mod checkpointer;
+pub mod engine;
+
 pub mod epochs;
+
+pub mod backup;
+
 pub mod error;
-pub mod expected;
-pub mod files;
-pub mod inspect;
-mod location;
-pub mod locks;
-pub mod mark;
-mod open_files;
-mod postgres;
-mod room;
-mod schema;
-pub mod space;
-mod sqlite;
-mod start;
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -64,15 +39,15 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::domain::event_id::Epoch;
-use checkpointer::WriteAheadLog;
+use crate::domain::event::id::Epoch;
+pub use engine::location::{Location, MAX_CONNECTIONS};
+use engine::sqlite::checkpointer::WriteAheadLog;
+use engine::sqlite::open_files::OpenFiles;
+use engine::sqlite::space::Space;
+use engine::writer::Writer;
 pub use error::StoreError;
-pub use location::{Location, MAX_CONNECTIONS};
-use open_files::OpenFiles;
-use space::Space;
 use tail::Tail;
 use wake::Wake;
-use writer::Writer;
 
 /// How long a query may take. All are keyed or bounded in rows. So a slower one means that the
 /// database has a problem, and an error is better than a longer wait.
@@ -94,14 +69,14 @@ pub struct Store {
 /// The database to connect to.
 #[derive(Clone, Debug)]
 enum Database {
-    Sqlite(Box<sqlite::SqliteFile>),
-    Postgres(postgres::Postgres),
+    Sqlite(Box<engine::sqlite::SqliteFile>),
+    Postgres(engine::postgres::Postgres),
 }
 
 #[derive(Debug)]
 enum ReadPool {
     Sqlite(SqlitePool),
-    Postgres(postgres::Readers),
+    Postgres(engine::postgres::Readers),
 }
 
 /// Runs one statement text with its binds on the pool of either driver, and compiles it for both.
@@ -139,11 +114,11 @@ impl Store {
         let location = location.into();
         let url = location.url.expose_secret();
         let (read, database) = if is_postgres(url) {
-            let server = postgres::open(&location).await?;
+            let server = engine::postgres::open(&location).await?;
             let readers = server.readers().clone();
             (ReadPool::Postgres(readers), Database::Postgres(server))
         } else {
-            let (pool, file) = sqlite::open(url).await?;
+            let (pool, file) = engine::sqlite::open(url).await?;
             (ReadPool::Sqlite(pool), Database::Sqlite(Box::new(file)))
         };
         Ok(Self {
@@ -226,7 +201,7 @@ impl Store {
     const fn batch_timeout(&self) -> Option<Duration> {
         match self.database {
             Database::Sqlite(_) => None,
-            Database::Postgres(_) => Some(postgres::BATCH_TIMEOUT),
+            Database::Postgres(_) => Some(engine::postgres::BATCH_TIMEOUT),
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use evolink_receiver::clock::Clock;
 use evolink_receiver::commands::check::surroundings;
 use evolink_receiver::config::{Config, Level, TlsMode};
-use evolink_receiver::domain::callback_token::KeyRing;
+use evolink_receiver::domain::callback::KeyRing;
 use evolink_receiver::domain::timestamp::Timestamp;
 use evolink_receiver::http::tls::TlsSource;
 use evolink_receiver::store::Store;

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 
 use evolink_receiver::config::{ApiKey, KeyDigest, Scope};
-use evolink_receiver::domain::callback_token::Subject;
+use evolink_receiver::domain::callback::Subject;
 use evolink_receiver::simulator::Options;
 use serde_json::Value;
 use tokio::task::spawn_blocking;

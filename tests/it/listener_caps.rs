@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use evolink_receiver::http::limits::Limits;
+use evolink_receiver::http::serve::limits::Limits;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use evolink_receiver::http::limits::Limits;
+use evolink_receiver::http::serve::limits::Limits;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::echo::{EchoServer, GATED, HALF_BODY, HELLO, Transport};

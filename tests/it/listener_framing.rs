@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use evolink_receiver::http::limits::Limits;
+use evolink_receiver::http::serve::limits::Limits;
 
 use crate::support::echo::{BODY_BYTES_MAX, EchoServer, HELLO, Transport};
 

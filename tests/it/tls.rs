@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use evolink_receiver::clock::Clock;
 use evolink_receiver::domain::timestamp::Timestamp;
-use evolink_receiver::http::limits::Limits;
+use evolink_receiver::http::serve::limits::Limits;
 use evolink_receiver::http::tls::TlsSource;
 use rustls::pki_types::ServerName;
 use rustls::{CipherSuite, ClientConfig, ProtocolVersion};

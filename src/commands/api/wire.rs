@@ -12,7 +12,7 @@ use url::Url;
 
 use super::Api;
 use crate::exit::{CommandError, Exit};
-use crate::untrusted::Untrusted;
+use crate::observe::untrusted::Untrusted;
 
 /// The largest response body. A page of 200 tasks with the largest accepted bodies is far smaller,
 /// so anything larger is not from our service.

@@ -9,8 +9,8 @@ use super::found;
 use super::surroundings::will_be_made;
 use crate::clock::Clock;
 use crate::config::{Finding, Level, Public, TlsMode};
-use crate::http::expiry::Left;
 use crate::http::tls::TlsSource;
+use crate::http::tls::expiry::Left;
 
 /// Returns nothing if the findings about the configuration already cover it.
 pub(super) fn certificate(public: &Public, clock: &Clock) -> Vec<Finding> {

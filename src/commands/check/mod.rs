@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::commands::environment;
 use crate::config::{Config, ConfigError, Finding, Level};
 use crate::exit::{CommandError, Exit};
-use crate::signing_files;
+use crate::secrets::signing_files;
 
 /// Checks everything, and prints a line for each finding.
 ///

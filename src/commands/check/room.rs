@@ -7,7 +7,7 @@ use std::path::Path;
 use super::found;
 use super::surroundings::{STORE, nearest_folder};
 use crate::config::{Finding, Level, StoreConfig};
-use crate::store::inspect::RoomFound;
+use crate::store::read::inspect::RoomFound;
 
 const KEY: &str = "store.min_free";
 

@@ -15,10 +15,10 @@ use super::{failed, found};
 use crate::clock::Clock;
 use crate::config::{Config, Finding, Level};
 use crate::domain::timestamp::Timestamp;
-use crate::key_ring;
-use crate::secret_file::shown_path;
-use crate::signing_files;
-use crate::store::inspect::{Inspected, inspect};
+use crate::secrets::key_ring;
+use crate::secrets::secret_file::shown_path;
+use crate::secrets::signing_files;
+use crate::store::read::inspect::{Inspected, inspect};
 
 /// 2026-01-01. This program is younger, so a clock with an earlier time is wrong.
 const CLOCK_MIN: Timestamp = Timestamp::from_millis(1_767_225_600_000);

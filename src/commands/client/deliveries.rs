@@ -10,7 +10,7 @@ use crate::cli::{DeliveriesListArgs, DeliveriesRetryArgs};
 use crate::commands::api::text;
 use crate::commands::table::table;
 use crate::exit::CommandError;
-use crate::untrusted::Untrusted;
+use crate::observe::untrusted::Untrusted;
 
 /// The longest error text in the table.
 const ERROR_CHARS_MAX: usize = 60;

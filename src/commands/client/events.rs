@@ -12,7 +12,7 @@ use crate::cli::EventsTailArgs;
 use crate::commands::api::text;
 use crate::commands::stream::{News, follow};
 use crate::exit::CommandError;
-use crate::untrusted::Untrusted;
+use crate::observe::untrusted::Untrusted;
 
 /// Prints events until Ctrl-C, or until the reader of the output closes it.
 ///

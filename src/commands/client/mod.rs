@@ -22,7 +22,7 @@ use crate::cli::{ClientArgs, PageArgs, SubmitArgs, TasksListArgs};
 use crate::commands::api::{Api, is_terminal, outcome_after_ms, seconds, state, take_data, text};
 use crate::commands::table::table;
 use crate::exit::{CommandError, Exit};
-use crate::untrusted::Untrusted;
+use crate::observe::untrusted::Untrusted;
 
 /// The most pages of the service that one list reads. Each page may scan ten thousand tasks.
 const PAGES_MAX: usize = 1000;

@@ -13,7 +13,7 @@ use crate::cli::{QuarantineListArgs, QuarantineReplayArgs, QuarantineShowArgs};
 use crate::commands::api::{Api, ReplayAnswer, take_data, text};
 use crate::commands::table::table;
 use crate::exit::{CommandError, Exit};
-use crate::untrusted::Untrusted;
+use crate::observe::untrusted::Untrusted;
 
 /// How much of a body is printed, enough to recognise it. `--raw` writes all of it.
 const BODY_CHARS_MAX: usize = 4096;

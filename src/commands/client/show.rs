@@ -9,7 +9,7 @@ use crate::cli::TasksShowArgs;
 use crate::commands::api::{outcome_after_ms, seconds, text, time_ms};
 use crate::commands::table::table;
 use crate::exit::CommandError;
-use crate::untrusted::Untrusted;
+use crate::observe::untrusted::Untrusted;
 
 /// The longest error message. EvoLink explains a refusal in a paragraph.
 const MESSAGE_CHARS_MAX: usize = 4096;

@@ -15,7 +15,7 @@ use crate::cli::TasksWatchArgs;
 use crate::commands::api::{Api, is_terminal, outcome_after_ms, seconds, state, take_data, text};
 use crate::commands::stream::{News, follow};
 use crate::exit::CommandError;
-use crate::untrusted::Untrusted;
+use crate::observe::untrusted::Untrusted;
 
 /// The states of unfinished tasks, in the order in which a task goes through them.
 const OPEN_STATES: [&str; 4] = ["submitting", UNKNOWN, "pending", "processing"];

@@ -9,7 +9,7 @@ use super::board::Row;
 use super::prompts::Trouble;
 use super::stage::Stage;
 use crate::commands::table::table;
-use crate::untrusted::Untrusted;
+use crate::observe::untrusted::Untrusted;
 
 /// Beyond this many tasks, only the first ones are listed. They include all with a trouble.
 const ROWS_MAX: usize = 16;

@@ -9,12 +9,12 @@ use super::unique_name;
 use crate::config::findings::Found;
 use crate::config::hosts::Ports;
 use crate::config::{Config, Endpoint, Forward, Level};
+use crate::domain::delivery::routes::{COUNTED_TOGETHER, STANDING_MAX};
 use crate::domain::egress::is_localhost;
+use crate::domain::egress::network::Network;
 use crate::domain::egress::{
     AllowedHosts, Author, Class, HostPattern, PatternHost, Refused, Rules,
 };
-use crate::domain::network::Network;
-use crate::domain::routes::{COUNTED_TOGETHER, STANDING_MAX};
 
 const LOOPBACK: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -14,7 +14,7 @@ use super::hosts::{self, Ports};
 use super::secret::API_KEY_MISSING;
 use super::units::duration;
 use super::{Archive, ByteSize, Config, Evolink, Level, Quarantine};
-use crate::domain::confirmation::Confirm;
+use crate::domain::task::confirmation::Confirm;
 
 /// Limited because each batch that adds an entry reads all entries of the same callback URL.
 const QUARANTINE_ENTRIES_PER_TOKEN_MAX: usize = 1000;

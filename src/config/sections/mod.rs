@@ -15,8 +15,8 @@ pub use self::listeners::{ApiKey, Internal, Public, Tls};
 use super::choices::OutcomeEvent;
 use super::secret;
 use super::units::{self, ByteSize, duration};
-use crate::domain::confirmation::Confirm;
-use crate::domain::network::Network;
+use crate::domain::egress::network::Network;
+use crate::domain::task::confirmation::Confirm;
 use crate::store::MAX_CONNECTIONS;
 
 const HOUR: Duration = Duration::from_hours(1);

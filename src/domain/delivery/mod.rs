@@ -6,8 +6,10 @@
 
 mod endpoint;
 pub mod gone;
+pub mod routes;
 pub mod schedule;
 mod shown;
+pub mod signing;
 #[cfg(test)]
 mod tests;
 

@@ -9,6 +9,7 @@
 
 mod address;
 mod hosts;
+pub mod network;
 mod refused;
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,7 @@ pub use address::{Class, Never};
 pub use hosts::{AllowedHosts, HostPattern, PatternHost, is_internal_name, is_localhost};
 pub use refused::{Reason, Refused};
 
-use super::network::Network;
+use network::Network;
 
 /// The longest `callback_url`, in characters. EvoLink has the same bound.
 pub const URL_CHARS_MAX: usize = 2048;

@@ -3,16 +3,20 @@
 //! The order and number of submit answers, callbacks and polls do not affect where a task ends.
 //! States only move forward, progress never falls, and the first outcome stays.
 
+pub mod confirmation;
+pub mod polling;
 mod polls;
+pub mod seen;
+pub mod state;
 
-use super::confirmation::{Doubt, Policy};
 use super::event::EventType;
 use super::ids::{SubmissionId, TaskId};
 use super::observation::{Observation, ResultsDigest, Source, Status};
-use super::polling::Pace;
-pub use super::seen::{Claim, Doubted, Seen, Verdict};
-pub use super::state::State;
 use super::timestamp::Timestamp;
+use confirmation::{Doubt, Policy};
+use polling::Pace;
+pub use seen::{Claim, Doubted, Seen, Verdict};
+pub use state::State;
 
 /// The number of polls in a row that must agree before EvoLink is believed. This applies to two
 /// answers: a completed task has no results, or a task is gone.

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
+use super::polling::Pace;
 use super::{Claim, SAME_POLLS_NEEDED, State, Task};
 use crate::domain::event::EventType;
 use crate::domain::observation::{Observation, Status};
-use crate::domain::polling::Pace;
 use crate::domain::timestamp::Timestamp;
 
 impl Task {

@@ -12,11 +12,13 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 use tokio::time::interval;
 
 use super::manifest::{Engine, Stored};
-use crate::domain::event_id::Epoch;
+use crate::domain::event::id::Epoch;
+use crate::store::engine::postgres;
+use crate::store::engine::sqlite::locks::check_names;
+use crate::store::engine::sqlite::{MIGRATIONS, connect_options};
+use crate::store::engine::sqlite::{expected, files};
 use crate::store::epochs::has_had_epochs;
-use crate::store::locks::check_names;
-use crate::store::sqlite::{MIGRATIONS, connect_options};
-use crate::store::{Location, StoreError, expected, files, postgres};
+use crate::store::{Location, StoreError};
 
 /// The interval between two progress reports.
 const REPORT_EVERY: Duration = Duration::from_millis(100);

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::manifest::{self, Manifest};
 use super::place::write;
-use crate::store::files::{beside, folder_of, sync_folder};
+use crate::store::engine::sqlite::files::{beside, folder_of, sync_folder};
 
 /// Stands between the name of the backup and 8 hex digits.
 const UNFINISHED: &str = ".unfinished-";

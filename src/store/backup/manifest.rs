@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use sha2::{Digest as _, Sha256};
 
-use crate::domain::event_id::Epoch;
+use crate::domain::event::id::Epoch;
 use crate::domain::timestamp::Timestamp;
 
 /// The backup format that this program writes, and the newest that it reads.

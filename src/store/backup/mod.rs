@@ -13,14 +13,15 @@ use std::path::{Path, PathBuf};
 use secrecy::ExposeSecret as _;
 use sqlx::{ConnectOptions as _, Connection as _};
 
+use super::engine::postgres;
 use super::epochs::begin_sqlite;
-use super::files;
-use super::mark::{Log, Mark};
-use super::postgres::PostgresServer;
-use super::schema::migration_error;
-use super::sqlite::{MIGRATIONS, connect_options};
-use super::{Location, StoreError, epochs, postgres};
-use crate::domain::event_id::Epoch;
+use super::{Location, StoreError, epochs};
+use crate::domain::event::id::Epoch;
+use crate::store::engine::postgres::PostgresServer;
+use crate::store::engine::schema::migration_error;
+use crate::store::engine::sqlite::files;
+use crate::store::engine::sqlite::mark::{Log, Mark};
+use crate::store::engine::sqlite::{MIGRATIONS, connect_options};
 use place::staged;
 
 /// Prepares the copy at `copy` for use as a store: upgrades its schema and begins a new epoch.
@@ -42,7 +43,7 @@ pub async fn prepare(copy: &Path, target: &Path) -> Result<Epoch, StoreError> {
     let epoch = begin_sqlite(&mut connection).await?;
     let mark = Mark::of(&mut connection, Log::FoldedIn, epoch).await?;
     connection.close().await?;
-    mark.write_to(copy, &staged(&super::mark::file(target)))?;
+    mark.write_to(copy, &staged(&super::engine::sqlite::mark::file(target)))?;
     Ok(epoch)
 }
 

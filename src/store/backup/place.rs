@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::manifest::Role;
-use crate::store::files::{FILE_MODE, beside, folder_of, sync_folder};
-use crate::store::mark;
+use crate::store::engine::sqlite::files::{FILE_MODE, beside, folder_of, sync_folder};
+use crate::store::engine::sqlite::mark;
 
 /// The path of each file of this service.
 #[derive(Debug, Clone)]

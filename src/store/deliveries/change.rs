@@ -11,11 +11,11 @@ use crate::domain::delivery::gone::GoneAnswers;
 use crate::domain::delivery::{AttemptEnd, Delivery, DeliveryId, EndpointKey, HELD_MAX};
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
-use crate::store::entry::Entry;
-use crate::store::ledger::Ledger;
-use crate::store::rows::Rows;
-use crate::store::script::Script;
-use crate::store::writer::{Writer, on_writer};
+use crate::store::engine::rows::Rows;
+use crate::store::engine::script::Script;
+use crate::store::engine::writer::{Writer, on_writer};
+use crate::store::recorder::entry::Entry;
+use crate::store::recorder::ledger::Ledger;
 
 static LOAD: Rows<1> = Rows::new(
     concat!("SELECT ", delivery_columns!(), " FROM"),
@@ -193,7 +193,7 @@ pub fn write(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {
     endpoints::write(script, ledger)
 }
 
-fn claim_values(delivery: &Delivery) -> [crate::store::rows::Value<'_>; 3] {
+fn claim_values(delivery: &Delivery) -> [crate::store::engine::rows::Value<'_>; 3] {
     let lease = delivery.lease.as_ref();
     [
         delivery.id.0.into(),

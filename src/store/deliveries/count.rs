@@ -9,8 +9,8 @@ use tracing::debug;
 
 use super::{Change, Deliveries};
 use crate::domain::delivery::DeliveryState;
-use crate::domain::routes::Routes;
-use crate::metrics::{DeliveryEnd, Metrics};
+use crate::domain::delivery::routes::Routes;
+use crate::observe::metrics::{DeliveryEnd, Metrics};
 use crate::store::Store;
 
 const INTERVAL: Duration = Duration::from_secs(5);

@@ -6,10 +6,10 @@ use crate::domain::delivery::gone::{GoneAnswer, GoneAnswers};
 use crate::domain::delivery::{DeliveryId, EndpointKey};
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
-use crate::store::ledger::Ledger;
-use crate::store::rows::Rows;
-use crate::store::script::Script;
-use crate::store::writer::{Writer, on_writer};
+use crate::store::engine::rows::Rows;
+use crate::store::engine::script::Script;
+use crate::store::engine::writer::{Writer, on_writer};
+use crate::store::recorder::ledger::Ledger;
 
 /// A change to the state of a standing endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,10 +3,10 @@
 
 use super::OF_ONE_EVENT;
 use crate::domain::delivery::EndpointKey;
-use crate::domain::routes::Routes;
-use crate::store::ledger::Ledger;
-use crate::store::rows::Rows;
-use crate::store::script::Script;
+use crate::domain::delivery::routes::Routes;
+use crate::store::engine::rows::Rows;
+use crate::store::engine::script::Script;
+use crate::store::recorder::ledger::Ledger;
 
 static INSERT: Rows<9> = Rows::new(
     "INSERT INTO delivery (id, event_seq, task_seq, endpoint, url, due_at, holder, lease_until, made_at, state, attempts)
@@ -79,17 +79,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::domain::delivery::routes::Route;
     use crate::domain::delivery::{Holder, LEASE};
     use crate::domain::event::EventType;
     use crate::domain::ids::SubmissionId;
-    use crate::domain::polling::Pace;
-    use crate::domain::routes::Route;
+    use crate::domain::task::polling::Pace;
     use crate::domain::task::{State, Task};
     use crate::domain::timestamp::Timestamp;
     use crate::store::deliveries::write;
-    use crate::store::ledger::NewEvent;
-    use crate::store::record::{Origin, Record};
-    use crate::store::script::SqliteScript;
+    use crate::store::engine::script::SqliteScript;
+    use crate::store::recorder::ledger::NewEvent;
+    use crate::store::recorder::record::{Origin, Record};
 
     const NOW: Timestamp = Timestamp::from_millis(1_757_165_031_007);
 

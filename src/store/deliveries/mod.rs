@@ -14,7 +14,7 @@ pub(super) use made::insert;
 pub use read::{DeliveryFilter, DeliveryPage, DeliveryView, STATEMENTS as READ_STATEMENTS};
 pub use work::{DisabledEndpoint, DueDelivery, EndpointWork, STATEMENTS as WORK_STATEMENTS};
 
-use crate::domain::routes::STANDING_MAX;
+use crate::domain::delivery::routes::STANDING_MAX;
 
 /// The deliveries of one event have adjacent ids: `event_seq * 1024 + n`.
 const OF_ONE_EVENT: i64 = 1024;

@@ -5,12 +5,12 @@ use sqlx::FromRow;
 use super::row::{DeliveryRow, corrupt, delivery_columns};
 use crate::domain::delivery::{Delivery, DeliveryId, DeliveryState, EndpointKey, ShownState};
 use crate::domain::event::EventType;
-use crate::domain::event_id::EventId;
+use crate::domain::event::id::EventId;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::timestamp::Timestamp;
 use crate::store::epochs::{epoch_of, event_id};
-use crate::store::overdue::COUNTED_MAX;
-use crate::store::reads::TaskName;
+use crate::store::read::TaskName;
+use crate::store::read::overdue::COUNTED_MAX;
 use crate::store::{Store, StoreError, on_pool};
 
 /// A delivery with its event and task.

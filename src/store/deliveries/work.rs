@@ -6,7 +6,7 @@ use sqlx::FromRow;
 use super::row::{DeliveryRow, corrupt, delivery_columns};
 use crate::domain::delivery::schedule;
 use crate::domain::delivery::{Delivery, DeliveryId, EndpointKey, Holder, LEASE_MAX};
-use crate::domain::event_id::EventId;
+use crate::domain::event::id::EventId;
 use crate::domain::ids::SubmissionId;
 use crate::domain::timestamp::Timestamp;
 use crate::store::epochs::{epoch_of, event_id};

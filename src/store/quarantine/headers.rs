@@ -3,7 +3,7 @@
 
 use http::HeaderMap;
 
-use crate::domain::callback_token::Subject;
+use crate::domain::callback::Subject;
 
 /// The headers that are kept. Any other may hold a secret, because each proxy has its own header
 /// names for the credentials that it forwards. EvoLink documents no header of its callbacks.

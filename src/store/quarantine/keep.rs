@@ -7,13 +7,13 @@ use sha2::{Digest, Sha256};
 
 use super::headers::headers_text;
 use super::{Bounds, Kind, Total, unsigned};
-use crate::domain::callback_token::Subject;
+use crate::domain::callback::Subject;
 use crate::domain::ids::TaskId;
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
-use crate::store::ledger::{NewConflict, Quarantined};
-use crate::store::rows::{Rows, Value};
-use crate::store::writer::{Writer, on_writer};
+use crate::store::engine::rows::{Rows, Value};
+use crate::store::engine::writer::{Writer, on_writer};
+use crate::store::recorder::ledger::{NewConflict, Quarantined};
 
 /// The number of oldest entries that are read and removed at once, and how often that is done in
 /// one batch. If the configured bounds are much lower than before, they are reached within a few

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use sqlx::FromRow;
 
 use super::{Kind, ReplayResult, Total};
-use crate::domain::callback_token::Subject;
+use crate::domain::callback::Subject;
 use crate::domain::ids::TaskId;
 use crate::domain::observation::Source;
 use crate::domain::timestamp::Timestamp;

@@ -7,16 +7,16 @@ use std::collections::HashMap;
 use http::HeaderMap;
 
 use super::{Kind, ReplayResult};
-use crate::domain::callback_token::Subject;
+use crate::domain::callback::Subject;
 use crate::domain::ids::TaskId;
 use crate::domain::observation::{Observation, Source};
 use crate::domain::task::Verdict;
 use crate::store::StoreError;
-use crate::store::entry::{Entry, Receipt};
-use crate::store::ledger::Ledger;
-use crate::store::rows::Rows;
-use crate::store::script::Script;
-use crate::store::writer::Writer;
+use crate::store::engine::rows::Rows;
+use crate::store::engine::script::Script;
+use crate::store::engine::writer::Writer;
+use crate::store::recorder::entry::{Entry, Receipt};
+use crate::store::recorder::ledger::Ledger;
 
 static LOAD: Rows<1> = Rows::new(
     "SELECT id, kind, source, replay_result FROM",

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use tracing::{error, warn};
 
 use super::{Kept, Kind};
-use crate::metrics::Metrics;
-use crate::untrusted::Untrusted;
+use crate::observe::metrics::Metrics;
+use crate::observe::untrusted::Untrusted;
 
 /// The interval between two log lines about what is beyond the bounds.
 const TOLD_EVERY: Duration = Duration::from_mins(1);

@@ -5,9 +5,15 @@
 //! callbacks. The recorder owns the transaction, not the request, so a client that disconnects
 //! cannot interrupt it (RELIABILITY F1, F2). Each replica has a recorder. They write one at a time.
 
+pub mod apply;
+pub mod entry;
+pub mod ledger;
+pub mod load;
+pub mod record;
 mod setback;
 mod told;
 mod vitals;
+pub mod write;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,17 +23,17 @@ use tokio::time::{sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::entry::{Entry, Receipt};
-use super::ledger::Ledger;
 use super::quarantine::{Bounds, Reporter};
 use super::repeats::{Apps, Context};
-use super::writer::{EventTable, Writer};
-use super::{Store, StoreError, load, write};
+use super::{Store, StoreError};
 use crate::clock::Clock;
-use crate::domain::confirmation::Policy;
+use crate::domain::delivery::routes::Routes;
 use crate::domain::delivery::{Holder, LEASE};
-use crate::domain::routes::Routes;
-use crate::metrics::Metrics;
+use crate::domain::task::confirmation::Policy;
+use crate::observe::metrics::Metrics;
+use crate::store::engine::writer::{EventTable, Writer};
+use entry::{Entry, Receipt};
+use ledger::Ledger;
 use told::{is_news, report_durability, told_of};
 pub use vitals::{Vitals, Writing};
 

@@ -8,8 +8,8 @@ use tracing::warn;
 
 use super::RecorderWorker;
 use crate::store::StoreError;
+use crate::store::engine::writer::{EventTable, Last, Writer};
 use crate::store::epochs;
-use crate::store::writer::{EventTable, Last, Writer};
 
 impl RecorderWorker {
     /// Notes the event table that this process starts with.

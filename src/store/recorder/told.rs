@@ -3,12 +3,12 @@
 use tracing::{error, info, warn};
 
 use super::RecorderWorker;
+use super::entry::Receipt;
+use super::ledger::{Ledger, NewDoubt};
 use crate::domain::ids::{SubmissionId, TaskId};
-use crate::metrics::Metrics;
+use crate::observe::metrics::Metrics;
 use crate::store::StoreError;
 use crate::store::deliveries::Change;
-use crate::store::entry::Receipt;
-use crate::store::ledger::{Ledger, NewDoubt};
 
 impl RecorderWorker {
     pub(super) fn count(&mut self, ledger: &Ledger, receipts: &[Receipt]) {

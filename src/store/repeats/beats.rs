@@ -8,8 +8,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::ids::SubmissionId;
-use crate::store::entry::Entry;
 use crate::store::recorder::Recorder;
+use crate::store::recorder::entry::Entry;
 
 /// The heartbeat interval. A row is touched once its app has waited this long. Most submits are
 /// answered before that.

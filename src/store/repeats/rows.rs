@@ -7,10 +7,10 @@ use super::{Row, Unanswered};
 use crate::domain::delivery::Holder;
 use crate::domain::ids::SubmissionId;
 use crate::domain::timestamp::Timestamp;
-use crate::store::entry::{Entry, Intent};
-use crate::store::rows::{Rows, Value};
-use crate::store::script::Script;
-use crate::store::writer::Writer;
+use crate::store::engine::rows::{Rows, Value};
+use crate::store::engine::script::Script;
+use crate::store::engine::writer::Writer;
+use crate::store::recorder::entry::{Entry, Intent};
 use crate::store::{Store, StoreError, on_pool};
 
 /// How long rows stay beyond every window. The time in an id is that of the replica that made it. A

@@ -20,7 +20,7 @@ use watches::Watches;
 
 use super::epochs::LogEnd;
 use super::{Store, StoreError};
-use crate::domain::event_id::Epoch;
+use crate::domain::event::id::Epoch;
 use crate::domain::ids::SubmissionId;
 
 /// The statement here that reads events, with the PostgreSQL types of its parameters.

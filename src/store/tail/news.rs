@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::reading::Reading;
 use super::{READ_AGAIN, pause_after, report_break};
 use crate::domain::ids::SubmissionId;
-use crate::metrics::{Metrics, TailReader};
+use crate::observe::metrics::{Metrics, TailReader};
 use crate::store::epochs::{LogEnd, epoch_of, event_id};
 use crate::store::{Store, StoreError, on_pool};
 

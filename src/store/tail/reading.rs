@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::metrics::{Metrics, TailReader};
+use crate::observe::metrics::{Metrics, TailReader};
 use crate::store::StoreError;
 
 /// The state of one reader of the log.

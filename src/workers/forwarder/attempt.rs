@@ -13,7 +13,7 @@ use crate::domain::delivery::{AttemptEnd, DeliveryId, DeliveryState, EndpointKey
 use crate::egress::NoAnswer;
 use crate::store::StoreError;
 use crate::store::deliveries::DueDelivery;
-use crate::store::entry::{Entry, Receipt};
+use crate::store::recorder::entry::{Entry, Receipt};
 use crate::workers::breaker::Leave;
 
 /// The timeout of one attempt, from connecting to the last byte of the answer.

@@ -9,10 +9,10 @@ use reqwest::RequestBuilder;
 use super::Forwarder;
 use super::answer::{self, EndpointOutcome};
 use crate::domain::delivery::AttemptEnd;
-use crate::domain::signing::SigningSecrets;
+use crate::domain::delivery::signing::SigningSecrets;
 use crate::store::StoreError;
 use crate::store::deliveries::DueDelivery;
-use crate::store::reads::TaskName;
+use crate::store::read::TaskName;
 use crate::task_object;
 
 /// Header names of Standard Webhooks.

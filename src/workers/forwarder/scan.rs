@@ -13,7 +13,7 @@ use crate::domain::delivery::{EndpointKey, HELD_MAX, schedule};
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
 use crate::store::deliveries::{DueDelivery, EndpointWork};
-use crate::store::entry::Entry;
+use crate::store::recorder::entry::Entry;
 use crate::store::wake::LOOK_INTERVAL;
 
 /// The number of endpoints that one query returns.

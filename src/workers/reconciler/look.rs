@@ -10,8 +10,8 @@ use tracing::warn;
 use super::Reconciler;
 use crate::domain::task::State;
 use crate::store::StoreError;
-use crate::store::entry::{Entry, SubmitEnded};
-use crate::store::overdue::DueTask;
+use crate::store::read::overdue::DueTask;
+use crate::store::recorder::entry::{Entry, SubmitEnded};
 
 /// The number of rows of each kind that one scan returns.
 const BATCH: u32 = 32;

@@ -6,14 +6,14 @@ use http::HeaderMap;
 use tracing::{info, warn};
 
 use super::unknown::{Change, UnknownTasks};
-use crate::domain::callback_token::Subject;
+use crate::domain::callback::Subject;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::observation::Source;
 use crate::domain::timestamp::Timestamp;
 use crate::evolink::PollReply;
-use crate::metrics::PollEnd;
-use crate::store::entry::{Entry, PollEnded};
-use crate::store::overdue::DueTask;
+use crate::observe::metrics::PollEnd;
+use crate::store::read::overdue::DueTask;
+use crate::store::recorder::entry::{Entry, PollEnded};
 use crate::workers::breaker::Heard;
 
 /// The back-off period after a 429 without `Retry-After`.

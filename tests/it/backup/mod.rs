@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use evolink_receiver::domain::event_id::EventId;
+use evolink_receiver::domain::event::id::EventId;
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use evolink_receiver::clock::Clock;
-use evolink_receiver::metrics::Metrics;
+use evolink_receiver::observe::metrics::Metrics;
 use evolink_receiver::store::Store;
 use evolink_receiver::store::recorder::Recorder;
 use tokio::time::timeout;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use evolink_receiver::domain::callback_token::{KeyRing, Subject};
+use evolink_receiver::domain::callback::{KeyRing, Subject};
 use evolink_receiver::domain::ids::SubmissionId;
 use reqwest::Method;
 use serde_json::json;

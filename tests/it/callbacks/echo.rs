@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evolink_receiver::domain::callback_token::Subject;
+use evolink_receiver::domain::callback::Subject;
 use serde_json::{Value, json};
 
 use crate::support::app::{EVOLINK_KEY, TestApp};
@@ -131,8 +131,9 @@ async fn a_callback_url_that_comes_back_is_kept_and_shown_without_its_secret() {
     let app = builder.start().await;
     let task = app.submitted("a").await;
     let id = task["receiver"]["submission_id"].as_str().unwrap();
-    let token = app
-        .token(&evolink_receiver::domain::callback_token::Subject::Submission(id.parse().unwrap()));
+    let token = app.token(&evolink_receiver::domain::callback::Subject::Submission(
+        id.parse().unwrap(),
+    ));
     let (_, mac) = token.rsplit_once('.').unwrap();
     assert!(evolink.requests()[0].contains(mac), "EvoLink was told it");
     assert_eq!(

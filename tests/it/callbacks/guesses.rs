@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use evolink_receiver::domain::callback_token::{KeyRing, Subject};
+use evolink_receiver::domain::callback::{KeyRing, Subject};
 use evolink_receiver::domain::ids::SubmissionId;
 
 use tokio::time::{Instant, sleep};

@@ -1,7 +1,7 @@
 //! JSON of callbacks (rows J1, J2, …): what is accepted as a task body, and what goes to
 //! quarantine.
 
-use evolink_receiver::domain::callback_token::Subject;
+use evolink_receiver::domain::callback::Subject;
 use evolink_receiver::domain::ids::SubmissionId;
 use serde_json::{Value, json};
 

@@ -20,7 +20,7 @@ mod unavailable;
 mod unfinished;
 
 use evolink_receiver::config::Config;
-use evolink_receiver::domain::callback_token::Subject;
+use evolink_receiver::domain::callback::Subject;
 use evolink_receiver::simulator::{Options, Simulator};
 use serde_json::{Value, json};
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use evolink_receiver::domain::callback_token::Subject;
+use evolink_receiver::domain::callback::Subject;
 use evolink_receiver::domain::ids::SubmissionId;
 use serde_json::json;
 

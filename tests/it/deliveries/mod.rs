@@ -12,20 +12,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use evolink_receiver::clock::Clock;
-use evolink_receiver::domain::callback_token::Subject;
+use evolink_receiver::domain::callback::Subject;
+use evolink_receiver::domain::delivery::routes::{Route, Routes};
 use evolink_receiver::domain::delivery::{
     AttemptEnd, DeliveryId, DeliveryState, EndpointKey, HELD_MAX, Holder, LEASE, schedule,
 };
 use evolink_receiver::domain::event::EventType;
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::observation::{Observation, Source};
-use evolink_receiver::domain::polling::Pace;
-use evolink_receiver::domain::routes::{Route, Routes};
-use evolink_receiver::metrics::Metrics;
+use evolink_receiver::domain::task::polling::Pace;
+use evolink_receiver::observe::metrics::Metrics;
 use evolink_receiver::store::Store;
 use evolink_receiver::store::deliveries::DueDelivery;
-use evolink_receiver::store::entry::{Entry, Intent, Receipt};
 use evolink_receiver::store::recorder::Recorder;
+use evolink_receiver::store::recorder::entry::{Entry, Intent, Receipt};
 use http::HeaderMap;
 use serde_json::json;
 use tokio::task::JoinHandle;

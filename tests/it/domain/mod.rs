@@ -8,9 +8,9 @@ mod table;
 use std::time::Duration;
 
 use bytes::Bytes;
-use evolink_receiver::domain::confirmation::{Confirm, Confirmation, ListedHosts, Policy};
 use evolink_receiver::domain::observation::Observation;
-use evolink_receiver::domain::polling::Pace;
+use evolink_receiver::domain::task::confirmation::{Confirm, Confirmation, ListedHosts, Policy};
+use evolink_receiver::domain::task::polling::Pace;
 
 const PACE: Pace = Pace {
     first_poll_after: Duration::from_secs(15),

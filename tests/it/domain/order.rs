@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use evolink_receiver::domain::confirmation::Confirm;
 use evolink_receiver::domain::event::EventType;
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::observation::Source;
+use evolink_receiver::domain::task::confirmation::Confirm;
 use evolink_receiver::domain::task::{State, Task, Verdict};
 use proptest::prelude::*;
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use evolink_receiver::domain::confirmation::{Confirm, Policy};
 use evolink_receiver::domain::event::EventType;
 use evolink_receiver::domain::observation::Source;
+use evolink_receiver::domain::task::confirmation::{Confirm, Policy};
 use evolink_receiver::domain::task::{State, Task, Verdict};
 use evolink_receiver::domain::timestamp::Timestamp;
 use proptest::prelude::*;

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use evolink_receiver::domain::confirmation::{Confirm, Policy};
 use evolink_receiver::domain::ids::{SubmissionId, TaskId};
 use evolink_receiver::domain::observation::{Observation, Source};
+use evolink_receiver::domain::task::confirmation::{Confirm, Policy};
 use evolink_receiver::domain::task::{State, Task, Verdict};
 use evolink_receiver::domain::timestamp::Timestamp;
 

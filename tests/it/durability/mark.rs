@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use evolink_receiver::clock::Clock;
-use evolink_receiver::metrics::Metrics;
+use evolink_receiver::observe::metrics::Metrics;
 use evolink_receiver::store::Store;
 use evolink_receiver::store::recorder::Recorder;
 use serde::Deserialize;

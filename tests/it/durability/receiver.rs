@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
-use evolink_receiver::domain::callback_token::{KeyRing, Subject};
+use evolink_receiver::domain::callback::{KeyRing, Subject};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use evolink_receiver::clock::Clock;
-use evolink_receiver::domain::callback_token::Subject;
+use evolink_receiver::domain::callback::Subject;
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::observation::{Observation, Source};
-use evolink_receiver::domain::polling::Pace;
-use evolink_receiver::metrics::Metrics;
-use evolink_receiver::store::entry::{Entry, Idempotency, Intent, Receipt, SubmitEnded};
+use evolink_receiver::domain::task::polling::Pace;
+use evolink_receiver::observe::metrics::Metrics;
+use evolink_receiver::store::recorder::entry::{Entry, Idempotency, Intent, Receipt, SubmitEnded};
 use evolink_receiver::store::recorder::{Recorder, RecorderWorker};
 use evolink_receiver::store::{Store, StoreError};
 use futures_util::FutureExt;

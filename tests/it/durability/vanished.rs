@@ -1,7 +1,7 @@
 //! A row disappears before it is updated: the entry that needed the update is not acknowledged.
 
 use evolink_receiver::store::StoreError;
-use evolink_receiver::store::entry::{Entry, Receipt};
+use evolink_receiver::store::recorder::entry::{Entry, Receipt};
 use tokio_util::sync::CancellationToken;
 
 use super::recorder::{Bench, entry};

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evolink_receiver::metrics::Metrics;
+use evolink_receiver::observe::metrics::Metrics;
 use evolink_receiver::store::tail::{Follower, Next};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use evolink_receiver::domain::event_id::EventId;
+use evolink_receiver::domain::event::id::EventId;
 use http::Method;
 
 use super::reader::SseReader;

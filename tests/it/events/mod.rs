@@ -12,7 +12,7 @@ mod stream;
 
 use std::ops::Range;
 
-use evolink_receiver::domain::event_id::{Epoch, EventId};
+use evolink_receiver::domain::event::id::{Epoch, EventId};
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use evolink_receiver::domain::callback_token::Subject;
+use evolink_receiver::domain::callback::Subject;
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::timestamp::Timestamp;
-use evolink_receiver::metrics::Metrics;
-use evolink_receiver::store::entry::Entry;
-use evolink_receiver::store::reads::TaskName;
+use evolink_receiver::observe::metrics::Metrics;
+use evolink_receiver::store::read::TaskName;
+use evolink_receiver::store::recorder::entry::Entry;
 use evolink_receiver::store::tail::TaskWatch;
 use evolink_receiver::store::{Store, StoreError};
 use futures_util::FutureExt as _;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::BytesMut;
-use evolink_receiver::domain::event_id::EventId;
+use evolink_receiver::domain::event::id::EventId;
 use serde_json::Value;
 use tokio::time::timeout;
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use evolink_receiver::domain::callback_token::Subject;
+use evolink_receiver::domain::callback::Subject;
 use evolink_receiver::simulator::Options;
 use serde_json::{Value, json};
 

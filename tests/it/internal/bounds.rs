@@ -1,7 +1,7 @@
 //! Prompts, sizes and other members of a submit (rows P, Z and N). What is within EvoLink's bounds
 //! reaches EvoLink as the app wrote it. What is not within them never leaves this machine.
 
-use evolink_receiver::domain::callback_token::Subject;
+use evolink_receiver::domain::callback::Subject;
 use evolink_receiver::simulator::{Options, Simulator};
 use serde_json::{Value, json};
 

@@ -22,7 +22,7 @@ mod retries;
 mod unanswered;
 mod whole_history;
 
-use evolink_receiver::domain::callback_token::Subject;
+use evolink_receiver::domain::callback::Subject;
 use http::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use evolink_receiver::domain::task::State;
 use evolink_receiver::domain::timestamp::Timestamp;
 use evolink_receiver::store::Store;
-use evolink_receiver::store::reads::TaskFilter;
+use evolink_receiver::store::read::TaskFilter;
 
 use super::get;
 

@@ -1,9 +1,8 @@
 //! Query plans: each statement must use an index and its order. A statement that scans a whole
 //! table, or sorts what it found, becomes slow over the years.
 
-use evolink_receiver::store::{
-    Store, deliveries, events, history, overdue, quarantine, reads, tail,
-};
+use evolink_receiver::store::read::{events, history, overdue};
+use evolink_receiver::store::{Store, deliveries, quarantine, read as reads, tail};
 
 use crate::support::database::Database;
 use crate::support::shelf;

@@ -1,7 +1,7 @@
 //! A replay is trusted as much as the original (`callbacks.confirm`): a callback does not become
 //! more trustworthy by having been kept.
 
-use evolink_receiver::domain::confirmation::Confirm;
+use evolink_receiver::domain::task::confirmation::Confirm;
 use serde_json::{Value, json};
 
 use super::{put, put_from, replay};

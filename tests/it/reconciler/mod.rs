@@ -15,7 +15,7 @@ mod years;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use evolink_receiver::domain::callback_token::Subject;
+use evolink_receiver::domain::callback::Subject;
 use evolink_receiver::domain::timestamp::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};

@@ -1,6 +1,6 @@
 //! Tasks that no worker handles any more are counted, so that an operator can be alerted.
 
-use evolink_receiver::domain::callback_token::Subject;
+use evolink_receiver::domain::callback::Subject;
 use evolink_receiver::simulator::Options;
 use serde_json::json;
 

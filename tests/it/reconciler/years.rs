@@ -7,12 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use evolink_receiver::clock::Clock;
 use evolink_receiver::domain::ids::SubmissionId;
-use evolink_receiver::domain::polling::Pace;
-use evolink_receiver::metrics::Metrics;
+use evolink_receiver::domain::task::polling::Pace;
+use evolink_receiver::observe::metrics::Metrics;
 use evolink_receiver::simulator::Options;
 use evolink_receiver::store::Store;
-use evolink_receiver::store::entry::{Entry, Intent, Receipt};
 use evolink_receiver::store::recorder::Recorder;
+use evolink_receiver::store::recorder::entry::{Entry, Intent, Receipt};
 use tokio_util::sync::CancellationToken;
 
 use super::{builder, seconds};

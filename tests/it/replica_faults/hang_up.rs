@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use evolink_receiver::store::reads::TaskFilter;
+use evolink_receiver::store::read::TaskFilter;
 use futures_util::future::join_all;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use evolink_receiver::clock::Clock;
-use evolink_receiver::domain::callback_token::Subject;
+use evolink_receiver::domain::callback::Subject;
 use evolink_receiver::domain::observation::{Observation, Source};
-use evolink_receiver::domain::polling::Pace;
-use evolink_receiver::metrics::Metrics;
+use evolink_receiver::domain::task::polling::Pace;
+use evolink_receiver::observe::metrics::Metrics;
 use evolink_receiver::store::Store;
-use evolink_receiver::store::entry::Entry;
 use evolink_receiver::store::recorder::Recorder;
+use evolink_receiver::store::recorder::entry::Entry;
 use http::HeaderMap;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

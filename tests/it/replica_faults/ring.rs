@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use evolink_receiver::domain::callback_token::KeyRing;
+use evolink_receiver::domain::callback::KeyRing;
 
 use crate::durability::receiver::Place;
 

@@ -21,7 +21,7 @@ mod views;
 
 use std::collections::HashMap;
 
-use evolink_receiver::domain::callback_token::Subject;
+use evolink_receiver::domain::callback::Subject;
 use evolink_receiver::simulator::{Options, Simulator};
 use serde_json::{Value, json};
 

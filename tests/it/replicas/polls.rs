@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use evolink_receiver::domain::callback_token::Subject;
+use evolink_receiver::domain::callback::Subject;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 

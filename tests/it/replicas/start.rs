@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use evolink_receiver::app::App;
-use evolink_receiver::domain::callback_token::{KeyRing, Subject};
+use evolink_receiver::domain::callback::{KeyRing, Subject};
 use evolink_receiver::exit::{CommandError, Exit};
 use evolink_receiver::store::Store;
 use futures_util::future::join_all;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evolink_receiver::clock::Clock;
-use evolink_receiver::http::limits::Limits;
+use evolink_receiver::http::serve::limits::Limits;
 use evolink_receiver::http::tls::{TlsError, TlsSource};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use tempfile::TempDir;

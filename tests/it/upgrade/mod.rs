@@ -9,7 +9,7 @@ mod refused;
 mod released;
 
 use content::Content;
-use evolink_receiver::domain::callback_token::KeyRing;
+use evolink_receiver::domain::callback::KeyRing;
 use released::{RELEASED, make};
 
 use crate::durability::receiver::{Place, Receiver};

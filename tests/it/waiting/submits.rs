@@ -105,8 +105,9 @@ async fn a_replay_waits_too() {
     let task_id = first.body["id"].as_str().unwrap().to_owned();
     let replaying = waiting(&app, under("?wait=45")).await;
     let id = submission_id(&first.body);
-    let token = app
-        .token(&evolink_receiver::domain::callback_token::Subject::Submission(id.parse().unwrap()));
+    let token = app.token(&evolink_receiver::domain::callback::Subject::Submission(
+        id.parse().unwrap(),
+    ));
     let result = app
         .callback_result(&token, body(&task_id, "completed"))
         .await;

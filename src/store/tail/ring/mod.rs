@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::reading::Reading;
 use super::{READ_AGAIN, pause_after, report_break};
-use crate::domain::event_id::Epoch;
-use crate::metrics::{Metrics, TailReader};
+use crate::domain::event::id::Epoch;
+use crate::observe::metrics::{Metrics, TailReader};
 use crate::store::epochs::LogEnd;
-use crate::store::events::{EventFilter, LoggedEvent, PageSize};
+use crate::store::read::events::{EventFilter, LoggedEvent, PageSize};
 use crate::store::{Store, StoreError};
 
 /// The size of one read.

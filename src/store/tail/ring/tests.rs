@@ -4,12 +4,12 @@ use futures_util::FutureExt as _;
 
 use super::*;
 use crate::domain::event::EventType;
-use crate::domain::event_id::EventId;
+use crate::domain::event::id::EventId;
 use crate::domain::ids::SubmissionId;
 use crate::domain::task::{State, Task};
 use crate::domain::timestamp::Timestamp;
-use crate::store::reads::TaskView;
-use crate::store::record::{Origin, Record};
+use crate::store::read::TaskView;
+use crate::store::recorder::record::{Origin, Record};
 
 fn epoch() -> Epoch {
     Epoch::parse("k3v9x2ab").unwrap()

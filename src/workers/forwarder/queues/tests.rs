@@ -5,7 +5,7 @@ use super::pool::AT_ONCE;
 use super::queue::PAUSES;
 use super::*;
 use crate::domain::delivery::DeliveryId;
-use crate::domain::event_id::{Epoch, EventId};
+use crate::domain::event::id::{Epoch, EventId};
 use crate::domain::ids::SubmissionId;
 use crate::workers::forwarder::answer::EndpointOutcome;
 

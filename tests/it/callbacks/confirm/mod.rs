@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use evolink_receiver::domain::callback_token::Subject;
-use evolink_receiver::domain::confirmation::Confirm;
+use evolink_receiver::domain::callback::Subject;
 use evolink_receiver::domain::ids::SubmissionId;
+use evolink_receiver::domain::task::confirmation::Confirm;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 

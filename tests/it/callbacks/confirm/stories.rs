@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evolink_receiver::domain::confirmation::Confirm;
+use evolink_receiver::domain::task::confirmation::Confirm;
 use evolink_receiver::simulator::Options;
 use serde_json::{Value, json};
 use tokio::time::sleep;

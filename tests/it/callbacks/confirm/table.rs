@@ -1,6 +1,6 @@
 //! Each mode of `callbacks.confirm`, with each kind of callback and each answer of EvoLink.
 
-use evolink_receiver::domain::confirmation::Confirm;
+use evolink_receiver::domain::task::confirmation::Confirm;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use evolink_receiver::domain::callback_token::{KeyRing, Subject};
+use evolink_receiver::domain::callback::{KeyRing, Subject};
 use evolink_receiver::simulator::{Options, QuerySeen, Simulator};
 use serde_json::{Value, json};
 use tempfile::TempDir;

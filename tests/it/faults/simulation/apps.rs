@@ -2,7 +2,7 @@
 //! wants is paid for once (RELIABILITY I4).
 
 use evolink_receiver::domain::ids::SubmissionId;
-use evolink_receiver::store::entry::Receipt;
+use evolink_receiver::store::recorder::entry::Receipt;
 
 use super::deliveries::Message;
 use super::guard::{Guard, is_recent};

@@ -1,8 +1,8 @@
 //! Messages in one batch are kept apart: histories that the simulation found, each as a test of its
 //! own.
 
-use evolink_receiver::domain::confirmation::Confirm;
 use evolink_receiver::domain::ids::SubmissionId;
+use evolink_receiver::domain::task::confirmation::Confirm;
 
 use super::look::{Look, Start};
 use super::machine::Machine;

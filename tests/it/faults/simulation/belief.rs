@@ -1,8 +1,8 @@
 //! Checks which outcomes the receiver may believe (`callbacks.confirm`), judged only by EvoLink's
 //! state, without the model or the product.
 
-use evolink_receiver::domain::confirmation::Confirm;
 use evolink_receiver::domain::ids::SubmissionId;
+use evolink_receiver::domain::task::confirmation::Confirm;
 
 use super::evolink::Work;
 use super::kept::{Kept, LISTED, without_queries};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evolink_receiver::domain::ids::SubmissionId;
-use evolink_receiver::store::entry::Receipt;
+use evolink_receiver::store::recorder::entry::Receipt;
 
 use super::run::{Checked, Run};
 use super::statement::{About, Call, Key, Statement, Way};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use evolink_receiver::domain::ids::SubmissionId;
-use evolink_receiver::store::entry::Receipt;
+use evolink_receiver::store::recorder::entry::Receipt;
 use evolink_receiver::store::repeats::{RepeatGuard, Watched};
 
 use super::model::Model;

@@ -6,7 +6,7 @@ use evolink_receiver::domain::task::Verdict;
 
 use super::machine::PACE;
 use super::statement::{OWN_ORIGIN, Statement, Way};
-use evolink_receiver::domain::confirmation::Confirm;
+use evolink_receiver::domain::task::confirmation::Confirm;
 
 /// Equal polls in a row after which a doubtful answer of EvoLink is believed: that the task is
 /// unknown, or has completed without results.

@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use evolink_receiver::domain::confirmation::Confirm;
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::task::Verdict;
-use evolink_receiver::store::entry::Receipt;
+use evolink_receiver::domain::task::confirmation::Confirm;
+use evolink_receiver::store::recorder::entry::Receipt;
 
 use super::guard::{AllUnanswered, Apps};
 use super::kept::Kept;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use evolink_receiver::domain::confirmation::Confirm;
 use evolink_receiver::domain::task::Verdict;
-use evolink_receiver::store::entry::Receipt;
+use evolink_receiver::domain::task::confirmation::Confirm;
+use evolink_receiver::store::recorder::entry::Receipt;
 
 use super::kept::Kept;
 use super::model::{Content, Model};

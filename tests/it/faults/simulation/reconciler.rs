@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use evolink_receiver::domain::ids::SubmissionId;
-use evolink_receiver::store::overdue::DueTask;
+use evolink_receiver::store::read::overdue::DueTask;
 
 use super::deliveries::{Message, PollAnswer, Said};
 use super::evolink::Fate;

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use evolink_receiver::domain::confirmation::Confirm;
 use evolink_receiver::domain::ids::SubmissionId;
-use evolink_receiver::store::entry::Receipt;
+use evolink_receiver::domain::task::confirmation::Confirm;
+use evolink_receiver::store::recorder::entry::Receipt;
 use fastrand::Rng;
 
 use super::apps::App;

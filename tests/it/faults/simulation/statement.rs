@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use evolink_receiver::domain::callback_token::Subject;
+use evolink_receiver::domain::callback::Subject;
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::observation::{Observation, Source};
-use evolink_receiver::store::entry::{Entry, Idempotency, Intent, PollEnded, SubmitEnded};
+use evolink_receiver::store::recorder::entry::{
+    Entry, Idempotency, Intent, PollEnded, SubmitEnded,
+};
 use http::HeaderMap;
 use serde_json::json;
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use evolink_receiver::domain::ids::SubmissionId;
-use evolink_receiver::store::entry::Receipt;
+use evolink_receiver::store::recorder::entry::Receipt;
 
 use super::deliveries::{Answer, Message, Said};
 use super::evolink::Fate;

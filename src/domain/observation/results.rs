@@ -1,0 +1,117 @@
+//! The results of an observation: its result URLs, and a digest to compare them with those of
+//! another observation. `observation` re-exports the digest.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+
+use crate::domain::json::members::{Members, read_text};
+
+/// The SHA-256 over the result URLs of an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResultsDigest([u8; 32]);
+
+impl ResultsDigest {
+    /// Hashes the URLs without their query strings. Their order makes no difference.
+    pub fn of(results: &[String]) -> Self {
+        let mut urls: Vec<&str> = results.iter().map(|url| without_query(url)).collect();
+        urls.sort_unstable();
+        let mut hasher = Sha256::new();
+        for url in urls {
+            hasher.update(url.as_bytes());
+            hasher.update([0]);
+        }
+        Self(hasher.finalize().into())
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Returns the result URLs, and whether they have the documented form: an array of strings, or
+/// absent.
+pub fn usable_results(members: &Members<'_>) -> (Vec<String>, bool) {
+    let (urls, is_documented): (Vec<String>, bool) = match members.text("results") {
+        None | Some("null") => (Vec::new(), true),
+        Some(one) if one.starts_with('"') => {
+            let one = read_text(one).into_iter().map(Cow::into_owned);
+            (one.collect(), false)
+        }
+        Some(many) if many.starts_with('[') => {
+            let many: Vec<&RawValue> = serde_json::from_str(many).unwrap_or_default();
+            let are_texts = many.iter().all(|result| result.get().starts_with('"'));
+            (many.into_iter().filter_map(result_url).collect(), are_texts)
+        }
+        Some(_) => (Vec::new(), false),
+    };
+    let urls = urls.into_iter().filter(|url| !url.is_empty());
+    (urls.collect(), is_documented)
+}
+
+/// Returns the URL of one result, which is a string or an object with a `url`.
+fn result_url(result: &RawValue) -> Option<String> {
+    #[derive(Deserialize)]
+    struct ResultObject {
+        url: String,
+    }
+    let text = result.get();
+    if text.starts_with('{') {
+        let object: ResultObject = serde_json::from_str(text).ok()?;
+        return Some(object.url);
+    }
+    read_text(text).map(Cow::into_owned)
+}
+
+fn without_query(url: &str) -> &str {
+    url.split_once(['?', '#']).map_or(url, |(before, _)| before)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use crate::domain::observation::{Observation, ObservationError};
+
+    fn parse(text: &str) -> Result<Observation, ObservationError> {
+        Observation::parse(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    #[test]
+    fn results_are_urls_objects_with_a_url_or_one_string() {
+        for results in [
+            "\"https://h/a\"",
+            "[\"https://h/a\"]",
+            "[{\"url\":\"https://h/a\",\"x\":1}]",
+        ] {
+            let seen = parse(&format!(
+                r#"{{"id":"t","status":"completed","results":{results}}}"#
+            ))
+            .unwrap();
+            assert_eq!(seen.results, ["https://h/a"], "{results}");
+        }
+    }
+
+    #[test]
+    fn the_same_results_have_the_same_digest_whatever_their_signature_or_order() {
+        let digest = |results: &str| {
+            let body = format!(r#"{{"id":"t","status":"completed","results":{results}}}"#);
+            parse(&body).unwrap().results_digest()
+        };
+        assert_eq!(
+            digest(r#"["https://h/a?sig=1","https://h/b"]"#),
+            digest(r#"["https://h/b#x","https://h/a"]"#)
+        );
+        assert_ne!(digest(r#"["https://h/a"]"#), digest(r#"["https://h/b"]"#));
+        assert_ne!(
+            digest(r#"["https://h/a"]"#),
+            digest(r#"["https://h/a","https://h/a"]"#)
+        );
+    }
+}

@@ -1,0 +1,161 @@
+//! Authorization on the internal API: API keys with scopes. Without any keys, only programs on this
+//! machine are admitted.
+
+pub mod request_id;
+pub mod seats;
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{HeaderMap, header};
+
+use super::error::ApiError;
+use crate::config::{ApiKey, KeyDigest, Scope};
+
+/// The accepted API keys. If there are none, the listener is on loopback and admits every program
+/// on this machine.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    keys: Arc<[ApiKey]>,
+}
+
+/// The authenticated client. `name` is that of its API key; `None` if no keys are configured.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub name: Option<String>,
+}
+
+/// A gate together with the scope that a group of routes requires.
+#[derive(Clone, Debug)]
+pub struct ScopedGate {
+    gate: Gate,
+    scope: Scope,
+}
+
+impl Gate {
+    pub fn new(keys: Vec<ApiKey>) -> Self {
+        Self { keys: keys.into() }
+    }
+
+    pub fn for_scope(&self, scope: Scope) -> ScopedGate {
+        ScopedGate {
+            gate: self.clone(),
+            scope,
+        }
+    }
+
+    fn admit(&self, headers: &HeaderMap, scope: Scope) -> Result<Caller, ApiError> {
+        if self.keys.is_empty() {
+            return Ok(Caller { name: None });
+        }
+        let digest = KeyDigest::of(bearer(headers).ok_or_else(ApiError::unauthorized)?);
+        // Compare every key, each in constant time, so that the response time reveals nothing.
+        let known = self
+            .keys
+            .iter()
+            .filter(|key| key.sha256.matches(&digest))
+            .fold(None, |_, key| Some(key));
+        let key = known.ok_or_else(ApiError::unauthorized)?;
+        if !key.scopes.contains(&scope) {
+            return Err(ApiError::missing_scope(scope.as_str()));
+        }
+        Ok(Caller {
+            name: Some(key.name.clone()),
+        })
+    }
+}
+
+/// Without API keys, answers 403 to every request whose `Host` is not a loopback name or address.
+///
+/// This prevents DNS rebinding. A page in a local browser can make its own domain name resolve to
+/// this machine, but it cannot choose the `Host` header: the browser sends that domain name.
+pub async fn require_loopback_host(
+    State(gate): State<Gate>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    if gate.keys.is_empty() && !has_loopback_host(request.headers()) {
+        return Err(ApiError::foreign_host());
+    }
+    Ok(next.run(request).await)
+}
+
+/// Adds the `Caller` to an authorized request. Otherwise answers 401 or 403 before the handler
+/// runs.
+pub async fn require(
+    State(scoped): State<ScopedGate>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let caller = scoped.gate.admit(request.headers(), scoped.scope)?;
+    request.extensions_mut().insert(caller);
+    Ok(next.run(request).await)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let (value, None) = (values.next()?, values.next()) else {
+        return None;
+    };
+    let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then_some(key.trim_start())
+}
+
+fn has_loopback_host(headers: &HeaderMap) -> bool {
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    let name = match host.strip_prefix('[') {
+        Some(literal) => literal.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name.eq_ignore_ascii_case("localhost")
+        || name
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: header::HeaderName, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(name, value.parse().unwrap())])
+    }
+
+    #[test]
+    fn only_loopback_hosts_count_as_this_machine() {
+        for host in [
+            "localhost",
+            "LOCALHOST:8080",
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "[::1]",
+        ] {
+            assert!(has_loopback_host(&headers(header::HOST, host)), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example:80",
+            "10.0.0.1",
+            "[::2]",
+        ] {
+            assert!(!has_loopback_host(&headers(header::HOST, host)), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_a_bearer_token() {
+        let key = |value: &str| bearer(&headers(header::AUTHORIZATION, value)).map(str::to_owned);
+        assert_eq!(key("Bearer k"), Some("k".to_owned()));
+        assert_eq!(key("bearer k"), Some("k".to_owned()));
+        assert_eq!((key("Basic k"), key("k"), key("")), (None, None, None));
+    }
+}

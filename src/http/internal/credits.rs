@@ -1,0 +1,31 @@
+//! `GET /v1/credits`: returns EvoLink's answer unchanged.
+
+use axum::extract::State;
+use axum::response::Response;
+use tracing::warn;
+
+use super::InternalState;
+use super::error::ApiError;
+use super::passed_on::pass_on;
+use crate::evolink::NoAnswer;
+
+pub async fn show(State(state): State<InternalState>) -> Result<Response, ApiError> {
+    state.rate_limits.read();
+    match state.evolink.credits().await {
+        Ok(answer) if answer.is_about_key() => {
+            let key_source = state.evolink.health().key_source();
+            Err(ApiError::evolink_key_rejected(
+                answer.is_in_envelope(),
+                key_source,
+            ))
+        }
+        Ok(answer) => Ok(pass_on(answer)),
+        Err(error) => {
+            warn!(error = %error, "could not ask for credits");
+            Err(match error {
+                NoAnswer::Unreachable { .. } => ApiError::evolink_unreachable(),
+                NoAnswer::Unreadable { .. } => ApiError::evolink_unreadable(),
+            })
+        }
+    }
+}

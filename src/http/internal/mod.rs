@@ -1,0 +1,179 @@
+//! The internal API on one screen: the routes for apps and operators, and the layers around them.
+
+pub mod access;
+pub mod credits;
+pub mod error;
+pub mod events;
+pub mod operators;
+pub mod passed_on;
+pub mod query;
+pub mod submits;
+pub mod tasks;
+
+use std::any::Any;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::trace::TraceLayer;
+use tracing::{Span, info, info_span, warn};
+
+use crate::clock::Clock;
+use crate::config::{Public, Scope};
+use crate::domain::callback::KeyRing;
+use crate::domain::delivery::EndpointKey;
+use crate::domain::egress::Rules;
+use crate::evolink::{EvolinkClient, RateLimits};
+use crate::http::serve::body::BodyBudget;
+use crate::observe::metrics::Metrics;
+use crate::store::Store;
+use crate::store::recorder::Recorder;
+use access::Gate;
+use access::request_id;
+use access::seats::Seats;
+use error::ApiError;
+use events::PageTurns;
+use operators::readiness::Readiness;
+use operators::{deliveries, health, quarantine};
+use tasks::history;
+
+/// State that the handlers of the internal API share.
+#[derive(Clone, Debug)]
+pub struct InternalState {
+    pub store: Arc<Store>,
+    pub recorder: Recorder,
+    pub evolink: Arc<EvolinkClient>,
+    pub rate_limits: Arc<RateLimits>,
+    pub key_ring: Arc<KeyRing>,
+    /// Has the public base URL, from which callback URLs are built.
+    pub public: Arc<Public>,
+    /// Which addresses an app may have its outcome sent to.
+    pub egress_rules: Rules,
+    pub clock: Clock,
+    pub metrics: Metrics,
+    /// Submits run here and not in their request, so that a client that disconnects does not leave
+    /// a submit half recorded.
+    pub submits: TaskTracker,
+    /// Cancelled when the process begins to stop. From then on new submits are refused.
+    pub stopping: CancellationToken,
+    /// Cancelled when only enough time is left to record unanswered submits as unknown.
+    pub giving_up: CancellationToken,
+    /// `evolink.timeout`.
+    pub evolink_timeout: Duration,
+    pub allow_unknown_fields: bool,
+    /// The endpoints of the configuration.
+    pub endpoints: Arc<HashSet<EndpointKey>>,
+    /// `submits.repeat_window`; zero turns the repeat guard off.
+    pub repeat_window: Duration,
+    pub body_budget: BodyBudget,
+    /// Permits for waiting queries and event streams.
+    pub seats: Seats,
+    pub readiness: Readiness,
+    /// The permit that a reader of the event stream needs to catch up.
+    pub page_turns: PageTurns,
+}
+
+pub fn router(state: InternalState, gate: &Gate) -> Router {
+    let needs = |scope| from_fn_with_state(gate.for_scope(scope), access::require);
+    let submits = Router::new()
+        .route("/v1/images/generations", post(submits::create))
+        .route_layer(needs(Scope::Submit));
+    let reads = Router::new()
+        .route("/v1/tasks", get(tasks::list))
+        .route("/v1/tasks/{id}", get(tasks::show))
+        .route("/v1/tasks/{id}/events", get(history::show))
+        .route("/v1/events", get(events::show))
+        .route("/v1/credits", get(credits::show))
+        .route_layer(needs(Scope::Read));
+    let operators = Router::new()
+        .route("/v1/quarantine", get(quarantine::list))
+        .route("/v1/quarantine/{id}", get(quarantine::show))
+        .route("/v1/quarantine/{id}/replay", post(quarantine::replay))
+        .route("/v1/deliveries", get(deliveries::list))
+        .route("/v1/deliveries/retry", post(deliveries::retry_all))
+        .route("/v1/deliveries/{id}/retry", post(deliveries::retry))
+        .route_layer(needs(Scope::Admin));
+    let open = Router::new()
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics));
+    Router::new()
+        .merge(submits)
+        .merge(reads)
+        .merge(operators)
+        .merge(open)
+        .fallback(async || ApiError::no_route())
+        .method_not_allowed_fallback(async || ApiError::wrong_method())
+        .with_state(state)
+        .layer(from_fn_with_state(
+            gate.clone(),
+            access::require_loopback_host,
+        ))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(span)
+                .on_response(log_answer)
+                .on_failure(()),
+        )
+        .layer(from_fn(request_id::set))
+}
+
+/// Answers 500 without the panic's message, which may contain the data that was being processed.
+/// The message is in the log.
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    ApiError::internal().into_response()
+}
+
+/// Contains the route's template, never the raw path. Routes that machines poll every few seconds
+/// have no span.
+fn span(request: &Request) -> Span {
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("none", MatchedPath::as_str);
+    if matches!(route, "/livez" | "/readyz" | "/metrics") {
+        return Span::none();
+    }
+    let request_id = request_id::of(request);
+    info_span!("request", method = %request.method(), route, request_id)
+}
+
+fn log_answer(response: &Response, latency: Duration, span: &Span) {
+    let status = response.status().as_u16();
+    let ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
+    if response.status().is_server_error() {
+        warn!(status, latency_ms = ms, "answered {status} after {ms} ms");
+    } else if !span.is_none() {
+        info!(status, latency_ms = ms, "answered {status} after {ms} ms");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{StatusCode, header};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered_in_the_envelope_and_without_its_message() {
+        let response = panicked(Box::new("sk-secret"));
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+        let body = axum::body::to_bytes(response.into_body(), 4096)
+            .await
+            .unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["error"]["code"], "internal_error");
+        assert_eq!(body["error"]["type"], "api_error");
+        assert!(!body.to_string().contains("sk-secret"), "{body}");
+    }
+}

@@ -1,0 +1,286 @@
+//! `POST /v1/images/generations`: an app submits a task. The request is validated here;
+//! `submission` does the rest.
+
+pub mod presence;
+
+use axum::Extension;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use super::InternalState;
+use super::access::Caller;
+use super::error::{ApiError, IDEMPOTENCY_REPLAYED, SUBMISSION_ID};
+use super::passed_on::pass_on;
+use super::tasks::waiting;
+use crate::domain::generation::Generation;
+use crate::domain::ids::SubmissionId;
+use crate::http::internal::tasks::prefer::PREFERENCE_APPLIED;
+use crate::http::internal::tasks::waiting::Wait;
+use crate::http::serve::body::{
+    BodyBudget, BodyError, BudgetShare, declared_length, is_identity, read_body,
+};
+use crate::http::serve::peer::Peer;
+use crate::observe::metrics::SubmitEnd;
+use crate::store::recorder::entry::Idempotency;
+use crate::submit::{Accepted, Submission, Submitted};
+use crate::task_object;
+use presence::Presence;
+
+/// Maximum length of a request body. EvoLink's six fields at their longest are under 30 KiB, with
+/// any escaping.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Maximum time for the body to arrive. Even a slow client sends this little within it.
+const BODY_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(10);
+
+static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The app's waiting time counts from the start of this function.
+pub async fn create(
+    State(state): State<InternalState>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let start = Instant::now();
+    let peer = request.extensions().get::<Peer>().cloned();
+    let judged = Box::pin(judge(&state, &caller, request)).await;
+    let (submission, wait) = match judged {
+        Ok(judged) => judged,
+        Err(error) => {
+            state.metrics.submit_ended(SubmitEnd::Invalid);
+            return Err(error);
+        }
+    };
+    if state.store.is_nearly_full() {
+        state.metrics.submit_ended(SubmitEnd::NoRoom);
+        return Err(ApiError::store_nearly_full());
+    }
+    let id = SubmissionId::new(state.clock.now());
+    let is_guarded = submission.idempotency.is_none() && !state.repeat_window.is_zero();
+    let mut presence = Presence::begin(&state.recorder, id, is_guarded, peer);
+    let absence = presence.absence();
+    // The submit runs on its own worker, so that an app that disconnects does not leave it half
+    // recorded.
+    let worker = state.clone();
+    let running = async move { submission.run(&worker, id, &absence).await };
+    let running = state.submits.spawn(running.in_current_span());
+    // The submit may have panicked after EvoLink was called, so this error must not invite a retry.
+    let submitted = running
+        .await
+        .unwrap_or_else(|_| Err(ApiError::internal().about(id)));
+    let (response, accepted) = match (submitted, wait.deadline(start)) {
+        (Ok(Submitted::Accepted(accepted)), Some(deadline)) => {
+            let (id, applied) = (accepted.submission_id, wait.applied());
+            let answering = answer_in_time(&state, &caller, accepted, deadline, applied);
+            (answering.await, Some(id))
+        }
+        (Ok(Submitted::Accepted(accepted)), None) => {
+            let id = accepted.submission_id;
+            (answer(Submitted::Accepted(accepted)), Some(id))
+        }
+        (Ok(refused), _) => (answer(refused), None),
+        (Err(error), _) => {
+            if error.is_final() {
+                presence.lose();
+            }
+            (error.into_response(), None)
+        }
+    };
+    Ok(presence.hand_over(response, accepted))
+}
+
+/// Answers with the task once it is finished or the deadline has passed.
+///
+/// EvoLink has charged this submit, so the app always gets an answer. If too many requests wait
+/// already, it does not wait. If the store fails, it gets EvoLink's first answer.
+async fn answer_in_time(
+    state: &InternalState,
+    caller: &Caller,
+    mut accepted: Accepted,
+    deadline: Instant,
+    applied: Option<HeaderValue>,
+) -> Response {
+    let Ok(seat) = state.seats.take(caller) else {
+        return answer(Submitted::Accepted(accepted));
+    };
+    let waiting = waiting::until_over(state, seat, accepted.submission_id, deadline);
+    if let Ok(Some(view)) = waiting.await {
+        accepted.task = task_object::of_view(&view);
+    }
+    let mut response = answer(Submitted::Accepted(accepted));
+    if let Some(applied) = applied {
+        let headers = response.headers_mut();
+        headers.insert(PREFERENCE_APPLIED.clone(), applied);
+    }
+    response
+}
+
+/// Validates the request in the order of rule B9. 401 and 403 were decided before.
+async fn judge(
+    state: &InternalState,
+    caller: &Caller,
+    request: Request,
+) -> Result<(Submission, Wait), ApiError> {
+    let (parts, body) = request.into_parts();
+    check_media_type(&parts.headers)?;
+    let (body, _share) = read(&parts.headers, body, &state.body_budget).await?;
+    let wait = Wait::parse(parts.uri.query(), &parts.headers)?;
+    let generation = Generation::parse(&body, state.allow_unknown_fields)?;
+    if let Some(callback_url) = &generation.callback_url {
+        let judged = state.egress_rules.judge_text(callback_url);
+        judged.map_err(|refused| ApiError::refused_callback_url(&refused))?;
+    }
+    let idempotency = idempotency_key(&parts.headers)?.map(|key| Idempotency {
+        name: format!("{}/{key}", caller.name.as_deref().unwrap_or_default()),
+        fingerprint: generation.fingerprint().to_bytes(),
+    });
+    let submission = Submission {
+        generation,
+        client: caller.name.clone(),
+        idempotency,
+    };
+    Ok((submission, wait))
+}
+
+async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    budget: &BodyBudget,
+) -> Result<(Bytes, BudgetShare), ApiError> {
+    if declared_length(headers).is_some_and(|length| length > BODY_BYTES_MAX as u64) {
+        return Err(ApiError::body(BodyError::TooLarge, BODY_BYTES_MAX));
+    }
+    let no_slot_needed = || Some(());
+    let read = read_body(body, BODY_BYTES_MAX, BODY_TIME_MAX, budget, no_slot_needed).await;
+    read.map_err(|error| ApiError::body(error, BODY_BYTES_MAX))
+}
+
+fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    if !is_identity(headers) {
+        return Err(ApiError::unsupported_media_type(
+            "no Content-Encoding is supported",
+        ));
+    }
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let is_json = match (
+        values.next().and_then(|value| value.to_str().ok()),
+        values.next(),
+    ) {
+        (Some(value), None) => is_json(value),
+        _ => false,
+    };
+    let wanted = "Content-Type must be application/json, in UTF-8";
+    is_json
+        .then_some(())
+        .ok_or_else(|| ApiError::unsupported_media_type(wanted))
+}
+
+/// Whether the type is `application/json` or `…+json`, with no charset other than UTF-8.
+fn is_json(content_type: &str) -> bool {
+    let mut parts = content_type.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let suffixed = essence
+        .split_once('/')
+        .is_some_and(|(_, subtype)| subtype.ends_with("+json"));
+    let charset_is_utf8 = |parameter: &str| match parameter.split_once('=') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+            let value = value.trim().trim_matches('"');
+            value.eq_ignore_ascii_case("utf-8") || value.eq_ignore_ascii_case("utf8")
+        }
+        _ => true,
+    };
+    (essence == "application/json" || suffixed) && parts.all(charset_is_utf8)
+}
+
+/// Reads `Idempotency-Key`: one header of 16 to 96 of `[A-Za-z0-9._-]` (rule B10).
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let mut values = headers.get_all(&IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let key = value
+        .to_str()
+        .ok()
+        .filter(|key| (16..=96).contains(&key.len()) && key.bytes().all(allowed));
+    match (key, values.next()) {
+        (Some(key), None) => Ok(Some(key)),
+        _ => {
+            let message = "`Idempotency-Key` must be one header of 16 to 96 of [A-Za-z0-9._-]";
+            Err(ApiError::invalid("Idempotency-Key", message))
+        }
+    }
+}
+
+fn answer(submitted: Submitted) -> Response {
+    let (mut response, submission_id) = match submitted {
+        Submitted::Accepted(Accepted {
+            task,
+            submission_id,
+            replayed,
+        }) => {
+            let mut response = (StatusCode::OK, Json(&task)).into_response();
+            let location = format!(
+                "/v1/tasks/{}",
+                task.read::<String>("id").unwrap_or_default()
+            );
+            set(&mut response, header::LOCATION, location);
+            if replayed {
+                set(
+                    &mut response,
+                    IDEMPOTENCY_REPLAYED.clone(),
+                    "true".to_owned(),
+                );
+            }
+            (response, submission_id)
+        }
+        Submitted::Refused {
+            answer,
+            submission_id,
+        } => (pass_on(answer), submission_id),
+    };
+    set(
+        &mut response,
+        SUBMISSION_ID.clone(),
+        submission_id.to_string(),
+    );
+    response
+}
+
+fn set(response: &mut Response, name: HeaderName, value: String) {
+    if let Ok(value) = HeaderValue::try_from(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_told_by_its_media_type() {
+        for yes in [
+            "application/json",
+            "APPLICATION/JSON; charset=UTF-8",
+            "application/vnd.x+json",
+            "application/json;charset=\"utf-8\"; x=y",
+        ] {
+            assert!(is_json(yes), "{yes}");
+        }
+        for no in [
+            "",
+            "text/plain",
+            "application/json; charset=utf-16",
+            "application/jsonx",
+            "json",
+        ] {
+            assert!(!is_json(no), "{no}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Queries for tasks: one task, or a list.
+
+pub mod history;
+pub mod prefer;
+pub mod waiting;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use http::HeaderMap;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::InternalState;
+use super::access::Caller;
+use super::error::ApiError;
+use super::query;
+use crate::domain::ids::{SubmissionId, TaskId};
+use crate::domain::json::Fields;
+use crate::domain::task::State as TaskState;
+use crate::domain::timestamp::Timestamp;
+use crate::store::read::{TaskFilter, TaskName, TaskView};
+use crate::task_object;
+use prefer::PREFERENCE_APPLIED;
+use waiting::Wait;
+
+const PARAMETERS: &str = "status, client, created_after, limit, cursor";
+
+/// A page of tasks, newest first. With a filter it may be short or empty although another page
+/// follows: one request searches only a bounded number of tasks.
+#[derive(Debug, Serialize)]
+pub struct TaskPage {
+    data: Vec<Fields>,
+    /// The `cursor` of the next page.
+    next: Option<SubmissionId>,
+}
+
+/// Returns a task; with `wait`, once it is finished or the time is up.
+pub async fn show(
+    State(state): State<InternalState>,
+    Extension(caller): Extension<Caller>,
+    id: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let wait = Wait::parse(query.as_deref(), &headers)?;
+    drop((query, headers));
+    let deadline = wait.deadline(Instant::now());
+    // Boxed, so that data that the wait does not need takes no memory while it waits.
+    let mut view = Box::pin(find(&state, id.ok())).await?;
+    let task = &view.record.task;
+    if let Some(deadline) = deadline.filter(|_| !waiting::is_over(task.state)) {
+        let (seat, id) = (state.seats.take(&caller)?, task.submission_id);
+        // Hold neither the task nor the caller's data while waiting.
+        drop((view, caller));
+        let found = waiting::until_over(&state, seat, id, deadline).await?;
+        view = found.ok_or_else(ApiError::task_not_found)?;
+    }
+    let mut response = Json(task_object::of_view(&view)).into_response();
+    if let Some(applied) = wait.applied() {
+        response
+            .headers_mut()
+            .insert(PREFERENCE_APPLIED.clone(), applied);
+    }
+    Ok(response)
+}
+
+pub async fn list(
+    State(state): State<InternalState>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<TaskPage>, ApiError> {
+    let (filter, limit) = parse_list_query(query.as_deref().unwrap_or_default())?;
+    let page = state.store.list_tasks(&filter, limit).await?;
+    Ok(Json(TaskPage {
+        data: page.tasks.iter().map(task_object::of_view).collect(),
+        next: page.next,
+    }))
+}
+
+pub async fn find(state: &InternalState, id: Option<Path<String>>) -> Result<TaskView, ApiError> {
+    let Path(id) = id.ok_or_else(ApiError::invalid_task_id)?;
+    let name = parse_name(&id).ok_or_else(ApiError::invalid_task_id)?;
+    state
+        .store
+        .find_task(&name)
+        .await?
+        .ok_or_else(ApiError::task_not_found)
+}
+
+pub fn parse_name(text: &str) -> Option<TaskName> {
+    let submission = text.parse::<SubmissionId>().ok().map(TaskName::Submission);
+    submission.or_else(|| TaskId::parse(text).map(TaskName::Task))
+}
+
+fn parse_list_query(query: &str) -> Result<(TaskFilter, u32), ApiError> {
+    let mut filter = TaskFilter::default();
+    let mut limit = query::LIMIT_DEFAULT;
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        match name.as_ref() {
+            "status" => filter.state = Some(parse_state(&value)?),
+            "client" => filter.client = Some(parse_client(&value)?),
+            "created_after" => filter.created_after = Some(parse_time(&value)?),
+            "limit" => limit = query::limit(&value)?,
+            "cursor" => filter.before = Some(parse_cursor(&value)?),
+            other => return Err(query::unknown(other, PARAMETERS)),
+        }
+    }
+    Ok((filter, limit))
+}
+
+/// Rejects U+0000. No client has it in its name, and PostgreSQL refuses it in a text value.
+fn parse_client(text: &str) -> Result<String, ApiError> {
+    if text.contains('\0') {
+        let message = "`client` must be the name of an API key or a label";
+        return Err(ApiError::invalid("client", message));
+    }
+    Ok(text.to_owned())
+}
+
+fn parse_state(text: &str) -> Result<TaskState, ApiError> {
+    TaskState::parse(text).ok_or_else(|| {
+        let known: Vec<&str> = TaskState::ALL.iter().map(|state| state.as_str()).collect();
+        ApiError::invalid(
+            "status",
+            format!("`status` must be one of {}", known.join(", ")),
+        )
+    })
+}
+
+/// Parses RFC 3339, or Unix seconds as in EvoLink's `created`.
+fn parse_time(text: &str) -> Result<Timestamp, ApiError> {
+    let seconds = text
+        .parse::<i64>()
+        .ok()
+        .and_then(|seconds| seconds.checked_mul(1000));
+    let rfc3339 = || {
+        text.parse::<jiff::Timestamp>()
+            .ok()
+            .map(jiff::Timestamp::as_millisecond)
+    };
+    seconds
+        .or_else(rfc3339)
+        .map(Timestamp::from_millis)
+        .ok_or_else(|| {
+            ApiError::invalid(
+                "created_after",
+                "`created_after` must be an RFC 3339 time or Unix seconds",
+            )
+        })
+}
+
+fn parse_cursor(text: &str) -> Result<SubmissionId, ApiError> {
+    let message = "`cursor` must be the `next` of the page before";
+    text.parse()
+        .map_err(|_| ApiError::invalid("cursor", message))
+}

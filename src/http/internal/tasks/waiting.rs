@@ -1,0 +1,173 @@
+//! Waits until a task is finished: how long a request wants to wait, and the wait itself. A waiter
+//! holds a permit. It queries the store only a few times: at the start, when there is news of its
+//! task, and when its time is up.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue};
+use tokio::time::{Instant, sleep_until};
+
+use super::prefer;
+use crate::domain::ids::SubmissionId;
+use crate::domain::task::State;
+use crate::http::internal::InternalState;
+use crate::http::internal::access::seats::Seat;
+use crate::http::internal::error::ApiError;
+use crate::http::internal::query;
+use crate::store::StoreError;
+use crate::store::read::{TaskName, TaskView};
+use crate::store::wake::LOOK_INTERVAL;
+
+/// Maximum waiting time. A longer one counts as this (rule B13).
+const WAIT_SECONDS_MAX: u64 = 60;
+
+const PARAMETERS: &str = "wait";
+
+/// How long a request wants to wait, in whole seconds, and which part of the request said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// The parameter `wait`; 0 if the request does not want to wait.
+    Asked(u64),
+    /// The header `Prefer`.
+    Preferred(u64),
+}
+
+impl Wait {
+    /// Reads the parameter `wait`, or `Prefer` if the parameter is absent.
+    ///
+    /// # Errors
+    /// 400 for any other parameter, or if `wait` is not in whole seconds. A malformed preference is
+    /// ignored.
+    pub fn parse(query: Option<&str>, headers: &HeaderMap) -> Result<Self, ApiError> {
+        let mut asked = None;
+        for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            match name.as_ref() {
+                "wait" => asked = Some(seconds(&value).ok_or_else(not_seconds)?),
+                other => return Err(query::unknown(other, PARAMETERS)),
+            }
+        }
+        if let Some(asked) = asked {
+            return Ok(Self::Asked(asked));
+        }
+        let preferred = prefer::wait(headers).and_then(|value| seconds(&value));
+        Ok(preferred.map_or(Self::Asked(0), Self::Preferred))
+    }
+
+    /// When a wait that begins at `start` ends; `None` if the request does not want to wait.
+    pub fn deadline(self, start: Instant) -> Option<Instant> {
+        let (Self::Asked(seconds) | Self::Preferred(seconds)) = self;
+        (seconds > 0).then(|| start + Duration::from_secs(seconds))
+    }
+
+    /// The value for `Preference-Applied`.
+    pub fn applied(self) -> Option<HeaderValue> {
+        match self {
+            Self::Asked(_) => None,
+            Self::Preferred(seconds) => HeaderValue::try_from(format!("wait={seconds}")).ok(),
+        }
+    }
+}
+
+fn seconds(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // A number that does not fit is a long time.
+    let seconds = || text.parse().unwrap_or(WAIT_SECONDS_MAX);
+    is_number.then(|| seconds().min(WAIT_SECONDS_MAX))
+}
+
+fn not_seconds() -> ApiError {
+    let message = "`wait` must be whole seconds; above 60 counts as 60";
+    ApiError::invalid("wait", message)
+}
+
+/// Whether waiting has no more use: the task has an outcome, or will not get one by itself.
+pub const fn is_over(state: State) -> bool {
+    state.is_outcome() || matches!(state, State::Rejected | State::Unresolved)
+}
+
+/// Returns the task once it is finished, `deadline` has passed, or the process is stopping. Returns
+/// `None` if the task no longer exists.
+pub async fn until_over(
+    state: &InternalState,
+    seat: Seat,
+    id: SubmissionId,
+    deadline: Instant,
+) -> Result<Option<TaskView>, StoreError> {
+    // Subscribe before the first query, so that no change after that query is missed.
+    let mut watch = state.store.tail().watch_task(id);
+    let name = TaskName::Submission(id);
+    loop {
+        let is_last = Instant::now() >= deadline || state.stopping.is_cancelled();
+        // Boxed, so that a waiter does not hold the memory that a query needs.
+        let look = Box::pin(state.store.find_task(&name));
+        let found = seat.look(look).await?;
+        let until = match &found {
+            Some(view) if !is_last && !is_over(view.record.task.state) => {
+                next_look(view.record.task.state, deadline)
+            }
+            _ => return Ok(found),
+        };
+        drop(found);
+        tokio::select! {
+            () = watch.news() => {}
+            () = sleep_until(until) => {}
+            () = state.stopping.cancelled() => {}
+        }
+    }
+}
+
+/// The time of the next query. No event reports that EvoLink refused a submit, which may happen
+/// after its outcome was recorded as unknown. The process that sent the submit is notified; others
+/// have to poll.
+fn next_look(state: State, deadline: Instant) -> Instant {
+    match state {
+        State::Submitting | State::SubmitUnknown => deadline.min(Instant::now() + LOOK_INTERVAL),
+        _ => deadline,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(query: &str, prefer: &str) -> Result<Wait, ApiError> {
+        let headers = HeaderMap::from_iter([(prefer::PREFER.clone(), prefer.parse().unwrap())]);
+        Wait::parse(Some(query), &headers)
+    }
+
+    #[test]
+    fn whole_seconds_up_to_a_minute() {
+        for (query, prefer, wait) in [
+            ("", "", Wait::Asked(0)),
+            ("wait=0", "", Wait::Asked(0)),
+            ("wait=30", "wait=5", Wait::Asked(30)),
+            ("wait=61", "", Wait::Asked(60)),
+            ("wait=1000000000", "", Wait::Asked(60)),
+            ("wait=99999999999999999999999", "", Wait::Asked(60)),
+            ("", "wait=30", Wait::Preferred(30)),
+            ("", "respond-async, wait=100", Wait::Preferred(60)),
+            ("", "wait=-1", Wait::Asked(0)),
+            ("", "wait=soon", Wait::Asked(0)),
+        ] {
+            assert_eq!(parse(query, prefer).ok(), Some(wait), "{query} {prefer}");
+        }
+        for query in [
+            "wait=-1",
+            "wait=NaN",
+            "wait=10s",
+            "wait=",
+            "wait",
+            "wait=1.5",
+            "wait=%2B1",
+            "wait=1&wiat=2",
+        ] {
+            assert!(parse(query, "wait=5").is_err(), "{query}");
+        }
+    }
+
+    #[test]
+    fn only_a_preference_is_said_to_be_applied() {
+        assert_eq!(Wait::Asked(30).applied(), None);
+        assert_eq!(Wait::Preferred(30).applied().unwrap(), "wait=30");
+    }
+}

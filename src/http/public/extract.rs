@@ -1,0 +1,151 @@
+//! The checks that a callback must pass before a handler can hold it, in the order of rule B1. The
+//! token comes first and is checked alone, before the body is read and without a query to the
+//! store. Then follow the encoding, the declared length, the arrival of the body, and its form.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tokio::time::Instant;
+
+use super::PublicState;
+use super::callbacks::{Counted, deadline, try_again};
+use crate::domain::callback::Subject;
+use crate::domain::callback::token_echo;
+use crate::domain::observation::Observation;
+use crate::http::serve::body::{BodyError, BudgetShare, declared_length, is_identity, read_body};
+use crate::observe::metrics::CallbackEnd;
+
+/// A complete, parsed callback whose URL was issued by us. Only the extractor creates one.
+#[derive(Debug)]
+pub struct VerifiedCallback {
+    pub subject: Subject,
+    pub headers: HeaderMap,
+    pub content: CallbackContent,
+    pub deadline: Instant,
+    pub counted: Counted,
+    /// Held until the callback is answered.
+    pub _share: BudgetShare,
+}
+
+#[derive(Debug)]
+pub enum CallbackContent {
+    Observation(Observation),
+    /// Not a task body. It is kept anyway, because its sender holds one of our URLs.
+    Unreadable {
+        body: Bytes,
+        reason: String,
+    },
+}
+
+/// Why a callback is refused without a row in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallbackRejection {
+    /// No valid token. The answer is the same as for a path that does not exist.
+    NotFound,
+    UnsupportedEncoding,
+    Body(BodyError),
+}
+
+impl FromRequest<Arc<PublicState>> for VerifiedCallback {
+    type Rejection = CallbackRejection;
+
+    async fn from_request(
+        request: Request,
+        state: &Arc<PublicState>,
+    ) -> Result<Self, CallbackRejection> {
+        let deadline = deadline(state);
+        let (subject, mac) = subject(&request, state).ok_or(CallbackRejection::NotFound)?;
+        let mut counted = Counted::begin(&state.metrics);
+        let (mut parts, body) = request.into_parts();
+        let secrets: Vec<&str> = [Some(mac.as_str()), state.evolink_key.known()]
+            .into_iter()
+            .flatten()
+            .collect();
+        drop_echoes(&mut parts.headers, &secrets);
+        match read(&parts.headers, body, &subject, &secrets, state).await {
+            Ok((content, share)) => Ok(Self {
+                subject,
+                headers: parts.headers,
+                content,
+                deadline,
+                counted,
+                _share: share,
+            }),
+            Err(rejection) => {
+                counted.end(CallbackEnd::Refused);
+                Err(rejection)
+            }
+        }
+    }
+}
+
+/// The subject that the token in the path stands for, and the token's secret part. The token is
+/// compared as it is spelled in the request line. axum's path parameters are percent-decoded and
+/// would therefore accept many spellings of one token.
+fn subject(request: &Request, state: &PublicState) -> Option<(Subject, String)> {
+    let (_, token) = request.uri().path().rsplit_once('/')?;
+    let now = state.clock.now();
+    let subject = state.key_ring.verify(token, now, state.token_lifetime)?;
+    let (_, mac) = token.rsplit_once('.')?;
+    Some((subject, mac.to_owned()))
+}
+
+/// Removes headers that repeat a callback token, such as a proxy's `X-Original-URI`, or one of
+/// `secrets`, because headers may be kept.
+fn drop_echoes(headers: &mut HeaderMap, secrets: &[&str]) {
+    let shortest = secrets.iter().map(|secret| secret.len()).min();
+    let is_echo = |value: &HeaderValue| {
+        Some(value.len()) >= shortest && token_echo::is_found(value.as_bytes(), secrets)
+    };
+    let echoes = headers.iter().filter(|(_, value)| is_echo(value));
+    let names: Vec<HeaderName> = echoes.map(|(name, _)| name.clone()).collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
+async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    subject: &Subject,
+    secrets: &[&str],
+    state: &PublicState,
+) -> Result<(CallbackContent, BudgetShare), CallbackRejection> {
+    if !is_identity(headers) {
+        return Err(CallbackRejection::UnsupportedEncoding);
+    }
+    let bytes_max = state.body_bytes_max;
+    if declared_length(headers).is_some_and(|length| length > bytes_max as u64) {
+        return Err(CallbackRejection::Body(BodyError::TooLarge));
+    }
+    let take_slot = || state.unfinished.try_take(subject);
+    let (time_max, budget) = (state.body_timeout, &state.body_budget);
+    let (raw, share) = read_body(body, bytes_max, time_max, budget, take_slot)
+        .await
+        .map_err(CallbackRejection::Body)?;
+    let raw = token_echo::redact(raw, secrets);
+    let content = match Observation::parse(raw.clone()) {
+        Ok(observation) => CallbackContent::Observation(observation),
+        Err(error) => CallbackContent::Unreadable {
+            body: raw,
+            reason: error.to_string(),
+        },
+    };
+    Ok((content, share))
+}
+
+impl IntoResponse for CallbackRejection {
+    fn into_response(self) -> Response {
+        let status = match self {
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Body(BodyError::NoRoom | BodyError::TooManyUnfinished) => return try_again(),
+            Self::Body(error) => error.status(),
+        };
+        status.into_response()
+    }
+}

@@ -1,0 +1,136 @@
+//! One connection from the end of its handshake to its close: runs hyper with every limit set and
+//! shuts it down in order. `listener` calls this for each accepted socket.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::bounded_io::BoundedIo;
+use super::framing;
+use super::limits::Limits;
+use super::peer::{OverTcp, Peer, SharedStream};
+
+/// Time that a connection without a request has, on shutdown, to complete a request head that it
+/// may have begun.
+const HEAD_GRACE: Duration = Duration::from_millis(500);
+
+/// How often the client of a request under way is looked for, if it may not close half of its
+/// connection. Usually hyper notices at once that it has left.
+const PEER_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The state of a connection. Its byte stream, its requests and its shutdown share this.
+#[derive(Debug, Default)]
+pub struct Progress {
+    requests: AtomicUsize,
+    in_request: AtomicBool,
+    write_stuck: AtomicBool,
+}
+
+/// Marks the connection as busy until the answer, including its body, has been handed to hyper.
+#[derive(Debug)]
+pub struct InRequest(Arc<Progress>);
+
+impl Progress {
+    /// Returns the guard, and the number of this request on its connection, counted from 1.
+    pub fn begin_request(self: &Arc<Self>) -> (InRequest, usize) {
+        self.in_request.store(true, Ordering::Relaxed);
+        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        (InRequest(Arc::clone(self)), number)
+    }
+
+    pub fn set_write_stuck(&self, stuck: bool) {
+        self.write_stuck.store(stuck, Ordering::Relaxed);
+    }
+
+    fn is_busy(&self) -> bool {
+        self.in_request.load(Ordering::Relaxed) || self.write_stuck.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for InRequest {
+    fn drop(&mut self) {
+        self.0.in_request.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Answers requests from `stream` until either side closes. After `shutdown`, still answers the
+/// current request. The caller decides how long that may take: it can drop this future at any time.
+pub async fn serve_connection<S>(
+    stream: S,
+    peer: SocketAddr,
+    router: Router,
+    limits: &Limits,
+    shutdown: &CancellationToken,
+) where
+    S: AsyncRead + AsyncWrite + OverTcp + Unpin + 'static,
+{
+    let progress = Arc::new(Progress::default());
+    let stream = SharedStream::new(stream);
+    let client = stream.peer();
+    let stream = TokioIo::new(BoundedIo::new(stream, Arc::clone(&progress), limits));
+    let service = service_fn(|request| {
+        framing::answer(request, (peer, &client), router.clone(), limits, &progress)
+    });
+    let mut connection = pin!(http1_builder(limits).serve_connection(stream, service));
+
+    let left = pin!(until_gone(&client, &progress, limits));
+    tokio::select! {
+        end = connection.as_mut() => return log_end(peer, end),
+        () = left => return debug!(client.address = %peer, "{peer} left before its answer"),
+        () = shutdown.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    tokio::select! {
+        end = connection.as_mut() => return log_end(peer, end),
+        () = sleep(HEAD_GRACE) => {}
+    }
+    // The connection is still open: either a request is being answered, or a head arrives slowly. A
+    // slow head must not delay the shutdown.
+    if progress.is_busy() {
+        log_end(peer, connection.await);
+    }
+}
+
+/// Returns once the client has left a request that is under way. Never does so where a client may
+/// close its sending side and still wait.
+async fn until_gone(client: &Peer, progress: &Progress, limits: &Limits) {
+    if limits.half_close {
+        return std::future::pending().await;
+    }
+    loop {
+        sleep(PEER_INTERVAL).await;
+        if progress.in_request.load(Ordering::Relaxed) && client.is_gone() {
+            return;
+        }
+    }
+}
+
+fn http1_builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        // hyper's timeouts have no effect without a timer.
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        .half_close(limits.half_close)
+        .max_headers(limits.head_lines_max)
+        .max_header_size(limits.head_bytes_max)
+        .max_buf_size(limits.head_bytes_max);
+    builder
+}
+
+fn log_end(peer: SocketAddr, end: hyper::Result<()>) {
+    if let Err(error) = end {
+        // Timeouts, resets and malformed heads are normal on the internet.
+        debug!(client.address = %peer, error = %error, "connection of {peer} ended early: {error}");
+    }
+}

@@ -1,0 +1,83 @@
+//! How soon a certificate expires, in the steps at which operators are warned. `tls` logs the
+//! steps, and `check` prints them.
+
+use jiff::{SignedDuration, Timestamp};
+use tracing::{error, warn};
+
+/// Days before expiry at which the operator is warned, once each.
+const DAYS_AHEAD: [i64; 3] = [1, 7, 21];
+
+/// The time left until a certificate expires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    Enough,
+    /// At most this many days; one of `DAYS_AHEAD`.
+    Days(i64),
+    Expired,
+}
+
+impl Left {
+    pub fn until(not_after: Timestamp, now: Timestamp) -> Self {
+        let left = not_after.duration_since(now);
+        if left.is_negative() {
+            return Self::Expired;
+        }
+        let step = DAYS_AHEAD
+            .into_iter()
+            .find(|days| left <= SignedDuration::from_hours(days * 24));
+        step.map_or(Self::Enough, Self::Days)
+    }
+}
+
+/// Logs each step once per certificate.
+#[derive(Debug, Default)]
+pub struct ExpiryLog {
+    told: Option<(Timestamp, Left)>,
+}
+
+impl ExpiryLog {
+    /// Logs the current step unless it was logged before. Returns what was logged.
+    pub fn look(&mut self, not_after: Timestamp, now: Timestamp) -> Option<Left> {
+        let left = Left::until(not_after, now);
+        if left == Left::Enough || self.told == Some((not_after, left)) {
+            return None;
+        }
+        self.told = Some((not_after, left));
+        match left {
+            Left::Enough => {}
+            Left::Days(days) => {
+                warn!(tls.not_after = %not_after, days, "the certificate of the public listener expires in {days} days or less, at {not_after}");
+            }
+            Left::Expired => {
+                error!(tls.not_after = %not_after, "the certificate of the public listener has expired, at {not_after}: callbacks do not arrive");
+            }
+        }
+        Some(left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_step_is_told_once_of_each_certificate() {
+        let end = Timestamp::from_second(2_000_000_000).unwrap();
+        let before = |hours| end - SignedDuration::from_hours(hours);
+        let mut log = ExpiryLog::default();
+        for (now, told) in [
+            (before(22 * 24), None),
+            (before(21 * 24), Some(Left::Days(21))),
+            (before(20 * 24), None),
+            (before(7 * 24), Some(Left::Days(7))),
+            (before(24), Some(Left::Days(1))),
+            (before(0), None),
+            (before(-1), Some(Left::Expired)),
+            (before(-2), None),
+        ] {
+            assert_eq!(log.look(end, now), told, "{now}");
+        }
+        let renewed = end + SignedDuration::from_hours(6 * 24);
+        assert_eq!(log.look(renewed, end), Some(Left::Days(7)));
+    }
+}

@@ -1,0 +1,147 @@
+//! Metrics of deliveries, by endpoint. They balance at any scrape: made + revived = delivered +
+//! dead + pending.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::Metrics;
+use super::series::{Name, StateLabel};
+use crate::domain::delivery::DeliveryState;
+
+#[derive(Debug, Default)]
+pub struct Deliveries {
+    made: Family<EndpointLabel, Counter>,
+    ended: Family<EndLabels, Counter>,
+    revived: Family<EndpointLabel, Counter>,
+    open: Family<StateLabel, Gauge>,
+    held: Gauge,
+    disabled: Gauge,
+    files_refused: Gauge,
+}
+
+/// The name of an endpoint of the configuration, or one of `COUNTED_TOGETHER`. The caller makes
+/// sure of that.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndpointLabel {
+    endpoint: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndLabels {
+    endpoint: String,
+    result: Name,
+}
+
+/// The outcome of an attempt or of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeliveryEnd {
+    Delivered,
+    /// The delivery will be tried again.
+    Failed,
+    Dead,
+}
+
+impl DeliveryEnd {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts a new delivery to `endpoint`.
+    pub fn delivery_made(&self, endpoint: &str) {
+        let labels = EndpointLabel::of(endpoint);
+        self.0.deliveries.made.get_or_create(&labels).inc();
+    }
+
+    pub fn delivery_ended(&self, endpoint: &str, end: DeliveryEnd) {
+        let labels = EndLabels {
+            endpoint: endpoint.to_owned(),
+            result: Name(end.as_str()),
+        };
+        self.0.deliveries.ended.get_or_create(&labels).inc();
+    }
+
+    /// Counts a dead delivery that an operator made pending again.
+    pub fn delivery_revived(&self, endpoint: &str) {
+        let labels = EndpointLabel::of(endpoint);
+        self.0.deliveries.revived.get_or_create(&labels).inc();
+    }
+
+    /// Sets the number of deliveries in `state`.
+    pub fn deliveries_counted(&self, state: DeliveryState, deliveries: i64) {
+        let state = Name(state.as_str());
+        let gauge = self.0.deliveries.open.get_or_create(&StateLabel { state });
+        gauge.set(deliveries);
+    }
+
+    /// Sets the number of pending deliveries that are held.
+    pub fn deliveries_held_counted(&self, deliveries: i64) {
+        self.0.deliveries.held.set(deliveries);
+    }
+
+    /// Sets the number of signing secret files that can no longer be read.
+    pub fn signing_files_refused(&self, files: usize) {
+        let files = i64::try_from(files).unwrap_or(i64::MAX);
+        self.0.deliveries.files_refused.set(files);
+    }
+
+    /// Sets the number of standing endpoints that are disabled.
+    pub fn disabled_counted(&self, endpoints: usize) {
+        let endpoints = i64::try_from(endpoints).unwrap_or(i64::MAX);
+        self.0.deliveries.disabled.set(endpoints);
+    }
+}
+
+impl EndpointLabel {
+    fn of(endpoint: &str) -> Self {
+        Self {
+            endpoint: endpoint.to_owned(),
+        }
+    }
+}
+
+pub fn register(registry: &mut Registry, deliveries: &Deliveries) {
+    registry.register(
+        "deliveries_made",
+        "Outcomes that an endpoint is owed, by endpoint",
+        deliveries.made.clone(),
+    );
+    registry.register(
+        "deliveries",
+        "Attempts to deliver by how they ended; failed ones are made again",
+        deliveries.ended.clone(),
+    );
+    registry.register(
+        "deliveries_revived",
+        "Dead deliveries that are sent again, or turned out to be delivered",
+        deliveries.revived.clone(),
+    );
+    registry.register(
+        "deliveries_open",
+        "Deliveries that are pending or dead, at most 10000 of a state",
+        deliveries.open.clone(),
+    );
+    registry.register(
+        "deliveries_held",
+        "Pending deliveries whose endpoint answers 410, at most 10000",
+        deliveries.held.clone(),
+    );
+    registry.register(
+        "endpoints_disabled",
+        "Endpoints that answered 410 to several deliveries and get nothing until an operator retries",
+        deliveries.disabled.clone(),
+    );
+    registry.register(
+        "signing_files_refused",
+        "Files of secrets that cannot be read now; those that they had go on signing",
+        deliveries.files_refused.clone(),
+    );
+}

@@ -1,0 +1,112 @@
+//! The outcomes of callbacks, submits and polls: the closed sets of values for the labels of their
+//! counters.
+
+use crate::domain::task::Verdict;
+
+/// The outcome of a callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CallbackEnd {
+    Seen(Verdict),
+    Quarantined,
+    /// Answered with an error. Nothing was written.
+    Refused,
+    /// The client disconnected before it was answered.
+    Aborted,
+}
+
+/// The outcome of a submit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SubmitEnd {
+    Accepted,
+    Refused,
+    Unreachable,
+    /// Not sent, because of `evolink.submits_per_second`.
+    Held,
+    /// EvoLink rejected our key.
+    KeyRejected,
+    /// EvoLink refused it because of our account: no credits are left (402), or a right is missing
+    /// (403).
+    NoCredits,
+    Forbidden,
+    Unknown,
+    Replayed,
+    /// Not sent: it repeats a submit whose answer the app never received.
+    Repeated,
+    /// Not sent: the app disconnected first.
+    Abandoned,
+    /// Not sent: the store did not record the intent in time.
+    NotRecorded,
+    Invalid,
+    /// The store is nearly full.
+    NoRoom,
+}
+
+/// The outcome of a poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PollEnd {
+    Seen,
+    Gone,
+    Throttled,
+    Failed,
+}
+
+/// A reader of the log that continuously reads to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TailReader {
+    /// Serves the waiters for single tasks.
+    Waits,
+    /// Serves the subscribers to the event stream.
+    Streams,
+}
+
+impl TailReader {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waits => "waits",
+            Self::Streams => "streams",
+        }
+    }
+}
+
+impl CallbackEnd {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Seen(verdict) => verdict.as_str(),
+            Self::Quarantined => "quarantined",
+            Self::Refused => "refused",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
+impl SubmitEnd {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::Held => "held",
+            Self::Unknown => "unknown",
+            Self::KeyRejected => "key_rejected",
+            Self::NoCredits => "no_credits",
+            Self::Forbidden => "forbidden",
+            Self::Replayed => "replayed",
+            Self::Repeated => "repeated",
+            Self::Abandoned => "abandoned",
+            Self::NotRecorded => "not_recorded",
+            Self::Invalid => "invalid",
+            Self::NoRoom => "no_room",
+        }
+    }
+}
+
+impl PollEnd {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Seen => "seen",
+            Self::Gone => "gone",
+            Self::Throttled => "throttled",
+            Self::Failed => "failed",
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The metrics of this process, for `/metrics` in the text format of OpenMetrics. Label values come
+//! from closed sets, so that clients cannot create new series.
+//!
+//! The counters balance at any scrape: callbacks received = recorded + unchanged + duplicate +
+//! conflict + quarantined + refused + aborted + those under way.
+
+mod deliveries;
+mod ends;
+mod series;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+
+use crate::clock;
+use crate::domain::event::EventType;
+use crate::domain::observation::Source;
+use crate::domain::task::State;
+use crate::domain::task::confirmation::Doubt;
+pub use deliveries::DeliveryEnd;
+pub use ends::{CallbackEnd, PollEnd, SubmitEnd, TailReader};
+use series::{Counters, Name, OutcomeLabels, ReaderLabel, ReasonLabel, ResultLabel, StateLabel};
+
+/// All metrics of one process. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Metrics(Arc<Counters>);
+
+impl Metrics {
+    pub fn new() -> Self {
+        Self(Arc::new(Counters::new()))
+    }
+
+    pub fn callback_received(&self) {
+        self.0.received.inc();
+    }
+
+    pub fn callback_ended(&self, end: CallbackEnd) {
+        count(&self.0.callbacks, end.as_str());
+    }
+
+    pub fn event_recorded(&self, event_type: EventType, source: Option<Source>) {
+        if matches!(
+            event_type,
+            EventType::Completed | EventType::Failed | EventType::Cancelled
+        ) {
+            let labels = OutcomeLabels {
+                r#type: Name(event_type.as_str()),
+                source: Name(source.map_or("none", Source::as_str)),
+            };
+            self.0.outcomes.get_or_create(&labels).inc();
+        }
+    }
+
+    pub fn record_restored(&self) {
+        self.0.restored.inc();
+    }
+
+    /// Counts bodies that were dropped because their callback URL had too many in quarantine.
+    pub fn quarantine_dropped(&self, bodies: u64) {
+        self.0.quarantine.dropped.inc_by(bodies);
+    }
+
+    /// Counts entries that were deleted to make space for newer ones.
+    pub fn quarantine_evicted(&self, entries: u64) {
+        self.0.quarantine.evicted.inc_by(entries);
+    }
+
+    /// Sets the current content of the quarantine, for all replicas together.
+    pub fn quarantine_holds(&self, entries: u64, bytes: u64) {
+        let gauge = |number| i64::try_from(number).unwrap_or(i64::MAX);
+        self.0.quarantine.entries.set(gauge(entries));
+        self.0.quarantine.bytes.set(gauge(bytes));
+    }
+
+    pub fn replayed(&self, result: &'static str) {
+        count(&self.0.quarantine.replays, result);
+    }
+
+    pub fn outcome_doubted(&self, reason: Doubt) {
+        let reason = Name(reason.as_str());
+        self.0.doubted.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    pub fn submit_ended(&self, end: SubmitEnd) {
+        count(&self.0.submits, end.as_str());
+    }
+
+    pub fn submit_retried(&self) {
+        self.0.submit_retries.inc();
+    }
+
+    /// Sets whether EvoLink's answers that it does not know a task are ignored.
+    pub fn unknown_tasks_doubted(&self, doubted: bool) {
+        self.0.unknown_tasks_doubted.set(i64::from(doubted));
+    }
+
+    /// Sets whether EvoLink fails as a whole, according to the polls.
+    pub fn polls_suspended(&self, suspended: bool) {
+        self.0.polls_suspended.set(i64::from(suspended));
+    }
+
+    /// Sets whether EvoLink rejects our API key.
+    pub fn evolink_key_rejected(&self, is_rejected: bool) {
+        self.0.evolink_key_rejected.set(i64::from(is_rejected));
+    }
+
+    /// Counts a new waiting query or event stream.
+    pub fn seat_taken(&self) {
+        self.0.seats_taken.inc();
+    }
+
+    pub fn seat_given_back(&self) {
+        self.0.seats_taken.dec();
+    }
+
+    /// Counts a waiting query or event stream that was refused, because there were too many.
+    pub fn seat_refused(&self) {
+        self.0.seats_refused.inc();
+    }
+
+    /// Sets for how long `reader` has not been at the end of the log.
+    pub fn tail_behind(&self, reader: TailReader, time: Duration) {
+        let reader = Name(reader.as_str());
+        let behind = self.0.tail_behind.get_or_create(&ReaderLabel { reader });
+        behind.set(time.as_secs_f64());
+    }
+
+    /// Counts events that are left out of streams, because their rows cannot be read.
+    pub fn events_unreadable(&self, events: u32) {
+        self.0.events_unreadable.inc_by(events.into());
+    }
+
+    /// Sets the number of tasks in `state`.
+    pub fn tasks_counted(&self, state: State, tasks: i64) {
+        let state = Name(state.as_str());
+        let labels = StateLabel { state };
+        self.0.tasks.get_or_create(&labels).set(tasks);
+    }
+
+    pub fn poll_ended(&self, end: PollEnd) {
+        count(&self.0.polls, end.as_str());
+    }
+
+    /// Records the time from when a delivery was due until its first attempt was answered 2xx.
+    pub fn delivered_after(&self, took: Duration) {
+        self.0.delivery_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Records a committed transaction of the recorder.
+    pub fn batch_recorded(&self, entries: usize, took: Duration) {
+        self.0.batches.inc();
+        self.0.entries.inc_by(entries as u64);
+        self.0.commit_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Sets the free space on the disk of a SQLite store.
+    pub fn store_free_bytes(&self, bytes: u64) {
+        let gauge = self.0.free_bytes.get_or_create(&[]);
+        gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Sets whether commits of the recorder survive a power failure of the database server.
+    pub fn store_durable(&self, is_durable: bool) {
+        let gauge = self.0.durable.get_or_create(&[]);
+        gauge.set(i64::from(is_durable));
+    }
+
+    /// Returns all metrics in the text format of OpenMetrics.
+    pub fn render(&self) -> String {
+        self.0.clock_difference.set(clock::system_ahead_seconds());
+        let mut text = String::new();
+        encode(&mut text, &self.0.registry).expect("a String takes any text");
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn count(family: &Family<ResultLabel, Counter>, result: &'static str) {
+    family
+        .get_or_create(&ResultLabel {
+            result: Name(result),
+        })
+        .inc();
+}

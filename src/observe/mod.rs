@@ -1,0 +1,5 @@
+//! What operators observe: logs and metrics, and texts from outside made safe to show.
+
+pub mod metrics;
+pub mod telemetry;
+pub mod untrusted;

@@ -1,0 +1,122 @@
+//! The result files. A file is generated when it is fetched and is valid for a day after its task
+//! ended. If the task's plan says so, it is slow, missing, truncated or of the wrong type.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use futures_util::{StreamExt, stream};
+use http::{StatusCode, header};
+use tokio::time::sleep;
+
+use super::image;
+use crate::simulator::api::error::ApiError;
+use crate::simulator::plan::FileFault;
+use crate::simulator::state::Shared;
+use crate::simulator::task::Task;
+
+const SLOW_CHUNKS: u32 = 20;
+const FLUSH_TIME: Duration = Duration::from_millis(20);
+
+/// Serves `/files/{id}/{name}`, the URL in a task's results.
+pub async fn file(
+    State(shared): State<Arc<Shared>>,
+    Path((id, name)): Path<(String, String)>,
+) -> Response {
+    shared.remembered().stats.file_fetches += 1;
+    let seen = shared.with_task(&id, |task| {
+        task.file_fetches += 1;
+        (task.clone(), task.file_fault())
+    });
+    let Some((task, fault)) = seen else {
+        return ApiError::not_found().into_response();
+    };
+    if let Some(FileFault::Redirect) = fault {
+        return Redirect::temporary(&format!("{}/storage/{id}/{name}", shared.public_url))
+            .into_response();
+    }
+    serve(&shared, task, &name, fault).await
+}
+
+/// Serves `/storage/{id}/{name}`, the target of the `file-redirect` misbehaviour.
+pub async fn stored_file(
+    State(shared): State<Arc<Shared>>,
+    Path((id, name)): Path<(String, String)>,
+) -> Response {
+    match shared.with_task(&id, |task| task.clone()) {
+        Some(task) => serve(&shared, task, &name, None).await,
+        None => ApiError::not_found().into_response(),
+    }
+}
+
+async fn serve(shared: &Shared, task: Task, name: &str, fault: Option<FileFault>) -> Response {
+    let is_valid = task
+        .ended
+        .is_some_and(|ended| ended.elapsed() <= shared.options.result_ttl);
+    if !is_valid || name != "0.webp" || !task.plan.ending.is_charged() {
+        return ApiError::not_found().into_response();
+    }
+    if let Some(FileFault::Status(status)) = fault {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::NOT_FOUND);
+        return (status, "<Error><Code>AccessDenied</Code></Error>").into_response();
+    }
+    let Some(bytes) = image_of(shared, task).await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let body = match fault {
+        Some(FileFault::Slow(duration)) => slow(bytes, duration),
+        Some(FileFault::Truncated) => return ([WEBP], truncated(&bytes)).into_response(),
+        Some(FileFault::WrongType) => Body::from("<!DOCTYPE html><html>not an image</html>"),
+        Some(FileFault::Status(_) | FileFault::Redirect) | None => Body::from(bytes),
+    };
+    ([WEBP], body).into_response()
+}
+
+const WEBP: (header::HeaderName, &str) = (header::CONTENT_TYPE, "image/webp");
+
+/// Encodes on a blocking thread, because a megapixel takes too long for an async one.
+async fn image_of(shared: &Shared, task: Task) -> Option<Bytes> {
+    let encode = move || {
+        let Task {
+            generation, seed, ..
+        } = task;
+        image::webp(
+            &generation.prompt,
+            seed,
+            generation.width,
+            generation.height,
+        )
+    };
+    let encoded = shared.workers.spawn_blocking(encode).await;
+    encoded.ok()?.ok().map(Bytes::from)
+}
+
+fn slow(bytes: Bytes, duration: Duration) -> Body {
+    let chunk_bytes = bytes.len().div_ceil(SLOW_CHUNKS as usize).max(1);
+    Body::from_stream(stream::unfold(bytes, move |mut rest| async move {
+        if rest.is_empty() {
+            return None;
+        }
+        sleep(duration / SLOW_CHUNKS).await;
+        let chunk = rest.split_to(chunk_bytes.min(rest.len()));
+        Some((Ok::<_, Infallible>(chunk), rest))
+    }))
+}
+
+/// Announces the full length, sends half of the bytes, and closes the connection.
+pub fn truncated(bytes: &Bytes) -> Response {
+    let content_length = bytes.len();
+    let half = bytes.slice(..content_length / 2);
+    let first = stream::iter([Ok(half)]);
+    // If the error came at once, the half that is not sent yet, and even the head, would be lost.
+    let then = stream::once(async {
+        sleep(FLUSH_TIME).await;
+        Err(io::Error::from(io::ErrorKind::ConnectionAborted))
+    });
+    let body = Body::from_stream(first.chain(then));
+    ([(header::CONTENT_LENGTH, content_length)], body).into_response()
+}

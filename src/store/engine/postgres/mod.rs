@@ -1,0 +1,243 @@
+//! PostgreSQL: connections with bounded waits, the schema, and LISTEN/NOTIFY between replicas.
+//!
+//! A PgBouncer in front must be in session mode: prepared statements and LISTEN belong to a
+//! session.
+
+pub mod examine;
+mod gate;
+mod readers;
+mod server;
+
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::warn;
+
+use super::schema::{APPLIED, Schema, migration_error};
+use crate::store::wake::Wake;
+use crate::store::{Location, StoreError, epochs};
+pub use examine::examine;
+pub use readers::Readers;
+use server::CONNECT_TIMEOUT;
+pub use server::PostgresServer;
+
+/// The migrations that make up the schema.
+pub static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// The clock difference in seconds above which a warning is logged. NTP keeps clocks within a
+/// fraction of a second.
+const CLOCKS_APART_S: i64 = 10;
+
+/// Connections of a process that do not read: one writes, one listens.
+const OTHERS: u32 = 2;
+
+/// The first retry delay of a writer that the server refuses. It doubles with each retry.
+const RETRY_AFTER: Duration = Duration::from_millis(20);
+
+/// A connection attempt that takes longer may be waiting in a pooler's queue.
+const QUEUED_AFTER: Duration = Duration::from_millis(500);
+
+/// A connection may be lost silently. After this much silence it is replaced.
+const SILENCE_MAX: Duration = Duration::from_mins(1);
+
+/// The time limit of a whole batch. Callbacks wait for their batch and the one before, and EvoLink
+/// disconnects after 10 s.
+pub const BATCH_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The update is the recorders' write lock: the second recorder waits here until the first has
+/// committed. It is an update, not only a lock. So a server with a stricter isolation level than
+/// requested refuses the transaction. It cannot continue with a snapshot from before the lock.
+///
+/// `synchronous_commit` is set in each transaction, because the server's own value may change while
+/// we are connected. The value set here holds until the commit. `off` is raised to `on`; any other
+/// value waits for the disk and stays. `fsync` and `full_page_writes` are settings of the server
+/// only, so we can only read them.
+pub const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
+    SELECT set_config('synchronous_commit',
+        CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true);
+    UPDATE recorder_turn SET taken = taken + 1 WHERE id = 1;
+    SELECT (SELECT max(seq) FROM task), (SELECT max(seq) FROM event), 'event'::regclass::oid::bigint,
+        current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'";
+
+/// Reads the newest event and the identity of the table.
+pub const EVENT_TABLE: &str = "SELECT max(seq), 'event'::regclass::oid::bigint FROM event";
+
+/// Waits for the locks that a batch needs, and fails where the server is read-only. The row is
+/// locked and not updated, so that no dead row is left behind, however often this runs.
+pub const PROBE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
+    SELECT 1 FROM recorder_turn WHERE id = 1 FOR UPDATE;
+    LOCK TABLE task, submit_end, observation, event, delivery, quarantine, quarantine_total, idempotency,
+        unanswered_submit IN ROW EXCLUSIVE MODE;
+    ROLLBACK";
+
+pub const NOTIFY: &str = "NOTIFY evolink_receiver";
+
+/// The connections of this process to one database. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Postgres {
+    server: PostgresServer,
+    readers: Readers,
+}
+
+/// # Errors
+/// `CannotOpen` if the server refuses the login, `Unsuitable`, `SchemaTooNew`, `SchemaDiffers`.
+pub async fn open(location: &Location) -> Result<Postgres, StoreError> {
+    let server = PostgresServer::new(location)?;
+    let mut connection = server.connect().await?;
+    let examined = examine(&server, &mut connection).await?;
+    for name in examined.careless {
+        warn!(
+            "the PostgreSQL server runs with {name}=off: a power cut loses callbacks that were acknowledged"
+        );
+    }
+    let ahead = examined.clock_ahead;
+    if ahead.abs() > CLOCKS_APART_S {
+        warn!(
+            seconds = ahead,
+            "this machine's clock differs from the database server's by {ahead} s: set both by NTP; if the clocks of \
+             replicas differ, a repeated submit may be sent twice"
+        );
+    }
+    // The right to create tables is needed only where there is something to create.
+    if !examined.schema.is_current() {
+        examined.schema.announce();
+        // Replicas that start at once wait for each other here, by an advisory lock of the driver.
+        MIGRATIONS
+            .run(&mut connection)
+            .await
+            .map_err(|error| migration_error(error, &MIGRATIONS))?;
+    }
+    epochs::settle_postgres(&mut connection).await?;
+    // The permanent connections may need its slot on the server.
+    connection.close().await?;
+    let readers = location.max_connections.saturating_sub(OTHERS);
+    let readers = usize::try_from(readers).unwrap_or(usize::MAX);
+    Ok(Postgres {
+        readers: Readers::new(server.clone(), readers),
+        server,
+    })
+}
+
+impl Postgres {
+    pub fn readers(&self) -> &Readers {
+        &self.readers
+    }
+
+    pub fn server(&self) -> &PostgresServer {
+        &self.server
+    }
+
+    /// Opens the connection that writes, before any reader opens another. Where the server has no
+    /// connection left, readers close theirs.
+    ///
+    /// # Errors
+    /// `NoConnectionLeft` if others have all connections, `CannotOpen` if the server refuses the
+    /// login.
+    pub async fn connect_writer(&self) -> Result<PgConnection, StoreError> {
+        let _held_back = self.readers.hold_back();
+        let (deadline, mut retry_after) = (Instant::now() + CONNECT_TIMEOUT, RETRY_AFTER);
+        loop {
+            let connected = self.connect_or_queue().await;
+            let is_refused = matches!(connected, Err(StoreError::NoConnectionLeft { .. }));
+            if !is_refused || Instant::now() + retry_after > deadline {
+                self.readers.keep();
+                return connected;
+            }
+            self.readers.give_back().await;
+            // The server needs a moment to end the session.
+            sleep(retry_after).await;
+            retry_after *= 2;
+        }
+    }
+
+    /// Connects, or waits in PgBouncer's queue: it accepts every client and then makes it wait for
+    /// a connection to the server.
+    async fn connect_or_queue(&self) -> Result<PgConnection, StoreError> {
+        let mut connecting = std::pin::pin!(self.server.connect_writer());
+        if let Ok(connected) = timeout(QUEUED_AFTER, &mut connecting).await {
+            return connected;
+        }
+        self.readers.give_back().await;
+        connecting.await
+    }
+
+    /// Opens the listener's connection. The driver's pool retries while the server has no
+    /// connection left. Meanwhile a reader closes one.
+    async fn connect_listener(&self) -> Result<PgListener, StoreError> {
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(CONNECT_TIMEOUT)
+            .connect_lazy_with(self.server.options()?);
+        let _held_back = self.readers.hold_back();
+        let mut connecting = std::pin::pin!(PgListener::connect_with(&pool));
+        let connected = if let Ok(connected) = timeout(QUEUED_AFTER, &mut connecting).await {
+            connected
+        } else {
+            self.readers.give_back().await;
+            connecting.await
+        };
+        self.readers.keep();
+        Ok(connected?)
+    }
+
+    /// Forwards every notification to `wake`. Returns when the connection is lost, or was silent
+    /// for so long that it may be.
+    pub async fn listen(&self, wake: &Wake) -> Result<(), StoreError> {
+        let mut listener = self.connect_listener().await?;
+        timeout(
+            CONNECT_TIMEOUT,
+            listener.listen(crate::store::wake::CHANNEL),
+        )
+        .await
+        .map_err(|_| StoreError::TooSlow)??;
+        listener.eager_reconnect(false);
+        // Notifications from before this connection are lost, so waiters must query once.
+        wake.tell();
+        while timeout(SILENCE_MAX, listener.try_recv())
+            .await
+            .unwrap_or(Ok(None))?
+            .is_some()
+        {
+            wake.tell();
+        }
+        Ok(())
+    }
+}
+
+/// # Errors
+/// `SchemaTooNew`, `SchemaDiffers`, or an error of the query.
+pub async fn schema(connection: &mut PgConnection) -> Result<Schema, StoreError> {
+    const TABLE: &str = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
+    let is_ours: bool = sqlx::query_scalar(TABLE)
+        .fetch_one(&mut *connection)
+        .await?;
+    let applied = if is_ours {
+        sqlx::query_as(APPLIED).fetch_all(connection).await?
+    } else {
+        Vec::new()
+    };
+    Schema::of(&applied, &MIGRATIONS)
+}
+
+/// Lists settings by which the server does not wait for its disk, whatever we request.
+pub async fn careless_settings(
+    connection: &mut PgConnection,
+) -> Result<Vec<&'static str>, sqlx::Error> {
+    let mut careless = Vec::new();
+    for name in ["fsync", "full_page_writes"] {
+        if setting(connection, name).await? == "off" {
+            careless.push(name);
+        }
+    }
+    Ok(careless)
+}
+
+async fn setting(connection: &mut PgConnection, name: &str) -> Result<String, sqlx::Error> {
+    sqlx::query_scalar("SELECT current_setting($1)")
+        .bind(name)
+        .fetch_one(connection)
+        .await
+}

@@ -1,0 +1,336 @@
+//! Checks whether the files of a SQLite store that this process has open are still the ones at
+//! their paths.
+//!
+//! SQLite keeps using the files that it has opened, whatever happens at their paths. If a file was
+//! deleted or moved away, what SQLite commits to it is lost when the process ends. So the recorder
+//! calls `check` after each commit, before any caller is answered, and the space watch calls it
+//! each second.
+//!
+//! A file that was overwritten in place keeps its inode. The database is recognized by its stamp,
+//! the `user_version` in its header. The recorder raises the stamp at most once a second, and an
+//! older copy has a lower one. The write-ahead log is compared with its index, which says how long
+//! the log is and which salts its header has.
+//!
+//! A checkpoint in progress while the database is overwritten may write the newest stamp over the
+//! old one. A smaller copy then lacks pages at the end of the file, which no checkpoint writes
+//! again. So the offsets of a few of those pages are remembered.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::files::{beside, cannot_open, log_file};
+use super::locks::Locks;
+use crate::store::StoreError;
+
+/// The offset of the `user_version` in the header of a SQLite database, big-endian.
+const STAMP_OFFSET: u64 = 60;
+
+/// The least time between two stamps. Each one costs a page in the log.
+const STAMP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The largest first step. A process begins at a random distance from the last stamp, so that
+/// copies of one database that are used separately differ.
+const FIRST_STEP_MAX: i32 = 1024;
+
+/// How many pages at the end of the database are remembered, and the least time between two.
+const TAIL_PAGES: usize = 4;
+const TAIL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The bytes that are read of a page. No database page begins with 64 zero bytes, but a hole in a
+/// file does.
+const PAGE_BYTES: u64 = 4096;
+const PAGE_HEAD_BYTES: usize = 64;
+
+/// The offset of the salts in the header of the log, and their length.
+const LOG_SALTS_OFFSET: u64 = 16;
+const SALTS_BYTES: usize = 8;
+
+/// The header of the log, and of each page in it.
+const LOG_HEAD_BYTES: u64 = 32;
+const FRAME_HEAD_BYTES: u64 = 24;
+
+/// The header of the index, which is stored twice. See <https://www.sqlite.org/walformat.html>.
+const INDEX_HEAD_BYTES: usize = 48;
+
+/// How often the log and its index are read until they agree. Another thread may be writing.
+const READS: usize = 16;
+
+/// The open files of one database.
+#[derive(Debug)]
+pub struct OpenFiles {
+    database: OpenFile,
+    log: OpenFile,
+    index: OpenFile,
+    /// Closing this descriptor is safe, because SQLite holds no locks on the log.
+    log_file: File,
+    /// Never closed. Closing any descriptor of the index would release SQLite's locks on it.
+    index_file: ManuallyDrop<File>,
+    locks: Arc<Locks>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+/// The content of the files at the last check.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The stamp in the file itself, not in the log.
+    stamp: i32,
+    /// The last stamp that a transaction may have written.
+    newest_stamp: i32,
+    /// The highest stamp that is certainly on the disk.
+    synced_stamp: Option<i32>,
+    stamped_at: Option<Instant>,
+    /// Offsets of pages that were at the end of the file, the oldest first.
+    tail: VecDeque<u64>,
+    tail_at: Option<Instant>,
+}
+
+/// The state of the log according to its index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct LogHead {
+    salts: [u8; SALTS_BYTES],
+    bytes: u64,
+}
+
+impl OpenFiles {
+    /// Opens second descriptors of the files of `database`. SQLite must have all of them open.
+    /// `newest_stamp` is the one that a reader sees.
+    pub fn new(
+        database: &Path,
+        locks: Arc<Locks>,
+        newest_stamp: i32,
+        synced_stamp: Option<i32>,
+    ) -> Result<Self, StoreError> {
+        let (log, index) = (log_file(database), beside(database, "-shm"));
+        let open = |path: &Path| File::open(path).map_err(|error| cannot_open(path, &error));
+        let files = Self {
+            database: OpenFile::at(database.to_owned())?,
+            log_file: open(&log)?,
+            log: OpenFile::at(log)?,
+            index_file: ManuallyDrop::new(open(&index)?),
+            index: OpenFile::at(index)?,
+            locks,
+            seen: Mutex::default(),
+        };
+        let stamp = files.stamp_on_disk().unwrap_or(newest_stamp);
+        *files.seen() = Seen {
+            stamp,
+            newest_stamp,
+            synced_stamp,
+            ..Seen::default()
+        };
+        Ok(files)
+    }
+
+    /// Checks that the paths lead to the open files, and that no file was overwritten.
+    ///
+    /// # Errors
+    /// `Replaced`.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.database.check_place()?;
+        self.log.check_place()?;
+        self.index.check_place()?;
+        self.check_database()?;
+        self.check_log()
+    }
+
+    /// Returns the stamp that the next transaction must write, or `None` if the last one is recent.
+    pub fn next_stamp(&self) -> Option<i32> {
+        let mut seen = self.seen();
+        let step = match seen.stamped_at {
+            Some(at) if at.elapsed() < STAMP_INTERVAL => return None,
+            Some(_) => 1,
+            None => fastrand::i32(1..=FIRST_STEP_MAX),
+        };
+        // After 68 years of writing no stamp is left, and none is written any more.
+        let next = seen.newest_stamp.checked_add(step)?;
+        seen.newest_stamp = next;
+        seen.stamped_at = Some(Instant::now());
+        Some(next)
+    }
+
+    /// Returns the stamp in the database file. After a complete checkpoint, that stamp is on the
+    /// disk.
+    pub fn stamp_on_disk(&self) -> Option<i32> {
+        read_stamp(self.locks.database()?).ok()
+    }
+
+    /// Notes that a checkpoint is complete. `stamp`, which was in the file when it began, is now on
+    /// the disk for good.
+    pub fn checkpointed(&self, stamp: Option<i32>) {
+        let mut seen = self.seen();
+        seen.synced_stamp = seen.synced_stamp.max(stamp);
+        let is_recent = seen.tail_at.is_some_and(|at| at.elapsed() < TAIL_INTERVAL);
+        let (false, Some(file)) = (is_recent, self.locks.database()) else {
+            return;
+        };
+        let bytes = file.metadata().map_or(0, |found| found.len());
+        let page = bytes.saturating_sub(PAGE_BYTES);
+        if seen.tail.contains(&page) || !is_page(file, page) {
+            return;
+        }
+        if seen.tail.len() == TAIL_PAGES {
+            seen.tail.pop_front();
+        }
+        seen.tail.push_back(page);
+        seen.tail_at = Some(Instant::now());
+    }
+
+    /// Returns the stamp for the high-water mark.
+    pub fn synced_stamp(&self) -> Option<i32> {
+        self.seen().synced_stamp
+    }
+
+    fn check_database(&self) -> Result<(), StoreError> {
+        let Some(file) = self.locks.database() else {
+            return Ok(());
+        };
+        let mut seen = self.seen();
+        let stamp = match read_stamp(file) {
+            Ok(stamp) => stamp,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err(self.database.overwritten());
+            }
+            Err(error) => return Err(StoreError::DiskFailed(error.to_string())),
+        };
+        let is_ours = (seen.stamp..=seen.newest_stamp).contains(&stamp);
+        if !(is_ours && seen.tail.iter().all(|page| is_page(file, *page))) {
+            return Err(self.database.overwritten());
+        }
+        seen.stamp = stamp;
+        Ok(())
+    }
+
+    /// Compares the log with its index. SQLite writes the log first and then its index, so the
+    /// index never claims more than the log has.
+    fn check_log(&self) -> Result<(), StoreError> {
+        for _ in 0..READS {
+            let Some(said) = self.read_index()? else {
+                return Ok(());
+            };
+            if self.log_has(&said)? {
+                return Ok(());
+            }
+            // The log may have restarted between the two reads.
+            if self.read_index()? == Some(said) {
+                return Err(self.log.overwritten());
+            }
+        }
+        Ok(())
+    }
+
+    fn log_has(&self, said: &LogHead) -> Result<bool, StoreError> {
+        let mut salts = [0; SALTS_BYTES];
+        let read = self.log_file.read_exact_at(&mut salts, LOG_SALTS_OFFSET);
+        match read.and_then(|()| self.log_file.metadata()) {
+            Ok(found) => Ok(salts == said.salts && found.len() >= said.bytes),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) => Err(StoreError::DiskFailed(error.to_string())),
+        }
+    }
+
+    /// Returns `None` while the log is empty, or while the index is being written.
+    fn read_index(&self) -> Result<Option<LogHead>, StoreError> {
+        let mut heads = [0; 2 * INDEX_HEAD_BYTES];
+        self.index_file
+            .read_exact_at(&mut heads, 0)
+            .map_err(|error| StoreError::DiskFailed(error.to_string()))?;
+        let (head, second) = heads.split_at(INDEX_HEAD_BYTES);
+        Ok((head == second).then(|| log_head(head)).flatten())
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OpenFile {
+    fn at(path: PathBuf) -> Result<Self, StoreError> {
+        let found = fs::metadata(&path).map_err(|error| cannot_open(&path, &error))?;
+        Ok(Self {
+            device: found.dev(),
+            inode: found.ino(),
+            path,
+        })
+    }
+
+    fn check_place(&self) -> Result<(), StoreError> {
+        match fs::metadata(&self.path) {
+            Ok(there) if (there.dev(), there.ino()) == (self.device, self.inode) => Ok(()),
+            Ok(_) => Err(self.replaced("was replaced by another file")),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Err(self.replaced("was deleted or moved away"))
+            }
+            Err(error) => Err(cannot_open(&self.path, &error)),
+        }
+    }
+
+    fn overwritten(&self) -> StoreError {
+        self.replaced("was overwritten by another program")
+    }
+
+    fn replaced(&self, what: &str) -> StoreError {
+        StoreError::Replaced(format!("{} {what}", self.path.display()))
+    }
+}
+
+/// Reads the stamp of the database in `file`, without its log.
+pub fn read_stamp(file: &File) -> io::Result<i32> {
+    let mut stamp = [0; 4];
+    file.read_exact_at(&mut stamp, STAMP_OFFSET)?;
+    Ok(i32::from_be_bytes(stamp))
+}
+
+/// Returns whether there is a page at `offset`, and not a hole or the end of the file.
+fn is_page(file: &File, offset: u64) -> bool {
+    let mut head = [0; PAGE_HEAD_BYTES];
+    file.read_exact_at(&mut head, offset).is_ok() && head.iter().any(|byte| *byte != 0)
+}
+
+/// Parses a header of the index, which is in the machine's byte order. `None` if the log is empty.
+fn log_head(head: &[u8]) -> Option<LogHead> {
+    let half = |at: usize| Some(u16::from_ne_bytes(head.get(at..at + 2)?.try_into().ok()?));
+    let word = |at: usize| Some(u32::from_ne_bytes(head.get(at..at + 4)?.try_into().ok()?));
+    let (page, frames) = (u64::from(half(14)?), u64::from(word(16)?));
+    // The value 1 means 65536.
+    let page = if page == 1 { 1 << 16 } else { page };
+    let salts = head.get(32..32 + SALTS_BYTES)?.try_into().ok()?;
+    let bytes = LOG_HEAD_BYTES + frames * (FRAME_HEAD_BYTES + page);
+    (frames > 0).then_some(LogHead { salts, bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_says_how_long_the_log_is_and_which_salts_it_has() {
+        let mut head = [0; INDEX_HEAD_BYTES];
+        head[14..16].copy_from_slice(&4096_u16.to_ne_bytes());
+        assert_eq!(log_head(&head), None, "an empty log");
+        head[16..20].copy_from_slice(&3_u32.to_ne_bytes());
+        head[32..40].copy_from_slice(b"saltsalt");
+        let wanted = LogHead {
+            salts: *b"saltsalt",
+            bytes: 32 + 3 * (24 + 4096),
+        };
+        assert_eq!(log_head(&head), Some(wanted));
+    }
+}

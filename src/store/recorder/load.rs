@@ -1,0 +1,167 @@
+//! The first half of a batch: loads every record that its entries may concern into a `Ledger`.
+
+use std::time::Duration;
+
+use super::entry::{Entry, Idempotency};
+use super::ledger::Ledger;
+use super::record::{Record, RecordRow, record_columns};
+use crate::domain::callback::Subject;
+use crate::domain::ids::SubmissionId;
+use crate::domain::task::confirmation::Policy;
+use crate::domain::timestamp::Timestamp;
+use crate::store::StoreError;
+use crate::store::deliveries;
+use crate::store::engine::rows::Rows;
+use crate::store::engine::writer::Writer;
+use crate::store::quarantine;
+use crate::store::repeats;
+
+/// How long an `Idempotency-Key` is remembered.
+pub const IDEMPOTENCY_KEPT: Duration = Duration::from_hours(24);
+
+// With CROSS JOIN, SQLite looks up each given value and never scans the whole table.
+static LOAD_BY_SUBMISSION: Rows<1> = Rows::new(
+    concat!("SELECT ", record_columns!(), " FROM"),
+    "CROSS JOIN task WHERE task.submission_id = given.column1",
+);
+
+static LOAD_BY_TASK: Rows<1> = Rows::new(
+    concat!("SELECT ", record_columns!(), " FROM"),
+    "CROSS JOIN task WHERE task.task_id = given.column1",
+);
+
+static LOAD_KEYS: Rows<2> = Rows::new(
+    "SELECT name, fingerprint, submission_id FROM",
+    "CROSS JOIN idempotency WHERE idempotency.name = given.column1 AND idempotency.made_at > given.column2",
+);
+
+/// Returns a ledger with every record that `entries` may concern. `shared`: other processes may
+/// have the store open too.
+pub async fn load(
+    writer: &mut Writer,
+    entries: &[&Entry],
+    now: Timestamp,
+    policy: Policy,
+    shared: bool,
+) -> Result<Ledger, StoreError> {
+    let mut ledger = Ledger::new(now, policy);
+    let submissions: Vec<String> = entries
+        .iter()
+        .filter_map(|entry| submission_of(entry))
+        .map(|id| id.to_string())
+        .collect();
+    load_records(writer, &mut ledger, &LOAD_BY_SUBMISSION, &submissions).await?;
+    // The holder of a task id matters only where it is not the task already bound.
+    let unbound: Vec<String> = entries
+        .iter()
+        .filter_map(|entry| unbound_task_of(&ledger, entry))
+        .collect();
+    load_records(writer, &mut ledger, &LOAD_BY_TASK, &unbound).await?;
+    let keys: Vec<&str> = entries
+        .iter()
+        .filter_map(|entry| idempotency_of(entry))
+        .collect();
+    load_keys(writer, &mut ledger, &keys).await?;
+    ledger.replays = quarantine::load(writer, entries).await?;
+    ledger.deliveries = deliveries::load(writer, entries, now, shared).await?;
+    ledger.unanswered = repeats::load(writer, entries, now).await?;
+    Ok(ledger)
+}
+
+async fn load_records(
+    writer: &mut Writer,
+    ledger: &mut Ledger,
+    statement: &Rows<1>,
+    names: &[String],
+) -> Result<(), StoreError> {
+    let names: Vec<_> = names.iter().map(|name| [name.as_str().into()]).collect();
+    for row in statement.fetch::<RecordRow>(writer, &names).await? {
+        ledger.add(Record::try_from(row)?);
+    }
+    Ok(())
+}
+
+async fn load_keys(
+    writer: &mut Writer,
+    ledger: &mut Ledger,
+    names: &[&str],
+) -> Result<(), StoreError> {
+    let oldest = ledger.now.before(IDEMPOTENCY_KEPT).as_millis();
+    let names: Vec<_> = names
+        .iter()
+        .map(|name| [(*name).into(), oldest.into()])
+        .collect();
+    let rows = LOAD_KEYS
+        .fetch::<(String, Vec<u8>, String)>(writer, &names)
+        .await?;
+    for (name, fingerprint, submission_id) in rows {
+        let corrupt = |column| StoreError::Corrupt {
+            table: "idempotency",
+            id: 0,
+            column,
+        };
+        let fingerprint = fingerprint.try_into().map_err(|_| corrupt("fingerprint"))?;
+        let submission_id = submission_id
+            .parse()
+            .map_err(|_| corrupt("submission_id"))?;
+        ledger.keys.insert(
+            name.clone(),
+            (Idempotency { name, fingerprint }, submission_id),
+        );
+    }
+    Ok(())
+}
+
+fn submission_of(entry: &Entry) -> Option<SubmissionId> {
+    match entry {
+        Entry::Intent(_)
+        | Entry::DeliveryClaimed { .. }
+        | Entry::DeliveryEnded { .. }
+        | Entry::DeliveryRetried { .. }
+        | Entry::HeldExpired { .. }
+        | Entry::DeliveriesRetried { .. }
+        | Entry::AppAnswered { .. }
+        | Entry::AppLost { .. }
+        | Entry::AppsWait { .. } => None,
+        Entry::Observed { subject, .. }
+        | Entry::Unreadable { subject, .. }
+        | Entry::FromQuarantine { subject, .. } => match subject {
+            Subject::Submission(id) => Some(*id),
+            Subject::Standing(_) => None,
+        },
+        Entry::SubmitEnded { submission_id, .. }
+        | Entry::PollBegun { submission_id, .. }
+        | Entry::PollEnded { submission_id, .. }
+        | Entry::GaveUp { submission_id } => Some(*submission_id),
+    }
+}
+
+fn unbound_task_of(ledger: &Ledger, entry: &Entry) -> Option<String> {
+    let (Entry::Observed {
+        subject,
+        observation,
+        ..
+    }
+    | Entry::FromQuarantine {
+        subject,
+        observation,
+        ..
+    }) = entry
+    else {
+        return None;
+    };
+    let bound = match subject {
+        Subject::Submission(id) => ledger
+            .of_submission(*id)
+            .and_then(|record| record.task.task_id.as_ref()),
+        Subject::Standing(_) => None,
+    };
+    (bound != Some(&observation.task_id)).then(|| observation.task_id.to_string())
+}
+
+fn idempotency_of(entry: &Entry) -> Option<&str> {
+    match entry {
+        Entry::Intent(intent) => intent.idempotency.as_ref().map(|key| key.name.as_str()),
+        _ => None,
+    }
+}

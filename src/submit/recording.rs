@@ -1,0 +1,116 @@
+//! Records the result of a submit. EvoLink may have charged it. So if the store refuses the record,
+//! this retries with growing pauses until it succeeds, minutes have passed, or the process ends.
+//! The app does not wait that long.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{Instrument as _, error, info, warn};
+
+use crate::domain::ids::{SubmissionId, TaskId};
+use crate::http::internal::InternalState;
+use crate::store::StoreError;
+use crate::store::recorder::entry::{Entry, Receipt};
+
+/// How long the app waits for the record.
+const APP_WAIT: Duration = Duration::from_secs(5);
+
+/// How long recording the result of a sent submit is retried. A longer outage of the store loses no
+/// further results: submits that arrive during the outage fail before they are sent.
+const RECORD_FOR: Duration = Duration::from_mins(5);
+
+/// How long recording the withdrawal of an intent is retried. An intent that is never sent does no
+/// harm, and an outage of the store leaves one for each submit that it refuses.
+const WITHDRAW_FOR: Duration = Duration::from_secs(5);
+
+/// Jitter makes each pause up to twice as long.
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(15);
+
+/// Maximum number of submits that are being sent or recorded. Above it, failed records are not
+/// retried.
+const SUBMITS_MAX: usize = 4096;
+
+/// Records `entry`. If this returns an error, the retries continue in the background.
+///
+/// # Errors
+/// The reason why it is not recorded so far.
+pub async fn record(
+    state: &InternalState,
+    id: SubmissionId,
+    entry: Entry,
+) -> Result<Receipt, StoreError> {
+    let recording = record_for(RECORD_FOR, SENT, state.clone(), id, entry);
+    let recording = state.submits.spawn(recording.in_current_span());
+    match timeout(APP_WAIT, recording).await {
+        Ok(ended) => ended.unwrap_or(Err(StoreError::Stopped)),
+        Err(_) => Err(StoreError::TooSlow),
+    }
+}
+
+/// Records the withdrawal of an intent in the same way, but in the background.
+pub fn record_withdrawal(state: &InternalState, id: SubmissionId, entry: Entry) {
+    let recording = record_for(WITHDRAW_FOR, NOT_SENT, state.clone(), id, entry);
+    state.submits.spawn(recording.in_current_span());
+}
+
+/// Log texts: the consequence if a result is never recorded.
+const SENT: &str = "if EvoLink accepted it, only its callback can";
+const NOT_SENT: &str = "it was not sent, and may show as a submit of unknown outcome";
+
+async fn record_for(
+    patience: Duration,
+    consequence: &'static str,
+    state: InternalState,
+    id: SubmissionId,
+    entry: Entry,
+) -> Result<Receipt, StoreError> {
+    let task_id = task_id_of(&entry).map(TaskId::as_str);
+    let deadline = Instant::now() + patience;
+    let mut pauses = ExponentialBuilder::default()
+        .with_min_delay(PAUSE_MIN)
+        .with_max_delay(PAUSE_MAX)
+        .with_max_times(usize::MAX)
+        .with_jitter()
+        .build()
+        .take_while(|pause| Instant::now() + *pause < deadline);
+    let mut is_last = false;
+    let mut tries = 1;
+    loop {
+        let error = match state.recorder.record(entry.clone()).await {
+            Ok(receipt) => {
+                if tries > 1 {
+                    info!(submission.id = %id, task.id = task_id, tries, ?receipt, "the end of a submit is recorded after all");
+                }
+                return Ok(receipt);
+            }
+            Err(error) => error,
+        };
+        let pause = pauses
+            .next()
+            .filter(|_| !is_last && !error.is_fatal() && state.submits.len() <= SUBMITS_MAX);
+        let Some(pause) = pause else {
+            error!(submission.id = %id, task.id = task_id, tries, error = %error, "could not record the end of a submit; {consequence}");
+            return Err(error);
+        };
+        if tries == 1 {
+            warn!(submission.id = %id, task.id = task_id, error = %error, "the end of a submit is not recorded yet; it is tried again");
+        }
+        // A process that is about to end makes one last attempt.
+        is_last = state
+            .giving_up
+            .run_until_cancelled(sleep(pause))
+            .await
+            .is_none();
+        tries += 1;
+    }
+}
+
+/// The task id, which an operator needs if all attempts fail.
+const fn task_id_of(entry: &Entry) -> Option<&TaskId> {
+    match entry {
+        Entry::Observed { observation, .. } => Some(&observation.task_id),
+        _ => None,
+    }
+}
