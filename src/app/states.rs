@@ -11,6 +11,7 @@ use crate::http::internal::operators::readiness::Readiness;
 use crate::http::public::PublicState;
 use crate::http::public::unfinished::UnfinishedCallbacks;
 use crate::http::serve::body::BodyBudget;
+use crate::submit::Submits;
 use crate::workers::forwarder::{self, Forwarder};
 use crate::workers::reconciler::{self, Reconciler};
 
@@ -43,22 +44,35 @@ impl App {
             recorder: self.recorder.clone(),
             evolink: Arc::clone(&self.evolink),
             rate_limits: Arc::clone(&self.rate_limits),
-            key_ring: Arc::clone(&self.key_ring),
-            public: Arc::new(self.config.public.clone()),
             egress_rules: self.egress.rules().clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
-            submits: parts.calls.clone(),
+            submits: self.submits(parts),
             stopping: parts.stopping.clone(),
-            giving_up: parts.giving_up.clone(),
-            evolink_timeout: self.config.evolink.timeout,
             allow_unknown_fields: self.config.evolink.allow_unknown_fields,
             endpoints: Arc::new(settings::endpoints(&self.config).into_keys().collect()),
-            repeat_window: self.config.submits.repeat_window,
             body_budget: BodyBudget::new(INTERNAL_BODIES_BYTES_MAX),
             page_turns: PageTurns::default(),
             readiness: Readiness::new(self.tls.clone()),
             seats: Seats::new(self.config.internal.max_connections, self.metrics.clone()),
+        }
+    }
+
+    fn submits(&self, parts: &Parts) -> Submits {
+        Submits {
+            store: Arc::clone(&self.store),
+            recorder: self.recorder.clone(),
+            evolink: Arc::clone(&self.evolink),
+            rate_limits: Arc::clone(&self.rate_limits),
+            key_ring: Arc::clone(&self.key_ring),
+            public: Arc::new(self.config.public.clone()),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            running: parts.calls.clone(),
+            stopping: parts.stopping.clone(),
+            giving_up: parts.giving_up.clone(),
+            evolink_timeout: self.config.evolink.timeout,
+            repeat_window: self.config.submits.repeat_window,
         }
     }
 

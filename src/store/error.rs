@@ -5,6 +5,8 @@ use std::sync::Arc;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
+use super::recorder::entry::Receipt;
+
 /// A failed store operation. The write may have happened nevertheless (RELIABILITY F3, F6). So
 /// callers answer "try again", and everything is idempotent.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -49,6 +51,10 @@ pub enum StoreError {
     /// Another program holds SQLite's write lock. A later retry may succeed.
     #[error("another program holds the write lock of the database")]
     Locked,
+    /// The recorder answered with the receipt of another kind of entry, which is a fault of this
+    /// program. The entry is on the disk.
+    #[error("the recorder gave the receipt of something else: {0:?}")]
+    OtherReceipt(Receipt),
     /// There is no space left. Heals when there is some.
     #[error("the disk is full")]
     Full,

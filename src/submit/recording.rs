@@ -2,16 +2,17 @@
 //! this retries with growing pauses until it succeeds, minutes have passed, or the process ends.
 //! The app does not wait that long.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{Instrument as _, error, info, warn};
 
+use super::Submits;
 use crate::domain::ids::{SubmissionId, TaskId};
-use crate::http::internal::InternalState;
 use crate::store::StoreError;
-use crate::store::recorder::entry::{Entry, Receipt};
+use crate::store::recorder::entry::SubmitEnded;
 
 /// How long the app waits for the record.
 const APP_WAIT: Duration = Duration::from_secs(5);
@@ -32,17 +33,28 @@ const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// retried.
 const SUBMITS_MAX: usize = 4096;
 
-/// Records `entry`. If this returns an error, the retries continue in the background.
+/// Records the end of submit `id` by `call`. If this returns an error, the retries continue in the
+/// background.
 ///
 /// # Errors
 /// The reason why it is not recorded so far.
-pub async fn record(
-    state: &InternalState,
+pub async fn record<T, F>(
+    submits: &Submits,
     id: SubmissionId,
-    entry: Entry,
-) -> Result<Receipt, StoreError> {
-    let recording = record_for(RECORD_FOR, SENT, state.clone(), id, entry);
-    let recording = state.submits.spawn(recording.in_current_span());
+    task_id: Option<&TaskId>,
+    call: impl Fn() -> F + Send + Sync + 'static,
+) -> Result<T, StoreError>
+where
+    T: Debug + Send + 'static,
+    F: Future<Output = Result<T, StoreError>> + Send + 'static,
+{
+    let what = What {
+        id,
+        task_id: task_id.cloned(),
+        consequence: "if EvoLink accepted it, only its callback can",
+    };
+    let recording = retry_for(RECORD_FOR, what, submits.clone(), call);
+    let recording = submits.running.spawn(recording.in_current_span());
     match timeout(APP_WAIT, recording).await {
         Ok(ended) => ended.unwrap_or(Err(StoreError::Stopped)),
         Err(_) => Err(StoreError::TooSlow),
@@ -50,23 +62,45 @@ pub async fn record(
 }
 
 /// Records the withdrawal of an intent in the same way, but in the background.
-pub fn record_withdrawal(state: &InternalState, id: SubmissionId, entry: Entry) {
-    let recording = record_for(WITHDRAW_FOR, NOT_SENT, state.clone(), id, entry);
-    state.submits.spawn(recording.in_current_span());
+pub fn withdraw(submits: &Submits, id: SubmissionId, ended: SubmitEnded) {
+    let what = What {
+        id,
+        task_id: None,
+        consequence: "it was not sent, and may show as a submit of unknown outcome",
+    };
+    let recorder = submits.recorder.clone();
+    let call = move || {
+        let (recorder, ended) = (recorder.clone(), ended.clone());
+        async move { recorder.end_submit(id, ended).await }
+    };
+    let recording = retry_for(WITHDRAW_FOR, what, submits.clone(), call);
+    submits.running.spawn(recording.in_current_span());
 }
 
-/// Log texts: the consequence if a result is never recorded.
-const SENT: &str = "if EvoLink accepted it, only its callback can";
-const NOT_SENT: &str = "it was not sent, and may show as a submit of unknown outcome";
-
-async fn record_for(
-    patience: Duration,
-    consequence: &'static str,
-    state: InternalState,
+/// For the log.
+struct What {
     id: SubmissionId,
-    entry: Entry,
-) -> Result<Receipt, StoreError> {
-    let task_id = task_id_of(&entry).map(TaskId::as_str);
+    task_id: Option<TaskId>,
+    /// What follows if it is never recorded.
+    consequence: &'static str,
+}
+
+async fn retry_for<T, F>(
+    patience: Duration,
+    what: What,
+    submits: Submits,
+    call: impl Fn() -> F + Send + Sync,
+) -> Result<T, StoreError>
+where
+    T: Debug,
+    F: Future<Output = Result<T, StoreError>> + Send + 'static,
+{
+    let What {
+        id,
+        task_id,
+        consequence,
+    } = what;
+    let task_id = task_id.as_ref().map(TaskId::as_str);
     let deadline = Instant::now() + patience;
     let mut pauses = ExponentialBuilder::default()
         .with_min_delay(PAUSE_MIN)
@@ -78,7 +112,7 @@ async fn record_for(
     let mut is_last = false;
     let mut tries = 1;
     loop {
-        let error = match state.recorder.record(entry.clone()).await {
+        let error = match call().await {
             Ok(receipt) => {
                 if tries > 1 {
                     info!(submission.id = %id, task.id = task_id, tries, ?receipt, "the end of a submit is recorded after all");
@@ -89,7 +123,7 @@ async fn record_for(
         };
         let pause = pauses
             .next()
-            .filter(|_| !is_last && !error.is_fatal() && state.submits.len() <= SUBMITS_MAX);
+            .filter(|_| !is_last && !error.is_fatal() && submits.running.len() <= SUBMITS_MAX);
         let Some(pause) = pause else {
             error!(submission.id = %id, task.id = task_id, tries, error = %error, "could not record the end of a submit; {consequence}");
             return Err(error);
@@ -98,19 +132,11 @@ async fn record_for(
             warn!(submission.id = %id, task.id = task_id, error = %error, "the end of a submit is not recorded yet; it is tried again");
         }
         // A process that is about to end makes one last attempt.
-        is_last = state
+        is_last = submits
             .giving_up
             .run_until_cancelled(sleep(pause))
             .await
             .is_none();
         tries += 1;
-    }
-}
-
-/// The task id, which an operator needs if all attempts fail.
-const fn task_id_of(entry: &Entry) -> Option<&TaskId> {
-    match entry {
-        Entry::Observed { observation, .. } => Some(&observation.task_id),
-        _ => None,
     }
 }

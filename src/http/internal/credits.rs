@@ -8,17 +8,15 @@ use super::InternalState;
 use super::error::ApiError;
 use super::passed_on::pass_on;
 use crate::evolink::NoAnswer;
+use crate::submit::KeyRejection;
 
 pub async fn show(State(state): State<InternalState>) -> Result<Response, ApiError> {
     state.rate_limits.read();
     match state.evolink.credits().await {
-        Ok(answer) if answer.is_about_key() => {
-            let key_source = state.evolink.health().key_source();
-            Err(ApiError::evolink_key_rejected(
-                answer.is_in_envelope(),
-                key_source,
-            ))
-        }
+        Ok(answer) if answer.is_about_key() => Err(ApiError::evolink_key_rejected(KeyRejection {
+            is_by_evolink: answer.is_in_envelope(),
+            key_source: state.evolink.health().key_source(),
+        })),
         Ok(answer) => Ok(pass_on(answer)),
         Err(error) => {
             warn!(error = %error, "could not ask for credits");

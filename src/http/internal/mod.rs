@@ -21,14 +21,12 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::trace::TraceLayer;
 use tracing::{Span, info, info_span, warn};
 
 use crate::clock::Clock;
-use crate::config::{Public, Scope};
-use crate::domain::callback::KeyRing;
+use crate::config::Scope;
 use crate::domain::delivery::EndpointKey;
 use crate::domain::egress::Rules;
 use crate::evolink::{EvolinkClient, RateLimits};
@@ -36,6 +34,7 @@ use crate::http::serve::body::BodyBudget;
 use crate::observe::metrics::Metrics;
 use crate::store::Store;
 use crate::store::recorder::Recorder;
+use crate::submit::Submits;
 use access::Gate;
 use access::request_id;
 use access::seats::Seats;
@@ -52,27 +51,16 @@ pub struct InternalState {
     pub recorder: Recorder,
     pub evolink: Arc<EvolinkClient>,
     pub rate_limits: Arc<RateLimits>,
-    pub key_ring: Arc<KeyRing>,
-    /// Has the public base URL, from which callback URLs are built.
-    pub public: Arc<Public>,
     /// Which addresses an app may have its outcome sent to.
     pub egress_rules: Rules,
     pub clock: Clock,
     pub metrics: Metrics,
-    /// Submits run here and not in their request, so that a client that disconnects does not leave
-    /// a submit half recorded.
-    pub submits: TaskTracker,
-    /// Cancelled when the process begins to stop. From then on new submits are refused.
+    pub submits: Submits,
+    /// Cancelled when the process begins to stop. From then on nothing waits.
     pub stopping: CancellationToken,
-    /// Cancelled when only enough time is left to record unanswered submits as unknown.
-    pub giving_up: CancellationToken,
-    /// `evolink.timeout`.
-    pub evolink_timeout: Duration,
     pub allow_unknown_fields: bool,
     /// The endpoints of the configuration.
     pub endpoints: Arc<HashSet<EndpointKey>>,
-    /// `submits.repeat_window`; zero turns the repeat guard off.
-    pub repeat_window: Duration,
     pub body_budget: BodyBudget,
     /// Permits for waiting queries and event streams.
     pub seats: Seats,

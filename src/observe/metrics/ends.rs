@@ -36,7 +36,15 @@ pub enum SubmitEnd {
     Abandoned,
     /// Not sent: the store did not record the intent in time.
     NotRecorded,
+    /// Not sent: the process is stopping, or equal submits kept changing.
+    NotDecided,
+    /// Not sent: the `Idempotency-Key` belongs to another request.
+    Conflict,
+    /// Not sent: the first request with this `Idempotency-Key` has no answer yet.
+    InFlight,
     Invalid,
+    /// Not read: too many bodies are in memory.
+    Overloaded,
     /// The store is nearly full.
     NoRoom,
 }
@@ -94,7 +102,11 @@ impl SubmitEnd {
             Self::Repeated => "repeated",
             Self::Abandoned => "abandoned",
             Self::NotRecorded => "not_recorded",
+            Self::NotDecided => "not_decided",
+            Self::Conflict => "conflict",
+            Self::InFlight => "in_flight",
             Self::Invalid => "invalid",
+            Self::Overloaded => "overloaded",
             Self::NoRoom => "no_room",
         }
     }

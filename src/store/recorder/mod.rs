@@ -6,6 +6,7 @@
 //! cannot interrupt it (RELIABILITY F1, F2). Each replica has a recorder. They write one at a time.
 
 pub mod apply;
+pub mod calls;
 pub mod entry;
 pub mod ledger;
 pub mod load;

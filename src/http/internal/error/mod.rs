@@ -7,7 +7,6 @@ mod submits;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use tracing::error;
@@ -17,6 +16,7 @@ use crate::domain::generation::InvalidRequest;
 use crate::domain::ids::SubmissionId;
 use crate::http::serve::body::BodyError;
 use crate::store::StoreError;
+use crate::submit::KeyRejection;
 
 /// Header with the submission id, on every answer about a submission.
 pub static SUBMISSION_ID: HeaderName = HeaderName::from_static("x-submission-id");
@@ -261,23 +261,20 @@ impl ApiError {
     }
 
     /// 502: EvoLink, or a proxy in front of it, rejects the API key of this receiver. The app's own
-    /// key is not involved. `key_source` says where the receiver's key was configured.
-    pub fn evolink_key_rejected(by_evolink: bool, key_source: &str) -> Self {
-        let message = if by_evolink {
-            format!(
-                "EvoLink rejects the API key of this receiver (`{key_source}`); nothing was accepted or charged"
-            )
-        } else {
-            "something in front of EvoLink answered 401 to this receiver; nothing was accepted or charged".to_owned()
-        };
+    /// key is not involved.
+    pub fn evolink_key_rejected(rejection: KeyRejection) -> Self {
         let mut error = Self::new(
             StatusCode::BAD_GATEWAY,
-            "evolink_key_rejected",
+            KeyRejection::CODE,
             "api_error",
-            message,
+            rejection.message(),
         );
         error.is_final = true;
         error
+    }
+
+    pub const fn status(&self) -> StatusCode {
+        self.status
     }
 
     /// Whether the request must not be repeated.
@@ -290,13 +287,6 @@ impl ApiError {
     pub const fn replayed(mut self) -> Self {
         self.is_replay = true;
         self
-    }
-
-    /// The JSON body of the response.
-    pub fn to_body(&self) -> Bytes {
-        serde_json::to_vec(&self.body)
-            .expect("an error has a JSON form")
-            .into()
     }
 }
 

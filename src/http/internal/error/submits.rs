@@ -5,6 +5,39 @@ use http::StatusCode;
 use super::ApiError;
 use crate::domain::egress::Refused;
 use crate::domain::ids::SubmissionId;
+use crate::submit::{Accepted, Outcome};
+
+/// The one mapping of a submit's outcomes to errors.
+impl From<Outcome> for ApiError {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::KeyRejected {
+                rejection,
+                submission_id,
+            } => Self::evolink_key_rejected(rejection).about(submission_id),
+            Outcome::Unknown {
+                submission_id,
+                earlier,
+            } => {
+                let error = Self::submit_outcome_unknown(submission_id);
+                match earlier {
+                    Some(_) => error.replayed(),
+                    None => error,
+                }
+            }
+            Outcome::Unreachable(id) => Self::evolink_unreachable().about(id),
+            Outcome::KeyReused => Self::idempotency_conflict(),
+            Outcome::KeyInFlight => Self::idempotency_in_flight(),
+            Outcome::RateLimited => Self::too_many_submits(),
+            Outcome::NotRecorded(error) => Self::from(error),
+            // No client reads the answer to an abandoned submit.
+            Outcome::Abandoned | Outcome::NotDecided => Self::unavailable(),
+            // Not errors: the handler answers with the task, or with EvoLink's answer.
+            Outcome::Accepted(Accepted { submission_id, .. })
+            | Outcome::Refused { submission_id, .. } => Self::internal().about(submission_id),
+        }
+    }
+}
 
 impl ApiError {
     /// 400: we would not call the address that the app gave as `callback_url`.

@@ -1,5 +1,5 @@
 //! `POST /v1/images/generations`: an app submits a task. The request is validated here;
-//! `submission` does the rest.
+//! `submit` does the rest.
 
 pub mod presence;
 
@@ -28,7 +28,7 @@ use crate::http::serve::body::{
 use crate::http::serve::peer::Peer;
 use crate::observe::metrics::SubmitEnd;
 use crate::store::recorder::entry::Idempotency;
-use crate::submit::{Accepted, Submission, Submitted};
+use crate::submit::{Accepted, Outcome, Submission};
 use crate::task_object;
 use presence::Presence;
 
@@ -53,7 +53,12 @@ pub async fn create(
     let (submission, wait) = match judged {
         Ok(judged) => judged,
         Err(error) => {
-            state.metrics.submit_ended(SubmitEnd::Invalid);
+            let is_invalid = error.status().is_client_error();
+            state.metrics.submit_ended(if is_invalid {
+                SubmitEnd::Invalid
+            } else {
+                SubmitEnd::Overloaded
+            });
             return Err(error);
         }
     };
@@ -62,30 +67,39 @@ pub async fn create(
         return Err(ApiError::store_nearly_full());
     }
     let id = SubmissionId::new(state.clock.now());
-    let is_guarded = submission.idempotency.is_none() && !state.repeat_window.is_zero();
+    let is_guarded = state.submits.is_guarded(&submission);
     let mut presence = Presence::begin(&state.recorder, id, is_guarded, peer);
-    let absence = presence.absence();
+    let disconnected = presence.disconnected();
     // The submit runs on its own worker, so that an app that disconnects does not leave it half
     // recorded.
-    let worker = state.clone();
-    let running = async move { submission.run(&worker, id, &absence).await };
-    let running = state.submits.spawn(running.in_current_span());
-    // The submit may have panicked after EvoLink was called, so this error must not invite a retry.
-    let submitted = running
-        .await
-        .unwrap_or_else(|_| Err(ApiError::internal().about(id)));
-    let (response, accepted) = match (submitted, wait.deadline(start)) {
-        (Ok(Submitted::Accepted(accepted)), Some(deadline)) => {
-            let (id, applied) = (accepted.submission_id, wait.applied());
-            let answering = answer_in_time(&state, &caller, accepted, deadline, applied);
-            (answering.await, Some(id))
-        }
-        (Ok(Submitted::Accepted(accepted)), None) => {
+    let submits = state.submits.clone();
+    let running = async move { submits.run(&submission, id, &disconnected).await };
+    let running = state.submits.running.spawn(running.in_current_span());
+    let (response, accepted) = match (running.await, wait.deadline(start)) {
+        (Ok(Outcome::Accepted(accepted)), deadline) => {
             let id = accepted.submission_id;
-            (answer(Submitted::Accepted(accepted)), Some(id))
+            let response = match deadline {
+                Some(deadline) => {
+                    answer_in_time(&state, &caller, accepted, deadline, wait.applied()).await
+                }
+                None => answer(&accepted),
+            };
+            (response, Some(id))
         }
-        (Ok(refused), _) => (answer(refused), None),
-        (Err(error), _) => {
+        (
+            Ok(Outcome::Refused {
+                answer,
+                submission_id,
+            }),
+            _,
+        ) => (with_submission_id(pass_on(*answer), submission_id), None),
+        (ended, _) => {
+            // The submit may have panicked after EvoLink was called, so this error must not invite
+            // a retry.
+            let error = match ended {
+                Ok(outcome) => ApiError::from(outcome),
+                Err(_) => ApiError::internal().about(id),
+            };
             if error.is_final() {
                 presence.lose();
             }
@@ -107,13 +121,13 @@ async fn answer_in_time(
     applied: Option<HeaderValue>,
 ) -> Response {
     let Ok(seat) = state.seats.take(caller) else {
-        return answer(Submitted::Accepted(accepted));
+        return answer(&accepted);
     };
     let waiting = waiting::until_over(state, seat, accepted.submission_id, deadline);
     if let Ok(Some(view)) = waiting.await {
         accepted.task = task_object::of_view(&view);
     }
-    let mut response = answer(Submitted::Accepted(accepted));
+    let mut response = answer(&accepted);
     if let Some(applied) = applied {
         let headers = response.headers_mut();
         headers.insert(PREFERENCE_APPLIED.clone(), applied);
@@ -218,38 +232,26 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     }
 }
 
-fn answer(submitted: Submitted) -> Response {
-    let (mut response, submission_id) = match submitted {
-        Submitted::Accepted(Accepted {
-            task,
-            submission_id,
-            replayed,
-        }) => {
-            let mut response = (StatusCode::OK, Json(&task)).into_response();
-            let location = format!(
-                "/v1/tasks/{}",
-                task.read::<String>("id").unwrap_or_default()
-            );
-            set(&mut response, header::LOCATION, location);
-            if replayed {
-                set(
-                    &mut response,
-                    IDEMPOTENCY_REPLAYED.clone(),
-                    "true".to_owned(),
-                );
-            }
-            (response, submission_id)
-        }
-        Submitted::Refused {
-            answer,
-            submission_id,
-        } => (pass_on(answer), submission_id),
-    };
+fn answer(accepted: &Accepted) -> Response {
+    let mut response = (StatusCode::OK, Json(&accepted.task)).into_response();
+    let task_id = accepted.task.read::<String>("id").unwrap_or_default();
     set(
         &mut response,
-        SUBMISSION_ID.clone(),
-        submission_id.to_string(),
+        header::LOCATION,
+        format!("/v1/tasks/{task_id}"),
     );
+    if accepted.earlier.is_some() {
+        set(
+            &mut response,
+            IDEMPOTENCY_REPLAYED.clone(),
+            "true".to_owned(),
+        );
+    }
+    with_submission_id(response, accepted.submission_id)
+}
+
+fn with_submission_id(mut response: Response, id: SubmissionId) -> Response {
+    set(&mut response, SUBMISSION_ID.clone(), id.to_string());
     response
 }
 

@@ -1,5 +1,5 @@
 //! Tracks whether the app of a submit is still waiting, and whether it has received its answer. The
-//! handler holds a `Presence`. The submit runs on its own worker, holds an `Absence`, and checks it
+//! handler holds a `Presence`. The submit runs on its own worker, holds a `Disconnected`, and checks it
 //! before it acts.
 //!
 //! An app has its answer once hyper has taken the response body to its end and the app is still
@@ -13,22 +13,18 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use tokio_util::sync::CancellationToken;
 
 use crate::domain::ids::SubmissionId;
 use crate::http::serve::peer::Peer;
 use crate::store::recorder::Recorder;
-use crate::store::recorder::entry::Entry;
-
-/// Cancelled when the app has disconnected.
-pub type Absence = CancellationToken;
+use crate::submit::Disconnected;
 
 /// An app that waits for the answer to one submit.
 #[derive(Debug)]
 pub struct Presence {
     /// `None` once the app has its answer.
     waiting: Option<Waiting>,
-    absence: Absence,
+    disconnected: Disconnected,
     /// `None` where there is no connection.
     peer: Option<Peer>,
 }
@@ -63,13 +59,13 @@ impl Presence {
         };
         Self {
             waiting: Some(waiting),
-            absence: Absence::new(),
+            disconnected: Disconnected::new(),
             peer,
         }
     }
 
-    pub fn absence(&self) -> Absence {
-        self.absence.clone()
+    pub fn disconnected(&self) -> Disconnected {
+        self.disconnected.clone()
     }
 
     /// Reports that this app gets no usable answer, because the outcome is unknown. It may read
@@ -106,7 +102,7 @@ impl Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.absence.cancel();
+        self.disconnected.cancel();
         self.lose();
     }
 }
@@ -119,8 +115,7 @@ impl Waiting {
         let apps = self.recorder.apps();
         if let Some(submission_id) = self.accepted {
             apps.answered(submission_id);
-            self.recorder
-                .hand_over(Entry::AppAnswered { submission_id });
+            self.recorder.app_answered(submission_id);
         }
         // The repeat guard has no row for a refused or repeated submit, so the id is removed here.
         if self.accepted != Some(self.id) {
@@ -132,8 +127,7 @@ impl Waiting {
         if self.is_guarded {
             self.recorder.apps().left(self.id);
             // Other processes learn of it from the row.
-            let submission_id = self.id;
-            self.recorder.hand_over(Entry::AppLost { submission_id });
+            self.recorder.app_lost(self.id);
         }
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::Submits;
 use crate::domain::delivery::Holder;
 use crate::domain::ids::SubmissionId;
-use crate::http::internal::InternalState;
 use crate::store::StoreError;
 use crate::store::repeats::{DEAD_AFTER, Watched};
 
@@ -44,20 +44,20 @@ impl Row {
 /// or the process is dead. Only this process measures the time, because the clocks of others may
 /// differ.
 pub async fn watch_rows(
-    state: &InternalState,
+    submits: &Submits,
     client: &str,
     fingerprint: &[u8; 32],
     window: Duration,
 ) -> Result<Vec<Watched>, StoreError> {
     sleep(GRACE).await;
-    if !state.store.is_shared() {
+    if !submits.store.is_shared() {
         return Ok(Vec::new());
     }
-    let oldest = SubmissionId::first_at(state.clock.now().before(window));
-    let (began, apps) = (Instant::now(), state.recorder.apps());
+    let oldest = SubmissionId::first_at(submits.clock.now().before(window));
+    let (began, apps) = (Instant::now(), submits.recorder.apps());
     let mut rows: HashMap<SubmissionId, Row> = HashMap::new();
     loop {
-        let found = state
+        let found = submits
             .store
             .waiting_submits(client, fingerprint, oldest)
             .await?;

@@ -1,0 +1,321 @@
+//! The recorder's calls, each with a result of its own. Each returns once the fact is on the disk.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::Recorder;
+use super::entry::{Entry, Intent, PollEnded, Receipt, SubmitEnded};
+use crate::domain::callback::Subject;
+use crate::domain::delivery::{AttemptEnd, DeliveryId, DeliveryState, EndpointKey, Holder};
+use crate::domain::ids::SubmissionId;
+use crate::domain::observation::{Observation, Source};
+use crate::domain::task::Verdict;
+use crate::store::StoreError;
+
+/// The result of an intent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intended {
+    /// It was recorded, so the submit may be sent. No other result allows that.
+    Fresh,
+    /// The same request was recorded before under the same `Idempotency-Key`, as this submission.
+    Replay(SubmissionId),
+    /// Another request was recorded under the same `Idempotency-Key`.
+    Clash,
+    /// An equal submit without a key was recorded before, and its app never received the answer.
+    Repeat {
+        first: SubmissionId,
+        /// The process that sent it has ended.
+        is_orphan: bool,
+    },
+    /// An equal submit without a key seems to have an app that is still waiting. Ask again after
+    /// watching that submit.
+    Unsure,
+}
+
+/// The result of an observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// It was applied, or found to add nothing: `Verdict` says which.
+    Applied(Verdict),
+    /// It names another task than its subject's, and is in quarantine.
+    Mismatch,
+}
+
+/// The result of an entry that was replayed from the quarantine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplayedFromQuarantine {
+    Observed(Observed),
+    /// It is no longer in quarantine.
+    Gone,
+}
+
+/// The result of the end of a submit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndOfSubmit {
+    Recorded,
+    /// A refusal was reported, but a callback had already named the task, so EvoLink did accept it.
+    WasAccepted,
+}
+
+/// The result of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// No other process acts on it until the lease is over.
+    Ours,
+    /// It is not due, or another process has claimed it.
+    NotDue,
+}
+
+/// The result of the end of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptRecorded {
+    /// The delivery's state after it.
+    Now(DeliveryState),
+    /// The result was recorded before, or this sender no longer holds the delivery.
+    Stale,
+}
+
+/// The result of a request to send one delivery again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryOne {
+    Due,
+    NoSuchDelivery,
+    AlreadyDelivered,
+}
+
+/// The result of a request to send dead deliveries again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryMany {
+    pub deliveries: u32,
+    /// Whether the endpoint was disabled and is now enabled.
+    pub enabled: bool,
+    /// Whether dead deliveries are left.
+    pub more: bool,
+}
+
+impl Recorder {
+    pub async fn intend(&self, intent: Intent) -> Result<Intended, StoreError> {
+        match self.record(Entry::Intent(intent)).await? {
+            Receipt::Fresh => Ok(Intended::Fresh),
+            Receipt::Replay(first) => Ok(Intended::Replay(first)),
+            Receipt::Clash => Ok(Intended::Clash),
+            Receipt::Repeat { first, is_orphan } => Ok(Intended::Repeat { first, is_orphan }),
+            Receipt::Unsure => Ok(Intended::Unsure),
+            other => Err(StoreError::OtherReceipt(other)),
+        }
+    }
+
+    pub async fn observe(
+        &self,
+        subject: Subject,
+        observation: Observation,
+        source: Source,
+        headers: HeaderMap,
+    ) -> Result<Observed, StoreError> {
+        let entry = Entry::Observed {
+            subject,
+            observation,
+            source,
+            headers,
+        };
+        match self.record(entry).await? {
+            Receipt::Seen { verdict, .. } => Ok(Observed::Applied(verdict)),
+            Receipt::Mismatch => Ok(Observed::Mismatch),
+            other => Err(StoreError::OtherReceipt(other)),
+        }
+    }
+
+    /// Keeps a body that is not a task. For the answer to a submit, that also records that its
+    /// outcome is unknown.
+    pub async fn keep_in_quarantine(
+        &self,
+        subject: Subject,
+        source: Source,
+        body: Bytes,
+        reason: String,
+        headers: HeaderMap,
+    ) -> Result<(), StoreError> {
+        let entry = Entry::Unreadable {
+            subject,
+            source,
+            body,
+            reason,
+            headers,
+        };
+        self.done(entry).await
+    }
+
+    /// Applies entry `id` of the quarantine, which can be read by now.
+    pub async fn replay(
+        &self,
+        id: i64,
+        subject: Subject,
+        observation: Observation,
+    ) -> Result<ReplayedFromQuarantine, StoreError> {
+        let entry = Entry::FromQuarantine {
+            id,
+            subject,
+            observation,
+        };
+        match self.record(entry).await? {
+            Receipt::Seen { verdict, .. } => {
+                Ok(ReplayedFromQuarantine::Observed(Observed::Applied(verdict)))
+            }
+            Receipt::Mismatch => Ok(ReplayedFromQuarantine::Observed(Observed::Mismatch)),
+            Receipt::Gone => Ok(ReplayedFromQuarantine::Gone),
+            other => Err(StoreError::OtherReceipt(other)),
+        }
+    }
+
+    /// Records a submit that ended without an observation.
+    pub async fn end_submit(
+        &self,
+        submission_id: SubmissionId,
+        ended: SubmitEnded,
+    ) -> Result<EndOfSubmit, StoreError> {
+        let entry = Entry::SubmitEnded {
+            submission_id,
+            ended,
+        };
+        match self.record(entry).await? {
+            Receipt::Done => Ok(EndOfSubmit::Recorded),
+            Receipt::Known => Ok(EndOfSubmit::WasAccepted),
+            other => Err(StoreError::OtherReceipt(other)),
+        }
+    }
+
+    /// Claims the poll of a due task until `lease` is over.
+    pub async fn claim_poll(
+        &self,
+        submission_id: SubmissionId,
+        lease: Duration,
+    ) -> Result<Claim, StoreError> {
+        let entry = Entry::PollBegun {
+            submission_id,
+            lease,
+        };
+        self.claim(entry).await
+    }
+
+    /// Records a poll that ended without an observation.
+    pub async fn end_poll(
+        &self,
+        submission_id: SubmissionId,
+        ended: PollEnded,
+    ) -> Result<(), StoreError> {
+        let entry = Entry::PollEnded {
+            submission_id,
+            ended,
+        };
+        self.done(entry).await
+    }
+
+    /// Records that a task is too old to be polled further.
+    pub async fn give_up(&self, submission_id: SubmissionId) -> Result<(), StoreError> {
+        self.done(Entry::GaveUp { submission_id }).await
+    }
+
+    /// Claims a due delivery for `holder` until `lease` is over.
+    pub async fn claim_delivery(
+        &self,
+        id: DeliveryId,
+        holder: Holder,
+        lease: Duration,
+    ) -> Result<Claim, StoreError> {
+        self.claim(Entry::DeliveryClaimed { id, holder, lease })
+            .await
+    }
+
+    /// Records the end of attempt number `attempt`, counted from 1, or the decision to make none.
+    /// `jitter` is random, from 0 to 1.
+    pub async fn end_attempt(
+        &self,
+        id: DeliveryId,
+        holder: Holder,
+        attempt: u32,
+        end: AttemptEnd,
+        jitter: f64,
+    ) -> Result<AttemptRecorded, StoreError> {
+        let entry = Entry::DeliveryEnded {
+            id,
+            holder,
+            attempt,
+            end,
+            jitter,
+        };
+        match self.record(entry).await? {
+            Receipt::Delivery(state) => Ok(AttemptRecorded::Now(state)),
+            Receipt::Stale => Ok(AttemptRecorded::Stale),
+            other => Err(StoreError::OtherReceipt(other)),
+        }
+    }
+
+    /// Makes one delivery due, at an operator's request.
+    pub async fn retry_delivery(&self, id: DeliveryId) -> Result<RetryOne, StoreError> {
+        match self.record(Entry::DeliveryRetried { id }).await? {
+            Receipt::Done => Ok(RetryOne::Due),
+            Receipt::Gone => Ok(RetryOne::NoSuchDelivery),
+            Receipt::Delivered => Ok(RetryOne::AlreadyDelivered),
+            other => Err(StoreError::OtherReceipt(other)),
+        }
+    }
+
+    /// Makes at most `limit` dead deliveries due, the oldest first. Without `endpoint`, those of
+    /// all endpoints.
+    pub async fn retry_deliveries(
+        &self,
+        endpoint: Option<EndpointKey>,
+        limit: u32,
+    ) -> Result<RetryMany, StoreError> {
+        let entry = Entry::DeliveriesRetried { endpoint, limit };
+        match self.record(entry).await? {
+            Receipt::Retried {
+                deliveries,
+                enabled,
+                more,
+            } => Ok(RetryMany {
+                deliveries,
+                enabled,
+                more,
+            }),
+            other => Err(StoreError::OtherReceipt(other)),
+        }
+    }
+
+    /// Ends deliveries that a disabled endpoint has held for too long, up to a fixed number.
+    pub async fn expire_held(&self, endpoint: EndpointKey) -> Result<(), StoreError> {
+        match self.record(Entry::HeldExpired { endpoint }).await? {
+            // `Stale`: the endpoint was enabled meanwhile.
+            Receipt::Done | Receipt::Stale => Ok(()),
+            other => Err(StoreError::OtherReceipt(other)),
+        }
+    }
+
+    /// Queues that the app received the complete answer to a submit without an idempotency key.
+    pub fn app_answered(&self, submission_id: SubmissionId) {
+        self.hand_over(Entry::AppAnswered { submission_id });
+    }
+
+    /// Queues that the app disconnected before it had the answer, or that the answer said that the
+    /// outcome is unknown.
+    pub fn app_lost(&self, submission_id: SubmissionId) {
+        self.hand_over(Entry::AppLost { submission_id });
+    }
+
+    async fn claim(&self, entry: Entry) -> Result<Claim, StoreError> {
+        match self.record(entry).await? {
+            Receipt::Done => Ok(Claim::Ours),
+            Receipt::NotDue => Ok(Claim::NotDue),
+            other => Err(StoreError::OtherReceipt(other)),
+        }
+    }
+
+    async fn done(&self, entry: Entry) -> Result<(), StoreError> {
+        match self.record(entry).await? {
+            Receipt::Done => Ok(()),
+            other => Err(StoreError::OtherReceipt(other)),
+        }
+    }
+}
