@@ -61,19 +61,21 @@ const BEGIN: &str = "INSERT INTO epoch (number, name, after_seq, began_at, home)
 const CURRENT: &str = "SELECT name, home FROM epoch ORDER BY number DESC LIMIT 1";
 
 /// Identifies where the database is. The parts are the cluster, its timeline (which changes with
-/// each failover and point-in-time recovery), the database, and the table (which `pg_restore
-/// --clean` creates again).
+/// each failover and point-in-time recovery), the database, the table (which `pg_restore --clean`
+/// creates again), and the table's file (which TRUNCATE creates again).
 const HOME: &str = "SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()),
     left(pg_walfile_name(pg_current_wal_lsn()), 8),
-    (SELECT oid FROM pg_database WHERE datname = current_database()), 'event'::regclass::oid)";
+    (SELECT oid FROM pg_database WHERE datname = current_database()), 'event'::regclass::oid,
+    pg_relation_filenode('event'))";
 
 /// The same for a user who may not read the cluster's identifier.
 const HOME_IN_CLUSTER: &str =
     "SELECT concat_ws('/', left(pg_walfile_name(pg_current_wal_lsn()), 8),
-    (SELECT oid FROM pg_database WHERE datname = current_database()), 'event'::regclass::oid)";
+    (SELECT oid FROM pg_database WHERE datname = current_database()), 'event'::regclass::oid,
+    pg_relation_filenode('event'))";
 
-/// SQLSTATE `insufficient_privilege`.
-const NOT_PERMITTED: &str = "42501";
+/// Asked first, because a refusal would end the transaction.
+const MAY_READ_CLUSTER: &str = "SELECT has_function_privilege('pg_control_system()', 'EXECUTE')";
 
 /// In this isolation level each statement sees what was committed before it, whatever the server's
 /// default is.
@@ -91,6 +93,7 @@ impl Store {
                 after,
             });
         }
+        self.note_event_seen(newest.unwrap_or(0));
         Ok(LogState {
             epochs: Epochs::new(starts).ok_or_else(corrupt)?,
             oldest,
@@ -101,6 +104,7 @@ impl Store {
     pub(super) async fn log_end(&self) -> Result<LogEnd, StoreError> {
         let (newest, name): (Option<i64>, Option<String>) =
             on_pool!(self, pool => sqlx::query_as(END).fetch_one(pool))?;
+        self.note_event_seen(newest.unwrap_or(0));
         Ok(LogEnd {
             newest: newest.unwrap_or(0),
             epoch: parse(&name.unwrap_or_default())?,
@@ -206,16 +210,18 @@ pub async fn begin_postgres(connection: &mut PgConnection) -> Result<Epoch, Stor
     Ok(epoch)
 }
 
+/// Begins a new epoch in the open transaction of a recorder.
+pub(super) async fn begin_within(connection: &mut PgConnection) -> Result<Epoch, sqlx::Error> {
+    let home = home(connection).await?;
+    insert_postgres(connection, &home).await
+}
+
 async fn home(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
-    let home = sqlx::query_scalar(HOME).fetch_one(&mut *connection).await;
-    match home {
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(NOT_PERMITTED) => {
-            sqlx::query_scalar(HOME_IN_CLUSTER)
-                .fetch_one(connection)
-                .await
-        }
-        home => home,
-    }
+    let may_read: bool = sqlx::query_scalar(MAY_READ_CLUSTER)
+        .fetch_one(&mut *connection)
+        .await?;
+    let home = if may_read { HOME } else { HOME_IN_CLUSTER };
+    sqlx::query_scalar(home).fetch_one(connection).await
 }
 
 async fn is_at(connection: &mut PgConnection, home: &str) -> Result<bool, sqlx::Error> {

@@ -31,6 +31,7 @@ pub mod backup;
 pub mod error;
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
@@ -44,7 +45,7 @@ pub use engine::location::{Location, MAX_CONNECTIONS};
 use engine::sqlite::checkpointer::WriteAheadLog;
 use engine::sqlite::open_files::OpenFiles;
 use engine::sqlite::space::Space;
-use engine::writer::Writer;
+use engine::writer::{EventTable, Writer};
 pub use error::StoreError;
 use tail::Tail;
 use wake::Wake;
@@ -61,6 +62,8 @@ pub struct Store {
     wake: Wake,
     tail: Tail,
     log: WriteAheadLog,
+    /// The newest event that this process has read or written.
+    newest_event: AtomicI64,
     space: Space,
     /// Why recording was disabled; set at most once.
     failure: OnceLock<String>,
@@ -127,6 +130,7 @@ impl Store {
             wake: Wake::default(),
             tail: Tail::default(),
             log: WriteAheadLog::default(),
+            newest_event: AtomicI64::new(0),
             space: Space::default(),
             failure: OnceLock::new(),
         })
@@ -202,6 +206,25 @@ impl Store {
         match self.database {
             Database::Sqlite(_) => None,
             Database::Postgres(_) => Some(engine::postgres::BATCH_TIMEOUT),
+        }
+    }
+
+    /// Notes that this process has read event `newest`.
+    fn note_event_seen(&self, newest: i64) {
+        self.newest_event.fetch_max(newest, Ordering::Relaxed);
+    }
+
+    /// Notes that `newest` is the end of the log, whatever was seen before.
+    fn set_newest_event(&self, newest: i64) {
+        self.newest_event.store(newest, Ordering::Relaxed);
+    }
+
+    /// Returns `events` with the newest event that this process has seen.
+    fn with_events_seen(&self, events: EventTable) -> EventTable {
+        let seen = self.newest_event.load(Ordering::Relaxed);
+        EventTable {
+            newest: events.newest.max(seen),
+            ..events
         }
     }
 

@@ -83,7 +83,7 @@ impl Running<'_> {
     async fn accepted(&self, seen: Observation) -> Outcome {
         let (id, task_id) = (self.id, seen.task_id.clone());
         let recorder = self.submits.recorder.clone();
-        let recorded = recording::record(self.submits, id, Some(&task_id), move || {
+        let recording = recording::record(self.submits, id, Some(&task_id), move || {
             let (recorder, seen) = (recorder.clone(), seen.clone());
             let subject = Subject::Submission(id);
             async move {
@@ -92,7 +92,7 @@ impl Running<'_> {
                     .await
             }
         });
-        match recorded.await {
+        match recording.await {
             Ok(Observed::Applied(_)) => {
                 info!(submission.id = %id, task.id = %task_id, "EvoLink accepted the submit");
                 self.current_task().await
@@ -140,11 +140,11 @@ impl Running<'_> {
 
     async fn record_end(&self, ended: SubmitEnded) -> Option<EndOfSubmit> {
         let (recorder, id) = (self.submits.recorder.clone(), self.id);
-        let recorded = recording::record(self.submits, id, None, move || {
+        let recording = recording::record(self.submits, id, None, move || {
             let (recorder, ended) = (recorder.clone(), ended.clone());
             async move { recorder.end_submit(id, ended).await }
         });
-        recorded.await.ok()
+        recording.await.ok()
     }
 
     /// Returns the task of a submit that EvoLink has certainly accepted.
@@ -170,7 +170,7 @@ impl Running<'_> {
             let _ = self.record_end(SubmitEnded::Unknown).await;
         } else {
             let (recorder, reason) = (self.submits.recorder.clone(), reason.to_owned());
-            let recorded = recording::record(self.submits, id, None, move || {
+            let recording = recording::record(self.submits, id, None, move || {
                 let (recorder, body, reason) = (recorder.clone(), answer.clone(), reason.clone());
                 let (subject, headers) = (Subject::Submission(id), HeaderMap::new());
                 async move {
@@ -180,7 +180,7 @@ impl Running<'_> {
                         .await
                 }
             });
-            let _ = recorded.await;
+            let _ = recording.await;
         }
         self.unknown_to_app()
     }

@@ -17,6 +17,7 @@ mod client_stream;
 mod config;
 mod deliveries;
 mod demo;
+mod documents;
 mod domain;
 mod durability;
 mod egress;

@@ -64,6 +64,7 @@ impl Seen {
         }
     }
 
+    #[must_use]
     pub fn doubted(self, reason: Option<Doubt>, state: State) -> Self {
         let doubted = reason.map(|reason| Doubted { reason, state });
         Self { doubted, ..self }

@@ -38,7 +38,7 @@ pub async fn receive(
         content,
         deadline,
         mut counted,
-        _share,
+        share: _share,
     } = callback;
     let source = Source::Callback;
     let entry = match content {

@@ -28,7 +28,8 @@ pub struct VerifiedCallback {
     pub deadline: Instant,
     pub counted: Counted,
     /// Held until the callback is answered.
-    pub _share: BudgetShare,
+    /// Held as long as the body is.
+    pub share: BudgetShare,
 }
 
 #[derive(Debug)]
@@ -73,7 +74,7 @@ impl FromRequest<Arc<PublicState>> for VerifiedCallback {
                 content,
                 deadline,
                 counted,
-                _share: share,
+                share,
             }),
             Err(rejection) => {
                 counted.end(CallbackEnd::Refused);

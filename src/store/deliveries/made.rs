@@ -128,7 +128,7 @@ mod tests {
         ledger.owe(&routes);
         insert(&mut script, &ledger, 0, &routes).unwrap();
         write(&mut script, &ledger).unwrap();
-        (script.len(), ledger.deliveries.made.len())
+        (script.statements(), ledger.deliveries.made.len())
     }
 
     #[test]

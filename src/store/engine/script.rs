@@ -58,7 +58,7 @@ impl Script {
 
     /// Returns the number of statements.
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    pub fn statements(&self) -> usize {
         match self {
             Self::Sqlite(script) => script.wanted.len(),
             Self::Postgres(statements) => statements.len(),

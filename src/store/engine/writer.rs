@@ -39,14 +39,15 @@ pub struct Last {
 pub struct EventTable {
     /// The newest event; 0 if there are none.
     pub newest: i64,
-    /// The table's identity on PostgreSQL, which a restored table does not share. 0 on SQLite.
-    pub oid: i64,
+    /// The table's file on PostgreSQL, which a restored or truncated table does not share. 0 on
+    /// SQLite.
+    pub filenode: i64,
 }
 
 impl EventTable {
     /// Returns whether the log was set back since it was `before`.
     pub const fn was_set_back_from(self, before: Self) -> bool {
-        self.newest < before.newest || self.oid != before.oid
+        self.newest < before.newest || self.filenode != before.filenode
     }
 }
 
@@ -74,7 +75,8 @@ impl Writer {
     /// recorder assigns numbers before this transaction ends.
     pub async fn begin(&mut self) -> Result<Last, sqlx::Error> {
         // One call for all, because the cost is per call.
-        let (task, event, oid, is_durable): (Option<i64>, Option<i64>, i64, bool) = match self {
+        let (task, event, filenode, is_durable): (Option<i64>, Option<i64>, i64, bool) = match self
+        {
             Self::Sqlite(connection) => {
                 // Prepared, so the text is parsed only once.
                 let rows = query(sqlite::BEGIN).fetch_all(connection).await?;
@@ -92,26 +94,10 @@ impl Writer {
             task: task.unwrap_or(0),
             events: EventTable {
                 newest: event.unwrap_or(0),
-                oid,
+                filenode,
             },
             is_durable,
         })
-    }
-
-    /// Looks at the event table outside of a transaction.
-    pub async fn event_table(&mut self) -> Result<EventTable, sqlx::Error> {
-        let (newest, oid): (Option<i64>, i64) = match self {
-            Self::Sqlite(connection) => {
-                let table = sqlx::query_as("SELECT max(seq), 0 FROM event");
-                table.fetch_one(connection).await?
-            }
-            Self::Postgres(connection) => {
-                let table = sqlx::query_as(postgres::EVENT_TABLE);
-                table.fetch_one(connection).await?
-            }
-        };
-        let newest = newest.unwrap_or(0);
-        Ok(EventTable { newest, oid })
     }
 
     /// Takes the write lock and releases it, without a change.

@@ -336,9 +336,10 @@ impl RecorderWorker {
             none => none.insert(self.store.connect_writer().await?),
         };
         self.store.check_files()?;
-        let last = setback::begin(writer, self.events).await?;
-        // Noted before the commit, so that a batch that fails does not begin another epoch.
-        self.events = Some(last.events);
+        let before = self
+            .events
+            .map(|events| self.store.with_events_seen(events));
+        let last = setback::begin(writer, before).await?;
         self.store.stamp(writer).await?;
         report_durability(&mut self.was_durable, last.is_durable, &self.metrics);
         let (now, policy) = (self.clock.now(), self.policy.clone());
@@ -356,6 +357,7 @@ impl RecorderWorker {
             newest,
             ..last.events
         });
+        self.store.set_newest_event(newest);
         // Changes committed to a file that was deleted or moved are lost when this process ends.
         self.store.check_files()?;
         Ok((ledger, receipts))

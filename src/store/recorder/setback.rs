@@ -8,21 +8,27 @@ use tracing::warn;
 
 use super::RecorderWorker;
 use crate::store::StoreError;
+use crate::store::engine::postgres::EVENT_TABLE;
 use crate::store::engine::writer::{EventTable, Last, Writer};
 use crate::store::epochs;
 
 impl RecorderWorker {
     /// Notes the event table that this process starts with.
     pub(super) async fn note_event_table(&mut self) {
-        if let Some(writer) = &mut self.writer {
-            // Without an answer, the first batch notes it.
-            self.events = writer.event_table().await.ok().or(self.events);
-        }
+        let Some(Writer::Postgres(connection)) = &mut self.writer else {
+            return;
+        };
+        let found = sqlx::query_as(EVENT_TABLE).fetch_one(connection).await;
+        let Ok::<(Option<i64>, i64), _>((newest, filenode)) = found else {
+            // The first batch notes it.
+            return;
+        };
+        let newest = newest.unwrap_or(0);
+        self.events = Some(EventTable { newest, filenode });
     }
 }
 
-/// Begins a transaction. If the event log does not continue from `before`, begins a new epoch
-/// first.
+/// Begins a transaction, and in it a new epoch if the event log does not continue from `before`.
 ///
 /// # Errors
 /// The error of a statement.
@@ -34,7 +40,9 @@ pub async fn begin(writer: &mut Writer, before: Option<EventTable>) -> Result<La
     if !last.events.was_set_back_from(before) {
         return Ok(last);
     }
-    if last.events.oid == before.oid {
+    // No other recorder writes before this transaction ends, so no id of the old epoch is used.
+    epochs::begin_within(connection).await?;
+    if last.events.newest < before.newest {
         let (before, now) = (before.newest, last.events.newest);
         warn!(
             before,
@@ -44,7 +52,5 @@ pub async fn begin(writer: &mut Writer, before: Option<EventTable>) -> Result<La
     } else {
         warn!("the event table was replaced while this process ran; a new epoch begins");
     }
-    sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await?;
-    epochs::begin_postgres(connection).await?;
-    Ok(writer.begin().await?)
+    Ok(last)
 }

@@ -59,11 +59,11 @@ pub const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
     SELECT set_config('synchronous_commit',
         CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true);
     UPDATE recorder_turn SET taken = taken + 1 WHERE id = 1;
-    SELECT (SELECT max(seq) FROM task), (SELECT max(seq) FROM event), 'event'::regclass::oid::bigint,
+    SELECT (SELECT max(seq) FROM task), (SELECT max(seq) FROM event), pg_relation_filenode('event')::bigint,
         current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'";
 
-/// Reads the newest event and the identity of the table.
-pub const EVENT_TABLE: &str = "SELECT max(seq), 'event'::regclass::oid::bigint FROM event";
+/// Reads the newest event and the file of the table.
+pub const EVENT_TABLE: &str = "SELECT max(seq), pg_relation_filenode('event')::bigint FROM event";
 
 /// Waits for the locks that a batch needs, and fails where the server is read-only. The row is
 /// locked and not updated, so that no dead row is left behind, however often this runs.

@@ -87,6 +87,7 @@ impl Mark {
     }
 
     /// Returns the mark with a stamp that the database file has on the disk.
+    #[must_use]
     pub const fn with_stamp(self, stamp: Option<i32>) -> Self {
         Self { stamp, ..self }
     }
