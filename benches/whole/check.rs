@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, SqliteConnection};
 
 use crate::callback::TaskNumber;
-use crate::postgres;
+use crate::database;
 use crate::servers::Place;
 use crate::targets::Target;
 
@@ -43,7 +43,7 @@ async fn stored(place: &Place) -> anyhow::Result<Vec<String>> {
         _ => STORED,
     };
     if place.target.is_on_postgres() {
-        let mut database = postgres::connect(&place.store_url()).await?;
+        let mut database = database::connect(&place.store_url()).await?;
         let query = sqlx::query_scalar(sql).bind(place.last_seq);
         return Ok(query.fetch_all(&mut database).await?);
     }

@@ -13,7 +13,7 @@ use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use crate::report::milliseconds;
+use crate::numbers::milliseconds;
 
 const RAM_DISK: &str = "/dev/shm";
 

@@ -13,7 +13,7 @@ use crate::figures::Bound::{AtMost, Beside};
 use crate::figures::{Detail, Figure, Findings, Range};
 use crate::fill;
 use crate::load::{Load, Pace};
-use crate::report::milliseconds;
+use crate::numbers::milliseconds;
 use crate::targets::Target::Receiver;
 use crate::trial::{Case, Sample};
 

@@ -29,6 +29,7 @@ mod check;
 #[path = "../cluster/mod.rs"]
 mod cluster;
 mod cpus;
+mod database;
 mod disk;
 mod fill;
 mod network;
@@ -40,6 +41,7 @@ mod writes;
 // The results.
 mod facts;
 mod figures;
+mod numbers;
 mod report;
 
 use std::net::SocketAddr;

@@ -1,33 +1,16 @@
 //! PostgreSQL, in a private cluster for each trial: batches compared with one transaction for each
 //! callback.
 
-use std::path::{Path, PathBuf};
-
-use sqlx::{ConnectOptions as _, PgConnection};
+use std::path::Path;
 
 use crate::Bench;
-use crate::cluster::{Cluster, PROGRAMS};
+use crate::cluster::PROGRAMS;
+use crate::database::migrations;
 use crate::disk::Disk;
 use crate::figures::Bound::{AtLeast, Beside};
 use crate::figures::Findings;
 use crate::targets::Target::{CommitsEachOnPostgres, ReceiverOnPostgres};
 use crate::trial::Case;
-
-/// Starts a cluster on `disk`, with as many connections as the largest load needs.
-pub async fn start(disk: Disk, port: u16) -> anyhow::Result<Cluster> {
-    let cluster = Cluster::start(disk.folder()?, port, |postgres| {
-        postgres.args(["-c", "max_connections=200"]);
-        disk.apply_to(postgres);
-    });
-    let cluster = cluster.await?;
-    disk.check_applied_to(cluster.postmaster.id())?;
-    Ok(cluster)
-}
-
-pub async fn connect(url: &str) -> anyhow::Result<PgConnection> {
-    let options: sqlx::postgres::PgConnectOptions = url.parse()?;
-    Ok(options.connect().await?)
-}
 
 /// Compares one transaction for many callbacks with one for each.
 pub async fn postgres(bench: &Bench) -> anyhow::Result<Findings> {
@@ -71,12 +54,6 @@ pub async fn postgres(bench: &Bench) -> anyhow::Result<Findings> {
     );
     found.note("On PostgreSQL, CPU and memory are those of the program under test, without the database's.");
     Ok(found)
-}
-
-/// Returns the folder of the schema, which exists if this version of the program supports
-/// PostgreSQL.
-pub fn migrations() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/postgres")
 }
 
 fn missing() -> Option<String> {

@@ -208,15 +208,6 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench")
 }
 
-pub fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
-}
-
-/// Converts a count to a number to calculate with.
-pub fn number(count: usize) -> f64 {
-    u32::try_from(count).map_or(f64::INFINITY, f64::from)
-}
-
 /// Formats a number with three significant digits.
 pub fn short(value: f64) -> String {
     let magnitude = value.abs();

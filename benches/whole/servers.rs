@@ -18,8 +18,8 @@ use crate::callback::Script;
 use crate::cluster::Cluster;
 use crate::connection::Endpoint;
 use crate::cpus;
+use crate::database;
 use crate::disk::Disk;
-use crate::postgres;
 use crate::targets::{Settings, Start, Target};
 
 /// Far longer than any start or stop takes.
@@ -59,7 +59,7 @@ impl Place {
         let mut cluster = None;
         if target.is_on_postgres() {
             let port = free_address()?.port();
-            cluster = Some(Arc::new(postgres::start(disk, port).await?));
+            cluster = Some(Arc::new(database::start(disk, port).await?));
         }
         Ok(Self {
             cluster,

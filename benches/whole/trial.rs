@@ -15,8 +15,8 @@ use crate::callback::{Script, TaskNumber};
 use crate::check;
 use crate::disk::Disk;
 use crate::load::{Answered, Load, Outcome, Window};
+use crate::numbers::{milliseconds, number};
 use crate::process::{cpu_time, memory};
-use crate::report::{milliseconds, number};
 use crate::servers::{Place, Server};
 use crate::targets::Target;
 

@@ -11,7 +11,7 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{PgPool, SqlitePool};
 
-use crate::postgres;
+use crate::database;
 
 /// Pool sizes as they are usual for a web application.
 const SQLITE_CONNECTIONS: u32 = 5;
@@ -96,7 +96,7 @@ impl Writes {
             .max_connections(POSTGRES_CONNECTIONS)
             .acquire_timeout(PATIENCE);
         let pool = pool.connect(url).await?;
-        let migrator = Migrator::new(postgres::migrations()).await?;
+        let migrator = Migrator::new(database::migrations()).await?;
         migrator.run(&pool).await?;
         Ok(Self::Postgres(pool))
     }

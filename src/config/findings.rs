@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::ConfigError;
 use super::units::duration;
-use super::{Config, ConfigError, relations};
 
 /// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,39 +47,14 @@ impl fmt::Display for Finding {
     }
 }
 
-impl Config {
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let mut findings = self.findings().into_iter();
-        match findings.find(|finding| finding.level == Level::Error) {
-            Some(error) => Err(ConfigError::new(error.key, error.message)),
-            None => Ok(()),
-        }
-    }
-
-    /// Checks one key only, for commands that need nothing else of the configuration.
-    ///
-    /// # Errors
-    /// The first error about that key.
-    pub fn validate_key(&self, key: &str) -> Result<(), ConfigError> {
-        let mut findings = self.findings().into_iter();
-        match findings.find(|finding| finding.level == Level::Error && finding.key == key) {
-            Some(error) => Err(ConfigError::new(error.key, error.message)),
-            None => Ok(()),
-        }
-    }
-
-    /// Returns all warnings and errors, in the order of the sections.
-    pub fn findings(&self) -> Vec<Finding> {
-        let mut found = Found::default();
-        relations::check(&mut found, self);
-        found.0
-    }
-}
-
 #[derive(Default)]
 pub(super) struct Found(Vec<Finding>);
 
 impl Found {
+    pub(super) fn into_findings(self) -> Vec<Finding> {
+        self.0
+    }
+
     pub(super) fn add(&mut self, level: Level, key: impl Into<String>, message: impl Into<String>) {
         let (key, message) = (key.into(), message.into());
         self.0.push(Finding {

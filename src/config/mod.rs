@@ -18,6 +18,7 @@ mod sections;
 mod sources;
 mod strays;
 mod units;
+mod validate;
 
 use std::fmt;
 

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::callback::TaskNumber;
 use crate::load::Answered;
-use crate::report::milliseconds;
+use crate::numbers::milliseconds;
 
 /// The prefix of task ids.
 const PREFIX: &[u8] = b"task-unified-";

@@ -168,6 +168,6 @@ async fn with_endpoints(bench: &Bench, case: &Case, count: usize) -> anyhow::Res
     let length: Duration = bench.setting.warm_up + bench.setting.window;
     Ok((
         sample,
-        crate::report::number(deliveries) / length.as_secs_f64(),
+        crate::numbers::number(deliveries) / length.as_secs_f64(),
     ))
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use super::files::will_be_made;
 use super::found;
-use super::surroundings::will_be_made;
 use crate::clock::Clock;
 use crate::config::{Finding, Level, Public, TlsMode};
 use crate::http::tls::TlsSource;

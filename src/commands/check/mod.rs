@@ -2,6 +2,7 @@
 //! finding. Has no side effects.
 
 mod certificate;
+mod files;
 mod listeners;
 mod room;
 mod surroundings;

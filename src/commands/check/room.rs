@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use super::files::STORE;
 use super::found;
-use super::surroundings::STORE;
 use crate::commands::data_folders::nearest_folder;
 use crate::config::{Finding, Level, StoreConfig};
 use crate::store::read::inspect::RoomFound;

@@ -6,9 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::{fmt, fs};
 
-use rustix::fs::{Access, FsWord, access, statfs};
-
 use super::certificate::certificate;
+use super::files::{STORE, not_made, will_be_made};
 use super::listeners::listeners;
 use super::room::room;
 use super::{failed, found};
@@ -19,7 +18,6 @@ use crate::config::{Config, Finding, Level, TlsMode};
 use crate::domain::timestamp::Timestamp;
 use crate::http::tls::TlsSource;
 use crate::secrets::key_ring;
-use crate::secrets::secret_file::shown_path;
 use crate::secrets::signing_files;
 use crate::store::read::callback_keys::{Agreement, SeenKey};
 use crate::store::read::inspect::{Inspected, START_BYTES, bytes_to_fill, inspect};
@@ -88,8 +86,6 @@ pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
     }
     findings
 }
-
-pub(super) const STORE: &str = "store.url";
 
 const KIB: u64 = 1024;
 
@@ -261,63 +257,4 @@ fn lack_of_space(file: &Path) -> Option<String> {
     (bytes < START_BYTES).then(|| {
         format!("the disk is full: {free} KiB are free, and the first start needs {wanted}")
     })
-}
-
-/// Reports a file that does not exist. That is no error if the start can create it.
-pub(super) fn will_be_made(key: &str, file: &Path) -> Finding {
-    let folder = nearest_folder(file);
-    match access(&folder, Access::WRITE_OK | Access::EXEC_OK) {
-        Ok(()) if is_of_kernel(&folder) => {
-            let reason = "in a file system of the kernel's, where no file can be made";
-            not_made(key, file, &folder, reason)
-        }
-        Ok(()) if folder.is_dir() => {
-            Finding::ok(key, format!("{}: will be made", shown_path(file)))
-        }
-        Ok(()) => not_made(key, file, &folder, "not a folder"),
-        Err(error) => not_made(key, file, &folder, &error.to_string()),
-    }
-}
-
-/// File systems in which the system lets root create files according to the permissions, but never
-/// in fact: proc, sysfs, both versions of cgroup, debugfs, tracefs, securityfs.
-const KERNEL_FILE_SYSTEMS: [FsWord; 7] = [
-    0x9fa0,
-    0x6265_6572,
-    0x0027_e0eb,
-    0x6367_7270,
-    0x6462_6720,
-    0x7472_6163,
-    0x7363_6673,
-];
-
-fn is_of_kernel(folder: &Path) -> bool {
-    statfs(folder).is_ok_and(|found| KERNEL_FILE_SYSTEMS.contains(&found.f_type))
-}
-
-fn not_made(key: &str, file: &Path, folder: &Path, reason: &str) -> Finding {
-    let message = format!(
-        "{}: absent, and cannot be made: {}: {reason}",
-        shown_path(file),
-        folder.display()
-    );
-    found(Level::Error, key, message)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_is_made_where_a_folder_can_be() {
-        let folder = tempfile::tempdir().unwrap();
-        let made = |name: &str| will_be_made("key", &folder.path().join(name)).level;
-        assert_eq!(made("file"), Level::Ok);
-        assert_eq!(made("new/folder/file"), Level::Ok);
-        fs::write(folder.path().join("file"), "").unwrap();
-        assert_eq!(made("file/below/file"), Level::Error);
-        let in_proc = will_be_made("key", Path::new("/proc/x/receiver.db"));
-        assert_eq!(in_proc.level, Level::Error);
-        assert_eq!(will_be_made("key", Path::new("here")).level, Level::Ok);
-    }
 }

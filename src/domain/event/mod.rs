@@ -2,7 +2,7 @@
 
 pub mod id;
 
-use super::task::State;
+use super::task::state::State;
 
 /// The type of an event. Its name is the `type` of the event in the log, the feed and the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,26 +1,28 @@
 //! `POST /callbacks/{token}`: EvoLink reports the state of a task. The answer is 2xx only after the
 //! callback is committed to disk.
 
-use std::fmt;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::json;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 use tracing::{debug, warn};
 
-use super::PublicState;
+use super::answers::try_again;
 use super::extract::{CallbackContent, CallbackRejection, VerifiedCallback};
+use super::state::PublicState;
 use crate::domain::callback::Subject;
 use crate::domain::ids::TaskId;
 use crate::domain::observation::{Source, Status};
-use crate::observe::metrics::{CallbackEnd, Metrics};
+use crate::observe::metrics::CallbackEnd;
 use crate::observe::untrusted::Untrusted;
-use crate::store::recorder::entry::{Entry, Receipt};
+use crate::store::StoreError;
+use crate::store::recorder::Recorder;
+use crate::store::recorder::calls::Observed;
 
 /// Hands the callback to the recorder and waits for the commit, but gives up before EvoLink does.
 pub async fn receive(
@@ -40,26 +42,11 @@ pub async fn receive(
         mut counted,
         share: _share,
     } = callback;
-    let source = Source::Callback;
-    let entry = match content {
-        CallbackContent::Observation(observation) => Entry::Observed {
-            subject,
-            observation,
-            source,
-            headers,
-        },
-        CallbackContent::Unreadable { body, reason } => Entry::Unreadable {
-            subject,
-            source,
-            body,
-            reason,
-            headers,
-        },
-    };
-    match timeout_at(deadline, state.recorder.record(entry)).await {
-        Ok(Ok(receipt)) => {
-            counted.end(end_of(receipt));
-            answer(receipt, &log)
+    let recording = record(&state.recorder, subject, headers, content);
+    match timeout_at(deadline, recording).await {
+        Ok(Ok(recorded)) => {
+            counted.end(recorded.end());
+            answer(recorded, &log)
         }
         Ok(Err(error)) => {
             counted.end(CallbackEnd::Refused);
@@ -70,6 +57,42 @@ pub async fn receive(
             counted.end(CallbackEnd::Refused);
             warn!(submission.id = %log.subject, task.id = log.task_id(), "a callback was not recorded in time: EvoLink is told to come again");
             try_again()
+        }
+    }
+}
+
+/// What became of a callback.
+#[derive(Clone, Copy)]
+enum Recorded {
+    Observed(Observed),
+    /// It was no task, and is in quarantine.
+    Unreadable,
+}
+
+impl Recorded {
+    const fn end(self) -> CallbackEnd {
+        match self {
+            Self::Observed(Observed::Applied(verdict)) => CallbackEnd::Seen(verdict),
+            Self::Observed(Observed::Mismatch) | Self::Unreadable => CallbackEnd::Quarantined,
+        }
+    }
+}
+
+async fn record(
+    recorder: &Recorder,
+    subject: Subject,
+    headers: HeaderMap,
+    content: CallbackContent,
+) -> Result<Recorded, StoreError> {
+    let source = Source::Callback;
+    match content {
+        CallbackContent::Observation(observation) => {
+            let observing = recorder.observe(subject, observation, source, headers);
+            observing.await.map(Recorded::Observed)
+        }
+        CallbackContent::Unreadable { body, reason } => {
+            let keeping = recorder.keep_in_quarantine(subject, source, body, reason, headers);
+            keeping.await.map(|()| Recorded::Unreadable)
         }
     }
 }
@@ -112,12 +135,12 @@ impl LogFields {
 }
 
 #[derive(Serialize)]
-struct Recorded {
+struct Body {
     result: &'static str,
 }
 
 /// Logs at debug level only: the recorder itself logs each body that it adds to quarantine, once.
-fn answer(receipt: Receipt, log: &LogFields) -> Response {
+fn answer(recorded: Recorded, log: &LogFields) -> Response {
     let subject = &log.subject;
     let (id, status) = match &log.said {
         Said::Task { id, status } => (id, Untrusted(status.as_str())),
@@ -127,63 +150,15 @@ fn answer(receipt: Receipt, log: &LogFields) -> Response {
             return (StatusCode::BAD_REQUEST, Json(body)).into_response();
         }
     };
-    let Receipt::Seen { verdict, .. } = receipt else {
-        debug!(submission.id = %subject, task.id = %id, "a callback is about another task than its URL is for");
-        return (StatusCode::CONFLICT, Json(json!({"error": "other_task"}))).into_response();
-    };
-    let result = verdict.as_str();
-    debug!(submission.id = %subject, task.id = %id, %status, result, "callback {result}");
-    Json(Recorded { result }).into_response()
-}
-
-const fn end_of(receipt: Receipt) -> CallbackEnd {
-    match receipt {
-        Receipt::Seen { verdict, .. } => CallbackEnd::Seen(verdict),
-        _ => CallbackEnd::Quarantined,
-    }
-}
-
-pub fn try_again() -> Response {
-    let retry_after = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
-    (StatusCode::SERVICE_UNAVAILABLE, retry_after).into_response()
-}
-
-/// The time by which our answer must be sent.
-pub fn deadline(state: &PublicState) -> Instant {
-    Instant::now() + state.request_timeout
-}
-
-/// Counts each callback once, whatever its result, also if the client disconnects and the handler's
-/// future is dropped.
-pub struct Counted {
-    metrics: Metrics,
-    end: CallbackEnd,
-}
-
-impl Counted {
-    pub fn begin(metrics: &Metrics) -> Self {
-        metrics.callback_received();
-        Self {
-            metrics: metrics.clone(),
-            end: CallbackEnd::Aborted,
+    match recorded {
+        Recorded::Observed(Observed::Applied(verdict)) => {
+            let result = verdict.as_str();
+            debug!(submission.id = %subject, task.id = %id, %status, result, "callback {result}");
+            Json(Body { result }).into_response()
         }
-    }
-
-    pub fn end(&mut self, end: CallbackEnd) {
-        self.end = end;
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.metrics.callback_ended(self.end);
-    }
-}
-
-impl fmt::Debug for Counted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Counted")
-            .field("end", &self.end)
-            .finish_non_exhaustive()
+        Recorded::Observed(Observed::Mismatch) | Recorded::Unreadable => {
+            debug!(submission.id = %subject, task.id = %id, "a callback is about another task than its URL is for");
+            (StatusCode::CONFLICT, Json(json!({"error": "other_task"}))).into_response()
+        }
     }
 }

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::time::Instant;
 
-use super::PublicState;
-use super::callbacks::{Counted, deadline, try_again};
+use super::answers::{Counted, deadline, try_again};
+use super::state::PublicState;
 use crate::domain::callback::Subject;
 use crate::domain::callback::token_echo;
 use crate::domain::observation::Observation;

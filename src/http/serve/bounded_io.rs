@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::connection::Progress;
 use super::limits::Limits;
+use super::progress::Progress;
 
 /// Maximum number of bytes that are discarded before closing. A well-meaning client has less than
 /// this in flight: one oversized callback, or the heads of a hundred requests.

@@ -4,7 +4,6 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -20,6 +19,7 @@ use super::bounded_io::BoundedIo;
 use super::framing;
 use super::limits::Limits;
 use super::peer::{OverTcp, Peer, SharedStream};
+use super::progress::Progress;
 
 /// Time that a connection without a request has, on shutdown, to complete a request head that it
 /// may have begun.
@@ -28,41 +28,6 @@ const HEAD_GRACE: Duration = Duration::from_millis(500);
 /// How often the client of a request under way is looked for, if it may not close half of its
 /// connection. Usually hyper notices at once that it has left.
 const PEER_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The state of a connection. Its byte stream, its requests and its shutdown share this.
-#[derive(Debug, Default)]
-pub struct Progress {
-    requests: AtomicUsize,
-    in_request: AtomicBool,
-    write_stuck: AtomicBool,
-}
-
-/// Marks the connection as busy until the answer, including its body, has been handed to hyper.
-#[derive(Debug)]
-pub struct InRequest(Arc<Progress>);
-
-impl Progress {
-    /// Returns the guard, and the number of this request on its connection, counted from 1.
-    pub fn begin_request(self: &Arc<Self>) -> (InRequest, usize) {
-        self.in_request.store(true, Ordering::Relaxed);
-        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        (InRequest(Arc::clone(self)), number)
-    }
-
-    pub fn set_write_stuck(&self, stuck: bool) {
-        self.write_stuck.store(stuck, Ordering::Relaxed);
-    }
-
-    fn is_busy(&self) -> bool {
-        self.in_request.load(Ordering::Relaxed) || self.write_stuck.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for InRequest {
-    fn drop(&mut self) {
-        self.0.in_request.store(false, Ordering::Relaxed);
-    }
-}
 
 /// Answers requests from `stream` until either side closes. After `shutdown`, still answers the
 /// current request. The caller decides how long that may take: it can drop this future at any time.
@@ -109,7 +74,7 @@ async fn until_gone(client: &Peer, progress: &Progress, limits: &Limits) {
     }
     loop {
         sleep(PEER_INTERVAL).await;
-        if progress.in_request.load(Ordering::Relaxed) && client.is_gone() {
+        if progress.is_in_request() && client.is_gone() {
             return;
         }
     }

@@ -21,9 +21,9 @@ use http::{HeaderMap, Request, StatusCode, Version};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tower::ServiceExt;
 
-use super::connection::{InRequest, Progress};
 use super::limits::Limits;
 use super::peer::Peer;
+use super::progress::{InRequest, Progress};
 
 /// Answers one request: with an error if its framing is invalid or it takes too long, otherwise
 /// with the router's response.

@@ -9,3 +9,4 @@ pub mod framing;
 pub mod limits;
 pub mod listener;
 pub mod peer;
+pub mod progress;

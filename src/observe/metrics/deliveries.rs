@@ -8,7 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::Metrics;
-use super::series::{Name, StateLabel};
+use super::labels::{Name, StateLabel};
 use crate::domain::delivery::DeliveryState;
 
 #[derive(Debug, Default)]

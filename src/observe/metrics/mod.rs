@@ -6,6 +6,7 @@
 
 mod deliveries;
 mod ends;
+mod labels;
 mod series;
 
 use std::sync::Arc;
@@ -22,7 +23,8 @@ use crate::domain::task::State;
 use crate::domain::task::confirmation::Doubt;
 pub use deliveries::DeliveryEnd;
 pub use ends::{CallbackEnd, PollEnd, SubmitEnd, TailReader};
-use series::{Counters, Name, OutcomeLabels, ReaderLabel, ReasonLabel, ResultLabel, StateLabel};
+use labels::{Name, OutcomeLabels, ReaderLabel, ReasonLabel, ResultLabel, StateLabel};
+use series::Counters;
 
 /// All metrics of one process. Cheap to clone.
 #[derive(Clone, Debug)]

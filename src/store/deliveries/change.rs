@@ -1,13 +1,10 @@
 //! Changes to existing deliveries: loads those that a batch's entries concern, and writes those
 //! that changed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-
-use super::endpoints::{self, EndpointChange};
-use super::made::NewDelivery;
+use super::batch::Deliveries;
+use super::endpoints;
 use super::row::{DeliveryRow, delivery_columns};
 use super::{EXPIRED_AT_ONCE_MAX, RETRIED_AT_ONCE_MAX};
-use crate::domain::delivery::gone::GoneAnswers;
 use crate::domain::delivery::{AttemptEnd, Delivery, DeliveryId, EndpointKey, HELD_MAX};
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
@@ -50,35 +47,6 @@ static UPDATE: Rows<9> = Rows::new(
         lease_until = given.column6, last_status = given.column7, last_error = given.column8, ended_at = given.column9 FROM",
     "WHERE delivery.id = given.column1",
 );
-
-/// The deliveries of one batch: those it creates, and those its entries concern.
-#[derive(Default)]
-pub struct Deliveries {
-    pub made: Vec<NewDelivery>,
-    pub known: BTreeMap<DeliveryId, Delivery>,
-    /// Standing endpoints that are disabled. Loaded only if an entry needs them.
-    pub disabled: HashSet<EndpointKey>,
-    /// The 410 responses of standing endpoints. Loaded with `disabled`.
-    pub gone: HashMap<EndpointKey, GoneAnswers>,
-    /// The deliveries of `known` that were claimed. `changed`: those that changed otherwise.
-    pub claimed: BTreeSet<DeliveryId>,
-    pub changed: BTreeSet<DeliveryId>,
-    /// Endpoints whose state changed.
-    pub endpoints: BTreeMap<EndpointKey, EndpointChange>,
-    /// Changes to be counted after the commit.
-    pub counted: Vec<(EndpointKey, Change)>,
-    /// Whether other processes may use the store.
-    pub shared: bool,
-}
-
-/// A change to a delivery that is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    Delivered { was_dead: bool },
-    Failed,
-    Dead,
-    Revived,
-}
 
 /// Loads the deliveries that `entries` concern.
 pub async fn load(

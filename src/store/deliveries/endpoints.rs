@@ -1,7 +1,7 @@
 //! The 410 responses of standing endpoints, and which endpoints are disabled. All replicas share
 //! these rows, and only the recorder writes them.
 
-use super::change::Deliveries;
+use super::batch::{Deliveries, EndpointChange};
 use crate::domain::delivery::gone::{GoneAnswer, GoneAnswers};
 use crate::domain::delivery::{DeliveryId, EndpointKey};
 use crate::domain::timestamp::Timestamp;
@@ -10,15 +10,6 @@ use crate::store::engine::rows::Rows;
 use crate::store::engine::script::Script;
 use crate::store::engine::writer::{Writer, on_writer};
 use crate::store::recorder::ledger::Ledger;
-
-/// A change to the state of a standing endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndpointChange {
-    /// It answered 410, but not often enough to be disabled.
-    Suspected,
-    Disabled,
-    Enabled,
-}
 
 /// The reason that is stored for a disabled endpoint.
 const REASON: &str = "it answered 410 to several deliveries";

@@ -1,6 +1,7 @@
 //! Deliveries in the store. The transaction that records an outcome creates its deliveries, and
 //! only the recorder changes them.
 
+mod batch;
 mod change;
 mod count;
 mod endpoints;
@@ -9,7 +10,8 @@ mod read;
 mod row;
 mod work;
 
-pub(super) use change::{Change, Deliveries, load, write};
+pub(super) use batch::{Change, Deliveries};
+pub(super) use change::{load, write};
 pub(super) use made::insert;
 pub use read::{DeliveryFilter, DeliveryPage, DeliveryView, STATEMENTS as READ_STATEMENTS};
 pub use work::{DisabledEndpoint, DueDelivery, EndpointWork, STATEMENTS as WORK_STATEMENTS};

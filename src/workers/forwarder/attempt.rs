@@ -13,7 +13,7 @@ use crate::domain::delivery::{AttemptEnd, DeliveryId, DeliveryState, EndpointKey
 use crate::egress::NoAnswer;
 use crate::store::StoreError;
 use crate::store::deliveries::DueDelivery;
-use crate::store::recorder::entry::{Entry, Receipt};
+use crate::store::recorder::calls::{AttemptRecorded, Claim};
 use crate::workers::breaker::Leave;
 
 /// The timeout of one attempt, from connecting to the last byte of the answer.
@@ -56,13 +56,10 @@ impl Forwarder {
         if due.held_until.is_some_and(|until| until >= needed) {
             return true;
         }
-        let claim = Entry::DeliveryClaimed {
-            id: due.id,
-            holder: self.parts.holder.clone(),
-            lease: LEASE,
-        };
-        match self.parts.recorder.record(claim).await {
-            Ok(receipt) => receipt == Receipt::Done,
+        let (id, holder) = (due.id, self.parts.holder.clone());
+        match self.parts.recorder.claim_delivery(id, holder, LEASE).await {
+            Ok(Claim::Ours) => true,
+            Ok(Claim::NotDue) => false,
             Err(error) => {
                 error!(error = %error, delivery.id = %due.id, "could not claim a delivery; trying again");
                 // Without the store, the outcome of an attempt could not be recorded.
@@ -147,22 +144,17 @@ impl Forwarder {
     /// Tries until the outcome is recorded or the process abandons it. Otherwise a process that
     /// cannot record anything would send the same delivery again and again.
     async fn record_end(&self, due: &DueDelivery, end: AttemptEnd) {
-        let entry = Entry::DeliveryEnded {
-            id: due.id,
-            holder: self.parts.holder.clone(),
-            attempt: due.attempts + 1,
-            end,
-            jitter: fastrand::f64(),
-        };
+        let (attempt, jitter) = (due.attempts + 1, fastrand::f64());
         let mut is_logged = false;
         loop {
-            match self.parts.recorder.record(entry.clone()).await {
-                Ok(receipt) => {
-                    if receipt == Receipt::Delivery(DeliveryState::Dead) {
-                        warn!(delivery.id = %due.id, endpoint = %due.endpoint, "a delivery is dead: it is sent again only if an operator retries it");
-                    }
+            let (recorder, holder) = (&self.parts.recorder, self.parts.holder.clone());
+            let ending = recorder.end_attempt(due.id, holder, attempt, end.clone(), jitter);
+            match ending.await {
+                Ok(AttemptRecorded::Now(DeliveryState::Dead)) => {
+                    warn!(delivery.id = %due.id, endpoint = %due.endpoint, "a delivery is dead: it is sent again only if an operator retries it");
                     return;
                 }
+                Ok(AttemptRecorded::Now(_) | AttemptRecorded::Stale) => return,
                 Err(StoreError::Stopped) => return,
                 Err(error) if !is_logged => {
                     is_logged = true;

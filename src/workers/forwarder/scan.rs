@@ -13,7 +13,6 @@ use crate::domain::delivery::{EndpointKey, HELD_MAX, schedule};
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
 use crate::store::deliveries::{DueDelivery, EndpointWork};
-use crate::store::recorder::entry::Entry;
 use crate::store::wake::LOOK_INTERVAL;
 
 /// The number of endpoints that one query returns.
@@ -162,10 +161,7 @@ impl Forwarder {
     }
 
     async fn expire_held(&self, endpoint: &EndpointKey) {
-        let entry = Entry::HeldExpired {
-            endpoint: endpoint.clone(),
-        };
-        if let Err(error) = self.parts.recorder.record(entry).await {
+        if let Err(error) = self.parts.recorder.expire_held(endpoint.clone()).await {
             error!(error = %error, endpoint = %endpoint, "could not end held deliveries; trying again");
         }
     }

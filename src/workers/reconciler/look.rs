@@ -11,7 +11,7 @@ use super::Reconciler;
 use crate::domain::task::State;
 use crate::store::StoreError;
 use crate::store::read::overdue::DueTask;
-use crate::store::recorder::entry::{Entry, SubmitEnded};
+use crate::store::recorder::entry::SubmitEnded;
 
 /// The number of rows of each kind that one scan returns.
 const BATCH: u32 = 32;
@@ -71,11 +71,8 @@ impl Reconciler {
         let store = &self.parts.store;
         for submission_id in store.list_unanswered(before, beyond, BATCH).await? {
             warn!(submission.id = %submission_id, "a submit was cut off: whether EvoLink accepted it is unknown");
-            self.record(Entry::SubmitEnded {
-                submission_id,
-                ended: SubmitEnded::Unknown,
-            })
-            .await;
+            let ending = (self.parts.recorder).end_submit(submission_id, SubmitEnded::Unknown);
+            self.log_failure(ending.await);
         }
         Ok(())
     }

@@ -29,7 +29,8 @@ use crate::evolink::{EvolinkClient, PollReply, RateLimits};
 use crate::observe::metrics::Metrics;
 use crate::store::read::overdue::DueTask;
 use crate::store::recorder::Recorder;
-use crate::store::recorder::entry::{Entry, Receipt};
+use crate::store::recorder::calls::Claim;
+use crate::store::recorder::entry::PollEnded;
 use crate::store::{Store, StoreError};
 use look::Found;
 use unknown::UnknownTasks;
@@ -219,11 +220,8 @@ impl Reconciler {
     /// it has an answer, another one polls the task after the lease.
     async fn claim(&self, submission_id: SubmissionId) -> Result<bool, StoreError> {
         let lease = self.parts.evolink_timeout + LEASE_GRACE;
-        let begun = Entry::PollBegun {
-            submission_id,
-            lease,
-        };
-        Ok(self.parts.recorder.record(begun).await? == Receipt::Done)
+        let claiming = self.parts.recorder.claim_poll(submission_id, lease);
+        Ok(claiming.await? == Claim::Ours)
     }
 
     /// Polls EvoLink about one task, and records the answer.
@@ -232,14 +230,16 @@ impl Reconciler {
         let replying = self.parts.evolink.poll_submission(id, task_id);
         let Some(reply) = self.parts.giving_up.run_until_cancelled(replying).await else {
             // Release the claim, so that no replica has to wait for the lease to end.
-            self.record(reply::put_off(id, Duration::ZERO)).await;
+            let ended = PollEnded::PutOff(Duration::ZERO);
+            self.log_failure(self.parts.recorder.end_poll(id, ended).await);
             return;
         };
         self.parts.metrics.poll_ended(reply::told(&reply, task_id));
         let heard = reply::heard(&reply);
         let evolink_fails = self.hear(heard, &poll);
         let reply = self.believed(reply, &poll.task);
-        self.record(reply::entry(id, reply, evolink_fails)).await;
+        let recorded = reply::record(&self.parts.recorder, id, reply, evolink_fails).await;
+        self.log_failure(recorded);
         if poll.is_last
             && let Err(error) = self.give_up(&poll.task).await
         {
@@ -286,15 +286,11 @@ impl Reconciler {
     async fn give_up(&self, task: &DueTask) -> Result<(), StoreError> {
         let submission_id = task.submission_id;
         info!(task.id = %task.task_id, "a task has had its time: without an outcome it is unresolved");
-        self.parts
-            .recorder
-            .record(Entry::GaveUp { submission_id })
-            .await?;
-        Ok(())
+        self.parts.recorder.give_up(submission_id).await
     }
 
-    async fn record(&self, entry: Entry) {
-        if let Err(error) = self.parts.recorder.record(entry).await {
+    fn log_failure<T>(&self, recorded: Result<T, StoreError>) {
+        if let Err(error) = recorded {
             error!(error = %error, "could not record what the reconciler found");
         }
     }

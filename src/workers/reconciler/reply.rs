@@ -12,8 +12,10 @@ use crate::domain::observation::Source;
 use crate::domain::timestamp::Timestamp;
 use crate::evolink::PollReply;
 use crate::observe::metrics::PollEnd;
+use crate::store::StoreError;
 use crate::store::read::overdue::DueTask;
-use crate::store::recorder::entry::{Entry, PollEnded};
+use crate::store::recorder::Recorder;
+use crate::store::recorder::entry::PollEnded;
 use crate::workers::breaker::Heard;
 
 /// The back-off period after a 429 without `Retry-After`.
@@ -89,49 +91,38 @@ pub fn believed(
     }
 }
 
-/// An entry for a poll that is not counted. The next poll follows after `pause`, or later if the
-/// pace requires it.
-pub const fn put_off(submission_id: SubmissionId, pause: Duration) -> Entry {
-    Entry::PollEnded {
-        submission_id,
-        ended: PollEnded::PutOff(pause),
-    }
-}
-
-/// Returns the entry for the recorder. If EvoLink fails as a whole (`fails`) or throttles, that is
-/// not about the task, and the poll is not counted.
-pub fn entry(submission_id: SubmissionId, reply: PollReply, fails: bool) -> Entry {
-    let subject = Subject::Submission(submission_id);
+/// Records a reply. If EvoLink fails as a whole (`fails`) or throttles, that is not about the task,
+/// and the poll is not counted.
+///
+/// # Errors
+/// The reason why it is not recorded.
+pub async fn record(
+    recorder: &Recorder,
+    id: SubmissionId,
+    reply: PollReply,
+    fails: bool,
+) -> Result<(), StoreError> {
+    let subject = Subject::Submission(id);
     let (source, headers) = (Source::Poll, HeaderMap::new());
+    // The next poll follows after this pause, or later if the pace requires it.
     let pause = match heard(&reply) {
         Heard::Throttled(pause) => Some(pause),
         Heard::Failure if fails => Some(Duration::ZERO),
         Heard::Failure | Heard::Answer => None,
     };
-    let ended = match (reply, pause) {
-        (_, Some(pause)) => return put_off(submission_id, pause),
+    match (reply, pause) {
+        (_, Some(pause)) => recorder.end_poll(id, PollEnded::PutOff(pause)).await,
         (PollReply::Seen(observation), None) => {
-            return Entry::Observed {
-                subject,
-                observation,
-                source,
-                headers,
-            };
+            let observing = recorder.observe(subject, observation, source, headers);
+            observing.await.map(drop)
         }
         (PollReply::Unreadable { body, reason }, None) => {
-            return Entry::Unreadable {
-                subject,
-                source,
-                body,
-                reason,
-                headers,
-            };
+            let keeping = recorder.keep_in_quarantine(subject, source, body, reason, headers);
+            keeping.await
         }
-        (PollReply::Gone, None) => PollEnded::Gone,
-        (PollReply::Throttled { .. } | PollReply::Failed { .. }, None) => PollEnded::Failed,
-    };
-    Entry::PollEnded {
-        submission_id,
-        ended,
+        (PollReply::Gone, None) => recorder.end_poll(id, PollEnded::Gone).await,
+        (PollReply::Throttled { .. } | PollReply::Failed { .. }, None) => {
+            recorder.end_poll(id, PollEnded::Failed).await
+        }
     }
 }

@@ -14,7 +14,7 @@ use crate::http::internal::InternalState;
 use crate::http::internal::error::ApiError;
 use crate::http::internal::{query, tasks};
 use crate::store::deliveries::{DeliveryFilter, DeliveryView, RETRIED_AT_ONCE_MAX};
-use crate::store::recorder::entry::{Entry, Receipt};
+use crate::store::recorder::calls::RetryOne;
 
 const PARAMETERS: &str = "state, endpoint, task, limit, cursor";
 const RETRY_PARAMETERS: &str = "state, endpoint";
@@ -102,11 +102,10 @@ pub async fn retry(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Json<DeliveryObject>, ApiError> {
     let id = parse_id(id.ok())?;
-    match state.recorder.record(Entry::DeliveryRetried { id }).await? {
-        Receipt::Done => {}
-        Receipt::Gone => return Err(ApiError::delivery_not_found()),
-        Receipt::Delivered => return Err(ApiError::already_delivered()),
-        receipt => return Err(unexpected(receipt)),
+    match state.recorder.retry_delivery(id).await? {
+        RetryOne::Due => {}
+        RetryOne::NoSuchDelivery => return Err(ApiError::delivery_not_found()),
+        RetryOne::AlreadyDelivered => return Err(ApiError::already_delivered()),
     }
     info!(delivery.id = %id, "delivery {id} is to be sent again");
     let found = state.store.find_delivery(id).await?;
@@ -128,21 +127,13 @@ pub async fn retry_all(
         more: true,
     };
     for _ in 0..RETRY_BATCHES_MAX {
-        let batch = Entry::DeliveriesRetried {
-            endpoint: endpoint.clone(),
-            limit: RETRIED_AT_ONCE_MAX,
-        };
-        match state.recorder.record(batch).await {
-            Ok(Receipt::Retried {
-                deliveries,
-                enabled,
-                more,
-            }) => {
-                all.retried += deliveries;
-                all.enabled |= enabled;
-                all.more = more;
+        let retrying = (state.recorder).retry_deliveries(endpoint.clone(), RETRIED_AT_ONCE_MAX);
+        match retrying.await {
+            Ok(batch) => {
+                all.retried += batch.deliveries;
+                all.enabled |= batch.enabled;
+                all.more = batch.more;
             }
-            Ok(receipt) => return Err(unexpected(receipt)),
             Err(error) if all.retried == 0 => return Err(error.into()),
             Err(error) => {
                 let retried = all.retried;
@@ -208,11 +199,6 @@ fn must_be_known(state: &InternalState, endpoint: &EndpointKey) -> Result<(), Ap
         return Ok(());
     }
     Err(ApiError::endpoint_not_found(endpoint.as_str()))
-}
-
-fn unexpected(receipt: Receipt) -> ApiError {
-    warn!(?receipt, "a retry has a receipt of something else");
-    ApiError::internal()
 }
 
 fn parse_id(id: Option<Path<String>>) -> Result<DeliveryId, ApiError> {

@@ -9,7 +9,7 @@ use axum::extract::{Path, RawQuery, State};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::domain::ids::TaskId;
 use crate::domain::observation::Observation;
@@ -18,7 +18,7 @@ use crate::http::internal::InternalState;
 use crate::http::internal::error::ApiError;
 use crate::http::internal::query;
 use crate::store::quarantine::{QuarantineEntry, QuarantineFilter, QuarantineWhole, ReplayResult};
-use crate::store::recorder::entry::{Entry, Receipt};
+use crate::store::recorder::calls::{Observed, ReplayedFromQuarantine};
 
 const PARAMETERS: &str = "subject, limit, cursor";
 
@@ -120,23 +120,11 @@ pub async fn replay(
         state.metrics.replayed("unreadable");
         ApiError::still_unreadable(&error)
     })?;
-    let replay = Entry::FromQuarantine {
-        id,
-        subject: entry.subject.clone(),
-        observation,
-    };
-    let result = match state.recorder.record(replay).await? {
-        Receipt::Seen { verdict, .. } => verdict.as_str(),
-        Receipt::Mismatch => "mismatch",
-        Receipt::Gone => return Err(ApiError::quarantine_not_found()),
-        receipt => {
-            warn!(
-                quarantine.id = id,
-                ?receipt,
-                "a replay has a receipt of something else"
-            );
-            return Err(ApiError::internal());
-        }
+    let replaying = (state.recorder).replay(id, entry.subject.clone(), observation);
+    let result = match replaying.await? {
+        ReplayedFromQuarantine::Observed(Observed::Applied(verdict)) => verdict.as_str(),
+        ReplayedFromQuarantine::Observed(Observed::Mismatch) => "mismatch",
+        ReplayedFromQuarantine::Gone => return Err(ApiError::quarantine_not_found()),
     };
     state.metrics.replayed(result);
     info!(
