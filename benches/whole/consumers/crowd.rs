@@ -20,8 +20,8 @@ use crate::disk::Disk;
 use crate::figures::Bound::{AtLeast, Beside};
 use crate::figures::{Findings, Range};
 use crate::load::{Load, Pace, Window};
+use crate::numbers::number;
 use crate::process::{exact_cpu_time, memory};
-use crate::report::number;
 use crate::servers::{Place, Server};
 use crate::targets::Target::Receiver;
 

@@ -16,11 +16,11 @@ use super::waiter::wait;
 use super::{answered, begin_tasks};
 use crate::Bench;
 use crate::callback::{Script, TaskNumber};
+use crate::database;
 use crate::disk::Disk;
 use crate::figures::Bound::{AtMost, Beside};
 use crate::figures::{Findings, Range};
 use crate::load::{Load, Pace, Window};
-use crate::postgres;
 use crate::servers::{Place, Server};
 use crate::targets::Target::{Receiver, ReceiverOnPostgres};
 
@@ -118,7 +118,7 @@ async fn open_pool(server: &Server) -> anyhow::Result<()> {
 async fn stop_listening(server: &Server) -> anyhow::Result<()> {
     let url = server.place().store_url();
     let beside = url.strip_suffix("/postgres").context("another database")?;
-    let mut database = postgres::connect(&format!("{beside}/template1")).await?;
+    let mut database = database::connect(&format!("{beside}/template1")).await?;
     for sql in [
         "ALTER DATABASE postgres ALLOW_CONNECTIONS false",
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'postgres' AND query ILIKE 'LISTEN%'",
