@@ -18,10 +18,12 @@ fn every_file_that_a_document_names_is_there() {
     for document in DOCUMENTS {
         let text = fs::read_to_string(document).unwrap();
         let quoted = text.split('`').skip(1).step_by(2);
-        for path in quoted.filter(|word| word.ends_with(".rs") && word.contains('/')) {
-            let is_there = |root: &&str| Path::new(&format!("{root}{path}")).is_file();
+        for path in quoted
+            .filter(|word| Path::new(word).extension() == Some("rs".as_ref()) && word.contains('/'))
+        {
+            let is_there = |root: &str| Path::new(&format!("{root}{path}")).is_file();
             assert!(
-                ROOTS.iter().any(|root| is_there(&root)),
+                ROOTS.iter().any(|root| is_there(root)),
                 "{document}: {path}"
             );
             named += 1;

@@ -391,7 +391,7 @@ impl RecorderWorker {
             if error.is_fatal() {
                 self.notice(Some(&error));
             } else {
-                warn!(error = %error, "what follows a commit failed; nothing that was recorded is lost");
+                warn!(error = %error, "could not notify other replicas or checkpoint after a commit; reconnecting, and no recorded data is lost");
             }
             self.disconnect().await;
         }

@@ -26,14 +26,16 @@ impl RecorderWorker {
             let (reason, status) = (doubted.reason.as_str(), doubted.state.as_str());
             self.metrics.outcome_doubted(doubted.reason);
             let id = task.task_id.as_ref().map_or("", TaskId::as_str);
-            info!(task.id = id, submission.id = %task.submission_id, status, reason, "a callback tells of an outcome: EvoLink is asked whether it is so");
+            info!(task.id = id, submission.id = %task.submission_id, status, reason, "a callback reports an outcome that is not confirmed; EvoLink is polled to confirm it");
         }
     }
 
     pub(super) fn notice(&self, failure: Option<&StoreError>) {
         match failure {
             Some(failure) if failure.is_fatal() => self.store.fail(failure, &self.failed),
-            Some(failure) => error!(error = %failure, "could not record"),
+            Some(failure) => {
+                error!(error = %failure, "could not record; callers get 503 and try again")
+            }
             None => {}
         }
     }

@@ -154,8 +154,9 @@ impl Forwarder {
                     warn!(delivery.id = %due.id, endpoint = %due.endpoint, "a delivery is dead: it is sent again only if an operator retries it");
                     return;
                 }
-                Ok(AttemptRecorded::Now(_) | AttemptRecorded::Stale) => return,
-                Err(StoreError::Stopped) => return,
+                Ok(AttemptRecorded::Now(_) | AttemptRecorded::Stale) | Err(StoreError::Stopped) => {
+                    return;
+                }
                 Err(error) if !is_logged => {
                     is_logged = true;
                     error!(error = %error, delivery.id = %due.id, "could not record how an attempt ended; trying again each second");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::Reconciler;
+use super::{Reconciler, reply};
 use crate::domain::task::State;
 use crate::store::StoreError;
 use crate::store::read::overdue::DueTask;
@@ -72,7 +72,7 @@ impl Reconciler {
         for submission_id in store.list_unanswered(before, beyond, BATCH).await? {
             warn!(submission.id = %submission_id, "a submit was cut off: whether EvoLink accepted it is unknown");
             let ending = (self.parts.recorder).end_submit(submission_id, SubmitEnded::Unknown);
-            self.log_failure(ending.await);
+            reply::log_failure(ending.await);
         }
         Ok(())
     }

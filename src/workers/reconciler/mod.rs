@@ -231,7 +231,7 @@ impl Reconciler {
         let Some(reply) = self.parts.giving_up.run_until_cancelled(replying).await else {
             // Release the claim, so that no replica has to wait for the lease to end.
             let ended = PollEnded::PutOff(Duration::ZERO);
-            self.log_failure(self.parts.recorder.end_poll(id, ended).await);
+            reply::log_failure(self.parts.recorder.end_poll(id, ended).await);
             return;
         };
         self.parts.metrics.poll_ended(reply::told(&reply, task_id));
@@ -239,7 +239,7 @@ impl Reconciler {
         let evolink_fails = self.hear(heard, &poll);
         let reply = self.believed(reply, &poll.task);
         let recorded = reply::record(&self.parts.recorder, id, reply, evolink_fails).await;
-        self.log_failure(recorded);
+        reply::log_failure(recorded);
         if poll.is_last
             && let Err(error) = self.give_up(&poll.task).await
         {
@@ -287,12 +287,6 @@ impl Reconciler {
         let submission_id = task.submission_id;
         info!(task.id = %task.task_id, "a task has had its time: without an outcome it is unresolved");
         self.parts.recorder.give_up(submission_id).await
-    }
-
-    fn log_failure<T>(&self, recorded: Result<T, StoreError>) {
-        if let Err(error) = recorded {
-            error!(error = %error, "could not record what the reconciler found");
-        }
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker<SubmissionId>> {

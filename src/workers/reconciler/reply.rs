@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::unknown::{Change, UnknownTasks};
 use crate::domain::callback::Subject;
@@ -124,5 +124,12 @@ pub async fn record(
         (PollReply::Throttled { .. } | PollReply::Failed { .. }, None) => {
             recorder.end_poll(id, PollEnded::Failed).await
         }
+    }
+}
+
+/// Logs that a fact was not recorded. The next look finds it again.
+pub fn log_failure<T>(recorded: Result<T, StoreError>) {
+    if let Err(error) = recorded {
+        error!(error = %error, "could not record what the reconciler found");
     }
 }

@@ -300,8 +300,10 @@ fn reason(error: &StoreError) -> Option<&'static str> {
         StoreError::Sql(error) => return reason_of_sql(error),
         StoreError::Full => FULL,
         StoreError::Locked => "another program holds the write lock of the database",
-        StoreError::TooSlow => "the database took too long: a lock or its disk holds it up",
-        StoreError::Contended(_) => "another transaction is in the way of each of ours",
+        StoreError::TooSlow => {
+            "the database exceeded its time limit: look for locks and for a slow disk"
+        }
+        StoreError::Contended(_) => "other transactions keep conflicting with ours",
         StoreError::Damaged(_) | StoreError::DiskFailed(_) | StoreError::Stopped => {
             "the disk failed: the process must be restarted"
         }
@@ -318,9 +320,11 @@ fn reason(error: &StoreError) -> Option<&'static str> {
 
 const FULL: &str = "the disk is full";
 
-const EXHAUSTED: &str = "the database server cannot write; the log has its reason";
+const EXHAUSTED: &str =
+    "the database server cannot write; see the log of this service for the reason";
 
-const UNWRITABLE: &str = "the database refuses what is to be recorded; the log has its reason";
+const UNWRITABLE: &str =
+    "the database refuses what is to be recorded; see the log of this service for the reason";
 
 /// A primary result code of SQLite that is never one entry's fault:
 /// <https://www.sqlite.org/rescode.html>.
