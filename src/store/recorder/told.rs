@@ -34,7 +34,7 @@ impl RecorderWorker {
         match failure {
             Some(failure) if failure.is_fatal() => self.store.fail(failure, &self.failed),
             Some(failure) => {
-                error!(error = %failure, "could not record; callers get 503 and try again")
+                error!(error = %failure, "could not record; callers get 503 and try again");
             }
             None => {}
         }
