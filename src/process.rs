@@ -55,7 +55,7 @@ pub fn why_denied(folder: &Path) -> Option<String> {
     if access(folder, Access::WRITE_OK | Access::EXEC_OK) != Err(Errno::ACCESS) {
         return None;
     }
-    let found = fs::metadata(folder).ok()?;
+    let found = fs::metadata(folder).ok().filter(fs::Metadata::is_dir)?;
     let (owner, group, mode) = (found.uid(), found.gid(), found.mode() & 0o7777);
     let us = format!("{}:{}", geteuid().as_raw(), getegid().as_raw());
     let folder = folder.display();

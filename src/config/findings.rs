@@ -101,13 +101,19 @@ impl Found {
     }
 
     /// Adds an error unless the key has one, whose consequence this one may be.
+    pub(super) fn first_error(&mut self, key: &str, message: impl Into<String>) {
+        self.error_unless(self.has_error(key), key, message);
+    }
+
     pub(super) fn first_error_unless(
         &mut self,
         holds: bool,
         key: &str,
         message: impl Into<String>,
     ) {
-        self.error_unless(holds || self.has_error(key), key, message);
+        if !holds {
+            self.first_error(key, message);
+        }
     }
 
     pub(super) fn has_error(&self, key: &str) -> bool {

@@ -47,14 +47,15 @@ pub async fn open(store: &Store, path: &Path) -> Result<KeyRing, CommandError> {
         fs::remove_file(path).map_err(|error| failed(path, &error))?;
         return Err(absent(path).into());
     }
-    let (file, shown) = (path.display(), path.display());
     match (is_made, has_tasks) {
         (false, _) => {}
         // This is normal at the first start.
-        (true, false) => info!(target: CONFIGURATION, %file, "made a new key ring, {shown}"),
+        (true, false) => {
+            info!(target: CONFIGURATION, file = %path.display(), "made a new key ring, {}", path.display());
+        }
         // The file was lost, or its path is misspelled.
         (true, true) => {
-            warn!(target: CONFIGURATION, %file, "made a new key ring, {shown}: callback URLs made before are void");
+            warn!(target: CONFIGURATION, file = %path.display(), "made a new key ring, {}: callback URLs made before are void", path.display());
         }
     }
     Ok(ring)

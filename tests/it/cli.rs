@@ -146,7 +146,7 @@ fn a_variable_that_is_almost_a_setting_is_a_warning() {
     let check = run_env(&["check"], &env);
     let lines = stdout(&check).lines();
     let found: Vec<&str> = lines
-        .filter(|line| line.contains("environment variable"))
+        .filter(|line| line.contains(" environment: "))
         .collect();
     let warning = "warning environment: environment variable";
     let wanted = [

@@ -204,8 +204,14 @@ fn store_findings(inspected: Inspected) -> Vec<Finding> {
             path,
             has_log: false,
         } => {
-            let message = format!("{}: a database with nothing of ours in it", path.display());
-            vec![found(Level::Warning, STORE, message)]
+            let place = path.display();
+            vec![match lack_of_space(&path) {
+                Some(reason) => found(Level::Error, STORE, format!("{place}: {reason}")),
+                None => {
+                    let message = format!("{place}: a database with nothing of ours in it");
+                    found(Level::Warning, STORE, message)
+                }
+            }]
         }
         Inspected::Server {
             name,
@@ -240,16 +246,21 @@ fn schema_message(name: impl fmt::Display, schema: i64, newest: i64) -> String {
 /// Reports a database that does not exist. It is an error if the start has no space to make it.
 fn store_will_be_made(file: &Path) -> Finding {
     let finding = will_be_made(STORE, file);
-    let folder = nearest_folder(file);
-    match bytes_to_fill(&folder) {
-        Ok(bytes) if bytes < START_BYTES && finding.level == Level::Ok => {
-            let (free, wanted) = (bytes / KIB, START_BYTES / KIB);
-            let reason =
-                format!("the disk is full: {free} KiB are free, and the start needs {wanted}");
-            not_made(STORE, file, &folder, &reason)
+    match lack_of_space(file) {
+        Some(reason) if finding.level == Level::Ok => {
+            not_made(STORE, file, &nearest_folder(file), &reason)
         }
         _ => finding,
     }
+}
+
+/// Returns why the tables of a new database do not fit on its disk; `None` if they do.
+fn lack_of_space(file: &Path) -> Option<String> {
+    let bytes = bytes_to_fill(&nearest_folder(file)).ok()?;
+    let (free, wanted) = (bytes / KIB, START_BYTES / KIB);
+    (bytes < START_BYTES).then(|| {
+        format!("the disk is full: {free} KiB are free, and the first start needs {wanted}")
+    })
 }
 
 /// Reports a file that does not exist. That is no error if the start can create it.

@@ -45,7 +45,7 @@ pub(super) fn store(found: &mut Found, store: &StoreConfig) {
         } else {
             format!("has the parameter {name:?}; sqlite: takes none")
         };
-        found.first_error_unless(false, key, message);
+        found.first_error(key, message);
     }
 }
 
@@ -109,7 +109,7 @@ fn parameters(found: &mut Found, url: &Url) {
                 None => format!("; known are {}", KNOWN.join(", ")),
             };
             let message = format!("has the parameter {name:?}, which is not known{advice}");
-            found.first_error_unless(false, key, message);
+            found.first_error(key, message);
             continue;
         };
         let message = format!("has the parameter {name:?} twice");
@@ -120,7 +120,7 @@ fn parameters(found: &mut Found, url: &Url) {
         );
         if let Some(expected) = form.refusal(&value) {
             let message = format!("the parameter {name:?} must be {expected}");
-            found.first_error_unless(false, key, message);
+            found.first_error(key, message);
         }
     }
 }

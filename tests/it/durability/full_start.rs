@@ -80,9 +80,12 @@ async fn a_first_start_on_a_full_disk_is_refused_by_check_too_and_leaves_no_draf
     let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
     let is_draft = |name: &std::ffi::OsString| name.to_string_lossy().ends_with(".draft");
     assert!(!names.iter().any(is_draft), "{names:?}");
+    // The start has made an empty file.
+    let found = place.check_of_store();
+    assert!(found.starts_with("error   store.url: "), "{found}");
     std::fs::remove_file(&filler).unwrap();
     let found = place.check_of_store();
-    assert!(found.starts_with("ok "), "{found}");
+    assert!(!found.starts_with("error"), "{found}");
     place.start().await.stop().await;
 }
 
