@@ -44,6 +44,7 @@ pub use engine::location::{Location, MAX_CONNECTIONS};
 use engine::sqlite::checkpointer::WriteAheadLog;
 use engine::sqlite::open_files::OpenFiles;
 use engine::sqlite::space::Space;
+use engine::sqlite::with_file;
 use engine::writer::Writer;
 pub use error::StoreError;
 use tail::Tail;
@@ -160,6 +161,14 @@ impl Store {
 
     /// Disables recording permanently: cancels `failed`, and logs the first reason for it.
     fn fail(&self, error: &StoreError, failed: &CancellationToken) {
+        let error = match &self.database {
+            // SQLite's error may be the consequence of a file that was replaced.
+            Database::Sqlite(file) => &match file.check_files() {
+                Err(replaced) if replaced.is_fatal() => replaced,
+                _ => with_file(file.path(), error.clone()),
+            },
+            Database::Postgres(_) => error,
+        };
         if self.failure.set(error.to_string()).is_ok() {
             error!(error = %error, "{error}: nothing is recorded until the process is restarted");
         }

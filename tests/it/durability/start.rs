@@ -152,6 +152,11 @@ async fn a_damaged_store_is_refused_and_not_made_anew() {
         std::fs::write(place.database(), &bytes).unwrap();
         let (code, line) = refusal(&place.run_to_end().await);
         assert_eq!(code, Some(65), "{what}: {line}");
+        let found = place.check_of_store();
+        for said in [&line, &found] {
+            let names_it = said.contains(&place.database().display().to_string());
+            assert!(names_it && said.contains("restore"), "{what}: {said}");
+        }
         let after = std::fs::read(place.database()).unwrap();
         assert!(after == bytes, "{what}: left as it was found");
     }

@@ -120,8 +120,8 @@ pub async fn open(url: &str) -> Result<(SqlitePool, SqliteFile), StoreError> {
     let pool = match file.prepare(&folder, expected).await {
         Err(StoreError::Full) if ballast::remove(&path) => file.prepare(&folder, expected).await,
         prepared => prepared,
-    }?;
-    Ok((pool, file))
+    };
+    Ok((pool.map_err(|error| with_file(&path, error))?, file))
 }
 
 impl SqliteFile {
@@ -314,6 +314,17 @@ fn unusable(reason: String) -> sqlx::Error {
 fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
     let mut parts = text.split('.').map(|part| part.parse().ok());
     Some((parts.next()??, parts.next()??, parts.next()??))
+}
+
+/// Names the file in an error of SQLite about it, and says what to do.
+pub fn with_file(path: &Path, error: StoreError) -> StoreError {
+    let file = path.display().to_string();
+    match error {
+        StoreError::Damaged(reason) if !reason.contains(&file) => StoreError::Damaged(format!(
+            "{file}: {reason}: restore a backup (docs/backup.md)"
+        )),
+        other => other,
+    }
 }
 
 pub fn cannot_open_database(path: &Path, error: StoreError) -> StoreError {
