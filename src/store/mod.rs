@@ -171,6 +171,12 @@ impl Store {
         };
         if self.failure.set(error.to_string()).is_ok() {
             error!(error = %error, "{error}: nothing is recorded until the process is restarted");
+            // Written before the process may end. Nothing more is written to a disk that failed.
+            if let (StoreError::Replaced(_), Database::Sqlite(file)) = (error, &self.database)
+                && let Err(error) = file.write_last_mark()
+            {
+                warn!(error = %error, "the high-water mark is not kept up");
+            }
         }
         failed.cancel();
     }
@@ -202,7 +208,12 @@ impl Store {
         if let Database::Sqlite(file) = &self.database {
             file.mark_start().await?;
         }
-        Writer::connect(&self.database).await
+        let mut writer = Writer::connect(&self.database).await?;
+        if let (Writer::Sqlite(connection), Database::Sqlite(file)) = (&mut writer, &self.database)
+        {
+            file.acknowledged.watch(connection).await?;
+        }
+        Ok(writer)
     }
 
     /// The time limit of a transaction; after it the connection is closed. SQLite needs no limit,

@@ -121,8 +121,12 @@ impl Store {
         Ok(connection.close().await?)
     }
 
-    /// Signals a commit to the checkpointer and to the writer of the high-water mark.
+    /// Notes a commit that is about to be acknowledged. Signals it to the checkpointer and to the
+    /// writer of the high-water mark.
     pub fn log_written(&self) {
+        if let Database::Sqlite(file) = &self.database {
+            file.acknowledged.committed();
+        }
         self.log.written.notify_one();
         self.log.unmarked.notify_one();
     }

@@ -4,6 +4,7 @@ pub mod ballast;
 pub mod checkpointer;
 pub mod expected;
 pub mod files;
+pub mod last_mark;
 pub mod locks;
 pub mod mark;
 pub mod open_files;
@@ -30,6 +31,7 @@ use crate::domain::event::id::Epoch;
 use crate::store::StoreError;
 use crate::store::error::Unusable;
 use files::{cannot_open, folder_of, log_file, real_path};
+use last_mark::Acknowledged;
 use locks::Locks;
 use mark::{Log, Mark};
 use open_files::OpenFiles;
@@ -72,8 +74,10 @@ pub struct SqliteFile {
     /// writers: the mark says that the log is there. It is closed only on purpose. Otherwise an
     /// unclean end might close it first.
     pub anchor: Arc<Mutex<Option<ManuallyDrop<SqliteConnection>>>>,
-    /// Whether the final mark was written, which says that no log is needed.
-    is_marked_for_good: Arc<sync::Mutex<bool>>,
+    /// The mark that this process has written last.
+    written: Arc<sync::Mutex<Option<Mark>>>,
+    /// What the recorder has acknowledged.
+    pub acknowledged: Arc<Acknowledged>,
     /// Whether a mark was written which says that the log is needed. Nothing is committed before
     /// that.
     is_marked: Arc<AtomicBool>,
@@ -110,7 +114,8 @@ pub async fn open(url: &str) -> Result<(SqlitePool, SqliteFile), StoreError> {
             .create_if_missing(false)
             .pragma("journal_size_limit", log_bounds.kept.to_string()),
         anchor: Arc::default(),
-        is_marked_for_good: Arc::default(),
+        written: Arc::default(),
+        acknowledged: Arc::default(),
         is_marked: Arc::default(),
         epoch: Arc::default(),
         files: Arc::default(),
@@ -137,19 +142,25 @@ impl SqliteFile {
     /// Writes a mark. Marks are written one at a time, so that a slow older one cannot replace the
     /// final one.
     pub fn write_mark(&self, mark: &Mark) -> Result<(), StoreError> {
-        let mut is_over = self
-            .is_marked_for_good
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if !*is_over {
+        let mut written = self.written();
+        let is_over = written.is_some_and(|written| written.log == Log::FoldedIn);
+        if !is_over {
             // A mark written beside another file would hide that the file was replaced.
             self.check_files()?;
-            let stamp = self.files.get().and_then(OpenFiles::synced_stamp);
-            mark.with_stamp(stamp).write(self.path())?;
+            let mark = mark.with_stamp(self.synced_stamp()).of_file(self.path());
+            mark.write(self.path())?;
             self.is_marked.store(true, Ordering::Relaxed);
-            *is_over = mark.log == Log::FoldedIn;
+            *written = Some(mark);
         }
         Ok(())
+    }
+
+    fn written(&self) -> sync::MutexGuard<'_, Option<Mark>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn synced_stamp(&self) -> Option<i32> {
+        self.files.get().and_then(OpenFiles::synced_stamp)
     }
 
     /// Writes the first mark, if the start could not because the disk was full.

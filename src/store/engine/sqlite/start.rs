@@ -77,7 +77,8 @@ impl SqliteFile {
         let mut reader = opened.map_err(|error| cannot_open_database(path, error.into()))?;
         if check_database(expected, path, &mut reader).await? == Rows::AllThereWithoutLog {
             warn!(
-                "the write-ahead log is missing, but no row is: another program closed the database after this one stopped"
+                "the write-ahead log is missing, but no row is that the high-water mark counts: another program closed the \
+                 database after this one stopped, or deleted its log"
             );
         }
         schema(&mut reader).await?;
