@@ -13,7 +13,7 @@ pub mod space;
 pub mod start;
 
 use std::mem::ManuallyDrop;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{self, Arc, OnceLock, PoisonError};
@@ -70,6 +70,8 @@ pub static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 #[derive(Clone, Debug)]
 pub struct SqliteFile {
     options: SqliteConnectOptions,
+    /// The path in the configuration, which may contain symlinks.
+    given: PathBuf,
     /// A read connection that stays open, so that SQLite does not remove the log between two
     /// writers: the mark says that the log is there. It is closed only on purpose. Otherwise an
     /// unclean end might close it first.
@@ -113,6 +115,7 @@ pub async fn open(url: &str) -> Result<(SqlitePool, SqliteFile), StoreError> {
             .filename(&path)
             .create_if_missing(false)
             .pragma("journal_size_limit", log_bounds.kept.to_string()),
+        given,
         anchor: Arc::default(),
         written: Arc::default(),
         acknowledged: Arc::default(),

@@ -65,6 +65,8 @@ const READS: usize = 16;
 #[derive(Debug)]
 pub struct OpenFiles {
     database: OpenFile,
+    /// The database at its configured path, which may contain symlinks.
+    given: Option<OpenFile>,
     log: OpenFile,
     index: OpenFile,
     /// Closing this descriptor is safe, because SQLite holds no locks on the log.
@@ -106,17 +108,25 @@ struct LogHead {
 
 impl OpenFiles {
     /// Opens second descriptors of the files of `database`. SQLite must have all of them open.
-    /// `newest_stamp` is the one that a reader sees.
+    /// `given` is the path of the database in the configuration. `newest_stamp` is the one that a
+    /// reader sees.
     pub fn new(
         database: &Path,
+        given: &Path,
         locks: Arc<Locks>,
         newest_stamp: i32,
         synced_stamp: Option<i32>,
     ) -> Result<Self, StoreError> {
         let (log, index) = (log_file(database), beside(database, "-shm"));
         let open = |path: &Path| File::open(path).map_err(|error| cannot_open(path, &error));
+        let opened = OpenFile::at(database.to_owned())?;
+        let given = (given != database).then(|| OpenFile {
+            path: given.to_owned(),
+            ..opened
+        });
         let files = Self {
-            database: OpenFile::at(database.to_owned())?,
+            database: opened,
+            given,
             log_file: open(&log)?,
             log: OpenFile::at(log)?,
             index_file: ManuallyDrop::new(open(&index)?),
@@ -140,6 +150,8 @@ impl OpenFiles {
     /// `Replaced`.
     pub fn check(&self) -> Result<(), StoreError> {
         self.database.check_place()?;
+        // The next start would follow the symlinks to another file.
+        self.given.as_ref().map_or(Ok(()), OpenFile::check_place)?;
         self.log.check_place()?;
         self.index.check_place()?;
         self.check_database()?;

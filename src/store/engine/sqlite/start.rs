@@ -154,7 +154,7 @@ impl SqliteFile {
             .fetch_one(anchor)
             .await?;
         let synced = expected.and_then(|expected| expected.stamp());
-        let files = OpenFiles::new(self.path(), self.locks.clone(), stamp, synced)?;
+        let files = OpenFiles::new(self.path(), &self.given, self.locks.clone(), stamp, synced)?;
         let _ = self.files.set(files);
         Ok(())
     }
