@@ -1,5 +1,6 @@
 //! SQLite: the pragmas that make a commit durable, and the schema.
 
+pub mod access;
 pub mod ballast;
 pub mod checkpointer;
 pub mod expected;
@@ -98,17 +99,20 @@ pub struct SqliteFile {
 /// schema.
 ///
 /// # Errors
-/// `InUse` if another process has it, `CannotOpen`, `Damaged`, `SchemaTooNew`, `SchemaDiffers`.
+/// `InUse` if another process has it, `CannotOpen`, `Unsuitable`, `Damaged`, `SchemaTooNew`,
+/// `SchemaDiffers`.
 pub async fn open(url: &str) -> Result<(SqlitePool, SqliteFile), StoreError> {
     let options = connect_options(url)?;
     let given = options.get_filename().to_owned();
     std::fs::create_dir_all(folder_of(&given)).map_err(|error| cannot_open(&given, &error))?;
     // The companion files lie beside the real file, as SQLite's own files do.
     let path = real_path(&given).map_err(|error| cannot_open(&given, &error))?;
+    let folder = folder_of(&path);
+    access::check_access(&path)?;
+    room::check_free_files(&path, &folder)?;
     let mut locks = Locks::take(&given, &path)?;
     let expected = expected::check_files(&path)?;
     locks.make_database(&path)?;
-    let folder = folder_of(&path);
     let log_bounds = LogBounds::of(&folder);
     let file = SqliteFile {
         options: options
