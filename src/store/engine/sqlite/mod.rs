@@ -24,7 +24,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Connection as _, SqlitePool};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, SqlitePool};
 use tokio::sync::Mutex;
 
 use super::schema::{APPLIED, Schema};
@@ -253,6 +253,15 @@ pub fn look_options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
         .pragma("temp_store", TEMP_STORE)
         .pragma("cache_size", CACHE_SIZE_KIB)
+}
+
+/// Changes how long the connection waits for locks of others.
+pub async fn set_busy_timeout(
+    connection: &mut SqliteConnection,
+    timeout: Duration,
+) -> Result<(), sqlx::Error> {
+    let sql = format!("PRAGMA busy_timeout = {}", timeout.as_millis());
+    connection.execute(AssertSqlSafe(sql)).await.map(drop)
 }
 
 /// Folds in and truncates the log. Returns whether nothing of it is left.
