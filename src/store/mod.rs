@@ -45,6 +45,7 @@ pub use engine::location::{Location, MAX_CONNECTIONS};
 use engine::sqlite::checkpointer::WriteAheadLog;
 use engine::sqlite::open_files::OpenFiles;
 use engine::sqlite::space::Space;
+use engine::sqlite::with_file;
 use engine::writer::{EventTable, Writer};
 pub use error::StoreError;
 use tail::Tail;
@@ -164,8 +165,22 @@ impl Store {
 
     /// Disables recording permanently: cancels `failed`, and logs the first reason for it.
     fn fail(&self, error: &StoreError, failed: &CancellationToken) {
+        let error = match &self.database {
+            // SQLite's error may be the consequence of a file that was replaced.
+            Database::Sqlite(file) => &match file.check_files() {
+                Err(replaced) if replaced.is_fatal() => replaced,
+                _ => with_file(file.path(), error.clone()),
+            },
+            Database::Postgres(_) => error,
+        };
         if self.failure.set(error.to_string()).is_ok() {
             error!(error = %error, "{error}: nothing is recorded until the process is restarted");
+            // Written before the process may end. Nothing more is written to a disk that failed.
+            if let (StoreError::Replaced(_), Database::Sqlite(file)) = (error, &self.database)
+                && let Err(error) = file.write_last_mark()
+            {
+                warn!(error = %error, "the high-water mark is not kept up");
+            }
         }
         failed.cancel();
     }
@@ -197,7 +212,12 @@ impl Store {
         if let Database::Sqlite(file) = &self.database {
             file.mark_start().await?;
         }
-        Writer::connect(&self.database).await
+        let mut writer = Writer::connect(&self.database).await?;
+        if let (Writer::Sqlite(connection), Database::Sqlite(file)) = (&mut writer, &self.database)
+        {
+            file.acknowledged.watch(connection).await?;
+        }
+        Ok(writer)
     }
 
     /// The time limit of a transaction; after it the connection is closed. SQLite needs no limit,

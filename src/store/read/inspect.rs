@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, access, statvfs};
+use rustix::fs::statvfs;
 use rustix::process::geteuid;
 use secrecy::ExposeSecret as _;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -15,12 +15,13 @@ use sqlx::{ConnectOptions, Connection};
 
 use crate::store::engine::postgres::{PostgresServer, examine};
 use crate::store::engine::sqlite;
+use crate::store::engine::sqlite::access::check_access;
 use crate::store::engine::sqlite::ballast;
 use crate::store::engine::sqlite::expected::{check_database, check_files};
-use crate::store::engine::sqlite::files::{beside, log_file, real_path};
+use crate::store::engine::sqlite::files::{beside, folder_of, log_file, real_path};
 use crate::store::engine::sqlite::locks::{check_names, lock_files};
-use crate::store::engine::sqlite::room::{Reserve, Room};
-use crate::store::engine::sqlite::{connect_options, look_options};
+use crate::store::engine::sqlite::room::{Reserve, Room, check_free_files};
+use crate::store::engine::sqlite::{connect_options, look_options, with_file};
 use crate::store::is_postgres;
 use crate::store::read::callback_keys::{SeenKey, seen_on_server};
 use crate::store::{Location, StoreError};
@@ -134,22 +135,31 @@ async fn inspect_server(location: &Location) -> Result<Inspected, StoreError> {
 
 async fn inspect_file(url: &str) -> Result<Inspected, StoreError> {
     let given = connect_options(url)?.get_filename().to_owned();
-    // The start creates a folder that does not exist yet.
+    // The folder need not exist yet.
     let path = real_path(&given).unwrap_or_else(|_| given.clone());
+    inspect_path(&given, path.clone())
+        .await
+        .map_err(|error| with_file(&path, error))
+}
+
+async fn inspect_path(given: &Path, path: PathBuf) -> Result<Inspected, StoreError> {
+    let folder = folder_of(&path);
+    check_access(&path)?;
     if !path.try_exists().unwrap_or(true) {
         check_files(&path)?;
+        // The start creates a folder that does not exist yet.
+        if folder.exists() {
+            check_free_files(&path, &folder)?;
+        }
         return Ok(Inspected::Absent { path });
     }
-    access(&path, Access::READ_OK | Access::WRITE_OK).map_err(|error| StoreError::CannotOpen {
-        path: path.display().to_string(),
-        reason: error.to_string(),
-    })?;
     // Checked beside a running service too, because its next start would be refused.
     check_names(&path)?;
-    let locks = lock_files(&given, &path);
+    let locks = lock_files(given, &path);
     if let Some(process) = locks.iter().find_map(|file| lock_holder(file)) {
         return Ok(Inspected::InUse { path, process });
     }
+    check_free_files(&path, &folder)?;
     let expected = check_files(&path)?;
     let has_log = has_log(&path);
     let mut connection = look_without_trace(&path, has_log).connect().await?;

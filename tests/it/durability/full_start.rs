@@ -1,7 +1,9 @@
 //! A start on a full disk: it writes nothing until it has freed space, checkpoints the log into the
 //! database, and answers callbacks with 503 until there is space.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use tokio::time::Instant;
@@ -87,6 +89,33 @@ async fn a_first_start_on_a_full_disk_is_refused_by_check_too_and_leaves_no_draf
     let found = place.check_of_store();
     assert!(!found.starts_with("error"), "{found}");
     place.start().await.stop().await;
+}
+
+/// SQLite says only that it cannot open the database.
+#[tokio::test]
+async fn a_start_without_an_inode_says_so_and_may_be_tried_again() {
+    let Some((_disk, place)) = Disk::with_place_for_files("16M", 20) else {
+        return;
+    };
+    for start in ["first", "next"] {
+        let names = (0..20).map(|number| place.data().join(format!("filler-{number}")));
+        let fillers: Vec<PathBuf> = names
+            .take_while(|name| File::create(name).is_ok())
+            .collect();
+        assert!(fillers.len() < 20, "there are 20 files at most");
+        let found = place.check_of_store();
+        let ended = place.run_to_end().await;
+        let line = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(75), "{start}: {line}");
+        for said in [&found, &line] {
+            let says = "no inode is left on the file system of ";
+            assert!(said.contains(says), "{start}: {said}");
+        }
+        fillers
+            .iter()
+            .for_each(|name| std::fs::remove_file(name).unwrap());
+        place.start().await.stop().await;
+    }
 }
 
 /// Only the log itself has filled the volume, because a reader kept it from starting over. The

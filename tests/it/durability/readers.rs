@@ -3,6 +3,9 @@
 //! loses nothing, and the next start must not be refused.
 
 use std::fs;
+use std::time::Instant;
+
+use evolink_receiver::store::engine::sqlite::BUSY_TIMEOUT;
 
 use super::check;
 use super::load::Load;
@@ -48,6 +51,29 @@ async fn a_shell_that_looks_into_the_store_of_a_killed_receiver_does_no_harm() {
     shell.execute(READ).await;
     shell.close().await;
     until("the log to go", || !log_is_there(&place)).await;
+    place.start().await;
+    let faults = check::faults(place.store(), &load.acknowledged()).await;
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_after_a_kill_does_not_wait_for_a_reader_of_the_log() {
+    let (place, load) = (Place::new(), Load::new());
+    let mut receiver = place.start().await;
+    let reader = place.store().connect().await;
+    reader.execute(READ).await;
+    let running = load.start(&receiver);
+    running.reached(40).await;
+    running.stop().await;
+    receiver.kill();
+    let log = place.data().join("receiver.db-wal");
+    assert!(fs::metadata(&log).unwrap().len() > 0);
+    let began = Instant::now();
+    let receiver = place.start().await;
+    let took = began.elapsed();
+    assert!(took < BUSY_TIMEOUT, "{took:?}");
+    drop(receiver);
+    reader.close().await;
     place.start().await;
     let faults = check::faults(place.store(), &load.acknowledged()).await;
     assert!(faults.is_empty(), "{faults:#?}");

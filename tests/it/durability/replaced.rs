@@ -3,6 +3,7 @@
 //! happened.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
@@ -172,6 +173,97 @@ async fn an_older_copy_that_is_put_over_the_database_under_load_is_noticed_and_n
             }
         }
     }
+}
+
+/// Rows that were acknowledged after the last mark are only in the log. The process raises the mark
+/// before it exits, so that the next start misses them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_lost_under_load_is_put_back_or_the_next_start_is_refused() {
+    for form in ["deleted", "moved", "emptied"] {
+        for round in 1..=rounds(2, 20) {
+            let place = Place::new();
+            let log = place.data().join("receiver.db-wal");
+            let aside = place.data().join("aside");
+            // The mark was just written, and the next one is due in a second.
+            let mut receiver = started_with_an_older_copy(&place).await;
+            for number in 0..3 {
+                let body = format!(r#"{{"id":"task-unmarked-{number}","status":"processing"}}"#);
+                assert_eq!(receiver.callback(body).await, Some((200, None)));
+            }
+            match form {
+                "deleted" => fs::remove_file(&log).unwrap(),
+                "moved" => fs::rename(&log, &aside).unwrap(),
+                _ => fs::write(&log, "").unwrap(),
+            }
+            assert_eq!(receiver.ended().await.code(), Some(75));
+            if let Err(refusal) = place.try_start().await {
+                let found = place.check_of_store();
+                for said in [&refusal, &found] {
+                    let names_it = said.contains("write-ahead log (-wal)");
+                    assert!(names_it, "{form}, round {round}: {said}");
+                }
+                assert!(refusal.contains("exit status: 65"), "{form}: {refusal}");
+                if form != "moved" {
+                    continue;
+                }
+                fs::rename(&aside, &log).unwrap();
+                drop(place.start().await);
+            }
+            let receiver = place.start().await;
+            for number in 0..3 {
+                let path = format!("/v1/tasks/task-unmarked-{number}");
+                let status = receiver.status(&path).await;
+                assert_eq!(status, Some(200), "{form}, round {round}");
+            }
+        }
+    }
+}
+
+/// The operator puts another database and its mark into the folder. Its mark is not overwritten.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_mark_of_another_database_that_was_put_in_place_is_left_as_it_is() {
+    let place = Place::new();
+    let mut receiver = started_with_an_older_copy(&place).await;
+    let mark = place.data().join("receiver.db.mark");
+    let other = r#"{"newest_task":1,"newest_event":1,"log":"folded_in"}"#;
+    let body = r#"{"id":"task-unmarked","status":"processing"}"#;
+    assert_eq!(receiver.callback(body.to_owned()).await, Some((200, None)));
+    receiver.freeze();
+    fs::remove_file(place.data().join("receiver.db-wal")).unwrap();
+    fs::write(&mark, other).unwrap();
+    run("mv", &older(&place), &place.database());
+    receiver.thaw();
+    assert_eq!(receiver.ended().await.code(), Some(75));
+    assert_eq!(fs::read_to_string(&mark).unwrap(), other);
+}
+
+/// The configured path leads to another file, and the open one is where it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_linked_data_folder_that_leads_elsewhere_ends_the_service() {
+    let place = Place::new();
+    let beside = |name: &str| place.data().with_file_name(name);
+    fs::create_dir_all(place.data()).unwrap();
+    fs::rename(place.data(), beside("real")).unwrap();
+    symlink("real", place.data()).unwrap();
+    let mut receiver = started_with_an_older_copy(&place).await;
+    let copied = Command::new("cp")
+        .arg("-a")
+        .args([beside("real"), beside("copy")])
+        .status();
+    assert!(copied.unwrap().success());
+    symlink("copy", beside("link")).unwrap();
+    fs::rename(beside("link"), place.data()).unwrap();
+    for number in 0..5 {
+        let body = format!(r#"{{"id":"task-after-{number}","status":"processing"}}"#);
+        let status = receiver.callback(body).await.map(|(status, _)| status);
+        assert!(matches!(status, None | Some(503)), "{status:?}");
+    }
+    let form = Form {
+        name: "the link leads elsewhere",
+        happens: |_| {},
+        said: "data/receiver.db was replaced",
+    };
+    assert_ended(&mut receiver, &form).await;
 }
 
 /// A stop that comes before the next check must not checkpoint the log of one file into another.

@@ -1,9 +1,12 @@
 //! Starts that must be refused, each with its exit code and one line, and one with very many tasks
 //! that must succeed.
 
+use std::fs;
+use std::fs::Permissions;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -12,6 +15,7 @@ use tokio::time::Instant;
 use super::check;
 use super::load::Load;
 use super::receiver::Place;
+use crate::support::needs::{self, Root};
 
 /// Returns the exit code and the stderr line of a refused start.
 fn refusal(output: &Output) -> (Option<i32>, String) {
@@ -88,6 +92,77 @@ async fn a_store_under_another_name_is_asked_about_before_it_is_called_lost() {
     assert!(found.starts_with(&start), "{found}");
 }
 
+/// SQLite's own errors name neither the file nor the right.
+#[tokio::test]
+async fn files_that_this_process_may_not_use_are_named_by_check_and_by_the_start() {
+    let mut place = Place::new();
+    if place.store().url().starts_with("postgres") {
+        return;
+    }
+    place.start().await.stop().await;
+    let at = |name: &str| place.data().join(name);
+    for name in [
+        "receiver.db.mark.new",
+        "receiver.db-shm",
+        "receiver.db-journal",
+    ] {
+        fs::create_dir(at(name)).unwrap();
+        assert_refused(&place, name, "it is a folder").await;
+        fs::remove_dir(at(name)).unwrap();
+    }
+    if needs::are_met(Root::Needed, &["setpriv"]) {
+        let scratch = place.data().parent().unwrap().to_owned();
+        let chown = |owner: &str, path: &Path| {
+            let status = Command::new("chown").args(["-R", owner]).arg(path).status();
+            assert!(status.unwrap().success());
+        };
+        fs::write(at("receiver.db-wal"), "").unwrap();
+        fs::write(at("receiver.db-shm"), "").unwrap();
+        chown("65534:65534", &scratch);
+        place.launch_through(&[
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+        ]);
+        let at = |name: &str| place.data().join(name);
+        for name in [
+            "receiver.db",
+            "receiver.db.lock",
+            "receiver.db.mark",
+            "receiver.db-wal",
+        ] {
+            chown("0:0", &at(name));
+            fs::set_permissions(at(name), Permissions::from_mode(0o600)).unwrap();
+            let advice = format!("chown 65534:65534 {}", at(name).display());
+            assert_refused(&place, name, &advice).await;
+            chown("65534:65534", &at(name));
+        }
+        fs::set_permissions(at("receiver.db-wal"), Permissions::from_mode(0o444)).unwrap();
+        assert_refused(&place, "receiver.db-wal", "chmod u+rw").await;
+        fs::remove_file(at("receiver.db-wal")).unwrap();
+        fs::remove_file(at("receiver.db-shm")).unwrap();
+        fs::set_permissions(place.data(), Permissions::from_mode(0o555)).unwrap();
+        assert_refused(&place, "data", "chmod u+wx").await;
+        fs::set_permissions(place.data(), Permissions::from_mode(0o700)).unwrap();
+    }
+    place.start().await.stop().await;
+}
+
+/// Both `check` and the start refuse the store with a line that names `file` and says `advice`.
+async fn assert_refused(place: &Place, file: &str, advice: &str) {
+    let found = place.check_of_store();
+    let (code, line) = refusal(&place.run_to_end().await);
+    assert!(found.starts_with("error"), "{file}: {found}");
+    for said in [&found, &line] {
+        assert!(
+            said.contains(file) && said.contains(advice),
+            "{file}: {said}"
+        );
+    }
+    assert_eq!(code, Some(78), "{line}");
+}
+
 #[tokio::test]
 async fn a_store_of_a_newer_program_is_left_alone() {
     let place = Place::new();
@@ -152,6 +227,11 @@ async fn a_damaged_store_is_refused_and_not_made_anew() {
         std::fs::write(place.database(), &bytes).unwrap();
         let (code, line) = refusal(&place.run_to_end().await);
         assert_eq!(code, Some(65), "{what}: {line}");
+        let found = place.check_of_store();
+        for said in [&line, &found] {
+            let names_it = said.contains(&place.database().display().to_string());
+            assert!(names_it && said.contains("restore"), "{what}: {said}");
+        }
         let after = std::fs::read(place.database()).unwrap();
         assert!(after == bytes, "{what}: left as it was found");
     }

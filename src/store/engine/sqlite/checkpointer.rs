@@ -5,7 +5,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, Row as _, SqliteConnection};
+use sqlx::{Connection as _, Executor as _, Row as _, SqliteConnection};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::mark;
 use super::open_files::OpenFiles;
-use super::{BUSY_TIMEOUT, SqliteFile, truncate_log};
+use super::{BUSY_TIMEOUT, SqliteFile, set_busy_timeout, truncate_log};
 use crate::store::engine::writer::Writer;
 use crate::store::{Database, Store, StoreError};
 
@@ -24,12 +24,12 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// The delay after a failure that may heal, such as a full disk.
 const BACK_OFF: Duration = Duration::from_secs(1);
 
-/// How long the recorder waits for readers of the log. Our own queries take less.
-const READERS_WAIT_MS: u32 = 100;
+/// How long the recorder and the start wait for readers of the log. Our own queries take less.
+pub const READERS_WAIT: Duration = Duration::from_millis(100);
 
 /// How long callbacks wait for readers of the log on a full disk, where nothing can be recorded
 /// anyway.
-const FREE_WAIT_MS: u32 = 1000;
+const FREE_WAIT: Duration = Duration::from_secs(1);
 
 /// A reader that stays longer, such as a backup, keeps the log from restarting. The recorder does
 /// not wait for it each time, because callbacks wait for the recorder.
@@ -121,8 +121,12 @@ impl Store {
         Ok(connection.close().await?)
     }
 
-    /// Signals a commit to the checkpointer and to the writer of the high-water mark.
+    /// Notes a commit that is about to be acknowledged. Signals it to the checkpointer and to the
+    /// writer of the high-water mark.
     pub fn log_written(&self) {
+        if let Database::Sqlite(file) = &self.database {
+            file.acknowledged.committed();
+        }
         self.log.written.notify_one();
         self.log.unmarked.notify_one();
     }
@@ -151,11 +155,7 @@ impl SqliteFile {
     pub async fn free_log(&self) -> Result<u64, StoreError> {
         let before = self.log_bytes();
         let mut connection = self.connect_writer().await?;
-        connection
-            .execute(AssertSqlSafe(format!(
-                "PRAGMA busy_timeout = {FREE_WAIT_MS}"
-            )))
-            .await?;
+        set_busy_timeout(&mut connection, FREE_WAIT).await?;
         let is_folded_in = truncate_log(&mut connection).await?;
         connection.close().await?;
         if is_folded_in {
@@ -168,18 +168,11 @@ impl SqliteFile {
 
 /// Folds the log in and restarts it, unless it is still being read. Returns whether it is.
 async fn restart_log(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
-    let usual = BUSY_TIMEOUT.as_millis();
-    connection
-        .execute(AssertSqlSafe(format!(
-            "PRAGMA busy_timeout = {READERS_WAIT_MS}"
-        )))
-        .await?;
+    set_busy_timeout(connection, READERS_WAIT).await?;
     // Readers that start during the wait do not read the log.
     let row = connection
         .fetch_one("PRAGMA wal_checkpoint(RESTART)")
         .await?;
-    connection
-        .execute(AssertSqlSafe(format!("PRAGMA busy_timeout = {usual}")))
-        .await?;
+    set_busy_timeout(connection, BUSY_TIMEOUT).await?;
     Ok(row.try_get::<i64, _>(0)? != 0)
 }

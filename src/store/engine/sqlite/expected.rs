@@ -100,9 +100,16 @@ impl Expected {
         let Self { mark, misses_log } = self;
         let (newest_task, newest_event) = newest_rows(reader).await?;
         if newest_task < mark.newest_task || newest_event < mark.newest_event {
+            let is_log_lost = mark.log == Log::Needed && bytes(&log_file(database))? == 0;
+            let (log, put_back) = if is_log_lost {
+                let log = " with its write-ahead log (-wal), which is missing or empty";
+                (log, "put the log back, or ")
+            } else {
+                ("", "")
+            };
             let reason = format!(
-                "has lost rows: it ends at task {} and event {}, and had come to {} and {}: restore a newer copy; or, if this \
-                older one was put in place on purpose (without the -wal and -shm of the other),",
+                "has lost rows{log}: it ends at task {} and event {}, and had come to {} and {}: {put_back}restore a newer copy; or, \
+                if this older one was put in place on purpose (without the -wal and -shm of the other),",
                 newest_task, newest_event, mark.newest_task, mark.newest_event
             );
             return Err(damaged(database, &reason));

@@ -84,8 +84,11 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 pub fn cannot_open(path: &Path, error: &io::Error) -> StoreError {
-    StoreError::CannotOpen {
-        path: path.display().to_string(),
-        reason: error.to_string(),
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full,
+        _ => StoreError::CannotOpen {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        },
     }
 }

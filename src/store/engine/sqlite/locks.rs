@@ -87,6 +87,14 @@ impl Locks {
         self.database.as_ref()
     }
 
+    /// Returns whether the lock file beside `real` is still the one that this process has locked. A
+    /// folder that was put in the place of another has its own.
+    pub fn has_folder(&self, real: &Path) -> bool {
+        let ours = self.beside.first().and_then(|file| file.metadata().ok());
+        let there = fs::metadata(lock_file(real)).ok();
+        matches!((ours, there), (Some(ours), Some(there)) if identity(&ours) == identity(&there))
+    }
+
     /// Checks that the path still leads to the locked file.
     pub fn check_place(&self, real: &Path) -> Result<(), StoreError> {
         let Some(file) = &self.database else {

@@ -92,6 +92,21 @@ impl Mark {
         Self { stamp, ..self }
     }
 
+    /// Returns the mark of the file that now is at `database`.
+    pub fn of_file(self, database: &Path) -> Self {
+        let inode = inode(database);
+        Self { inode, ..self }
+    }
+
+    /// Returns the mark with these numbers, where they are higher.
+    pub fn raised_to(self, newest_task: i64, newest_event: i64) -> Self {
+        Self {
+            newest_task: self.newest_task.max(newest_task),
+            newest_event: self.newest_event.max(newest_event),
+            ..self
+        }
+    }
+
     /// Returns whether `database` is not the file that this mark was written for. It may then be an
     /// older copy.
     pub fn is_of_other_file(&self, database: &Path) -> bool {
@@ -120,27 +135,25 @@ impl Mark {
 
     /// Replaces the previous mark atomically.
     pub fn write(&self, database: &Path) -> Result<(), StoreError> {
-        self.write_to(database, &file(database))
+        self.try_write(&file(database))
+            .map_err(|error| failure(&error))
     }
 
     /// Writes the mark of `database` into the file `mark`.
     pub fn write_to(&self, database: &Path, mark: &Path) -> Result<(), StoreError> {
-        self.try_write(database, mark)
+        self.of_file(database)
+            .try_write(mark)
             .map_err(|error| failure(&error))
     }
 
-    fn try_write(&self, database: &Path, mark: &Path) -> io::Result<()> {
+    fn try_write(&self, mark: &Path) -> io::Result<()> {
         let unfinished = beside(mark, ".new");
         if let Err(error) = fs::remove_file(&unfinished)
             && error.kind() != io::ErrorKind::NotFound
         {
             return Err(error);
         }
-        let marked = Self {
-            inode: inode(database),
-            ..*self
-        };
-        let mut text = serde_json::to_vec(&marked)?;
+        let mut text = serde_json::to_vec(self)?;
         text.push(b'\n');
         let mut new = OpenOptions::new()
             .create_new(true)

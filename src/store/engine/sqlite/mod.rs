@@ -1,9 +1,11 @@
 //! SQLite: the pragmas that make a commit durable, and the schema.
 
+pub mod access;
 pub mod ballast;
 pub mod checkpointer;
 pub mod expected;
 pub mod files;
+pub mod last_mark;
 pub mod locks;
 pub mod mark;
 pub mod open_files;
@@ -12,7 +14,7 @@ pub mod space;
 pub mod start;
 
 use std::mem::ManuallyDrop;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{self, Arc, OnceLock, PoisonError};
@@ -22,7 +24,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Connection as _, SqlitePool};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, SqlitePool};
 use tokio::sync::Mutex;
 
 use super::schema::{APPLIED, Schema};
@@ -30,6 +32,7 @@ use crate::domain::event::id::Epoch;
 use crate::store::StoreError;
 use crate::store::error::Unusable;
 use files::{cannot_open, folder_of, log_file, real_path};
+use last_mark::Acknowledged;
 use locks::Locks;
 use mark::{Log, Mark};
 use open_files::OpenFiles;
@@ -68,12 +71,16 @@ pub static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 #[derive(Clone, Debug)]
 pub struct SqliteFile {
     options: SqliteConnectOptions,
+    /// The path in the configuration, which may contain symlinks.
+    given: PathBuf,
     /// A read connection that stays open, so that SQLite does not remove the log between two
     /// writers: the mark says that the log is there. It is closed only on purpose. Otherwise an
     /// unclean end might close it first.
     pub anchor: Arc<Mutex<Option<ManuallyDrop<SqliteConnection>>>>,
-    /// Whether the final mark was written, which says that no log is needed.
-    is_marked_for_good: Arc<sync::Mutex<bool>>,
+    /// The mark that this process has written last.
+    written: Arc<sync::Mutex<Option<Mark>>>,
+    /// What the recorder has acknowledged.
+    pub acknowledged: Arc<Acknowledged>,
     /// Whether a mark was written which says that the log is needed. Nothing is committed before
     /// that.
     is_marked: Arc<AtomicBool>,
@@ -92,25 +99,30 @@ pub struct SqliteFile {
 /// schema.
 ///
 /// # Errors
-/// `InUse` if another process has it, `CannotOpen`, `Damaged`, `SchemaTooNew`, `SchemaDiffers`.
+/// `InUse` if another process has it, `CannotOpen`, `Unsuitable`, `Damaged`, `SchemaTooNew`,
+/// `SchemaDiffers`.
 pub async fn open(url: &str) -> Result<(SqlitePool, SqliteFile), StoreError> {
     let options = connect_options(url)?;
     let given = options.get_filename().to_owned();
     std::fs::create_dir_all(folder_of(&given)).map_err(|error| cannot_open(&given, &error))?;
     // The companion files lie beside the real file, as SQLite's own files do.
     let path = real_path(&given).map_err(|error| cannot_open(&given, &error))?;
+    let folder = folder_of(&path);
+    access::check_access(&path)?;
+    room::check_free_files(&path, &folder)?;
     let mut locks = Locks::take(&given, &path)?;
     let expected = expected::check_files(&path)?;
     locks.make_database(&path)?;
-    let folder = folder_of(&path);
     let log_bounds = LogBounds::of(&folder);
     let file = SqliteFile {
         options: options
             .filename(&path)
             .create_if_missing(false)
             .pragma("journal_size_limit", log_bounds.kept.to_string()),
+        given,
         anchor: Arc::default(),
-        is_marked_for_good: Arc::default(),
+        written: Arc::default(),
+        acknowledged: Arc::default(),
         is_marked: Arc::default(),
         epoch: Arc::default(),
         files: Arc::default(),
@@ -120,8 +132,8 @@ pub async fn open(url: &str) -> Result<(SqlitePool, SqliteFile), StoreError> {
     let pool = match file.prepare(&folder, expected).await {
         Err(StoreError::Full) if ballast::remove(&path) => file.prepare(&folder, expected).await,
         prepared => prepared,
-    }?;
-    Ok((pool, file))
+    };
+    Ok((pool.map_err(|error| with_file(&path, error))?, file))
 }
 
 impl SqliteFile {
@@ -137,19 +149,25 @@ impl SqliteFile {
     /// Writes a mark. Marks are written one at a time, so that a slow older one cannot replace the
     /// final one.
     pub fn write_mark(&self, mark: &Mark) -> Result<(), StoreError> {
-        let mut is_over = self
-            .is_marked_for_good
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if !*is_over {
+        let mut written = self.written();
+        let is_over = written.is_some_and(|written| written.log == Log::FoldedIn);
+        if !is_over {
             // A mark written beside another file would hide that the file was replaced.
             self.check_files()?;
-            let stamp = self.files.get().and_then(OpenFiles::synced_stamp);
-            mark.with_stamp(stamp).write(self.path())?;
+            let mark = mark.with_stamp(self.synced_stamp()).of_file(self.path());
+            mark.write(self.path())?;
             self.is_marked.store(true, Ordering::Relaxed);
-            *is_over = mark.log == Log::FoldedIn;
+            *written = Some(mark);
         }
         Ok(())
+    }
+
+    fn written(&self) -> sync::MutexGuard<'_, Option<Mark>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn synced_stamp(&self) -> Option<i32> {
+        self.files.get().and_then(OpenFiles::synced_stamp)
     }
 
     /// Writes the first mark, if the start could not because the disk was full.
@@ -237,6 +255,15 @@ pub fn look_options(path: &Path) -> SqliteConnectOptions {
         .pragma("cache_size", CACHE_SIZE_KIB)
 }
 
+/// Changes how long the connection waits for locks of others.
+pub async fn set_busy_timeout(
+    connection: &mut SqliteConnection,
+    timeout: Duration,
+) -> Result<(), sqlx::Error> {
+    let sql = format!("PRAGMA busy_timeout = {}", timeout.as_millis());
+    connection.execute(AssertSqlSafe(sql)).await.map(drop)
+}
+
 /// Folds in and truncates the log. Returns whether nothing of it is left.
 pub async fn truncate_log(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
     const SQL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
@@ -314,6 +341,17 @@ fn unusable(reason: String) -> sqlx::Error {
 fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
     let mut parts = text.split('.').map(|part| part.parse().ok());
     Some((parts.next()??, parts.next()??, parts.next()??))
+}
+
+/// Names the file in an error of SQLite about it, and says what to do.
+pub fn with_file(path: &Path, error: StoreError) -> StoreError {
+    let file = path.display().to_string();
+    match error {
+        StoreError::Damaged(reason) if !reason.contains(&file) => StoreError::Damaged(format!(
+            "{file}: {reason}: restore a backup (docs/backup.md)"
+        )),
+        other => other,
+    }
 }
 
 pub fn cannot_open_database(path: &Path, error: StoreError) -> StoreError {

@@ -13,7 +13,8 @@
 //!
 //! A checkpoint in progress while the database is overwritten may write the newest stamp over the
 //! old one. A smaller copy then lacks pages at the end of the file, which no checkpoint writes
-//! again. So the offsets of a few of those pages are remembered.
+//! again. So the offsets of a few of those pages are remembered. Some of these may be written again
+//! nevertheless, because they have changed since.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -38,8 +39,10 @@ const STAMP_INTERVAL: Duration = Duration::from_secs(1);
 /// copies of one database that are used separately differ.
 const FIRST_STEP_MAX: i32 = 1024;
 
-/// How many pages at the end of the database are remembered, and the least time between two.
-const TAIL_PAGES: usize = 4;
+/// How many pages at the end of the database are remembered, how many at a time, and how often. One
+/// at a time is not enough: it may be an index page that each checkpoint writes again.
+const TAIL_PAGES: usize = 16;
+const TAIL_STEP_PAGES: u64 = 4;
 const TAIL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The bytes that are read of a page. No database page begins with 64 zero bytes, but a hole in a
@@ -65,6 +68,8 @@ const READS: usize = 16;
 #[derive(Debug)]
 pub struct OpenFiles {
     database: OpenFile,
+    /// The database at its configured path, which may contain symlinks.
+    given: Option<OpenFile>,
     log: OpenFile,
     index: OpenFile,
     /// Closing this descriptor is safe, because SQLite holds no locks on the log.
@@ -95,6 +100,8 @@ struct Seen {
     /// Offsets of pages that were at the end of the file, the oldest first.
     tail: VecDeque<u64>,
     tail_at: Option<Instant>,
+    /// The length of the file when pages were last remembered.
+    tail_bytes: u64,
 }
 
 /// The state of the log according to its index.
@@ -106,17 +113,25 @@ struct LogHead {
 
 impl OpenFiles {
     /// Opens second descriptors of the files of `database`. SQLite must have all of them open.
-    /// `newest_stamp` is the one that a reader sees.
+    /// `given` is the path of the database in the configuration. `newest_stamp` is the one that a
+    /// reader sees.
     pub fn new(
         database: &Path,
+        given: &Path,
         locks: Arc<Locks>,
         newest_stamp: i32,
         synced_stamp: Option<i32>,
     ) -> Result<Self, StoreError> {
         let (log, index) = (log_file(database), beside(database, "-shm"));
         let open = |path: &Path| File::open(path).map_err(|error| cannot_open(path, &error));
+        let opened = OpenFile::at(database.to_owned())?;
+        let given = (given != database).then(|| OpenFile {
+            path: given.to_owned(),
+            ..opened
+        });
         let files = Self {
-            database: OpenFile::at(database.to_owned())?,
+            database: opened,
+            given,
             log_file: open(&log)?,
             log: OpenFile::at(log)?,
             index_file: ManuallyDrop::new(open(&index)?),
@@ -129,6 +144,7 @@ impl OpenFiles {
             stamp,
             newest_stamp,
             synced_stamp,
+            tail_bytes: files.locks.database().map_or(0, file_bytes),
             ..Seen::default()
         };
         Ok(files)
@@ -140,6 +156,8 @@ impl OpenFiles {
     /// `Replaced`.
     pub fn check(&self) -> Result<(), StoreError> {
         self.database.check_place()?;
+        // The next start would follow the symlinks to another file.
+        self.given.as_ref().map_or(Ok(()), OpenFile::check_place)?;
         self.log.check_place()?;
         self.index.check_place()?;
         self.check_database()?;
@@ -176,16 +194,18 @@ impl OpenFiles {
         let (false, Some(file)) = (is_recent, self.locks.database()) else {
             return;
         };
-        let bytes = file.metadata().map_or(0, |found| found.len());
-        let page = bytes.saturating_sub(PAGE_BYTES);
-        if seen.tail.contains(&page) || !is_page(file, page) {
-            return;
+        let bytes = file_bytes(file);
+        for page in new_tail(seen.tail_bytes, bytes) {
+            if seen.tail.contains(&page) || !is_page(file, page) {
+                continue;
+            }
+            if seen.tail.len() == TAIL_PAGES {
+                seen.tail.pop_front();
+            }
+            seen.tail.push_back(page);
+            seen.tail_at = Some(Instant::now());
+            seen.tail_bytes = bytes;
         }
-        if seen.tail.len() == TAIL_PAGES {
-            seen.tail.pop_front();
-        }
-        seen.tail.push_back(page);
-        seen.tail_at = Some(Instant::now());
     }
 
     /// Returns the stamp for the high-water mark.
@@ -298,6 +318,20 @@ pub fn read_stamp(file: &File) -> io::Result<i32> {
     Ok(i32::from_be_bytes(stamp))
 }
 
+/// Returns the offsets of a few pages among those with which the file has grown from `before` to
+/// `bytes`. The last is always one of them.
+fn new_tail(before: u64, bytes: u64) -> impl Iterator<Item = u64> {
+    let grown = bytes.saturating_sub(before) / PAGE_BYTES;
+    let last = bytes.saturating_sub(PAGE_BYTES);
+    (0..TAIL_STEP_PAGES)
+        .rev()
+        .map(move |step| last.saturating_sub(grown * step / TAIL_STEP_PAGES * PAGE_BYTES))
+}
+
+fn file_bytes(file: &File) -> u64 {
+    file.metadata().map_or(0, |found| found.len())
+}
+
 /// Returns whether there is a page at `offset`, and not a hole or the end of the file.
 fn is_page(file: &File, offset: u64) -> bool {
     let mut head = [0; PAGE_HEAD_BYTES];
@@ -319,6 +353,30 @@ fn log_head(head: &[u8]) -> Option<LogHead> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A checkpoint in progress writes the newest stamp and the newest page over the copy.
+    #[test]
+    fn a_smaller_copy_is_noticed_although_its_last_page_and_its_stamp_are_written_again() {
+        const PAGE: usize = 4096;
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("receiver.db");
+        let mut locks = Locks::take(&database, &database).unwrap();
+        locks.make_database(&database).unwrap();
+        for name in ["-wal", "-shm"] {
+            fs::write(beside(&database, name), "").unwrap();
+        }
+        let file = File::options().write(true).open(&database).unwrap();
+        file.write_all_at(&[1; 4 * PAGE], 0).unwrap();
+        let stamp = i32::from_be_bytes([1; 4]);
+        let files = OpenFiles::new(&database, &database, locks.into(), stamp, None).unwrap();
+        file.write_all_at(&[1; 16 * PAGE], 0).unwrap();
+        files.checkpointed(None);
+        files.check_database().unwrap();
+        file.set_len(8 * PAGE as u64).unwrap();
+        file.write_all_at(&[1; PAGE], 15 * PAGE as u64).unwrap();
+        let noticed = files.check_database();
+        assert!(matches!(noticed, Err(StoreError::Replaced(_))));
+    }
 
     #[test]
     fn an_index_says_how_long_the_log_is_and_which_salts_it_has() {

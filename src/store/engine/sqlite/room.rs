@@ -1,5 +1,5 @@
-//! The free space of a file system, and how much should be left. Everything except `Room::of` is
-//! pure.
+//! The free space of a file system, and how much should be left. Everything except `Room::of` and
+//! `check_free_files` is pure.
 
 use std::fs;
 use std::io;
@@ -7,6 +7,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use rustix::fs::{StatVfsMountFlags, major, minor, statvfs};
+
+use super::files::{beside, cannot_open, lock_file, log_file};
+use crate::store::StoreError;
 
 /// The largest part of the file system that is reserved, as a divisor. Otherwise a small one would
 /// be short of space from the beginning.
@@ -79,6 +82,32 @@ impl Room {
                 || is_given_up(&fs::metadata(path)?),
         })
     }
+}
+
+/// Checks that the file system has an inode for each file that the start must create: the lock, the
+/// log and its index, and at the first start the database and its mark.
+///
+/// # Errors
+/// `DiskFailed` if too few are left.
+pub fn check_free_files(database: &Path, folder: &Path) -> Result<(), StoreError> {
+    let room = Room::of(folder).map_err(|error| cannot_open(folder, &error))?;
+    let lock = lock_file(database);
+    let files = [log_file(database), beside(database, "-shm"), lock];
+    let missing = files.iter().filter(|file| !file.exists()).count();
+    let new = if database.exists() { 0 } else { 2 };
+    // A file system that has no fixed number of inodes reports none.
+    let needed = u64::try_from(missing).unwrap_or(u64::MAX) + new;
+    if room.total_files == 0 || room.free_files >= needed {
+        return Ok(());
+    }
+    let (free, folder) = (room.free_files, folder.display());
+    let left = match free {
+        0 => "no inode is".to_owned(),
+        free => format!("too few inodes ({free}) are"),
+    };
+    Err(StoreError::DiskFailed(format!(
+        "{left} left on the file system of {folder}: the start makes {needed} files: delete some other files there"
+    )))
 }
 
 impl Reserve {

@@ -12,12 +12,14 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool};
 use tracing::{info, warn};
 
 use super::ballast;
+use super::checkpointer::READERS_WAIT;
 use super::expected::{Expected, Rows, check_database};
 use super::files::{cannot_open, journal_file, sync_folder};
 use super::mark::{Log, Mark};
 use super::open_files::OpenFiles;
 use super::{
-    MIGRATIONS, SqliteFile, cannot_open_database, look_options, readers, schema, truncate_log,
+    BUSY_TIMEOUT, MIGRATIONS, SqliteFile, cannot_open_database, look_options, readers, schema,
+    set_busy_timeout, truncate_log,
 };
 use crate::domain::event::id::Epoch;
 use crate::store::engine::schema::migration_error;
@@ -77,7 +79,8 @@ impl SqliteFile {
         let mut reader = opened.map_err(|error| cannot_open_database(path, error.into()))?;
         if check_database(expected, path, &mut reader).await? == Rows::AllThereWithoutLog {
             warn!(
-                "the write-ahead log is missing, but no row is: another program closed the database after this one stopped"
+                "the write-ahead log is missing, but no row is that the high-water mark counts: another program closed the \
+                 database after this one stopped, or deleted its log"
             );
         }
         schema(&mut reader).await?;
@@ -94,6 +97,8 @@ impl SqliteFile {
         if bytes == 0 {
             return Ok(());
         }
+        // Another program may read the log for long. The checkpointer folds it in later.
+        set_busy_timeout(connection, READERS_WAIT).await?;
         let mut folded_in = truncate_log(connection).await;
         if matches!(folded_in, Err(StoreError::Full)) && ballast::remove(self.path()) {
             warn!(
@@ -101,6 +106,7 @@ impl SqliteFile {
             );
             folded_in = truncate_log(connection).await;
         }
+        set_busy_timeout(connection, BUSY_TIMEOUT).await?;
         match folded_in {
             Ok(true) => info!(
                 bytes,
@@ -153,7 +159,7 @@ impl SqliteFile {
             .fetch_one(anchor)
             .await?;
         let synced = expected.and_then(|expected| expected.stamp());
-        let files = OpenFiles::new(self.path(), self.locks.clone(), stamp, synced)?;
+        let files = OpenFiles::new(self.path(), &self.given, self.locks.clone(), stamp, synced)?;
         let _ = self.files.set(files);
         Ok(())
     }
