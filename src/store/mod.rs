@@ -212,12 +212,14 @@ impl Store {
         if let Database::Sqlite(file) = &self.database {
             file.mark_start().await?;
         }
-        let mut writer = Writer::connect(&self.database).await?;
-        if let (Writer::Sqlite(connection), Database::Sqlite(file)) = (&mut writer, &self.database)
-        {
-            file.acknowledged.watch(connection).await?;
+        Writer::connect(&self.database).await
+    }
+
+    /// Notes rows that are committed and about to be acknowledged.
+    fn acknowledged(&self, task: i64, event: i64) {
+        if let Database::Sqlite(file) = &self.database {
+            file.acknowledged.raise(task, event);
         }
-        Ok(writer)
     }
 
     /// The time limit of a transaction; after it the connection is closed. SQLite needs no limit,

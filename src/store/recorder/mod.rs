@@ -358,8 +358,11 @@ impl RecorderWorker {
             ..last.events
         });
         self.store.set_newest_event(newest);
+        let tasks = ledger.records.iter().filter_map(|record| record.seq);
+        let newest_task = tasks.max().unwrap_or(0).max(last.task);
         // Changes committed to a file that was deleted or moved are lost when this process ends.
         self.store.check_files()?;
+        self.store.acknowledged(newest_task, newest);
         Ok((ledger, receipts))
     }
 

@@ -121,12 +121,8 @@ impl Store {
         Ok(connection.close().await?)
     }
 
-    /// Notes a commit that is about to be acknowledged. Signals it to the checkpointer and to the
-    /// writer of the high-water mark.
+    /// Signals a commit to the checkpointer and to the writer of the high-water mark.
     pub fn log_written(&self) {
-        if let Database::Sqlite(file) = &self.database {
-            file.acknowledged.committed();
-        }
         self.log.written.notify_one();
         self.log.unmarked.notify_one();
     }
