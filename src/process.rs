@@ -1,6 +1,12 @@
-//! Resource limits of this process: file descriptors, and no core dumps.
+//! What the system lets this process do: file descriptors, core dumps, and the rights of its user.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getegid, geteuid, getrlimit, setrlimit};
 use tracing::warn;
 
 /// Descriptors that are not connections: the store, certificates, the log, calls to EvoLink.
@@ -41,4 +47,24 @@ pub fn connections_granted(wanted: usize) -> usize {
         );
     }
     room.min(wanted)
+}
+
+/// Returns why this process may not make files in `folder` and what to do about it. `None` if it
+/// may, or if its user is not the cause.
+pub fn why_denied(folder: &Path) -> Option<String> {
+    if access(folder, Access::WRITE_OK | Access::EXEC_OK) != Err(Errno::ACCESS) {
+        return None;
+    }
+    let found = fs::metadata(folder).ok()?;
+    let (owner, group, mode) = (found.uid(), found.gid(), found.mode() & 0o7777);
+    let us = format!("{}:{}", geteuid().as_raw(), getegid().as_raw());
+    let folder = folder.display();
+    let advice = if owner == geteuid().as_raw() {
+        format!("chmod u+wx {folder}")
+    } else {
+        format!("chown {us} {folder}")
+    };
+    Some(format!(
+        "Permission denied: this process is user {us}, and {folder} belongs to {owner}:{group} (mode {mode:03o}): {advice}"
+    ))
 }

@@ -18,7 +18,7 @@ use tracing::{info, warn};
 
 use crate::cli;
 use crate::clock::Clock;
-use crate::commands::backup_places;
+use crate::commands::{backup_places, data_folders};
 use crate::config::{Config, Level};
 use crate::domain::callback::KeyRing;
 use crate::domain::delivery::Holder;
@@ -97,6 +97,7 @@ impl App {
             let (key, message) = (&finding.key, &finding.message);
             warn!(target: CONFIGURATION, key, "{key}: {message}");
         }
+        data_folders::check(&config)?;
         backup_places::finish_restore(&config)?;
         let ring_file = &config.callback_tokens.key_file;
         key_ring::load_if_there(ring_file)?;
@@ -110,9 +111,8 @@ impl App {
         ));
         let store = Arc::new(Box::pin(Store::open(config.store.location()?)).await?);
         // After the database: a key ring without one is the trace of a database that is gone.
-        let key_ring = Arc::new(key_ring::load_or_create(ring_file)?);
+        let key_ring = Arc::new(key_ring::open(&store, ring_file).await?);
         let evolink = Arc::new(evolink.with_key_ring(Arc::clone(&key_ring)));
-        key_ring::agree(&store, &key_ring).await?;
         let metrics = Metrics::new();
         let (recorder, recorder_worker) = Recorder::new(
             Arc::clone(&store),
@@ -311,7 +311,9 @@ impl From<StoreError> for CommandError {
             | StoreError::Full
             | StoreError::DiskFailed(_)
             | StoreError::Replaced(_) => Exit::TempFail,
-            StoreError::Damaged(_) | StoreError::Corrupt { .. } => Exit::DataErr,
+            StoreError::Damaged(_) | StoreError::Gone { .. } | StoreError::Corrupt { .. } => {
+                Exit::DataErr
+            }
             StoreError::SchemaTooNew { .. }
             | StoreError::SchemaDiffers(_)
             | StoreError::SeveralNames { .. }

@@ -239,14 +239,32 @@ pub struct KeysNewArgs {
 #[derive(Debug, Args)]
 pub struct HealthcheckArgs {
     /// The URL of the service's internal listener; by default the one in the configuration.
-    #[arg(long, value_name = "URL", value_parser = service_url)]
-    pub url: Option<Url>,
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "EVOLINK_RECEIVER_URL",
+        value_parser = GivenUrl::parse
+    )]
+    pub url: Option<GivenUrl>,
     /// Check only whether the process is alive. Use this where a failed check restarts the service:
     /// a restart does not help while it waits for its database or its disk.
     #[arg(long)]
     pub live: bool,
     #[command(flatten)]
     pub config: ConfigArgs,
+}
+
+/// A service's URL; `None` if it was given as nothing, which counts as absent.
+#[derive(Debug, Clone)]
+pub struct GivenUrl(pub Option<Url>);
+
+impl GivenUrl {
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        service_url(text).map(|url| Self(Some(url)))
+    }
 }
 
 impl Cli {

@@ -18,6 +18,7 @@ use crate::commands::serve::stop_on_signal;
 use crate::config::Config;
 use crate::exit::{CommandError, Exit};
 use crate::secrets::{key_ring, signing_files};
+use crate::store::StoreError;
 use crate::store::backup::copy;
 use crate::store::backup::draft::Draft;
 use crate::store::backup::manifest::{
@@ -31,7 +32,8 @@ const SECRET_BYTES_MAX: u64 = 64 * 1024;
 /// Makes the backup. `args.path` appears only when the backup is complete.
 ///
 /// # Errors
-/// 64 if the path exists, 65 if the store is damaged, 75 if it was stopped by a signal, 78 if the
+/// 64 if the path exists, 65 if the store is damaged, 75 if it was stopped by a signal or does not
+/// fit on its disk, 78 if the
 /// schema is newer than this program or the database has several names.
 pub async fn backup(args: &BackupArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let config = Config::load(args.config.config.as_deref(), environment())?;
@@ -69,10 +71,10 @@ async fn make(
     path: &Path,
     stop: &CancellationToken,
 ) -> Result<Manifest, CommandError> {
-    let draft = Draft::make(path)
-        .with_context(|| format!("could not make a folder beside {}", path.display()))?;
+    let making = || format!("could not make a folder beside {}", path.display());
+    let draft = Draft::make(path).map_err(|error| unwritten(path, error, making()))?;
     let listed = |name: &str, role| listed(&draft.folder, name, role, stop);
-    let store = copy_store(config, &draft.folder).await?;
+    let store = copy_store(config, &draft.folder, path).await?;
     let mut files = Vec::new();
     if store.engine == Engine::Sqlite {
         files.push(listed("receiver.db", Role::Database)?);
@@ -81,7 +83,8 @@ async fn make(
     for (role, name, from) in secrets(config)? {
         let text = read_secret(&from)?;
         let to = draft.folder.join(&name);
-        write(&to, &text).with_context(|| format!("could not write {}", to.display()))?;
+        let writing = || format!("could not write {}", to.display());
+        write(&to, &text).map_err(|error| unwritten(path, error, writing()))?;
         files.push(listed(&name, role)?);
     }
     let manifest = Manifest {
@@ -91,13 +94,33 @@ async fn make(
         store,
         files,
     };
+    let writing = || format!("could not write {}", path.display());
     draft
         .finish(&manifest, path)
-        .with_context(|| format!("could not write {}", path.display()))?;
+        .map_err(|error| unwritten(path, error, writing()))?;
     Ok(manifest)
 }
 
-async fn copy_store(config: &Config, folder: &Path) -> Result<Stored, CommandError> {
+/// The error of writing a file of the backup `path`.
+fn unwritten(path: &Path, error: io::Error, doing: String) -> CommandError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => no_space(path),
+        _ => anyhow::Error::new(error).context(doing).into(),
+    }
+}
+
+/// The error where the backup `path` does not fit on its disk. Its unfinished folder is removed
+/// when this is returned.
+fn no_space(path: &Path) -> CommandError {
+    let message = format!(
+        "could not write the backup {}: its disk is full; nothing of it is left",
+        path.display()
+    );
+    CommandError::new(Exit::TempFail, message)
+}
+
+/// Copies the store into the unfinished folder of the backup `path`.
+async fn copy_store(config: &Config, folder: &Path, path: &Path) -> Result<Stored, CommandError> {
     let location = config.store.location()?;
     if config.store.is_postgres() {
         return Ok(copy::look_at_postgres(&location).await?);
@@ -119,7 +142,10 @@ async fn copy_store(config: &Config, folder: &Path) -> Result<Stored, CommandErr
     };
     let copied = copy::sqlite(url, &folder.join("receiver.db"), report).await;
     bar.finish_and_clear();
-    Ok(copied?)
+    copied.map_err(|error| match error {
+        StoreError::Full => no_space(path),
+        error => error.into(),
+    })
 }
 
 /// Returns the service's files of secrets as role, name in the backup and path. Checks that each is

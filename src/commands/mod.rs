@@ -6,6 +6,7 @@ pub mod backup;
 pub mod backup_places;
 pub mod check;
 pub mod client;
+pub mod data_folders;
 pub mod demo;
 pub mod keys;
 pub mod operate;

@@ -55,7 +55,8 @@ pub fn callback_url(args: &CallbackUrlArgs, out: &mut impl Write) -> Result<(), 
 /// # Errors
 /// `Unavailable` if it is not.
 pub async fn healthcheck(args: &HealthcheckArgs) -> Result<(), CommandError> {
-    let base = match &args.url {
+    let given = args.url.as_ref().and_then(|given| given.0.as_ref());
+    let base = match given {
         Some(url) => url.clone(),
         None => {
             // Do not validate the configuration: only one address of it is needed.

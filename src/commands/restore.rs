@@ -27,7 +27,7 @@ use crate::store::engine::sqlite::{files, mark};
 /// Restores a backup, or only begins a new epoch.
 ///
 /// # Errors
-/// 64 if files are in place and `--replace` is not given, 65 if the backup is damaged, 75 if a
+/// 64 if the folder does not exist, or files are in place and `--replace` is not given, 65 if the backup is damaged, 75 if a
 /// service runs, 78 if the backup is of a newer version or does not fit the configuration.
 pub async fn restore(args: &RestoreArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let config = Config::load(args.config.config.as_deref(), environment())?;
@@ -73,6 +73,10 @@ async fn new_epoch(config: &Config, out: &mut impl Write) -> Result<(), CommandE
 }
 
 fn read(folder: &Path) -> Result<Manifest, CommandError> {
+    if matches!(folder.try_exists(), Ok(false)) {
+        let message = format!("{}: there is no such folder", folder.display());
+        return Err(CommandError::new(Exit::Usage, message));
+    }
     let path = folder.join(manifest::NAME);
     let damaged = |reason: String| {
         let message = format!(

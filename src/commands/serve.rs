@@ -3,13 +3,15 @@
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::app::App;
 use crate::cli::ConfigArgs;
 use crate::clock::Clock;
-use crate::commands::load_config;
+use crate::commands::{environment, load_config};
+use crate::config::strays;
 use crate::exit::CommandError;
+use crate::observe::telemetry::CONFIGURATION;
 use crate::process;
 use crate::simulator::{self, SimulateArgs};
 
@@ -20,6 +22,10 @@ use crate::simulator::{self, SimulateArgs};
 /// The reason why it could not start or why it ended, with its exit code.
 pub async fn serve(args: &ConfigArgs) -> Result<(), CommandError> {
     process::forbid_core_dumps();
+    for stray in strays(environment()) {
+        let message = &stray.message;
+        warn!(target: CONFIGURATION, "{message}");
+    }
     let config = load_config(args.config.as_deref())?;
     let stop = stop_on_signal()?;
     let app = App::build(config, Clock::System).await?;

@@ -100,6 +100,21 @@ impl Found {
         }
     }
 
+    /// Adds an error unless the key has one, whose consequence this one may be.
+    pub(super) fn first_error_unless(
+        &mut self,
+        holds: bool,
+        key: &str,
+        message: impl Into<String>,
+    ) {
+        self.error_unless(holds || self.has_error(key), key, message);
+    }
+
+    pub(super) fn has_error(&self, key: &str) -> bool {
+        let mut findings = self.0.iter();
+        findings.any(|finding| finding.level == Level::Error && finding.key == key)
+    }
+
     pub(super) fn warn_if(
         &mut self,
         odd: bool,

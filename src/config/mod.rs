@@ -6,6 +6,7 @@
 //! the environment again.
 
 mod choices;
+mod closest;
 mod findings;
 mod hosts;
 mod key_digest;
@@ -15,6 +16,7 @@ mod relations;
 mod secret;
 mod sections;
 mod sources;
+mod strays;
 mod units;
 
 use std::fmt;
@@ -31,6 +33,7 @@ pub use self::sections::{
     ApiKey, Archive, CallbackTokens, Callbacks, Endpoint, Evolink, Forward, Internal, Public,
     Quarantine, Reconcile, Retention, StoreConfig, Submits, Tls,
 };
+pub use self::strays::strays;
 pub use self::units::ByteSize;
 pub use crate::domain::egress::network::Network;
 

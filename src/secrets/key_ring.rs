@@ -4,14 +4,14 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::secret_file;
-use crate::commands::backup_places;
 use crate::config::{Config, ConfigError};
 use crate::domain::callback::KeyRing;
 use crate::exit::CommandError;
 use crate::observe::telemetry::CONFIGURATION;
+use crate::store::backup;
 use crate::store::engine::sqlite::expected::is_gone;
 use crate::store::engine::sqlite::files::folder_of;
 use crate::store::engine::sqlite::mark;
@@ -21,19 +21,64 @@ use crate::store::{Store, StoreError};
 /// The configuration key that names the file.
 const KEY: &str = "callback_tokens.key_file";
 
-/// Reads the ring in `path`. Creates a new one if there is no such file.
+/// Reads the ring in `path`, or creates one if there is no such file. Registers its keys in the
+/// store.
 ///
 /// # Errors
-/// If the file is not a key ring, or cannot be read or created.
-pub fn load_or_create(path: &Path) -> Result<KeyRing, ConfigError> {
+/// If the file is not a key ring, or cannot be read or created. If other processes use the database
+/// with other keys; then no ring is created.
+pub async fn open(store: &Store, path: &Path) -> Result<KeyRing, CommandError> {
+    let mut has_tasks = false;
+    if !path.try_exists().unwrap_or(true) {
+        let traces = store.traces().await?;
+        has_tasks = traces.has_tasks;
+        // A replica that shares the folder makes its ring before it registers the keys, so look
+        // again.
+        if store.is_shared() && traces.has_keys && !path.try_exists().unwrap_or(true) {
+            return Err(absent(path).into());
+        }
+    }
+    let (ring, is_made) = load_or_create(path)?;
+    if let Some(refusal) = refusal(&agree(store, &ring).await?) {
+        if !is_made {
+            return Err(refusal.into());
+        }
+        // Another process registered its keys after we had looked.
+        fs::remove_file(path).map_err(|error| failed(path, &error))?;
+        return Err(absent(path).into());
+    }
+    let (file, shown) = (path.display(), path.display());
+    match (is_made, has_tasks) {
+        (false, _) => {}
+        // This is normal at the first start.
+        (true, false) => info!(target: CONFIGURATION, %file, "made a new key ring, {shown}"),
+        // The file was lost, or its path is misspelled.
+        (true, true) => {
+            warn!(target: CONFIGURATION, %file, "made a new key ring, {shown}: callback URLs made before are void");
+        }
+    }
+    Ok(ring)
+}
+
+/// The error where a shared database knows keys, and there is no ring.
+pub fn absent(path: &Path) -> ConfigError {
+    let path = secret_file::shown_path(path);
+    ConfigError::new(
+        KEY,
+        format!(
+            "{path} is absent, and the database's other processes have one: copy theirs here (if it is lost for good, empty \
+             the table callback_key)"
+        ),
+    )
+}
+
+/// Returns the ring in `path`, and whether it was created because there was none.
+fn load_or_create(path: &Path) -> Result<(KeyRing, bool), ConfigError> {
     match fs::read_to_string(path) {
-        Ok(text) => parse(path, &text),
+        Ok(text) => Ok((parse(path, &text)?, false)),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             create(path).map_err(|error| failed(path, &error))?;
-            // This is normal at the first start. Later, it shows that the file was lost or its path
-            // is misspelled.
-            warn!(target: CONFIGURATION, file = %path.display(), "made a new key ring, {}: callback URLs minted before are void", path.display());
-            load(path)
+            Ok((load(path)?, true))
         }
         Err(error) => Err(failed(path, &error)),
     }
@@ -42,7 +87,7 @@ pub fn load_or_create(path: &Path) -> Result<KeyRing, ConfigError> {
 /// Checks the ring in `path`, if there is one, without making it.
 ///
 /// # Errors
-/// As `load_or_create`.
+/// If the file is not a key ring, or cannot be read.
 pub fn load_if_there(path: &Path) -> Result<(), ConfigError> {
     let is_there = path.try_exists().map_err(|error| failed(path, &error))?;
     if is_there {
@@ -55,18 +100,18 @@ pub fn load_if_there(path: &Path) -> Result<(), ConfigError> {
 /// the database. A ring in another folder may have been provided by an operator.
 ///
 /// # Errors
-/// `Damaged`.
-pub fn check_database_is_there(config: &Config) -> Result<(), CommandError> {
-    let places = backup_places::of(config)?;
-    let (Some(database), ring) = (places.database, places.key_ring) else {
+/// `Gone`.
+pub fn check_database_is_there(config: &Config) -> Result<(), StoreError> {
+    let database = backup::database_file(&config.store.url)?;
+    let (Some(database), ring) = (database, &config.callback_tokens.key_file) else {
         return Ok(());
     };
     let folder = |path: &Path| fs::canonicalize(folder_of(path)).ok();
-    let is_beside = folder(&database).is_some_and(|of_it| Some(of_it) == folder(&ring));
+    let is_beside = folder(&database).is_some_and(|of_it| Some(of_it) == folder(ring));
     // A high-water mark says more, and the store refuses the start for it.
     let is_gone_without_mark = !database.exists() && !mark::file(&database).exists();
     if is_beside && ring.exists() && is_gone_without_mark {
-        return Err(is_gone(&database, &ring).into());
+        return Err(is_gone(&database, ring));
     }
     Ok(())
 }
@@ -74,25 +119,26 @@ pub fn check_database_is_there(config: &Config) -> Result<(), CommandError> {
 /// Reads the ring in `path`. The file must exist.
 ///
 /// # Errors
-/// The same as for `load_or_create`.
+/// If it is not a key ring, or cannot be read.
 pub fn load(path: &Path) -> Result<KeyRing, ConfigError> {
     let text = fs::read_to_string(path).map_err(|error| failed(path, &error))?;
     parse(path, &text)
 }
 
-/// Refuses a ring that does not match the keys of the other processes that use this database.
-///
-/// # Errors
-/// Says what must be done.
-pub async fn agree(store: &Store, ring: &KeyRing) -> Result<(), CommandError> {
-    let refuse = |message: String| Err(ConfigError::new(KEY, message).into());
-    let agreement = match store.agree_on_keys(&ring.fingerprints()).await {
+async fn agree(store: &Store, ring: &KeyRing) -> Result<Agreement, StoreError> {
+    match store.agree_on_keys(&ring.fingerprints()).await {
         // A SQLite store has no other process, so the next start may note the keys.
-        Err(StoreError::Full) if !store.is_shared() => return Ok(()),
-        agreement => agreement?,
-    };
+        Err(StoreError::Full) if !store.is_shared() => Ok(Agreement::Agreed),
+        agreement => agreement,
+    }
+}
+
+/// Returns why the start is refused, if the ring does not match the keys of the other processes
+/// that use the database. Says what must be done.
+pub fn refusal(agreement: &Agreement) -> Option<ConfigError> {
+    let refuse = |message: String| Some(ConfigError::new(KEY, message));
     match agreement {
-        Agreement::Agreed => Ok(()),
+        Agreement::Agreed => None,
         Agreement::Differs { id } => refuse(format!(
             "key {id} is not the key of that id that the database's other processes have; give all of them the same file"
         )),
@@ -129,8 +175,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys/ring");
         let subject = Subject::Standing("shop".parse().unwrap());
-        let token = load_or_create(&path).unwrap().mint(&subject);
-        assert_eq!(load_or_create(&path).unwrap().mint(&subject), token);
+        let (ring, is_made) = load_or_create(&path).unwrap();
+        let (again, is_made_again) = load_or_create(&path).unwrap();
+        assert!(is_made && !is_made_again);
+        assert_eq!(again.mint(&subject), ring.mint(&subject));
         assert_eq!(
             fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o600

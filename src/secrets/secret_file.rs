@@ -54,14 +54,18 @@ pub fn make(path: &Path, text: &str) -> io::Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(&draft)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    let linked = match fs::hard_link(&draft, path) {
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all());
+    let linked = written.and_then(|()| match fs::hard_link(&draft, path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         linked => linked,
-    };
-    fs::remove_file(&draft)?;
+    });
+    // It must not stay where it could not be written either: the disk may be full. The first error
+    // counts.
+    let removed = fs::remove_file(&draft);
     linked?;
+    removed?;
     File::open(folder)?.sync_all()
 }
 

@@ -88,7 +88,13 @@ pub enum StoreError {
         id: i64,
         column: &'static str,
     },
-    #[error("{0}")]
+    /// The database file is absent, and a file beside it shows that an earlier start had one.
+    #[error(
+        "there is no database at {path}, although {trace} shows that there was one: is store.url right? If it is and the \
+         database is lost, restore it; or, to begin with nothing, create an empty file {path}"
+    )]
+    Gone { path: String, trace: String },
+    #[error("{}", shown(.0))]
     Sql(Arc<sqlx::Error>),
 }
 
@@ -154,7 +160,7 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::Io(_)
             | sqlx::Error::Protocol(_)
             | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed => Self::Unreachable(error.to_string()),
+            | sqlx::Error::PoolClosed => Self::Unreachable(shown(&error)),
             _ => Self::Sql(Arc::new(error)),
         }
     }
@@ -169,10 +175,21 @@ fn is_our_own(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Configuration(cause) if cause.is::<Unusable>())
 }
 
-/// Returns the text of a connection error. The driver's own text may quote a part of the URL, which
-/// may be a password, or lines of the files that `sslkey` and `sslcert` name.
+/// Returns whether the server does not offer the TLS that `sslmode` requires.
+pub(super) fn is_without_tls(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Tls(cause) if cause.to_string() == NO_TLS_OF_DRIVER)
+}
+
+/// Returns the text of a driver's error. The driver's own text may quote a part of the URL, which
+/// may be a password, or lines of the files that `sslkey` and `sslcert` name. It also ends with the
+/// number of a line in PostgreSQL's source, which says nothing to an operator.
 pub(super) fn shown(error: &sqlx::Error) -> String {
     let (cause, otherwise) = match error {
+        sqlx::Error::Database(cause) if cause.try_downcast_ref::<PgDatabaseError>().is_some() => {
+            return format!("error returned from database: {}", cause.message());
+        }
+        error if is_without_tls(error) => return NO_TLS.to_owned(),
+        sqlx::Error::Io(cause) if is_of_ca(cause) => return OF_CA.to_owned(),
         sqlx::Error::Configuration(cause) if cause.is::<Unusable>() => return cause.to_string(),
         sqlx::Error::Configuration(cause) => (cause, UNREADABLE_URL),
         sqlx::Error::Tls(cause) => (cause, UNREADABLE_PEM),
@@ -186,6 +203,21 @@ pub(super) fn shown(error: &sqlx::Error) -> String {
         .downcast_ref::<rustls::Error>()
         .map_or_else(|| otherwise.to_owned(), ToString::to_string)
 }
+
+/// Returns whether rustls refuses a server because its certificate is a CA certificate. Its error
+/// has no variant for that.
+fn is_of_ca(error: &std::io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    let is_it = |cause: &rustls::Error| format!("{cause:?}").contains("CaUsedAsEndEntity");
+    cause.is_some_and(is_it)
+}
+
+/// The text of the driver's error about a server without TLS.
+const NO_TLS_OF_DRIVER: &str = "server does not support TLS";
+
+const NO_TLS: &str = "the server does not offer TLS, and sslmode requires it";
+
+const OF_CA: &str = "the server's certificate is a CA certificate; make one that is signed by it";
 
 const UNREADABLE_URL: &str = "a part of the database's URL cannot be read, or sslkey names no private key in PEM form \
      (look at sslmode, port, hostaddr, statement-cache-capacity, sslcert and sslkey)";

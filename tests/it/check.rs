@@ -334,6 +334,20 @@ async fn a_store_in_a_folder_that_cannot_be_made_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_store_whose_url_is_wrong_is_not_looked_at() {
+    let mut place = Place::new();
+    for url in [
+        "postgres://u@127.0.0.1:1/x?port=abc",
+        "postgres://u@127.0.0.1:1/x?sslmode=requird",
+        "mysql://x/y",
+        "sqlite:receiver.db?mode=rwc",
+    ] {
+        url.clone_into(&mut place.config.store.url);
+        assert_eq!(place.store().await, "", "{url}");
+    }
+}
+
+#[tokio::test]
 async fn an_address_in_use_is_a_warning_because_the_service_itself_may_run() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut place = Place::new();

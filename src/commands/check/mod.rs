@@ -14,7 +14,7 @@ pub use self::surroundings::surroundings;
 use crate::cli::ConfigArgs;
 use crate::clock::Clock;
 use crate::commands::environment;
-use crate::config::{Config, ConfigError, Finding, Level};
+use crate::config::{Config, ConfigError, Finding, Level, strays};
 use crate::exit::{CommandError, Exit};
 use crate::secrets::signing_files;
 
@@ -47,6 +47,7 @@ pub fn configuration(args: &ConfigArgs) -> (Option<Config>, Vec<Finding>) {
     let Some(config) = config else {
         return (None, findings);
     };
+    findings.extend(strays(environment()));
     let mut rest = config.findings();
     rest.extend(secrets(&config));
     // Where a value could not be read there is the default, about which nothing is said.

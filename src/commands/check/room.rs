@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::found;
-use super::surroundings::{STORE, nearest_folder};
+use super::surroundings::STORE;
+use crate::commands::data_folders::nearest_folder;
 use crate::config::{Finding, Level, StoreConfig};
 use crate::store::read::inspect::RoomFound;
 

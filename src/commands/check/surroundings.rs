@@ -3,7 +3,7 @@
 //! server.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::{fmt, fs};
 
 use rustix::fs::{Access, FsWord, access, statfs};
@@ -13,12 +13,16 @@ use super::listeners::listeners;
 use super::room::room;
 use super::{failed, found};
 use crate::clock::Clock;
-use crate::config::{Config, Finding, Level};
+use crate::commands::data_folders;
+use crate::commands::data_folders::nearest_folder;
+use crate::config::{Config, Finding, Level, TlsMode};
 use crate::domain::timestamp::Timestamp;
+use crate::http::tls::TlsSource;
 use crate::secrets::key_ring;
 use crate::secrets::secret_file::shown_path;
 use crate::secrets::signing_files;
-use crate::store::read::inspect::{Inspected, inspect};
+use crate::store::read::callback_keys::{Agreement, SeenKey};
+use crate::store::read::inspect::{Inspected, START_BYTES, bytes_to_fill, inspect};
 
 /// 2026-01-01. This program is younger, so a clock with an earlier time is wrong.
 const CLOCK_MIN: Timestamp = Timestamp::from_millis(1_767_225_600_000);
@@ -30,9 +34,17 @@ const CLOCK_MAX: Timestamp = Timestamp::from_millis(4_102_444_800_000);
 /// it.
 pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
     let mut findings = vec![clock_finding(clock)];
+    let denied = data_folders::denied(config);
+    let errors = denied.iter();
+    findings.extend(errors.map(|denied| found(Level::Error, denied.key, &*denied.message)));
+    let is_denied = |file: &Path| {
+        let folder = nearest_folder(file);
+        denied.iter().any(|denied| denied.folder == folder)
+    };
+    let is_store_denied = denied.iter().any(|denied| denied.key == STORE);
     let store = match config.store.location() {
-        // The configuration's own check refuses other stores.
-        Ok(_) if !config.store.is_postgres() && !config.store.url.starts_with("sqlite:") => None,
+        // The cause is reported already.
+        _ if is_store_denied || config.validate_key(STORE).is_err() => None,
         Ok(location) => Some(inspect(&location).await),
         Err(error) => {
             findings.push(failed(error));
@@ -41,11 +53,25 @@ pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
     };
     let is_store_there = match &store {
         Some(Ok(Inspected::Absent { .. } | Inspected::Server { schema: None, .. })) | None => false,
-        Some(_) => true,
+        // A server may refuse this role before it shows what is there.
+        Some(Err(_)) => !config.store.is_postgres(),
+        Some(Ok(_)) => true,
     };
-    findings.extend(key_ring(config, is_store_there));
-    findings.extend(signing_file(config));
-    findings.extend(certificate(&config.public, clock));
+    let keys: &[SeenKey] = match &store {
+        Some(Ok(Inspected::Server { keys, .. })) => keys,
+        _ => &[],
+    };
+    if !is_denied(&config.callback_tokens.key_file) {
+        findings.extend(key_ring(config, keys, is_store_there));
+    }
+    if !is_denied(&config.forward.secret_file) {
+        findings.extend(signing_file(config));
+    }
+    let tls = &config.public.tls;
+    let (self_signed, _) = TlsSource::self_signed_files(&tls.self_signed_dir);
+    if tls.mode != TlsMode::SelfSigned || !is_denied(&self_signed) {
+        findings.extend(certificate(&config.public, clock));
+    }
     findings.push(system_roots());
     findings.extend(listeners(config));
     match store {
@@ -53,7 +79,7 @@ pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
             let file = inspected.file().map(Path::to_owned);
             match key_ring::check_database_is_there(config) {
                 Ok(()) => findings.extend(store_findings(inspected)),
-                Err(error) => findings.push(found(Level::Error, STORE, error.message)),
+                Err(error) => findings.push(found(Level::Error, STORE, error.to_string())),
             }
             findings.extend(file.iter().flat_map(|file| room(&config.store, file)));
         }
@@ -65,6 +91,8 @@ pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
 
 pub(super) const STORE: &str = "store.url";
 
+const KIB: u64 = 1024;
+
 fn clock_finding(clock: &Clock) -> Finding {
     let now = clock.wall_now();
     if (CLOCK_MIN..CLOCK_MAX).contains(&now) {
@@ -74,11 +102,15 @@ fn clock_finding(clock: &Clock) -> Finding {
     found(Level::Error, "clock", message)
 }
 
-fn key_ring(config: &Config, is_store_there: bool) -> Vec<Finding> {
+/// Checks the key ring. `keys` are those that a shared database knows.
+fn key_ring(config: &Config, keys: &[SeenKey], is_store_there: bool) -> Vec<Finding> {
     const KEY: &str = "callback_tokens.key_file";
     let file = &config.callback_tokens.key_file;
     let path = file.display();
     if !file.try_exists().unwrap_or(true) {
+        if !keys.is_empty() {
+            return vec![failed(key_ring::absent(file))];
+        }
         let will_be_made = will_be_made(KEY, file);
         if is_store_there && will_be_made.level == Level::Ok {
             let message = format!(
@@ -89,7 +121,13 @@ fn key_ring(config: &Config, is_store_there: bool) -> Vec<Finding> {
         return vec![will_be_made];
     }
     let mut findings = vec![match key_ring::load(file) {
-        Ok(_) => Finding::ok(KEY, format!("{path}: a key ring")),
+        Ok(ring) => {
+            let agreement = Agreement::of(&ring.fingerprints(), keys, true);
+            match key_ring::refusal(&agreement) {
+                Some(refusal) => failed(refusal),
+                None => Finding::ok(KEY, format!("{path}: a key ring")),
+            }
+        }
         Err(error) => failed(error),
     }];
     findings.extend(readable_by_others(KEY, file));
@@ -142,7 +180,7 @@ fn system_roots() -> Finding {
 
 fn store_findings(inspected: Inspected) -> Vec<Finding> {
     match inspected {
-        Inspected::Absent { path } => vec![will_be_made(STORE, &path)],
+        Inspected::Absent { path } => vec![store_will_be_made(&path)],
         Inspected::InUse { path, process } => {
             let message = format!("{}: in use by process {process}", path.display());
             vec![Finding::ok(STORE, message)]
@@ -174,6 +212,7 @@ fn store_findings(inspected: Inspected) -> Vec<Finding> {
             schema,
             newest,
             careless,
+            keys: _,
         } => {
             let message = match schema {
                 Some(schema) => schema_message(&name, schema, newest),
@@ -196,6 +235,21 @@ fn schema_message(name: impl fmt::Display, schema: i64, newest: i64) -> String {
         String::new()
     };
     format!("{name}: schema {schema}{upgrade}")
+}
+
+/// Reports a database that does not exist. It is an error if the start has no space to make it.
+fn store_will_be_made(file: &Path) -> Finding {
+    let finding = will_be_made(STORE, file);
+    let folder = nearest_folder(file);
+    match bytes_to_fill(&folder) {
+        Ok(bytes) if bytes < START_BYTES && finding.level == Level::Ok => {
+            let (free, wanted) = (bytes / KIB, START_BYTES / KIB);
+            let reason =
+                format!("the disk is full: {free} KiB are free, and the start needs {wanted}");
+            not_made(STORE, file, &folder, &reason)
+        }
+        _ => finding,
+    }
 }
 
 /// Reports a file that does not exist. That is no error if the start can create it.
@@ -237,16 +291,6 @@ fn not_made(key: &str, file: &Path, folder: &Path, reason: &str) -> Finding {
         folder.display()
     );
     found(Level::Error, key, message)
-}
-
-/// Returns the nearest folder above `file` that exists. The start creates those below it.
-pub(super) fn nearest_folder(file: &Path) -> PathBuf {
-    let mut folders = file.ancestors().skip(1);
-    let there = folders.find(|folder| folder.as_os_str().is_empty() || folder.exists());
-    match there {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
-    }
 }
 
 #[cfg(test)]

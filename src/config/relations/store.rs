@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use url::Url;
 
+use crate::config::closest::closest;
 use crate::config::findings::Found;
 use crate::config::{Level, StoreConfig};
 
@@ -23,22 +24,29 @@ pub(super) fn store(found: &mut Found, store: &StoreConfig) {
         "store.password_file",
         "is for postgres:// only",
     );
-    let (place, query) = url.split_once('?').unwrap_or((url, ""));
-    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-        // Those that say what the start does anyway.
-        let is_known = ["mode=rwc", "mode=rw"].contains(&parameter);
-        let message = format!("has the parameter {parameter:?}, which a store must not have");
-        found.error_unless(is_known, key, message);
-    }
+    let (place, query) = match url.split_once('?') {
+        Some((place, query)) => (place, Some(query)),
+        None => (url.as_str(), None),
+    };
     let file = place
         .strip_prefix("sqlite:")
         .map(|rest| rest.strip_prefix("//").unwrap_or(rest));
     let is_file = file.is_some_and(|file| !file.is_empty() && !file.contains(":memory:"));
-    found.error_unless(
+    found.first_error_unless(
         is_file,
         key,
         "must be sqlite: and the path of a file, as in \"sqlite:data/receiver.db\", or postgres://USER@HOST/DATABASE",
     );
+    // The store would ignore them. Their values are not shown, as those of other URLs are not.
+    if let Some(query) = query {
+        let name = query.split(['&', '=']).next().unwrap_or_default();
+        let message = if name.is_empty() {
+            "has a '?' without a parameter; sqlite: takes none".to_owned()
+        } else {
+            format!("has the parameter {name:?}; sqlite: takes none")
+        };
+        found.first_error_unless(false, key, message);
+    }
 }
 
 fn postgres(found: &mut Found, store: &StoreConfig) {
@@ -62,12 +70,12 @@ fn postgres(found: &mut Found, store: &StoreConfig) {
             .trim_matches(['[', ']'])
             .parse()
             .is_ok_and(|ip: IpAddr| ip.is_loopback());
-    found.error_unless(
+    found.first_error_unless(
         url.has_host() || is_socket,
         key,
         "must name a host: postgres://USER@HOST/DATABASE",
     );
-    found.error_unless(
+    found.first_error_unless(
         option("password").is_none(),
         key,
         "must not have a password after '?': it would be shown; use store.password_file",
@@ -80,7 +88,7 @@ fn postgres(found: &mut Found, store: &StoreConfig) {
     let is_verified =
         option("sslmode").is_some_and(|(_, mode)| mode.eq_ignore_ascii_case("verify-full"));
     found.warn_if(
-        !is_verified && !is_local,
+        !is_verified && !is_local && !found.has_error(key),
         key,
         "does not check who the server is: with sslmode=verify-full and sslrootcert=FILE nobody can stand in for it",
     );
@@ -90,27 +98,47 @@ fn postgres(found: &mut Found, store: &StoreConfig) {
 /// connection.
 fn parameters(found: &mut Found, url: &Url) {
     let key = "store.url";
-    found.error_unless(url.fragment().is_none(), key, "must not have a fragment");
+    let no_fragment = "must not have a fragment";
+    found.first_error_unless(url.fragment().is_none(), key, no_fragment);
     let mut seen = HashSet::new();
     for (name, value) in url.query_pairs() {
         let Some(form) = form(&name) else {
             // Not the value: it may be a password.
-            let message = format!("has the parameter {name:?}, which is not known");
-            found.add(Level::Error, key, message);
+            let advice = match closest(&name, KNOWN) {
+                Some(known) => format!("; did you mean {known}?"),
+                None => format!("; known are {}", KNOWN.join(", ")),
+            };
+            let message = format!("has the parameter {name:?}, which is not known{advice}");
+            found.first_error_unless(false, key, message);
             continue;
         };
         let message = format!("has the parameter {name:?} twice");
-        found.error_unless(
+        found.first_error_unless(
             form == Form::Repeated || seen.insert(name.replace('-', "")),
             key,
             message,
         );
         if let Some(expected) = form.refusal(&value) {
             let message = format!("the parameter {name:?} must be {expected}");
-            found.add(Level::Error, key, message);
+            found.first_error_unless(false, key, message);
         }
     }
 }
+
+/// The parameters that are suggested: each in one spelling, and those of `options[NAME]` as one.
+const KNOWN: [&str; 11] = [
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "port",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
 
 /// The form of a parameter's value.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, access, statvfs};
+use rustix::process::geteuid;
 use secrecy::ExposeSecret as _;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
@@ -21,6 +22,7 @@ use crate::store::engine::sqlite::locks::{check_names, lock_files};
 use crate::store::engine::sqlite::room::{Reserve, Room};
 use crate::store::engine::sqlite::{connect_options, look_options};
 use crate::store::is_postgres;
+use crate::store::read::callback_keys::{SeenKey, seen_on_server};
 use crate::store::{Location, StoreError};
 
 /// The state of the store.
@@ -46,6 +48,8 @@ pub enum Inspected {
         newest: i64,
         /// Settings by which the server does not wait for its disk.
         careless: Vec<&'static str>,
+        /// The callback keys of its processes.
+        keys: Vec<SeenKey>,
     },
 }
 
@@ -56,6 +60,22 @@ pub struct RoomFound {
     pub wanted_bytes: u64,
     /// Whether submits would be refused.
     pub is_short: bool,
+}
+
+/// What a first start needs, rounded up. It writes the tables, which stay in the write-ahead log,
+/// the log's index, the high-water mark and the files of secrets (measured: 360 KiB).
+pub const START_BYTES: u64 = 512 * 1024;
+
+/// Returns how many bytes this process may still write. Only root may use the blocks that a file
+/// system reserves for it.
+pub fn bytes_to_fill(folder: &Path) -> io::Result<u64> {
+    let found = statvfs(folder)?;
+    let blocks = if geteuid().is_root() {
+        found.f_bfree
+    } else {
+        found.f_bavail
+    };
+    Ok(blocks.saturating_mul(found.f_frsize))
 }
 
 impl RoomFound {
@@ -101,12 +121,14 @@ async fn inspect_server(location: &Location) -> Result<Inspected, StoreError> {
     let server = PostgresServer::new(location)?;
     let mut connection = server.connect().await?;
     let examined = examine(&server, &mut connection).await?;
+    let keys = seen_on_server(&mut connection).await?;
     connection.close().await?;
     Ok(Inspected::Server {
         name: server.name().to_owned(),
         schema: examined.schema.version,
         newest: examined.schema.newest,
         careless: examined.careless,
+        keys,
     })
 }
 

@@ -6,6 +6,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{at, fail, modes, succeed};
+use crate::durability::disk::Disk;
+use crate::durability::full::fill;
 use crate::durability::receiver::Place;
 use crate::support::store::is_postgres;
 
@@ -46,6 +48,11 @@ async fn what_cannot_be_restored_is_refused_and_nothing_is_touched() {
     fs::create_dir(folder.path().join("empty")).unwrap();
     fail(&place, &["backup", &at(folder.path(), "empty")], 64).await;
     fail(&place, &["backup", &at(folder.path(), "no/such")], 69).await;
+    let absent = fail(&place, &["restore", &at(folder.path(), "nosuch")], 64).await;
+    assert!(
+        absent.contains("nosuch: there is no such folder"),
+        "{absent}"
+    );
     let running = fail(&place, &["restore", &copy, "--replace"], 75).await;
     assert!(running.contains("in use"), "{running}");
     assert!(running.contains("stop the service first"), "{running}");
@@ -185,4 +192,30 @@ async fn what_cannot_be_restored_is_refused_and_nothing_is_touched() {
     .await;
     assert_eq!(modes(place.data()), there);
     place.start().await.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_that_does_not_fit_names_its_folder_and_leaves_nothing() {
+    if is_postgres() {
+        return;
+    }
+    let Some((disk, place)) = Disk::with_place("16M") else {
+        return;
+    };
+    place.start().await.stop().await;
+    fill(&place.data().join("filler"));
+    let there = modes(place.data());
+    let copy = disk.path("copy");
+    let mut command = disk.command(env!("CARGO_BIN_EXE_evolink-receiver"));
+    command.arg("backup").arg(&copy);
+    command.arg("--config").arg(place.config());
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(75), "{stderr}");
+    let says = format!(
+        "could not write the backup {}: its disk is full; nothing of it is left",
+        copy.display()
+    );
+    assert!(stderr.contains(&says), "{stderr}");
+    assert_eq!(modes(place.data()), there);
 }

@@ -58,6 +58,20 @@ fn relations_that_cannot_hold_are_refused_in_one_line_that_names_the_key() {
 }
 
 #[test]
+fn an_error_in_the_url_of_the_store_is_reported_once() {
+    for url in [
+        "postgres://u@db/x?port=abc",
+        "postgres://u@db/x?sslmode=requird&sslmod=a&password=b#c",
+        "postgres:x?sslmode=requird",
+        "mysql://x/y?a=b&c=d",
+    ] {
+        let findings = minimal_but("store.url", url).findings();
+        let about_it = findings.iter().filter(|finding| finding.key == "store.url");
+        assert_eq!(about_it.count(), 1, "{url}: {findings:?}");
+    }
+}
+
+#[test]
 fn relations_in_lists_are_refused_by_the_entry_s_number() {
     let api_key = |name: &str, sha256: &str, scopes: &str| {
         format!("[[internal.api_keys]]\nname = '{name}'\nsha256 = '{sha256}'\nscopes = {scopes}\n")

@@ -149,6 +149,25 @@ async fn the_ballast_is_enough_to_start_and_take_callbacks() {
     assert_eq!(receiver.callback(body.to_owned()).await, Some((200, None)));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readiness_names_the_full_disk_in_the_detail_of_the_disk() {
+    let Some((_disk, place)) = Disk::with_place("16M") else {
+        return;
+    };
+    let receiver = place.start().await;
+    let (_, body) = receiver.get("/readyz?verbose").await.unwrap();
+    let disk = &body["details"]["disk"];
+    assert_eq!(disk["message"], "the store's disk has room", "{body}");
+    fill(&place.data().join("filler"));
+    fill_by_callbacks(&receiver, 1).await;
+    let (status, body) = receiver.get("/readyz?verbose").await.unwrap();
+    assert_eq!(status, 503, "{body}");
+    let disk = &body["details"]["disk"];
+    assert_eq!(disk["state"], "failing", "{body}");
+    let says = "the store's disk is full: callbacks and submits get 503";
+    assert_eq!(disk["message"], says, "{body}");
+}
+
 /// The receiver tries to reach EvoLink for this long with each accepted submit.
 fn give_up_on_evolink_soon(place: &Place) {
     place.configure("[evolink]", "[evolink]\ntimeout = \"1s\"");

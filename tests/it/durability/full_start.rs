@@ -63,6 +63,29 @@ async fn a_start_on_a_full_disk_without_a_reserve_answers_503_until_there_is_spa
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
+/// Nothing of the store fits on the disk.
+#[tokio::test]
+async fn a_first_start_on_a_full_disk_is_refused_by_check_too_and_leaves_no_draft() {
+    let Some((_disk, place)) = Disk::with_place("16M") else {
+        return;
+    };
+    let filler = place.data().join("filler");
+    fill(&filler);
+    let found = place.check_of_store();
+    assert!(found.starts_with("error   store.url: "), "{found}");
+    assert!(found.contains("the disk is full"), "{found}");
+    let ended = place.run_to_end().await;
+    assert_eq!(ended.status.code(), Some(75), "{ended:?}");
+    let names = std::fs::read_dir(place.data()).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    let is_draft = |name: &std::ffi::OsString| name.to_string_lossy().ends_with(".draft");
+    assert!(!names.iter().any(is_draft), "{names:?}");
+    std::fs::remove_file(&filler).unwrap();
+    let found = place.check_of_store();
+    assert!(found.starts_with("ok "), "{found}");
+    place.start().await.stop().await;
+}
+
 /// Only the log itself has filled the volume, because a reader kept it from starting over. The
 /// reader ends with the process, so the next start recovers without any manual cleanup.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,10 +5,10 @@
 mod bursts;
 pub mod check;
 mod damage;
-mod disk;
+pub mod disk;
 mod files;
 mod fsync;
-mod full;
+pub mod full;
 mod full_start;
 mod kill;
 pub mod load;

@@ -234,10 +234,15 @@ first_poll_after = "1h"
         child.wait_with_output().unwrap()
     }
 
+    /// Returns what `check` prints.
+    pub fn check(&self) -> String {
+        let output = self.command("check").output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Returns the line that `check` prints about the store.
     pub fn check_of_store(&self) -> String {
-        let output = self.command("check").output().unwrap();
-        let lines = String::from_utf8(output.stdout).unwrap();
+        let lines = self.check();
         let mut lines = lines.lines().filter(|line| line.contains("store.url"));
         lines.next().unwrap_or_default().to_owned()
     }

@@ -44,6 +44,51 @@ async fn an_address_in_use_is_named_with_its_key() {
 }
 
 #[tokio::test]
+async fn a_new_key_ring_is_worth_a_warning_only_where_the_store_has_tasks() {
+    let place = Place::new();
+    let receiver = place.start().await;
+    let made = |log: &str| {
+        let line = log
+            .lines()
+            .rfind(|line| line.contains("made a new key ring"));
+        line.expect("it is logged").to_owned()
+    };
+    let line = made(&receiver.log());
+    assert!(line.contains("INFO") && !line.contains("void"), "{line}");
+    let body = r#"{"id":"task-1","status":"processing"}"#;
+    assert_eq!(receiver.callback(body.to_owned()).await.unwrap().0, 200);
+    receiver.stop().await;
+    std::fs::remove_file(place.data().join("callback_tokens.key")).unwrap();
+    if place.store().url().starts_with("postgres") {
+        return;
+    }
+    let receiver = place.start().await;
+    let line = made(&receiver.log());
+    assert!(line.contains("WARN"), "{line}");
+    let says = "callback URLs made before are void";
+    assert!(line.contains(says), "{line}");
+}
+
+#[tokio::test]
+async fn a_store_under_another_name_is_asked_about_before_it_is_called_lost() {
+    let place = Place::new();
+    if place.store().url().starts_with("postgres") {
+        return;
+    }
+    place.start().await.stop().await;
+    place.configure("receiver.db", "other.db");
+    let (code, line) = refusal(&place.run_to_end().await);
+    assert_eq!(code, Some(65), "{line}");
+    let database = place.data().join("other.db");
+    let says = format!("there is no database at {}, although ", database.display());
+    assert!(line.contains(&says), "{line}");
+    assert!(line.contains("is store.url right?"), "{line}");
+    let found = place.check_of_store();
+    let start = format!("error   store.url: {says}");
+    assert!(found.starts_with(&start), "{found}");
+}
+
+#[tokio::test]
 async fn a_store_of_a_newer_program_is_left_alone() {
     let place = Place::new();
     place.start().await.stop().await;

@@ -44,3 +44,42 @@ async fn a_replica_with_a_key_ring_of_its_own_does_not_start() {
     let mut again = place.replica().start().await;
     assert!(again.is_running(), "who has the old ring still may start");
 }
+
+#[tokio::test]
+async fn check_refuses_a_key_ring_that_a_start_refuses() {
+    let Some(place) = Place::on_postgres() else {
+        return;
+    };
+    let own = place.check();
+    assert!(own.contains("callback_tokens.key: will be made"), "{own}");
+    let _first = place.start().await;
+    let own = place.check();
+    assert!(own.contains("callback_tokens.key: a key ring"), "{own}");
+    let stranger = place.stranger(&KeyRing::generate().unwrap());
+    let found = stranger.check();
+    let refused = "error   callback_tokens.key_file: holds none of the keys that";
+    assert!(found.contains(refused), "{found}");
+}
+
+#[tokio::test]
+async fn a_replica_without_the_key_ring_of_the_others_makes_none() {
+    let Some(place) = Place::on_postgres() else {
+        return;
+    };
+    let mut first = place.start().await;
+    let other = place.stranger("");
+    let ring = other.data().join("callback_tokens.key");
+    fs::remove_file(&ring).unwrap();
+    let refused = format!(
+        "callback_tokens.key_file: {} is absent, and the database's other processes have one: copy theirs here",
+        ring.display()
+    );
+    let found = other.check();
+    assert!(found.contains(&format!("error   {refused}")), "{found}");
+    let ended = other.run_to_end().await;
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(CONFIGURATION), "{said}");
+    assert!(said.contains(&refused), "{said}");
+    assert!(!ring.exists(), "none is left behind");
+    assert!(first.is_running());
+}

@@ -6,6 +6,7 @@ use evolink_receiver::config::Config;
 use evolink_receiver::exit::Exit;
 use url::Url;
 
+use super::check::findings;
 use super::completed;
 use crate::support::app::TestAppBuilder;
 use crate::support::certificates::Pem;
@@ -129,4 +130,57 @@ async fn whoever_is_not_let_in_is_told_why_and_not_the_password() {
         assert!(!message.contains("canary-database"), "{what}: {message}");
     }
     assert!(builder.try_build().await.is_ok(), "as it was meant");
+}
+
+#[tokio::test]
+async fn a_connection_without_tls_says_which_side_is_to_change() {
+    let Some(cluster) = Cluster::start(Options::quick()).await else {
+        return;
+    };
+    let url = cluster.url("postgres");
+    for mode in ["require", "verify-full"] {
+        let found = findings(&format!("{url}?sslmode={mode}")).await;
+        let says = format!("the server does not offer TLS, and sslmode={mode} requires it");
+        assert!(found[0].contains(&says), "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_tls_that_is_absent_is_named_with_its_parameter() {
+    let Some(cluster) = guarded().await else {
+        return;
+    };
+    let mut url = Url::parse(&cluster.url("postgres")).unwrap();
+    for (query, says) in [
+        (
+            "sslmode=verify-full&sslrootcert=/nosuch.pem",
+            "sslrootcert: /nosuch.pem: No such file or directory",
+        ),
+        (
+            "sslmode=require&sslcert=/nosuch.crt&sslkey=/nosuch.key",
+            "sslcert: /nosuch.crt: No such file or directory",
+        ),
+    ] {
+        url.set_query(Some(query));
+        let found = findings(url.as_str()).await;
+        assert!(found[0].contains(says), "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_whose_certificate_is_a_ca_certificate_is_explained() {
+    let guard = Guard {
+        password: PASSWORD.to_owned(),
+        certificate: Pem::of_ca(),
+    };
+    let options = Options {
+        guard: Some(guard),
+        ..Options::quick()
+    };
+    let Some(cluster) = Cluster::start(options).await else {
+        return;
+    };
+    let found = findings(&cluster.url("postgres")).await;
+    let says = "the server's certificate is a CA certificate; make one that is signed by it";
+    assert!(found[0].contains(says), "{found:?}");
 }

@@ -3,7 +3,7 @@
 
 use evolink_receiver::store::Store;
 
-use super::check::findings;
+use super::check::{findings, findings_about};
 use crate::support::database::Database;
 use crate::support::postgres::{Cluster, Options};
 use crate::support::store::TestStore;
@@ -33,6 +33,8 @@ async fn are_refused(url: &str, what: &str, word: &str) {
     let refused = refused.unwrap_or_else(|| panic!("{what}: the start is not refused"));
     assert_eq!(found, [format!("error   store.url: {refused}")], "{what}");
     assert!(refused.contains(word), "{what}: {refused}");
+    // That is a line of PostgreSQL's source.
+    assert!(!refused.contains(" at line "), "{what}: {refused}");
 }
 
 /// Asserts that neither refuses.
@@ -56,14 +58,29 @@ async fn the_right_to_create_is_needed_only_where_there_is_something_to_create()
         return;
     };
     let (store, url, admin) = as_role(&cluster).await;
-    are_refused(&url, "nothing is there", "CREATE").await;
+    are_refused(
+        &url,
+        "nothing is there",
+        "run GRANT CREATE ON SCHEMA public TO this role",
+    )
+    .await;
+    let ring = findings_about("callback_tokens.key_file", &url).await;
+    assert!(
+        ring[0].starts_with("ok     "),
+        "no store is there: {ring:?}"
+    );
     Store::open(store.url()).await.unwrap().close().await;
     admin.execute(USE).await;
     are_content(&url, "the schema is there").await;
     admin
         .execute("DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)")
         .await;
-    are_refused(&url, "an upgrade of another's tables", "own").await;
+    are_refused(
+        &url,
+        "an upgrade of another's tables",
+        "as the owner of the tables",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -75,6 +92,7 @@ async fn each_right_on_a_table_that_is_missing_is_named() {
     Store::open(store.url()).await.unwrap().close().await;
     admin.execute(USE).await;
     for (right, table) in [
+        ("SELECT", "_sqlx_migrations"),
         ("INSERT", "event"),
         ("SELECT", "task"),
         ("UPDATE", "delivery"),
@@ -83,7 +101,8 @@ async fn each_right_on_a_table_that_is_missing_is_named() {
         admin
             .execute(&format!("REVOKE {right} ON {table} FROM receiver"))
             .await;
-        are_refused(&url, table, &format!("{right} on {table}")).await;
+        let advice = format!("{right} on {table}: run GRANT {right} ON {table} TO this role");
+        are_refused(&url, table, &advice).await;
         admin
             .execute(&format!("GRANT {right} ON {table} TO receiver"))
             .await;
@@ -103,7 +122,7 @@ async fn a_search_path_without_a_schema_is_refused() {
     admin
         .execute("ALTER ROLE receiver SET search_path = elsewhere")
         .await;
-    are_refused(&url, "no such schema", "search_path").await;
+    are_refused(&url, "no such schema", "run GRANT USAGE ON SCHEMA").await;
     admin
         .execute("CREATE SCHEMA elsewhere AUTHORIZATION receiver")
         .await;
@@ -123,7 +142,7 @@ async fn a_server_that_takes_no_writes_is_refused() {
         admin
             .execute("ALTER ROLE receiver SET default_transaction_read_only = on")
             .await;
-        are_refused(&url, round, "default_transaction_read_only").await;
+        are_refused(&url, round, "remove that setting, or use another role").await;
         admin
             .execute("ALTER ROLE receiver RESET default_transaction_read_only")
             .await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use evolink_receiver::clock::Clock;
 use evolink_receiver::http::serve::limits::Limits;
 use evolink_receiver::http::tls::{TlsError, TlsSource};
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
 use super::echo::{EchoServer, HELLO};
@@ -26,6 +26,18 @@ impl Pem {
         let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
         params.not_before = date_time_ymd(from_year, 1, 1);
         params.not_after = date_time_ymd(to_year, 1, 1);
+        let key = KeyPair::generate().expect("a key");
+        let cert = params.self_signed(&key).expect("a certificate");
+        Self {
+            cert: cert.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
+    /// A CA certificate for `localhost`, which a server must not present as its own.
+    pub fn of_ca() -> Self {
+        let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         let cert = params.self_signed(&key).expect("a certificate");
         Self {

@@ -143,8 +143,11 @@ impl Detail {
         match writing {
             Writing::Works { last: None } => Self::ok("nothing was recorded yet"),
             Writing::Works { last: Some(last) } => {
-                let seconds = last.as_secs();
-                Self::ok(format!("the last transaction succeeded {seconds} s ago"))
+                let ago = match last.as_secs() {
+                    0 => "just now".to_owned(),
+                    seconds => format!("{seconds} s ago"),
+                };
+                Self::ok(format!("the last transaction succeeded {ago}"))
             }
             Writing::Stuck { waiting } => {
                 let seconds = waiting.as_secs();
@@ -152,20 +155,22 @@ impl Detail {
                     "an entry has waited for {seconds} s: a lock or the disk holds the store up"
                 ))
             }
-            Writing::Fails { reason, lasting } => {
-                let seconds = lasting.as_secs();
-                Self::failing(format!("nothing was recorded for {seconds} s: {reason}"))
-            }
+            Writing::Fails { reason, lasting } => Self::failing(match lasting.as_secs() {
+                0 => format!("recording began to fail just now: {reason}"),
+                seconds => format!("nothing was recorded for {seconds} s: {reason}"),
+            }),
         }
     }
 
     fn of_evolink(health: &EvolinkHealth) -> Self {
         if let Some(rejected_for) = health.key_rejected_for() {
-            let seconds = rejected_for.as_secs();
             let key = health.key_source();
-            return Self::failing(format!(
-                "EvoLink has rejected our API key for {seconds} s: look at {key}"
-            ));
+            return Self::failing(match rejected_for.as_secs() {
+                0 => format!("EvoLink rejected our API key just now: look at {key}"),
+                seconds => {
+                    format!("EvoLink has rejected our API key for {seconds} s: look at {key}")
+                }
+            });
         }
         match health.submits_refused_with() {
             Some(402) => Self::warning("EvoLink refuses submits (402): no credits are left"),
@@ -176,13 +181,20 @@ impl Detail {
         }
     }
 
-    fn of_disk(store: &Store) -> Self {
-        if store.is_nearly_full() {
-            return Self::warning(
+    fn of_disk(is_full: bool, is_nearly_full: bool, is_on_server: bool) -> Self {
+        match (is_full, is_on_server) {
+            (true, true) => {
+                Self::failing("the database server's disk is full: callbacks and submits get 503")
+            }
+            (true, false) => {
+                Self::failing("the store's disk is full: callbacks and submits get 503")
+            }
+            (false, true) => Self::ok("the database server looks after its own disk"),
+            (false, false) if is_nearly_full => Self::warning(
                 "the store's disk is nearly full: submits are refused, callbacks are recorded",
-            );
+            ),
+            (false, false) => Self::ok("the store's disk has room"),
         }
-        Self::ok("the store's disk has room, or is a database server's to look after")
     }
 }
 
@@ -194,8 +206,8 @@ pub async fn trouble(state: &InternalState) -> Option<String> {
     if let Some(trouble) = stopping(state) {
         return Some(trouble.to_owned());
     }
-    let (reader, writer) = readers_and_writer(state).await;
-    [writer, reader]
+    let (reader, writing) = readers_and_writing(state).await;
+    [Detail::of_writing(writing), reader]
         .into_iter()
         .find(|detail| detail.state == DetailState::Failing)
         .map(|detail| detail.message)
@@ -203,15 +215,16 @@ pub async fn trouble(state: &InternalState) -> Option<String> {
 
 /// Returns the same as `trouble`, and all details.
 pub async fn details(state: &InternalState) -> (Option<String>, Details) {
-    let ((reader, writer), endpoints) =
-        tokio::join!(readers_and_writer(state), endpoints(&state.store));
+    let store = &state.store;
+    let ((reader, writing), endpoints) = tokio::join!(readers_and_writing(state), endpoints(store));
+    let is_full = writing.is_for_full_disk();
     let details = Details {
-        writer,
+        writer: Detail::of_writing(writing),
         reader,
         evolink: Detail::of_evolink(state.evolink.health()),
         endpoints,
         certificate: state.readiness.certificate(),
-        disk: Detail::of_disk(&state.store),
+        disk: Detail::of_disk(is_full, store.is_nearly_full(), store.is_shared()),
     };
     let failing = [&details.writer, &details.reader]
         .into_iter()
@@ -230,13 +243,12 @@ fn stopping(state: &InternalState) -> Option<&'static str> {
     }
 }
 
-async fn readers_and_writer(state: &InternalState) -> (Detail, Detail) {
+async fn readers_and_writing(state: &InternalState) -> (Detail, Writing) {
     let (reader, ()) = tokio::join!(
         state.readiness.reader(&state.store),
         state.recorder.probe(PATIENCE),
     );
-    let writer = Detail::of_writing(state.recorder.vitals().writing());
-    (reader, writer)
+    (reader, state.recorder.vitals().writing())
 }
 
 async fn endpoints(store: &Store) -> Detail {

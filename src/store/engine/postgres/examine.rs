@@ -59,6 +59,7 @@ pub async fn examine(
     }
     takes_writes(server, connection).await?;
     let place = schema_in_use(server, connection).await?;
+    may_read_schema(server, connection).await?;
     let schema = schema(connection).await?;
     if schema.is_current() {
         may_use(server, connection).await?;
@@ -122,7 +123,8 @@ async fn takes_writes(
         return Err(server.cannot_open(reason.to_owned()));
     }
     if is_read_only {
-        let reason = "default_transaction_read_only is on for this role, database or server, so nothing can be written";
+        let reason = "default_transaction_read_only is on for this role, database or server, so nothing can be written: remove \
+                      that setting, or use another role";
         return Err(server.cannot_open(reason.to_owned()));
     }
     Ok(())
@@ -137,10 +139,25 @@ async fn schema_in_use(
     let (place, path): (Option<String>, String) = sqlx::query_as(SQL).fetch_one(connection).await?;
     place.ok_or_else(|| {
         let reason = format!(
-            "search_path ({path}) names no schema that is there and that this role may use"
+            "search_path ({path}) names no schema that is there and that this role may use: create one, or run GRANT USAGE ON \
+             SCHEMA of it TO this role"
         );
         unsuitable(server, &reason)
     })
+}
+
+/// Checks the right to read which migrations were applied, if there is such a table.
+async fn may_read_schema(
+    server: &PostgresServer,
+    connection: &mut PgConnection,
+) -> Result<(), StoreError> {
+    const SQL: &str = "SELECT coalesce(has_table_privilege(to_regclass('_sqlx_migrations')::oid, 'SELECT'), true)";
+    let may_read: bool = sqlx::query_scalar(SQL).fetch_one(connection).await?;
+    if may_read {
+        Ok(())
+    } else {
+        Err(lacks(server, "SELECT", "_sqlx_migrations"))
+    }
 }
 
 async fn may_use(server: &PostgresServer, connection: &mut PgConnection) -> Result<(), StoreError> {
@@ -158,10 +175,7 @@ async fn may_use(server: &PostgresServer, connection: &mut PgConnection) -> Resu
         .await?;
     match missing {
         None => Ok(()),
-        Some((table, privilege)) => {
-            let reason = format!("this role lacks the right to {privilege} on {table}");
-            Err(unsuitable(server, &reason))
-        }
+        Some((table, privilege)) => Err(lacks(server, &privilege, &table)),
     }
 }
 
@@ -184,7 +198,8 @@ async fn may_upgrade(
     if let Some(table) = of_others {
         let (from, to) = (schema.version.unwrap_or(0), schema.newest);
         let reason = format!(
-            "this role does not own table {table}, and the start has to upgrade the schema from {from} to {to}"
+            "this role does not own table {table}, and the start has to upgrade the schema from {from} to {to}: start this \
+             version once as the owner of the tables"
         );
         return Err(unsuitable(server, &reason));
     }
@@ -193,9 +208,17 @@ async fn may_upgrade(
         return Ok(());
     }
     let reason = format!(
-        "this role lacks the right to CREATE in schema {place}, and the start has tables to make"
+        "this role lacks the right to CREATE in schema {place}, and the start has tables to make: run GRANT CREATE ON SCHEMA \
+         {place} TO this role, or start once as the owner"
     );
     Err(unsuitable(server, &reason))
+}
+
+fn lacks(server: &PostgresServer, privilege: &str, table: &str) -> StoreError {
+    let reason = format!(
+        "this role lacks the right to {privilege} on {table}: run GRANT {privilege} ON {table} TO this role"
+    );
+    unsuitable(server, &reason)
 }
 
 fn unsuitable(server: &PostgresServer, reason: &str) -> StoreError {

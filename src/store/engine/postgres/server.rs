@@ -1,16 +1,19 @@
 //! A PostgreSQL server, and how to connect to it.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, Executor as _, PgConnection};
 use tokio::time::timeout;
+use url::Url;
 
-use crate::secrets::secret_file;
-use crate::store::error::shown;
+use crate::secrets::secret_file::{self, shown_path};
+use crate::store::error::{is_without_tls, shown};
 use crate::store::{Location, StoreError, epochs};
 
 /// The time limit of a connection attempt. A slower server counts as unreachable.
@@ -31,6 +34,17 @@ const WRITER: &str = "SET statement_timeout = '4s'; SET idle_in_transaction_sess
 
 const READER: &str = "SET default_transaction_read_only = on; SET statement_timeout = '5s';
     SET idle_in_transaction_session_timeout = '5s'";
+
+/// The parameters of a URL that name files of TLS, in each spelling of the driver.
+const TLS_FILES: [&str; 7] = [
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+];
 
 /// A database on a PostgreSQL server.
 #[derive(Clone, Debug)]
@@ -113,10 +127,44 @@ impl PostgresServer {
         if is_for_want_of_connections(error) {
             return StoreError::NoConnectionLeft {
                 path: self.name.clone(),
-                reason: error.to_string(),
+                reason: shown(error),
             };
         }
-        self.cannot_open(shown(error))
+        let explained = match error {
+            sqlx::Error::Io(error) => self.unreadable_file(error),
+            error if is_without_tls(error) => self.missing_tls(),
+            _ => None,
+        };
+        self.cannot_open(explained.unwrap_or_else(|| shown(error)))
+    }
+
+    /// Names the `sslmode` that a server without TLS cannot satisfy.
+    fn missing_tls(&self) -> Option<String> {
+        let mode = match self.options().ok()?.get_ssl_mode() {
+            PgSslMode::Require => "require",
+            PgSslMode::VerifyCa => "verify-ca",
+            PgSslMode::VerifyFull => "verify-full",
+            PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer => return None,
+        };
+        Some(format!(
+            "the server does not offer TLS, and sslmode={mode} requires it"
+        ))
+    }
+
+    /// Names the file of a TLS parameter that cannot be read, if `error` is the error of reading
+    /// it.
+    fn unreadable_file(&self, error: &io::Error) -> Option<String> {
+        let url = Url::parse(self.url.expose_secret()).ok()?;
+        url.query_pairs().find_map(|(name, value)| {
+            // The driver also accepts a certificate itself in place of its path.
+            if !TLS_FILES.contains(&&*name) || value.trim_start().starts_with("-----") {
+                return None;
+            }
+            let path = Path::new(&*value);
+            let reading = File::open(path).and_then(|mut file| file.read(&mut [0]));
+            let found = reading.err().filter(|found| found.kind() == error.kind())?;
+            Some(format!("{name}: {}: {found}", shown_path(path)))
+        })
     }
 
     pub fn cannot_open(&self, reason: String) -> StoreError {

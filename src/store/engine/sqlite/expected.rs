@@ -31,7 +31,7 @@ pub struct Expected {
 /// mark.
 ///
 /// # Errors
-/// `Damaged`.
+/// `Damaged`, `Gone`.
 pub fn check_files(database: &Path) -> Result<Option<Expected>, StoreError> {
     let mark = mark::read(database)?;
     let log = log_file(database);
@@ -62,10 +62,10 @@ fn bytes(path: &Path) -> Result<u64, StoreError> {
 
 /// The error of a start without `database` beside `trace`, a file that an earlier start left.
 pub fn is_gone(database: &Path, trace: &Path) -> StoreError {
-    let (path, trace) = (database.display(), trace.display());
-    StoreError::Damaged(format!(
-        "{path} is gone: {trace} shows that it was there: restore it; or, to begin with nothing, create an empty file {path}"
-    ))
+    StoreError::Gone {
+        path: database.display().to_string(),
+        trace: trace.display().to_string(),
+    }
 }
 
 /// How the rows of a database agree with its mark.

@@ -63,6 +63,13 @@ pub enum Writing {
     },
 }
 
+impl Writing {
+    /// Returns whether transactions fail because the disk is full.
+    pub fn is_for_full_disk(&self) -> bool {
+        matches!(self, Self::Fails { reason: FULL, .. })
+    }
+}
+
 /// A request to probe the recorder; answered after the attempt.
 pub(super) type Probe = oneshot::Sender<()>;
 
