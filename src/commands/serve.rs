@@ -1,7 +1,10 @@
 //! `serve` and `simulate`: commands that run until they are stopped.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -14,6 +17,10 @@ use crate::exit::CommandError;
 use crate::observe::telemetry::CONFIGURATION;
 use crate::process;
 use crate::simulator::{self, SimulateArgs};
+
+/// How long a start may go on after SIGTERM. A start that waits for nothing ends within it, and is
+/// then stopped in order.
+const START_GRACE: Duration = Duration::from_secs(2);
 
 /// Runs the service until SIGTERM or SIGINT; a second one ends it at once. SIGHUP reloads the
 /// certificate files.
@@ -28,7 +35,15 @@ pub async fn serve(args: &ConfigArgs) -> Result<(), CommandError> {
     }
     let config = load_config(args.config.as_deref())?;
     let stop = stop_on_signal()?;
-    let app = App::build(config, Clock::System).await?;
+    let building = App::build(config, Clock::System);
+    let app = tokio::select! {
+        built = building => built?,
+        // Dropping it is as safe as a power cut: what is not committed is rolled back.
+        () = patience_is_over(&stop) => {
+            info!("stopped before the start was complete");
+            return Ok(());
+        }
+    };
     let reload = app.reload();
     let mut hangups = signal(SignalKind::hangup()).context("could not listen for SIGHUP")?;
     let running = app.run(stop);
@@ -39,6 +54,12 @@ pub async fn serve(args: &ConfigArgs) -> Result<(), CommandError> {
             Some(()) = hangups.recv() => reload.notify_one(),
         }
     }
+}
+
+/// Waits until the start should have ended after `stop`.
+async fn patience_is_over(stop: &CancellationToken) {
+    stop.cancelled().await;
+    sleep(START_GRACE).await;
 }
 
 /// Runs the simulator until SIGTERM or SIGINT.

@@ -20,7 +20,7 @@ pub fn read(path: &Path) -> io::Result<SecretString> {
         io::Error::other(format!("could not read {}: {why}", shown_path(path)))
     };
     let mut text = String::new();
-    let file = File::open(path).map_err(|error| refuse(&error))?;
+    let file = open(path).map_err(|error| refuse(&error))?;
     file.take(BYTES_MAX + 1)
         .read_to_string(&mut text)
         .map_err(|error| refuse(&error))?;
@@ -33,6 +33,23 @@ pub fn read(path: &Path) -> io::Result<SecretString> {
         return Err(io::Error::other(format!("{} is empty", path.display())));
     }
     Ok(secret.into())
+}
+
+/// Opens a regular file. Others are refused at once: the open of a FIFO would wait for its writer.
+///
+/// # Errors
+/// Unreadable, or not a regular file.
+pub fn open(path: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits();
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.cast_signed())
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is not a regular file"))
+    }
 }
 
 /// Writes `text` into a new file at `path` that no other user may read. An existing file is left
@@ -82,5 +99,38 @@ pub fn shown_path(path: &Path) -> String {
         "(a value that looks like the secret itself and not like the path of its file)".to_owned()
     } else {
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_regular_file_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        assert!(
+            Command::new("mkfifo")
+                .arg(&fifo)
+                .status()
+                .unwrap()
+                .success()
+        );
+        for path in [&fifo, folder.path(), Path::new("/dev/zero")] {
+            let (answer, answered) = mpsc::channel();
+            let owned = path.to_owned();
+            thread::spawn(move || answer.send(read(&owned).err().map(|error| error.to_string())));
+            let refused = answered.recv_timeout(Duration::from_secs(10));
+            let refused = refused.expect("it does not wait for a writer").unwrap();
+            let path = path.display();
+            let expected = format!("could not read {path}: it is not a regular file");
+            assert_eq!(refused, expected);
+        }
     }
 }

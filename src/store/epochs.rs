@@ -8,7 +8,7 @@ use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use tokio::time::timeout;
 use tracing::info;
 
-use super::engine::postgres;
+use super::engine;
 use super::{Store, StoreError, on_pool};
 use crate::clock::Clock;
 use crate::domain::event::id::{Epoch, EpochStart, Epochs, EventId};
@@ -195,7 +195,7 @@ pub(super) async fn settle_postgres(connection: &mut PgConnection) -> Result<(),
         }
         Ok(transaction.commit().await?)
     };
-    timeout(postgres::BATCH_TIMEOUT, beginning)
+    timeout(engine::BATCH_TIMEOUT, beginning)
         .await
         .unwrap_or(Err(StoreError::TooSlow))
 }
@@ -231,9 +231,19 @@ async fn is_at(connection: &mut PgConnection, home: &str) -> Result<bool, sqlx::
 }
 
 /// Blocks recorders from writing events until the transaction ends.
-async fn lock_postgres(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+///
+/// # Errors
+/// `Unsuitable` if there is nothing to lock.
+async fn lock_postgres(connection: &mut PgConnection) -> Result<(), StoreError> {
     const SQL: &str = "UPDATE recorder_turn SET taken = taken + 1 WHERE id = 1";
-    sqlx::query(SQL).execute(connection).await.map(drop)
+    let locked = sqlx::query(SQL).execute(connection).await?;
+    if locked.rows_affected() == 1 {
+        return Ok(());
+    }
+    Err(StoreError::Unsuitable {
+        path: "the database".to_owned(),
+        reason: "recorder_turn has no row: restore the database".to_owned(),
+    })
 }
 
 async fn insert_postgres(connection: &mut PgConnection, home: &str) -> Result<Epoch, sqlx::Error> {

@@ -227,7 +227,7 @@ impl Store {
     const fn batch_timeout(&self) -> Option<Duration> {
         match self.database {
             Database::Sqlite(_) => None,
-            Database::Postgres(_) => Some(engine::postgres::BATCH_TIMEOUT),
+            Database::Postgres(_) => Some(engine::BATCH_TIMEOUT),
         }
     }
 

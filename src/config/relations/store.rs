@@ -8,6 +8,7 @@ use url::Url;
 use crate::config::closest::closest;
 use crate::config::findings::Found;
 use crate::config::{Level, StoreConfig};
+use crate::store::engine::postgres::address;
 
 /// One connection writes, one listens, one reads.
 const CONNECTIONS_MIN: u32 = 3;
@@ -37,6 +38,12 @@ pub(super) fn store(found: &mut Found, store: &StoreConfig) {
         key,
         "must be sqlite: and the path of a file, as in \"sqlite:data/receiver.db\", or postgres://USER@HOST/DATABASE",
     );
+    // Paths are shown.
+    found.first_error_unless(
+        !url.strip_prefix("sqlite:").is_some_and(is_like_url),
+        key,
+        "looks like the URL of a server, and not like the path of a file: that is postgres://USER@HOST/DATABASE",
+    );
     // The store would ignore them. Their values are not shown, as those of other URLs are not.
     if let Some(query) = query {
         let name = query.split(['&', '=']).next().unwrap_or_default();
@@ -49,6 +56,23 @@ pub(super) fn store(found: &mut Found, store: &StoreConfig) {
     }
 }
 
+/// Returns whether a path may be a URL with a password in it.
+fn is_like_url(path: &str) -> bool {
+    let has_password = path
+        .rsplit_once('@')
+        .is_some_and(|(before, _)| before.contains(':'));
+    let authority = path
+        .strip_prefix("//")
+        .and_then(|rest| rest.split('/').next());
+    has_password
+        || path.contains("://")
+        || path.starts_with("postgres")
+            && path
+                .trim_start_matches(|char: char| char.is_ascii_alphabetic())
+                .starts_with(':')
+        || authority.is_some_and(|authority| authority.contains('@'))
+}
+
 fn postgres(found: &mut Found, store: &StoreConfig) {
     let key = "store.url";
     let connections = store.max_connections;
@@ -57,6 +81,9 @@ fn postgres(found: &mut Found, store: &StoreConfig) {
         "store.max_connections",
         format!("must be from {CONNECTIONS_MIN} to {CONNECTIONS_MAX}, is {connections}"),
     );
+    if let Some(refusal) = address::refusal(&store.url) {
+        return found.add(Level::Error, key, refusal);
+    }
     let Ok(url) = Url::parse(&store.url) else {
         return found.add(Level::Error, key, "must be postgres://USER@HOST/DATABASE");
     };

@@ -11,13 +11,13 @@ pub mod place;
 use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret as _;
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 
 use super::engine::postgres;
 use super::epochs::begin_sqlite;
 use super::{Location, StoreError, epochs};
 use crate::domain::event::id::Epoch;
-use crate::store::engine::postgres::PostgresServer;
+use crate::store::engine::postgres::{PostgresServer, locks};
 use crate::store::engine::schema::migration_error;
 use crate::store::engine::sqlite::files;
 use crate::store::engine::sqlite::mark::{Log, Mark};
@@ -79,11 +79,11 @@ pub async fn begin_epoch(location: &Location) -> Result<Epoch, StoreError> {
                 reason: "it has no tables of this program: restore the database first".to_owned(),
             });
         }
-        postgres::MIGRATIONS
-            .run(&mut connection)
-            .await
-            .map_err(|error| migration_error(error, &postgres::MIGRATIONS))?;
-        let epoch = epochs::begin_postgres(&mut connection).await?;
+        let begun = begin_on_server(&mut connection).await;
+        let epoch = match begun {
+            Ok(epoch) => epoch,
+            Err(error) => return Err(locks::explain(&server, &mut connection, error).await),
+        };
         connection.close().await?;
         return Ok(epoch);
     }
@@ -100,6 +100,15 @@ pub async fn begin_epoch(location: &Location) -> Result<Epoch, StoreError> {
     let epoch = store.begin_epoch().await;
     store.close().await;
     epoch
+}
+
+async fn begin_on_server(connection: &mut PgConnection) -> Result<Epoch, StoreError> {
+    connection.execute(locks::BOUNDED).await?;
+    // A role of few rights may not upgrade the schema. It need not if the schema is current.
+    if !postgres::schema(connection).await?.is_current() {
+        postgres::migrate(connection).await?;
+    }
+    epochs::begin_postgres(connection).await
 }
 
 /// Counts other processes of this program that are connected to the PostgreSQL database.

@@ -8,3 +8,9 @@ pub mod schema;
 pub mod script;
 pub mod sqlite;
 pub mod writer;
+
+use std::time::Duration;
+
+/// The time limit of a whole batch. Callbacks wait for their batch and the one before, and EvoLink
+/// disconnects after 10 s.
+pub const BATCH_TIMEOUT: Duration = Duration::from_secs(4);

@@ -120,8 +120,8 @@ pub async fn inspect(location: &Location) -> Result<Inspected, StoreError> {
 
 async fn inspect_server(location: &Location) -> Result<Inspected, StoreError> {
     let server = PostgresServer::new(location)?;
-    let mut connection = server.connect().await?;
-    let examined = examine(&server, &mut connection).await?;
+    let connection = server.connect().await?;
+    let (examined, mut connection) = examine(&server, connection).await?;
     let keys = seen_on_server(&mut connection).await?;
     connection.close().await?;
     Ok(Inspected::Server {

@@ -1,6 +1,7 @@
 //! `/readyz` on PostgreSQL: a read-only server, and another session that holds the write lock.
 
 use super::Duration;
+use crate::durability::load::callback;
 use crate::durability::ready::ready_is;
 use crate::durability::receiver::Place;
 use crate::support::postgres::{Cluster, Options};
@@ -99,4 +100,42 @@ async fn a_service_whose_server_has_no_space_is_not_ready_between_two_callbacks(
     let answer = receiver.callback(body.to_owned()).await.unwrap();
     assert_eq!(answer.0, 200);
     ready_is(&receiver, 200).await;
+}
+
+/// Without the row nothing keeps two replicas from writing at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_lost_the_row_of_the_write_lock_is_not_written() {
+    let Some(place) = Place::on_postgres() else {
+        return;
+    };
+    let receiver = place.start().await;
+    let database = place.store().connect().await;
+    assert_eq!(
+        receiver.callback(callback(0, 0).body).await,
+        Some((200, None))
+    );
+    database.execute("DELETE FROM recorder_turn").await;
+    for n in 1..4 {
+        let answer = receiver.callback(callback(0, n).body).await;
+        assert_eq!(answer.map(|(status, _)| status), Some(503));
+    }
+    let tasks: i64 = database.value("SELECT count(*) FROM task", &[]).await;
+    assert_eq!(tasks, 1, "nothing was written without the lock");
+    ready_is(&receiver, 503).await;
+    let log = receiver.log();
+    assert!(
+        log.contains("recorder_turn has no row: restore the database"),
+        "{log}"
+    );
+    // An idle service finds it, too.
+    sleep(IDLE).await;
+    ready_is(&receiver, 503).await;
+    database
+        .execute("INSERT INTO recorder_turn (id, taken) VALUES (1, 0)")
+        .await;
+    ready_is(&receiver, 200).await;
+    assert_eq!(
+        receiver.callback(callback(1, 0).body).await,
+        Some((200, None))
+    );
 }

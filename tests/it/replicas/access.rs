@@ -1,13 +1,18 @@
 //! A server that refuses clients without TLS and a password.
 
 use std::path::Path;
+use std::time::Duration;
 
 use evolink_receiver::config::Config;
 use evolink_receiver::exit::Exit;
+use evolink_receiver::store::Store;
+use tokio::time::timeout;
 use url::Url;
 
 use super::check::findings;
 use super::completed;
+use crate::durability::load::callback;
+use crate::durability::receiver::Place;
 use crate::support::app::TestAppBuilder;
 use crate::support::certificates::Pem;
 use crate::support::postgres::{Cluster, Guard, Options};
@@ -20,6 +25,12 @@ const NEW_PASSWORD: &str = "canary-database-rotated";
 
 /// Callbacks that may be refused before the recorder has noticed that its connection is gone.
 const TRIES: u32 = 4;
+
+/// EvoLink disconnects after this time.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
+
+/// A busy machine may need seconds for any answer.
+const LIVE_WITHIN: Duration = Duration::from_secs(5);
 
 type Change = Box<dyn FnOnce(&mut Config)>;
 
@@ -183,4 +194,107 @@ async fn a_server_whose_certificate_is_a_ca_certificate_is_explained() {
     let found = findings(&cluster.url("postgres")).await;
     let says = "the server's certificate is a CA certificate; make one that is signed by it";
     assert!(found[0].contains(says), "{found:?}");
+}
+
+/// A file system that does not answer blocks a read in the same way as a FIFO that nobody writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_file_that_blocks_does_not_stop_the_process() {
+    let Some(cluster) = Cluster::start(Options::quick()).await else {
+        return;
+    };
+    let place = Place::on(TestStore::on_cluster(&cluster).await);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "any\n").unwrap();
+    let key = format!("[store]\npassword_file = \"{}\"", file.display());
+    place.configure("[store]", &key);
+    let receiver = place.start().await;
+    assert_eq!(receiver.callback(callback(0, 0).body).await.unwrap().0, 200);
+    std::fs::remove_file(&file).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&file).status();
+    assert!(made.unwrap().success());
+    let admin = place.store().connect().await;
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+        WHERE application_name = 'evolink-receiver'";
+    let ended: i64 = admin.value(end, &[]).await;
+    assert!(ended >= 2, "one writes, one listens");
+    for n in 1..=8 {
+        let refused = timeout(ANSWERED_WITHIN, receiver.callback(callback(0, n).body)).await;
+        assert!(refused.is_ok(), "a callback is answered");
+        let live = timeout(LIVE_WITHIN, receiver.status("/livez")).await;
+        assert_eq!(live, Ok(Some(200)), "{}", receiver.log_tail());
+    }
+    let log = receiver.log();
+    assert!(log.contains("is not a regular file"), "{log}");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, "any\n").unwrap();
+    let mut tries = 0;
+    while receiver.callback(callback(1, tries).body).await != Some((200, None)) {
+        tries += 1;
+        assert!(tries < 8, "{}", receiver.log_tail());
+    }
+    receiver.stop().await;
+}
+
+/// Port 1 of loopback refuses connections, so nothing here is reached.
+const SPELLINGS: [&str; 32] = [
+    "postgres:u:CANARY@127.0.0.1:1/d",
+    "postgres:/u:CANARY@127.0.0.1:1/d",
+    "postgres:///u:CANARY@127.0.0.1:1/d",
+    "postgres:///u:CANARY@127.0.0.1:1/d?host=127.0.0.1",
+    "postgres:u:CANARY@127.0.0.1:1/d?host=127.0.0.1&port=1",
+    "postgres:/u:CANARY@127.0.0.1:1/d?host=/tmp&sslmode=disable",
+    "postgres:////u:CANARY@127.0.0.1:1/d?host=/tmp",
+    "postgresql:u:CANARY@127.0.0.1:1/d?host=127.0.0.1&port=1",
+    "postgresql:/u:CANARY@127.0.0.1:1/d?host=/tmp",
+    "postgres://u@127.0.0.1:1/u:CANARY",
+    "postgres://u@127.0.0.1:1/u%3ACANARY",
+    "postgres://u@127.0.0.1:1/CANARY%40h",
+    "postgres://u@127.0.0.1:1/x?dbname=u:CANARY",
+    "postgres://u@127.0.0.1:1/x?host=u:CANARY@h",
+    "postgres://u@127.0.0.1:1/x?host=/u:CANARY@h",
+    "postgres://u@127.0.0.1:1/x?password=CANARY",
+    "postgres://u@127.0.0.1:1/x?passwd=CANARY",
+    "postgres://u:1/CANARY@127.0.0.1:1/d",
+    "postgres://u:1?CANARY@127.0.0.1:1/d",
+    "postgres://u:1?CANARY&x@127.0.0.1:1/d",
+    "postgres://u:1#CANARY@127.0.0.1:1/d",
+    "postgres://u:CANARY/@127.0.0.1:1/d",
+    "postgres://u:CANARY@127.0.0.1:1/d",
+    "postgres://:CANARY@127.0.0.1:1/d",
+    "postgres://u:CANARY@/d?host=/nowhere",
+    "POSTGRES://u:CANARY@127.0.0.1:1/d",
+    "POSTGRES://u:1?CANARY@127.0.0.1:1/d",
+    "postgresql+psycopg://u:CANARY@127.0.0.1:1/d",
+    "sqlite://u:CANARY@127.0.0.1:1/d",
+    "sqlite:postgres://u:CANARY@127.0.0.1:1/d",
+    "sqlite:u:CANARY@127.0.0.1:1/d",
+    "sqlite://u:1?CANARY@127.0.0.1:1/d",
+];
+
+#[tokio::test]
+async fn no_spelling_of_the_url_shows_the_password() {
+    for spelling in SPELLINGS {
+        let mut config = Config::default();
+        config.store.url = spelling.replace("CANARY", "sekretpass9");
+        let mut said: Vec<String> = config.findings().iter().map(ToString::to_string).collect();
+        said.extend(findings(&config.store.url).await);
+        // The start refuses the others before it opens a store.
+        if ["postgres:", "postgresql:"]
+            .iter()
+            .any(|scheme| spelling.starts_with(scheme))
+        {
+            let opened = Store::open(&config.store.url).await;
+            said.push(opened.err().expect(spelling).to_string());
+        }
+        let shown: Vec<&String> = said
+            .iter()
+            .filter(|line| line.contains("sekretpass9"))
+            .collect();
+        assert!(shown.is_empty(), "{spelling}: {shown:?}");
+        let is_refused = said
+            .iter()
+            .any(|line| line.starts_with("error   store.url"));
+        assert!(is_refused, "{spelling}: {said:?}");
+    }
 }

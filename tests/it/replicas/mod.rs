@@ -6,6 +6,7 @@ mod callbacks;
 mod check;
 mod deliveries;
 mod epochs;
+mod locked;
 mod outage;
 mod polls;
 mod pooler;

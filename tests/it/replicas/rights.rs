@@ -2,6 +2,7 @@
 //! the same words.
 
 use evolink_receiver::store::Store;
+use evolink_receiver::store::backup::begin_epoch;
 
 use super::check::{findings, findings_about};
 use crate::support::database::Database;
@@ -153,4 +154,102 @@ async fn a_server_that_takes_no_writes_is_refused() {
     cluster.make_standby();
     cluster.start_again().await;
     are_refused(store.url(), "a standby", "standby").await;
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_is_found_before_anything_is_made() {
+    let Some(cluster) = cluster().await else {
+        return;
+    };
+    for (what, sql) in [
+        (
+            "table event",
+            "CREATE TABLE event (x INT); ALTER TABLE event OWNER TO receiver",
+        ),
+        ("view task", "CREATE VIEW task AS SELECT 1"),
+        (
+            "index task_client",
+            "CREATE TABLE other (x INT); CREATE INDEX task_client ON other (x)",
+        ),
+        ("type delivery", "CREATE DOMAIN delivery AS INT"),
+        (
+            "function epoch_stays",
+            "CREATE FUNCTION epoch_stays() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$",
+        ),
+    ] {
+        let (_store, url, admin) = as_role(&cluster).await;
+        admin
+            .execute("GRANT CREATE ON SCHEMA public TO receiver")
+            .await;
+        admin.execute(sql).await;
+        let says = format!("{what} exists already in schema public, and is not of this program");
+        are_refused(&url, what, &says).await;
+        admin.execute("DROP OWNED BY receiver").await;
+    }
+}
+
+#[tokio::test]
+async fn a_database_without_plpgsql_is_refused() {
+    let Some(cluster) = cluster().await else {
+        return;
+    };
+    let (_store, url, admin) = as_role(&cluster).await;
+    admin
+        .execute("GRANT CREATE ON SCHEMA public TO receiver; DROP EXTENSION plpgsql")
+        .await;
+    are_refused(&url, "no plpgsql", "run CREATE EXTENSION plpgsql").await;
+    admin.execute("CREATE EXTENSION plpgsql").await;
+    are_content(&url, "it is back").await;
+    admin.execute("DROP OWNED BY receiver").await;
+}
+
+#[tokio::test]
+async fn row_level_security_and_lost_rows_are_found() {
+    let Some(cluster) = cluster().await else {
+        return;
+    };
+    let (store, url, admin) = as_role(&cluster).await;
+    Store::open(store.url()).await.unwrap().close().await;
+    admin.execute(USE).await;
+    for table in ["task", "recorder_turn"] {
+        let set = async |what: &str| {
+            let sql = format!("ALTER TABLE {table} {what} ROW LEVEL SECURITY");
+            admin.execute(&sql).await;
+        };
+        set("ENABLE").await;
+        let says = format!("run ALTER TABLE {table} DISABLE ROW LEVEL SECURITY");
+        are_refused(&url, table, &says).await;
+        set("DISABLE").await;
+    }
+    for (table, row) in [
+        ("recorder_turn", "(1, 0)"),
+        ("quarantine_total", "(1, 0, 0)"),
+    ] {
+        admin.execute(&format!("DELETE FROM {table}")).await;
+        are_refused(
+            &url,
+            table,
+            &format!("{table} has no row: restore the database"),
+        )
+        .await;
+        admin
+            .execute(&format!("INSERT INTO {table} VALUES {row}"))
+            .await;
+    }
+    are_content(&url, "all is back").await;
+}
+
+#[tokio::test]
+async fn a_new_epoch_needs_no_right_to_create_where_the_schema_is_current() {
+    let Some(cluster) = cluster().await else {
+        return;
+    };
+    let (store, url, admin) = as_role(&cluster).await;
+    Store::open(store.url()).await.unwrap().close().await;
+    admin.execute(USE).await;
+    let begun = begin_epoch(&url.as_str().into()).await;
+    let begun = begun.unwrap_or_else(|error| panic!("{error}"));
+    let sql = "SELECT name FROM epoch ORDER BY number DESC LIMIT 1";
+    let newest: String = admin.value(sql, &[]).await;
+    assert_eq!(newest, begun.as_str());
 }

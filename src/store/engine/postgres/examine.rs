@@ -1,10 +1,11 @@
 //! The requirements for a database, checked before anything is written to it. The start and `check`
 //! share these checks, so that both find the same.
 
-use sqlx::{Connection as _, PgConnection, Row as _, raw_sql};
+use sqlx::{Executor as _, PgConnection};
 
+use super::objects::Names;
 use super::server::PostgresServer;
-use super::{careless_settings, schema};
+use super::{careless_settings, lent, locks, schema};
 use crate::clock::Clock;
 use crate::store::StoreError;
 use crate::store::engine::schema::Schema;
@@ -17,6 +18,12 @@ pub struct Examined {
     /// Seconds by which this machine's clock is ahead of the server's.
     pub clock_ahead: i64,
 }
+
+/// Waits for sessions that have locked our tables, so that the wait ends here and is explained.
+const LOCK_SHORTLY: &str = "BEGIN;
+    LOCK TABLE _sqlx_migrations, callback_key, delivery, endpoint, endpoint_gone, epoch, event, idempotency, observation,
+        quarantine, quarantine_total, recorder_turn, submit_end, task, unanswered_submit IN ACCESS SHARE MODE;
+    ROLLBACK";
 
 /// The rights that the statements of this program need on each table.
 const NEEDED: [(&str, &[&str]); 15] = [
@@ -40,31 +47,60 @@ const NEEDED: [(&str, &[&str]); 15] = [
     ),
 ];
 
-/// How often two sessions are compared. Other programs use the pooler too, and may take the
-/// connection that the second session would have shown.
-const COMPARISONS: u32 = 3;
+/// The tables that must have one row.
+const OF_ONE_ROW: [&str; 2] = ["recorder_turn", "quarantine_total"];
 
+/// Examines the database of a new connection. Returns a connection to it, which may be another one,
+/// and whose statements are bounded in time (`locks::BOUNDED`).
+///
 /// # Errors
 /// `Unsuitable` or `CannotOpen` with the obstacle to a start; `SchemaTooNew`, `SchemaDiffers`.
 pub async fn examine(
     server: &PostgresServer,
+    connection: PgConnection,
+) -> Result<(Examined, PgConnection), StoreError> {
+    let examining = async {
+        let (is_lent, mut connection) = lent::is_lent(server, connection).await?;
+        if is_lent {
+            return Err(unsuitable(server, lent::REASON));
+        }
+        connection.execute(locks::BOUNDED).await?;
+        let found = examine_session(server, &mut connection).await;
+        match found {
+            Ok(examined) => Ok((examined, connection)),
+            Err(error) => Err(locks::explain(server, &mut connection, error).await),
+        }
+    };
+    examining.await.map_err(|error| explain(server, error))
+}
+
+/// Explains the error of a statement that a pooler sent to another session.
+pub fn explain(server: &PostgresServer, error: StoreError) -> StoreError {
+    if lent::is_cause_of(&error) {
+        return unsuitable(server, lent::REASON);
+    }
+    error
+}
+
+async fn examine_session(
+    server: &PostgresServer,
     connection: &mut PgConnection,
 ) -> Result<Examined, StoreError> {
-    if is_lent(server, connection).await? {
-        return Err(unsuitable(
-            server,
-            "a pooler in front lends a connection for one transaction or statement only: PgBouncer must be in session mode \
-             (pool_mode = session), or store.url must name the server itself",
-        ));
-    }
     takes_writes(server, connection).await?;
     let place = schema_in_use(server, connection).await?;
     may_read_schema(server, connection).await?;
     let schema = schema(connection).await?;
     if schema.is_current() {
         may_use(server, connection).await?;
+        sees_all_rows(server, connection).await?;
+        connection.execute(LOCK_SHORTLY).await?;
+        has_its_rows(server, connection).await?;
     } else {
-        may_upgrade(server, connection, &place, schema).await?;
+        // Before the first start, a table with one of our names is another program's.
+        if schema.version.is_some() {
+            owns_tables(server, connection, schema).await?;
+        }
+        can_create(server, connection, &place, schema).await?;
     }
     let careless = careless_settings(connection).await?;
     let clock_ahead = clock_ahead(connection).await?;
@@ -75,39 +111,10 @@ pub async fn examine(
     })
 }
 
-/// Returns whether a pooler lends the connection to others while we do not use it. On a server, and
-/// behind a pooler in session mode, two sessions always have two processes, and each keeps its own.
-async fn is_lent(
-    server: &PostgresServer,
-    connection: &mut PgConnection,
-) -> Result<bool, StoreError> {
-    let mut other = match server.connect().await {
-        Ok(other) => other,
-        // Whether a second connection is available is not checked here.
-        Err(StoreError::NoConnectionLeft { .. }) => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    let own = process(connection).await?;
-    let mut is_lent = false;
-    for _ in 0..COMPARISONS {
-        let others = process(&mut other).await?;
-        is_lent |= others == own || process(connection).await? != own;
-    }
-    other.close().await?;
-    Ok(is_lent)
-}
-
 async fn clock_ahead(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
     const SQL: &str = "SELECT extract(epoch FROM clock_timestamp())::bigint";
     let theirs: i64 = sqlx::query_scalar(SQL).fetch_one(connection).await?;
     Ok(Clock::System.now().as_millis() / 1000 - theirs)
-}
-
-/// Returns the server process of a session. Uses no prepared statement, because a lent connection
-/// may not keep one.
-async fn process(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
-    let row = raw_sql("SELECT pg_backend_pid()").fetch_one(connection);
-    row.await?.try_get(0)
 }
 
 async fn takes_writes(
@@ -179,37 +186,110 @@ async fn may_use(server: &PostgresServer, connection: &mut PgConnection) -> Resu
     }
 }
 
-/// Checks that the role owns the tables that migrations change and may create new ones.
-async fn may_upgrade(
+/// Checks that row-level security hides none of our rows from this role, and refuses none.
+async fn sees_all_rows(
+    server: &PostgresServer,
+    connection: &mut PgConnection,
+) -> Result<(), StoreError> {
+    const SQL: &str = "SELECT name FROM unnest($1::text[]) AS ours(name)
+        WHERE row_security_active(to_regclass(name)::oid) ORDER BY 1 LIMIT 1";
+    let hidden: Option<String> = sqlx::query_scalar(SQL)
+        .bind(tables())
+        .fetch_optional(connection)
+        .await?;
+    match hidden {
+        None => Ok(()),
+        Some(table) => Err(unsuitable(
+            server,
+            &format!(
+                "row-level security of table {table} applies to this role, and hides or refuses rows: run ALTER TABLE {table} \
+                 DISABLE ROW LEVEL SECURITY"
+            ),
+        )),
+    }
+}
+
+/// Checks that the tables of one row have it: without it, nothing is locked or counted.
+async fn has_its_rows(
+    server: &PostgresServer,
+    connection: &mut PgConnection,
+) -> Result<(), StoreError> {
+    const SQL: &str = "SELECT EXISTS (SELECT FROM recorder_turn WHERE id = 1),
+        EXISTS (SELECT FROM quarantine_total WHERE id = 1)";
+    let (turn, total): (bool, bool) = sqlx::query_as(SQL).fetch_one(connection).await?;
+    let found = OF_ONE_ROW.into_iter().zip([turn, total]);
+    match found.into_iter().find(|(_, is_there)| !is_there) {
+        None => Ok(()),
+        Some((table, _)) => Err(unsuitable(
+            server,
+            &format!("{table} has no row: restore the database"),
+        )),
+    }
+}
+
+/// Checks that what the migrations create does not exist yet, that the role may create it, and that
+/// its language exists.
+async fn can_create(
     server: &PostgresServer,
     connection: &mut PgConnection,
     place: &str,
     schema: Schema,
 ) -> Result<(), StoreError> {
-    const OF_OTHERS: &str = "SELECT relname::text FROM pg_class WHERE oid IN (
-            SELECT to_regclass(name)::oid FROM unnest($1::text[]) AS ours(name))
-        AND NOT pg_has_role(relowner, 'USAGE') ORDER BY 1 LIMIT 1";
     const MAY_CREATE: &str = "SELECT has_schema_privilege(current_schema(), 'CREATE')";
-    let names: Vec<&str> = NEEDED.iter().map(|(name, _)| *name).collect();
-    let of_others: Option<String> = sqlx::query_scalar(OF_OTHERS)
-        .bind(names)
-        .fetch_optional(&mut *connection)
-        .await?;
-    if let Some(table) = of_others {
-        let (from, to) = (schema.version.unwrap_or(0), schema.newest);
+    const LANGUAGE: &str = "SELECT EXISTS (SELECT FROM pg_language WHERE lanname = 'plpgsql'
+        AND has_language_privilege(oid, 'USAGE'))";
+    let names = Names::after(schema.version);
+    if let Some((kind, name)) = names.taken(&mut *connection).await? {
         let reason = format!(
-            "this role does not own table {table}, and the start has to upgrade the schema from {from} to {to}: start this \
-             version once as the owner of the tables"
+            "{kind} {name} exists already in schema {place}, and is not of this program: name a database of its own in \
+             store.url"
         );
         return Err(unsuitable(server, &reason));
     }
-    let may_create: bool = sqlx::query_scalar(MAY_CREATE).fetch_one(connection).await?;
-    if may_create {
-        return Ok(());
+    let may_create: bool = sqlx::query_scalar(MAY_CREATE)
+        .fetch_one(&mut *connection)
+        .await?;
+    if !may_create {
+        let reason = format!(
+            "this role lacks the right to CREATE in schema {place}, and the start has tables to make: run GRANT CREATE ON SCHEMA \
+             {place} TO this role, or start once as the owner"
+        );
+        return Err(unsuitable(server, &reason));
     }
+    let has_language: bool = sqlx::query_scalar(LANGUAGE).fetch_one(connection).await?;
+    if names.is_plpgsql_needed && !has_language {
+        let reason = "the language plpgsql is missing, or this role may not use it, and the start has triggers to make: run \
+                      CREATE EXTENSION plpgsql";
+        return Err(unsuitable(server, reason));
+    }
+    Ok(())
+}
+
+/// The names of our tables.
+pub fn tables() -> Vec<&'static str> {
+    NEEDED.iter().map(|(name, _)| *name).collect()
+}
+
+/// Checks that the role owns the tables that migrations change.
+async fn owns_tables(
+    server: &PostgresServer,
+    connection: &mut PgConnection,
+    schema: Schema,
+) -> Result<(), StoreError> {
+    const OF_OTHERS: &str = "SELECT relname::text FROM pg_class WHERE oid IN (
+            SELECT to_regclass(name)::oid FROM unnest($1::text[]) AS ours(name))
+        AND NOT pg_has_role(relowner, 'USAGE') ORDER BY 1 LIMIT 1";
+    let of_others: Option<String> = sqlx::query_scalar(OF_OTHERS)
+        .bind(tables())
+        .fetch_optional(connection)
+        .await?;
+    let Some(table) = of_others else {
+        return Ok(());
+    };
+    let (from, to) = (schema.version.unwrap_or(0), schema.newest);
     let reason = format!(
-        "this role lacks the right to CREATE in schema {place}, and the start has tables to make: run GRANT CREATE ON SCHEMA \
-         {place} TO this role, or start once as the owner"
+        "this role does not own table {table}, and the start has to upgrade the schema from {from} to {to}: start this \
+         version once as the owner of the tables"
     );
     Err(unsuitable(server, &reason))
 }
@@ -243,7 +323,13 @@ mod tests {
             let made = text.split("CREATE TABLE ").skip(1);
             tables.extend(made.filter_map(|rest| rest.split([' ', '(']).next()));
         }
-        let listed: BTreeSet<&str> = NEEDED.iter().map(|(name, _)| *name).collect();
+        let listed: BTreeSet<&str> = super::tables().into_iter().collect();
         assert_eq!(listed, tables);
+        for table in listed {
+            let is_locked = LOCK_SHORTLY
+                .split([' ', ',', '\n'])
+                .any(|word| word == table);
+            assert!(is_locked, "{table}");
+        }
     }
 }

@@ -3,8 +3,12 @@
 //! A PgBouncer in front must be in session mode: prepared statements and LISTEN belong to a
 //! session.
 
+pub mod address;
 pub mod examine;
 mod gate;
+mod lent;
+pub mod locks;
+mod objects;
 mod readers;
 mod server;
 
@@ -12,11 +16,10 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgListener, PgPoolOptions};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
-use super::schema::{APPLIED, Schema, migration_error};
 use crate::store::wake::Wake;
 use crate::store::{Location, StoreError, epochs};
 pub use examine::examine;
@@ -34,7 +37,7 @@ const CLOCKS_APART_S: i64 = 10;
 /// Connections of a process that do not read: one writes, one listens.
 const OTHERS: u32 = 2;
 
-/// The first retry delay of a writer that the server refuses. It doubles with each retry.
+/// The first retry delay of a connection that the server refuses. It doubles with each retry.
 const RETRY_AFTER: Duration = Duration::from_millis(20);
 
 /// A connection attempt that takes longer may be waiting in a pooler's queue.
@@ -42,10 +45,6 @@ const QUEUED_AFTER: Duration = Duration::from_millis(500);
 
 /// A connection may be lost silently. After this much silence it is replaced.
 const SILENCE_MAX: Duration = Duration::from_mins(1);
-
-/// The time limit of a whole batch. Callbacks wait for their batch and the one before, and EvoLink
-/// disconnects after 10 s.
-pub const BATCH_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The update is the recorders' write lock: the second recorder waits here until the first has
 /// committed. It is an update, not only a lock. So a server with a stricter isolation level than
@@ -55,12 +54,17 @@ pub const BATCH_TIMEOUT: Duration = Duration::from_secs(4);
 /// we are connected. The value set here holds until the commit. `off` is raised to `on`; any other
 /// value waits for the disk and stays. `fsync` and `full_page_writes` are settings of the server
 /// only, so we can only read them.
+///
+/// Without its row the update locks nothing, so the last statement fails. SQL has no statement that
+/// fails with a text of our own, but the name of a missing table is quoted.
 pub const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
     SELECT set_config('synchronous_commit',
         CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true);
     UPDATE recorder_turn SET taken = taken + 1 WHERE id = 1;
     SELECT (SELECT max(seq) FROM task), (SELECT max(seq) FROM event), pg_relation_filenode('event')::bigint,
-        current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'";
+        current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on',
+        CASE WHEN NOT EXISTS (SELECT FROM recorder_turn WHERE id = 1)
+            THEN quote_ident('recorder_turn has no row: restore the database')::regclass END";
 
 /// Reads the newest event and the file of the table.
 pub const EVENT_TABLE: &str = "SELECT max(seq), pg_relation_filenode('event')::bigint FROM event";
@@ -69,6 +73,8 @@ pub const EVENT_TABLE: &str = "SELECT max(seq), pg_relation_filenode('event')::b
 /// locked and not updated, so that no dead row is left behind, however often this runs.
 pub const PROBE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED;
     SELECT 1 FROM recorder_turn WHERE id = 1 FOR UPDATE;
+    SELECT CASE WHEN NOT EXISTS (SELECT FROM recorder_turn WHERE id = 1)
+        THEN quote_ident('recorder_turn has no row: restore the database')::regclass END;
     LOCK TABLE task, submit_end, observation, event, delivery, quarantine, quarantine_total, idempotency,
         unanswered_submit IN ROW EXCLUSIVE MODE;
     ROLLBACK";
@@ -86,8 +92,8 @@ pub struct Postgres {
 /// `CannotOpen` if the server refuses the login, `Unsuitable`, `SchemaTooNew`, `SchemaDiffers`.
 pub async fn open(location: &Location) -> Result<Postgres, StoreError> {
     let server = PostgresServer::new(location)?;
-    let mut connection = server.connect().await?;
-    let examined = examine(&server, &mut connection).await?;
+    let connection = server.connect().await?;
+    let (examined, mut connection) = examine(&server, connection).await?;
     for name in examined.careless {
         warn!(
             "the PostgreSQL server runs with {name}=off: a power cut loses callbacks that were acknowledged"
@@ -101,16 +107,10 @@ pub async fn open(location: &Location) -> Result<Postgres, StoreError> {
              replicas differ, a repeated submit may be sent twice"
         );
     }
-    // The right to create tables is needed only where there is something to create.
-    if !examined.schema.is_current() {
-        examined.schema.announce();
-        // Replicas that start at once wait for each other here, by an advisory lock of the driver.
-        MIGRATIONS
-            .run(&mut connection)
-            .await
-            .map_err(|error| migration_error(error, &MIGRATIONS))?;
+    if let Err(error) = prepare(&mut connection, examined.schema).await {
+        let error = locks::explain(&server, &mut connection, error).await;
+        return Err(examine::explain(&server, error));
     }
-    epochs::settle_postgres(&mut connection).await?;
     // The permanent connections may need its slot on the server.
     connection.close().await?;
     let readers = location.max_connections.saturating_sub(OTHERS);
@@ -119,6 +119,38 @@ pub async fn open(location: &Location) -> Result<Postgres, StoreError> {
         readers: Readers::new(server.clone(), readers),
         server,
     })
+}
+
+/// Upgrades the schema and begins an epoch, if that is due.
+async fn prepare(connection: &mut PgConnection, schema: Schema) -> Result<(), StoreError> {
+    // The right to create tables is needed only where there is something to create.
+    if !schema.is_current() {
+        schema.announce();
+        migrate(connection).await?;
+    }
+    epochs::settle_postgres(connection).await
+}
+
+/// Upgrades the schema. Bounds the waits for locks of other programs.
+///
+/// # Errors
+/// `SchemaTooNew`, `SchemaDiffers`, or an error of a statement.
+pub async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
+    const WAIT_FOR_OTHERS: &str =
+        "SELECT pg_advisory_lock(hashtext('evolink_receiver.migrations'))";
+    const LET_OTHERS: &str = "SELECT pg_advisory_unlock(hashtext('evolink_receiver.migrations'))";
+    // Replicas that start at once wait for each other here, for as long as a migration takes. The
+    // driver has such a lock too, but its wait would be bounded as any other.
+    connection.execute(locks::UNBOUNDED).await?;
+    connection.execute(WAIT_FOR_OTHERS).await?;
+    connection.execute(locks::BOUNDED_WAITS).await?;
+    MIGRATIONS
+        .run(&mut *connection)
+        .await
+        .map_err(|error| migration_error(error, &MIGRATIONS))?;
+    connection.execute(LET_OTHERS).await?;
+    connection.execute(locks::BOUNDED).await?;
+    Ok(())
 }
 
 impl Postgres {
@@ -170,7 +202,7 @@ impl Postgres {
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(CONNECT_TIMEOUT)
-            .connect_lazy_with(self.server.options()?);
+            .connect_lazy_with(self.server.options_in_time().await?);
         let _held_back = self.readers.hold_back();
         let mut connecting = std::pin::pin!(PgListener::connect_with(&pool));
         let connected = if let Ok(connected) = timeout(QUEUED_AFTER, &mut connecting).await {

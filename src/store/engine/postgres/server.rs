@@ -1,17 +1,20 @@
 //! A PostgreSQL server, and how to connect to it.
 
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Executor as _, PgConnection};
-use tokio::time::timeout;
+use tokio::sync::Mutex;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
+use super::address;
 use crate::secrets::secret_file::{self, shown_path};
 use crate::store::error::{is_without_tls, shown};
 use crate::store::{Location, StoreError, epochs};
@@ -52,12 +55,24 @@ pub struct PostgresServer {
     url: SecretString,
     password_file: Option<PathBuf>,
     name: String,
+    /// The files of a new connection are being read. At most one thread does that, because a file
+    /// system that does not answer keeps it.
+    reading: Arc<Mutex<Option<Reading>>>,
 }
+
+type Reading = JoinHandle<Result<PgConnectOptions, String>>;
 
 impl PostgresServer {
     /// # Errors
-    /// `CannotOpen` if the URL is not one that the driver understands.
+    /// `Unsuitable` if the URL has not the form of one, `CannotOpen` if the driver does not
+    /// understand it.
     pub fn new(location: &Location) -> Result<Self, StoreError> {
+        if let Some(refusal) = address::refusal(location.url.expose_secret()) {
+            return Err(StoreError::Unsuitable {
+                path: "the PostgreSQL server".to_owned(),
+                reason: format!("store.url {refusal}"),
+            });
+        }
         let options = parse(&location.url).map_err(|reason| StoreError::CannotOpen {
             path: "the PostgreSQL server".to_owned(),
             reason,
@@ -66,6 +81,7 @@ impl PostgresServer {
             url: location.url.clone(),
             password_file: location.password_file.clone(),
             name: name(&options),
+            reading: Arc::default(),
         })
     }
 
@@ -78,31 +94,53 @@ impl PostgresServer {
     /// password, in its file or in `.pgpass`, may have been rotated.
     ///
     /// # Errors
-    /// `CannotOpen` if the password cannot be read.
-    pub fn options(&self) -> Result<PgConnectOptions, StoreError> {
-        let options = parse(&self.url).map_err(|reason| self.cannot_open(reason))?;
-        let Some(file) = &self.password_file else {
-            return Ok(options);
+    /// `CannotOpen` if a file cannot be read, or not in time.
+    pub async fn options_in_time(&self) -> Result<PgConnectOptions, StoreError> {
+        self.options_until(Instant::now() + CONNECT_TIMEOUT).await
+    }
+
+    async fn options_until(&self, deadline: Instant) -> Result<PgConnectOptions, StoreError> {
+        let options = match timeout_at(deadline, self.options()).await {
+            Ok(options) => options,
+            Err(_) => Err(format!(
+                "the files of the password and of TLS could not be read within {CONNECT_TIMEOUT:?}"
+            )),
         };
-        let password =
-            secret_file::read(file).map_err(|error| self.cannot_open(error.to_string()))?;
-        Ok(options.password(password.expose_secret()))
+        options.map_err(|reason| self.cannot_open(reason))
+    }
+
+    async fn options(&self) -> Result<PgConnectOptions, String> {
+        let mut reading = self.reading.lock().await;
+        let task = reading.get_or_insert_with(|| {
+            let (url, file) = (self.url.clone(), self.password_file.clone());
+            spawn_blocking(move || read_options(&url, file.as_deref()))
+        });
+        let options = task.await;
+        *reading = None;
+        options.unwrap_or_else(|error| Err(error.to_string()))
     }
 
     /// # Errors
     /// `NoConnectionLeft` if the server has too many connections already, `CannotOpen` if it
     /// refuses the login for another reason.
     pub async fn connect(&self) -> Result<PgConnection, StoreError> {
-        let options = self.options()?;
+        let connected = self.connect_in_time().await?;
+        connected.ok_or_else(|| self.cannot_open(no_answer()))
+    }
+
+    /// Connects. Returns `None` if the server, or a pooler in front of it, does not answer in time.
+    async fn connect_in_time(&self) -> Result<Option<PgConnection>, StoreError> {
+        let deadline = Instant::now() + CONNECT_TIMEOUT;
+        let options = self.options_until(deadline).await?;
         let connecting = async {
             let mut connection = options.connect().await?;
             connection.execute(SESSION).await?;
             Ok(connection)
         };
-        match timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(self.refused(&error)),
-            Err(_) => Err(self.cannot_open(format!("no answer within {CONNECT_TIMEOUT:?}"))),
+        match timeout_at(deadline, connecting).await {
+            Ok(Ok(connection)) => Ok(Some(connection)),
+            Ok(Err(error)) => Err(self.refused(error).await),
+            Err(_) => Ok(None),
         }
     }
 
@@ -116,55 +154,51 @@ impl PostgresServer {
     }
 
     /// # Errors
-    /// The errors of `connect`.
+    /// The errors of `connect`. No answer in time is `NoConnectionLeft`, because PgBouncer lets a
+    /// connection that is too many wait.
     pub async fn connect_reader(&self) -> Result<PgConnection, StoreError> {
-        let mut connection = self.connect().await?;
+        let connected = self.connect_in_time().await?;
+        let mut connection = connected.ok_or_else(|| self.no_connection_left(no_answer()))?;
         connection.execute(READER).await?;
         Ok(connection)
     }
 
-    fn refused(&self, error: &sqlx::Error) -> StoreError {
-        if is_for_want_of_connections(error) {
-            return StoreError::NoConnectionLeft {
-                path: self.name.clone(),
-                reason: shown(error),
-            };
+    async fn refused(&self, error: sqlx::Error) -> StoreError {
+        if is_for_want_of_connections(&error) {
+            return self.no_connection_left(shown(&error));
         }
-        let explained = match error {
-            sqlx::Error::Io(error) => self.unreadable_file(error),
+        let explained = match &error {
+            sqlx::Error::Io(error) => {
+                let (url, kind) = (self.url.clone(), error.kind());
+                let looking = spawn_blocking(move || unreadable_file(&url, kind));
+                let deadline = Instant::now() + CONNECT_TIMEOUT;
+                let looked = timeout_at(deadline, looking).await;
+                looked.ok().and_then(Result::ok).flatten()
+            }
             error if is_without_tls(error) => self.missing_tls(),
             _ => None,
         };
-        self.cannot_open(explained.unwrap_or_else(|| shown(error)))
+        self.cannot_open(explained.unwrap_or_else(|| shown(&error)))
     }
 
     /// Names the `sslmode` that a server without TLS cannot satisfy.
     fn missing_tls(&self) -> Option<String> {
-        let mode = match self.options().ok()?.get_ssl_mode() {
-            PgSslMode::Require => "require",
-            PgSslMode::VerifyCa => "verify-ca",
-            PgSslMode::VerifyFull => "verify-full",
-            PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer => return None,
-        };
+        let url = Url::parse(self.url.expose_secret()).ok()?;
+        let mut parameters = url.query_pairs();
+        let (_, mode) = parameters.find(|(name, _)| name == "sslmode" || name == "ssl-mode")?;
+        let mode = ["require", "verify-ca", "verify-full"]
+            .into_iter()
+            .find(|known| known.eq_ignore_ascii_case(&mode))?;
         Some(format!(
             "the server does not offer TLS, and sslmode={mode} requires it"
         ))
     }
 
-    /// Names the file of a TLS parameter that cannot be read, if `error` is the error of reading
-    /// it.
-    fn unreadable_file(&self, error: &io::Error) -> Option<String> {
-        let url = Url::parse(self.url.expose_secret()).ok()?;
-        url.query_pairs().find_map(|(name, value)| {
-            // The driver also accepts a certificate itself in place of its path.
-            if !TLS_FILES.contains(&&*name) || value.trim_start().starts_with("-----") {
-                return None;
-            }
-            let path = Path::new(&*value);
-            let reading = File::open(path).and_then(|mut file| file.read(&mut [0]));
-            let found = reading.err().filter(|found| found.kind() == error.kind())?;
-            Some(format!("{name}: {}: {found}", shown_path(path)))
-        })
+    pub fn no_connection_left(&self, reason: String) -> StoreError {
+        StoreError::NoConnectionLeft {
+            path: self.name.clone(),
+            reason,
+        }
     }
 
     pub fn cannot_open(&self, reason: String) -> StoreError {
@@ -173,6 +207,55 @@ impl PostgresServer {
             reason,
         }
     }
+}
+
+fn no_answer() -> String {
+    format!("no answer within {CONNECT_TIMEOUT:?}")
+}
+
+/// Reads the files of a connection, and blocks meanwhile.
+fn read_options(
+    url: &SecretString,
+    password_file: Option<&Path>,
+) -> Result<PgConnectOptions, String> {
+    // The driver reads them itself. It would wait for the writer of a FIFO each time.
+    let is_blocking = |path: &Path| path.metadata().is_ok_and(|file| !file.is_file());
+    if let Some((name, path)) = tls_files(url)
+        .into_iter()
+        .find(|(_, path)| is_blocking(path))
+    {
+        let path = shown_path(&path);
+        return Err(format!("{name}: {path}: it is not a regular file"));
+    }
+    let options = parse(url)?;
+    let Some(file) = password_file else {
+        return Ok(options);
+    };
+    let password = secret_file::read(file).map_err(|error| error.to_string())?;
+    Ok(options.password(password.expose_secret()))
+}
+
+/// Names the file of a TLS parameter that cannot be read, if its error is of this kind. Blocks.
+fn unreadable_file(url: &SecretString, kind: io::ErrorKind) -> Option<String> {
+    tls_files(url).into_iter().find_map(|(name, path)| {
+        let reading = secret_file::open(&path).and_then(|mut file| file.read(&mut [0]));
+        let found = reading.err().filter(|found| found.kind() == kind)?;
+        Some(format!("{name}: {}: {found}", shown_path(&path)))
+    })
+}
+
+/// The files that parameters of TLS name.
+fn tls_files(url: &SecretString) -> Vec<(String, PathBuf)> {
+    let Ok(url) = Url::parse(url.expose_secret()) else {
+        return Vec::new();
+    };
+    // The driver also accepts a certificate itself in place of its path.
+    url.query_pairs()
+        .filter(|(name, value)| {
+            TLS_FILES.contains(&&**name) && !value.trim_start().starts_with("-----")
+        })
+        .map(|(name, value)| (name.into_owned(), PathBuf::from(&*value)))
+        .collect()
 }
 
 fn parse(url: &SecretString) -> Result<PgConnectOptions, String> {
