@@ -35,7 +35,7 @@ use crate::observe::telemetry::CONFIGURATION;
 use crate::secrets::key_ring;
 use crate::secrets::signing_files::SigningFiles;
 use crate::store::recorder::{Recorder, RecorderWorker};
-use crate::store::repeats::{Apps, keep_beating};
+use crate::store::repeats::{Apps, run_heartbeat};
 use crate::store::{Store, StoreError};
 use parts::{Parts, finish};
 use store_workers::StoreWorkers;
@@ -260,7 +260,7 @@ impl App {
             recording,
         );
         let (recorder, is_shared) = (self.recorder.clone(), self.store.is_shared());
-        let beating = keep_beating(recorder, is_shared, parts.recorder_stop.clone());
+        let beating = run_heartbeat(recorder, is_shared, parts.recorder_stop.clone());
         let name = "the watch of waiting apps";
         parts.run(name, &parts.workers, &parts.recorder_stop, beating);
         let limits = settings::public_limits(&self.config);

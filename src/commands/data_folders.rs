@@ -26,7 +26,9 @@ pub fn denied(config: &Config) -> Vec<Denied> {
     let mut denied: Vec<Denied> = Vec::new();
     for (key, file) in made_by_start(config) {
         let folder = nearest_folder(&file);
-        if denied.iter().any(|known| known.folder == folder) {
+        // What is not a folder is reported for the file that is to be made below it.
+        let is_known = denied.iter().any(|known| known.folder == folder);
+        if is_known || !folder.is_dir() {
             continue;
         }
         if let Some(reason) = process::why_denied(&folder) {

@@ -180,7 +180,7 @@ pub(super) async fn has_had_epochs(reader: &mut SqliteConnection) -> Result<bool
 /// began.
 ///
 /// Every connection that writes calls this first. Most failovers and restores end every connection.
-/// `recorder::setback` notices the others.
+/// `recorder::rewind` notices the others.
 pub(super) async fn settle_postgres(connection: &mut PgConnection) -> Result<(), StoreError> {
     let home = home(connection).await?;
     if is_at(connection, &home).await? {

@@ -46,7 +46,7 @@ pub struct EventTable {
 
 impl EventTable {
     /// Returns whether the log was set back since it was `before`.
-    pub const fn was_set_back_from(self, before: Self) -> bool {
+    pub const fn was_rewound_since(self, before: Self) -> bool {
         self.newest < before.newest || self.filenode != before.filenode
     }
 }

@@ -16,11 +16,11 @@ use sqlx::{ConnectOptions, Connection};
 use crate::store::engine::postgres::{PostgresServer, examine};
 use crate::store::engine::sqlite;
 use crate::store::engine::sqlite::access::check_access;
-use crate::store::engine::sqlite::ballast;
+use crate::store::engine::sqlite::disk_space::{Reserve, Room, check_free_files};
 use crate::store::engine::sqlite::expected::{check_database, check_files};
 use crate::store::engine::sqlite::files::{beside, folder_of, log_file, real_path};
 use crate::store::engine::sqlite::locks::{check_names, lock_files};
-use crate::store::engine::sqlite::room::{Reserve, Room, check_free_files};
+use crate::store::engine::sqlite::reserve_file;
 use crate::store::engine::sqlite::{connect_options, look_options, with_file};
 use crate::store::is_postgres;
 use crate::store::read::callback_keys::{SeenKey, seen_on_server};
@@ -84,11 +84,11 @@ impl RoomFound {
     pub fn of(database: &Path, folder: &Path, min_free: u64) -> io::Result<Self> {
         let room = Room::of(folder)?;
         let reserve = Reserve::of(&room, min_free);
-        let has_ballast = ballast::is_there(database);
+        let has_reserve_file = reserve_file::exists(database);
         Ok(Self {
             free_bytes: room.free_bytes,
-            wanted_bytes: reserve.bytes_wanted(has_ballast),
-            is_short: reserve.is_short(&room, has_ballast, false),
+            wanted_bytes: reserve.bytes_wanted(has_reserve_file),
+            is_short: reserve.is_short(&room, has_reserve_file, false),
         })
     }
 }

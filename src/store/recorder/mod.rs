@@ -8,12 +8,12 @@
 pub mod apply;
 pub mod calls;
 pub mod entry;
+pub mod health;
 pub mod ledger;
 pub mod load;
+pub mod publish;
 pub mod record;
-mod setback;
-mod told;
-mod vitals;
+pub mod rewind;
 pub mod write;
 
 use std::sync::Arc;
@@ -34,9 +34,9 @@ use crate::domain::task::confirmation::Policy;
 use crate::observe::metrics::Metrics;
 use crate::store::engine::writer::{EventTable, Writer};
 use entry::{Entry, Receipt};
+pub use health::{RecorderHealth, WriteState};
 use ledger::Ledger;
-use told::{is_news, report_durability, told_of};
-pub use vitals::{Vitals, Writing};
+use publish::{changed_submissions, has_changes, report_durability};
 
 /// The capacity of the queue. When it is full, a caller is asked to retry, which EvoLink does.
 const QUEUE_ENTRIES: usize = 4096;
@@ -57,8 +57,8 @@ pub struct Recorder {
     queue: mpsc::Sender<Job>,
     failed: CancellationToken,
     apps: Apps,
-    vitals: Vitals,
-    probes: mpsc::Sender<vitals::Probe>,
+    health: RecorderHealth,
+    probes: mpsc::Sender<crate::store::recorder::health::Probe>,
 }
 
 #[derive(Debug)]
@@ -80,12 +80,12 @@ pub struct RecorderWorker {
     queue: mpsc::Receiver<Job>,
     failed: CancellationToken,
     apps: Apps,
-    vitals: Vitals,
-    probes: mpsc::Receiver<vitals::Probe>,
+    health: RecorderHealth,
+    probes: mpsc::Receiver<crate::store::recorder::health::Probe>,
     /// `None` after an error. On SQLite also until there is something to record.
     writer: Option<Writer>,
     /// Whether a notification of something recorded is still to be sent.
-    untold: bool,
+    notify_pending: bool,
     /// The event table when this process last saw it.
     events: Option<EventTable>,
     /// Whether the database waited for its disk when that was last checked.
@@ -102,12 +102,15 @@ impl Recorder {
         let (sender, receiver) = mpsc::channel(QUEUE_ENTRIES);
         let failed = CancellationToken::new();
         let apps = Apps::default();
-        let (vitals, (probe_sender, probes)) = (Vitals::default(), vitals::probes());
+        let (health, (probe_sender, probes)) = (
+            RecorderHealth::default(),
+            crate::store::recorder::health::probes(),
+        );
         let recorder = Self {
             queue: sender,
             failed: failed.clone(),
             apps: apps.clone(),
-            vitals: vitals.clone(),
+            health: health.clone(),
             probes: probe_sender,
         };
         let routes = Routes {
@@ -126,10 +129,10 @@ impl Recorder {
             queue: receiver,
             failed,
             apps,
-            vitals,
+            health,
             probes,
             writer: None,
-            untold: false,
+            notify_pending: false,
             events: None,
             was_durable: true,
         };
@@ -209,9 +212,9 @@ impl RecorderWorker {
                     if received == 0 {
                         break;
                     }
-                    self.vitals.begins(jobs[0].queued_at);
+                    self.health.step_started(jobs[0].queued_at);
                     self.record_all(std::mem::take(&mut jobs)).await;
-                    self.vitals.rests();
+                    self.health.became_idle();
                 }
                 Some(probe) = self.probes.recv() => {
                     self.probe().await;
@@ -222,7 +225,7 @@ impl RecorderWorker {
                     if stop.run_until_cancelled(self.probe()).await.is_none() {
                         // The interrupted probe may have left a transaction open.
                         self.disconnect().await;
-                        self.vitals.rests();
+                        self.health.became_idle();
                     }
                 }
                 () = stop.cancelled(), if !self.queue.is_closed() => self.queue.close(),
@@ -249,7 +252,7 @@ impl RecorderWorker {
             }
         }
         // All callers are answered. What follows is a step of its own.
-        self.vitals.begins(Instant::now());
+        self.health.step_started(Instant::now());
         self.follow_up().await;
     }
 
@@ -266,7 +269,7 @@ impl RecorderWorker {
             };
             if let (Err(error), None) = (&receipt, &fault) {
                 self.notice(Some(error));
-                if vitals::is_of_store(error) {
+                if crate::store::recorder::health::is_of_store(error) {
                     fault = Some(error.clone());
                 }
             }
@@ -291,9 +294,9 @@ impl RecorderWorker {
                     self.count(&ledger, &receipts);
                     self.apps.forget(&ledger.unanswered.answered);
                     self.apps.forget_left(&ledger.unanswered.lost);
-                    self.untold |= is_news(&ledger);
+                    self.notify_pending |= has_changes(&ledger);
                     self.store.log_written();
-                    self.store.tail().tell(told_of(&ledger));
+                    self.store.tail().tell(changed_submissions(&ledger));
                     return Ok(receipts);
                 }
                 Err(error) => {
@@ -303,7 +306,7 @@ impl RecorderWorker {
                     // The batch may have been written nevertheless.
                     self.store.tail().tell_all();
                     let is_contended = matches!(error, StoreError::Contended(_));
-                    let is_over = is_contended || self.store.give_way(&error).await;
+                    let is_over = is_contended || self.store.free_space_after(&error).await;
                     if !(is_over && tries < BATCH_TRIES) {
                         self.note(Some(&error));
                         return Err(error);
@@ -339,7 +342,7 @@ impl RecorderWorker {
         let before = self
             .events
             .map(|events| self.store.with_events_seen(events));
-        let last = setback::begin(writer, before).await?;
+        let last = crate::store::recorder::rewind::begin(writer, before).await?;
         self.store.stamp(writer).await?;
         report_durability(&mut self.was_durable, last.is_durable, &self.metrics);
         let (now, policy) = (self.clock.now(), self.policy.clone());
@@ -375,18 +378,18 @@ impl RecorderWorker {
     /// Does the work that can wait until all callers are answered: notifies waiters, in this
     /// process and in others.
     async fn follow_up(&mut self) {
-        if self.untold {
+        if self.notify_pending {
             self.store.wake().tell();
         }
         // Without a connection, other processes are notified after the next batch or probe.
         let Some(writer) = &mut self.writer else {
             return;
         };
-        let (store, untold) = (&self.store, &mut self.untold);
+        let (store, notify_pending) = (&self.store, &mut self.notify_pending);
         let following = async {
-            if *untold {
+            if *notify_pending {
                 writer.notify().await?;
-                *untold = false;
+                *notify_pending = false;
             }
             store.after_commit(writer).await
         };

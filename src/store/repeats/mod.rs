@@ -7,13 +7,13 @@
 //! part of a batch's ledger that concerns those rows.
 
 mod apps;
-mod beats;
+pub mod heartbeat;
 mod rows;
 
 use std::time::Duration;
 
 pub use apps::Apps;
-pub use beats::{DEAD_AFTER, keep_beating};
+pub use heartbeat::{DEAD_AFTER, run_heartbeat};
 pub(super) use rows::{load, write};
 
 use crate::domain::delivery::Holder;

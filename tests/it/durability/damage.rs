@@ -92,7 +92,7 @@ async fn i6_a_missing_log_after_a_kill_is_refused_if_pages_do_not_fit_together()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn i6_an_older_copy_is_refused_until_the_operator_says_so() {
+async fn an_older_copy_is_refused_until_the_high_water_mark_is_removed() {
     let (place, load) = written().await;
     let older = keep(&place);
     let before = load.acknowledged();
@@ -109,7 +109,7 @@ async fn i6_an_older_copy_is_refused_until_the_operator_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn i6_rows_that_a_crash_could_not_have_taken_are_missed_after_a_kill() {
+async fn lost_synced_rows_are_detected_after_a_kill() {
     let (place, load) = written().await;
     keep(&place);
     let mut receiver = place.start().await;
@@ -131,7 +131,7 @@ async fn i6_a_mark_that_cannot_be_read_is_refused() {
 
 /// A kill at any moment, including during start and stop, never makes the next start refuse.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn i6_no_kill_leaves_what_is_refused() {
+async fn a_start_after_any_kill_succeeds() {
     let mut random = random();
     let place = Place::new();
     let load = Load::new();

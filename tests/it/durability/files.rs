@@ -9,7 +9,7 @@ use super::receiver::Place;
 use crate::support::until::until;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_lies_beside_a_database_is_for_its_user_alone() {
+async fn files_beside_a_database_are_readable_by_their_owner_only() {
     let place = Place::new();
     let receiver = place.start().await;
     let load = Load::new();

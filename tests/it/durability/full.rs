@@ -58,7 +58,7 @@ async fn a_full_disk_heals_without_a_restart_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn submits_are_refused_before_callbacks_and_taken_again_after_them() {
+async fn on_a_filling_disk_submits_are_refused_before_callbacks_and_accepted_again_later() {
     let Some((_disk, place)) = Disk::with_place("16M") else {
         return;
     };
@@ -67,7 +67,7 @@ async fn submits_are_refused_before_callbacks_and_taken_again_after_them() {
     let filler = place.data().join("filler");
     for round in 1..=3 {
         submit_is(&receiver, TAKEN).await;
-        ballast_is_there(&place).await;
+        wait_for_reserve_file(&place).await;
         // The receiver wants an eighth of 16 MiB free. The space that is left is still enough for
         // many callbacks.
         fill_until(&filler, || free_bytes(place.data()) < 1_500_000);
@@ -75,17 +75,20 @@ async fn submits_are_refused_before_callbacks_and_taken_again_after_them() {
         let body = format!(r#"{{"id":"task-beside-{round}","status":"processing"}}"#);
         assert_eq!(receiver.callback(body).await, Some((200, None)));
         assert_eq!(receiver.status("/readyz").await, Some(200));
-        assert!(ballast(&place).exists(), "it is for later");
+        assert!(reserve_file(&place).exists(), "it is for later");
 
         fill(&filler);
         let mut sent = fill_by_callbacks(&receiver, round).await;
-        assert!(!ballast(&place).exists(), "its room was given to callbacks");
+        assert!(
+            !reserve_file(&place).exists(),
+            "its space was given to callbacks"
+        );
         submit_is(&receiver, NEARLY_FULL).await;
         std::fs::remove_file(&filler).unwrap();
         let start = Instant::now();
         recorded_again(&receiver, &sent.pop().unwrap()).await;
         submit_is(&receiver, TAKEN).await;
-        ballast_is_there(&place).await;
+        wait_for_reserve_file(&place).await;
         println!(
             "round {round}: all is as before {:?} after there was room",
             start.elapsed()
@@ -97,7 +100,7 @@ async fn submits_are_refused_before_callbacks_and_taken_again_after_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_files_left_submits_are_refused_and_callbacks_are_taken() {
+async fn without_free_inodes_submits_are_refused_and_callbacks_are_recorded() {
     let Some((_disk, place)) = Disk::with_place_for_files("16M", 20) else {
         return;
     };
@@ -133,17 +136,17 @@ async fn without_files_left_submits_are_refused_and_callbacks_are_taken() {
 
 /// Starts on a disk that is full except for the reserve file.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_ballast_is_enough_to_start_and_take_callbacks() {
+async fn a_full_disk_with_a_reserve_file_starts_and_records_callbacks() {
     let Some((_disk, place)) = Disk::with_place("16M") else {
         return;
     };
     let mut receiver = place.start().await;
-    ballast_is_there(&place).await;
+    wait_for_reserve_file(&place).await;
     receiver.terminate();
     assert_eq!(receiver.ended().await.code(), Some(0));
     fill(&place.data().join("filler"));
     let receiver = place.start().await;
-    assert!(!ballast(&place).exists(), "it was needed");
+    assert!(!reserve_file(&place).exists(), "it was needed");
     submit_is(&receiver, NEARLY_FULL).await;
     let body = r#"{"id":"task-1","status":"processing"}"#;
     assert_eq!(receiver.callback(body.to_owned()).await, Some((200, None)));
@@ -200,12 +203,12 @@ fn free_bytes(folder: &Path) -> u64 {
     found.f_bavail * found.f_frsize
 }
 
-fn ballast(place: &Place) -> PathBuf {
+fn reserve_file(place: &Place) -> PathBuf {
     place.data().join("receiver.db.ballast")
 }
 
-async fn ballast_is_there(place: &Place) {
-    until("the ballast", async || ballast(place).exists()).await;
+async fn wait_for_reserve_file(place: &Place) {
+    until("the reserve file", async || reserve_file(place).exists()).await;
 }
 
 async fn submit_is(receiver: &Receiver, (status, code): (u16, &str)) {

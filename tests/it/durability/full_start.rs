@@ -111,9 +111,9 @@ async fn a_start_without_an_inode_says_so_and_may_be_tried_again() {
             let says = "no inode is left on the file system of ";
             assert!(said.contains(says), "{start}: {said}");
         }
-        fillers
-            .iter()
-            .for_each(|name| std::fs::remove_file(name).unwrap());
+        for name in &fillers {
+            std::fs::remove_file(name).unwrap();
+        }
         place.start().await.stop().await;
     }
 }

@@ -60,7 +60,7 @@ async fn a_second_process_is_kept_off_the_store_by_whatever_name_it_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_belongs_to_a_database_lies_beside_the_file_itself() {
+async fn companion_files_are_created_beside_the_real_database_file() {
     let place = Place::new();
     let elsewhere = place.data().join("elsewhere");
     fs::create_dir_all(&elsewhere).unwrap();

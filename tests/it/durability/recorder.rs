@@ -248,7 +248,7 @@ async fn cancelled_callers_leave_no_transaction_behind() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_is_told_twice_does_not_free_the_key_of_the_next_try() {
+async fn a_refusal_recorded_twice_keeps_the_idempotency_key_of_the_next_attempt() {
     let (bench, worker) = Bench::new().await;
     let stop = CancellationToken::new();
     let worker = tokio::spawn(worker.run(stop.clone()));

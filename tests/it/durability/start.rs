@@ -196,7 +196,7 @@ async fn a_store_of_a_newer_program_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_damaged_store_is_refused_and_not_made_anew() {
+async fn a_damaged_store_is_refused_and_not_recreated() {
     let place = Place::new();
     let mut receiver = place.start().await;
     let load = Load::new();

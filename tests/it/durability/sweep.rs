@@ -47,7 +47,7 @@ struct Told {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r2_a_system_call_that_fails_or_is_the_last_one_loses_and_doubles_nothing() {
+async fn a_failed_system_call_or_a_kill_in_it_loses_and_duplicates_nothing() {
     if !needs::are_met(Root::NotNeeded, &["strace"]) {
         return;
     }

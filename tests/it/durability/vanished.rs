@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::recorder::{Bench, entry};
 
 #[tokio::test]
-async fn what_is_said_of_a_task_whose_row_has_vanished_is_not_acknowledged() {
+async fn a_callback_whose_task_row_was_deleted_is_not_acknowledged() {
     let (bench, worker) = Bench::new().await;
     let stop = CancellationToken::new();
     let running = tokio::spawn(worker.run(stop.clone()));

@@ -109,7 +109,7 @@ async fn a_password_that_is_changed_while_we_run_is_read_again() {
 }
 
 #[tokio::test]
-async fn whoever_is_not_let_in_is_told_why_and_not_the_password() {
+async fn a_refused_login_reports_its_reason_without_the_password() {
     let Some(cluster) = guarded().await else {
         return;
     };
@@ -285,7 +285,7 @@ async fn no_spelling_of_the_url_shows_the_password() {
             .any(|scheme| spelling.starts_with(scheme))
         {
             let opened = Store::open(&config.store.url).await;
-            said.push(opened.err().expect(spelling).to_string());
+            said.push(opened.expect_err(spelling).to_string());
         }
         let shown: Vec<&String> = said
             .iter()

@@ -115,7 +115,7 @@ async fn of_two_outcomes_at_two_replicas_at_once_one_stays_and_the_other_is_a_co
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_task_that_nobody_knew_and_two_replicas_hear_of_at_once_is_one_task() {
+async fn two_replicas_that_receive_the_first_callback_of_a_task_create_one_task() {
     let Some(replicas) = Replicas::start().await else {
         return;
     };

@@ -68,7 +68,7 @@ async fn a_store_on_a_server_is_judged_and_not_touched() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_wait_for_its_disk_is_warned_of() {
+async fn check_warns_of_a_server_that_does_not_wait_for_its_disk() {
     let Some(cluster) = Cluster::start(Options::quick()).await else {
         return;
     };

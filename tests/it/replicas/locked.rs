@@ -34,7 +34,7 @@ async fn a_start_and_a_check_behind_a_lock_end_and_name_it() {
         let holder = locked(&store, table).await;
         let both = async { tokio::join!(Store::open(store.url()), findings(store.url())) };
         let (opened, found) = timeout(ENDS_WITHIN, both).await.expect(table);
-        let refused = opened.err().expect(table).to_string();
+        let refused = opened.expect_err(table).to_string();
         let names = format!("holds AccessExclusiveLock on table {table} ");
         assert!(refused.contains(&names), "{refused}");
         assert_eq!(found.len(), 1, "{found:?}");

@@ -19,7 +19,7 @@ async fn result_at_last(app: &TestApp, token: &str, body: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_receiver_outlives_its_server() {
+async fn a_receiver_recovers_after_a_server_outage() {
     let Some(mut cluster) = Cluster::start(Options::durable()).await else {
         return;
     };

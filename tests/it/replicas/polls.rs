@@ -113,12 +113,12 @@ async fn an_overdue_task_is_asked_about_by_one_of_three() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn e8_a_task_is_given_up_after_three_answers_not_after_one_to_each_of_three() {
+async fn a_task_is_given_up_after_three_polls_not_after_one_by_each_replica() {
     follow(http(404, &[], NOT_FOUND), "unresolved").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn b6_completed_without_results_is_believed_the_third_time_not_when_three_hear_it_once() {
+async fn completed_without_results_is_accepted_after_three_polls_not_after_one_by_each_replica() {
     let empty = json!({"id": ID, "status": "completed", "results": []});
     follow(http(200, &[], &empty.to_string()), "completed").await;
 }
@@ -137,7 +137,7 @@ async fn an_outcome_that_was_polled_is_one_event() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_comes_during_a_poll_and_is_doubtful_brings_no_second_one_beside_it() {
+async fn an_unconfirmed_callback_during_a_poll_starts_no_second_poll() {
     let processing = json!({"id": ID, "status": "processing", "progress": 10});
     let processing = http(200, &[], &processing.to_string());
     let Some((apps, evolink)) = overdue(processing).await else {

@@ -126,7 +126,7 @@ async fn a_repeat_at_another_replica_after_a_kill_of_the_first_is_not_sent() {
 /// The store accepts nothing while an app disconnects, so the other replicas do not learn of it at
 /// once.
 #[tokio::test]
-async fn an_app_that_left_unrecorded_is_not_taken_for_one_that_waits_beside_it() {
+async fn an_unrecorded_disconnect_is_not_mistaken_for_a_waiting_app() {
     let Some(replicas) = Replicas::start().await else {
         return;
     };

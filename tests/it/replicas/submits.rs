@@ -18,7 +18,7 @@ const ORDERS: [[usize; 3]; 6] = [
 ];
 
 #[tokio::test]
-async fn a_submit_its_callback_and_the_question_may_each_be_at_another_replica() {
+async fn submit_callback_and_query_may_each_go_to_another_replica() {
     let Some(replicas) = Replicas::start().await else {
         return;
     };

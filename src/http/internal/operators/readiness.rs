@@ -14,7 +14,7 @@ use crate::evolink::EvolinkHealth;
 use crate::http::internal::InternalState;
 use crate::http::tls::TlsSource;
 use crate::http::tls::expiry::Left;
-use crate::store::recorder::Writing;
+use crate::store::recorder::WriteState;
 use crate::store::{Store, StoreError};
 
 /// Timeout of each check. The checks run concurrently.
@@ -139,23 +139,23 @@ impl Detail {
         Self { state, message }
     }
 
-    fn of_writing(writing: Writing) -> Self {
+    fn of_writing(writing: WriteState) -> Self {
         match writing {
-            Writing::Works { last: None } => Self::ok("nothing was recorded yet"),
-            Writing::Works { last: Some(last) } => {
+            WriteState::Working { last: None } => Self::ok("nothing was recorded yet"),
+            WriteState::Working { last: Some(last) } => {
                 let ago = match last.as_secs() {
                     0 => "just now".to_owned(),
                     seconds => format!("{seconds} s ago"),
                 };
                 Self::ok(format!("the last transaction succeeded {ago}"))
             }
-            Writing::Stuck { waiting } => {
+            WriteState::Stuck { waiting } => {
                 let seconds = waiting.as_secs();
                 Self::failing(format!(
                     "an entry has waited for {seconds} s: a lock or the disk holds the store up"
                 ))
             }
-            Writing::Fails { reason, lasting } => Self::failing(match lasting.as_secs() {
+            WriteState::Failing { reason, lasting } => Self::failing(match lasting.as_secs() {
                 0 => format!("recording began to fail just now: {reason}"),
                 seconds => format!("nothing was recorded for {seconds} s: {reason}"),
             }),
@@ -243,12 +243,12 @@ fn stopping(state: &InternalState) -> Option<&'static str> {
     }
 }
 
-async fn readers_and_writing(state: &InternalState) -> (Detail, Writing) {
+async fn readers_and_writing(state: &InternalState) -> (Detail, WriteState) {
     let (reader, ()) = tokio::join!(
         state.readiness.reader(&state.store),
         state.recorder.probe(PATIENCE),
     );
-    (reader, state.recorder.vitals().writing())
+    (reader, state.recorder.health().writing())
 }
 
 async fn endpoints(store: &Store) -> Detail {

@@ -266,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_is_told_by_its_media_type() {
+    fn json_is_recognized_by_its_media_type() {
         for yes in [
             "application/json",
             "APPLICATION/JSON; charset=UTF-8",

@@ -5,7 +5,7 @@ use sqlx::{Executor as _, PgConnection};
 
 use super::objects::Names;
 use super::server::PostgresServer;
-use super::{careless_settings, lent, locks, schema};
+use super::{lent, locks, non_durable_settings, schema};
 use crate::clock::Clock;
 use crate::store::StoreError;
 use crate::store::engine::schema::Schema;
@@ -102,7 +102,7 @@ async fn examine_session(
         }
         can_create(server, connection, &place, schema).await?;
     }
-    let careless = careless_settings(connection).await?;
+    let careless = non_durable_settings(connection).await?;
     let clock_ahead = clock_ahead(connection).await?;
     Ok(Examined {
         schema,

@@ -23,7 +23,9 @@ pub fn is_cause_of(error: &StoreError) -> bool {
     let StoreError::Sql(error) = error else {
         return false;
     };
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| NOT_OUR_STATEMENT.contains(&&*code))
 }
 

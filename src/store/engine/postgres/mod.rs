@@ -20,6 +20,7 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
+use super::schema::{APPLIED, Schema, migration_error};
 use crate::store::wake::Wake;
 use crate::store::{Location, StoreError, epochs};
 pub use examine::examine;
@@ -255,7 +256,7 @@ pub async fn schema(connection: &mut PgConnection) -> Result<Schema, StoreError>
 }
 
 /// Lists settings by which the server does not wait for its disk, whatever we request.
-pub async fn careless_settings(
+pub async fn non_durable_settings(
     connection: &mut PgConnection,
 ) -> Result<Vec<&'static str>, sqlx::Error> {
     let mut careless = Vec::new();

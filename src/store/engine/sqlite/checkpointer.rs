@@ -87,7 +87,7 @@ impl Store {
                 }
                 // Space was freed. Try again now, because there may be no new commit that starts a
                 // checkpoint.
-                Err(error) if self.give_way(&error).await => self.log.written.notify_one(),
+                Err(error) if self.free_space_after(&error).await => self.log.written.notify_one(),
                 Err(error) => {
                     warn!(error = %error, "no checkpoint was made; the write-ahead log grows until one is");
                     stop.run_until_cancelled(sleep(BACK_OFF)).await;

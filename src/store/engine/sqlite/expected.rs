@@ -9,11 +9,11 @@ use std::time::Instant;
 use sqlx::SqliteConnection;
 use tracing::info;
 
-use super::ballast;
 use super::files::{cannot_open, log_file};
 use super::mark;
 use super::mark::{Log, Mark, damaged, newest_rows};
 use super::open_files::read_stamp;
+use super::reserve_file;
 use crate::store::StoreError;
 
 /// A check that takes longer is logged.
@@ -42,8 +42,8 @@ pub fn check_files(database: &Path) -> Result<Option<Expected>, StoreError> {
         );
         return Err(damaged(database, &reason));
     }
-    if ballast::is_there(database) && !database.exists() {
-        return Err(is_gone(database, &ballast::file(database)));
+    if reserve_file::exists(database) && !database.exists() {
+        return Err(is_gone(database, &reserve_file::file(database)));
     }
     Ok(mark.map(|mark| Expected {
         misses_log: mark.log == Log::Needed && !log.exists(),

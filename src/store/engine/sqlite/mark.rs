@@ -93,12 +93,14 @@ impl Mark {
     }
 
     /// Returns the mark of the file that now is at `database`.
+    #[must_use]
     pub fn of_file(self, database: &Path) -> Self {
         let inode = inode(database);
         Self { inode, ..self }
     }
 
     /// Returns the mark with these numbers, where they are higher.
+    #[must_use]
     pub fn raised_to(self, newest_task: i64, newest_event: i64) -> Self {
         Self {
             newest_task: self.newest_task.max(newest_task),

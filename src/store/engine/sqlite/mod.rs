@@ -1,15 +1,15 @@
 //! SQLite: the pragmas that make a commit durable, and the schema.
 
 pub mod access;
-pub mod ballast;
 pub mod checkpointer;
+pub mod disk_space;
 pub mod expected;
 pub mod files;
 pub mod last_mark;
 pub mod locks;
 pub mod mark;
 pub mod open_files;
-pub mod room;
+pub mod reserve_file;
 pub mod space;
 pub mod start;
 
@@ -31,12 +31,12 @@ use super::schema::{APPLIED, Schema};
 use crate::domain::event::id::Epoch;
 use crate::store::StoreError;
 use crate::store::error::Unusable;
+use disk_space::LogBounds;
 use files::{cannot_open, folder_of, log_file, real_path};
 use last_mark::Acknowledged;
 use locks::Locks;
 use mark::{Log, Mark};
 use open_files::OpenFiles;
-use room::LogBounds;
 
 /// The oldest safe version. SQLite from 3.7.0 to 3.51.2 can corrupt a write-ahead log when two
 /// connections write and checkpoint at once.
@@ -109,7 +109,7 @@ pub async fn open(url: &str) -> Result<(SqlitePool, SqliteFile), StoreError> {
     let path = real_path(&given).map_err(|error| cannot_open(&given, &error))?;
     let folder = folder_of(&path);
     access::check_access(&path)?;
-    room::check_free_files(&path, &folder)?;
+    crate::store::engine::sqlite::disk_space::check_free_files(&path, &folder)?;
     let mut locks = Locks::take(&given, &path)?;
     let expected = expected::check_files(&path)?;
     locks.make_database(&path)?;
@@ -130,7 +130,9 @@ pub async fn open(url: &str) -> Result<(SqlitePool, SqliteFile), StoreError> {
         locks: Arc::new(locks),
     };
     let pool = match file.prepare(&folder, expected).await {
-        Err(StoreError::Full) if ballast::remove(&path) => file.prepare(&folder, expected).await,
+        Err(StoreError::Full) if crate::store::engine::sqlite::reserve_file::remove(&path) => {
+            file.prepare(&folder, expected).await
+        }
         prepared => prepared,
     };
     Ok((pool.map_err(|error| with_file(&path, error))?, file))

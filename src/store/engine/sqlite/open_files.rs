@@ -369,7 +369,7 @@ mod tests {
         file.write_all_at(&[1; 4 * PAGE], 0).unwrap();
         let stamp = i32::from_be_bytes([1; 4]);
         let files = OpenFiles::new(&database, &database, locks.into(), stamp, None).unwrap();
-        file.write_all_at(&[1; 16 * PAGE], 0).unwrap();
+        file.write_all_at(&vec![1; 16 * PAGE], 0).unwrap();
         files.checkpointed(None);
         files.check_database().unwrap();
         file.set_len(8 * PAGE as u64).unwrap();

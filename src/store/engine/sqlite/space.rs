@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::SqliteFile;
-use super::ballast;
+use super::disk_space::{Reserve, Room};
 use super::files::folder_of;
-use super::room::{Reserve, Room};
+use super::reserve_file;
 use crate::observe::metrics::Metrics;
 use crate::store::{Database, Store, StoreError};
 
@@ -69,7 +69,7 @@ impl Space {
 struct Look {
     room: Room,
     reserve: Reserve,
-    has_ballast: bool,
+    has_reserve_file: bool,
     /// The error of creating the reserve file.
     failure: Option<io::Error>,
 }
@@ -137,7 +137,7 @@ impl Store {
             self.fail(&error, failed);
         }
         match &look.failure {
-            Some(error) => self.complain("no ballast could be made beside the store", error),
+            Some(error) => self.complain("no reserve file could be made beside the store", error),
             None => self.space.has_complained.store(false, Ordering::Relaxed),
         }
         self.judge(&look);
@@ -146,10 +146,10 @@ impl Store {
     fn judge(&self, look: &Look) {
         let was_short = self.is_nearly_full();
         let Look { room, reserve, .. } = look;
-        let is_short = reserve.is_short(room, look.has_ballast, was_short);
+        let is_short = reserve.is_short(room, look.has_reserve_file, was_short);
         self.space.is_short.store(is_short, Ordering::Relaxed);
         let (bytes, files) = (room.free_bytes, room.free_files);
-        let wanted = reserve.bytes_wanted(look.has_ballast);
+        let wanted = reserve.bytes_wanted(look.has_reserve_file);
         if is_short && !was_short {
             warn!(
                 bytes,
@@ -174,7 +174,7 @@ impl Store {
     /// Frees space if `error` says that the disk is full. Folds in the log to free its space. If
     /// that fails for lack of space, or the log has none to free, releases the reserve file.
     /// Returns whether space was freed, so that a retry at once is useful.
-    pub async fn give_way(&self, error: &StoreError) -> bool {
+    pub async fn free_space_after(&self, error: &StoreError) -> bool {
         let Database::Sqlite(file) = &self.database else {
             return false;
         };
@@ -217,7 +217,7 @@ impl Store {
 /// Releases the reserve file, and folds in the log. Returns whether there was a reserve.
 async fn release_reserve(file: &SqliteFile) -> bool {
     let database = file.path().to_owned();
-    let removed = spawn_blocking(move || ballast::remove(&database)).await;
+    let removed = spawn_blocking(move || reserve_file::remove(&database)).await;
     let removed = removed.is_ok_and(|removed| removed);
     if removed {
         warn!(
@@ -234,17 +234,17 @@ fn look(file: &SqliteFile, min_free: u64) -> io::Result<Look> {
     let folder = folder_of(file.path());
     let mut room = Room::of(&folder)?;
     let reserve = Reserve::of(&room, min_free);
-    let mut has_ballast = ballast::is_there(file.path());
+    let mut has_reserve_file = reserve_file::exists(file.path());
     let mut failure = None;
-    if !has_ballast && !room.is_read_only && reserve.has_room_for_ballast(&room) {
-        failure = ballast::make(file.path(), reserve.ballast_bytes).err();
-        has_ballast = failure.is_none();
+    if !has_reserve_file && !room.is_read_only && reserve.fits_reserve_file(&room) {
+        failure = reserve_file::create(file.path(), reserve.reserve_file_bytes).err();
+        has_reserve_file = failure.is_none();
         room = Room::of(&folder)?;
     }
     Ok(Look {
         room,
         reserve,
-        has_ballast,
+        has_reserve_file,
         failure,
     })
 }

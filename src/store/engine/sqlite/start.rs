@@ -11,12 +11,12 @@ use std::path::Path;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool};
 use tracing::{info, warn};
 
-use super::ballast;
 use super::checkpointer::READERS_WAIT;
 use super::expected::{Expected, Rows, check_database};
 use super::files::{cannot_open, journal_file, sync_folder};
 use super::mark::{Log, Mark};
 use super::open_files::OpenFiles;
+use super::reserve_file;
 use super::{
     BUSY_TIMEOUT, MIGRATIONS, SqliteFile, cannot_open_database, look_options, readers, schema,
     set_busy_timeout, truncate_log,
@@ -100,7 +100,7 @@ impl SqliteFile {
         // Another program may read the log for long. The checkpointer folds it in later.
         set_busy_timeout(connection, READERS_WAIT).await?;
         let mut folded_in = truncate_log(connection).await;
-        if matches!(folded_in, Err(StoreError::Full)) && ballast::remove(self.path()) {
+        if matches!(folded_in, Err(StoreError::Full)) && reserve_file::remove(self.path()) {
             warn!(
                 "the disk is full: the reserve file is released to fold the write-ahead log into the database"
             );

@@ -29,7 +29,7 @@ fn unfinished(database: &Path) -> PathBuf {
 }
 
 /// Returns whether there is a reserve file that really occupies space.
-pub fn is_there(database: &Path) -> bool {
+pub fn exists(database: &Path) -> bool {
     fs::symlink_metadata(file(database)).is_ok_and(|found| {
         let bytes = found.blocks().saturating_mul(BLOCK_BYTES);
         found.is_file() && found.len() > 0 && bytes >= found.len()
@@ -37,7 +37,7 @@ pub fn is_there(database: &Path) -> bool {
 }
 
 /// Creates the reserve file, completely or not at all.
-pub fn make(database: &Path, bytes: u64) -> io::Result<()> {
+pub fn create(database: &Path, bytes: u64) -> io::Result<()> {
     let unfinished = unfinished(database);
     remove_file(&unfinished)?;
     let made = fill(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, file(database)));
@@ -114,13 +114,13 @@ mod tests {
     fn it_takes_room_for_us_alone_and_is_gone_when_removed() {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("receiver.db");
-        assert!(!is_there(&database));
-        make(&database, BYTES).unwrap();
-        assert!(is_there(&database));
+        assert!(!exists(&database));
+        create(&database, BYTES).unwrap();
+        assert!(exists(&database));
         let found = fs::metadata(file(&database)).unwrap();
         assert_eq!((found.len(), found.mode() & 0o777), (BYTES, 0o600));
         assert!(remove(&database));
-        assert!(!is_there(&database) && !remove(&database));
+        assert!(!exists(&database) && !remove(&database));
     }
 
     #[test]
@@ -131,9 +131,9 @@ mod tests {
             .unwrap()
             .set_len(BYTES)
             .unwrap();
-        assert!(!is_there(&database));
-        make(&database, BYTES).unwrap();
-        assert!(is_there(&database));
+        assert!(!exists(&database));
+        create(&database, BYTES).unwrap();
+        assert!(exists(&database));
     }
 
     #[test]
@@ -143,9 +143,9 @@ mod tests {
         fs::write(&other, "ours").unwrap();
         symlink(&other, file(&database)).unwrap();
         symlink(&other, unfinished(&database)).unwrap();
-        assert!(!is_there(&database));
-        make(&database, BYTES).unwrap();
-        assert!(is_there(&database));
+        assert!(!exists(&database));
+        create(&database, BYTES).unwrap();
+        assert!(exists(&database));
         assert_eq!(fs::read_to_string(&other).unwrap(), "ours");
     }
 

@@ -14,7 +14,7 @@ use crate::store::epochs;
 
 impl RecorderWorker {
     /// Notes the event table that this process starts with.
-    pub(super) async fn note_event_table(&mut self) {
+    pub async fn note_event_table(&mut self) {
         let Some(Writer::Postgres(connection)) = &mut self.writer else {
             return;
         };
@@ -37,7 +37,7 @@ pub async fn begin(writer: &mut Writer, before: Option<EventTable>) -> Result<La
     let (Some(before), Writer::Postgres(connection)) = (before, &mut *writer) else {
         return Ok(last);
     };
-    if !last.events.was_set_back_from(before) {
+    if !last.events.was_rewound_since(before) {
         return Ok(last);
     }
     // No other recorder writes before this transaction ends, so no id of the old epoch is used.

@@ -16,7 +16,7 @@ use crate::store::StoreError;
 const FREE_FRACTION: u64 = 8;
 const BALLAST_FRACTION: u64 = 16;
 
-const BALLAST_BYTES: u64 = 8 * 1024 * 1024;
+const RESERVE_FILE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// The number of files that it must still be possible to create. The store itself needs few: a
 /// restart creates two.
@@ -44,7 +44,7 @@ pub struct Room {
 pub struct Reserve {
     pub free_bytes: u64,
     pub free_files: u64,
-    pub ballast_bytes: u64,
+    pub reserve_file_bytes: u64,
 }
 
 /// The bounds of the write-ahead log. On a small file system they are a fraction of it, so that the
@@ -116,24 +116,24 @@ impl Reserve {
         Self {
             free_bytes: min_free.min(room.total_bytes / FREE_FRACTION),
             free_files: FREE_FILES.min(room.total_files / FREE_FRACTION),
-            ballast_bytes: BALLAST_BYTES.min(room.total_bytes / BALLAST_FRACTION),
+            reserve_file_bytes: RESERVE_FILE_BYTES.min(room.total_bytes / BALLAST_FRACTION),
         }
     }
 
     /// Returns the free bytes that should be left. If the reserve file does not exist yet, its size
     /// is included.
-    pub const fn bytes_wanted(&self, has_ballast: bool) -> u64 {
-        if has_ballast {
+    pub const fn bytes_wanted(&self, has_reserve_file: bool) -> u64 {
+        if has_reserve_file {
             self.free_bytes
         } else {
-            self.free_bytes.saturating_add(self.ballast_bytes)
+            self.free_bytes.saturating_add(self.reserve_file_bytes)
         }
     }
 
     /// Returns whether submits are refused for lack of space. Refusing ends at a higher level than
     /// it begins, so that it does not toggle with each file.
-    pub const fn is_short(&self, room: &Room, has_ballast: bool, was_short: bool) -> bool {
-        let bytes = self.bytes_wanted(has_ballast);
+    pub const fn is_short(&self, room: &Room, has_reserve_file: bool, was_short: bool) -> bool {
+        let bytes = self.bytes_wanted(has_reserve_file);
         let margin = if was_short { bytes / 4 } else { 0 };
         // A `min_free` of 0 turns the early refusal off.
         let is_short_of_bytes = self.free_bytes > 0 && room.free_bytes < bytes + margin;
@@ -141,8 +141,8 @@ impl Reserve {
     }
 
     /// Returns whether creating the reserve file would leave plenty of space.
-    pub const fn has_room_for_ballast(&self, room: &Room) -> bool {
-        let bytes = self.free_bytes.saturating_add(self.ballast_bytes);
+    pub const fn fits_reserve_file(&self, room: &Room) -> bool {
+        let bytes = self.free_bytes.saturating_add(self.reserve_file_bytes);
         room.free_bytes >= bytes.saturating_mul(2) && room.free_files > self.free_files
     }
 }
@@ -183,14 +183,17 @@ mod tests {
     #[test]
     fn a_small_file_system_keeps_a_fraction_and_a_large_one_what_is_configured() {
         let small = Reserve::of(&room(16, 10), 64 * MIB);
-        assert_eq!((small.free_bytes, small.ballast_bytes), (2 * MIB, MIB));
+        assert_eq!((small.free_bytes, small.reserve_file_bytes), (2 * MIB, MIB));
         let large = Reserve::of(&room(100_000, 10), 64 * MIB);
-        assert_eq!((large.free_bytes, large.ballast_bytes), (64 * MIB, 8 * MIB));
+        assert_eq!(
+            (large.free_bytes, large.reserve_file_bytes),
+            (64 * MIB, 8 * MIB)
+        );
         assert_eq!((small.free_files, large.free_files), (64, 64));
     }
 
     #[test]
-    fn what_the_ballast_left_behind_does_not_count_as_room() {
+    fn space_of_a_released_reserve_file_does_not_count_as_free() {
         let reserve = Reserve::of(&room(16, 10), 64 * MIB);
         assert!(!reserve.is_short(&room(16, 2), true, false));
         assert!(reserve.is_short(&room(16, 1), true, false));
@@ -201,8 +204,8 @@ mod tests {
             "it lasts a little longer"
         );
         assert!(!reserve.is_short(&room(16, 4), false, true));
-        assert!(!reserve.has_room_for_ballast(&room(16, 5)));
-        assert!(reserve.has_room_for_ballast(&room(16, 6)));
+        assert!(!reserve.fits_reserve_file(&room(16, 5)));
+        assert!(reserve.fits_reserve_file(&room(16, 6)));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::store::recorder::entry::Entry;
 
 /// The heartbeat interval. A row is touched once its app has waited this long. Most submits are
 /// answered before that.
-const BEAT: Duration = Duration::from_secs(1);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A process counts as dead if its rows have not changed for this long. A touch may wait for a
 /// heartbeat (1 s), the batch in progress and its own batch (4 s each, `BATCH_TIMEOUT`), so the rows
@@ -26,11 +26,17 @@ const UNRECORDED_MAX: usize = 256;
 
 /// Runs until `stop`. Writes nothing while no app waits. `is_shared`: other processes may have the
 /// store open too.
-pub async fn keep_beating(recorder: Recorder, is_shared: bool, stop: CancellationToken) {
-    while stop.run_until_cancelled(sleep(BEAT)).await.is_some() {
-        let unrecorded = recorder.apps().unrecorded_for(BEAT, UNRECORDED_MAX);
+pub async fn run_heartbeat(recorder: Recorder, is_shared: bool, stop: CancellationToken) {
+    while stop
+        .run_until_cancelled(sleep(HEARTBEAT_INTERVAL))
+        .await
+        .is_some()
+    {
+        let unrecorded = recorder
+            .apps()
+            .unrecorded_for(HEARTBEAT_INTERVAL, UNRECORDED_MAX);
         let mut entries: Vec<Entry> = unrecorded.into_iter().map(entry_of).collect();
-        let waiting = recorder.apps().waiting_for(BEAT);
+        let waiting = recorder.apps().waiting_for(HEARTBEAT_INTERVAL);
         if is_shared && !waiting.is_empty() {
             entries.push(Entry::AppsWait { waiting });
         }

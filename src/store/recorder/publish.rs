@@ -11,7 +11,7 @@ use crate::store::StoreError;
 use crate::store::deliveries::Change;
 
 impl RecorderWorker {
-    pub(super) fn count(&mut self, ledger: &Ledger, receipts: &[Receipt]) {
+    pub fn count(&mut self, ledger: &Ledger, receipts: &[Receipt]) {
         self.reporter.tell(&ledger.kept);
         for event in &ledger.events {
             self.metrics.event_recorded(event.event_type, event.source);
@@ -30,7 +30,7 @@ impl RecorderWorker {
         }
     }
 
-    pub(super) fn notice(&self, failure: Option<&StoreError>) {
+    pub fn notice(&self, failure: Option<&StoreError>) {
         match failure {
             Some(failure) if failure.is_fatal() => self.store.fail(failure, &self.failed),
             Some(failure) => {
@@ -58,7 +58,7 @@ pub fn report_durability(was_durable: &mut bool, is_durable: bool, metrics: &Met
 
 /// Returns whether a waiter may be interested in the batch: an event, the end of a submit without
 /// an event, or a delivery to be sent again.
-pub fn is_news(ledger: &Ledger) -> bool {
+pub fn has_changes(ledger: &Ledger) -> bool {
     let counted = &ledger.deliveries.counted;
     !ledger.events.is_empty()
         || !ledger.submit_ends.is_empty()
@@ -67,7 +67,7 @@ pub fn is_news(ledger: &Ledger) -> bool {
 }
 
 /// Lists the tasks with news: an event, or a submit that ended without one.
-pub fn told_of(ledger: &Ledger) -> impl Iterator<Item = SubmissionId> {
+pub fn changed_submissions(ledger: &Ledger) -> impl Iterator<Item = SubmissionId> {
     let ended = ledger.submit_ends.iter().map(|(record, _)| *record);
     let told = ledger.events.iter().map(|event| event.record);
     told.chain(ended)

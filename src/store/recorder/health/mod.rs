@@ -27,7 +27,7 @@ const UNPROBED_MAX: Duration = Duration::from_secs(30);
 
 /// The state of the recorder of this process. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Vitals(Arc<Mutex<State>>);
+pub struct RecorderHealth(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -51,36 +51,36 @@ struct Failure {
 
 /// The recorder's ability to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Writing {
+pub enum WriteState {
     /// No fault is known. `last` is the time since the last transaction.
-    Works { last: Option<Duration> },
+    Working { last: Option<Duration> },
     /// The oldest entry has waited for this long.
     Stuck { waiting: Duration },
     /// No transaction has succeeded for `lasting`.
-    Fails {
+    Failing {
         reason: &'static str,
         lasting: Duration,
     },
 }
 
-impl Writing {
+impl WriteState {
     /// Returns whether transactions fail because the disk is full.
     pub fn is_for_full_disk(&self) -> bool {
-        matches!(self, Self::Fails { reason: FULL, .. })
+        matches!(self, Self::Failing { reason: FULL, .. })
     }
 }
 
 /// A request to probe the recorder; answered after the attempt.
-pub(super) type Probe = oneshot::Sender<()>;
+pub type Probe = oneshot::Sender<()>;
 
 /// Creates the channel for probes. Its capacity is one, because a second probe would find the same.
-pub(super) fn probes() -> (mpsc::Sender<Probe>, mpsc::Receiver<Probe>) {
+pub fn probes() -> (mpsc::Sender<Probe>, mpsc::Receiver<Probe>) {
     mpsc::channel(1)
 }
 
-impl Vitals {
+impl RecorderHealth {
     /// Returns what is known, without a probe.
-    pub fn writing(&self) -> Writing {
+    pub fn writing(&self) -> WriteState {
         let now = Instant::now();
         self.with(|state| {
             let waiting = state
@@ -89,12 +89,12 @@ impl Vitals {
             match (waiting, state.failure) {
                 // Checked before `Stuck`. So a step that waits for the same cause again neither
                 // changes the reason nor restarts the time.
-                (_, Some(failure)) => Writing::Fails {
+                (_, Some(failure)) => WriteState::Failing {
                     reason: failure.reason,
                     lasting: now.saturating_duration_since(failure.began_at),
                 },
-                (Some(waiting), _) if waiting >= STUCK_AFTER => Writing::Stuck { waiting },
-                _ => Writing::Works {
+                (Some(waiting), _) if waiting >= STUCK_AFTER => WriteState::Stuck { waiting },
+                _ => WriteState::Working {
                     last: state
                         .recorded_at
                         .map(|at| now.saturating_duration_since(at)),
@@ -104,17 +104,17 @@ impl Vitals {
     }
 
     /// Notes that a step begins, whose oldest entry has waited since `since`.
-    pub(super) fn begins(&self, since: Instant) {
+    pub fn step_started(&self, since: Instant) {
         self.with(|state| state.busy_since = Some(since));
     }
 
     /// Notes that the recorder is idle.
-    pub(super) fn rests(&self) {
+    pub fn became_idle(&self) {
         self.with(|state| state.busy_since = None);
     }
 
     /// Notes a success. Returns for how long transactions had failed, if they had.
-    pub(super) fn succeeded(&self) -> Option<Duration> {
+    pub fn succeeded(&self) -> Option<Duration> {
         let now = Instant::now();
         self.with(|state| {
             state.recorded_at = Some(now);
@@ -124,7 +124,7 @@ impl Vitals {
     }
 
     /// Notes a failure. Returns true if the previous transaction had succeeded.
-    pub(super) fn failed(&self, error: &StoreError) -> bool {
+    pub fn failed(&self, error: &StoreError) -> bool {
         let Some(reason) = reason(error) else {
             return false;
         };
@@ -147,7 +147,7 @@ impl Vitals {
 
     /// Returns whether a successful probe shows that the last failure is over. `has_space` is
     /// `None` if the database is on a server.
-    fn is_judged_by_probe(&self, has_space: Option<bool>) -> bool {
+    fn is_cleared_by_probe(&self, has_space: Option<bool>) -> bool {
         self.with(|state| {
             state
                 .failure
@@ -160,7 +160,7 @@ impl Vitals {
     }
 
     /// Returns whether a probe is due. If so, it counts as begun.
-    fn begins_probe(&self) -> bool {
+    fn starts_probe(&self) -> bool {
         let now = Instant::now();
         let is_within = |at: Option<Instant>, time: Duration| {
             at.is_some_and(|at| now.saturating_duration_since(at) < time)
@@ -183,14 +183,14 @@ impl Vitals {
 }
 
 impl Recorder {
-    pub const fn vitals(&self) -> &Vitals {
-        &self.vitals
+    pub const fn health(&self) -> &RecorderHealth {
+        &self.health
     }
 
     /// Probes the recorder if it has recorded nothing lately. Waits for the result, at most for
     /// `patience`.
     pub async fn probe(&self, patience: Duration) {
-        if !self.vitals.begins_probe() {
+        if !self.health.starts_probe() {
             return;
         }
         let (probe, tried) = oneshot::channel();
@@ -203,8 +203,8 @@ impl Recorder {
 impl RecorderWorker {
     /// Acquires the write lock and releases it. Writes nothing, and leaves nothing for the database
     /// to clean up.
-    pub(super) async fn probe(&mut self) {
-        self.vitals.begins(Instant::now());
+    pub async fn probe(&mut self) {
+        self.health.step_started(Instant::now());
         let limit = self.store.batch_timeout();
         let tried = in_time(limit, Box::pin(self.try_to_write())).await;
         if let Err(error) = &tried {
@@ -214,18 +214,18 @@ impl RecorderWorker {
             }
         }
         let has_space = (!self.store.is_shared()).then(|| !self.store.is_nearly_full());
-        if tried.is_err() || self.vitals.is_judged_by_probe(has_space) {
+        if tried.is_err() || self.health.is_cleared_by_probe(has_space) {
             self.note(tried.as_ref().err());
         }
-        self.vitals.rests();
+        self.health.became_idle();
     }
 
     /// Opens the connection to a server before the first reader takes a slot there.
-    pub(super) async fn connect_first(&mut self) {
+    pub async fn connect_first(&mut self) {
         if !self.store.is_shared() {
             return;
         }
-        self.vitals.begins(Instant::now());
+        self.health.step_started(Instant::now());
         let limit = self.store.batch_timeout();
         let connecting = async {
             self.writer = Some(self.store.connect_writer().await?);
@@ -237,7 +237,7 @@ impl RecorderWorker {
             self.disconnect().await;
             self.note(Some(&error));
         }
-        self.vitals.rests();
+        self.health.became_idle();
     }
 
     async fn try_to_write(&mut self) -> Result<(), StoreError> {
@@ -254,16 +254,16 @@ impl RecorderWorker {
 
     /// Notes the result of a transaction. Logs when recording begins to fail and when it works
     /// again.
-    pub(super) fn note(&self, failure: Option<&StoreError>) {
+    pub fn note(&self, failure: Option<&StoreError>) {
         match failure {
             None => {
-                if let Some(failed_for) = self.vitals.succeeded() {
+                if let Some(failed_for) = self.health.succeeded() {
                     let ms = failed_for.as_millis();
                     tracing::info!(ms, "the store can be written again, after {ms} ms");
                 }
             }
             Some(error) => {
-                if self.vitals.failed(error) {
+                if self.health.failed(error) {
                     tracing::warn!(
                         error = %error,
                         "the store cannot be written; answering 503 to callbacks, submits and /readyz until it can"
@@ -288,7 +288,7 @@ async fn in_time<T>(
 }
 
 /// Returns whether the store is to blame for `error`, and not one entry.
-pub(super) fn is_of_store(error: &StoreError) -> bool {
+pub fn is_of_store(error: &StoreError) -> bool {
     reason(error).is_some()
 }
 
