@@ -1,6 +1,6 @@
 //! Sends a submit to EvoLink and records the reply. If no connection could be made, nothing was
-//! sent, and it is retried for a short while. Nothing else is ever retried, because EvoLink may have
-//! accepted and charged the submit.
+//! sent, and it is retried for a short while. Nothing else is ever retried, because EvoLink may
+//! have accepted and charged the submit.
 
 use std::time::Duration;
 
