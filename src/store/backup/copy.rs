@@ -87,7 +87,7 @@ pub async fn look_at_postgres(location: &Location) -> Result<Stored, StoreError>
             sqlx::query_scalar(SCHEMA)
                 .fetch_one(&mut connection)
                 .await?,
-            newest(&postgres::MIGRATIONS),
+            newest(&postgres::migrations::MIGRATIONS),
         )?;
         (stored.newest_task, stored.newest_event) =
             sqlx::query_as(NEWEST).fetch_one(&mut connection).await?;

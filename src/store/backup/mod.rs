@@ -105,7 +105,7 @@ pub async fn begin_epoch(location: &Location) -> Result<Epoch, StoreError> {
 async fn begin_on_server(connection: &mut PgConnection) -> Result<Epoch, StoreError> {
     connection.execute(locks::BOUNDED).await?;
     // A role of few rights may not upgrade the schema. It need not if the schema is current.
-    if !postgres::schema(connection).await?.is_current() {
+    if !postgres::migrations::schema(connection).await?.is_current() {
         postgres::migrate(connection).await?;
     }
     epochs::begin_postgres(connection).await

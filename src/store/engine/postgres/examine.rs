@@ -3,9 +3,12 @@
 
 use sqlx::{Executor as _, PgConnection};
 
+use super::migrations::schema;
 use super::objects::Names;
 use super::server::PostgresServer;
-use super::{lent, locks, non_durable_settings, schema};
+use super::settings::non_durable_settings;
+use super::tables::{LOCK_SHORTLY, NEEDED, OF_ONE_ROW, tables};
+use super::{lent, locks};
 use crate::clock::Clock;
 use crate::store::StoreError;
 use crate::store::engine::schema::Schema;
@@ -18,37 +21,6 @@ pub struct Examined {
     /// Seconds by which this machine's clock is ahead of the server's.
     pub clock_ahead: i64,
 }
-
-/// Waits for sessions that have locked our tables, so that the wait ends here and is explained.
-const LOCK_SHORTLY: &str = "BEGIN;
-    LOCK TABLE _sqlx_migrations, callback_key, delivery, endpoint, endpoint_gone, epoch, event, idempotency, observation,
-        quarantine, quarantine_total, recorder_turn, submit_end, task, unanswered_submit IN ACCESS SHARE MODE;
-    ROLLBACK";
-
-/// The rights that the statements of this program need on each table.
-const NEEDED: [(&str, &[&str]); 15] = [
-    ("_sqlx_migrations", &["SELECT"]),
-    ("callback_key", &["SELECT", "INSERT"]),
-    ("delivery", &["SELECT", "INSERT", "UPDATE"]),
-    ("endpoint", &["SELECT", "INSERT", "DELETE"]),
-    ("endpoint_gone", &["SELECT", "INSERT", "DELETE"]),
-    ("epoch", &["SELECT", "INSERT"]),
-    ("event", &["SELECT", "INSERT"]),
-    ("idempotency", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
-    ("observation", &["SELECT", "INSERT"]),
-    ("quarantine", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
-    ("quarantine_total", &["SELECT", "UPDATE"]),
-    ("recorder_turn", &["SELECT", "UPDATE"]),
-    ("submit_end", &["SELECT", "INSERT"]),
-    ("task", &["SELECT", "INSERT", "UPDATE"]),
-    (
-        "unanswered_submit",
-        &["SELECT", "INSERT", "UPDATE", "DELETE"],
-    ),
-];
-
-/// The tables that must have one row.
-const OF_ONE_ROW: [&str; 2] = ["recorder_turn", "quarantine_total"];
 
 /// Examines the database of a new connection. Returns a connection to it, which may be another one,
 /// and whose statements are bounded in time (`locks::BOUNDED`).
@@ -265,11 +237,6 @@ async fn can_create(
     Ok(())
 }
 
-/// The names of our tables.
-pub fn tables() -> Vec<&'static str> {
-    NEEDED.iter().map(|(name, _)| *name).collect()
-}
-
 /// Checks that the role owns the tables that migrations change.
 async fn owns_tables(
     server: &PostgresServer,
@@ -305,31 +272,5 @@ fn unsuitable(server: &PostgresServer, reason: &str) -> StoreError {
     StoreError::Unsuitable {
         path: server.name().to_owned(),
         reason: reason.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-    use crate::store::engine::postgres::MIGRATIONS;
-
-    #[test]
-    fn every_table_of_the_migrations_is_listed() {
-        let mut tables = BTreeSet::from(["_sqlx_migrations"]);
-        for migration in MIGRATIONS.iter() {
-            let text = migration.sql.as_str();
-            let made = text.split("CREATE TABLE ").skip(1);
-            tables.extend(made.filter_map(|rest| rest.split([' ', '(']).next()));
-        }
-        let listed: BTreeSet<&str> = super::tables().into_iter().collect();
-        assert_eq!(listed, tables);
-        for table in listed {
-            let is_locked = LOCK_SHORTLY
-                .split([' ', ',', '\n'])
-                .any(|word| word == table);
-            assert!(is_locked, "{table}");
-        }
     }
 }

@@ -4,8 +4,7 @@
 use sqlx::{Connection as _, PgConnection, Row as _, raw_sql};
 use tokio::time::{Instant, sleep};
 
-use super::RETRY_AFTER;
-use super::server::{CONNECT_TIMEOUT, PostgresServer};
+use super::server::{CONNECT_TIMEOUT, PostgresServer, RETRY_AFTER};
 use crate::store::StoreError;
 
 /// How often two sessions are compared. Other programs use the pooler too, and may take the

@@ -4,8 +4,8 @@
 use sqlx::{Executor as _, PgConnection};
 use tokio::time::timeout;
 
-use super::examine::tables;
 use super::server::{CONNECT_TIMEOUT, PostgresServer};
+use super::tables::tables;
 use crate::store::StoreError;
 
 /// Our transactions end within seconds, so a lock that is held for longer than this is not ours.

@@ -8,28 +8,28 @@ pub mod examine;
 mod gate;
 mod lent;
 pub mod locks;
+pub mod migrations;
 mod objects;
 mod readers;
 mod server;
+mod settings;
+mod tables;
 
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
-use super::schema::{APPLIED, Schema, migration_error};
+use super::schema::{Schema, migration_error};
 use crate::store::wake::Wake;
 use crate::store::{Location, StoreError, epochs};
 pub use examine::examine;
+use migrations::MIGRATIONS;
 pub use readers::Readers;
-use server::CONNECT_TIMEOUT;
 pub use server::PostgresServer;
-
-/// The migrations that make up the schema.
-pub static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+use server::{CONNECT_TIMEOUT, RETRY_AFTER};
 
 /// The clock difference in seconds above which a warning is logged. NTP keeps clocks within a
 /// fraction of a second.
@@ -37,9 +37,6 @@ const CLOCKS_APART_S: i64 = 10;
 
 /// Connections of a process that do not read: one writes, one listens.
 const OTHERS: u32 = 2;
-
-/// The first retry delay of a connection that the server refuses. It doubles with each retry.
-const RETRY_AFTER: Duration = Duration::from_millis(20);
 
 /// A connection attempt that takes longer may be waiting in a pooler's queue.
 const QUEUED_AFTER: Duration = Duration::from_millis(500);
@@ -238,39 +235,4 @@ impl Postgres {
         }
         Ok(())
     }
-}
-
-/// # Errors
-/// `SchemaTooNew`, `SchemaDiffers`, or an error of the query.
-pub async fn schema(connection: &mut PgConnection) -> Result<Schema, StoreError> {
-    const TABLE: &str = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
-    let is_ours: bool = sqlx::query_scalar(TABLE)
-        .fetch_one(&mut *connection)
-        .await?;
-    let applied = if is_ours {
-        sqlx::query_as(APPLIED).fetch_all(connection).await?
-    } else {
-        Vec::new()
-    };
-    Schema::of(&applied, &MIGRATIONS)
-}
-
-/// Lists settings by which the server does not wait for its disk, whatever we request.
-pub async fn non_durable_settings(
-    connection: &mut PgConnection,
-) -> Result<Vec<&'static str>, sqlx::Error> {
-    let mut careless = Vec::new();
-    for name in ["fsync", "full_page_writes"] {
-        if setting(connection, name).await? == "off" {
-            careless.push(name);
-        }
-    }
-    Ok(careless)
-}
-
-async fn setting(connection: &mut PgConnection, name: &str) -> Result<String, sqlx::Error> {
-    sqlx::query_scalar("SELECT current_setting($1)")
-        .bind(name)
-        .fetch_one(connection)
-        .await
 }

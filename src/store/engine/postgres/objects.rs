@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::MIGRATIONS;
+use super::migrations::MIGRATIONS;
 
 /// Names that may not be in use before the migrations run.
 #[derive(Debug, Default)]

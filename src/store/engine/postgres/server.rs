@@ -22,6 +22,9 @@ use crate::store::{Location, StoreError, epochs};
 /// The time limit of a connection attempt. A slower server counts as unreachable.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The first retry delay of a connection that the server refuses. It doubles with each retry.
+pub const RETRY_AFTER: Duration = Duration::from_millis(20);
+
 /// Session settings. Notices are for people at a terminal, so they are off. An index answers each
 /// of our queries in its order. A plan that is made while the tables are small, and kept for good,
 /// must use the index too. Our queries are short: compiling one (JIT), because the plan might cost
