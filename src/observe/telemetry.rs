@@ -210,6 +210,6 @@ mod tests {
             ]
         );
         let location = lines[0]["panic.location"].as_str().expect("a location");
-        assert!(location.starts_with("src/telemetry.rs:"), "{location}");
+        assert!(location.starts_with(concat!(file!(), ":")), "{location}");
     }
 }

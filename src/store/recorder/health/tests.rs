@@ -16,7 +16,10 @@ fn a_store_failure_lasts_until_a_transaction_succeeds() {
     let WriteState::Failing { reason, .. } = health.writing() else {
         panic!("{:?}", health.writing());
     };
-    assert!(reason.starts_with("the database took too long"), "{reason}");
+    assert!(
+        reason.starts_with("the database exceeded its time limit"),
+        "{reason}"
+    );
     assert!(health.succeeded().is_some());
     assert!(health.succeeded().is_none());
     assert!(matches!(
