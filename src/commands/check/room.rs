@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use rustix::fs::statfs;
+
 use super::files::STORE;
 use super::found;
 use crate::commands::data_folders::nearest_folder;
@@ -13,6 +15,9 @@ use crate::store::read::inspect::RoomFound;
 const KEY: &str = "store.min_free";
 
 const MIB: u64 = 1024 * 1024;
+
+/// A page of memory.
+const PAGE_BYTES: u64 = 4096;
 
 /// Reports on the disk that holds `file`. The file need not exist yet.
 pub fn room(store: &StoreConfig, file: &Path) -> Vec<Finding> {
@@ -33,6 +38,15 @@ pub fn room(store: &StoreConfig, file: &Path) -> Vec<Finding> {
         }
         Err(error) => findings.push(found(Level::Warning, KEY, format!("{place}: {error}"))),
     }
+    if let Ok(system) = statfs(&folder)
+        && u64::try_from(system.f_bsize).is_ok_and(|bytes| bytes < PAGE_BYTES)
+    {
+        let bytes = system.f_bsize;
+        let message = format!(
+            "{place}: the file system has blocks of {bytes} bytes: when it is full, a write to SQLite's index in memory can end the service with SIGBUS; nothing acknowledged is lost; use blocks of 4096 bytes (mkfs.ext4 -b 4096)"
+        );
+        findings.push(warning(message));
+    }
     let mode = fs::metadata(file).map_or(0, |file| file.permissions().mode());
     if mode & 0o077 != 0 {
         let (file, mode) = (file.display(), mode & 0o777);
@@ -40,4 +54,8 @@ pub fn room(store: &StoreConfig, file: &Path) -> Vec<Finding> {
         findings.push(found(Level::Warning, STORE, message));
     }
     findings
+}
+
+fn warning(message: String) -> Finding {
+    found(Level::Warning, KEY, message)
 }

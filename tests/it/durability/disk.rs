@@ -38,6 +38,16 @@ impl Disk {
     /// Returns a fresh disk and a receiver's place on it. `None`, after printing one line, if this
     /// machine does not support that.
     pub fn with_place(size: &str) -> Option<(Self, Place)> {
+        Self::formatted(size, &[])
+    }
+
+    /// Like `with_place`, with blocks as large as a page of memory, as volumes from 512 MiB have.
+    /// With smaller ones a full disk can end the process with SIGBUS (docs/disk.md).
+    pub fn with_whole_pages(size: &str) -> Option<(Self, Place)> {
+        Self::formatted(size, &["-b", "4096"])
+    }
+
+    fn formatted(size: &str, options: &[&str]) -> Option<(Self, Place)> {
         let kind = std::env::var(FILE_SYSTEM).unwrap_or_else(|_| "ext4".to_owned());
         if kind == "tmpfs" {
             let source = ["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"];
@@ -51,10 +61,10 @@ impl Disk {
         let scratch = tempfile::tempdir().unwrap();
         let image = scratch.path().join("image");
         run(Command::new("truncate").args(["-s", size]).arg(&image)).unwrap();
-        run(Command::new(mkfs).arg("-q").arg(&image)).unwrap();
+        run(Command::new(mkfs).arg("-q").args(options).arg(&image)).unwrap();
         // If the kernel finds an error in the file system, it turns it read-only under open files.
-        let options = "loop,errors=remount-ro";
-        Self::mounted(scratch, vec!["-o".into(), options.into(), image.into()])
+        let mounting = "loop,errors=remount-ro";
+        Self::mounted(scratch, vec!["-o".into(), mounting.into(), image.into()])
     }
 
     /// Like `with_place`, but in memory and with at most `files` files.

@@ -25,7 +25,7 @@ sys.stdin.read()";
 /// The reserve is used up, and another file takes all remaining space.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_on_a_full_disk_without_a_reserve_answers_503_until_there_is_space() {
-    let Some((_disk, place)) = Disk::with_place("16M") else {
+    let Some((_disk, place)) = Disk::with_whole_pages("16M") else {
         return;
     };
     let load = Load::new();
@@ -68,7 +68,7 @@ async fn a_start_on_a_full_disk_without_a_reserve_answers_503_until_there_is_spa
 /// Nothing of the store fits on the disk.
 #[tokio::test]
 async fn a_first_start_on_a_full_disk_is_refused_by_check_too_and_leaves_no_draft() {
-    let Some((_disk, place)) = Disk::with_place("16M") else {
+    let Some((_disk, place)) = Disk::with_whole_pages("16M") else {
         return;
     };
     let filler = place.data().join("filler");
@@ -122,7 +122,7 @@ async fn a_start_without_an_inode_says_so_and_may_be_tried_again() {
 /// reader ends with the process, so the next start recovers without any manual cleanup.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_volume_that_its_own_log_has_filled_recovers_at_the_next_start() {
-    let Some((disk, place)) = Disk::with_place("16M") else {
+    let Some((disk, place)) = Disk::with_whole_pages("16M") else {
         return;
     };
     let load = Load::new();
@@ -151,7 +151,7 @@ async fn a_volume_that_its_own_log_has_filled_recovers_at_the_next_start() {
 /// The same without a restart: the reader ends, and the running process checkpoints its log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_volume_that_its_own_log_has_filled_recovers_without_a_restart() {
-    let Some((disk, place)) = Disk::with_place("16M") else {
+    let Some((disk, place)) = Disk::with_whole_pages("16M") else {
         return;
     };
     let receiver = place.start().await;

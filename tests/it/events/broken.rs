@@ -69,8 +69,9 @@ async fn a_log_that_went_back_ends_its_streams() {
     assert!(!reader.ended().await, "it is broken off");
     let refused = SseReader::try_open(app.internal, "", Some(5)).await;
     assert_eq!(refused.err(), Some(Some(400)));
-    let mut resumed = SseReader::open(app.internal, "", Some(3)).await;
+    // On PostgreSQL the first event after the break begins an epoch.
     post(&app, 5..7, "processing").await;
+    let mut resumed = SseReader::open(app.internal, "", Some(3)).await;
     assert_eq!(resumed.take(2).await, log(&app).await[3..]);
     database.close().await;
     drop((reader, resumed));

@@ -25,9 +25,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FallocateFlags, fallocate};
-use rustix::io::Errno;
-
 use super::files::{beside, cannot_open, log_file};
 use super::locks::Locks;
 use crate::store::StoreError;
@@ -105,8 +102,6 @@ struct Seen {
     tail_at: Option<Instant>,
     /// The length of the file when pages were last remembered.
     tail_bytes: u64,
-    /// The length of the index that is allocated.
-    index_bytes: u64,
 }
 
 /// The state of the log according to its index.
@@ -129,13 +124,6 @@ impl OpenFiles {
     ) -> Result<Self, StoreError> {
         let (log, index) = (log_file(database), beside(database, "-shm"));
         let open = |path: &Path| File::open(path).map_err(|error| cannot_open(path, &error));
-        let mut writing = File::options();
-        writing.read(true).write(true);
-        let open_to_write = |path: &Path| {
-            writing
-                .open(path)
-                .map_err(|error| cannot_open(path, &error))
-        };
         let opened = OpenFile::at(database.to_owned())?;
         let given = (given != database).then(|| OpenFile {
             path: given.to_owned(),
@@ -146,7 +134,7 @@ impl OpenFiles {
             given,
             log_file: open(&log)?,
             log: OpenFile::at(log)?,
-            index_file: ManuallyDrop::new(open_to_write(&index)?),
+            index_file: ManuallyDrop::new(open(&index)?),
             index: OpenFile::at(index)?,
             locks,
             seen: Mutex::default(),
@@ -159,7 +147,6 @@ impl OpenFiles {
             tail_bytes: files.locks.database().map_or(0, file_bytes),
             ..Seen::default()
         };
-        files.allocate_index(&mut files.seen());
         Ok(files)
     }
 
@@ -203,7 +190,6 @@ impl OpenFiles {
     pub fn checkpointed(&self, stamp: Option<i32>) {
         let mut seen = self.seen();
         seen.synced_stamp = seen.synced_stamp.max(stamp);
-        self.allocate_index(&mut seen);
         let is_recent = seen.tail_at.is_some_and(|at| at.elapsed() < TAIL_INTERVAL);
         let (false, Some(file)) = (is_recent, self.locks.database()) else {
             return;
@@ -219,21 +205,6 @@ impl OpenFiles {
             seen.tail.push_back(page);
             seen.tail_at = Some(Instant::now());
             seen.tail_bytes = bytes;
-        }
-    }
-
-    /// Allocates all blocks of the index. SQLite extends it by one byte for each page, and writes
-    /// to it in memory. Where a file system has smaller blocks, the other blocks of the page are
-    /// holes. A write to a hole on a full disk would end the process with SIGBUS.
-    fn allocate_index(&self, seen: &mut Seen) {
-        let bytes = file_bytes(&self.index_file);
-        if bytes <= seen.index_bytes {
-            return;
-        }
-        // Other file systems need no allocation, or have none. Without space it is tried again.
-        let allocated = fallocate(&*self.index_file, FallocateFlags::empty(), 0, bytes);
-        if !matches!(allocated, Err(Errno::NOSPC | Errno::DQUOT)) {
-            seen.index_bytes = bytes;
         }
     }
 
