@@ -7,6 +7,7 @@ use super::{
     state, submitted, until_recorded,
 };
 use crate::support::raw_server::{End, http};
+use crate::support::until::until;
 
 #[tokio::test]
 async fn b6_the_third_poll_that_names_no_result_makes_it_an_outcome() {
@@ -27,7 +28,7 @@ async fn b6_the_third_poll_that_names_no_result_makes_it_an_outcome() {
         (&task["receiver"]["state"], &task["receiver"]["source"]),
         (&json!("completed"), &json!("poll"))
     );
-    assert_eq!(app.counter(BY_POLL), 1);
+    until("the count", || app.counter(BY_POLL) == 1).await;
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ async fn a_lost_callback_is_found_by_asking_when_it_is_overdue() {
         (&done["status"], &done["receiver"]["source"]),
         (&json!("completed"), &json!("poll"))
     );
-    assert_eq!(app.counter(BY_POLL), 1);
+    until("the count", || app.counter(BY_POLL) == 1).await;
     app.clock.advance(seconds(3600));
     sleep(SOME_TICKS).await;
     assert_eq!(evolink.queries().len(), 1, "an outcome is not asked about");
