@@ -51,7 +51,13 @@ async fn a_start_that_waits_for_a_lock_ends_at_sigterm() {
     };
     let holder = locked(&store, "_sqlx_migrations").await;
     let mut place = Place::on(store);
-    place.launch_through(&["timeout", "--preserve-status", "--signal=TERM", "2"]);
+    place.launch_through(&[
+        "timeout",
+        "--foreground",
+        "--preserve-status",
+        "--signal=TERM",
+        "2",
+    ]);
     let began = Instant::now();
     let output = place.run_to_end().await;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

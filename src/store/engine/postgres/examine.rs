@@ -61,19 +61,21 @@ async fn examine_session(
     takes_writes(server, connection).await?;
     let place = schema_in_use(server, connection).await?;
     may_read_schema(server, connection).await?;
-    let schema = schema(connection).await?;
-    if schema.is_current() {
-        may_use(server, connection).await?;
-        sees_all_rows(server, connection).await?;
-        connection.execute(LOCK_SHORTLY).await?;
-        has_its_rows(server, connection).await?;
-    } else {
-        // Before the first start, a table with one of our names is another program's.
-        if schema.version.is_some() {
-            owns_tables(server, connection, schema).await?;
+    let mut found = schema(connection).await?;
+    loop {
+        let refusal = match suits(server, connection, &place, found).await {
+            Ok(()) => break,
+            Err(refusal @ StoreError::Unsuitable { .. }) => refusal,
+            Err(error) => return Err(error),
+        };
+        // Another replica may have upgraded the schema meanwhile. What it created is ours.
+        let now = schema(connection).await?;
+        if now == found {
+            return Err(refusal);
         }
-        can_create(server, connection, &place, schema).await?;
+        found = now;
     }
+    let schema = found;
     let careless = non_durable_settings(connection).await?;
     let clock_ahead = clock_ahead(connection).await?;
     Ok(Examined {
@@ -81,6 +83,26 @@ async fn examine_session(
         careless,
         clock_ahead,
     })
+}
+
+/// Checks whether this role can use the database, or upgrade it from `schema`.
+async fn suits(
+    server: &PostgresServer,
+    connection: &mut PgConnection,
+    place: &str,
+    schema: Schema,
+) -> Result<(), StoreError> {
+    if schema.is_current() {
+        may_use(server, connection).await?;
+        sees_all_rows(server, connection).await?;
+        connection.execute(LOCK_SHORTLY).await?;
+        return has_its_rows(server, connection).await;
+    }
+    // Before the first start, a table with one of our names is another program's.
+    if schema.version.is_some() {
+        owns_tables(server, connection, schema).await?;
+    }
+    can_create(server, connection, place, schema).await
 }
 
 async fn clock_ahead(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
