@@ -7,6 +7,7 @@
 mod earlier;
 mod intent;
 mod outcome;
+mod pauses;
 mod recording;
 mod sending;
 mod watching;
@@ -49,7 +50,7 @@ const INTEND_WAIT: Duration = Duration::from_secs(6);
 /// about an equal submit.
 const GUARDED_TRIES_MAX: u32 = 4;
 
-/// What submits work with. Cheap to clone.
+/// The parts that submits use. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Submits {
     pub store: Arc<Store>,

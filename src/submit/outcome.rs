@@ -61,7 +61,7 @@ pub enum Earlier {
     Unanswered,
 }
 
-/// Who rejected the receiver's key.
+/// A rejection of the receiver's own key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyRejection {
     /// False if something in front of EvoLink answered.

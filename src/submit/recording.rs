@@ -5,11 +5,11 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{Instrument as _, error, info, warn};
 
 use super::Submits;
+use super::pauses::pauses_until;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::store::StoreError;
 use crate::store::recorder::entry::SubmitEnded;
@@ -25,7 +25,6 @@ const RECORD_FOR: Duration = Duration::from_mins(5);
 /// harm, and an outage of the store leaves one for each submit that it refuses.
 const WITHDRAW_FOR: Duration = Duration::from_secs(5);
 
-/// Jitter makes each pause up to twice as long.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 
@@ -77,11 +76,11 @@ pub fn withdraw(submits: &Submits, id: SubmissionId, ended: SubmitEnded) {
     submits.running.spawn(recording.in_current_span());
 }
 
-/// For the log.
+/// Identifies the record in log lines.
 struct What {
     id: SubmissionId,
     task_id: Option<TaskId>,
-    /// What follows if it is never recorded.
+    /// The consequence if the record is never written.
     consequence: &'static str,
 }
 
@@ -102,13 +101,7 @@ where
     } = what;
     let task_id = task_id.as_ref().map(TaskId::as_str);
     let deadline = Instant::now() + patience;
-    let mut pauses = ExponentialBuilder::default()
-        .with_min_delay(PAUSE_MIN)
-        .with_max_delay(PAUSE_MAX)
-        .with_max_times(usize::MAX)
-        .with_jitter()
-        .build()
-        .take_while(|pause| Instant::now() + *pause < deadline);
+    let mut pauses = pauses_until(deadline, PAUSE_MIN, PAUSE_MAX);
     let mut is_last = false;
     let mut tries = 1;
     loop {

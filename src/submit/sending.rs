@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bytes::Bytes;
 use http::HeaderMap;
 use serde::Serialize;
@@ -13,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::outcome::{KeyRejection, Outcome};
+use super::pauses::pauses_until;
 use super::{Running, recording};
 use crate::domain::callback::Subject;
 use crate::domain::ids::SubmissionId;
@@ -55,13 +55,7 @@ impl Running<'_> {
     async fn send_until_connected(&self, body: &(impl Serialize + Sync)) -> SubmitReply {
         let submits = self.submits;
         let deadline = Instant::now() + RETRY_FOR.min(submits.evolink_timeout);
-        let mut pauses = ExponentialBuilder::default()
-            .with_min_delay(PAUSE_MIN)
-            .with_max_delay(PAUSE_MAX)
-            .with_max_times(usize::MAX)
-            .with_jitter()
-            .build()
-            .take_while(|pause| Instant::now() + *pause < deadline);
+        let mut pauses = pauses_until(deadline, PAUSE_MIN, PAUSE_MAX);
         loop {
             let reply = submits.evolink.submit(body, self.id).await;
             let SubmitReply::Unreachable { reason } = &reply else {

@@ -58,7 +58,7 @@ pub struct Recorder {
     failed: CancellationToken,
     apps: Apps,
     health: RecorderHealth,
-    probes: mpsc::Sender<crate::store::recorder::health::Probe>,
+    probes: mpsc::Sender<health::Probe>,
 }
 
 #[derive(Debug)]
@@ -81,7 +81,7 @@ pub struct RecorderWorker {
     failed: CancellationToken,
     apps: Apps,
     health: RecorderHealth,
-    probes: mpsc::Receiver<crate::store::recorder::health::Probe>,
+    probes: mpsc::Receiver<health::Probe>,
     /// `None` after an error. On SQLite also until there is something to record.
     writer: Option<Writer>,
     /// Whether a notification of something recorded is still to be sent.
@@ -102,10 +102,7 @@ impl Recorder {
         let (sender, receiver) = mpsc::channel(QUEUE_ENTRIES);
         let failed = CancellationToken::new();
         let apps = Apps::default();
-        let (health, (probe_sender, probes)) = (
-            RecorderHealth::default(),
-            crate::store::recorder::health::probes(),
-        );
+        let (health, (probe_sender, probes)) = (RecorderHealth::default(), health::probes());
         let recorder = Self {
             queue: sender,
             failed: failed.clone(),
@@ -149,30 +146,32 @@ impl Recorder {
     /// `Overloaded` at once if the queue is full; otherwise the error of the write. After an error
     /// the entry may have been written nevertheless. Every entry may be recorded again.
     pub async fn record(&self, entry: Entry) -> Result<Receipt, StoreError> {
-        let (reply, receipt) = oneshot::channel();
-        self.queue
-            .try_send(Job {
-                entry,
-                queued_at: Instant::now(),
-                reply,
-            })
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
-                mpsc::error::TrySendError::Closed(_) => StoreError::Stopped,
-            })?;
-        receipt.await.unwrap_or(Err(StoreError::Stopped))
+        self.enqueue(entry)?
+            .await
+            .unwrap_or(Err(StoreError::Stopped))
     }
 
     /// Queues `entry` without waiting for its receipt. It is lost if the queue is full, or if it
     /// cannot be written.
     pub fn hand_over(&self, entry: Entry) {
-        let (reply, _) = oneshot::channel();
-        let queued_at = Instant::now();
-        let _ = self.queue.try_send(Job {
+        let _ = self.enqueue(entry);
+    }
+
+    fn enqueue(
+        &self,
+        entry: Entry,
+    ) -> Result<oneshot::Receiver<Result<Receipt, StoreError>>, StoreError> {
+        let (reply, receipt) = oneshot::channel();
+        let job = Job {
             entry,
-            queued_at,
+            queued_at: Instant::now(),
             reply,
-        });
+        };
+        match self.queue.try_send(job) {
+            Ok(()) => Ok(receipt),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(StoreError::Overloaded),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(StoreError::Stopped),
+        }
     }
 
     /// Returns the apps that wait at this process.

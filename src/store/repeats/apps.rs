@@ -116,8 +116,8 @@ impl Apps {
             .collect()
     }
 
-    /// Returns consecutive numbers on successive calls for the same fingerprint, unless submits with
-    /// another one share its counter.
+    /// Returns consecutive numbers on successive calls for the same fingerprint, unless submits
+    /// with another one share its counter.
     pub fn turn(&self, fingerprint: &[u8; 32]) -> usize {
         self.turns[usize::from(fingerprint[0]) % TURNS].fetch_add(1, Ordering::Relaxed)
     }

@@ -16,8 +16,8 @@ use crate::store::recorder::entry::Entry;
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A process counts as dead if its rows have not changed for this long. A touch may wait for a
-/// heartbeat (1 s), the batch in progress and its own batch (4 s each, `BATCH_TIMEOUT`), so the rows
-/// of a slow process change within this time too.
+/// heartbeat (1 s), the batch in progress and its own batch (4 s each, `BATCH_TIMEOUT`). So the
+/// rows of a slow process change within this time too.
 pub const DEAD_AFTER: Duration = Duration::from_secs(10);
 
 /// The limit of app ends that one heartbeat repeats. After a long failure the store receives them

@@ -155,7 +155,7 @@ async fn an_unresolved_task_that_goes_on_is_asked_about_once_there_is_an_answer(
     app.clock.advance(seconds(60));
     app.task_when(id, |task| task["status"] == "completed")
         .await;
-    // Of the others nothing was heard.
+    // The receiver learned nothing about the other tasks.
     until("the count", || app.counter(BY_POLL) == 1).await;
 }
 

@@ -89,7 +89,7 @@ async fn a_service_whose_server_has_no_space_is_not_ready_between_two_callbacks(
     let body = r#"{"id":"task-unified-1","status":"processing","progress":1}"#;
     let answer = receiver.callback(body.to_owned()).await.unwrap();
     assert_eq!(answer.0, 503);
-    // As many requests as a load balancer makes between two callbacks.
+    // A load balancer makes this many requests between two callbacks.
     let until = Instant::now() + IDLE;
     while Instant::now() < until {
         let (status, body) = receiver.get("/readyz").await.unwrap();

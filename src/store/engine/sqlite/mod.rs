@@ -79,7 +79,7 @@ pub struct SqliteFile {
     pub anchor: Arc<Mutex<Option<ManuallyDrop<SqliteConnection>>>>,
     /// The mark that this process has written last.
     written: Arc<sync::Mutex<Option<Mark>>>,
-    /// What the recorder has acknowledged.
+    /// The newest rows that the recorder has acknowledged.
     pub acknowledged: Arc<Acknowledged>,
     /// Whether a mark was written which says that the log is needed. Nothing is committed before
     /// that.

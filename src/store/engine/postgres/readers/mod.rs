@@ -315,7 +315,7 @@ impl Readers {
         self.0.returned.notify_one();
     }
 
-    /// Closes connections that nobody needs, until only one is idle.
+    /// Closes unused connections until one idle connection is left.
     async fn trim(self) {
         loop {
             sleep(TRIM_INTERVAL).await;
