@@ -35,10 +35,11 @@ use crate::observe::telemetry::CONFIGURATION;
 use crate::secrets::key_ring;
 use crate::secrets::signing_files::SigningFiles;
 use crate::store::recorder::{Recorder, RecorderWorker};
-use crate::store::repeats::{Apps, run_heartbeat};
+use crate::store::repeats::Apps;
 use crate::store::{Store, StoreError};
+use crate::workers::upkeep::periodic::SecretsWatch;
 use parts::{Parts, finish};
-use store_workers::StoreWorkers;
+use store_workers::{StoreWorkers, start};
 
 /// How often the certificate files are checked, even if nothing notified us of a change.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(5);
@@ -243,11 +244,11 @@ impl App {
         let public = public::router(&self.config.public.callback_path(), self.public_state());
         let gate = Gate::new(self.config.internal.api_keys.clone());
         let internal = internal::router(self.internal_state(parts), &gate);
-        let reconciler = self.reconciler(parts).run();
-        let forwarder = self.forwarder(parts).run();
+        let reconciler = self.reconciler(parts).worker();
+        let forwarder = self.forwarder(parts).worker();
         let store = StoreWorkers {
             store: Arc::clone(&self.store),
-            failed: self.recorder.failed().clone(),
+            recorder: self.recorder.clone(),
             metrics: self.metrics.clone(),
             min_free: self.config.store.min_free.as_u64(),
         };
@@ -259,10 +260,6 @@ impl App {
             &parts.recorder_stop,
             recording,
         );
-        let (recorder, is_shared) = (self.recorder.clone(), self.store.is_shared());
-        let beating = run_heartbeat(recorder, is_shared, parts.recorder_stop.clone());
-        let name = "the watch of waiting apps";
-        parts.run(name, &parts.workers, &parts.recorder_stop, beating);
         let limits = settings::public_limits(&self.config);
         let serving = listener::serve(
             self.public,
@@ -276,11 +273,13 @@ impl App {
         let limits = settings::internal_limits(&self.config);
         let serving = listener::serve(self.internal, None, limits, internal, stop.clone(), drain);
         parts.run("the internal listener", &parts.listeners, stop, serving);
-        parts.run("the reconciler", &parts.calls, stop, reconciler);
-        parts.run("the forwarder", &parts.calls, stop, forwarder);
-        let watching = self.signing_files.watch(self.metrics.clone(), stop.clone());
-        let name = "the watch of signing secrets";
-        parts.run(name, &parts.workers, stop, watching);
+        start(parts, &parts.calls, stop, reconciler);
+        start(parts, &parts.calls, stop, forwarder);
+        let secrets = SecretsWatch {
+            files: self.signing_files,
+            metrics: self.metrics,
+        };
+        start(parts, &parts.workers, stop, secrets);
         if let Some(tls) = self.tls {
             let watching = tls.watch(CERTIFICATE_INTERVAL, self.reload, stop.clone());
             parts.run("the certificate watch", &parts.workers, stop, watching);

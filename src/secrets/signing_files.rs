@@ -9,21 +9,18 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use secrecy::ExposeSecret as _;
-use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::secret_file;
 use crate::config::{ConfigError, Forward, read_secret_file};
 use crate::domain::delivery::signing::SigningSecrets;
-use crate::observe::metrics::Metrics;
 use crate::observe::telemetry::CONFIGURATION;
 
 /// The configuration key of the file that signs deliveries to apps' own addresses.
 const OWN_KEY: &str = "forward.secret_file";
 
 /// How often the files are read. A changed secret is in use after at most this time.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+pub const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// All files of signing secrets.
 #[derive(Debug)]
@@ -76,24 +73,8 @@ impl SigningFiles {
         Some(self.own.as_ref()?.current.load_full())
     }
 
-    /// Reads the files again at intervals, until `stop`.
-    pub async fn watch(self: Arc<Self>, metrics: Metrics, stop: CancellationToken) {
-        while stop
-            .run_until_cancelled(sleep(LOOK_INTERVAL))
-            .await
-            .is_some()
-        {
-            let files = Arc::clone(&self);
-            let looked = tokio::task::spawn_blocking(move || files.look()).await;
-            match looked {
-                Ok(refused) => metrics.signing_files_refused(refused),
-                Err(error) => error!(error = %error, "looking for new signing secrets failed"),
-            }
-        }
-    }
-
     /// Reads all files again. Returns how many could not be read.
-    fn look(&self) -> usize {
+    pub fn read_again(&self) -> usize {
         let files = self.own.iter().chain(self.endpoints.values());
         files.filter(|file| !file.look()).count()
     }

@@ -164,7 +164,7 @@ impl Store {
     }
 
     /// Disables recording permanently: cancels `failed`, and logs the first reason for it.
-    fn fail(&self, error: &StoreError, failed: &CancellationToken) {
+    pub fn fail(&self, error: &StoreError, failed: &CancellationToken) {
         let error = match &self.database {
             // SQLite's error may be the consequence of a file that was replaced.
             Database::Sqlite(file) => &match file.check_files() {

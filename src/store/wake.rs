@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
-use super::{Database, Store};
+use super::{Database, Store, StoreError};
 
 /// The channel of LISTEN and NOTIFY.
 pub(super) const CHANNEL: &str = "evolink_receiver";
@@ -17,9 +15,6 @@ pub(super) const CHANNEL: &str = "evolink_receiver";
 /// The longest time between two polls of a waiter, even if all hints are lost. Together with the
 /// query that is at most a second.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(900);
-
-/// The delay before LISTEN is retried.
-const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
 /// Notifies all waiters in this process.
 #[derive(Clone, Debug, Default)]
@@ -49,22 +44,12 @@ impl Waiter {
 }
 
 impl Store {
-    /// Forwards the wake-ups of other processes until `stop`. With SQLite there are none.
-    pub async fn listen(&self, stop: CancellationToken) {
-        if let Database::Postgres(server) = &self.database {
-            while !stop.is_cancelled() {
-                match stop.run_until_cancelled(server.listen(&self.wake)).await {
-                    Some(Ok(())) | None => {}
-                    Some(Err(error)) => {
-                        warn!(error = %error, "wake-ups of other replicas do not arrive; who waits looks once a second");
-                        stop.run_until_cancelled(tokio::time::sleep(LISTEN_AGAIN))
-                            .await;
-                    }
-                }
-            }
-            info!("no longer listening to other replicas");
-        } else {
-            stop.cancelled().await;
+    /// Forwards the wake-ups of other processes. Returns when the connection is lost. With SQLite
+    /// there are none.
+    pub async fn listen(&self) -> Result<(), StoreError> {
+        match &self.database {
+            Database::Postgres(server) => server.listen(&self.wake).await,
+            Database::Sqlite(_) => std::future::pending().await,
         }
     }
 }

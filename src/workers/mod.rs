@@ -1,15 +1,8 @@
-//! The background workers. Each step of a worker is bounded, can be repeated, and can be
-//! interrupted anywhere.
+//! The background workers. All of them run in `run_loop`.
 
 pub mod forwarder;
 pub mod reconciler;
+pub mod run_loop;
+pub mod upkeep;
 
 mod breaker;
-
-use std::time::Duration;
-
-/// Varies the pause of an idle worker by up to 10 %. So workers that started together do not poll
-/// the store at the same moment.
-fn pause(interval: Duration) -> Duration {
-    interval.mul_f64(0.9 + 0.2 * fastrand::f64())
-}

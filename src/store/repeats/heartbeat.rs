@@ -4,8 +4,6 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 
 use crate::domain::ids::SubmissionId;
 use crate::store::recorder::Recorder;
@@ -13,7 +11,7 @@ use crate::store::recorder::entry::Entry;
 
 /// The heartbeat interval. A row is touched once its app has waited this long. Most submits are
 /// answered before that.
-const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A process counts as dead if its rows have not changed for this long. A touch may wait for a
 /// heartbeat (1 s), the batch in progress and its own batch (4 s each, `BATCH_TIMEOUT`). So the
@@ -24,24 +22,20 @@ pub const DEAD_AFTER: Duration = Duration::from_secs(10);
 /// in portions.
 const UNRECORDED_MAX: usize = 256;
 
-/// Runs until `stop`. Writes nothing while no app waits. `is_shared`: other processes may have the
-/// store open too.
-pub async fn run_heartbeat(recorder: Recorder, is_shared: bool, stop: CancellationToken) {
-    while stop
-        .run_until_cancelled(sleep(HEARTBEAT_INTERVAL))
-        .await
-        .is_some()
-    {
-        let unrecorded = recorder
+impl Recorder {
+    /// Touches the rows of apps that have waited for a heartbeat, and repeats the ends of apps that
+    /// were not recorded. `is_shared`: other processes may have the store open too.
+    pub async fn beat(&self, is_shared: bool) {
+        let unrecorded = self
             .apps()
             .unrecorded_for(HEARTBEAT_INTERVAL, UNRECORDED_MAX);
         let mut entries: Vec<Entry> = unrecorded.into_iter().map(entry_of).collect();
-        let waiting = recorder.apps().waiting_for(HEARTBEAT_INTERVAL);
+        let waiting = self.apps().waiting_for(HEARTBEAT_INTERVAL);
         if is_shared && !waiting.is_empty() {
             entries.push(Entry::AppsWait { waiting });
         }
         // The next heartbeat repeats entries that fail.
-        join_all(entries.into_iter().map(|entry| recorder.record(entry))).await;
+        join_all(entries.into_iter().map(|entry| self.record(entry))).await;
     }
 }
 

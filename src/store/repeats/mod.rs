@@ -13,7 +13,7 @@ mod rows;
 use std::time::Duration;
 
 pub use apps::Apps;
-pub use heartbeat::{DEAD_AFTER, run_heartbeat};
+pub use heartbeat::{DEAD_AFTER, HEARTBEAT_INTERVAL};
 pub(super) use rows::{load, write};
 
 use crate::domain::delivery::Holder;

@@ -4,15 +4,16 @@
 //! A waiter for one task is woken only by news of that task. So ten thousand waiters cost neither a
 //! query each nor a wake-up for each commit.
 
+mod behind;
 mod news;
-mod reading;
 mod ring;
 mod watches;
 
 use std::time::Duration;
 
+pub use news::NewsReader;
 use ring::Ring;
-pub use ring::{Batch, Follower, Frames, Next};
+pub use ring::{Batch, Follower, Frames, Next, RingReader};
 use tokio::time::Instant;
 use tracing::warn;
 pub use watches::TaskWatch;
@@ -26,14 +27,34 @@ use crate::domain::ids::SubmissionId;
 /// The statement here that reads events, with the PostgreSQL types of its parameters.
 pub const STATEMENTS: [(&str, &str); 1] = [(news::EVENTS, "bigint, bigint")];
 
-/// The delay before a failed read is retried.
-const READ_AGAIN: Duration = Duration::from_secs(1);
-
 /// The pause after a read, as a multiple of its duration. Under constant load, reading takes a
 /// quarter of the time, because callbacks come first. The pause is capped, so reads that take
 /// longer than 17 ms get a larger part.
 const PAUSES_PER_READ: u32 = 3;
 const PAUSE_MAX: Duration = Duration::from_millis(50);
+
+/// The result of one read of the log, with the pause that should follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// Nobody needs the log, so nothing was read.
+    Unwanted,
+    /// There is more to read.
+    Part(Duration),
+    /// That was all there is.
+    All(Duration),
+}
+
+/// A reader of the log, for those in this process who need it.
+pub trait LogReader {
+    /// The work as a noun phrase, for the log.
+    const WORK: &'static str;
+
+    /// Reads on, if anybody needs that.
+    fn read(&mut self) -> impl Future<Output = Result<Read, StoreError>> + Send;
+
+    /// Waits until somebody needs the log.
+    fn wanted(&self) -> impl Future<Output = ()> + Send;
+}
 
 /// The waiters and subscribers of this process. Cheap to clone.
 #[derive(Clone, Debug, Default)]

@@ -1,11 +1,12 @@
 //! Reads which tasks the newest events are about, and notifies their waiters.
 
-use sqlx::FromRow;
-use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
+use std::sync::Arc;
 
-use super::reading::Reading;
-use super::{READ_AGAIN, pause_after, report_break};
+use sqlx::FromRow;
+use tokio::time::Instant;
+
+use super::behind::Behind;
+use super::{LogReader, Read, pause_after, report_break};
 use crate::domain::ids::SubmissionId;
 use crate::observe::metrics::{Metrics, TailReader};
 use crate::store::epochs::{LogEnd, epoch_of, event_id};
@@ -28,47 +29,56 @@ struct NewsRow {
     event_epoch: Option<String>,
 }
 
-impl Store {
-    /// Wakes the waiters of a task, until `stop`. While there are none, nothing is read.
-    pub async fn tell_news(&self, metrics: Metrics, stop: CancellationToken) {
-        if !self.is_shared() {
-            // There is only one recorder, and it notifies the waiters of its own batches.
-            return stop.cancelled().await;
-        }
-        let watches = &self.tail.watches;
-        let mut reading = Reading::new(TailReader::Waits, metrics);
-        // Where reading has got to in the log; `None` while there are no waiters.
-        let mut cursor = None;
-        let mut wake = self.wake.waiter();
-        while !stop.is_cancelled() {
-            if watches.is_empty() {
-                cursor = None;
-                reading.rests();
-                stop.run_until_cancelled(watches.wanted()).await;
-                continue;
-            }
-            let began = Instant::now();
-            let read = self.read_news(&mut cursor).await;
-            reading.ended(read.as_ref().copied());
-            let pausing = async {
-                match read {
-                    Ok(is_all) => {
-                        sleep(pause_after(began)).await;
-                        if is_all {
-                            wake.wait().await;
-                        }
-                    }
-                    Err(_) => {
-                        // The waiters query the store themselves, and get the same error.
-                        watches.tell_all();
-                        sleep(READ_AGAIN).await;
-                    }
-                }
-            };
-            stop.run_until_cancelled(pausing).await;
+/// Reads the log on, and wakes the waiters of a task. While there are none, nothing is read.
+#[derive(Debug)]
+pub struct NewsReader {
+    store: Arc<Store>,
+    behind: Behind,
+    /// Where reading has got to in the log; `None` while there are no waiters.
+    cursor: Option<LogEnd>,
+}
+
+impl NewsReader {
+    pub fn new(store: Arc<Store>, metrics: Metrics) -> Self {
+        Self {
+            store,
+            behind: Behind::new(TailReader::Waits, metrics),
+            cursor: None,
         }
     }
+}
 
+impl LogReader for NewsReader {
+    const WORK: &'static str = "reading the log of events for waiting queries";
+
+    async fn read(&mut self) -> Result<Read, StoreError> {
+        let watches = &self.store.tail.watches;
+        if watches.is_empty() {
+            self.cursor = None;
+            self.behind.is_at_end();
+            return Ok(Read::Unwanted);
+        }
+        let began = Instant::now();
+        let read = self.store.read_news(&mut self.cursor).await;
+        self.behind.has_read(read.as_ref().copied());
+        if read.is_err() {
+            // The waiters query the store themselves, and get the same error.
+            watches.tell_all();
+        }
+        let pause = pause_after(began);
+        Ok(if read? {
+            Read::All(pause)
+        } else {
+            Read::Part(pause)
+        })
+    }
+
+    async fn wanted(&self) {
+        self.store.tail.watches.wanted().await;
+    }
+}
+
+impl Store {
     /// Reads on from `cursor` and notifies waiters. Returns whether that was all there is.
     async fn read_news(&self, cursor: &mut Option<LogEnd>) -> Result<bool, StoreError> {
         let watches = &self.tail.watches;

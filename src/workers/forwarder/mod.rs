@@ -13,26 +13,25 @@ mod request;
 mod scan;
 
 use std::collections::{HashMap, HashSet};
-use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 use url::Url;
 
 use super::breaker::Change;
-use super::pause;
+use super::run_loop::{Progress, Worker, joined};
 use crate::clock::Clock;
 use crate::domain::delivery::{EndpointKey, Holder};
 use crate::egress::Egress;
 use crate::observe::metrics::Metrics;
 use crate::secrets::signing_files::SigningFiles;
-use crate::store::Store;
 use crate::store::recorder::Recorder;
 use crate::store::wake::{LOOK_INTERVAL, Waiter};
+use crate::store::{Store, StoreError};
 use attempt::Ended;
 use queues::Queues;
 
@@ -67,6 +66,16 @@ pub struct Forwarder {
     disabled: Mutex<HashSet<EndpointKey>>,
 }
 
+/// The forwarder with the attempts that it has under way.
+pub struct ForwarderWorker {
+    forwarder: Arc<Forwarder>,
+    queues: Queues,
+    attempts: JoinSet<Ended>,
+    waiter: Waiter,
+    next: Next,
+    is_scan_due: bool,
+}
+
 /// When to scan again.
 struct Next {
     /// Limits scans to half of the time, however many endpoints there are.
@@ -82,51 +91,31 @@ impl Forwarder {
         }
     }
 
-    /// Works until `stop`, then waits for the attempts under way.
-    pub async fn run(self) {
-        let this = Arc::new(self);
-        let stop = this.parts.stop.clone();
-        let mut queues = Queues::new(this.parts.at_once);
-        let mut attempts = JoinSet::new();
-        let mut waiter = this.parts.store.wake().waiter();
-        let mut next = this.scan(&mut queues).await;
-        while !stop.is_cancelled() {
-            this.begin(&mut queues, &mut attempts).await;
-            tokio::select! {
-                () = stop.cancelled() => {}
-                Some(ended) = attempts.join_next() => {
-                    this.end(&mut queues, ended);
-                    while let Some(ended) = attempts.try_join_next() {
-                        this.end(&mut queues, ended);
-                    }
-                }
-                () = next.wait(&mut waiter) => {
-                    next = this.scan(&mut queues).await;
-                }
-            }
-        }
-        while let Some(ended) = attempts.join_next().await {
-            this.end(&mut queues, ended);
+    pub fn worker(self) -> ForwarderWorker {
+        let now = Instant::now();
+        ForwarderWorker {
+            queues: Queues::new(self.parts.at_once),
+            attempts: JoinSet::new(),
+            waiter: self.parts.store.wake().waiter(),
+            next: Next {
+                not_before: now,
+                due: now,
+            },
+            is_scan_due: true,
+            forwarder: Arc::new(self),
         }
     }
 
     /// Scans for due work. Returns when to scan again.
-    async fn scan(&self, queues: &mut Queues) -> Next {
+    async fn scan(&self, queues: &mut Queues) -> Result<Next, StoreError> {
         let began = Instant::now();
         let scanning = self.parts.stop.run_until_cancelled(self.try_scan(queues));
-        let (rest, due_in) = match scanning.await {
-            Some(Ok(due_in)) => (began.elapsed(), due_in),
-            Some(Err(error)) => {
-                error!(error = %error, "could not scan for due deliveries; trying again");
-                (pause(BACK_OFF), LOOK_INTERVAL)
-            }
-            None => (Duration::ZERO, LOOK_INTERVAL),
-        };
+        let due_in = scanning.await.unwrap_or(Ok(LOOK_INTERVAL))?;
         let now = Instant::now();
-        Next {
-            not_before: now + rest,
+        Ok(Next {
+            not_before: now + began.elapsed(),
             due: now + due_in,
-        }
+        })
     }
 
     /// Begins as many attempts as there are free slots. The loop ends, because a queue that was
@@ -144,13 +133,7 @@ impl Forwarder {
     }
 
     fn end(&self, queues: &mut Queues, ended: Result<Ended, JoinError>) {
-        let ended = match ended {
-            Ok(ended) => ended,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => resume_unwind(panic),
-                Err(_) => return,
-            },
-        };
+        let Some(ended) = joined(ended) else { return };
         let endpoint = &ended.endpoint;
         match queues.end(&ended, self.parts.clock.now()) {
             Some(Change::Opened) => {
@@ -165,6 +148,43 @@ impl Forwarder {
 
     fn disabled(&self) -> MutexGuard<'_, HashSet<EndpointKey>> {
         self.disabled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Worker for ForwarderWorker {
+    const WORK: &'static str = "the forwarder";
+    const BACK_OFF: Duration = BACK_OFF;
+    type Error = StoreError;
+
+    async fn tick(&mut self, _stop: &CancellationToken) -> Result<Progress, StoreError> {
+        let Self {
+            forwarder,
+            queues,
+            attempts,
+            ..
+        } = self;
+        while let Some(ended) = attempts.try_join_next() {
+            forwarder.end(queues, ended);
+        }
+        if self.is_scan_due {
+            self.next = forwarder.scan(queues).await?;
+            self.is_scan_due = false;
+        }
+        forwarder.begin(queues, attempts).await;
+        Ok(Progress::Idle)
+    }
+
+    async fn wake_up(&mut self) {
+        tokio::select! {
+            Some(ended) = self.attempts.join_next() => self.forwarder.end(&mut self.queues, ended),
+            () = self.next.wait(&mut self.waiter) => self.is_scan_due = true,
+        }
+    }
+
+    async fn finish(mut self) {
+        while let Some(ended) = self.attempts.join_next().await {
+            self.forwarder.end(&mut self.queues, ended);
+        }
     }
 }
 

@@ -12,15 +12,12 @@ mod unknown;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::future::ready;
-use futures_util::stream;
-use tokio::time::sleep;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::breaker::{Breaker, Change, Heard, Leave, Pauses};
-use super::pause;
+use super::run_loop::{Progress, Worker, joined, pause};
 use crate::clock::Clock;
 use crate::domain::ids::SubmissionId;
 use crate::domain::task::polling::Pace;
@@ -80,6 +77,13 @@ pub struct Reconciler {
     unknown: Mutex<UnknownTasks>,
 }
 
+/// The reconciler with the polls that it has under way.
+pub struct ReconcilerWorker {
+    reconciler: Arc<Reconciler>,
+    found: Found,
+    polls: JoinSet<()>,
+}
+
 /// A poll that this replica has claimed.
 struct Poll {
     task: DueTask,
@@ -108,39 +112,12 @@ impl Reconciler {
         }
     }
 
-    /// Works until `stop`, then finishes the polls under way.
-    pub async fn run(self) {
-        let this = Arc::new(self);
-        let asking = Arc::clone(&this);
-        stream::unfold((this, Found::default()), |(this, mut found)| async move {
-            let poll = this.next_poll(&mut found).await?;
-            Some((poll, (this, found)))
-        })
-        .map(|poll| {
-            let this = Arc::clone(&asking);
-            async move { this.ask(poll).await }
-        })
-        .buffer_unordered(POLLS_AT_ONCE)
-        .for_each(ready)
-        .await;
-    }
-
-    /// Waits for the next poll to make. Returns `None` once `stop` is cancelled.
-    async fn next_poll(&self, found: &mut Found) -> Option<Poll> {
-        let stop = &self.parts.stop;
-        while !stop.is_cancelled() {
-            let rest = match self.try_next_poll(found).await {
-                Ok(Some(poll)) => return Some(poll),
-                Ok(None) => INTERVAL,
-                Err(error) => {
-                    error!(error = %error, "the reconciler could not look for work");
-                    BACK_OFF
-                }
-            };
-            found.due.clear();
-            stop.run_until_cancelled(sleep(pause(rest))).await;
+    pub fn worker(self) -> ReconcilerWorker {
+        ReconcilerWorker {
+            reconciler: Arc::new(self),
+            found: Found::default(),
+            polls: JoinSet::new(),
         }
-        None
     }
 
     /// Returns `None` if nothing is due, if EvoLink must not be polled now, or if `stop` is
@@ -291,5 +268,40 @@ impl Reconciler {
 
     fn breaker(&self) -> MutexGuard<'_, Breaker<SubmissionId>> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Worker for ReconcilerWorker {
+    const WORK: &'static str = "the reconciler";
+    const BACK_OFF: Duration = BACK_OFF;
+    type Error = StoreError;
+
+    async fn tick(&mut self, stop: &CancellationToken) -> Result<Progress, StoreError> {
+        while let Some(ended) = self.polls.try_join_next() {
+            joined(ended);
+        }
+        if self.polls.len() >= POLLS_AT_ONCE {
+            let ended = stop.run_until_cancelled(self.polls.join_next()).await;
+            ended.flatten().and_then(joined);
+            return Ok(Progress::More);
+        }
+        let next = self.reconciler.try_next_poll(&mut self.found).await;
+        if let Ok(Some(poll)) = next {
+            let reconciler = Arc::clone(&self.reconciler);
+            self.polls.spawn(async move { reconciler.ask(poll).await });
+            return Ok(Progress::More);
+        }
+        self.found.due.clear();
+        next.map(|_| Progress::Idle)
+    }
+
+    async fn wake_up(&mut self) {
+        pause(INTERVAL).await;
+    }
+
+    async fn finish(mut self) {
+        while let Some(ended) = self.polls.join_next().await {
+            joined(ended);
+        }
     }
 }

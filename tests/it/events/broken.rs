@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evolink_receiver::observe::metrics::Metrics;
+use evolink_receiver::store::tail::RingReader;
 use evolink_receiver::store::tail::{Follower, Next};
+use evolink_receiver::workers::run_loop::run_loop;
+use evolink_receiver::workers::upkeep::log::LogFollower;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -91,8 +94,9 @@ async fn who_follows_is_cut_off_when_the_log_cannot_be_read() {
         CancellationToken::new(),
         Metrics::new(),
     );
-    let (filling, stopping, counted) = (Arc::clone(&store), stop.clone(), metrics.clone());
-    let filling = tokio::spawn(async move { filling.fill_ring(counted, stopping).await });
+    let filling = RingReader::new(Arc::clone(&store), metrics.clone());
+    let filling = LogFollower::new(&store, filling);
+    let filling = tokio::spawn(run_loop(filling, stop.clone()));
     let epoch = store.log_state().await.unwrap().epochs.current();
     let mut follower = store.tail().follow(epoch);
     let taken_up = timeout(PATIENCE, follower.news()).await;

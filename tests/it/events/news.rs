@@ -8,8 +8,11 @@ use evolink_receiver::domain::timestamp::Timestamp;
 use evolink_receiver::observe::metrics::Metrics;
 use evolink_receiver::store::read::TaskName;
 use evolink_receiver::store::recorder::entry::Entry;
+use evolink_receiver::store::tail::NewsReader;
 use evolink_receiver::store::tail::TaskWatch;
 use evolink_receiver::store::{Store, StoreError};
+use evolink_receiver::workers::run_loop::run_loop;
+use evolink_receiver::workers::upkeep::log::LogFollower;
 use futures_util::FutureExt as _;
 use tokio::task::{JoinHandle, JoinSet, yield_now};
 use tokio::time::timeout;
@@ -41,9 +44,16 @@ impl Bench {
     fn over(recording: Recording) -> Self {
         let (store, stop) = (Arc::clone(&recording.store), CancellationToken::new());
         let stopping = stop.clone();
+        let telling = NewsReader::new(Arc::clone(&store), Metrics::new());
+        let telling = LogFollower::new(&store, telling);
         Self {
             recording,
-            teller: tokio::spawn(async move { store.tell_news(Metrics::new(), stopping).await }),
+            // A store that is not shared needs no reader: its recorder tells the waiters.
+            teller: tokio::spawn(async move {
+                if store.is_shared() {
+                    run_loop(telling, stopping).await;
+                }
+            }),
             stop,
         }
     }

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use evolink_receiver::store::wake::LOOK_INTERVAL;
+use evolink_receiver::workers::run_loop::run_loop;
+use evolink_receiver::workers::upkeep::log::WakeUpListener;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -75,8 +77,10 @@ async fn what_one_replica_records_wakes_who_waits_at_another() {
     );
     let database = store.connect().await;
     let stop = CancellationToken::new();
-    let (listening, listens) = (Arc::clone(&there.store), stop.clone());
-    let listening = tokio::spawn(async move { listening.listen(listens).await });
+    let listening = WakeUpListener {
+        store: Arc::clone(&there.store),
+    };
+    let listening = tokio::spawn(run_loop(listening, stop.clone()));
     is_listened(&database).await;
     assert_wakes(&here, &there, "first").await;
 

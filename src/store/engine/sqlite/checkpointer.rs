@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 use sqlx::{Connection as _, Executor as _, Row as _, SqliteConnection};
 use tokio::sync::Notify;
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use super::mark;
 use super::open_files::OpenFiles;
@@ -20,9 +18,6 @@ use crate::store::{Database, Store, StoreError};
 /// The interval between checkpoints while there is something to fold in. It is short, so that there
 /// is little to do each time.
 const INTERVAL: Duration = Duration::from_millis(50);
-
-/// The delay after a failure that may heal, such as a full disk.
-const BACK_OFF: Duration = Duration::from_secs(1);
 
 /// How long the recorder and the start wait for readers of the log. Our own queries take less.
 pub const READERS_WAIT: Duration = Duration::from_millis(100);
@@ -46,12 +41,6 @@ pub struct WriteAheadLog {
 }
 
 impl WriteAheadLog {
-    /// Waits until the next checkpoint is due.
-    async fn next(&self) {
-        self.written.notified().await;
-        sleep(INTERVAL).await;
-    }
-
     fn may_restart(&self) -> bool {
         let was_busy_at = self.was_busy_at.lock();
         let was_busy_at = was_busy_at.unwrap_or_else(PoisonError::into_inner);
@@ -62,63 +51,33 @@ impl WriteAheadLog {
         let was_busy_at = self.was_busy_at.lock();
         *was_busy_at.unwrap_or_else(PoisonError::into_inner) = is_busy.then(Instant::now);
     }
-
-    /// Waits until the next high-water mark is due.
-    pub async fn next_mark(&self) {
-        self.unmarked.notified().await;
-        sleep(mark::INTERVAL).await;
-    }
 }
 
 impl Store {
-    /// Runs until `stop`. Cancels `failed` if the disk fails. On PostgreSQL there is nothing to do.
-    pub async fn run_checkpoints(&self, failed: CancellationToken, stop: CancellationToken) {
-        let Database::Sqlite(file) = &self.database else {
-            return stop.cancelled().await;
-        };
-        while !stop.is_cancelled() {
-            let ended = self.checkpoint_until(file, &stop).await;
-            // The cause may be that another file now lies at the path.
-            match ended.map_err(|error| file.check_files().err().unwrap_or(error)) {
-                Ok(()) => {}
-                Err(error) if error.is_fatal() => {
-                    self.fail(&error, &failed);
-                    return stop.cancelled().await;
-                }
-                // Space was freed. Try again now, because there may be no new commit that starts a
-                // checkpoint.
-                Err(error) if self.free_space_after(&error).await => self.log.written.notify_one(),
-                Err(error) => {
-                    warn!(error = %error, "no checkpoint was made; the write-ahead log grows until one is");
-                    stop.run_until_cancelled(sleep(BACK_OFF)).await;
-                }
-            }
-        }
+    /// Waits until the next checkpoint is due.
+    pub async fn checkpoint_due(&self) {
+        self.log.written.notified().await;
+        sleep(INTERVAL).await;
     }
 
-    async fn checkpoint_until(
+    /// Waits until the next high-water mark is due.
+    pub async fn mark_due(&self) {
+        self.log.unmarked.notified().await;
+        sleep(mark::INTERVAL).await;
+    }
+
+    /// Folds the log in as far as its readers allow, on `connection`, which is opened if needed. On
+    /// PostgreSQL there is nothing to do.
+    pub async fn checkpoint(
         &self,
-        file: &SqliteFile,
-        stop: &CancellationToken,
+        connection: &mut Option<SqliteConnection>,
     ) -> Result<(), StoreError> {
-        let mut connection = file.connect_writer().await?;
-        while stop.run_until_cancelled(self.log.next()).await.is_some() {
-            // Check before writing. If an older copy lies at the path, it would receive our newest
-            // pages and then look like the database.
-            file.check_files()?;
-            let stamp = file.files.get().and_then(OpenFiles::stamp_on_disk);
-            let (busy, frames, copied): (i64, i64, i64) =
-                sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)")
-                    .fetch_one(&mut connection)
-                    .await?;
-            // SQLite syncs the database only once the whole log was copied. A reader may stop the
-            // checkpoint early, and SQLite then still reports `busy = 0`.
-            let is_synced = busy == 0 && frames == copied;
-            if let (true, Some(files)) = (is_synced, file.files.get()) {
-                files.checkpointed(stamp);
-            }
-        }
-        Ok(connection.close().await?)
+        let Database::Sqlite(file) = &self.database else {
+            return Ok(());
+        };
+        let made = checkpoint(file, connection).await;
+        // The cause may be that another file now lies at the path.
+        made.map_err(|error| file.check_files().err().unwrap_or(error))
     }
 
     /// Signals a commit to the checkpointer and to the writer of the high-water mark.
@@ -160,6 +119,30 @@ impl SqliteFile {
             Err(StoreError::Locked)
         }
     }
+}
+
+async fn checkpoint(
+    file: &SqliteFile,
+    connection: &mut Option<SqliteConnection>,
+) -> Result<(), StoreError> {
+    let connection = match connection {
+        Some(connection) => connection,
+        None => connection.insert(file.connect_writer().await?),
+    };
+    // Check before writing. If an older copy lies at the path, it would receive our newest pages
+    // and then look like the database.
+    file.check_files()?;
+    let stamp = file.files.get().and_then(OpenFiles::stamp_on_disk);
+    let (busy, frames, copied): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)")
+        .fetch_one(connection)
+        .await?;
+    // SQLite syncs the database only once the whole log was copied. A reader may stop the
+    // checkpoint early, and SQLite then still reports `busy = 0`.
+    let is_synced = busy == 0 && frames == copied;
+    if let (true, Some(files)) = (is_synced, file.files.get()) {
+        files.checkpointed(stamp);
+    }
+    Ok(())
 }
 
 /// Folds the log in and restarts it, unless it is still being read. Returns whether it is.

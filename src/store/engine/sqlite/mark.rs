@@ -19,8 +19,6 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sqlx::{SqliteConnection, SqliteExecutor};
 use tokio::task::spawn_blocking;
-use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use super::SqliteFile;
 use super::files::{FILE_MODE, beside, folder_of, sync_folder};
@@ -170,45 +168,25 @@ impl Mark {
 }
 
 impl Store {
-    /// Writes a mark each second in which the database advanced, until `stop`. Nothing waits for
-    /// it. Cancels `failed` if the disk fails. On PostgreSQL there is nothing to do.
-    pub async fn keep_mark(&self, failed: CancellationToken, stop: CancellationToken) {
+    /// Reads what a high-water mark would contain now. `None` before the first transaction of this
+    /// process, and on PostgreSQL.
+    pub async fn high_water_mark(&self) -> Result<Option<Mark>, StoreError> {
         let (Database::Sqlite(database), ReadPool::Sqlite(pool)) = (&self.database, &self.read)
         else {
-            return stop.cancelled().await;
+            return Ok(None);
         };
-        let (mut is_known, mut written) = (false, None);
-        while stop
-            .run_until_cancelled(self.log.next_mark())
-            .await
-            .is_some()
-        {
-            let Some(epoch) = database.epoch() else {
-                continue;
-            };
-            let now = read_in_time(Mark::of(pool, Log::Needed, epoch)).await;
-            let is_read = now.is_ok();
-            let marked = match now {
-                // A repeat or a poll adds no row. Writing an equal mark would sync the disk twice
-                // for nothing.
-                Ok(mark) if written == Some(mark) => continue,
-                Ok(mark) => mark.write_aside(database).await.map(|()| mark),
-                Err(error) => Err(error),
-            };
-            match marked {
-                Ok(mark) => (is_known, written) = (false, Some(mark)),
-                // A mark that could not be written is written later. Only a failed disk is a reason
-                // to stop.
-                Err(error) if is_read && error.is_fatal() => {
-                    self.fail(&error, &failed);
-                    return stop.cancelled().await;
-                }
-                Err(error) if !is_known => {
-                    warn!(error = %error, "the high-water mark is not kept up");
-                    is_known = true;
-                }
-                Err(_) => {}
-            }
+        let Some(epoch) = database.epoch() else {
+            return Ok(None);
+        };
+        let now = read_in_time(Mark::of(pool, Log::Needed, epoch)).await?;
+        Ok(Some(now))
+    }
+
+    /// Writes `mark` beside a SQLite database.
+    pub async fn write_mark(&self, mark: Mark) -> Result<(), StoreError> {
+        match &self.database {
+            Database::Sqlite(database) => mark.write_aside(database).await,
+            Database::Postgres(_) => Ok(()),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -80,30 +80,16 @@ impl Store {
         self.space.is_short.load(Ordering::Relaxed)
     }
 
-    /// Runs until `stop`. Cancels `failed` if the file system has become read-only, or if a file of
-    /// the store is no longer the one that is open. On PostgreSQL there is nothing to do.
-    pub async fn watch_space(
-        &self,
-        min_free: u64,
-        metrics: Metrics,
-        failed: CancellationToken,
-        stop: CancellationToken,
-    ) {
-        if matches!(self.database, Database::Postgres(_)) {
-            return stop.cancelled().await;
-        }
-        while !stop.is_cancelled() {
-            self.look_at_space(min_free, &metrics, &failed).await;
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = self.space.was_full.notified() => {}
-                () = sleep(INTERVAL) => {}
-            }
-        }
+    /// Waits until the space should be checked again: at intervals, or when SQLite reported a full
+    /// disk.
+    pub async fn space_check_due(&self) {
+        // Both ends of the wait mean the same.
+        let _ = timeout(INTERVAL, self.space.was_full.notified()).await;
     }
 
     /// Checks the space once and acts on the result. The first call is made before anything is
-    /// served.
+    /// served. Cancels `failed` if the file system has become read-only, or if a file of the store
+    /// is no longer the one that is open. On PostgreSQL there is nothing to do.
     pub async fn look_at_space(
         &self,
         min_free: u64,

@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
-use super::reading::Reading;
-use super::{READ_AGAIN, pause_after, report_break};
+use super::behind::Behind;
+use super::{LogReader, Read, pause_after, report_break};
 use crate::domain::event::id::Epoch;
 use crate::observe::metrics::{Metrics, TailReader};
 use crate::store::epochs::LogEnd;
@@ -228,39 +227,60 @@ impl Ring {
     }
 }
 
-impl Store {
-    /// Reads the log for the subscribers, until `stop`. While there are none, nothing is read.
-    pub async fn fill_ring(&self, metrics: Metrics, stop: CancellationToken) {
-        let ring = &self.tail.ring;
-        let mut reading = Reading::new(TailReader::Streams, metrics.clone());
-        let mut wake = self.wake.waiter();
-        while !stop.is_cancelled() {
-            let Some((newest, followers)) = ring.position() else {
-                reading.rests();
-                stop.run_until_cancelled(ring.0.wanted.notified()).await;
-                continue;
-            };
-            let began = Instant::now();
-            let read = self.read_batch(newest, &metrics).await;
-            let failures = reading.ended(read.as_ref().map(|(_, is_all)| *is_all));
-            if failures == FAILURES_MAX {
-                ring.cut();
-            }
-            let pausing = async {
-                match read {
-                    Ok((bytes, is_all)) => {
-                        sleep(pause_after(began).max(handing_pause(followers, bytes))).await;
-                        if is_all {
-                            wake.wait().await;
-                        }
-                    }
-                    Err(_) => sleep(READ_AGAIN).await,
-                }
-            };
-            stop.run_until_cancelled(pausing).await;
+/// Reads the log on for the subscribers. While there are none, nothing is read.
+#[derive(Debug)]
+pub struct RingReader {
+    store: Arc<Store>,
+    metrics: Metrics,
+    behind: Behind,
+    /// The number of consecutive failures.
+    failures: u32,
+}
+
+impl RingReader {
+    pub fn new(store: Arc<Store>, metrics: Metrics) -> Self {
+        Self {
+            store,
+            behind: Behind::new(TailReader::Streams, metrics.clone()),
+            metrics,
+            failures: 0,
         }
     }
+}
 
+impl LogReader for RingReader {
+    const WORK: &'static str = "reading the log of events for streams";
+
+    async fn read(&mut self) -> Result<Read, StoreError> {
+        let ring = &self.store.tail.ring;
+        let Some((newest, followers)) = ring.position() else {
+            self.failures = 0;
+            self.behind.is_at_end();
+            return Ok(Read::Unwanted);
+        };
+        let began = Instant::now();
+        let read = self.store.read_batch(newest, &self.metrics).await;
+        self.behind
+            .has_read(read.as_ref().map(|(_, is_all)| *is_all));
+        self.failures = if read.is_err() { self.failures + 1 } else { 0 };
+        if self.failures == FAILURES_MAX {
+            ring.cut();
+        }
+        let (bytes, is_all) = read?;
+        let pause = pause_after(began).max(handing_pause(followers, bytes));
+        Ok(if is_all {
+            Read::All(pause)
+        } else {
+            Read::Part(pause)
+        })
+    }
+
+    async fn wanted(&self) {
+        self.store.tail.ring.0.wanted.notified().await;
+    }
+}
+
+impl Store {
     /// Reads on. Returns the bytes that each subscriber is sent, and whether that was all there is.
     async fn read_batch(
         &self,

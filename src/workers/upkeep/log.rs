@@ -1,0 +1,74 @@
+//! The workers that follow the log of events: for waiters, for subscribers, and for what other
+//! replicas record.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::store::tail::{LogReader, Read};
+use crate::store::wake::Waiter;
+use crate::store::{Store, StoreError};
+use crate::workers::run_loop::{Progress, Worker};
+
+/// The delay after a failed read, or before LISTEN is tried again.
+const BACK_OFF: Duration = Duration::from_secs(1);
+
+/// Forwards the wake-ups of other replicas. While it cannot, waiters query the store once a second.
+pub struct WakeUpListener {
+    pub store: Arc<Store>,
+}
+
+impl Worker for WakeUpListener {
+    const WORK: &'static str = "listening to other replicas";
+    const BACK_OFF: Duration = BACK_OFF;
+    type Error = StoreError;
+
+    async fn tick(&mut self, stop: &CancellationToken) -> Result<Progress, StoreError> {
+        let listened = stop.run_until_cancelled(self.store.listen()).await;
+        listened.unwrap_or(Ok(()))?;
+        Ok(Progress::More)
+    }
+
+    async fn wake_up(&mut self) {}
+}
+
+/// Reads the log on, while somebody needs that.
+pub struct LogFollower<R> {
+    reader: R,
+    wake: Waiter,
+    read: Read,
+}
+
+impl<R> LogFollower<R> {
+    pub fn new(store: &Store, reader: R) -> Self {
+        Self {
+            reader,
+            wake: store.wake().waiter(),
+            read: Read::Unwanted,
+        }
+    }
+}
+
+impl<R: LogReader + Send + Sync> Worker for LogFollower<R> {
+    const WORK: &'static str = R::WORK;
+    const BACK_OFF: Duration = BACK_OFF;
+    type Error = StoreError;
+
+    async fn tick(&mut self, _stop: &CancellationToken) -> Result<Progress, StoreError> {
+        self.read = self.reader.read().await?;
+        Ok(Progress::Idle)
+    }
+
+    async fn wake_up(&mut self) {
+        match self.read {
+            Read::Unwanted => self.reader.wanted().await,
+            Read::Part(pause) => sleep(pause).await,
+            Read::All(pause) => {
+                sleep(pause).await;
+                self.wake.wait().await;
+            }
+        }
+    }
+}
