@@ -49,7 +49,15 @@ impl StoreWorkers {
         let ring = RingReader::new(store(), metrics());
         start(parts, workers, stop, LogFollower::new(&self.store, ring));
         if is_shared {
-            start(parts, workers, stop, WakeUpListener { store: store() });
+            start(
+                parts,
+                workers,
+                stop,
+                WakeUpListener {
+                    store: store(),
+                    listening: None,
+                },
+            );
             // With SQLite there is only one recorder, and it notifies the waiters of its own
             // batches.
             let news = NewsReader::new(store(), metrics());

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use sqlx::postgres::PgListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -16,6 +17,9 @@ pub(super) const CHANNEL: &str = "evolink_receiver";
 /// query that is at most a second.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(900);
 
+/// A connection may be lost silently. After this much silence it is replaced.
+const SILENCE_MAX: Duration = Duration::from_mins(1);
+
 /// Notifies all waiters in this process.
 #[derive(Clone, Debug, Default)]
 pub struct Wake(watch::Sender<()>);
@@ -24,6 +28,23 @@ pub struct Wake(watch::Sender<()>);
 /// then wait.
 #[derive(Clone, Debug)]
 pub struct Waiter(watch::Receiver<()>);
+
+/// A connection on which other processes notify this one.
+#[derive(Debug)]
+pub struct Listening {
+    listener: PgListener,
+    wake: Wake,
+}
+
+impl Listening {
+    /// Forwards every notification. Returns when the connection is lost, or was silent for so long
+    /// that it may be.
+    pub async fn forward(&mut self) {
+        while let Ok(Ok(Some(_))) = timeout(SILENCE_MAX, self.listener.try_recv()).await {
+            self.wake.tell();
+        }
+    }
+}
 
 impl Wake {
     pub fn waiter(&self) -> Waiter {
@@ -44,12 +65,15 @@ impl Waiter {
 }
 
 impl Store {
-    /// Forwards the wake-ups of other processes. Returns when the connection is lost. With SQLite
-    /// there are none.
-    pub async fn listen(&self) -> Result<(), StoreError> {
-        match &self.database {
-            Database::Postgres(server) => server.listen(&self.wake).await,
-            Database::Sqlite(_) => std::future::pending().await,
-        }
+    /// Listens to the wake-ups of other processes. `None` with SQLite, where there are none.
+    pub async fn listen(&self) -> Result<Option<Listening>, StoreError> {
+        let Database::Postgres(server) = &self.database else {
+            return Ok(None);
+        };
+        let listener = server.listen().await?;
+        let wake = self.wake.clone();
+        // Notifications from before this connection are lost, so waiters must query once.
+        wake.tell();
+        Ok(Some(Listening { listener, wake }))
     }
 }

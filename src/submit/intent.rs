@@ -98,5 +98,13 @@ impl Running<'_> {
 
 /// Whether an entry may be in the store although recording it returned `error`.
 const fn may_be_written(error: &StoreError) -> bool {
-    !matches!(error, StoreError::Overloaded)
+    !matches!(
+        error,
+        StoreError::Overloaded
+            | StoreError::Full
+            | StoreError::Locked
+            | StoreError::Contended(_)
+            | StoreError::CannotOpen { .. }
+            | StoreError::NoConnectionLeft { .. }
+    )
 }

@@ -21,16 +21,16 @@ const APP_WAIT: Duration = Duration::from_secs(5);
 /// further results: submits that arrive during the outage fail before they are sent.
 const RECORD_FOR: Duration = Duration::from_mins(5);
 
-/// How long recording the withdrawal of an intent is retried. An intent that is never sent does no
-/// harm, and an outage of the store leaves one for each submit that it refuses.
-const WITHDRAW_FOR: Duration = Duration::from_secs(5);
-
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 
 /// Maximum number of submits that are being sent or recorded. Above it, failed records are not
 /// retried.
 const SUBMITS_MAX: usize = 4096;
+
+/// The same limit for withdrawals. An outage of the store leaves one for each submit that it
+/// refuses, and results come first.
+const WITHDRAWALS_MAX: usize = SUBMITS_MAX / 2;
 
 /// Records the end of submit `id` by `call`. If this returns an error, the retries continue in the
 /// background.
@@ -51,8 +51,9 @@ where
         id,
         task_id: task_id.cloned(),
         consequence: "if EvoLink accepted it, only its callback can",
+        submits_max: SUBMITS_MAX,
     };
-    let recording = retry_for(RECORD_FOR, what, submits.clone(), call);
+    let recording = retry(what, submits.clone(), call);
     let recording = submits.running.spawn(recording.in_current_span());
     match timeout(APP_WAIT, recording).await {
         Ok(ended) => ended.unwrap_or(Err(StoreError::Stopped)),
@@ -60,32 +61,35 @@ where
     }
 }
 
-/// Records the withdrawal of an intent in the same way, but in the background.
+/// Records the withdrawal of an intent in the same way, but in the background. If it stays, its app
+/// cannot submit under its key.
 pub fn withdraw(submits: &Submits, id: SubmissionId, ended: SubmitEnded) {
     let what = What {
         id,
         task_id: None,
         consequence: "it was not sent, and may show as a submit of unknown outcome",
+        submits_max: WITHDRAWALS_MAX,
     };
     let recorder = submits.recorder.clone();
     let call = move || {
         let (recorder, ended) = (recorder.clone(), ended.clone());
         async move { recorder.end_submit(id, ended).await }
     };
-    let recording = retry_for(WITHDRAW_FOR, what, submits.clone(), call);
+    let recording = retry(what, submits.clone(), call);
     submits.running.spawn(recording.in_current_span());
 }
 
-/// Identifies the record in log lines.
+/// One record, and how it is named in log lines.
 struct What {
     id: SubmissionId,
     task_id: Option<TaskId>,
     /// The consequence if the record is never written.
     consequence: &'static str,
+    /// Retries end when more submits than this are running.
+    submits_max: usize,
 }
 
-async fn retry_for<T, F>(
-    patience: Duration,
+async fn retry<T, F>(
     what: What,
     submits: Submits,
     call: impl Fn() -> F + Send + Sync,
@@ -98,9 +102,10 @@ where
         id,
         task_id,
         consequence,
+        submits_max,
     } = what;
     let task_id = task_id.as_ref().map(TaskId::as_str);
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + RECORD_FOR;
     let mut pauses = pauses_until(deadline, PAUSE_MIN, PAUSE_MAX);
     let mut is_last = false;
     let mut tries = 1;
@@ -116,7 +121,7 @@ where
         };
         let pause = pauses
             .next()
-            .filter(|_| !is_last && !error.is_fatal() && submits.running.len() <= SUBMITS_MAX);
+            .filter(|_| !is_last && !error.is_fatal() && submits.running.len() <= submits_max);
         let Some(pause) = pause else {
             error!(submission.id = %id, task.id = task_id, tries, error = %error, "could not record the end of a submit; {consequence}");
             return Err(error);

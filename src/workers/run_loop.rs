@@ -16,6 +16,9 @@ pub enum Progress {
     More,
     /// There is nothing to do until the wake-up.
     Idle,
+    /// Nobody needs the work now, or it was cut off by the end of the process. This says nothing
+    /// about whether it would work.
+    Unneeded,
     /// There is nothing to do any more.
     Over,
 }
@@ -57,26 +60,49 @@ pub async fn run_loop(mut worker: impl Worker, stop: CancellationToken) {
 }
 
 async fn run_steps<W: Worker>(worker: &mut W, stop: &CancellationToken) {
-    let mut is_failing = false;
+    let mut failures = Failures::of(W::WORK);
     while !stop.is_cancelled() {
         let stepped = worker.tick(stop).await;
-        if let Err(error) = &stepped
-            && !is_failing
-        {
-            warn!(error = %error, "{} failed, and is tried again: {error}", W::WORK);
-        } else if stepped.is_ok() && is_failing {
-            info!("{} works again", W::WORK);
+        if !matches!(stepped, Ok(Progress::Unneeded)) {
+            failures.note(&stepped);
         }
-        is_failing = stepped.is_err();
         match stepped {
             Ok(Progress::More) => {}
-            Ok(Progress::Idle) => {
+            Ok(Progress::Idle | Progress::Unneeded) => {
                 stop.run_until_cancelled(worker.wake_up()).await;
             }
             Ok(Progress::Over) => return stop.cancelled().await,
             Err(_) => {
                 stop.run_until_cancelled(pause(W::BACK_OFF)).await;
             }
+        }
+    }
+}
+
+/// Logs the first of several failures in a row, and the end of the failures.
+pub struct Failures {
+    work: &'static str,
+    is_failing: bool,
+}
+
+impl Failures {
+    /// `work` is a noun phrase, as `Worker::WORK`.
+    pub const fn of(work: &'static str) -> Self {
+        Self {
+            work,
+            is_failing: false,
+        }
+    }
+
+    pub fn note<T>(&mut self, result: &Result<T, impl Display>) {
+        let (work, was_failing) = (self.work, self.is_failing);
+        self.is_failing = result.is_err();
+        match result {
+            Err(error) if !was_failing => {
+                warn!(error = %error, "{work} failed, and is tried again: {error}");
+            }
+            Ok(_) if was_failing => info!("{work} works again"),
+            Ok(_) | Err(_) => {}
         }
     }
 }

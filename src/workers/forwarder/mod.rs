@@ -13,6 +13,7 @@ mod request;
 mod scan;
 
 use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use tracing::{info, warn};
 use url::Url;
 
 use super::breaker::Change;
-use super::run_loop::{Progress, Worker, joined};
+use super::run_loop::{Failures, Progress, Worker, joined, varied};
 use crate::clock::Clock;
 use crate::domain::delivery::{EndpointKey, Holder};
 use crate::egress::Egress;
@@ -74,6 +75,7 @@ pub struct ForwarderWorker {
     waiter: Waiter,
     next: Next,
     is_scan_due: bool,
+    scans: Failures,
 }
 
 /// When to scan again.
@@ -102,6 +104,7 @@ impl Forwarder {
                 due: now,
             },
             is_scan_due: true,
+            scans: Failures::of("the scan for due deliveries"),
             forwarder: Arc::new(self),
         }
     }
@@ -154,9 +157,9 @@ impl Forwarder {
 impl Worker for ForwarderWorker {
     const WORK: &'static str = "the forwarder";
     const BACK_OFF: Duration = BACK_OFF;
-    type Error = StoreError;
+    type Error = Infallible;
 
-    async fn tick(&mut self, _stop: &CancellationToken) -> Result<Progress, StoreError> {
+    async fn tick(&mut self, stop: &CancellationToken) -> Result<Progress, Infallible> {
         let Self {
             forwarder,
             queues,
@@ -166,11 +169,15 @@ impl Worker for ForwarderWorker {
         while let Some(ended) = attempts.try_join_next() {
             forwarder.end(queues, ended);
         }
-        if self.is_scan_due {
-            self.next = forwarder.scan(queues).await?;
-            self.is_scan_due = false;
+        if std::mem::take(&mut self.is_scan_due) {
+            let scanned = forwarder.scan(queues).await;
+            self.scans.note(&scanned);
+            // What the queues have is sent even if the store cannot be scanned.
+            self.next = scanned.unwrap_or_else(|_| Next::after_a_failure());
         }
-        forwarder.begin(queues, attempts).await;
+        if !stop.is_cancelled() {
+            forwarder.begin(queues, attempts).await;
+        }
         Ok(Progress::Idle)
     }
 
@@ -189,6 +196,14 @@ impl Worker for ForwarderWorker {
 }
 
 impl Next {
+    fn after_a_failure() -> Self {
+        let not_before = Instant::now() + varied(BACK_OFF);
+        Self {
+            not_before,
+            due: not_before,
+        }
+    }
+
     /// Waits until there may be something to do. Cancelling the wait loses nothing.
     async fn wait(&self, waiter: &mut Waiter) {
         sleep_until(self.not_before).await;

@@ -27,8 +27,8 @@ const RARE_INTERVAL: Duration = Duration::from_secs(2);
 /// The time between two counts.
 const COUNT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The time beyond EvoLink's timeout after which a submit without a recorded outcome counts as
-/// interrupted.
+/// The time beyond twice EvoLink's timeout after which a submit without a recorded outcome counts
+/// as interrupted. A submit may wait for the end of an equal one before it is sent.
 const SUBMIT_GRACE: Duration = Duration::from_secs(30);
 
 /// The result of the last scan.
@@ -65,7 +65,7 @@ impl Reconciler {
     async fn end_unanswered(&self) -> Result<(), StoreError> {
         let (now, patience) = (
             self.parts.clock.now(),
-            self.parts.evolink_timeout + SUBMIT_GRACE,
+            2 * self.parts.evolink_timeout + SUBMIT_GRACE,
         );
         let (before, beyond) = (now.before(patience), now.after(patience));
         let store = &self.parts.store;

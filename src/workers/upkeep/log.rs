@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::tail::{LogReader, Read};
-use crate::store::wake::Waiter;
+use crate::store::wake::{Listening, Waiter};
 use crate::store::{Store, StoreError};
 use crate::workers::run_loop::{Progress, Worker};
 
@@ -18,6 +18,8 @@ const BACK_OFF: Duration = Duration::from_secs(1);
 /// Forwards the wake-ups of other replicas. While it cannot, waiters query the store once a second.
 pub struct WakeUpListener {
     pub store: Arc<Store>,
+    /// `None` while there is no connection.
+    pub listening: Option<Listening>,
 }
 
 impl Worker for WakeUpListener {
@@ -26,12 +28,20 @@ impl Worker for WakeUpListener {
     type Error = StoreError;
 
     async fn tick(&mut self, stop: &CancellationToken) -> Result<Progress, StoreError> {
-        let listened = stop.run_until_cancelled(self.store.listen()).await;
-        listened.unwrap_or(Ok(()))?;
-        Ok(Progress::More)
+        let Some(listening) = stop.run_until_cancelled(self.store.listen()).await else {
+            return Ok(Progress::Unneeded);
+        };
+        self.listening = listening?;
+        Ok(Progress::Idle)
     }
 
-    async fn wake_up(&mut self) {}
+    async fn wake_up(&mut self) {
+        if let Some(listening) = &mut self.listening {
+            listening.forward().await;
+        }
+        // The connection keeps its slot on the server until it is dropped.
+        self.listening = None;
+    }
 }
 
 /// Reads the log on, while somebody needs that.
@@ -56,9 +66,15 @@ impl<R: LogReader + Send + Sync> Worker for LogFollower<R> {
     const BACK_OFF: Duration = BACK_OFF;
     type Error = StoreError;
 
-    async fn tick(&mut self, _stop: &CancellationToken) -> Result<Progress, StoreError> {
-        self.read = self.reader.read().await?;
-        Ok(Progress::Idle)
+    async fn tick(&mut self, stop: &CancellationToken) -> Result<Progress, StoreError> {
+        let Some(read) = stop.run_until_cancelled(self.reader.read()).await else {
+            return Ok(Progress::Unneeded);
+        };
+        self.read = read?;
+        Ok(match self.read {
+            Read::Unwanted => Progress::Unneeded,
+            Read::Part(_) | Read::All(_) => Progress::Idle,
+        })
     }
 
     async fn wake_up(&mut self) {

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::TryFutureExt as _;
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -25,21 +26,38 @@ pub struct DeliveryCount {
     pub metrics: Metrics,
 }
 
+impl DeliveryCount {
+    /// Counts what can be counted. One count may take too long while the others do not.
+    async fn count(&self) -> Result<(), StoreError> {
+        let (store, metrics) = (&self.store, &self.metrics);
+        let of_state = |state| {
+            let counting = store.count_deliveries(state);
+            counting.map_ok(move |deliveries| metrics.deliveries_counted(state, deliveries))
+        };
+        let held = store.count_held_deliveries();
+        let disabled = store.list_disabled_endpoints();
+        let counts = [
+            of_state(DeliveryState::Pending).await,
+            of_state(DeliveryState::Dead).await,
+            held.await.map(|held| metrics.deliveries_held_counted(held)),
+            disabled
+                .await
+                .map(|all| metrics.disabled_counted(all.len())),
+        ];
+        counts.into_iter().collect()
+    }
+}
+
 impl Worker for DeliveryCount {
     const WORK: &'static str = "counting deliveries";
     const BACK_OFF: Duration = COUNT_INTERVAL;
     type Error = StoreError;
 
-    async fn tick(&mut self, _stop: &CancellationToken) -> Result<Progress, StoreError> {
-        for state in [DeliveryState::Pending, DeliveryState::Dead] {
-            let deliveries = self.store.count_deliveries(state).await?;
-            self.metrics.deliveries_counted(state, deliveries);
+    async fn tick(&mut self, stop: &CancellationToken) -> Result<Progress, StoreError> {
+        match stop.run_until_cancelled(self.count()).await {
+            Some(counted) => counted.map(|()| Progress::Idle),
+            None => Ok(Progress::Unneeded),
         }
-        let held = self.store.count_held_deliveries().await?;
-        self.metrics.deliveries_held_counted(held);
-        let disabled = self.store.list_disabled_endpoints().await?;
-        self.metrics.disabled_counted(disabled.len());
-        Ok(Progress::Idle)
     }
 
     async fn wake_up(&mut self) {

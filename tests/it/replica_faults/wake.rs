@@ -79,6 +79,7 @@ async fn what_one_replica_records_wakes_who_waits_at_another() {
     let stop = CancellationToken::new();
     let listening = WakeUpListener {
         store: Arc::clone(&there.store),
+        listening: None,
     };
     let listening = tokio::spawn(run_loop(listening, stop.clone()));
     is_listened(&database).await;

@@ -23,7 +23,6 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use super::schema::{Schema, migration_error};
-use crate::store::wake::Wake;
 use crate::store::{Location, StoreError, epochs};
 pub use examine::examine;
 use migrations::MIGRATIONS;
@@ -40,9 +39,6 @@ const OTHERS: u32 = 2;
 
 /// A connection attempt that takes longer may be waiting in a pooler's queue.
 const QUEUED_AFTER: Duration = Duration::from_millis(500);
-
-/// A connection may be lost silently. After this much silence it is replaced.
-const SILENCE_MAX: Duration = Duration::from_mins(1);
 
 /// The update is the recorders' write lock: the second recorder waits here until the first has
 /// committed. It is an update, not only a lock. So a server with a stricter isolation level than
@@ -213,9 +209,8 @@ impl Postgres {
         Ok(connected?)
     }
 
-    /// Forwards every notification to `wake`. Returns when the connection is lost, or was silent
-    /// for so long that it may be.
-    pub async fn listen(&self, wake: &Wake) -> Result<(), StoreError> {
+    /// Connects, and listens to the other replicas.
+    pub async fn listen(&self) -> Result<PgListener, StoreError> {
         let mut listener = self.connect_listener().await?;
         timeout(
             CONNECT_TIMEOUT,
@@ -224,15 +219,6 @@ impl Postgres {
         .await
         .map_err(|_| StoreError::TooSlow)??;
         listener.eager_reconnect(false);
-        // Notifications from before this connection are lost, so waiters must query once.
-        wake.tell();
-        while timeout(SILENCE_MAX, listener.try_recv())
-            .await
-            .unwrap_or(Ok(None))?
-            .is_some()
-        {
-            wake.tell();
-        }
-        Ok(())
+        Ok(listener)
     }
 }

@@ -25,6 +25,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{SeekFrom, seek};
+
 use super::files::{beside, cannot_open, log_file};
 use super::locks::Locks;
 use crate::store::StoreError;
@@ -45,8 +47,8 @@ const TAIL_PAGES: usize = 16;
 const TAIL_STEP_PAGES: u64 = 4;
 const TAIL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The bytes that are read of a page. No database page begins with 64 zero bytes, but a hole in a
-/// file does.
+/// The bytes that are read of a page. A hole in a file reads as zeros. A page rarely begins with as
+/// many, so only then the file system is asked whether there is a hole.
 const PAGE_BYTES: u64 = 4096;
 const PAGE_HEAD_BYTES: usize = 64;
 
@@ -332,10 +334,15 @@ fn file_bytes(file: &File) -> u64 {
     file.metadata().map_or(0, |found| found.len())
 }
 
-/// Returns whether there is a page at `offset`, and not a hole or the end of the file.
+/// Returns whether there is a page at `offset`, and not a hole or the end of the file. Moves the
+/// position of `file`, which nothing else uses.
 fn is_page(file: &File, offset: u64) -> bool {
     let mut head = [0; PAGE_HEAD_BYTES];
-    file.read_exact_at(&mut head, offset).is_ok() && head.iter().any(|byte| *byte != 0)
+    if file.read_exact_at(&mut head, offset).is_err() {
+        return false;
+    }
+    // The last overflow page of a value is the value's own bytes, and those may be zeros.
+    head.iter().any(|byte| *byte != 0) || seek(file, SeekFrom::Data(offset)) == Ok(offset)
 }
 
 /// Parses a header of the index, which is in the machine's byte order. `None` if the log is empty.
@@ -376,6 +383,16 @@ mod tests {
         file.write_all_at(&[1; PAGE], 15 * PAGE as u64).unwrap();
         let noticed = files.check_database();
         assert!(matches!(noticed, Err(StoreError::Replaced(_))));
+    }
+
+    #[test]
+    fn a_page_of_zeros_is_a_page_and_a_hole_is_not() {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&[0; 4096], 0).unwrap();
+        file.write_all_at(&[0; 4096], 1 << 20).unwrap();
+        assert!(is_page(&file, 0) && is_page(&file, 1 << 20));
+        assert!(!is_page(&file, 64 << 10), "a hole");
+        assert!(!is_page(&file, 2 << 20), "the end");
     }
 
     #[test]

@@ -174,7 +174,9 @@ impl Ledger {
         match source {
             Source::Submit => {
                 task.end_submit(State::SubmitUnknown);
-                self.submit_ends.push((index, SubmitEnd::Unknown));
+                if task.state == State::SubmitUnknown {
+                    self.submit_ends.push((index, SubmitEnd::Unknown));
+                }
             }
             Source::Poll => task.asked_in_vain(self.now, &self.policy.pace),
             Source::Callback | Source::Replay => task.ask_soon(self.now, &self.policy.pace),

@@ -50,7 +50,10 @@ impl Ledger {
         match ended {
             SubmitEnded::Unknown => {
                 record.task.end_submit(State::SubmitUnknown);
-                self.submit_ends.push((index, SubmitEnd::Unknown));
+                // The answer may have come since the submit was found to be interrupted.
+                if record.task.state == State::SubmitUnknown {
+                    self.submit_ends.push((index, SubmitEnd::Unknown));
+                }
             }
             SubmitEnded::Refused {
                 answer,

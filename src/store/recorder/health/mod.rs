@@ -217,6 +217,9 @@ impl RecorderWorker {
         if tried.is_err() || self.health.is_cleared_by_probe(has_space) {
             self.note(tried.as_ref().err());
         }
+        if tried.is_ok() && self.notify_pending {
+            self.follow_up().await;
+        }
         self.health.became_idle();
     }
 
