@@ -127,7 +127,7 @@ fn build(
     let receiver = Receiver {
         submission_id: record.task.submission_id,
         state: state.as_str(),
-        source: source.map(Source::as_str),
+        source: source.map(<&str>::from),
         submitted_at: record.task.submitted_at,
         outcome_at,
         client: record.client.as_deref(),

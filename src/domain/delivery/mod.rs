@@ -20,6 +20,8 @@ use std::time::Duration;
 pub use endpoint::EndpointKey;
 pub use shown::ShownState;
 
+use strum::{EnumString, IntoStaticStr};
+
 use super::ids::SubmissionId;
 use super::timestamp::Timestamp;
 
@@ -42,7 +44,8 @@ const ERROR_CHARS_MAX: usize = 200;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryId(pub i64);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, EnumString)]
+#[strum(const_into_str, serialize_all = "snake_case")]
 pub enum DeliveryState {
     Pending,
     Delivered,
@@ -91,22 +94,6 @@ pub struct Delivery {
     pub last_status: Option<u16>,
     pub last_error: Option<String>,
     pub ended_at: Option<Timestamp>,
-}
-
-impl DeliveryState {
-    pub const ALL: [Self; 3] = [Self::Pending, Self::Delivered, Self::Dead];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Delivered => "delivered",
-            Self::Dead => "dead",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text)
-    }
 }
 
 impl Holder {

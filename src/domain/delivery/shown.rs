@@ -38,7 +38,7 @@ impl ShownState {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Held => "held",
-            Self::Pending | Self::Delivered | Self::Dead => self.stored().as_str(),
+            Self::Pending | Self::Delivered | Self::Dead => self.stored().into_str(),
         }
     }
 

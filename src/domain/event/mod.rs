@@ -2,10 +2,13 @@
 
 pub mod id;
 
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
 use super::task::state::State;
 
 /// The type of an event. Its name is the `type` of the event in the log, the feed and the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, EnumString, VariantArray)]
+#[strum(const_into_str, prefix = "task.", serialize_all = "snake_case")]
 pub enum EventType {
     Submitted,
     Processing,
@@ -19,34 +22,6 @@ pub enum EventType {
 }
 
 impl EventType {
-    pub const ALL: [Self; 8] = [
-        Self::Submitted,
-        Self::Processing,
-        Self::Completed,
-        Self::Failed,
-        Self::Cancelled,
-        Self::Conflict,
-        Self::Unresolved,
-        Self::Archived,
-    ];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Submitted => "task.submitted",
-            Self::Processing => "task.processing",
-            Self::Completed => "task.completed",
-            Self::Failed => "task.failed",
-            Self::Cancelled => "task.cancelled",
-            Self::Conflict => "task.conflict",
-            Self::Unresolved => "task.unresolved",
-            Self::Archived => "task.archived",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
-    }
-
     /// Whether the event reports an outcome.
     pub const fn is_outcome(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)

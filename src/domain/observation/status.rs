@@ -1,5 +1,6 @@
 //! The status and the source of an observation. `observation` re-exports both.
 
+use strum::{EnumString, IntoStaticStr};
 /// The maximum length of a `status`, in characters.
 const STATUS_CHARS_MAX: usize = 64;
 
@@ -45,7 +46,8 @@ impl Status {
 }
 
 /// The source of an observation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, EnumString)]
+#[strum(const_into_str, serialize_all = "snake_case")]
 pub enum Source {
     Submit,
     Callback,
@@ -61,20 +63,5 @@ impl Source {
             Self::Submit | Self::Poll => true,
             Self::Callback | Self::Replay => false,
         }
-    }
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Submit => "submit",
-            Self::Callback => "callback",
-            Self::Poll => "poll",
-            Self::Replay => "replay",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Submit, Self::Callback, Self::Poll, Self::Replay]
-            .into_iter()
-            .find(|source| source.as_str() == text)
     }
 }

@@ -6,6 +6,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use strum::IntoStaticStr;
 
 use super::Metrics;
 use super::labels::{Name, StateLabel};
@@ -36,22 +37,13 @@ struct EndLabels {
 }
 
 /// The outcome of an attempt or of a delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(const_into_str, serialize_all = "snake_case")]
 pub enum DeliveryEnd {
     Delivered,
     /// The delivery will be tried again.
     Failed,
     Dead,
-}
-
-impl DeliveryEnd {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Delivered => "delivered",
-            Self::Failed => "failed",
-            Self::Dead => "dead",
-        }
-    }
 }
 
 impl Metrics {
@@ -64,7 +56,7 @@ impl Metrics {
     pub fn delivery_ended(&self, endpoint: &str, end: DeliveryEnd) {
         let labels = EndLabels {
             endpoint: endpoint.to_owned(),
-            result: Name(end.as_str()),
+            result: Name(end.into_str()),
         };
         self.0.deliveries.ended.get_or_create(&labels).inc();
     }
@@ -77,7 +69,7 @@ impl Metrics {
 
     /// Sets the number of deliveries in `state`.
     pub fn deliveries_counted(&self, state: DeliveryState, deliveries: i64) {
-        let state = Name(state.as_str());
+        let state = Name(state.into_str());
         let gauge = self.0.deliveries.open.get_or_create(&StateLabel { state });
         gauge.set(deliveries);
     }

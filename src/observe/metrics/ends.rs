@@ -1,6 +1,8 @@
 //! The outcomes of callbacks, submits and polls: the closed sets of values for the labels of their
 //! counters.
 
+use strum::IntoStaticStr;
+
 use crate::domain::task::Verdict;
 
 /// The outcome of a callback.
@@ -15,7 +17,8 @@ pub enum CallbackEnd {
 }
 
 /// The outcome of a submit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(const_into_str, serialize_all = "snake_case")]
 pub enum SubmitEnd {
     Accepted,
     Refused,
@@ -50,7 +53,8 @@ pub enum SubmitEnd {
 }
 
 /// The outcome of a poll.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(const_into_str, serialize_all = "snake_case")]
 pub enum PollEnd {
     Seen,
     Gone,
@@ -59,21 +63,13 @@ pub enum PollEnd {
 }
 
 /// A reader of the log that continuously reads to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(const_into_str, serialize_all = "snake_case")]
 pub enum TailReader {
     /// Serves the waiters for single tasks.
     Waits,
     /// Serves the subscribers to the event stream.
     Streams,
-}
-
-impl TailReader {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Waits => "waits",
-            Self::Streams => "streams",
-        }
-    }
 }
 
 impl CallbackEnd {
@@ -83,42 +79,6 @@ impl CallbackEnd {
             Self::Quarantined => "quarantined",
             Self::Refused => "refused",
             Self::Aborted => "aborted",
-        }
-    }
-}
-
-impl SubmitEnd {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Refused => "refused",
-            Self::Unreachable => "unreachable",
-            Self::Held => "held",
-            Self::Unknown => "unknown",
-            Self::KeyRejected => "key_rejected",
-            Self::NoCredits => "no_credits",
-            Self::Forbidden => "forbidden",
-            Self::Replayed => "replayed",
-            Self::Repeated => "repeated",
-            Self::Abandoned => "abandoned",
-            Self::NotRecorded => "not_recorded",
-            Self::NotDecided => "not_decided",
-            Self::Conflict => "conflict",
-            Self::InFlight => "in_flight",
-            Self::Invalid => "invalid",
-            Self::Overloaded => "overloaded",
-            Self::NoRoom => "no_room",
-        }
-    }
-}
-
-impl PollEnd {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Seen => "seen",
-            Self::Gone => "gone",
-            Self::Throttled => "throttled",
-            Self::Failed => "failed",
         }
     }
 }

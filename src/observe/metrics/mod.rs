@@ -49,8 +49,8 @@ impl Metrics {
             EventType::Completed | EventType::Failed | EventType::Cancelled
         ) {
             let labels = OutcomeLabels {
-                r#type: Name(event_type.as_str()),
-                source: Name(source.map_or("none", Source::as_str)),
+                r#type: Name(event_type.into_str()),
+                source: Name(source.map_or("none", <&str>::from)),
             };
             self.0.outcomes.get_or_create(&labels).inc();
         }
@@ -87,7 +87,7 @@ impl Metrics {
     }
 
     pub fn submit_ended(&self, end: SubmitEnd) {
-        count(&self.0.submits, end.as_str());
+        count(&self.0.submits, end.into_str());
     }
 
     pub fn submit_retried(&self) {
@@ -125,7 +125,7 @@ impl Metrics {
 
     /// Sets for how long `reader` has not been at the end of the log.
     pub fn tail_behind(&self, reader: TailReader, time: Duration) {
-        let reader = Name(reader.as_str());
+        let reader = Name(reader.into_str());
         let behind = self.0.tail_behind.get_or_create(&ReaderLabel { reader });
         behind.set(time.as_secs_f64());
     }
@@ -143,7 +143,7 @@ impl Metrics {
     }
 
     pub fn poll_ended(&self, end: PollEnd) {
-        count(&self.0.polls, end.as_str());
+        count(&self.0.polls, end.into_str());
     }
 
     /// Records the time from when a delivery was due until its first attempt was answered 2xx.

@@ -146,7 +146,7 @@ pub fn write(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {
             let [id, holder, until] = claim_values(delivery);
             [
                 id,
-                delivery.state.as_str().into(),
+                delivery.state.into_str().into(),
                 i64::from(delivery.attempts).into(),
                 delivery.due_at.as_millis().into(),
                 holder,

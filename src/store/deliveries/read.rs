@@ -175,7 +175,7 @@ impl Store {
     /// index.
     pub async fn count_deliveries(&self, state: DeliveryState) -> Result<i64, StoreError> {
         let count: i64 = on_pool!(self, pool => sqlx::query_scalar(COUNT)
-            .bind(state.as_str())
+            .bind(state.into_str())
             .bind(i64::from(COUNTED_MAX))
             .fetch_one(pool))?;
         Ok(count)
@@ -228,7 +228,7 @@ impl Store {
         let horizon: Option<i64> = match horizon {
             Some(sql) => on_pool!(self, pool => sqlx::query_scalar(sql)
                 .bind(before)
-                .bind(open.map(DeliveryState::as_str))
+                .bind(open.map(<&str>::from))
                 .bind(PAGE_LOOKS_THROUGH - 1)
                 .fetch_optional(pool))?,
             None => None,
@@ -237,7 +237,7 @@ impl Store {
         let rows = on_pool!(self, pool => sqlx::query_as(page)
             .bind(before)
             .bind(horizon.unwrap_or(0))
-            .bind(stored.map(DeliveryState::as_str))
+            .bind(stored.map(<&str>::from))
             .bind(filter.endpoint.as_ref().map(EndpointKey::as_str))
             .bind(i64::from(limit) + 1)
             .fetch_all(pool))?;
@@ -287,7 +287,9 @@ impl TryFrom<ViewRow> for DeliveryView {
 
     fn try_from(row: ViewRow) -> Result<Self, StoreError> {
         let corrupt = |column| corrupt(row.delivery.id, column);
-        let event_type = row.event_type.and_then(|text| EventType::parse(&text));
+        let event_type = row
+            .event_type
+            .and_then(|text| text.parse::<EventType>().ok());
         let submission_id = row.submission_id.and_then(|text| text.parse().ok());
         let task_id = row.task_id.map(|text| TaskId::parse(&text));
         Ok(Self {

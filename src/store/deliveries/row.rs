@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use crate::domain::delivery::{Delivery, DeliveryId, DeliveryState, EndpointKey, Holder, Lease};
+use crate::domain::delivery::{Delivery, DeliveryId, EndpointKey, Holder, Lease};
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
 
@@ -40,7 +40,7 @@ impl TryFrom<DeliveryRow> for Delivery {
         Ok(Self {
             id: DeliveryId(id),
             endpoint: EndpointKey::parse(&row.endpoint),
-            state: DeliveryState::parse(&row.state).ok_or_else(|| corrupt("state"))?,
+            state: row.state.parse().map_err(|_| corrupt("state"))?,
             attempts: u32::try_from(row.attempts).map_err(|_| corrupt("attempts"))?,
             due_at: Timestamp::from_millis(row.due_at),
             lease: lease.map(|(holder, until)| Lease {

@@ -245,8 +245,8 @@ impl New {
         } = &self.quarantined;
         [
             self.subject.as_str().into(),
-            kind.as_str().into(),
-            source.as_str().into(),
+            kind.into_str().into(),
+            source.into_str().into(),
             task_id.as_ref().map(TaskId::as_str).into(),
             0.into(),
             now.as_millis().into(),

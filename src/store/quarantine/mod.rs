@@ -12,9 +12,11 @@ pub(super) use keep::{Kept, keep};
 pub use read::{QuarantineEntry, QuarantineFilter, QuarantinePage, QuarantineWhole, STATEMENTS};
 pub(super) use replay::{Replayable, load, mark};
 pub(super) use report::Reporter;
+use strum::{EnumString, IntoStaticStr};
 
 /// Why an entry is in quarantine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, EnumString)]
+#[strum(const_into_str, serialize_all = "snake_case")]
 pub enum Kind {
     /// The body is not a task.
     Unreadable,
@@ -24,24 +26,9 @@ pub enum Kind {
     Conflict,
 }
 
-impl Kind {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unreadable => "unreadable",
-            Self::Mismatch => "mismatch",
-            Self::Conflict => "conflict",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        [Self::Unreadable, Self::Mismatch, Self::Conflict]
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-    }
-}
-
 /// The result of replaying an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, EnumString)]
+#[strum(const_into_str, serialize_all = "snake_case")]
 pub enum ReplayResult {
     Recorded,
     Unchanged,
@@ -51,28 +38,6 @@ pub enum ReplayResult {
 }
 
 impl ReplayResult {
-    const ALL: [Self; 5] = [
-        Self::Recorded,
-        Self::Unchanged,
-        Self::Duplicate,
-        Self::Conflict,
-        Self::Mismatch,
-    ];
-
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Recorded => "recorded",
-            Self::Unchanged => "unchanged",
-            Self::Duplicate => "duplicate",
-            Self::Conflict => "conflict",
-            Self::Mismatch => "mismatch",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|result| result.as_str() == text)
-    }
-
     /// Returns whether the task already reflects the entry, so that nothing is left to replay.
     const fn is_applied(self) -> bool {
         matches!(self, Self::Recorded | Self::Unchanged | Self::Duplicate)

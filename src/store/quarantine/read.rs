@@ -209,7 +209,7 @@ impl TryFrom<EntryRow> for QuarantineEntry {
             column,
         };
         let task_id = row.task_id.map(|text| TaskId::parse(&text));
-        let result = row.replay_result.map(|text| ReplayResult::parse(&text));
+        let result = row.replay_result.map(|text| text.parse().ok());
         let replayed = match (row.replayed_at.map(Timestamp::from_millis), result) {
             (None, None) => None,
             (Some(at), Some(Some(result))) => Some((at, result)),
@@ -218,8 +218,8 @@ impl TryFrom<EntryRow> for QuarantineEntry {
         Ok(Self {
             id: row.id,
             subject: row.subject.parse().map_err(|_| corrupt("subject"))?,
-            kind: Kind::parse(&row.kind).ok_or_else(|| corrupt("kind"))?,
-            source: Source::parse(&row.source).ok_or_else(|| corrupt("source"))?,
+            kind: row.kind.parse().map_err(|_| corrupt("kind"))?,
+            source: row.source.parse().map_err(|_| corrupt("source"))?,
             task_id: task_id
                 .map(|parsed| parsed.ok_or_else(|| corrupt("task_id")))
                 .transpose()?,

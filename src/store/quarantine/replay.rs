@@ -62,12 +62,12 @@ pub async fn load(
 
 fn parse(kind: &str, source: &str, result: Option<&str>) -> Option<Replayable> {
     let result = match result {
-        Some(text) => Some(ReplayResult::parse(text)?),
+        Some(text) => Some(text.parse().ok()?),
         None => None,
     };
     Some(Replayable {
-        kind: Kind::parse(kind)?,
-        source: Source::parse(source)?,
+        kind: kind.parse().ok()?,
+        source: source.parse().ok()?,
         result,
         marked: None,
     })
@@ -126,7 +126,7 @@ pub fn mark(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {
             Some([
                 (*id).into(),
                 now.into(),
-                result.as_str().into(),
+                result.into_str().into(),
                 task_id.as_str().into(),
             ])
         })

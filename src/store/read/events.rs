@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use sqlx::FromRow;
+use strum::VariantArray as _;
 use tracing::error;
 
 use super::{TaskView, ViewRow};
@@ -163,7 +164,7 @@ impl Store {
             .bind(EVENTS_OF_TASK_MAX)
             .fetch_all(pool))?;
         let wanted = rows.into_iter().filter(|(seq, kind)| {
-            let is_wanted = EventType::parse(kind).is_some_and(|kind| filter.admits(kind));
+            let is_wanted = kind.parse().is_ok_and(|kind| filter.admits(kind));
             *seq > after && *seq <= newest && is_wanted
         });
         let mut numbers: Vec<i64> = wanted.map(|(seq, _)| seq).collect();
@@ -235,10 +236,11 @@ impl Store {
         if upto <= after {
             return Ok(Vec::new());
         }
-        let mut types = EventType::ALL.map(|kind| filter.admits(kind).then_some(kind.as_str()));
+        let types = EventType::VARIANTS.iter();
+        let types = types.map(|kind| filter.admits(*kind).then_some(kind.into_str()));
         on_pool!(self, pool => {
             let query = sqlx::query_as(PAGE).bind(after).bind(upto);
-            let query = types.iter_mut().fold(query, |query, kind| query.bind(kind.take()));
+            let query = types.fold(query, |query, kind| query.bind(kind));
             query.bind(i64::from(limit)).fetch_all(pool)
         })
     }
@@ -322,8 +324,8 @@ impl TryFrom<EventRow> for LoggedEvent {
         };
         Ok(Self {
             id: event_id(row.event_epoch.as_deref(), row.event_seq)?,
-            event_type: EventType::parse(&row.event_type).ok_or(corrupt)?,
-            source: row.event_source.as_deref().and_then(Source::parse),
+            event_type: row.event_type.parse().map_err(|_| corrupt)?,
+            source: row.event_source.and_then(|text| text.parse().ok()),
             at: Timestamp::from_millis(row.event_at),
             view: row.view.try_into()?,
             body: row.told.map(Bytes::from),

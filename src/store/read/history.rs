@@ -248,7 +248,7 @@ impl TryFrom<ObservationRow> for HistoryItem {
                 number: row.id % OBSERVATIONS_PER_TASK,
                 nth: 0,
                 quarantine_id: None,
-                source: Source::parse(&row.source).ok_or(corrupt)?,
+                source: row.source.parse().map_err(|_| corrupt)?,
                 result: row.result,
                 body: row.body.into(),
             },
@@ -274,7 +274,7 @@ impl TryFrom<SubmitEndRow> for HistoryItem {
         };
         Ok(Self {
             at: Timestamp::from_millis(row.at),
-            kind: HistoryKind::SubmitEnded(SubmitEnd::parse(&row.result).ok_or(corrupt)?),
+            kind: HistoryKind::SubmitEnded(row.result.parse().map_err(|_| corrupt)?),
         })
     }
 }
@@ -301,8 +301,8 @@ impl EventRow {
             at: Timestamp::from_millis(self.at),
             kind: HistoryKind::Event {
                 id: event_id(self.event_epoch.as_deref(), self.seq)?,
-                event_type: EventType::parse(&self.r#type).ok_or(corrupt)?,
-                source: self.source.as_deref().and_then(Source::parse),
+                event_type: self.r#type.parse().map_err(|_| corrupt)?,
+                source: self.source.and_then(|text| text.parse().ok()),
                 body: body.cloned(),
             },
         })

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use strum::{EnumString, IntoStaticStr};
 
 use crate::domain::callback::Subject;
 use crate::domain::delivery::{AttemptEnd, DeliveryId, DeliveryState, EndpointKey, Holder};
@@ -160,25 +161,11 @@ pub enum SubmitEnded {
 }
 
 /// The result of a submit without an answer that names a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, EnumString)]
+#[strum(const_into_str, serialize_all = "snake_case")]
 pub enum SubmitEnd {
     Refused,
     Unknown,
-}
-
-impl SubmitEnd {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Refused, Self::Unknown]
-            .into_iter()
-            .find(|end| end.as_str() == text)
-    }
 }
 
 #[derive(Clone, Copy, Debug)]

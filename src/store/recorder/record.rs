@@ -3,16 +3,18 @@
 
 use bytes::Bytes;
 use sqlx::FromRow;
+use strum::{EnumString, IntoStaticStr};
 
 use crate::domain::ids::{SubmissionId, TaskId};
-use crate::domain::observation::{ResultsDigest, Source};
+use crate::domain::observation::ResultsDigest;
 use crate::domain::task::{Claim, State, Task};
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
 use crate::store::engine::rows::Value;
 
 /// How a record came to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, EnumString)]
+#[strum(const_into_str, serialize_all = "snake_case")]
 pub enum Origin {
     /// Submitted through our API.
     Submit,
@@ -20,22 +22,6 @@ pub enum Origin {
     Standing,
     /// Recreated from a callback whose record was missing.
     Restored,
-}
-
-impl Origin {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Submit => "submit",
-            Self::Standing => "standing",
-            Self::Restored => "restored",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        [Self::Submit, Self::Standing, Self::Restored]
-            .into_iter()
-            .find(|origin| origin.as_str() == text)
-    }
 }
 
 /// A task as it is stored.
@@ -103,13 +89,13 @@ impl Record {
             seq.into(),
             submission_id.into(),
             task.task_id.as_ref().map(TaskId::as_str).into(),
-            self.origin.as_str().into(),
+            self.origin.into_str().into(),
             self.client.as_deref().into(),
             self.request.as_deref().into(),
             self.callback_url.as_deref().into(),
             task.state.as_str().into(),
             i64::from(task.progress).into(),
-            task.source.map(Source::as_str).into(),
+            task.source.map(<&str>::from).into(),
             task.results_digest
                 .as_ref()
                 .map(ResultsDigest::as_bytes)
@@ -138,7 +124,7 @@ impl Record {
             task.task_id.as_ref().map(TaskId::as_str).into(),
             task.state.as_str().into(),
             i64::from(task.progress).into(),
-            task.source.map(Source::as_str).into(),
+            task.source.map(<&str>::from).into(),
             task.results_digest
                 .as_ref()
                 .map(ResultsDigest::as_bytes)
@@ -214,7 +200,7 @@ impl TryFrom<RecordRow> for Record {
             progress: narrow(row.progress).ok_or_else(corrupt("progress"))?,
             submitted_at: Timestamp::from_millis(row.submitted_at),
             outcome_at: row.outcome_at.map(Timestamp::from_millis),
-            source: parse_all(row.source, |text| Source::parse(&text))
+            source: parse_all(row.source, |text| text.parse().ok())
                 .ok_or_else(corrupt("source"))?,
             vouched_at: row.vouched_at.map(Timestamp::from_millis),
             claim: claimed
@@ -233,7 +219,7 @@ impl TryFrom<RecordRow> for Record {
         Ok(Self {
             seq: Some(id),
             task,
-            origin: Origin::parse(&row.origin).ok_or_else(corrupt("origin"))?,
+            origin: row.origin.parse().ok().ok_or_else(corrupt("origin"))?,
             client: row.client,
             request: row.request.map(Bytes::from),
             callback_url: row.callback_url,

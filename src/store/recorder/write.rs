@@ -4,7 +4,6 @@
 use super::ledger::Ledger;
 use super::record::{CHANGED_COLUMN_COUNT, COLUMN_COUNT, OBSERVATIONS_PER_TASK, record_columns};
 use crate::domain::delivery::routes::Routes;
-use crate::domain::observation::Source;
 use crate::store::StoreError;
 use crate::store::deliveries;
 use crate::store::engine::rows::Rows;
@@ -166,7 +165,7 @@ fn insert_observations(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx:
             let seq = ledger.records[observation.record].seq?;
             Some([
                 (seq * OBSERVATIONS_PER_TASK + i64::from(observation.number)).into(),
-                observation.source.as_str().into(),
+                observation.source.into_str().into(),
                 observation.verdict.as_str().into(),
                 now.into(),
                 observation.body.as_ref().into(),
@@ -187,8 +186,8 @@ fn insert_events(script: &mut Script, ledger: &Ledger, last: i64) -> Result<(), 
             Some([
                 seq.into(),
                 ledger.records[event.record].seq?.into(),
-                event.event_type.as_str().into(),
-                event.source.map(Source::as_str).into(),
+                event.event_type.into_str().into(),
+                event.source.map(<&str>::from).into(),
                 event.observation.map(i64::from).into(),
                 now.into(),
             ])
@@ -203,7 +202,7 @@ fn insert_submit_ends(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::
     let rows: Vec<_> = ends
         .filter_map(|(record, end)| {
             let seq = ledger.records[*record].seq?;
-            Some([seq.into(), end.as_str().into(), now.into()])
+            Some([seq.into(), end.into_str().into(), now.into()])
         })
         .collect();
     INSERT_SUBMIT_ENDS.add_to(script, &rows)

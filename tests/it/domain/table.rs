@@ -106,7 +106,7 @@ fn effect(state: State, case: &Case, source: Source) -> String {
     task.empty_polls = case.empty_polls;
     let seen = task.see(&case.observation, source, NOW, &policy(Confirm::Never));
     let verdict = seen.verdict.as_str();
-    let event = seen.event.map_or("-", |event| event.as_str());
+    let event = seen.event.map_or("-", |event| event.into_str());
     let shown = if seen.shown { "shown" } else { "-" };
     let poll = task.next_poll_at.map_or("no poll".to_owned(), |at| {
         format!("poll in {} s", at.since(NOW).as_secs())
@@ -123,8 +123,8 @@ fn rows(state: State, case: &Case) -> Vec<(String, Vec<&'static str>)> {
     for source in case.sources {
         let effect = effect(state, case, *source);
         match rows.iter_mut().find(|(other, _)| *other == effect) {
-            Some((_, sources)) => sources.push(source.as_str()),
-            None => rows.push((effect, vec![source.as_str()])),
+            Some((_, sources)) => sources.push(source.into_str()),
+            None => rows.push((effect, vec![source.into_str()])),
         }
     }
     rows

@@ -8,7 +8,6 @@ use serde::Serialize;
 use crate::domain::event::id::EventId;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::json::Fields;
-use crate::domain::observation::Source;
 use crate::domain::timestamp::Timestamp;
 use crate::http::internal::tasks::history::task_of_event;
 use crate::store::read::events::LoggedEvent;
@@ -34,11 +33,11 @@ impl<'a> EventObject<'a> {
         Self {
             id: event.id,
             seq: event.id.seq,
-            r#type: kind.as_str(),
+            r#type: kind.into_str(),
             at: event.at,
             submission_id: task.submission_id,
             task_id: task.task_id.as_ref(),
-            source: source.map(Source::as_str),
+            source: source.map(<&str>::from),
             task: task_of_event(&event.view, kind, source, body, event.at),
         }
     }
@@ -65,7 +64,7 @@ pub fn of_place(place: EventId) -> Bytes {
 }
 
 fn write_frame(text: &mut Vec<u8>, event: &LoggedEvent) {
-    let (id, kind) = (event.id, event.event_type.as_str());
+    let (id, kind) = (event.id, event.event_type.into_str());
     write!(text, "id: {id}\nevent: {kind}\ndata: ").expect("a Vec takes any bytes");
     let data = text.len();
     serde_json::to_writer(&mut *text, &EventObject::of(event))

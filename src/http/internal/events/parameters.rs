@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName};
+use strum::VariantArray as _;
 
 use crate::domain::event::EventType;
 use crate::domain::event::id::Cursor;
@@ -75,10 +76,14 @@ fn no_place(param: &'static str) -> ApiError {
 }
 
 fn types(text: &str) -> Result<Vec<EventType>, ApiError> {
-    let known = || EventType::ALL.map(EventType::as_str).join(", ");
-    let parse = |name| {
+    let known = || {
+        let known = EventType::VARIANTS.iter().map(|kind| kind.into_str());
+        known.collect::<Vec<_>>().join(", ")
+    };
+    let parse = |name: &str| {
         let message = || format!("`types` must be some of {}, with commas between", known());
-        EventType::parse(name).ok_or_else(|| ApiError::invalid("types", message()))
+        name.parse()
+            .map_err(|_| ApiError::invalid("types", message()))
     };
     text.split(',').map(parse).collect()
 }

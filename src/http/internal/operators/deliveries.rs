@@ -168,7 +168,7 @@ impl DeliveryObject {
             event: EventName {
                 id: view.event_id,
                 seq: view.event_id.seq,
-                r#type: view.event_type.as_str(),
+                r#type: view.event_type.into_str(),
             },
             submission_id: view.submission_id,
             task_id: view.task_id.clone(),
@@ -237,7 +237,7 @@ fn parse_retry_query(query: &str) -> Result<Option<EndpointKey>, ApiError> {
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
         match name.as_ref() {
             "endpoint" => endpoint = Some(parse_endpoint(&value)?),
-            "state" if value == DeliveryState::Dead.as_str() => {}
+            "state" if value == DeliveryState::Dead.into_str() => {}
             "state" => {
                 let message =
                     "`state` must be dead: pending and held deliveries need no new attempts";

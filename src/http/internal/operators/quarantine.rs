@@ -17,7 +17,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::http::internal::InternalState;
 use crate::http::internal::error::ApiError;
 use crate::http::internal::query;
-use crate::store::quarantine::{QuarantineEntry, QuarantineFilter, QuarantineWhole, ReplayResult};
+use crate::store::quarantine::{QuarantineEntry, QuarantineFilter, QuarantineWhole};
 use crate::store::recorder::calls::{Observed, ReplayedFromQuarantine};
 
 const PARAMETERS: &str = "subject, limit, cursor";
@@ -144,9 +144,9 @@ impl EntryObject {
     fn of(entry: &QuarantineEntry) -> Self {
         Self {
             id: entry.id,
-            kind: entry.kind.as_str(),
+            kind: entry.kind.into_str(),
             reason: entry.reason.clone(),
-            source: entry.source.as_str(),
+            source: entry.source.into_str(),
             subject: entry.subject.to_string(),
             task_id: entry.task_id.clone(),
             first_at: entry.first_at,
@@ -164,7 +164,7 @@ impl Mark {
         let (replayed_at, result) = entry.replayed.unzip();
         Self {
             replayed_at,
-            replay_result: result.map(ReplayResult::as_str),
+            replay_result: result.map(<&str>::from),
         }
     }
 }

@@ -149,7 +149,7 @@ fn shown<'a>(view: &'a TaskView, item: &'a HistoryItem, was_refused: bool) -> Sh
     let (r#type, source) = match &item.kind {
         HistoryKind::Event {
             event_type, source, ..
-        } => (event_type.as_str(), *source),
+        } => (event_type.into_str(), *source),
         HistoryKind::Observation { source, .. } => ("observation", Some(*source)),
         HistoryKind::SubmitBegun | HistoryKind::SubmitEnded(_) => ("submit", Some(Source::Submit)),
         HistoryKind::Quarantined(entry) => ("quarantine", Some(entry.source)),
@@ -163,7 +163,7 @@ fn shown<'a>(view: &'a TaskView, item: &'a HistoryItem, was_refused: bool) -> Sh
         after_ms: (origin != Origin::Standing).then_some(since_submit),
         submission_id: task.submission_id,
         task_id: task.task_id.as_ref(),
-        source: source.map(Source::as_str),
+        source: source.map(<&str>::from),
         told: told(view, item, was_refused),
     }
 }
@@ -196,7 +196,7 @@ fn told<'a>(view: &'a TaskView, item: &'a HistoryItem, was_refused: bool) -> Tol
         },
         HistoryKind::SubmitBegun => Told::Submit { result: "begun" },
         HistoryKind::SubmitEnded(end) => Told::Submit {
-            result: end.as_str(),
+            result: end.into_str(),
         },
         HistoryKind::Quarantined(entry) => told_of_quarantine(entry),
     }
@@ -204,7 +204,7 @@ fn told<'a>(view: &'a TaskView, item: &'a HistoryItem, was_refused: bool) -> Tol
 
 fn told_of_quarantine(entry: &QuarantineEntry) -> Told<'_> {
     Told::Quarantine {
-        result: entry.kind.as_str(),
+        result: entry.kind.into_str(),
         quarantine_id: entry.id,
         subject: entry.subject.to_string(),
         reason: &entry.reason,
