@@ -1,22 +1,16 @@
-//! The states of a task. `task` re-exports them and decides on the transitions.
+//! The names of a task's phases and their stages. `task` re-exports them.
 
-/// The state of a task, which is finer than EvoLink's `status`.
+/// The state of a task, which is finer than EvoLink's `status`. See `Phase` and `Stage`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
-    /// The intent to submit is recorded. EvoLink has not answered yet.
     Submitting,
-    /// EvoLink may or may not have accepted and billed the submit. It is never sent again. A
-    /// callback may still bind the task id.
     SubmitUnknown,
-    /// EvoLink refused the submit, or was never reached.
     Rejected,
     Pending,
     Processing,
     Completed,
     Failed,
     Cancelled,
-    /// EvoLink does not know the task, or did not report an outcome in time. This is not an
-    /// outcome: a later one still counts.
     Unresolved,
 }
 
@@ -54,13 +48,5 @@ impl State {
     /// Whether this is an outcome, which never changes.
     pub const fn is_outcome(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
-    }
-
-    /// Whether a task id is known, from EvoLink or from a callback.
-    pub const fn is_confirmed(self) -> bool {
-        !matches!(
-            self,
-            Self::Submitting | Self::SubmitUnknown | Self::Rejected
-        )
     }
 }

@@ -159,28 +159,6 @@ pub enum SubmitEnded {
     Unknown,
 }
 
-/// The result of a submit without an answer that names a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SubmitEnd {
-    Refused,
-    Unknown,
-}
-
-impl SubmitEnd {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Refused, Self::Unknown]
-            .into_iter()
-            .find(|end| end.as_str() == text)
-    }
-}
-
 #[derive(Clone, Copy, Debug)]
 pub enum PollEnded {
     /// EvoLink does not know this task.

@@ -25,7 +25,7 @@ impl RecorderWorker {
             let task = &ledger.records[*record].task;
             let (reason, status) = (doubted.reason.as_str(), doubted.state.as_str());
             self.metrics.outcome_doubted(doubted.reason);
-            let id = task.task_id.as_ref().map_or("", TaskId::as_str);
+            let id = task.task_id().map_or("", TaskId::as_str);
             info!(task.id = id, submission.id = %task.submission_id, status, reason, "a callback reports an outcome that is not confirmed; EvoLink is polled to confirm it");
         }
     }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use evolink_receiver::domain::ids::{SubmissionId, TaskId};
 use evolink_receiver::domain::observation::{Observation, Source};
 use evolink_receiver::domain::task::confirmation::{Confirm, Policy};
-use evolink_receiver::domain::task::{State, Task, Verdict};
+use evolink_receiver::domain::task::{Accepted, Outcome, Phase, Stage, State, Task, Verdict};
 use evolink_receiver::domain::timestamp::Timestamp;
 
+use super::steps::progress_of;
 use super::{observation, policy};
 
 const SOURCES: [Source; 4] = [
@@ -70,51 +71,63 @@ fn cases() -> Vec<Case> {
 /// A task in `state` as it would really be. A running one has progress 30.
 fn task_in(state: State) -> Task {
     let submitted_at = NOW.before(Duration::from_secs(20));
-    let mut task = Task::new(SubmissionId::new(submitted_at), state);
-    if state.is_confirmed() {
-        task.task_id = TaskId::parse("t");
-        task.source = Some(Source::Submit);
-        task.vouched_at = Some(submitted_at);
-    }
-    match state {
-        State::Pending | State::Processing => {
-            task.next_poll_at = Some(NOW.after(Duration::from_secs(40)));
-        }
-        State::Unresolved => {
-            task.missed_polls = 3;
-            task.next_poll_at = Some(NOW.after(Duration::from_hours(1)));
-        }
+    let accepted = |stage| {
+        let is_running = matches!(stage, Stage::Processing | Stage::Unresolved);
+        Phase::Accepted(Accepted {
+            task_id: TaskId::parse("t").unwrap(),
+            vouched_at: Some(submitted_at),
+            stage,
+            source: Source::Submit,
+            progress: if is_running { 30 } else { 0 },
+            claim: None,
+        })
+    };
+    let ended = |outcome| {
+        accepted(Stage::Ended {
+            outcome,
+            at: submitted_at,
+        })
+    };
+    let mut task = Task::new(SubmissionId::new(submitted_at));
+    task.phase = match state {
+        State::Submitting => Phase::Submitting,
+        State::SubmitUnknown => Phase::SubmitUnknown,
+        State::Rejected => Phase::Rejected,
+        State::Pending => accepted(Stage::Pending),
+        State::Processing => accepted(Stage::Processing),
+        State::Unresolved => accepted(Stage::Unresolved),
         State::Completed => {
-            task.results_digest = Some(observation("completed", RESULTS).results_digest());
+            let digest = observation("completed", RESULTS).results_digest();
+            ended(Outcome::Completed(digest))
         }
-        State::Submitting
-        | State::SubmitUnknown
-        | State::Rejected
-        | State::Failed
-        | State::Cancelled => {}
+        State::Failed => ended(Outcome::Failed),
+        State::Cancelled => ended(Outcome::Cancelled),
+    };
+    if matches!(state, State::Pending | State::Processing) {
+        task.polling.next_at = Some(NOW.after(Duration::from_secs(40)));
     }
-    if matches!(state, State::Processing | State::Unresolved) {
-        task.progress = 30;
+    if state == State::Unresolved {
+        task.polling.missed_polls = 3;
+        task.polling.next_at = Some(NOW.after(Duration::from_hours(1)));
     }
-    task.outcome_at = state.is_outcome().then_some(submitted_at);
     task
 }
 
 /// The effect of `case` from `source` on a task in `state`, as one line.
 fn effect(state: State, case: &Case, source: Source) -> String {
     let mut task = task_in(state);
-    task.empty_polls = case.empty_polls;
+    task.polling.empty_polls = case.empty_polls;
     let seen = task.see(&case.observation, source, NOW, &policy(Confirm::Never));
     let verdict = seen.verdict.as_str();
     let event = seen.event.map_or("-", |event| event.as_str());
     let shown = if seen.shown { "shown" } else { "-" };
-    let poll = task.next_poll_at.map_or("no poll".to_owned(), |at| {
+    let poll = task.polling.next_at.map_or("no poll".to_owned(), |at| {
         format!("poll in {} s", at.since(NOW).as_secs())
     });
-    let state = task.state.as_str();
+    let state = task.state().as_str();
     format!(
         "{verdict:9} | {state:10} {:3} | {event:15} | {shown:5} | {poll}",
-        task.progress
+        progress_of(&task)
     )
 }
 
@@ -175,11 +188,11 @@ fn effect_of_claim(task: &mut Task, claim: &Observation, policy: &Policy) -> Str
     if let Some(conflict) = seen.doubted.filter(|_| seen.verdict == Verdict::Conflict) {
         task.claim_conflict(conflict.state, NOW, &policy.pace);
     }
-    let claimed = task.claim.map_or("-", |claim| claim.state.as_str());
-    let poll = task.next_poll_at.map_or("no poll".to_owned(), |at| {
+    let claimed = task.claim().map_or("-", |claim| claim.state.as_str());
+    let poll = task.polling.next_at.map_or("no poll".to_owned(), |at| {
         format!("poll in {} s", at.since(NOW).as_secs())
     });
-    let (verdict, state) = (seen.verdict.as_str(), task.state.as_str());
+    let (verdict, state) = (seen.verdict.as_str(), task.state().as_str());
     format!("{verdict:9} | {state:10} | {doubted:13} | {claimed:9} | {poll:12}")
 }
 
@@ -202,8 +215,8 @@ fn after_poll(task: &Task, answer: &str, policy: &Policy) -> String {
             task.see(&observation(status, results), Source::Poll, now, policy);
         }
     }
-    let claimed = task.claim.map_or("-", |claim| claim.state.as_str());
-    let again = task.next_poll_at.map_or("-".to_owned(), |at| {
+    let claimed = task.claim().map_or("-", |claim| claim.state.as_str());
+    let again = task.polling.next_at.map_or("-".to_owned(), |at| {
         // Rare polls are spread by the id, which differs in each run.
         let seconds = at.since(now).as_secs();
         match seconds / 3600 {
@@ -211,7 +224,7 @@ fn after_poll(task: &Task, answer: &str, policy: &Policy) -> String {
             hours => format!("{hours} h"),
         }
     });
-    format!("{answer}: {} {claimed} {again}", task.state.as_str())
+    format!("{answer}: {} {claimed} {again}", task.state().as_str())
 }
 
 #[test]
@@ -222,8 +235,10 @@ fn what_is_doubted_and_what_evolink_then_makes_of_it() {
         for (state, vouched) in STATES_TO_DOUBT {
             for (name, claim) in claims() {
                 let mut task = task_in(state);
-                if !vouched {
-                    task.vouched_at = None;
+                if let Phase::Accepted(accepted) = &mut task.phase
+                    && !vouched
+                {
+                    accepted.vouched_at = None;
                 }
                 let effect = effect_of_claim(&mut task, &claim, &policy);
                 let polls = ["completed", "failed", "processing", "gone", "failed poll"]

@@ -50,7 +50,7 @@ pub async fn show(
     // Boxed, so that data that the wait does not need takes no memory while it waits.
     let mut view = Box::pin(find(&state, id.ok())).await?;
     let task = &view.record.task;
-    if let Some(deadline) = deadline.filter(|_| !waiting::is_over(task.state)) {
+    if let Some(deadline) = deadline.filter(|_| !waiting::is_over(task.state())) {
         let (seat, id) = (state.seats.take(&caller)?, task.submission_id);
         // Hold neither the task nor the caller's data while waiting.
         drop((view, caller));
