@@ -225,7 +225,8 @@ impl RecordRow {
                 })
             }),
             (None, None, None, None) => None,
-            _ => return Err("task_id"),
+            (Some(_), None, ..) => return Err("source"),
+            (None, ..) => return Err("task_id"),
         };
         let ended = |outcome, at| Stage::Ended {
             outcome,
