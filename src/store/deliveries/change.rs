@@ -157,7 +157,7 @@ pub fn write(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {
     endpoints::write(script, ledger)
 }
 
-fn claim_values(delivery: &Delivery) -> [crate::store::engine::rows::Value<'_>; 3] {
+fn claim_values(delivery: &Delivery) -> [crate::store::engine::value::Value<'_>; 3] {
     let lease = delivery.lease.as_ref();
     [
         delivery.id.0.into(),

@@ -14,36 +14,13 @@ use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments as _, AssertSqlSafe, FromRow};
 
 use super::script::{Script, Wanted};
+use super::value::Value;
 use super::writer::Writer;
 use crate::store::StoreError;
 
 /// The row counts for which SQLite texts are made. The largest is a batch of the recorder; it stays
 /// within SQLite's 32,766 parameters.
 const SIZES: [usize; 14] = [1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 1024];
-
-/// A value to bind.
-#[derive(Clone, Copy, Debug)]
-pub enum Value<'a> {
-    Int(Option<i64>),
-    Text(Option<&'a str>),
-    Blob(Option<&'a [u8]>),
-}
-
-macro_rules! value_from {
-    ($($from:ty => $variant:ident),*) => {$(
-        impl<'a> From<$from> for Value<'a> {
-            fn from(value: $from) -> Self {
-                Self::$variant(Some(value))
-            }
-        }
-        impl<'a> From<Option<$from>> for Value<'a> {
-            fn from(value: Option<$from>) -> Self {
-                Self::$variant(value)
-            }
-        }
-    )*};
-}
-value_from!(i64 => Int, &'a str => Text, &'a [u8] => Blob);
 
 /// A row that both drivers can read.
 pub trait AnyRow:
@@ -265,30 +242,6 @@ fn bind_columns<const COLUMNS: usize>(
         .map_err(sqlx::Error::Encode)?;
     }
     Ok(arguments)
-}
-
-/// One function makes all rows of a statement, so a column has one type in all of them.
-impl<'a> Value<'a> {
-    fn int(self) -> Option<i64> {
-        match self {
-            Self::Int(value) => value,
-            other => unreachable!("{other:?} in a column of numbers"),
-        }
-    }
-
-    fn text(self) -> Option<&'a str> {
-        match self {
-            Self::Text(value) => value,
-            other => unreachable!("{other:?} in a column of texts"),
-        }
-    }
-
-    fn blob(self) -> Option<&'a [u8]> {
-        match self {
-            Self::Blob(value) => value,
-            other => unreachable!("{other:?} in a column of bytes"),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use crate::domain::callback::Subject;
 use crate::domain::ids::TaskId;
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
-use crate::store::engine::rows::{Rows, Value};
+use crate::store::engine::rows::Rows;
+use crate::store::engine::value::Value;
 use crate::store::engine::writer::{Writer, on_writer};
 use crate::store::recorder::ledger::{NewConflict, Quarantined};
 

@@ -9,7 +9,7 @@ use crate::domain::observation::{ResultsDigest, Source};
 use crate::domain::task::{Accepted, Claim, Outcome, Phase, Polling, Stage, State, Task};
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
-use crate::store::engine::rows::Value;
+use crate::store::engine::value::Value;
 
 /// How a record came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +65,9 @@ pub const OBSERVATIONS_PER_TASK: i64 = 1024;
 // The SQL of `reads`, `history` and the migrations contains the literal 1024.
 const _: () = assert!(OBSERVATIONS_PER_TASK == 1024);
 
-/// Makes all that is said of the columns: their list for a SELECT, the row that it returns, the
-/// names for the INSERT and the UPDATE, and the values in the same order. Each line of the table is
-/// a column, its type in a row, and its value in a record.
+/// Generates everything that lists the columns of `task`: the SELECT list, the row, and the names
+/// and values of the INSERT and the UPDATE. Each line of the table below is a column, its type in
+/// the row, and its value.
 macro_rules! columns {
     (
         |$record:ident, $task:ident, $accepted:ident, $id:ident|
@@ -171,8 +171,8 @@ impl TryFrom<RecordRow> for Record {
     }
 }
 
-/// The error of each is the column with an impossible value.
 impl RecordRow {
+    /// The error is the name of the column with an impossible value.
     fn parse(self) -> Result<Record, &'static str> {
         let task = Task {
             submission_id: self.submission_id.parse().map_err(|_| "submission_id")?,
@@ -199,7 +199,7 @@ impl RecordRow {
         })
     }
 
-    /// Reads the columns that only some states have. No other combination of them is possible.
+    /// Combines the columns that only some states have. Any other combination is a contradiction.
     fn phase(&self) -> Result<Phase, &'static str> {
         let state = State::parse(&self.state).ok_or("state")?;
         let progress = narrow(self.progress).ok_or("progress")?;
