@@ -10,9 +10,9 @@ use evolink_receiver::domain::callback::token_echo;
 use evolink_receiver::domain::callback::{KeyRing, Subject};
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::observation::{Observation, Source};
+use evolink_receiver::domain::task::Task;
 use evolink_receiver::domain::task::confirmation::Policy;
 use evolink_receiver::domain::task::polling::Pace;
-use evolink_receiver::domain::task::{State, Task};
 
 /// A body as EvoLink sends it, about 600 bytes.
 const BODY: &str = r#"{"created":1757165031,"id":"task-unified-1757165031-uyujaw3d","model":"z-image-turbo","object":"image.generation.task","progress":100,"results":["https://files.evolink.ai/task-unified-1757165031-uyujaw3d/image-1.webp?X-Amz-Date=20250906T132351Z&X-Amz-Expires=86400&X-Amz-Signature=5d41402abc4b2a76b9719d911017c592ae2f1c3f8a7d6b5e"],"status":"completed","task_info":{"can_cancel":false,"estimated_time":10},"type":"image","usage":{"billing_rule":"per_call","credits_reserved":0.026,"user_group":"default"},"duration":8.4,"request_id":"20250906132351724153918uyujaw3d","billing":{"charge_status":"charged","refund_status":"none"}}"#;
@@ -91,7 +91,7 @@ fn observation(criterion: &mut Criterion) {
 fn task(criterion: &mut Criterion) {
     let (now, policy) = (Clock::System.now(), Policy::from(PACE));
     let seen = Observation::parse(Bytes::from_static(BODY.as_bytes())).expect("a task body");
-    let fresh = Task::new(SubmissionId::new(now), State::Submitting);
+    let fresh = Task::new(SubmissionId::new(now));
     let mut ended = fresh.clone();
     ended.see(&seen, Source::Callback, now, &policy);
     for (name, task) in [("outcome", fresh), ("duplicate", ended)] {

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::domain::ids::SubmissionId;
 use crate::domain::json::Fields;
 use crate::domain::observation::{Observation, RESULTS_MAX, Source, Status};
-use crate::domain::task::State;
+use crate::domain::task::{Accepted, State};
 use crate::domain::timestamp::Timestamp;
 use crate::evolink::ErrorEnvelope;
 use crate::store::read::TaskView;
@@ -59,14 +59,13 @@ const fn is_zero(number: &usize) -> bool {
 /// The task as it is now.
 pub fn of_view(view: &TaskView) -> Fields {
     let task = &view.record.task;
-    let claimed = task.claim.map(|claim| claim.state);
     build(
         &view.record,
         view.body.as_ref(),
-        task.state,
-        task.source,
-        task.outcome_at,
-        claimed,
+        task.state(),
+        task.accepted().map(|accepted| accepted.source),
+        task.accepted().and_then(Accepted::outcome_at),
+        task.claim().map(|claim| claim.state),
     )
 }
 
@@ -126,12 +125,12 @@ fn build(
         .unwrap_or_default();
     let receiver = Receiver {
         submission_id: record.task.submission_id,
-        state: state.as_str(),
+        state: state.into_str(),
         source: source.map(<&str>::from),
         submitted_at: record.task.submitted_at,
         outcome_at,
         client: record.client.as_deref(),
-        unconfirmed: claimed.map(State::as_str),
+        unconfirmed: claimed.map(<&str>::from),
         results_left_out: urls.len().saturating_sub(RESULTS_MAX),
         results: urls
             .into_iter()
@@ -165,10 +164,10 @@ fn unconfirmed(record: &Record) -> Fields {
         .as_deref()
         .and_then(|request| Fields::parse(request).ok())
         .unwrap_or_default();
-    let rejected = record.task.state == State::Rejected;
+    let rejected = record.task.state() == State::Rejected;
     let mut fields = Fields::default();
     fields.set("created", &record.task.submitted_at.as_seconds());
-    match &record.task.task_id {
+    match record.task.task_id() {
         Some(task_id) => fields.set("id", task_id),
         None => fields.set("id", &record.task.submission_id),
     }

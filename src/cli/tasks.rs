@@ -64,6 +64,7 @@ fn time(text: &str) -> Result<Timestamp, String> {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
+    use strum::VariantArray as _;
 
     use crate::cli::Cli;
     use crate::domain::task::State;
@@ -74,8 +75,8 @@ mod tests {
         let tasks = command.find_subcommand_mut("tasks").unwrap();
         let list = tasks.find_subcommand_mut("list").unwrap();
         let help = list.render_long_help().to_string();
-        for state in State::ALL {
-            assert!(help.contains(state.as_str()), "{state:?}: {help}");
+        for state in State::VARIANTS {
+            assert!(help.contains(state.into_str()), "{state:?}: {help}");
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{REPLAY_WAIT, Running};
 use crate::domain::ids::SubmissionId;
 use crate::domain::json::Fields;
 use crate::domain::observation::Source;
-use crate::domain::task::State;
+use crate::domain::task::{Accepted, State};
 use crate::store::read::{TaskName, TaskView};
 use crate::store::{Store, StoreError};
 use crate::task_object;
@@ -99,7 +99,7 @@ async fn find_first(
         let Some(view) = view else {
             return Ok(First::Refused);
         };
-        match view.record.task.state {
+        match view.record.task.state() {
             State::Rejected => return Ok(First::Refused),
             State::SubmitUnknown => return Ok(First::Unknown),
             State::Submitting if Instant::now() < deadline => news.wait().await,
@@ -123,11 +123,9 @@ async fn first_answer(store: &Store, view: &TaskView) -> Result<Fields, StoreErr
     };
     Ok(match body {
         Some(body) => {
-            let at = view
-                .record
-                .task
-                .outcome_at
-                .unwrap_or(view.record.task.submitted_at);
+            let task = &view.record.task;
+            let at = task.accepted().and_then(Accepted::outcome_at);
+            let at = at.unwrap_or(task.submitted_at);
             task_object::as_told_by(&view.record, &body, Source::Submit, at)
         }
         None => task_object::of_view(view),

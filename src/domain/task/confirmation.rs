@@ -11,6 +11,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 use url::Url;
 
 use super::polling::Pace;
@@ -27,7 +28,8 @@ pub enum Confirm {
 }
 
 /// The reason why an outcome needs confirmation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(const_into_str, serialize_all = "snake_case")]
 pub enum Doubt {
     /// EvoLink itself has not named this task id yet, neither in its answer to a submit nor to a
     /// poll. The callback came before that answer or after a submit that was refused or has an
@@ -128,18 +130,6 @@ impl TryFrom<String> for Confirm {
 impl From<Confirm> for &'static str {
     fn from(confirm: Confirm) -> Self {
         confirm.as_str()
-    }
-}
-
-impl Doubt {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::LateId => "late_id",
-            Self::UnknownShape => "unknown_shape",
-            Self::UnlistedHost => "unlisted_host",
-            Self::Conflict => "conflict",
-            Self::Always => "always",
-        }
     }
 }
 

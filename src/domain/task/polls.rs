@@ -4,20 +4,44 @@
 use std::time::Duration;
 
 use super::polling::Pace;
-use super::{Claim, SAME_POLLS_NEEDED, State, Task};
+use super::{Accepted, Claim, SAME_POLLS_NEEDED, Stage, State, Task};
 use crate::domain::event::EventType;
+use crate::domain::ids::SubmissionId;
 use crate::domain::observation::{Observation, Status};
 use crate::domain::timestamp::Timestamp;
+
+/// The polling plan of a task: the next poll, and what is remembered of the earlier ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Polling {
+    /// When EvoLink is polled next. `None` if no poll is needed.
+    pub next_at: Option<Timestamp>,
+    pub polled_at: Option<Timestamp>,
+    pub polls: u32,
+    /// The number of latest polls in a row that reported `completed` without results.
+    pub empty_polls: u8,
+    /// The number of latest polls in a row that were answered with "no such task".
+    pub missed_polls: u8,
+}
+
+/// A task whose id is known, so that EvoLink can be polled about it.
+pub(super) struct Known<'a> {
+    pub submission_id: SubmissionId,
+    pub submitted_at: Timestamp,
+    /// Whether the observation that is being applied has bound the id.
+    pub is_new: bool,
+    pub accepted: &'a mut Accepted,
+    pub polling: &'a mut Polling,
+}
 
 impl Task {
     /// Claims the poll that is due, so that no other replica makes it within `lease`. Returns
     /// `false` if no poll is due.
     pub fn begin_poll(&mut self, now: Timestamp, lease: Duration, pace: &Pace) -> bool {
-        let is_due = self.next_poll_at.is_some_and(|at| pace.is_due(at, now));
+        let is_due = self.polling.next_at.is_some_and(|at| pace.is_due(at, now));
         if is_due {
-            self.next_poll_at = Some(now.after(lease));
+            self.polling.next_at = Some(now.after(lease));
             // A suspicious observation during this poll must not cause a second one at once.
-            self.polled_at = Some(now);
+            self.polling.polled_at = Some(now);
         }
         is_due
     }
@@ -25,134 +49,146 @@ impl Task {
     /// Records that EvoLink does not know the task (404, 410, `invalid_task_id`). After the third
     /// such answer in a row, the task is unresolved and is polled rarely.
     pub fn miss(&mut self, now: Timestamp, pace: &Pace) -> Option<EventType> {
-        self.empty_polls = 0;
-        self.missed_polls = self.missed_polls.saturating_add(1);
-        let event = if self.is_lost() {
-            self.claim = None;
-            self.become_unresolved()
+        let mut known = self.known()?;
+        known.polling.empty_polls = 0;
+        known.polling.missed_polls = known.polling.missed_polls.saturating_add(1);
+        let event = if known.polling.is_lost() {
+            known.accepted.claim = None;
+            known.become_unresolved()
         } else {
             None
         };
-        self.asked(now, pace);
+        known.asked(now, pace);
         event
     }
 
     /// Records a poll that got no usable answer.
     pub fn asked_in_vain(&mut self, now: Timestamp, pace: &Pace) {
-        self.asked(now, pace);
+        if let Some(mut known) = self.known() {
+            known.asked(now, pace);
+        }
     }
 
     /// Postpones the next poll by `pause`, because EvoLink currently answers no polls. The failed
     /// poll says nothing about this task, so it is not counted.
     pub fn put_off(&mut self, pause: Duration, now: Timestamp, pace: &Pace) {
-        self.polled_at = Some(now);
+        self.polling.polled_at = Some(now);
         let next = now.after(pause.max(pace.interval_min));
-        self.next_poll_at = self.next_poll_at.map(|_| next);
+        self.polling.next_at = self.polling.next_at.map(|_| next);
     }
 
     /// Stops polling. This is not an outcome. Returns `None` if the task was not open. An
     /// unconfirmed outcome remains in the history.
     pub fn give_up(&mut self, now: Timestamp) -> Option<EventType> {
+        let mut known = self.known()?;
         // EvoLink has reported completion without results, but not often enough to be believed. The
         // polls that decide it are scheduled, so do not cancel them.
-        let repeats = self.empty_polls > 0 && self.next_poll_at.is_some_and(|at| at > now);
-        if !repeats {
-            self.claim = None;
-            self.next_poll_at = None;
+        let is_scheduled = known.polling.next_at.is_some_and(|at| at > now);
+        if known.polling.empty_polls == 0 || !is_scheduled {
+            known.accepted.claim = None;
+            known.polling.next_at = None;
         }
-        self.become_unresolved()
-    }
-
-    /// Returns `None` if the task was not open.
-    fn become_unresolved(&mut self) -> Option<EventType> {
-        if !matches!(self.state, State::Pending | State::Processing) {
-            return None;
-        }
-        self.state = State::Unresolved;
-        Some(EventType::Unresolved)
-    }
-
-    /// Whether EvoLink did not know the task often enough to be believed.
-    const fn is_lost(&self) -> bool {
-        self.missed_polls >= SAME_POLLS_NEEDED
+        known.become_unresolved()
     }
 
     /// The time since when polls have been needed.
     pub fn asked_since(&self) -> Timestamp {
-        let claimed_at = self.claim.map(|claim| claim.at);
+        let claimed_at = self.claim().map(|claim| claim.at);
         claimed_at.map_or(self.submitted_at, |at| at.max(self.submitted_at))
     }
 
     /// Records that a callback reported another outcome than the recorded one, which stays.
     /// Schedules a poll, so that the history shows what EvoLink itself reports.
     pub fn claim_conflict(&mut self, state: State, now: Timestamp, pace: &Pace) {
-        if self.state.is_outcome() {
-            self.claim = Some(Claim { state, at: now });
-            self.ask_by(pace.soonest_poll(now, self.polled_at));
+        if let Some(known) = self.known()
+            && known.accepted.outcome_at().is_some()
+        {
+            known.accepted.claim = Some(Claim { state, at: now });
+            known.polling.ask_soon(now, pace);
         }
     }
 
     /// Schedules a poll as soon as the pace allows, because an observation needs EvoLink's own
     /// answer.
     pub fn ask_soon(&mut self, now: Timestamp, pace: &Pace) {
-        if self.task_id.is_some() && !self.state.is_outcome() {
-            self.ask_by(pace.soonest_poll(now, self.polled_at));
+        if let Some(known) = self.known()
+            && known.accepted.outcome_at().is_none()
+        {
+            known.polling.ask_soon(now, pace);
         }
     }
+}
 
-    fn ask_by(&mut self, time: Timestamp) {
-        self.next_poll_at = Some(self.next_poll_at.map_or(time, |planned| planned.min(time)));
+impl Polling {
+    pub(super) fn ask_soon(&mut self, now: Timestamp, pace: &Pace) {
+        let time = pace.soonest_poll(now, self.polled_at);
+        self.next_at = Some(self.next_at.map_or(time, |planned| planned.min(time)));
+    }
+
+    /// Whether EvoLink did not know the task often enough to be believed.
+    const fn is_lost(&self) -> bool {
+        self.missed_polls >= SAME_POLLS_NEEDED
+    }
+}
+
+impl Known<'_> {
+    /// Returns `None` if the task was not open.
+    const fn become_unresolved(&mut self) -> Option<EventType> {
+        match self.accepted.stage {
+            Stage::Pending | Stage::Processing => {
+                self.accepted.stage = Stage::Unresolved;
+                Some(EventType::Unresolved)
+            }
+            Stage::Unresolved | Stage::Ended { .. } => None,
+        }
     }
 
     pub(super) fn count_poll(&mut self, seen: &Observation, now: Timestamp, pace: &Pace) {
-        self.missed_polls = 0;
+        self.polling.missed_polls = 0;
         self.asked(now, pace);
-        if self.state.is_outcome() {
+        if self.accepted.outcome_at().is_some() {
             // EvoLink has answered. Whatever it reported is in the history.
-            self.claim = None;
-            self.next_poll_at = None;
+            self.accepted.claim = None;
+            self.polling.next_at = None;
         }
         let empty = seen.status == Status::Completed && seen.results.is_empty();
-        self.empty_polls = if empty {
-            self.empty_polls.saturating_add(1)
+        self.polling.empty_polls = if empty {
+            self.polling.empty_polls.saturating_add(1)
         } else {
             0
         };
     }
 
     fn asked(&mut self, now: Timestamp, pace: &Pace) {
-        self.polls = self.polls.saturating_add(1);
-        self.polled_at = Some(now);
-        let goes_on = self.next_poll_at.is_some() && self.is_polled_again(now, pace);
-        self.next_poll_at = goes_on.then(|| self.next_poll(now, pace));
+        self.polling.polls = self.polling.polls.saturating_add(1);
+        self.polling.polled_at = Some(now);
+        let goes_on = self.polling.next_at.is_some() && self.is_polled_again(now, pace);
+        self.polling.next_at = goes_on.then(|| self.next_poll(now, pace));
     }
 
     /// Whether another poll follows the one that was just made. An unresolved task that is older
     /// than `give_up_after` is polled once for each suspicious observation. A finished one is
     /// polled while an outcome is unconfirmed.
     fn is_polled_again(&self, now: Timestamp, pace: &Pace) -> bool {
-        let is_wanted = match self.state {
-            State::Submitting
-            | State::SubmitUnknown
-            | State::Rejected
-            | State::Pending
-            | State::Processing => true,
-            State::Unresolved => !pace.is_long_ago(self.submitted_at, now),
-            State::Completed | State::Failed | State::Cancelled => false,
+        let is_wanted = match self.accepted.stage {
+            Stage::Pending | Stage::Processing => true,
+            Stage::Unresolved => !pace.is_long_ago(self.submitted_at, now),
+            Stage::Ended { .. } => false,
         };
-        is_wanted || self.claim.is_some()
+        is_wanted || self.accepted.claim.is_some()
     }
 
     /// Returns the time of the next poll. An unconfirmed outcome restarts the pace, because
     /// EvoLink's answers to polls may lag a little behind its callbacks.
     pub(super) fn next_poll(&self, now: Timestamp, pace: &Pace) -> Timestamp {
-        let planned = if self.state == State::Unresolved && self.is_lost() {
-            pace.next_rare_poll(now, self.submission_id, self.polls)
+        let (id, polls) = (self.submission_id, self.polling.polls);
+        let planned = if self.accepted.stage == Stage::Unresolved && self.polling.is_lost() {
+            pace.next_rare_poll(now, id, polls)
         } else {
-            pace.next_poll(now, self.submission_id, self.polls)
+            pace.next_poll(now, id, polls)
         };
         let since_claim = |claim: Claim| now.since(claim.at).max(pace.interval_min);
-        let again = self.claim.map(|claim| now.after(since_claim(claim)));
+        let again = (self.accepted.claim).map(|claim| now.after(since_claim(claim)));
         again.map_or(planned, |again| again.min(planned))
     }
 }

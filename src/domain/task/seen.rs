@@ -1,12 +1,15 @@
 //! The result of `Task::see`: what an observation changed. `task` re-exports these types.
 
+use strum::IntoStaticStr;
+
 use super::confirmation::Doubt;
 use super::state::State;
 use crate::domain::event::EventType;
 use crate::domain::timestamp::Timestamp;
 
 /// The verdict on an observation. It is the `result` in the answer to a callback.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(const_into_str, serialize_all = "snake_case")]
 pub enum Verdict {
     /// The observation was new and was recorded.
     Recorded,
@@ -16,17 +19,6 @@ pub enum Verdict {
     Duplicate,
     /// The observation reports a different outcome than the recorded one, which stays.
     Conflict,
-}
-
-impl Verdict {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Recorded => "recorded",
-            Self::Unchanged => "unchanged",
-            Self::Duplicate => "duplicate",
-            Self::Conflict => "conflict",
-        }
-    }
 }
 
 /// An unconfirmed outcome: a callback reported it, but it is not published before EvoLink itself

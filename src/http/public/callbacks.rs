@@ -152,7 +152,7 @@ fn answer(recorded: Recorded, log: &LogFields) -> Response {
     };
     match recorded {
         Recorded::Observed(Observed::Applied(verdict)) => {
-            let result = verdict.as_str();
+            let result = verdict.into_str();
             debug!(submission.id = %subject, task.id = %id, %status, result, "callback {result}");
             Json(Body { result }).into_response()
         }

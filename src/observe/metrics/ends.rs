@@ -75,7 +75,7 @@ pub enum TailReader {
 impl CallbackEnd {
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Seen(verdict) => verdict.as_str(),
+            Self::Seen(verdict) => verdict.into_str(),
             Self::Quarantined => "quarantined",
             Self::Refused => "refused",
             Self::Aborted => "aborted",

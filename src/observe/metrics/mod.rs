@@ -82,7 +82,7 @@ impl Metrics {
     }
 
     pub fn outcome_doubted(&self, reason: Doubt) {
-        let reason = Name(reason.as_str());
+        let reason = Name(reason.into_str());
         self.0.doubted.get_or_create(&ReasonLabel { reason }).inc();
     }
 
@@ -137,7 +137,7 @@ impl Metrics {
 
     /// Sets the number of tasks in `state`.
     pub fn tasks_counted(&self, state: State, tasks: i64) {
-        let state = Name(state.as_str());
+        let state = Name(state.into_str());
         let labels = StateLabel { state };
         self.0.tasks.get_or_create(&labels).set(tasks);
     }

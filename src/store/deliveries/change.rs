@@ -37,16 +37,12 @@ const HELD_TOO_LONG: &str = concat!(
 );
 
 /// Writes only these columns, because setting an indexed column rewrites its index entry.
-static CLAIM: Rows<3> = Rows::new(
-    "UPDATE delivery SET holder = given.column2, lease_until = given.column3 FROM",
-    "WHERE delivery.id = given.column1",
-);
+static CLAIM: Rows<3> = Rows::update("delivery", ["id", "holder", "lease_until"]);
 
-static UPDATE: Rows<9> = Rows::new(
-    "UPDATE delivery SET state = given.column2, attempts = given.column3, due_at = given.column4, holder = given.column5,
-        lease_until = given.column6, last_status = given.column7, last_error = given.column8, ended_at = given.column9 FROM",
-    "WHERE delivery.id = given.column1",
-);
+#[rustfmt::skip] // A column takes no line of its own.
+static UPDATE: Rows<9> = Rows::update("delivery", [
+    "id", "holder", "lease_until", "state", "attempts", "due_at", "last_status", "last_error", "ended_at",
+]);
 
 /// Loads the deliveries that `entries` concern.
 pub async fn load(
@@ -138,7 +134,7 @@ pub fn write(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {
     let claimed = deliveries.claimed.difference(&deliveries.changed);
     let claimed = claimed.filter_map(|id| deliveries.known.get(id));
     let rows: Vec<_> = claimed.map(claim_values).collect();
-    CLAIM.add_update_to(script, "delivery", &rows)?;
+    CLAIM.add_to(script, &rows)?;
     let changed = deliveries.changed.iter();
     let changed = changed.filter_map(|id| deliveries.known.get(id));
     let rows: Vec<_> = changed
@@ -146,22 +142,22 @@ pub fn write(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {
             let [id, holder, until] = claim_values(delivery);
             [
                 id,
+                holder,
+                until,
                 delivery.state.into_str().into(),
                 i64::from(delivery.attempts).into(),
                 delivery.due_at.as_millis().into(),
-                holder,
-                until,
                 delivery.last_status.map(i64::from).into(),
                 delivery.last_error.as_deref().into(),
                 delivery.ended_at.map(Timestamp::as_millis).into(),
             ]
         })
         .collect();
-    UPDATE.add_update_to(script, "delivery", &rows)?;
+    UPDATE.add_to(script, &rows)?;
     endpoints::write(script, ledger)
 }
 
-fn claim_values(delivery: &Delivery) -> [crate::store::engine::rows::Value<'_>; 3] {
+fn claim_values(delivery: &Delivery) -> [crate::store::engine::value::Value<'_>; 3] {
     let lease = delivery.lease.as_ref();
     [
         delivery.id.0.into(),

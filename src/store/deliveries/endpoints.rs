@@ -19,10 +19,7 @@ const REASON: &str = "it answered 410 to several deliveries";
 const LOAD: &str = "SELECT name, 0, disabled_at FROM endpoint
     UNION ALL SELECT name, delivery_id, at FROM endpoint_gone";
 
-static DISABLE: Rows<3> = Rows::new(
-    "INSERT INTO endpoint (name, disabled_at, reason) SELECT * FROM",
-    "WHERE column1 IS NOT NULL",
-);
+static DISABLE: Rows<3> = Rows::insert("endpoint", ["name", "disabled_at", "reason"]);
 
 static ENABLE: Rows<1> = Rows::new(
     "DELETE FROM endpoint WHERE name IN (SELECT column1 FROM",
@@ -34,10 +31,7 @@ static FORGET_GONE: Rows<1> = Rows::new(
     ")",
 );
 
-static INSERT_GONE: Rows<3> = Rows::new(
-    "INSERT INTO endpoint_gone (name, delivery_id, at) SELECT * FROM",
-    "WHERE column1 IS NOT NULL",
-);
+static INSERT_GONE: Rows<3> = Rows::insert("endpoint_gone", ["name", "delivery_id", "at"]);
 
 impl Deliveries {
     /// Counts a 410 response of `endpoint` to `delivery`. Ignored for an app's own address: other

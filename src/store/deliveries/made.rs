@@ -83,8 +83,8 @@ mod tests {
     use crate::domain::delivery::{Holder, LEASE};
     use crate::domain::event::EventType;
     use crate::domain::ids::SubmissionId;
+    use crate::domain::task::Task;
     use crate::domain::task::polling::Pace;
-    use crate::domain::task::{State, Task};
     use crate::domain::timestamp::Timestamp;
     use crate::store::deliveries::write;
     use crate::store::engine::script::SqliteScript;
@@ -105,7 +105,7 @@ mod tests {
             },
         );
         for _ in 0..outcomes {
-            let task = Task::new(SubmissionId::new(NOW), State::Submitting);
+            let task = Task::new(SubmissionId::new(NOW));
             let record = ledger.add(Record::new(task, Origin::Submit, None));
             ledger.records[record].seq = Some(1);
             ledger.events.push(NewEvent {

@@ -7,6 +7,7 @@ pub mod rows;
 pub mod schema;
 pub mod script;
 pub mod sqlite;
+pub mod value;
 pub mod writer;
 
 use std::time::Duration;

@@ -14,36 +14,13 @@ use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments as _, AssertSqlSafe, FromRow};
 
 use super::script::{Script, Wanted};
+use super::value::Value;
 use super::writer::Writer;
 use crate::store::StoreError;
 
 /// The row counts for which SQLite texts are made. The largest is a batch of the recorder; it stays
 /// within SQLite's 32,766 parameters.
 const SIZES: [usize; 14] = [1, 2, 4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 512, 1024];
-
-/// A value to bind.
-#[derive(Clone, Copy, Debug)]
-pub enum Value<'a> {
-    Int(Option<i64>),
-    Text(Option<&'a str>),
-    Blob(Option<&'a [u8]>),
-}
-
-macro_rules! value_from {
-    ($($from:ty => $variant:ident),*) => {$(
-        impl<'a> From<$from> for Value<'a> {
-            fn from(value: $from) -> Self {
-                Self::$variant(Some(value))
-            }
-        }
-        impl<'a> From<Option<$from>> for Value<'a> {
-            fn from(value: Option<$from>) -> Self {
-                Self::$variant(value)
-            }
-        }
-    )*};
-}
-value_from!(i64 => Int, &'a str => Text, &'a [u8] => Blob);
 
 /// A row that both drivers can read.
 pub trait AnyRow:
@@ -56,23 +33,40 @@ impl<T> AnyRow for T where
 {
 }
 
-/// A statement `HEAD given TAIL` over rows of `COLUMNS` values. HEAD and TAIL refer to the values
-/// as `given.column1`, `given.column2`, …. The first value of a used row is never NULL. TAIL must
-/// exclude rows where it is.
+/// A statement over rows of `COLUMNS` values. The first value of a used row is never NULL.
 pub struct Rows<const COLUMNS: usize> {
-    head: &'static str,
-    tail: &'static str,
+    kind: Kind<COLUMNS>,
     /// The texts by number of rows. The key 0 is PostgreSQL's text, which is for any number.
     texts: Mutex<Option<HashMap<usize, Arc<str>>>>,
 }
 
+enum Kind<const COLUMNS: usize> {
+    Any(&'static str, &'static str),
+    Insert(&'static str, [&'static str; COLUMNS]),
+    Update(&'static str, [&'static str; COLUMNS]),
+}
+
 impl<const COLUMNS: usize> Rows<COLUMNS> {
+    /// The statement `HEAD given TAIL`. They refer to the values as `given.column1`,
+    /// `given.column2`, …. TAIL must exclude rows whose first value is NULL.
     pub const fn new(head: &'static str, tail: &'static str) -> Self {
-        Self {
-            head,
-            tail,
-            texts: Mutex::new(None),
-        }
+        Self::of(Kind::Any(head, tail))
+    }
+
+    /// Inserts rows with these columns into `table`.
+    pub const fn insert(table: &'static str, columns: [&'static str; COLUMNS]) -> Self {
+        Self::of(Kind::Insert(table, columns))
+    }
+
+    /// Sets `columns` in `table`. The first is the key, and rows must exist with all keys: a script
+    /// that does not change all of them fails.
+    pub const fn update(table: &'static str, columns: [&'static str; COLUMNS]) -> Self {
+        Self::of(Kind::Update(table, columns))
+    }
+
+    const fn of(kind: Kind<COLUMNS>) -> Self {
+        let texts = Mutex::new(None);
+        Self { kind, texts }
     }
 
     /// Adds the statement over `rows` to `script`.
@@ -81,26 +75,10 @@ impl<const COLUMNS: usize> Rows<COLUMNS> {
         script: &mut Script,
         rows: &[[Value<'_>; COLUMNS]],
     ) -> Result<(), sqlx::Error> {
-        self.add(script, None, rows)
-    }
-
-    /// Like `add_to`, for `rows` that must exist in `table`. A script that does not change all of
-    /// them fails.
-    pub fn add_update_to(
-        &self,
-        script: &mut Script,
-        table: &'static str,
-        rows: &[[Value<'_>; COLUMNS]],
-    ) -> Result<(), sqlx::Error> {
-        self.add(script, Some(table), rows)
-    }
-
-    fn add(
-        &self,
-        script: &mut Script,
-        updated: Option<&'static str>,
-        rows: &[[Value<'_>; COLUMNS]],
-    ) -> Result<(), sqlx::Error> {
+        let updated = match self.kind {
+            Kind::Update(table, _) => Some(table),
+            Kind::Any(..) | Kind::Insert(..) => None,
+        };
         for chunk in rows.chunks(SIZES[SIZES.len() - 1]) {
             let wanted: Wanted = updated.map(|table| (table, chunk.len()));
             match script {
@@ -177,8 +155,28 @@ impl<const COLUMNS: usize> Rows<COLUMNS> {
         let text = texts
             .get_or_insert_default()
             .entry(key)
-            .or_insert_with(|| format!("{} {} {}", self.head, given(), self.tail).into());
+            .or_insert_with(|| self.kind.over(&given()).into());
         Arc::clone(text)
+    }
+}
+
+impl<const COLUMNS: usize> Kind<COLUMNS> {
+    fn over(&self, given: &str) -> String {
+        match self {
+            Self::Any(head, tail) => format!("{head} {given} {tail}"),
+            Self::Insert(table, columns) => {
+                let columns = columns.join(", ");
+                format!(
+                    "INSERT INTO {table} ({columns}) SELECT * FROM {given} WHERE column1 IS NOT NULL"
+                )
+            }
+            Self::Update(table, columns) => {
+                let set = columns.iter().zip(1..).skip(1);
+                let set = set.map(|(column, number)| format!("{column} = given.column{number}"));
+                let (set, key) = (set.collect::<Vec<_>>().join(", "), columns[0]);
+                format!("UPDATE {table} SET {set} FROM {given} WHERE {table}.{key} = given.column1")
+            }
+        }
     }
 }
 
@@ -246,30 +244,6 @@ fn bind_columns<const COLUMNS: usize>(
     Ok(arguments)
 }
 
-/// One function makes all rows of a statement, so a column has one type in all of them.
-impl<'a> Value<'a> {
-    fn int(self) -> Option<i64> {
-        match self {
-            Self::Int(value) => value,
-            other => unreachable!("{other:?} in a column of numbers"),
-        }
-    }
-
-    fn text(self) -> Option<&'a str> {
-        match self {
-            Self::Text(value) => value,
-            other => unreachable!("{other:?} in a column of texts"),
-        }
-    }
-
-    fn blob(self) -> Option<&'a [u8]> {
-        match self {
-            Self::Blob(value) => value,
-            other => unreachable!("{other:?} in a column of bytes"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,6 +252,19 @@ mod tests {
     fn a_text_for_sqlite_has_room_for_its_rows() {
         assert_eq!(sqlite_values(2, 2), "(VALUES (?, ?), (?, ?)) AS given");
         assert_eq!([1, 3, 17, 1024].map(room_for), [1, 4, 32, 1024]);
+    }
+
+    #[test]
+    fn an_insert_and_an_update_name_each_column_and_its_value() {
+        let columns = ["seq", "state", "shown"];
+        assert_eq!(
+            Kind::Insert("task", columns).over("given"),
+            "INSERT INTO task (seq, state, shown) SELECT * FROM given WHERE column1 IS NOT NULL"
+        );
+        assert_eq!(
+            Kind::Update("task", columns).over("given"),
+            "UPDATE task SET state = given.column2, shown = given.column3 FROM given WHERE task.seq = given.column1"
+        );
     }
 
     #[test]

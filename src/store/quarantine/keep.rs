@@ -11,7 +11,8 @@ use crate::domain::callback::Subject;
 use crate::domain::ids::TaskId;
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
-use crate::store::engine::rows::{Rows, Value};
+use crate::store::engine::rows::Rows;
+use crate::store::engine::value::Value;
 use crate::store::engine::writer::{Writer, on_writer};
 use crate::store::recorder::ledger::{NewConflict, Quarantined};
 
@@ -31,11 +32,11 @@ static COUNT_REPEATS: Rows<4> = Rows::new(
     "WHERE quarantine.subject = given.column1 AND quarantine.body_digest = given.column2",
 );
 
-static INSERT: Rows<12> = Rows::new(
-    "INSERT INTO quarantine (subject, kind, source, task_id, repeats, first_at, last_at, bytes, body_digest, reason, headers,
-        body) SELECT * FROM",
-    "WHERE column1 IS NOT NULL",
-);
+#[rustfmt::skip] // A column takes no line of its own.
+static INSERT: Rows<12> = Rows::insert("quarantine", [
+    "subject", "kind", "source", "task_id", "repeats", "first_at", "last_at", "bytes", "body_digest", "reason",
+    "headers", "body",
+]);
 
 const TOTAL: &str = "SELECT entries, bytes FROM quarantine_total WHERE id = 1";
 const OLDEST: &str = "SELECT id, bytes FROM quarantine ORDER BY id LIMIT $1";

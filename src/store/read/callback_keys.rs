@@ -9,10 +9,7 @@ use crate::store::engine::script::Script;
 use crate::store::engine::writer::{Writer, on_writer};
 use crate::store::{Store, StoreError};
 
-static INSERT: Rows<2> = Rows::new(
-    "INSERT INTO callback_key (id, fingerprint) SELECT * FROM",
-    "WHERE column1 IS NOT NULL",
-);
+static INSERT: Rows<2> = Rows::insert("callback_key", ["id", "fingerprint"]);
 
 /// A key that a process has used: its id and its fingerprint.
 pub type SeenKey = (String, Vec<u8>);

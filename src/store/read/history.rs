@@ -10,11 +10,10 @@ use crate::domain::callback::Subject;
 use crate::domain::event::EventType;
 use crate::domain::event::id::EventId;
 use crate::domain::observation::Source;
-use crate::domain::task::Verdict;
+use crate::domain::task::{SubmitEnd, Verdict};
 use crate::domain::timestamp::Timestamp;
 use crate::store::epochs::{epoch_of, event_id};
 use crate::store::quarantine::{Kind, QuarantineEntry};
-use crate::store::recorder::entry::SubmitEnd;
 use crate::store::recorder::record::{OBSERVATIONS_PER_TASK, Origin, Record};
 use crate::store::{Store, StoreError, on_pool};
 
@@ -90,7 +89,7 @@ impl Store {
         let observations = self.observations_of(seq).await?;
         let subject = Subject::Submission(record.task.submission_id);
         let subject = (record.origin != Origin::Standing).then_some(&subject);
-        let task_id = record.task.task_id.as_ref();
+        let task_id = record.task.task_id();
         let quarantined = self.list_quarantine_of_task(subject, task_id).await?;
         let mut history = self.submit_of(record, seq).await?;
         let first = history.len();
@@ -185,7 +184,7 @@ fn link(observations: &mut [HistoryItem], entries: Vec<QuarantineEntry>) -> Vec<
         else {
             continue;
         };
-        if *source != Source::Replay && result != Verdict::Conflict.as_str() {
+        if *source != Source::Replay && result != Verdict::Conflict.into_str() {
             continue;
         }
         let digest = Sha256::digest(body);

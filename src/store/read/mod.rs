@@ -162,7 +162,7 @@ impl Store {
         let rows: Vec<ViewRow> = on_pool!(self, pool => sqlx::query_as(sql)
             .bind(oldest)
             .bind(newest)
-            .bind(filter.state.map(State::as_str))
+            .bind(filter.state.map(<&str>::from))
             .bind(&filter.client)
             .bind(i64::from(limit) + 1)
             .fetch_all(pool))?;
@@ -188,7 +188,7 @@ impl Store {
     ) -> Result<Option<SubmissionId>, StoreError> {
         let (sql, key) = match filter.way() {
             Way::Any => (HORIZON_OF_ANY, None),
-            Way::State(state) => (HORIZON_OF_STATE, Some(state.as_str())),
+            Way::State(state) => (HORIZON_OF_STATE, Some(state.into_str())),
             Way::Client(client) => (HORIZON_OF_CLIENT, Some(client)),
         };
         let row: Option<(i64, String)> = on_pool!(self, pool => sqlx::query_as(sql)

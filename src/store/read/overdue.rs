@@ -151,7 +151,7 @@ impl Store {
     /// Counts the tasks in `state`, up to `COUNTED_MAX`. Not for `Completed`, which has no index.
     pub async fn count_in_state(&self, state: State) -> Result<i64, StoreError> {
         let count: i64 = on_pool!(self, pool => sqlx::query_scalar(COUNT)
-            .bind(state.as_str())
+            .bind(state.into_str())
             .bind(i64::from(COUNTED_MAX))
             .fetch_one(pool))?;
         Ok(count)
@@ -178,7 +178,7 @@ impl TryFrom<DueRow> for DueTask {
             id: row.seq,
             column,
         };
-        let state = State::parse(&row.state).ok_or_else(|| corrupt("state"))?;
+        let state = row.state.parse().map_err(|_| corrupt("state"))?;
         let is_open = matches!(state, State::Pending | State::Processing);
         Ok(Self {
             is_waited_for: is_open || row.claimed_at.is_some(),

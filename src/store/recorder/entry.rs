@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use strum::{EnumString, IntoStaticStr};
 
 use crate::domain::callback::Subject;
 use crate::domain::delivery::{AttemptEnd, DeliveryId, DeliveryState, EndpointKey, Holder};
@@ -157,14 +156,6 @@ pub enum SubmitEnded {
         idempotency: Option<Idempotency>,
     },
     /// EvoLink may have accepted and billed it.
-    Unknown,
-}
-
-/// The result of a submit without an answer that names a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, EnumString)]
-#[strum(const_into_str, serialize_all = "snake_case")]
-pub enum SubmitEnd {
-    Refused,
     Unknown,
 }
 

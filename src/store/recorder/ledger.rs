@@ -6,14 +6,14 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::entry::{Idempotency, SubmitEnd};
+use super::entry::Idempotency;
 use super::record::Record;
 use crate::domain::callback::Subject;
 use crate::domain::event::EventType;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::observation::Source;
 use crate::domain::task::confirmation::Policy;
-use crate::domain::task::{Doubted, Verdict};
+use crate::domain::task::{Doubted, SubmitEnd, Verdict};
 use crate::domain::timestamp::Timestamp;
 use crate::store::deliveries::Deliveries;
 use crate::store::quarantine::{Kept, Kind, Replayable};
@@ -124,7 +124,7 @@ impl Ledger {
         }
         let index = self.records.len();
         self.by_submission.insert(record.task.submission_id, index);
-        if let Some(task_id) = &record.task.task_id {
+        if let Some(task_id) = record.task.task_id() {
             self.by_task.insert(task_id.clone(), index);
         }
         self.records.push(record);

@@ -153,7 +153,7 @@ fn unbound_task_of(ledger: &Ledger, entry: &Entry) -> Option<String> {
     let bound = match subject {
         Subject::Submission(id) => ledger
             .of_submission(*id)
-            .and_then(|record| record.task.task_id.as_ref()),
+            .and_then(|record| record.task.task_id()),
         Subject::Standing(_) => None,
     };
     (bound != Some(&observation.task_id)).then(|| observation.task_id.to_string())

@@ -23,9 +23,9 @@ impl RecorderWorker {
         ledger.deliveries.tell(&self.routes, &self.metrics);
         for NewDoubt { record, doubted } in &ledger.doubted {
             let task = &ledger.records[*record].task;
-            let (reason, status) = (doubted.reason.as_str(), doubted.state.as_str());
+            let (reason, status) = (doubted.reason.into_str(), doubted.state.into_str());
             self.metrics.outcome_doubted(doubted.reason);
-            let id = task.task_id.as_ref().map_or("", TaskId::as_str);
+            let id = task.task_id().map_or("", TaskId::as_str);
             info!(task.id = id, submission.id = %task.submission_id, status, reason, "a callback reports an outcome that is not confirmed; EvoLink is polled to confirm it");
         }
     }

@@ -7,10 +7,10 @@ use strum::{EnumString, IntoStaticStr};
 
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::observation::ResultsDigest;
-use crate::domain::task::{Claim, State, Task};
+use crate::domain::task::{Accepted, Claim, Outcome, Phase, Polling, Stage, State, Task};
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
-use crate::store::engine::rows::Value;
+use crate::store::engine::value::Value;
 
 /// How a record came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, EnumString)]
@@ -51,21 +51,86 @@ pub const OBSERVATIONS_PER_TASK: i64 = 1024;
 // The SQL of `reads`, `history` and the migrations contains the literal 1024.
 const _: () = assert!(OBSERVATIONS_PER_TASK == 1024);
 
-/// The columns of a record that are written and read, in this order.
-macro_rules! record_columns {
-    () => {
-        "seq, submission_id, task_id, origin, client, request, callback_url, state, progress, source, results_digest, refusal, \
-         observations, shown, submitted_at, outcome_at, next_poll_at, polled_at, polls, empty_polls, missed_polls, \
-         vouched_at, claimed, claimed_at"
+/// Generates everything that lists the columns of `task`: the SELECT list, the row, and the names
+/// and values of the INSERT and the UPDATE. Each line of the table below is a column, its type in
+/// the row, and its value.
+macro_rules! columns {
+    (
+        |$record:ident, $task:ident, $accepted:ident, $id:ident|
+        fixed { $($fixed:ident: $fixed_type:ty = $fixed_value:expr;)* }
+        changing { $($changing:ident: $changing_type:ty = $changing_value:expr;)* }
+    ) => {
+        macro_rules! record_columns {
+            () => {
+                concat!("seq", $(", ", stringify!($fixed),)* $(", ", stringify!($changing),)*)
+            };
+        }
+
+        /// A record as a database row.
+        #[derive(Debug, FromRow)]
+        pub struct RecordRow {
+            pub seq: i64,
+            $(pub $fixed: $fixed_type,)*
+            $(pub $changing: $changing_type,)*
+        }
+
+        pub const COLUMNS: [&str; ["seq", $(stringify!($fixed),)* $(stringify!($changing)),*].len()] =
+            ["seq", $(stringify!($fixed),)* $(stringify!($changing)),*];
+
+        /// `seq`, and the columns that may change after the insert.
+        pub const CHANGING_COLUMNS: [&str; ["seq", $(stringify!($changing)),*].len()] =
+            ["seq", $(stringify!($changing)),*];
+
+        impl Record {
+            /// Returns the values of `COLUMNS`. `id` is the text of the record's own submission id.
+            pub fn values<'a>(&'a self, seq: i64, $id: &'a str) -> [Value<'a>; COLUMNS.len()] {
+                let ($record, $task, $accepted) = (self, &self.task, self.task.accepted());
+                [seq.into(), $($fixed_value.into(),)* $($changing_value.into(),)*]
+            }
+
+            /// Returns the values of `CHANGING_COLUMNS`.
+            pub fn changed_values(&self, seq: i64) -> [Value<'_>; CHANGING_COLUMNS.len()] {
+                let ($record, $task, $accepted) = (self, &self.task, self.task.accepted());
+                [seq.into(), $($changing_value.into(),)*]
+            }
+        }
     };
 }
+
+columns! {
+    |record, task, accepted, id|
+    fixed {
+        submission_id: String = id;
+        origin: String = record.origin.into_str();
+        client: Option<String> = record.client.as_deref();
+        request: Option<Vec<u8>> = record.request.as_deref();
+        callback_url: Option<String> = record.callback_url.as_deref();
+        submitted_at: i64 = task.submitted_at.as_millis();
+    }
+    changing {
+        task_id: Option<String> = task.task_id().map(TaskId::as_str);
+        state: String = task.state().into_str();
+        progress: i64 = accepted.map_or(0, |known| i64::from(known.progress));
+        source: Option<String> = accepted.map(|known| known.source.into_str());
+        results_digest: Option<Vec<u8>> =
+            accepted.and_then(Accepted::results_digest).map(ResultsDigest::as_bytes);
+        refusal: Option<Vec<u8>> = record.refusal.as_deref();
+        observations: i64 = i64::from(record.observations);
+        shown: Option<i64> = record.shown.map(i64::from);
+        outcome_at: Option<i64> =
+            accepted.and_then(Accepted::outcome_at).map(Timestamp::as_millis);
+        next_poll_at: Option<i64> = task.polling.next_at.map(Timestamp::as_millis);
+        polled_at: Option<i64> = task.polling.polled_at.map(Timestamp::as_millis);
+        polls: i64 = i64::from(task.polling.polls);
+        empty_polls: i64 = i64::from(task.polling.empty_polls);
+        missed_polls: i64 = i64::from(task.polling.missed_polls);
+        vouched_at: Option<i64> =
+            accepted.and_then(|known| known.vouched_at).map(Timestamp::as_millis);
+        claimed: Option<String> = task.claim().map(|claim| claim.state.into_str());
+        claimed_at: Option<i64> = task.claim().map(|claim| claim.at.as_millis());
+    }
+}
 pub(crate) use record_columns;
-
-/// The number of `record_columns`.
-pub const COLUMN_COUNT: usize = 24;
-
-/// The number of columns that may change after the insert, plus `seq`.
-pub const CHANGED_COLUMN_COUNT: usize = 18;
 
 impl Record {
     pub const fn new(task: Task, origin: Origin, client: Option<String>) -> Self {
@@ -81,97 +146,6 @@ impl Record {
             shown: None,
         }
     }
-
-    /// Returns the values of `record_columns`. `submission_id` is the text of the record's own id.
-    pub fn values<'a>(&'a self, seq: i64, submission_id: &'a str) -> [Value<'a>; COLUMN_COUNT] {
-        let task = &self.task;
-        [
-            seq.into(),
-            submission_id.into(),
-            task.task_id.as_ref().map(TaskId::as_str).into(),
-            self.origin.into_str().into(),
-            self.client.as_deref().into(),
-            self.request.as_deref().into(),
-            self.callback_url.as_deref().into(),
-            task.state.as_str().into(),
-            i64::from(task.progress).into(),
-            task.source.map(<&str>::from).into(),
-            task.results_digest
-                .as_ref()
-                .map(ResultsDigest::as_bytes)
-                .into(),
-            self.refusal.as_deref().into(),
-            i64::from(self.observations).into(),
-            self.shown.map(i64::from).into(),
-            task.submitted_at.as_millis().into(),
-            task.outcome_at.map(Timestamp::as_millis).into(),
-            task.next_poll_at.map(Timestamp::as_millis).into(),
-            task.polled_at.map(Timestamp::as_millis).into(),
-            i64::from(task.polls).into(),
-            i64::from(task.empty_polls).into(),
-            i64::from(task.missed_polls).into(),
-            task.vouched_at.map(Timestamp::as_millis).into(),
-            task.claim.map(|claim| claim.state.as_str()).into(),
-            task.claim.map(|claim| claim.at.as_millis()).into(),
-        ]
-    }
-
-    /// Returns `seq` and the values that may change after the insert.
-    pub fn changed_values(&self, seq: i64) -> [Value<'_>; CHANGED_COLUMN_COUNT] {
-        let task = &self.task;
-        [
-            seq.into(),
-            task.task_id.as_ref().map(TaskId::as_str).into(),
-            task.state.as_str().into(),
-            i64::from(task.progress).into(),
-            task.source.map(<&str>::from).into(),
-            task.results_digest
-                .as_ref()
-                .map(ResultsDigest::as_bytes)
-                .into(),
-            self.refusal.as_deref().into(),
-            i64::from(self.observations).into(),
-            self.shown.map(i64::from).into(),
-            task.outcome_at.map(Timestamp::as_millis).into(),
-            task.next_poll_at.map(Timestamp::as_millis).into(),
-            task.polled_at.map(Timestamp::as_millis).into(),
-            i64::from(task.polls).into(),
-            i64::from(task.empty_polls).into(),
-            i64::from(task.missed_polls).into(),
-            task.vouched_at.map(Timestamp::as_millis).into(),
-            task.claim.map(|claim| claim.state.as_str()).into(),
-            task.claim.map(|claim| claim.at.as_millis()).into(),
-        ]
-    }
-}
-
-/// A record as a database row.
-#[derive(Debug, FromRow)]
-pub struct RecordRow {
-    pub seq: i64,
-    pub submission_id: String,
-    pub task_id: Option<String>,
-    pub origin: String,
-    pub client: Option<String>,
-    pub request: Option<Vec<u8>>,
-    pub callback_url: Option<String>,
-    pub state: String,
-    pub progress: i64,
-    pub source: Option<String>,
-    pub results_digest: Option<Vec<u8>>,
-    pub refusal: Option<Vec<u8>>,
-    pub observations: i64,
-    pub shown: Option<i64>,
-    pub submitted_at: i64,
-    pub outcome_at: Option<i64>,
-    pub next_poll_at: Option<i64>,
-    pub polled_at: Option<i64>,
-    pub polls: i64,
-    pub empty_polls: i64,
-    pub missed_polls: i64,
-    pub vouched_at: Option<i64>,
-    pub claimed: Option<String>,
-    pub claimed_at: Option<i64>,
 }
 
 impl TryFrom<RecordRow> for Record {
@@ -179,64 +153,100 @@ impl TryFrom<RecordRow> for Record {
 
     fn try_from(row: RecordRow) -> Result<Self, StoreError> {
         let id = row.seq;
-        let corrupt = |column| {
-            move || StoreError::Corrupt {
-                table: "task",
-                id,
-                column,
-            }
-        };
-        let claimed = parse_all(row.claimed, |text| State::parse(&text));
-        let claimed = claimed.ok_or_else(corrupt("claimed"))?;
-        let claimed_at = row.claimed_at.map(Timestamp::from_millis);
+        row.parse().map_err(|column| corrupt(id, column))
+    }
+}
+
+impl RecordRow {
+    /// The error is the name of the column with an impossible value.
+    fn parse(self) -> Result<Record, &'static str> {
         let task = Task {
-            submission_id: row
-                .submission_id
-                .parse()
-                .map_err(|_| corrupt("submission_id")())?,
-            task_id: parse_all(row.task_id, |text| TaskId::parse(&text))
-                .ok_or_else(corrupt("task_id"))?,
-            state: State::parse(&row.state).ok_or_else(corrupt("state"))?,
-            progress: narrow(row.progress).ok_or_else(corrupt("progress"))?,
-            submitted_at: Timestamp::from_millis(row.submitted_at),
-            outcome_at: row.outcome_at.map(Timestamp::from_millis),
-            source: parse_all(row.source, |text| text.parse().ok())
-                .ok_or_else(corrupt("source"))?,
-            vouched_at: row.vouched_at.map(Timestamp::from_millis),
-            claim: claimed
-                .zip(claimed_at)
-                .map(|(state, at)| Claim { state, at }),
-            results_digest: parse_all(row.results_digest, |bytes| {
-                ResultsDigest::from_bytes(&bytes)
-            })
-            .ok_or_else(corrupt("results_digest"))?,
-            next_poll_at: row.next_poll_at.map(Timestamp::from_millis),
-            polled_at: row.polled_at.map(Timestamp::from_millis),
-            polls: narrow(row.polls).ok_or_else(corrupt("polls"))?,
-            empty_polls: narrow(row.empty_polls).ok_or_else(corrupt("empty_polls"))?,
-            missed_polls: narrow(row.missed_polls).ok_or_else(corrupt("missed_polls"))?,
+            submission_id: self.submission_id.parse().map_err(|_| "submission_id")?,
+            submitted_at: Timestamp::from_millis(self.submitted_at),
+            phase: self.phase()?,
+            polling: Polling {
+                next_at: self.next_poll_at.map(Timestamp::from_millis),
+                polled_at: self.polled_at.map(Timestamp::from_millis),
+                polls: narrow(self.polls).ok_or("polls")?,
+                empty_polls: narrow(self.empty_polls).ok_or("empty_polls")?,
+                missed_polls: narrow(self.missed_polls).ok_or("missed_polls")?,
+            },
         };
-        Ok(Self {
-            seq: Some(id),
+        Ok(Record {
+            seq: Some(self.seq),
             task,
-            origin: row.origin.parse().ok().ok_or_else(corrupt("origin"))?,
-            client: row.client,
-            request: row.request.map(Bytes::from),
-            callback_url: row.callback_url,
-            refusal: row.refusal.map(Bytes::from),
-            observations: narrow(row.observations).ok_or_else(corrupt("observations"))?,
-            shown: parse_all(row.shown, narrow).ok_or_else(corrupt("shown"))?,
+            origin: self.origin.parse().map_err(|_| "origin")?,
+            client: self.client,
+            request: self.request.map(Bytes::from),
+            callback_url: self.callback_url,
+            refusal: self.refusal.map(Bytes::from),
+            observations: narrow(self.observations).ok_or("observations")?,
+            shown: parse_all(self.shown, narrow).ok_or("shown")?,
+        })
+    }
+
+    /// Combines the columns that only some states have. Any other combination is a contradiction.
+    fn phase(&self) -> Result<Phase, &'static str> {
+        let state = self.state.parse().map_err(|_| "state")?;
+        let progress = narrow(self.progress).ok_or("progress")?;
+        let task_id = parse_all(self.task_id.as_deref(), TaskId::parse).ok_or("task_id")?;
+        let source = parse_all(self.source.as_deref(), |text| text.parse().ok()).ok_or("source")?;
+        let digest = parse_all(self.results_digest.as_deref(), ResultsDigest::from_bytes);
+        let digest = digest.ok_or("results_digest")?;
+        let claimed = parse_all(self.claimed.as_deref(), |text| text.parse::<State>().ok());
+        let claimed = claimed.ok_or("claimed")?;
+        let claim = match (claimed, self.claimed_at.map(Timestamp::from_millis)) {
+            (None, None) => None,
+            (Some(state), Some(at)) if state.is_outcome() => Some(Claim { state, at }),
+            _ => return Err("claimed"),
+        };
+        let accepted = match (task_id, source, self.vouched_at, claim) {
+            (Some(task_id), Some(source), vouched_at, claim) => Some(move |stage| {
+                Phase::Accepted(Accepted {
+                    task_id,
+                    vouched_at: vouched_at.map(Timestamp::from_millis),
+                    stage,
+                    source,
+                    progress,
+                    claim,
+                })
+            }),
+            (None, None, None, None) => None,
+            (Some(_), None, ..) => return Err("source"),
+            (None, ..) => return Err("task_id"),
+        };
+        let ended = |outcome, at| Stage::Ended {
+            outcome,
+            at: Timestamp::from_millis(at),
+        };
+        Ok(match (state, accepted, self.outcome_at, digest) {
+            (State::Submitting, None, None, None) => Phase::Submitting,
+            (State::SubmitUnknown, None, None, None) => Phase::SubmitUnknown,
+            (State::Rejected, None, None, None) => Phase::Rejected,
+            (State::Pending, Some(of), None, None) => of(Stage::Pending),
+            (State::Processing, Some(of), None, None) => of(Stage::Processing),
+            (State::Unresolved, Some(of), None, None) => of(Stage::Unresolved),
+            (State::Completed, Some(of), Some(at), Some(digest)) => {
+                of(ended(Outcome::Completed(digest), at))
+            }
+            (State::Failed, Some(of), Some(at), None) => of(ended(Outcome::Failed, at)),
+            (State::Cancelled, Some(of), Some(at), None) => of(ended(Outcome::Cancelled, at)),
+            _ => return Err("state"),
         })
     }
 }
 
 /// Parses the submission id of the row with number `seq`.
 pub fn parse_id((seq, text): (i64, String)) -> Result<SubmissionId, StoreError> {
-    text.parse().map_err(|_| StoreError::Corrupt {
+    text.parse().map_err(|_| corrupt(seq, "submission_id"))
+}
+
+const fn corrupt(id: i64, column: &'static str) -> StoreError {
+    StoreError::Corrupt {
         table: "task",
-        id: seq,
-        column: "submission_id",
-    })
+        id,
+        column,
+    }
 }
 
 fn narrow<T: TryFrom<i64>>(value: i64) -> Option<T> {

@@ -2,7 +2,7 @@
 //! commits.
 
 use super::ledger::Ledger;
-use super::record::{CHANGED_COLUMN_COUNT, COLUMN_COUNT, OBSERVATIONS_PER_TASK, record_columns};
+use super::record::{CHANGING_COLUMNS, COLUMNS, OBSERVATIONS_PER_TASK};
 use crate::domain::delivery::routes::Routes;
 use crate::store::StoreError;
 use crate::store::deliveries;
@@ -13,35 +13,19 @@ use crate::store::quarantine;
 use crate::store::quarantine::Bounds;
 use crate::store::repeats;
 
-static INSERT_TASKS: Rows<COLUMN_COUNT> = Rows::new(
-    concat!("INSERT INTO task (", record_columns!(), ") SELECT * FROM"),
-    "WHERE column1 IS NOT NULL",
-);
-
-static UPDATE_TASKS: Rows<CHANGED_COLUMN_COUNT> = Rows::new(
-    "UPDATE task SET task_id = given.column2, state = given.column3, progress = given.column4, source = given.column5,
-        results_digest = given.column6, refusal = given.column7, observations = given.column8, shown = given.column9,
-        outcome_at = given.column10, next_poll_at = given.column11, polled_at = given.column12, polls = given.column13,
-        empty_polls = given.column14, missed_polls = given.column15, vouched_at = given.column16,
-        claimed = given.column17, claimed_at = given.column18 FROM",
-    "WHERE task.seq = given.column1",
-);
+static INSERT_TASKS: Rows<{ COLUMNS.len() }> = Rows::insert("task", COLUMNS);
+static UPDATE_TASKS: Rows<{ CHANGING_COLUMNS.len() }> = Rows::update("task", CHANGING_COLUMNS);
 
 /// Updates only the number of observations. A repeat changes nothing else, and setting an indexed
 /// column rewrites its index entry even if the value is the same.
-static UPDATE_COUNTS: Rows<2> = Rows::new(
-    "UPDATE task SET observations = given.column2 FROM",
-    "WHERE task.seq = given.column1",
-);
+static UPDATE_COUNTS: Rows<2> = Rows::update("task", ["seq", "observations"]);
 
-static INSERT_OBSERVATIONS: Rows<5> = Rows::new(
-    "INSERT INTO observation (id, source, result, at, body) SELECT * FROM",
-    "WHERE column1 IS NOT NULL",
-);
+static INSERT_OBSERVATIONS: Rows<5> =
+    Rows::insert("observation", ["id", "source", "result", "at", "body"]);
 
-static INSERT_EVENTS: Rows<6> = Rows::new(
-    "INSERT INTO event (seq, task_seq, type, source, observation, at) SELECT * FROM",
-    "WHERE column1 IS NOT NULL",
+static INSERT_EVENTS: Rows<6> = Rows::insert(
+    "event",
+    ["seq", "task_seq", "type", "source", "observation", "at"],
 );
 
 // The end of a submit may be recorded again. The first one counts.
@@ -136,7 +120,7 @@ fn update_tasks(
         .map(|&index| &ledger.records[index])
         .filter_map(|record| Some(record.changed_values(record.seq?)))
         .collect();
-    UPDATE_TASKS.add_update_to(script, "task", &rows)
+    UPDATE_TASKS.add_to(script, &rows)
 }
 
 fn update_counts(
@@ -154,7 +138,7 @@ fn update_counts(
         .map(|&index| &ledger.records[index])
         .filter_map(|record| Some([record.seq?.into(), i64::from(record.observations).into()]))
         .collect();
-    UPDATE_COUNTS.add_update_to(script, "task", &rows)
+    UPDATE_COUNTS.add_to(script, &rows)
 }
 
 fn insert_observations(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {
@@ -166,7 +150,7 @@ fn insert_observations(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx:
             Some([
                 (seq * OBSERVATIONS_PER_TASK + i64::from(observation.number)).into(),
                 observation.source.into_str().into(),
-                observation.verdict.as_str().into(),
+                observation.verdict.into_str().into(),
                 now.into(),
                 observation.body.as_ref().into(),
             ])

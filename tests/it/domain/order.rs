@@ -7,16 +7,17 @@ use evolink_receiver::domain::event::EventType;
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::observation::Source;
 use evolink_receiver::domain::task::confirmation::Confirm;
-use evolink_receiver::domain::task::{State, Task, Verdict};
+use evolink_receiver::domain::task::{Accepted, Polling, State, Task, Verdict};
 use proptest::prelude::*;
 
 use super::steps::{
-    NONE, ONE, OTHER, START, Step, anything, confirm, outcome, running, see, silence, source,
+    NONE, ONE, OTHER, START, Step, anything, confirm, outcome, progress_of, running, see, silence,
+    source,
 };
 use super::{PACE, observation, policy};
 
 fn fresh() -> Task {
-    Task::new(SubmissionId::new(START), State::Submitting)
+    Task::new(SubmissionId::new(START))
 }
 
 /// Applies `steps` two seconds apart. `check` gets the task before and after each of them.
@@ -61,14 +62,15 @@ proptest! {
     #[test]
     fn nothing_ever_goes_back(steps in anything(), confirm in confirm()) {
         run(&mut fresh(), &steps, confirm, |before, after, verdict, _| {
-            assert!(rank(before.state) <= rank(after.state), "{before:?} {after:?}");
-            assert!(before.progress <= after.progress);
-            assert!(before.task_id.is_none() || before.task_id == after.task_id);
-            if before.state.is_outcome() {
-                let kept = |task: &Task| (task.state, task.outcome_at, task.source, task.results_digest, task.progress);
+            assert!(rank(before.state()) <= rank(after.state()), "{before:?} {after:?}");
+            assert!(progress_of(before) <= progress_of(after));
+            assert!(before.task_id().is_none() || before.task_id() == after.task_id());
+            if before.state().is_outcome() {
+                // The stage has the outcome, its time and the digest of its results.
+                let kept = |task: &Task| task.accepted().map(|kept| (kept.stage, kept.source, kept.progress));
                 assert_eq!(kept(before), kept(after));
                 assert_ne!(verdict, Some(Verdict::Recorded));
-                assert_eq!(after.next_poll_at.is_some(), after.claim.is_some(), "asked about nothing but a conflict");
+                assert_eq!(after.polling.next_at.is_some(), after.claim().is_some(), "asked about nothing but a conflict");
             }
         });
     }
@@ -79,15 +81,15 @@ proptest! {
         let mut announced = Vec::new();
         let mut task = fresh();
         run(&mut task, &steps, confirm, |before, after, verdict, event| {
-            let ended = !before.state.is_outcome() && after.state.is_outcome();
+            let ended = !before.state().is_outcome() && after.state().is_outcome();
             assert_eq!(event.is_some_and(is_outcome), ended);
             assert_eq!(verdict == Some(Verdict::Conflict), event == Some(EventType::Conflict));
-            if before.state != after.state {
-                assert_eq!(event, EventType::of(after.state));
+            if before.state() != after.state() {
+                assert_eq!(event, EventType::of(after.state()));
             }
             announced.extend(event.filter(|event| *event != EventType::Conflict));
         });
-        prop_assert_eq!(announced.iter().filter(|event| is_outcome(**event)).count(), usize::from(task.state.is_outcome()));
+        prop_assert_eq!(announced.iter().filter(|event| is_outcome(**event)).count(), usize::from(task.state().is_outcome()));
         announced.sort_by_key(|event| event.into_str());
         let all = announced.len();
         announced.dedup();
@@ -119,7 +121,8 @@ proptest! {
                 Confirm::Suspicious | Confirm::Always => [steps, &[own_word]].concat(),
             };
             run(&mut task, &steps, confirm, |_, _, verdict, _| conflicts += usize::from(verdict == Some(Verdict::Conflict)));
-            (task.state, task.results_digest, task.task_id, conflicts)
+            let digest = task.accepted().and_then(Accepted::results_digest).copied();
+            (task.state(), digest, task.task_id().cloned(), conflicts)
         };
         let ended = end(&steps);
         prop_assert!(ended.0.is_outcome());
@@ -137,7 +140,7 @@ proptest! {
         let end = |steps: &[Step]| {
             let mut task = fresh();
             run(&mut task, steps, confirm, |_, _, _, _| {});
-            (task.state, task.progress)
+            (task.state(), progress_of(&task))
         };
         prop_assert_eq!(end(&steps), end(&shuffled));
     }
@@ -153,23 +156,23 @@ proptest! {
         let steps = [begun, quiet].concat();
         let mut unresolved = 0;
         run(&mut task, &steps, Confirm::Never, |_, after, _, event| {
-            assert!(!after.state.is_outcome() && !event.is_some_and(is_outcome));
+            assert!(!after.state().is_outcome() && !event.is_some_and(is_outcome));
             unresolved += usize::from(event == Some(EventType::Unresolved));
         });
         prop_assert!(unresolved <= 1);
         let (verdict, event) = late.apply(&mut task, START.after(Duration::from_hours(48)), &policy(Confirm::Never));
         prop_assert_eq!((verdict, event), (Some(Verdict::Recorded), Some(EventType::Completed)));
-        prop_assert_eq!(task.state, State::Completed);
+        prop_assert_eq!(task.state(), State::Completed);
     }
 
     /// A running task always has a planned poll, and no poll comes sooner than the pace allows.
     #[test]
     fn a_task_under_way_is_always_to_be_polled_but_never_too_soon(steps in anything(), confirm in confirm()) {
         run(&mut fresh(), &steps, confirm, |_, task, _, _| {
-            if matches!(task.state, State::Pending | State::Processing) || task.claim.is_some() {
-                assert!(task.next_poll_at.is_some(), "{task:?}");
+            if matches!(task.state(), State::Pending | State::Processing) || task.claim().is_some() {
+                assert!(task.polling.next_at.is_some(), "{task:?}");
             }
-            if let (Some(next), Some(last)) = (task.next_poll_at, task.polled_at) {
+            if let (Some(next), Some(last)) = (task.polling.next_at, task.polling.polled_at) {
                 assert!(next >= last.after(PACE.interval_min), "{task:?}");
             }
         });
@@ -187,14 +190,14 @@ proptest! {
         let (forged, after) = (by_callback(forged), by_callback(after));
         let mut task = fresh();
         run(&mut task, &forged, Confirm::Always, |_, after, _, event| {
-            assert!(!after.state.is_outcome() && !event.is_some_and(is_outcome), "{after:?}");
+            assert!(!after.state().is_outcome() && !event.is_some_and(is_outcome), "{after:?}");
         });
         let own_word = Step::See { status: "completed", progress: None, results: ONE, source: by };
         run(&mut task, &[own_word], Confirm::Always, |_, _, verdict, event| {
             assert_eq!((verdict, event), (Some(Verdict::Recorded), Some(EventType::Completed)));
         });
         run(&mut task, &after, Confirm::Always, |_, _, _, _| {});
-        prop_assert_eq!((task.state, task.source), (State::Completed, Some(by)));
+        prop_assert_eq!((task.state(), task.accepted().map(|ended| ended.source)), (State::Completed, Some(by)));
     }
 
     /// A postponed poll changes nothing but its time. A task that is not polled stays that way.
@@ -204,8 +207,9 @@ proptest! {
         run(&mut task, &steps, Confirm::Never, |_, _, _, _| {});
         let (before, now, pause) = (task.clone(), START.after(Duration::from_hours(1)), Duration::from_secs(pause_s));
         task.put_off(pause, now, &PACE);
-        let next = before.next_poll_at.map(|_| now.after(pause.max(PACE.interval_min)));
-        prop_assert_eq!(task, Task { next_poll_at: next, polled_at: Some(now), ..before });
+        let next = before.polling.next_at.map(|_| now.after(pause.max(PACE.interval_min)));
+        let polling = Polling { next_at: next, polled_at: Some(now), ..before.polling };
+        prop_assert_eq!(task, Task { polling, ..before });
     }
 
     /// After each "no such task", a young task is polled again, and an old one is not.
@@ -217,13 +221,13 @@ proptest! {
         let mut task = fresh();
         run(&mut task, &begun, Confirm::Never, |_, _, _, _| {});
         for _ in 0..misses {
-            let Some(now) = task.next_poll_at else { break };
+            let Some(now) = task.polling.next_at else { break };
             task.miss(now, &PACE);
         }
-        prop_assert_eq!(task.state, State::Unresolved);
-        let age = task.polled_at.unwrap().since(task.submitted_at);
-        prop_assert_eq!(task.next_poll_at.is_some(), age < PACE.give_up_after, "{:?}", task);
-        prop_assert!(task.polls <= 2 + 3 + 24, "{:?}", task);
+        prop_assert_eq!(task.state(), State::Unresolved);
+        let age = task.polling.polled_at.unwrap().since(task.submitted_at);
+        prop_assert_eq!(task.polling.next_at.is_some(), age < PACE.give_up_after, "{:?}", task);
+        prop_assert!(task.polling.polls <= 2 + 3 + 24, "{:?}", task);
     }
 
     /// A task that was given up is not due any more, even if something suspicious had just
@@ -235,8 +239,8 @@ proptest! {
         task.give_up(late);
         task.ask_soon(late, &PACE);
         task.give_up(late);
-        prop_assert!(task.next_poll_at.is_none_or(|at| at > late), "{:?}", task);
-        prop_assert!(!matches!(task.state, State::Pending | State::Processing), "{:?}", task);
+        prop_assert!(task.polling.next_at.is_none_or(|at| at > late), "{:?}", task);
+        prop_assert!(!matches!(task.state(), State::Pending | State::Processing), "{:?}", task);
     }
 
     /// Without results, `completed` is accepted at the third consecutive poll (rule B6), and never
@@ -248,7 +252,7 @@ proptest! {
         let mut steps = vec![empty(Source::Callback); callbacks];
         steps.extend((0..polls).map(|_| empty(Source::Poll)));
         run(&mut task, &steps, Confirm::Never, |_, _, _, _| {});
-        prop_assert_eq!(task.state == State::Completed, polls >= 3);
+        prop_assert_eq!(task.state() == State::Completed, polls >= 3);
     }
 
     /// In the body that clients see, neither status nor progress ever goes back.
@@ -282,10 +286,10 @@ proptest! {
         let mut now = START;
         task.see(&observation("completed", ""), source, now, &never);
         for _ in 0..3 {
-            let Some(next) = task.next_poll_at else { break };
+            let Some(next) = task.polling.next_at else { break };
             now = next;
             task.see(&observation("completed", ""), Source::Poll, now, &never);
         }
-        prop_assert_eq!((task.state, task.next_poll_at), (State::Completed, None));
+        prop_assert_eq!((task.state(), task.polling.next_at), (State::Completed, None));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use evolink_receiver::domain::event::EventType;
 use evolink_receiver::domain::observation::Source;
 use evolink_receiver::domain::task::confirmation::{Confirm, Policy};
-use evolink_receiver::domain::task::{State, Task, Verdict};
+use evolink_receiver::domain::task::{SubmitEnd, Task, Verdict};
 use evolink_receiver::domain::timestamp::Timestamp;
 use proptest::prelude::*;
 
@@ -27,7 +27,7 @@ pub enum Step {
     PutOff,
     AskSoon,
     GiveUp,
-    EndSubmit(State),
+    EndSubmit(SubmitEnd),
 }
 
 impl Step {
@@ -54,10 +54,10 @@ impl Step {
             } => {
                 let progress =
                     progress.map_or(String::new(), |value| format!(r#","progress":{value}"#));
-                let before = (task.state, task.progress);
+                let before = (task.state(), progress_of(task));
                 let seen = observation(status, &format!("{progress}{results}"));
                 let seen = task.see(&seen, *source, now, policy);
-                let moved = before != (task.state, task.progress);
+                let moved = before != (task.state(), progress_of(task));
                 assert_eq!(seen.moved, moved, "{self:?} on {task:?}");
                 let conflict = seen.doubted.filter(|_| seen.verdict == Verdict::Conflict);
                 if let Some(conflict) = conflict {
@@ -66,16 +66,21 @@ impl Step {
                 return (Some(seen.verdict), seen.event);
             }
             // EvoLink is polled only about a task whose id is known.
-            Self::Miss if task.task_id.is_some() => return (None, task.miss(now, &PACE)),
-            Self::AskInVain if task.task_id.is_some() => task.asked_in_vain(now, &PACE),
+            Self::Miss if task.task_id().is_some() => return (None, task.miss(now, &PACE)),
+            Self::AskInVain if task.task_id().is_some() => task.asked_in_vain(now, &PACE),
             Self::PutOff => task.put_off(Duration::from_secs(30), now, &PACE),
             Self::GiveUp => return (None, task.give_up(now)),
-            Self::EndSubmit(state) => task.end_submit(*state),
+            Self::EndSubmit(end) => task.end_submit(*end),
             Self::AskSoon => task.ask_soon(now, &PACE),
             Self::Miss | Self::AskInVain => {}
         }
         (None, None)
     }
+}
+
+/// The progress of a task, 0 before its id is known.
+pub fn progress_of(task: &Task) -> u8 {
+    task.accepted().map_or(0, |accepted| accepted.progress)
 }
 
 pub const ONE: &str = r#","results":["https://h/a"]"#;
@@ -135,8 +140,8 @@ pub fn silence() -> impl Strategy<Value = Step> {
         Just(Step::PutOff),
         Just(Step::AskSoon),
         Just(Step::GiveUp),
-        Just(Step::EndSubmit(State::SubmitUnknown)),
-        Just(Step::EndSubmit(State::Rejected)),
+        Just(Step::EndSubmit(SubmitEnd::Unknown)),
+        Just(Step::EndSubmit(SubmitEnd::Refused)),
     ]
 }
 

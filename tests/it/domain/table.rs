@@ -6,9 +6,11 @@ use std::time::Duration;
 use evolink_receiver::domain::ids::{SubmissionId, TaskId};
 use evolink_receiver::domain::observation::{Observation, Source};
 use evolink_receiver::domain::task::confirmation::{Confirm, Policy};
-use evolink_receiver::domain::task::{State, Task, Verdict};
+use evolink_receiver::domain::task::{Accepted, Outcome, Phase, Stage, State, Task, Verdict};
 use evolink_receiver::domain::timestamp::Timestamp;
+use strum::VariantArray as _;
 
+use super::steps::progress_of;
 use super::{observation, policy};
 
 const SOURCES: [Source; 4] = [
@@ -70,51 +72,63 @@ fn cases() -> Vec<Case> {
 /// A task in `state` as it would really be. A running one has progress 30.
 fn task_in(state: State) -> Task {
     let submitted_at = NOW.before(Duration::from_secs(20));
-    let mut task = Task::new(SubmissionId::new(submitted_at), state);
-    if state.is_confirmed() {
-        task.task_id = TaskId::parse("t");
-        task.source = Some(Source::Submit);
-        task.vouched_at = Some(submitted_at);
-    }
-    match state {
-        State::Pending | State::Processing => {
-            task.next_poll_at = Some(NOW.after(Duration::from_secs(40)));
-        }
-        State::Unresolved => {
-            task.missed_polls = 3;
-            task.next_poll_at = Some(NOW.after(Duration::from_hours(1)));
-        }
+    let accepted = |stage| {
+        let is_running = matches!(stage, Stage::Processing | Stage::Unresolved);
+        Phase::Accepted(Accepted {
+            task_id: TaskId::parse("t").unwrap(),
+            vouched_at: Some(submitted_at),
+            stage,
+            source: Source::Submit,
+            progress: if is_running { 30 } else { 0 },
+            claim: None,
+        })
+    };
+    let ended = |outcome| {
+        accepted(Stage::Ended {
+            outcome,
+            at: submitted_at,
+        })
+    };
+    let mut task = Task::new(SubmissionId::new(submitted_at));
+    task.phase = match state {
+        State::Submitting => Phase::Submitting,
+        State::SubmitUnknown => Phase::SubmitUnknown,
+        State::Rejected => Phase::Rejected,
+        State::Pending => accepted(Stage::Pending),
+        State::Processing => accepted(Stage::Processing),
+        State::Unresolved => accepted(Stage::Unresolved),
         State::Completed => {
-            task.results_digest = Some(observation("completed", RESULTS).results_digest());
+            let digest = observation("completed", RESULTS).results_digest();
+            ended(Outcome::Completed(digest))
         }
-        State::Submitting
-        | State::SubmitUnknown
-        | State::Rejected
-        | State::Failed
-        | State::Cancelled => {}
+        State::Failed => ended(Outcome::Failed),
+        State::Cancelled => ended(Outcome::Cancelled),
+    };
+    if matches!(state, State::Pending | State::Processing) {
+        task.polling.next_at = Some(NOW.after(Duration::from_secs(40)));
     }
-    if matches!(state, State::Processing | State::Unresolved) {
-        task.progress = 30;
+    if state == State::Unresolved {
+        task.polling.missed_polls = 3;
+        task.polling.next_at = Some(NOW.after(Duration::from_hours(1)));
     }
-    task.outcome_at = state.is_outcome().then_some(submitted_at);
     task
 }
 
 /// The effect of `case` from `source` on a task in `state`, as one line.
 fn effect(state: State, case: &Case, source: Source) -> String {
     let mut task = task_in(state);
-    task.empty_polls = case.empty_polls;
+    task.polling.empty_polls = case.empty_polls;
     let seen = task.see(&case.observation, source, NOW, &policy(Confirm::Never));
-    let verdict = seen.verdict.as_str();
+    let verdict = seen.verdict.into_str();
     let event = seen.event.map_or("-", |event| event.into_str());
     let shown = if seen.shown { "shown" } else { "-" };
-    let poll = task.next_poll_at.map_or("no poll".to_owned(), |at| {
+    let poll = task.polling.next_at.map_or("no poll".to_owned(), |at| {
         format!("poll in {} s", at.since(NOW).as_secs())
     });
-    let state = task.state.as_str();
+    let state = task.state().into_str();
     format!(
         "{verdict:9} | {state:10} {:3} | {event:15} | {shown:5} | {poll}",
-        task.progress
+        progress_of(&task)
     )
 }
 
@@ -133,7 +147,7 @@ fn rows(state: State, case: &Case) -> Vec<(String, Vec<&'static str>)> {
 #[test]
 fn what_each_observation_does_in_each_state() {
     let mut table = String::new();
-    for state in State::ALL {
+    for &state in State::VARIANTS {
         for case in cases() {
             for (effect, sources) in rows(state, &case) {
                 let sources = if sources.len() == SOURCES.len() {
@@ -141,7 +155,7 @@ fn what_each_observation_does_in_each_state() {
                 } else {
                     sources.join(" ")
                 };
-                let (state, name) = (state.as_str(), case.name);
+                let (state, name) = (state.into_str(), case.name);
                 writeln!(table, "{state:14} | {name:28} | {sources:22} | {effect}").unwrap();
             }
         }
@@ -171,15 +185,17 @@ fn claims() -> Vec<(&'static str, Observation)> {
 /// The effect of a callback on a task, and the effect of EvoLink's answers to polls after that.
 fn effect_of_claim(task: &mut Task, claim: &Observation, policy: &Policy) -> String {
     let seen = task.see(claim, Source::Callback, NOW, policy);
-    let doubted = seen.doubted.map_or("-", |doubted| doubted.reason.as_str());
+    let doubted = seen
+        .doubted
+        .map_or("-", |doubted| doubted.reason.into_str());
     if let Some(conflict) = seen.doubted.filter(|_| seen.verdict == Verdict::Conflict) {
         task.claim_conflict(conflict.state, NOW, &policy.pace);
     }
-    let claimed = task.claim.map_or("-", |claim| claim.state.as_str());
-    let poll = task.next_poll_at.map_or("no poll".to_owned(), |at| {
+    let claimed = task.claim().map_or("-", |claim| claim.state.into_str());
+    let poll = task.polling.next_at.map_or("no poll".to_owned(), |at| {
         format!("poll in {} s", at.since(NOW).as_secs())
     });
-    let (verdict, state) = (seen.verdict.as_str(), task.state.as_str());
+    let (verdict, state) = (seen.verdict.into_str(), task.state().into_str());
     format!("{verdict:9} | {state:10} | {doubted:13} | {claimed:9} | {poll:12}")
 }
 
@@ -202,8 +218,8 @@ fn after_poll(task: &Task, answer: &str, policy: &Policy) -> String {
             task.see(&observation(status, results), Source::Poll, now, policy);
         }
     }
-    let claimed = task.claim.map_or("-", |claim| claim.state.as_str());
-    let again = task.next_poll_at.map_or("-".to_owned(), |at| {
+    let claimed = task.claim().map_or("-", |claim| claim.state.into_str());
+    let again = task.polling.next_at.map_or("-".to_owned(), |at| {
         // Rare polls are spread by the id, which differs in each run.
         let seconds = at.since(now).as_secs();
         match seconds / 3600 {
@@ -211,7 +227,7 @@ fn after_poll(task: &Task, answer: &str, policy: &Policy) -> String {
             hours => format!("{hours} h"),
         }
     });
-    format!("{answer}: {} {claimed} {again}", task.state.as_str())
+    format!("{answer}: {} {claimed} {again}", task.state().into_str())
 }
 
 #[test]
@@ -222,15 +238,17 @@ fn what_is_doubted_and_what_evolink_then_makes_of_it() {
         for (state, vouched) in STATES_TO_DOUBT {
             for (name, claim) in claims() {
                 let mut task = task_in(state);
-                if !vouched {
-                    task.vouched_at = None;
+                if let Phase::Accepted(accepted) = &mut task.phase
+                    && !vouched
+                {
+                    accepted.vouched_at = None;
                 }
                 let effect = effect_of_claim(&mut task, &claim, &policy);
                 let polls = ["completed", "failed", "processing", "gone", "failed poll"]
                     .map(|answer| after_poll(&task, answer, &policy));
                 let mut polls = polls.to_vec();
                 polls.dedup();
-                let (confirm, state) = (confirm.as_str(), state.as_str());
+                let (confirm, state) = (confirm.as_str(), state.into_str());
                 let id = if vouched { "vouched" } else { "late" };
                 let polls = polls.join(", ");
                 writeln!(

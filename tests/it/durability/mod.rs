@@ -4,6 +4,7 @@
 
 mod bursts;
 pub mod check;
+mod contradictions;
 mod damage;
 pub mod disk;
 mod files;

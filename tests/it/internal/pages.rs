@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use evolink_receiver::domain::task::State;
 use evolink_receiver::domain::timestamp::Timestamp;
 use evolink_receiver::store::Store;
 use evolink_receiver::store::read::TaskFilter;
@@ -21,7 +20,7 @@ fn wanted(tasks: &[Stored], filter: &TaskFilter) -> Vec<String> {
     let is_wanted = |task: &&Stored| {
         filter
             .state
-            .is_none_or(|state| state.as_str() == task.state)
+            .is_none_or(|state| state.into_str() == task.state)
             && filter
                 .client
                 .as_deref()
@@ -80,7 +79,7 @@ async fn every_filter_pages_through_each_task_once() {
         Some("cancelled"),
     ];
     let mut short = 0;
-    for state in states.map(|state| state.and_then(State::parse)) {
+    for state in states.map(|state| state.and_then(|text| text.parse().ok())) {
         for client in [None, Some("web"), Some("rare"), Some("nobody")] {
             for created_after in times() {
                 let filter = TaskFilter {

@@ -29,9 +29,9 @@ async fn long_history(app: &TestApp) {
     let numbers = "WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 199)";
     database
         .execute(&format!(
-            "INSERT INTO task (seq, submission_id, task_id, origin, state, progress, observations, shown, submitted_at, polls,
+            "INSERT INTO task (seq, submission_id, task_id, origin, state, progress, source, observations, shown, submitted_at, polls,
                 empty_polls, missed_polls)
-            VALUES (1, '01994d1a-0000-7000-8000-000000000000', 'task-big', 'submit', 'processing', 0, 200, 0, 0, 0, 0, 0);
+            VALUES (1, '01994d1a-0000-7000-8000-000000000000', 'task-big', 'submit', 'processing', 0, 'callback', 200, 0, 0, 0, 0, 0);
             {numbers} INSERT INTO observation (id, source, result, at, body)
             SELECT 1024 + n, 'callback', 'recorded', n, {} FROM n;
             {numbers} INSERT INTO event (task_seq, type, source, observation, at)

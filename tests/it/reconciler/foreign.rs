@@ -276,14 +276,14 @@ async fn any_number_of_unresolved_tasks_delays_no_other_task() {
     for first in (0..LOST).step_by(1000) {
         let rows = (first..first + 1000).map(|n| {
             format!(
-                "({}, '{}', 'lost-{n}', 'submit', 'unresolved', 0, 0, {at}, 1, 3, 0, 3)",
+                "({}, '{}', 'lost-{n}', 'submit', 'unresolved', 0, 'submit', 0, {at}, 1, 3, 0, 3)",
                 n + 2,
                 SubmissionId::new(app.clock.now())
             )
         });
         let rows: Vec<String> = rows.collect();
         let sql = "INSERT INTO task (seq, submission_id, task_id, origin, state, progress,
-            observations, submitted_at, next_poll_at, polls, empty_polls, missed_polls) VALUES";
+            source, observations, submitted_at, next_poll_at, polls, empty_polls, missed_polls) VALUES";
         database
             .execute(&format!("{sql} {}", rows.join(", ")))
             .await;

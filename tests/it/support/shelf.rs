@@ -24,15 +24,16 @@ pub struct Stored {
 /// Fills `database`, whose schema exists. Returns the tasks, the newest first.
 pub async fn fill(database: &Database) -> Vec<Stored> {
     let tasks: Vec<Stored> = (0..TASKS).map(task).collect();
+    let digest = database.either("zeroblob(32)", "decode(repeat('00', 32), 'hex')");
     for (nth, chunk) in tasks.chunks(1000).enumerate() {
         let rows = chunk.iter().enumerate();
         let rows: Vec<String> = rows
-            .map(|(at, task)| task.row(nth * 1000 + at + 1))
+            .map(|(at, task)| task.row(nth * 1000 + at + 1, digest))
             .collect();
         database
             .execute(&format!(
-                "INSERT INTO task (seq, submission_id, task_id, origin, client, state, progress, observations, submitted_at,
-                    outcome_at, next_poll_at, polls, empty_polls, missed_polls) VALUES {}",
+                "INSERT INTO task (seq, submission_id, task_id, origin, client, state, progress, source, results_digest,
+                    observations, submitted_at, outcome_at, next_poll_at, polls, empty_polls, missed_polls) VALUES {}",
                 rows.join(", ")
             ))
             .await;
@@ -72,19 +73,24 @@ fn task(n: i64) -> Stored {
 }
 
 impl Stored {
-    fn row(&self, seq: usize) -> String {
+    fn row(&self, seq: usize, digest: &str) -> String {
         let (id, state, client) = (self.submission_id, self.state, self.client);
         let at = self.at.as_millis();
         let outcome_at = match state {
             "completed" | "failed" => at.to_string(),
             _ => "NULL".to_owned(),
         };
+        let digest = match state {
+            "completed" => digest,
+            _ => "NULL",
+        };
         let next_poll_at = match state {
             "processing" => at.to_string(),
             _ => "NULL".to_owned(),
         };
         format!(
-            "({seq}, '{id}', 'task-{seq}', 'submit', '{client}', '{state}', 0, 0, {at}, {outcome_at}, {next_poll_at}, 0, 0, 0)"
+            "({seq}, '{id}', 'task-{seq}', 'submit', '{client}', '{state}', 0, 'poll', {digest}, 0, {at}, {outcome_at},
+                {next_poll_at}, 0, 0, 0)"
         )
     }
 }

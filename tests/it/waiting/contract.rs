@@ -63,15 +63,21 @@ async fn the_task_is_answered_as_it_is_when_the_time_is_over() {
 /// EvoLink refused the submit at another replica, and no event reports that.
 #[tokio::test]
 async fn a_submit_that_is_refused_elsewhere_is_told_though_it_was_given_up() {
+    const SUBMISSION: &str = "01890000-0000-7000-8000-000000000001";
     let app = started().await;
     let database = app.database().await;
+    let sql = format!(
+        "INSERT INTO task (seq, submission_id, origin, state, progress, observations, submitted_at, polls, empty_polls,
+            missed_polls) VALUES (2, '{SUBMISSION}', 'submit', 'submitting', 0, 0, 0, 0, 0, 0)"
+    );
+    database.execute(&sql).await;
     let becomes = async |state: &str| {
-        let sql = format!("UPDATE task SET state = '{state}' WHERE task_id = '{ID}'");
+        let sql = format!("UPDATE task SET state = '{state}' WHERE submission_id = '{SUBMISSION}'");
         database.execute(&sql).await;
     };
     for state in ["submitting", "submit_unknown"] {
         becomes(state).await;
-        let waiting = waiting_for(&app, ID).await;
+        let waiting = waiting_for(&app, SUBMISSION).await;
         becomes("rejected").await;
         waiting.await.unwrap().assert_told("rejected");
     }

@@ -36,7 +36,7 @@ impl<'a> EventObject<'a> {
             r#type: kind.into_str(),
             at: event.at,
             submission_id: task.submission_id,
-            task_id: task.task_id.as_ref(),
+            task_id: task.task_id(),
             source: source.map(<&str>::from),
             task: task_of_event(&event.view, kind, source, body, event.at),
         }

@@ -122,7 +122,7 @@ pub async fn replay(
     })?;
     let replaying = (state.recorder).replay(id, entry.subject.clone(), observation);
     let result = match replaying.await? {
-        ReplayedFromQuarantine::Observed(Observed::Applied(verdict)) => verdict.as_str(),
+        ReplayedFromQuarantine::Observed(Observed::Applied(verdict)) => verdict.into_str(),
         ReplayedFromQuarantine::Observed(Observed::Mismatch) => "mismatch",
         ReplayedFromQuarantine::Gone => return Err(ApiError::quarantine_not_found()),
     };

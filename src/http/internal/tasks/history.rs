@@ -16,6 +16,7 @@ use crate::domain::event::id::EventId;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::json::Fields;
 use crate::domain::observation::{Observation, Source};
+use crate::domain::task::SubmitEnd;
 use crate::domain::timestamp::Timestamp;
 use crate::http::internal::InternalState;
 use crate::http::internal::error::ApiError;
@@ -24,7 +25,6 @@ use crate::http::internal::tasks;
 use crate::store::quarantine::QuarantineEntry;
 use crate::store::read::TaskView;
 use crate::store::read::history::{HistoryItem, HistoryKind};
-use crate::store::recorder::entry::SubmitEnd;
 use crate::store::recorder::record::Origin;
 use crate::task_object;
 
@@ -162,7 +162,7 @@ fn shown<'a>(view: &'a TaskView, item: &'a HistoryItem, was_refused: bool) -> Sh
         at: item.at,
         after_ms: (origin != Origin::Standing).then_some(since_submit),
         submission_id: task.submission_id,
-        task_id: task.task_id.as_ref(),
+        task_id: task.task_id(),
         source: source.map(<&str>::from),
         told: told(view, item, was_refused),
     }

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::HeaderMap;
 use serde::Serialize;
+use strum::VariantArray as _;
 use tokio::time::Instant;
 
 use super::InternalState;
@@ -50,7 +51,7 @@ pub async fn show(
     // Boxed, so that data that the wait does not need takes no memory while it waits.
     let mut view = Box::pin(find(&state, id.ok())).await?;
     let task = &view.record.task;
-    if let Some(deadline) = deadline.filter(|_| !waiting::is_over(task.state)) {
+    if let Some(deadline) = deadline.filter(|_| !waiting::is_over(task.state())) {
         let (seat, id) = (state.seats.take(&caller)?, task.submission_id);
         // Hold neither the task nor the caller's data while waiting.
         drop((view, caller));
@@ -119,8 +120,11 @@ fn parse_client(text: &str) -> Result<String, ApiError> {
 }
 
 fn parse_state(text: &str) -> Result<TaskState, ApiError> {
-    TaskState::parse(text).ok_or_else(|| {
-        let known: Vec<&str> = TaskState::ALL.iter().map(|state| state.as_str()).collect();
+    text.parse().map_err(|_| {
+        let known: Vec<&str> = TaskState::VARIANTS
+            .iter()
+            .map(|state| state.into_str())
+            .collect();
         ApiError::invalid(
             "status",
             format!("`status` must be one of {}", known.join(", ")),

@@ -102,8 +102,8 @@ pub async fn until_over(
         let look = Box::pin(state.store.find_task(&name));
         let found = seat.look(look).await?;
         let until = match &found {
-            Some(view) if !is_last && !is_over(view.record.task.state) => {
-                next_look(view.record.task.state, deadline)
+            Some(view) if !is_last && !is_over(view.record.task.state()) => {
+                next_look(view.record.task.state(), deadline)
             }
             _ => return Ok(found),
         };

@@ -7,9 +7,9 @@ use http::HeaderMap;
 use crate::domain::callback::Subject;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::observation::{Observation, Source};
-use crate::domain::task::{Seen, State, Task, Verdict};
+use crate::domain::task::{Phase, Seen, SubmitEnd, Task, Verdict};
 use crate::store::quarantine::Kind;
-use crate::store::recorder::entry::{Receipt, SubmitEnd};
+use crate::store::recorder::entry::Receipt;
 use crate::store::recorder::ledger::{
     Ledger, NewConflict, NewDoubt, NewEvent, NewObservation, Quarantined,
 };
@@ -34,14 +34,14 @@ impl Ledger {
             Err(suspects) => return self.mismatch(subject, seen, source, headers, suspects),
         };
         let record = &mut self.records[index];
-        let restored = restored || record.task.state == State::Rejected;
+        let restored = restored || record.task.phase == Phase::Rejected;
         let before = record.task.clone();
         let (task, now, policy) = (&mut record.task, self.now, &self.policy);
         let done = match source {
             Source::Replay => task.see_again(seen, first, now, policy),
             Source::Submit | Source::Callback | Source::Poll => task.see(seen, source, now, policy),
         };
-        if before.task_id.is_none() {
+        if before.task_id().is_none() {
             self.by_task.insert(seen.task_id.clone(), index);
         }
         if record.task != before {
@@ -93,9 +93,9 @@ impl Ledger {
         match subject {
             Subject::Submission(id) => match (self.by_submission.get(id).copied(), holder) {
                 (Some(own), Some(holder)) if own == holder => Ok((own, false)),
-                (Some(own), None) if self.records[own].task.task_id.is_none() => Ok((own, false)),
+                (Some(own), None) if self.records[own].task.task_id().is_none() => Ok((own, false)),
                 (None, None) => {
-                    let task = Task::new(*id, State::Submitting);
+                    let task = Task::new(*id);
                     Ok((self.add(Record::new(task, Origin::Restored, None)), true))
                 }
                 (own, _) => Err(own.into_iter().collect()),
@@ -106,7 +106,7 @@ impl Ledger {
                 }
                 Some(holder) => Err(vec![holder]),
                 None => {
-                    let task = Task::new(SubmissionId::new(self.now), State::Submitting);
+                    let task = Task::new(SubmissionId::new(self.now));
                     Ok((
                         self.add(Record::new(task, Origin::Standing, Some(label.to_string()))),
                         false,
@@ -173,8 +173,8 @@ impl Ledger {
         let task = &mut self.records[index].task;
         match source {
             Source::Submit => {
-                task.end_submit(State::SubmitUnknown);
-                if task.state == State::SubmitUnknown {
+                task.end_submit(SubmitEnd::Unknown);
+                if task.phase == Phase::SubmitUnknown {
                     self.submit_ends.push((index, SubmitEnd::Unknown));
                 }
             }

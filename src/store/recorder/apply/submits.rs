@@ -1,8 +1,8 @@
 //! Submits: the intent, with or without an idempotency key, and an end without an observation.
 
 use crate::domain::ids::SubmissionId;
-use crate::domain::task::{State, Task};
-use crate::store::recorder::entry::{Intent, Receipt, SubmitEnd, SubmitEnded};
+use crate::domain::task::{Phase, SubmitEnd, Task};
+use crate::store::recorder::entry::{Intent, Receipt, SubmitEnded};
 use crate::store::recorder::ledger::Ledger;
 use crate::store::recorder::record::{Origin, Record};
 use crate::store::repeats::Judged;
@@ -33,7 +33,7 @@ impl Ledger {
             self.unanswered
                 .make(intent.submission_id, client, fingerprint);
         }
-        let task = Task::new(intent.submission_id, State::Submitting);
+        let task = Task::new(intent.submission_id);
         let mut record = Record::new(task, Origin::Submit, intent.client.clone());
         record.request = Some(intent.request.clone());
         record.callback_url.clone_from(&intent.callback_url);
@@ -49,9 +49,9 @@ impl Ledger {
         let record = &mut self.records[index];
         match ended {
             SubmitEnded::Unknown => {
-                record.task.end_submit(State::SubmitUnknown);
+                record.task.end_submit(SubmitEnd::Unknown);
                 // The answer may have come since the submit was found to be interrupted.
-                if record.task.state == State::SubmitUnknown {
+                if record.task.phase == Phase::SubmitUnknown {
                     self.submit_ends.push((index, SubmitEnd::Unknown));
                 }
             }
@@ -60,8 +60,8 @@ impl Ledger {
                 idempotency,
             } => {
                 self.submit_ends.push((index, SubmitEnd::Refused));
-                record.task.end_submit(State::Rejected);
-                if record.task.state != State::Rejected {
+                record.task.end_submit(SubmitEnd::Refused);
+                if record.task.phase != Phase::Rejected {
                     // The submit was accepted after all. If the key were freed, the app could pay
                     // for a second task.
                     return Receipt::Known;

@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::event::EventType;
 use crate::domain::event::id::EventId;
 use crate::domain::ids::SubmissionId;
-use crate::domain::task::{State, Task};
+use crate::domain::task::Task;
 use crate::domain::timestamp::Timestamp;
 use crate::store::read::TaskView;
 use crate::store::recorder::record::{Origin, Record};
@@ -24,7 +24,7 @@ fn end(newest: i64) -> LogEnd {
 
 fn event(seq: i64, bytes: usize) -> LoggedEvent {
     let at = Timestamp::from_millis(seq);
-    let task = Task::new(SubmissionId::new(at), State::Processing);
+    let task = Task::new(SubmissionId::new(at));
     LoggedEvent {
         id: EventId {
             epoch: epoch(),

@@ -285,7 +285,7 @@ impl Model {
         let record = &mut self.content.records[at];
         let restored = is_new || record.state == "rejected";
         let verdict = record.see(way, first, said, self.confirm, now);
-        let name = verdict.as_str().to_owned();
+        let name = verdict.into_str().to_owned();
         let observed = (way.name().to_owned(), name, said.body());
         record.observations.push(observed);
         Receipt::Seen { verdict, restored }

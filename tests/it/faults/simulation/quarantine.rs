@@ -116,7 +116,7 @@ impl Model {
         let first = first.expect("it came by one of them");
         let receipt = self.listen(about, Way::Replay, first, said, now);
         let result = match receipt {
-            Receipt::Seen { verdict, .. } => verdict.as_str(),
+            Receipt::Seen { verdict, .. } => verdict.into_str(),
             _ => "mismatch",
         };
         if result == "conflict" && held.kind != "conflict" && before != "conflict" {
