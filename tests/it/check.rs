@@ -16,8 +16,8 @@ use evolink_receiver::http::tls::TlsSource;
 use evolink_receiver::store::Store;
 use tempfile::TempDir;
 
-use crate::replicas::schema;
-use crate::support::certificates::Pem;
+use crate::support::net::certificates::Pem;
+use crate::support::store::schema;
 
 const DAY: Duration = Duration::from_hours(24);
 

@@ -13,7 +13,7 @@ use evolink_receiver::exit::Exit;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 
-use crate::support::needs::{self, Root};
+use crate::support::machine::needs::{self, Root};
 
 /// Runs the binary with `env` as its whole environment.
 fn run_env(args: &[&str], env: &[(&str, &str)]) -> Output {

@@ -2,7 +2,7 @@
 //! read, and the exit codes.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use evolink_receiver::config::{ApiKey, KeyDigest, Scope};
 use evolink_receiver::domain::callback::Subject;
@@ -10,45 +10,8 @@ use evolink_receiver::simulator::Options;
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 
-use crate::support::app::TestApp;
-use crate::support::shelf;
-
-pub struct Ended {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
-}
-
-impl From<Output> for Ended {
-    fn from(output: Output) -> Self {
-        Self {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-}
-
-/// Runs the binary against `app`.
-pub async fn run(app: &TestApp, args: &[&str]) -> Ended {
-    run_at(&format!("http://{}", app.internal), args, &[]).await
-}
-
-pub async fn run_at(url: &str, args: &[&str], env: &[(&str, &str)]) -> Ended {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_evolink-receiver"));
-    command.args(args).env_clear().envs(env.iter().copied());
-    command.env("EVOLINK_RECEIVER_URL", url);
-    spawn_blocking(move || command.output())
-        .await
-        .unwrap()
-        .unwrap()
-        .into()
-}
-
-pub fn json(ended: &Ended) -> Value {
-    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    serde_json::from_str(&ended.stdout).unwrap()
-}
+use crate::support::app::{TestApp, shelf};
+use crate::support::process::command::{Ended, json, run, run_at};
 
 #[tokio::test]
 async fn a_prompt_is_submitted_waited_for_and_shown_with_its_time_line() {

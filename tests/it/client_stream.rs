@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
-use crate::client::{json, run_at};
-use crate::support::app::{TestApp, free_port};
-use crate::support::raw_server::{End, RawServer, http};
+use crate::support::app::TestApp;
+use crate::support::net::ports::free_port;
+use crate::support::net::raw_server::{End, RawServer, http};
+use crate::support::process::command::{json, run_at};
 
 /// An answer whose body continues until its connection ends.
 fn streamed(body: &str) -> Vec<u8> {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use evolink_receiver::http::serve::limits::Limits;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::echo::{EchoServer, GATED, HALF_BODY, HELLO, Transport};
-use crate::support::raw::RawClient;
+use crate::support::net::echo::{EchoServer, GATED, HALF_BODY, HELLO, Transport};
+use crate::support::net::raw::RawClient;
 
 /// Longer than any shortened limit, and shorter than any other limit.
 const SOON: Duration = Duration::from_secs(30);

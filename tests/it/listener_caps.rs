@@ -7,7 +7,7 @@ use evolink_receiver::http::serve::limits::Limits;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use crate::support::echo::{EchoServer, HALF_BODY, HELLO, Transport};
+use crate::support::net::echo::{EchoServer, HALF_BODY, HELLO, Transport};
 
 #[tokio::test]
 async fn a_connection_over_a_cap_is_closed_at_once_and_room_comes_back() {

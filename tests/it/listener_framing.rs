@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use evolink_receiver::http::serve::limits::Limits;
 
-use crate::support::echo::{BODY_BYTES_MAX, EchoServer, HELLO, Transport};
+use crate::support::net::echo::{BODY_BYTES_MAX, EchoServer, HELLO, Transport};
 
 /// Sent after every row. It gets an answer if the connection stays open, and none if it must close.
 const NEXT: &str = HELLO;

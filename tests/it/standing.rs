@@ -7,7 +7,8 @@ use evolink_receiver::simulator::{Options, Simulator};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
-use crate::callbacks::{Answer, Desk, Submit, body, completed};
+use crate::support::app::callback_body::{body, completed};
+use crate::support::app::desk::{Answer, Desk, Submit};
 use crate::support::app::{EVOLINK_KEY, TestApp};
 
 /// The output of `callback-url --label` for the receiver `app`.

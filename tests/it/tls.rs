@@ -17,9 +17,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::support::certificates::{Files, Pem, serve_tls};
-use crate::support::echo::{EchoServer, Transport};
-use crate::support::raw::{RawClient, client_config, client_config_for};
+use crate::support::net::certificates::{Files, Pem, serve_tls};
+use crate::support::net::echo::{EchoServer, Transport};
+use crate::support::net::raw::{RawClient, client_config, client_config_for};
 
 #[test]
 fn a_bad_pair_is_refused_with_one_line_that_names_the_file() {

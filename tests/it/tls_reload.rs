@@ -13,9 +13,9 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::certificates::{Files, Pem, connects, serve_tls};
-use crate::support::echo::{EchoServer, HELLO};
-use crate::support::raw::RawClient;
+use crate::support::net::certificates::{Files, Pem, connects, serve_tls};
+use crate::support::net::echo::{EchoServer, HELLO};
+use crate::support::net::raw::RawClient;
 use crate::support::until::until;
 
 #[tokio::test]

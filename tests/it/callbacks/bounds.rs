@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::{Answer, Desk, body, completed};
+use crate::support::app::callback_body::{body, completed};
+use crate::support::app::desk::{Answer, Desk};
 
 #[tokio::test]
 async fn of_a_hundred_bad_bodies_under_one_token_twenty_are_kept_and_repeats_are_counted() {

@@ -8,7 +8,9 @@ use evolink_receiver::domain::ids::SubmissionId;
 use reqwest::Method;
 use serde_json::json;
 
-use super::{Answer, Desk, NOW, Submit, body, completed, completed_with};
+use crate::support::app::START as NOW;
+use crate::support::app::callback_body::{body, completed, completed_with};
+use crate::support::app::desk::{Answer, Desk, Submit};
 
 #[tokio::test]
 async fn a_new_outcome_is_recorded_and_the_same_again_is_a_duplicate() {

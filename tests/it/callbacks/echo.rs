@@ -6,7 +6,7 @@ use evolink_receiver::domain::callback::Subject;
 use serde_json::{Value, json};
 
 use crate::support::app::{EVOLINK_KEY, TestApp};
-use crate::support::raw_server::{End, RawServer, http};
+use crate::support::net::raw_server::{End, RawServer, http};
 use crate::support::until::until;
 
 /// Everything that clients of any scope can read about the task, as one text.

@@ -3,8 +3,9 @@
 
 use serde_json::json;
 
-use super::Answer::{self, Duplicate, Q400, Recorded, Refused};
-use super::{Desk, Submit, body, completed};
+use crate::support::app::callback_body::{body, completed};
+use crate::support::app::desk::Answer::{self, Duplicate, Q400, Recorded, Refused};
+use crate::support::app::desk::{Desk, Submit};
 use std::time::Duration;
 
 /// Far above any deadline: reaching it means that the server never closes.

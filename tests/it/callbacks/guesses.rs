@@ -8,8 +8,8 @@ use evolink_receiver::domain::ids::SubmissionId;
 
 use tokio::time::{Instant, sleep};
 
-use super::{Desk, NOW, Submit};
-use crate::support::app::TestApp;
+use crate::support::app::desk::{Desk, Submit};
+use crate::support::app::{START as NOW, TestApp};
 
 const GUESSES: usize = 20_000;
 

@@ -10,8 +10,9 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tokio_rustls::TlsConnector;
 
-use super::{Desk, Submit, completed};
-use crate::support::raw::client_config;
+use crate::support::app::callback_body::completed;
+use crate::support::app::desk::{Desk, Submit};
+use crate::support::net::raw::client_config;
 use crate::support::until::until;
 
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -5,8 +5,10 @@ use evolink_receiver::domain::callback::Subject;
 use evolink_receiver::domain::ids::SubmissionId;
 use serde_json::{Value, json};
 
-use super::Answer::{self, Q400, Recorded};
-use super::{Desk, NOW, completed};
+use crate::support::app::START as NOW;
+use crate::support::app::callback_body::completed;
+use crate::support::app::desk::Answer::{self, Q400, Recorded};
+use crate::support::app::desk::Desk;
 
 /// A valid body. `ID` stands for the task id, which differs in each row.
 const GOOD: &str =

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::Answer::{Conflict, Duplicate, Q400, Q409, Recorded, Unchanged};
-use super::{Desk, Submit, body, completed, completed_with};
 use crate::support::app::TestApp;
+use crate::support::app::callback_body::{body, completed, completed_with};
+use crate::support::app::desk::Answer::{Conflict, Duplicate, Q400, Q409, Recorded, Unchanged};
+use crate::support::app::desk::{Desk, Submit};
 
 #[rustfmt::skip] // One row per line, so that it reads as a table.
 fn first_words() -> Vec<(&'static str, &'static str, Value, &'static str)> {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::Barrier;
 
-use super::{Desk, completed};
-use crate::support::raw::RawClient;
+use crate::support::app::callback_body::completed;
+use crate::support::app::desk::Desk;
+use crate::support::net::raw::RawClient;
 
 /// Number of equal requests sent at once.
 const COPIES: usize = 64;
@@ -89,7 +90,11 @@ async fn i11_of_two_outcomes_at_once_one_stays_and_the_other_is_a_conflict() {
     let mut desk = Desk::open().await;
     for round in 0..50 {
         let submit = desk.bound().await;
-        let failed = super::body(&submit.task_id, "failed", &serde_json::json!({}));
+        let failed = crate::support::app::callback_body::body(
+            &submit.task_id,
+            "failed",
+            &serde_json::json!({}),
+        );
         let (first, second) = tokio::join!(
             desk.app
                 .callback_result(&submit.token, completed(&submit.task_id)),

@@ -7,7 +7,9 @@ use evolink_receiver::domain::callback::Subject;
 use evolink_receiver::domain::ids::SubmissionId;
 use serde_json::json;
 
-use super::{Answer, Desk, NOW, Submit, completed, completed_with};
+use crate::support::app::START as NOW;
+use crate::support::app::callback_body::{completed, completed_with};
+use crate::support::app::desk::{Answer, Desk, Submit};
 
 #[tokio::test]
 async fn a_callback_before_the_answer_of_its_submit_is_recorded_and_the_answer_adds_nothing() {

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use super::completed;
-use crate::support::app::free_port;
+use crate::support::app::callback_body::completed;
+use crate::support::net::ports::free_port;
 use crate::support::store::TestStore;
 use crate::support::until::until;
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{Desk, completed};
-use crate::support::raw::{RawClient, client_config};
+use crate::support::app::callback_body::completed;
+use crate::support::app::desk::Desk;
+use crate::support::net::raw::{RawClient, client_config};
 
 /// Clients of each kind. Together they stay below the connection cap of one address.
 const CLIENTS: usize = 500;

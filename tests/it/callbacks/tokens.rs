@@ -7,9 +7,10 @@ use evolink_receiver::domain::callback::Subject;
 use evolink_receiver::domain::ids::SubmissionId;
 use url::Url;
 
-use super::{Desk, NOW, completed};
-use crate::support::app::TestApp;
-use crate::support::raw::{RawClient, RawResponse};
+use crate::support::app::callback_body::completed;
+use crate::support::app::desk::Desk;
+use crate::support::app::{START as NOW, TestApp};
+use crate::support::net::raw::{RawClient, RawResponse};
 
 /// The answer without its date.
 fn timeless(mut response: RawResponse) -> String {

@@ -23,10 +23,12 @@ use evolink_receiver::store::recorder::{Recorder, RecorderWorker};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Desk, NOW, Submit, completed};
-use crate::support::database::Refused;
-use crate::support::raw::{RawClient, RawResponse};
+use crate::support::app::START as NOW;
+use crate::support::app::callback_body::completed;
+use crate::support::app::desk::{Answer, Desk, Submit};
+use crate::support::net::raw::{RawClient, RawResponse};
 use crate::support::store::TestStore;
+use crate::support::store::database::Refused;
 
 async fn post(client: &mut RawClient, token: &str, body: &str) -> RawResponse {
     let head = format!(

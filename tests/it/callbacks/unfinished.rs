@@ -1,8 +1,9 @@
 //! Unfinished requests with one token. Behind a proxy the holder of one callback URL has the same
 //! address as EvoLink, so only the token distinguishes the two.
 
-use super::{Desk, completed};
-use crate::support::raw::RawClient;
+use crate::support::app::callback_body::completed;
+use crate::support::app::desk::Desk;
+use crate::support::net::raw::RawClient;
 
 /// Unfinished requests that one submission's token may have.
 const SLOTS: usize = 8;

@@ -7,9 +7,9 @@ use serde_json::Value;
 use url::Url;
 
 use super::*;
-use crate::callbacks::completed;
-use crate::client::{json as stdout_json, run};
 use crate::support::app::TestApp;
+use crate::support::app::callback_body::completed;
+use crate::support::process::command::{json as stdout_json, run};
 
 /// Starts a receiver with the endpoints `billing`, which wants all outcomes, and `alarms`, which
 /// wants failures. Nothing is sent before `due_at`, so a test can set that far ahead to prevent

@@ -3,10 +3,9 @@
 
 use futures_util::{StreamExt as _, stream};
 
-use super::check;
-use super::load::Acknowledged;
-use super::receiver::{Place, Receiver};
-use crate::support::needs::{self, Root};
+use crate::support::machine::needs::{self, Root};
+use crate::support::process::{Place, Receiver};
+use crate::support::store::check::{self, Acknowledged};
 
 /// Makes the root file system and every folder that SQLite would choose for temporary files
 /// read-only, except the data folder.

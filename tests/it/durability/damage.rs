@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::check;
-use super::load::Load;
-use super::receiver::{Place, Receiver};
-use super::{random, rounds};
+use crate::support::campaign::{random, rounds};
+use crate::support::process::load::Load;
+use crate::support::process::{Place, Receiver};
+use crate::support::store::check;
 use crate::support::until::until;
 
 const PAGE_BYTES: usize = 4096;

@@ -4,8 +4,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use super::load::Load;
-use super::receiver::Place;
+use crate::support::process::Place;
+use crate::support::process::load::Load;
 use crate::support::until::until;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::load::Load;
-use super::receiver::{PATIENCE, Place, Receiver};
-use super::{check, random, rounds};
-use crate::support::needs::{self, Root};
+use crate::support::campaign::{random, rounds};
+use crate::support::machine::needs::{self, Root};
+use crate::support::process::load::Load;
+use crate::support::process::{Place, Receiver};
+use crate::support::store::check;
+use crate::support::until::PATIENCE;
 
 /// Makes the syncs of a process fail until it is dropped.
 struct FailingSync(Child);

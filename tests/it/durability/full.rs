@@ -2,19 +2,17 @@
 //! continue to work, and the same process records everything once there is space again.
 
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::statvfs;
 use tokio::time::{Instant, sleep};
 
-use super::check;
-use super::disk::Disk;
-use super::load::Load;
-use super::receiver::{PATIENCE, Place, Receiver};
-
-/// Bytes by which a filler file grows in one step.
-const STEP_BYTES: usize = 64 * 1024;
+use crate::support::process::disk::Disk;
+use crate::support::process::filler::{fill, fill_until};
+use crate::support::process::load::Load;
+use crate::support::process::{Place, Receiver};
+use crate::support::store::check;
+use crate::support::until::PATIENCE;
 
 const NEARLY_FULL: (u16, &str) = (503, "store_nearly_full");
 
@@ -174,28 +172,6 @@ async fn readiness_names_the_full_disk_in_the_detail_of_the_disk() {
 /// The receiver tries to reach EvoLink for this long with each accepted submit.
 fn give_up_on_evolink_soon(place: &Place) {
     place.configure("[evolink]", "[evolink]\ntimeout = \"1s\"");
-}
-
-/// Writes until the disk is full, filling the last bytes one page at a time.
-pub fn fill(path: &Path) {
-    let mut filler = File::options()
-        .create(true)
-        .append(true)
-        .open(path)
-        .unwrap();
-    for size in [STEP_BYTES, 4096, 1] {
-        while filler.write_all(&vec![0x5a; size]).is_ok() {}
-        // Because of delayed allocation, a sync may find more space or less.
-        let _ = filler.sync_all();
-    }
-}
-
-fn fill_until(path: &Path, is_enough: impl Fn() -> bool) {
-    let mut filler = File::create(path).unwrap();
-    while !is_enough() {
-        filler.write_all(&vec![0x5a; STEP_BYTES]).unwrap();
-        filler.sync_all().unwrap();
-    }
 }
 
 fn free_bytes(folder: &Path) -> u64 {

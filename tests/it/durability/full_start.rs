@@ -8,11 +8,13 @@ use std::process::{Child, Command, Stdio};
 
 use tokio::time::Instant;
 
-use super::check;
-use super::disk::Disk;
-use super::full::{assert_kept, fill, fill_by_callbacks, recorded_again};
-use super::load::Load;
-use super::receiver::{PATIENCE, Receiver};
+use super::full::{assert_kept, fill_by_callbacks, recorded_again};
+use crate::support::process::Receiver;
+use crate::support::process::disk::Disk;
+use crate::support::process::filler::fill;
+use crate::support::process::load::Load;
+use crate::support::store::check;
+use crate::support::until::PATIENCE;
 
 /// Holds a read transaction of the database open until its standard input is closed.
 const READER: &str = "import sqlite3, sys

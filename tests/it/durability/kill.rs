@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::load::Load;
-use super::receiver::Place;
-use super::{check, random, rounds};
+use crate::support::campaign::{random, rounds};
+use crate::support::process::Place;
+use crate::support::process::load::Load;
+use crate::support::store::check;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_is_there_after_sigkill() {

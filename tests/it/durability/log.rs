@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::receiver::{PATIENCE, Place};
+use crate::support::process::Place;
+use crate::support::until::PATIENCE;
 
 const LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
 

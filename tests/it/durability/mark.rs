@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::recorder::{PACE, entry};
+use crate::support::recorder::entry::{PACE, entry};
 use crate::support::store::TestStore;
 use crate::support::until::until;
 

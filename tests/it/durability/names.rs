@@ -8,10 +8,10 @@ use std::process::Output;
 
 use tokio::task::spawn_blocking;
 
-use super::check;
-use super::load::Load;
-use super::receiver::Place;
-use crate::backup::command;
+use crate::support::process::Place;
+use crate::support::process::command::command;
+use crate::support::process::load::Load;
+use crate::support::store::check;
 
 /// Returns another place that uses the same store under another name.
 fn called(place: &Place, name: &str) -> Place {

@@ -3,8 +3,8 @@
 
 use std::fs;
 
-use super::load::Load;
-use super::receiver::Place;
+use crate::support::process::Place;
+use crate::support::process::load::Load;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_beside_a_trace_of_an_earlier_one_but_without_its_database_is_refused() {

@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::disk::Disk;
-use super::load::Load;
-use super::receiver::Place;
 use super::shadow::{self, Shadow, Sync};
-use super::{check, random, rounds};
-use crate::support::needs::{self, Root};
+use crate::support::campaign::{random, rounds};
+use crate::support::machine::needs::{self, Root};
+use crate::support::process::Place;
+use crate::support::process::disk::Disk;
+use crate::support::process::load::Load;
+use crate::support::store::check;
 
 /// Disk size, with space for all rounds of a long run.
 const DISK: &str = "256M";

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::disk::Disk;
-use super::load::Load;
-use super::receiver::{PATIENCE, Place, Receiver};
-use super::{check, random, rounds};
+use crate::support::campaign::{random, rounds};
+use crate::support::process::disk::Disk;
+use crate::support::process::load::Load;
+use crate::support::process::{Place, Receiver};
+use crate::support::store::check;
+use crate::support::until::PATIENCE;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_system_that_turns_read_only_loses_nothing_and_ends_the_process() {

@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use evolink_receiver::store::engine::sqlite::BUSY_TIMEOUT;
 
-use super::check;
-use super::load::Load;
-use super::receiver::Place;
+use crate::support::process::Place;
+use crate::support::process::load::Load;
+use crate::support::store::check;
 use crate::support::until::until;
 
 const READ: &str = "BEGIN; SELECT count(*) FROM task";

@@ -4,33 +4,17 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
 use sqlx::{Connection as _, SqliteConnection};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
-use super::receiver::{PATIENCE, Place, Receiver};
-use crate::support::needs::{self, Root};
+use crate::support::machine::needs::{self, Root};
+use crate::support::process::Place;
+use crate::support::process::ready::ready_is;
 use crate::support::store::is_postgres;
-
-/// `/readyz` answers within 2 s, whatever hangs. The rest is a margin for a busy machine.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+use crate::support::until::PATIENCE;
 
 /// Longer than the test waits for anything.
 const HANG: Duration = Duration::from_mins(2);
-
-/// Waits until `/readyz` answers `status`, and asserts that each answer is in time.
-pub async fn ready_is(receiver: &Receiver, status: u16) -> Value {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let answer = timeout(ANSWER_WITHIN, receiver.get("/readyz?verbose")).await;
-        let (now, body) = answer.expect("an answer in time").expect("an answer");
-        if now == status {
-            return body;
-        }
-        assert!(Instant::now() < deadline, "never {status}: {body}");
-        sleep(Duration::from_millis(200)).await;
-    }
-}
 
 /// Delays each sync of the database and its log until it is dropped.
 struct HangingSync(Child);

@@ -5,28 +5,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use evolink_receiver::clock::Clock;
-use evolink_receiver::domain::callback::Subject;
 use evolink_receiver::domain::ids::SubmissionId;
-use evolink_receiver::domain::observation::{Observation, Source};
-use evolink_receiver::domain::task::polling::Pace;
 use evolink_receiver::observe::metrics::Metrics;
 use evolink_receiver::store::recorder::entry::{Entry, Idempotency, Intent, Receipt, SubmitEnded};
 use evolink_receiver::store::recorder::{Recorder, RecorderWorker};
 use evolink_receiver::store::{Store, StoreError};
 use futures_util::FutureExt;
-use http::HeaderMap;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{check, random};
-use crate::support::database::{Bind, Database, Refused};
-use crate::support::store::{self, TestStore};
-
-pub const PACE: Pace = Pace {
-    first_poll_after: Duration::from_secs(15),
-    interval_min: Duration::from_secs(3),
-    give_up_after: Duration::from_hours(1),
-};
+use crate::support::campaign::random;
+use crate::support::recorder::entry::{PACE, entry};
+use crate::support::store::database::{Bind, Database, Refused};
+use crate::support::store::{self, TestStore, check};
 
 /// A store with its recorder, and a second connection.
 pub struct Bench {
@@ -83,17 +74,6 @@ impl Bench {
         for sql in ["PRAGMA busy_timeout = 0", "BEGIN IMMEDIATE", "ROLLBACK"] {
             self.database.execute(sql).await;
         }
-    }
-}
-
-pub fn entry(task_id: &str, word: &str) -> Entry {
-    let body =
-        format!(r#"{{"id":"{task_id}","status":"processing","progress":10,"word":"{word}"}}"#);
-    Entry::Observed {
-        subject: Subject::Standing("bench".parse().unwrap()),
-        observation: Observation::parse(Bytes::from(body)).unwrap(),
-        source: Source::Callback,
-        headers: HeaderMap::new(),
     }
 }
 

@@ -7,10 +7,10 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use super::check;
-use super::load::Load;
-use super::receiver::{Place, Receiver};
-use super::{random, rounds};
+use crate::support::campaign::{random, rounds};
+use crate::support::process::load::Load;
+use crate::support::process::{Place, Receiver};
+use crate::support::store::check;
 use crate::support::until::until;
 
 /// What happens to the data folder, and the words of the line that reports it.

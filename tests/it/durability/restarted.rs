@@ -3,9 +3,9 @@
 
 use std::fs;
 
-use super::check;
-use super::load::Load;
-use super::receiver::Place;
+use crate::support::process::Place;
+use crate::support::process::load::Load;
+use crate::support::store::check;
 use crate::support::until::until;
 
 const PAGE_BYTES: usize = 4096;

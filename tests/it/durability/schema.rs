@@ -1,7 +1,7 @@
 //! Changes that the database itself refuses, whatever program writes them.
 
-use crate::support::database::Database;
 use crate::support::store::TestStore;
+use crate::support::store::database::Database;
 use evolink_receiver::store::Store;
 
 /// Creates a store with one task, whose `outcome_at` is the given SQL.

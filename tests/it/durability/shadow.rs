@@ -6,8 +6,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::receiver::Place;
-use crate::support::needs::{self, Root};
+use crate::support::machine::needs::{self, Root};
+use crate::support::process::Place;
 
 const SOURCE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),

@@ -12,10 +12,10 @@ use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
 use tokio::time::Instant;
 
-use super::check;
-use super::load::Load;
-use super::receiver::Place;
-use crate::support::needs::{self, Root};
+use crate::support::machine::needs::{self, Root};
+use crate::support::process::Place;
+use crate::support::process::load::Load;
+use crate::support::store::check;
 
 /// Returns the exit code and the stderr line of a refused start.
 fn refusal(output: &Output) -> (Option<i32>, String) {

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::check;
-use super::load::Load;
-use super::receiver::{PATIENCE, Place, Receiver};
-use crate::support::raw::RawClient;
+use crate::support::net::raw::RawClient;
+use crate::support::process::load::Load;
+use crate::support::process::{Place, Receiver};
+use crate::support::store::check;
+use crate::support::until::PATIENCE;
 
 /// How long an orchestrator waits before it kills a process.
 const STOP_MAX: Duration = Duration::from_secs(10);

@@ -5,11 +5,11 @@
 
 use std::path::PathBuf;
 
-use super::check;
-use super::load::{Acknowledged, callback};
-use super::receiver::{Place, Receiver};
-use super::{random, rounds};
-use crate::support::needs::{self, Root};
+use crate::support::campaign::{random, rounds};
+use crate::support::machine::needs::{self, Root};
+use crate::support::process::load::callback;
+use crate::support::process::{Place, Receiver};
+use crate::support::store::check::{self, Acknowledged};
 
 /// The calls that a store makes most are listed more than once.
 const CALLS: [&str; 7] = [

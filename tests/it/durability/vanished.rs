@@ -4,7 +4,8 @@ use evolink_receiver::store::StoreError;
 use evolink_receiver::store::recorder::entry::{Entry, Receipt};
 use tokio_util::sync::CancellationToken;
 
-use super::recorder::{Bench, entry};
+use super::recorder::Bench;
+use crate::support::recorder::entry::entry;
 
 #[tokio::test]
 async fn a_callback_whose_task_row_was_deleted_is_not_acknowledged() {

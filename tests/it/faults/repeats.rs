@@ -21,8 +21,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::durability::rounds;
 use crate::support::app::START;
+use crate::support::campaign::rounds;
 use crate::support::store::{TestStore, is_postgres};
 
 const WINDOW: Duration = Duration::from_mins(10);

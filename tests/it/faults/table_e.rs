@@ -8,9 +8,9 @@ use evolink_receiver::domain::callback::Subject;
 use evolink_receiver::simulator::Options;
 use serde_json::{Value, json};
 
-use crate::durability::check;
 use crate::support::app::TestApp;
-use crate::support::raw_server::{End, RawServer, http};
+use crate::support::net::raw_server::{End, RawServer, http};
+use crate::support::store::check;
 use crate::support::until::until;
 
 const ID: &str = "task-unified-1757165031-tablee00";

@@ -8,10 +8,11 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use tokio::time::sleep;
 
-use super::endpoint::{Behaviour, Endpoint, Received, answer};
-use super::{builder, outcome};
+use super::builder;
 use crate::support::app::TestApp;
-use crate::support::database::Database;
+use crate::support::deliveries::app::outcome;
+use crate::support::deliveries::endpoint::{Behaviour, Endpoint, Received, answer};
+use crate::support::store::database::Database;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -5,10 +5,11 @@ use std::time::Instant;
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 
-use super::endpoint::Endpoint;
-use super::{builder, outcome, task_id};
-use crate::durability::rounds;
-use crate::support::app::free_port;
+use super::builder;
+use crate::support::campaign::rounds;
+use crate::support::deliveries::app::{outcome, task_id};
+use crate::support::deliveries::endpoint::Endpoint;
+use crate::support::net::ports::free_port;
 
 const PENDING: &str = "SELECT count(*) FROM delivery WHERE state = 'pending' AND endpoint = 'dead'";
 

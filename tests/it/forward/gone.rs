@@ -9,10 +9,11 @@ use reqwest::Method;
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::endpoint::{Endpoint, answer};
-use super::{builder, outcome, start};
+use super::{builder, start};
 use crate::support::app::TestApp;
-use crate::support::database::Database;
+use crate::support::deliveries::app::outcome;
+use crate::support::deliveries::endpoint::{Endpoint, answer};
+use crate::support::store::database::Database;
 
 /// Several scans: time enough for an unwanted attempt to happen.
 const SOME_SCANS: Duration = Duration::from_millis(2500);

@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::endpoint::{Behaviour, Endpoint, answer};
-use super::{builder, outcome};
+use super::builder;
 use crate::support::app::TestApp;
+use crate::support::deliveries::app::outcome;
+use crate::support::deliveries::endpoint::{Behaviour, Endpoint, answer};
 
 const GOOD: usize = 15;
 const OUTCOMES: usize = 10;

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use super::endpoint::{Behaviour, Endpoint};
-use super::{builder, outcome};
-use crate::durability::rounds;
+use super::builder;
+use crate::support::campaign::rounds;
+use crate::support::deliveries::app::outcome;
+use crate::support::deliveries::endpoint::{Behaviour, Endpoint};
 
 /// Deliveries to the standing endpoint, made once attempts to silent addresses fill their share of
 /// the pool.

@@ -2,10 +2,11 @@
 
 use reqwest::Method;
 
-use super::{generation, get, send, state, submit};
-use crate::durability::receiver::Place;
+use super::{generation, state, submit};
+use crate::support::app::answer::{get, send};
 use crate::support::app::{TestApp, TestAppBuilder};
-use crate::support::raw_server::{End, RawServer, http};
+use crate::support::net::raw_server::{End, RawServer, http};
+use crate::support::process::Place;
 
 fn envelope(code: &str) -> String {
     format!(

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{
-    Answer, PENDING, PENDING_ID, completed, generation, get, row_counts, state, submit, token_of,
-};
+use super::{PENDING, PENDING_ID, completed, generation, row_counts, state, submit, token_of};
+use crate::support::app::answer::{Answer, get};
 use crate::support::app::{EVOLINK_KEY, TestApp};
-use crate::support::raw_server::{End, RawServer, http};
+use crate::support::net::raw_server::{End, RawServer, http};
 
 async fn app_of(base_url: &str, timeout: Duration) -> TestApp {
     let builder = TestApp::builder().with(|config| {

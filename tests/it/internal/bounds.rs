@@ -5,8 +5,9 @@ use evolink_receiver::domain::callback::Subject;
 use evolink_receiver::simulator::{Options, Simulator};
 use serde_json::{Value, json};
 
-use super::{Answer, generation, row_counts, send, submission, submit};
+use super::{generation, row_counts, submission, submit};
 use crate::support::app::TestApp;
+use crate::support::app::answer::{Answer, send};
 
 struct Bench {
     app: TestApp,

@@ -5,8 +5,9 @@ use evolink_receiver::simulator::{Options, Simulator};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Answer, SUBMIT, generation, row_counts, send, submit};
+use super::{SUBMIT, generation, row_counts, submit};
 use crate::support::app::TestApp;
+use crate::support::app::answer::{Answer, send};
 
 async fn start(allowed: &[&str]) -> (TestApp, Simulator) {
     let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();

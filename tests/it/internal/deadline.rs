@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::get;
 use crate::support::app::TestAppBuilder;
+use crate::support::app::answer::get;
 use crate::support::store::TestStore;
 
 /// More than there are connections for reading.

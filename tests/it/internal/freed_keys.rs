@@ -5,9 +5,10 @@ use std::time::Duration;
 use evolink_receiver::simulator::Options;
 
 use super::idempotency::{KEY, body, started, submit_under};
-use super::{Answer, completed, row_counts, send, state, submission, token_of};
+use super::{completed, row_counts, state, submission, token_of};
+use crate::support::app::answer::{Answer, send};
 use crate::support::app::{TestApp, TestAppBuilder};
-use crate::support::raw_server::{RawServer, http};
+use crate::support::net::raw_server::{RawServer, http};
 use crate::support::store::TestStore;
 use crate::support::until::until;
 

@@ -4,9 +4,10 @@ use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::simulator::Options;
 use serde_json::{Value, json};
 
-use super::{PENDING_ID, completed, generation, get, send, submission, submit, token_of};
+use super::{PENDING_ID, completed, generation, submission, submit, token_of};
 use crate::support::app::TestApp;
-use crate::support::raw_server::{End, RawServer, http};
+use crate::support::app::answer::{get, send};
+use crate::support::net::raw_server::{End, RawServer, http};
 
 /// Type, source and result of each item.
 fn lines(history: &Value) -> Vec<String> {

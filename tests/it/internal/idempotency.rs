@@ -9,8 +9,9 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{Answer, completed, generation, row_counts, send, state, submission, token_of};
+use super::{completed, generation, row_counts, state, submission, token_of};
 use crate::support::app::TestApp;
+use crate::support::app::answer::{Answer, send};
 
 pub const KEY: &str = "order-4711-picture-1";
 

@@ -7,9 +7,10 @@ use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{SUBMIT, generation, get, submit};
+use super::{SUBMIT, generation, submit};
 use crate::support::app::TestApp;
-use crate::support::raw::RawClient;
+use crate::support::app::answer::get;
+use crate::support::net::raw::RawClient;
 use crate::support::until::until;
 
 const QUIET: &str = "[sim:duration=10m,lost-callback]";

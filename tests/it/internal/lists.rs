@@ -8,8 +8,9 @@ use evolink_receiver::simulator::Options;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::{completed, generation, get, send, submission, submit, token_of};
+use super::{completed, generation, submission, submit, token_of};
 use crate::support::app::TestApp;
+use crate::support::app::answer::{get, send};
 
 fn ids(page: &Value) -> Vec<String> {
     let tasks = page["data"]

@@ -23,11 +23,11 @@ mod unanswered;
 mod whole_history;
 
 use evolink_receiver::domain::callback::Subject;
-use http::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
+use crate::support::app::answer::{Answer, get, send};
 
 const SUBMIT: &str = "/v1/images/generations";
 
@@ -35,56 +35,6 @@ const SUBMIT: &str = "/v1/images/generations";
 const PENDING: &str = r#"{"created":1757165031,"id":"task-unified-1757165031-uyujaw3d","model":"z-image-turbo","object":"image.generation.task","progress":0,"status":"pending","task_info":{"can_cancel":true,"estimated_time":10},"type":"image","usage":{"billing_rule":"per_call","credits_reserved":0.026,"user_group":"default"}}"#;
 
 const PENDING_ID: &str = "task-unified-1757165031-uyujaw3d";
-
-/// One answer of the internal listener.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    headers: HeaderMap,
-    pub text: String,
-    /// `null` if the answer is not JSON.
-    pub body: Value,
-}
-
-impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).and_then(|value| value.to_str().ok())
-    }
-
-    /// Asserts that this is an error in EvoLink's envelope, with its request id.
-    pub fn assert_error(&self, status: u16, code: &str, param: Option<&str>, why: &str) {
-        let error = &self.body["error"];
-        assert_eq!(self.status, status, "{why}: {self:?}");
-        assert_eq!(error["code"], code, "{why}: {self:?}");
-        assert_eq!(error["param"].as_str(), param, "{why}: {self:?}");
-        assert!(
-            error["message"].is_string() && error["type"].is_string(),
-            "{why}: {self:?}"
-        );
-        assert!(self.header("x-request-id").is_some(), "{why}: {self:?}");
-    }
-
-    /// Asserts that this is the 504 for a submit of unknown outcome. Returns the submission id.
-    fn assert_unknown(&self, why: &str) -> String {
-        self.assert_error(504, "submit_outcome_unknown", None, why);
-        let id = self.body["error"]["submission_id"].as_str().unwrap();
-        assert_eq!(self.header("x-submission-id"), Some(id), "{why}");
-        id.to_owned()
-    }
-}
-
-pub async fn send(request: RequestBuilder) -> Answer {
-    let answer = request.send().await.unwrap();
-    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-    let text = answer.text().await.unwrap();
-    let body = serde_json::from_str(&text).unwrap_or_default();
-    Answer {
-        status,
-        headers,
-        text,
-        body,
-    }
-}
 
 fn generation(prompt: &str) -> Value {
     json!({"model": "z-image-turbo", "prompt": prompt})
@@ -99,10 +49,6 @@ fn submission(app: &TestApp, body: impl Into<String>) -> RequestBuilder {
 
 async fn submit(app: &TestApp, body: &Value) -> Answer {
     send(submission(app, body.to_string())).await
-}
-
-pub async fn get(app: &TestApp, path: &str) -> Answer {
-    send(app.request(Method::GET, path)).await
 }
 
 async fn state(app: &TestApp, id: &str) -> Value {

@@ -8,10 +8,9 @@ use evolink_receiver::domain::timestamp::Timestamp;
 use evolink_receiver::store::Store;
 use evolink_receiver::store::read::TaskFilter;
 
-use super::get;
-
+use crate::support::app::answer::get;
+use crate::support::app::shelf::{self, Stored, TASKS, TIES};
 use crate::support::app::{START, TestApp};
-use crate::support::shelf::{self, Stored, TASKS, TIES};
 use crate::support::store::TestStore;
 
 /// Far more than any list here has.

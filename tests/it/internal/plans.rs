@@ -4,9 +4,9 @@
 use evolink_receiver::store::read::{events, history, overdue};
 use evolink_receiver::store::{Store, deliveries, quarantine, read as reads, tail};
 
-use crate::support::database::Database;
-use crate::support::shelf;
+use crate::support::app::shelf;
 use crate::support::store::TestStore;
+use crate::support::store::database::Database;
 
 /// The index that each statement must use, by its name in SQLite and in PostgreSQL.
 const INDEXES: [[&str; 2]; 42] = [

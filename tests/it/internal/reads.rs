@@ -4,9 +4,10 @@ use evolink_receiver::simulator::Options;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{PENDING, completed, generation, get, row_counts, send, submit};
+use super::{PENDING, completed, generation, row_counts, submit};
 use crate::support::app::TestApp;
-use crate::support::raw_server::{End, RawServer, http};
+use crate::support::app::answer::{get, send};
+use crate::support::net::raw_server::{End, RawServer, http};
 
 #[tokio::test]
 async fn a_client_written_for_evolink_works_unchanged() {

@@ -8,10 +8,11 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::idempotency::submit_under;
-use super::{generation, get, row_counts, state, submit};
+use super::{generation, row_counts, state, submit};
+use crate::support::app::answer::get;
 use crate::support::app::{TestApp, TestAppBuilder};
-use crate::support::database::{Database, Refused};
-use crate::support::raw_server::{End, RawServer, http};
+use crate::support::net::raw_server::{End, RawServer, http};
+use crate::support::store::database::{Database, Refused};
 use crate::support::until::until;
 
 const ID: &str = "task-unified-1757165031-recorded";

@@ -9,9 +9,10 @@ use evolink_receiver::simulator::{Options, Simulator};
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::{Answer, SUBMIT, completed, generation, get, send, submission, submit, token_of};
+use super::{SUBMIT, completed, generation, submission, submit, token_of};
+use crate::support::app::answer::{Answer, get, send};
 use crate::support::app::{TestApp, TestAppBuilder};
-use crate::support::raw::RawClient;
+use crate::support::net::raw::RawClient;
 use crate::support::until::until;
 
 /// Accepted and charged, but the answer is lost.

@@ -9,9 +9,11 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::idempotency::submit_under;
-use super::{Answer, PENDING, SUBMIT, generation, row_counts, send, submission};
-use crate::support::app::{TestApp, free_port};
-use crate::support::raw_server::{End, RawServer, http};
+use super::{PENDING, SUBMIT, generation, row_counts, submission};
+use crate::support::app::TestApp;
+use crate::support::app::answer::{Answer, send};
+use crate::support::net::ports::free_port;
+use crate::support::net::raw_server::{End, RawServer, http};
 use crate::support::until::until;
 
 const RETRIES: &str = "evolink_receiver_submit_retries_total";

@@ -8,9 +8,10 @@ use evolink_receiver::simulator::{Options, Simulator};
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::{Answer, SUBMIT, completed, generation, get, state, submit, token_of};
+use super::{SUBMIT, completed, generation, state, submit, token_of};
+use crate::support::app::answer::{Answer, get};
 use crate::support::app::{TestApp, TestAppBuilder};
-use crate::support::raw::RawClient;
+use crate::support::net::raw::RawClient;
 use crate::support::until::until;
 
 /// A task that runs far longer than the test.

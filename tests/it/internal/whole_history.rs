@@ -2,9 +2,9 @@
 
 use reqwest::Method;
 
-use super::get;
 use crate::support::app::TestApp;
-use crate::support::raw::RawClient;
+use crate::support::app::answer::get;
+use crate::support::net::raw::RawClient;
 
 #[tokio::test]
 async fn what_evolink_said_is_told_to_the_letter() {

@@ -5,8 +5,8 @@
 use tokio::time::{Instant, sleep};
 
 use super::{Duration, Replicas, moment, prepared_store, sessions};
-use crate::durability::{random, rounds};
-use crate::support::database::Database;
+use crate::support::campaign::{random, rounds};
+use crate::support::store::database::Database;
 
 const STRICT: &str = "ALTER DATABASE % SET default_transaction_isolation = 'serializable'";
 

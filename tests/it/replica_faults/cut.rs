@@ -6,11 +6,11 @@ use std::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use super::{Duration, Replicas, moment};
-use crate::durability::{random, rounds};
-use crate::support::needs::{self, Root};
-use crate::support::own_network::{self, run};
-use crate::support::postgres::{Cluster, Options};
+use crate::support::campaign::{random, rounds};
+use crate::support::machine::needs::{self, Root};
+use crate::support::machine::own_network::{self, run};
 use crate::support::store::TestStore;
+use crate::support::store::postgres::{Cluster, Options};
 
 const NAME: &str =
     "replica_faults::cut::callers_are_answered_in_time_though_the_server_says_nothing";

@@ -4,12 +4,12 @@
 
 use tokio::time::{Instant, sleep};
 
-use super::load::Load;
 use super::{Duration, Replicas, moment, sessions};
-use crate::durability::{random, rounds};
-use crate::support::database::Database;
-use crate::support::postgres::{Cluster, Options};
+use crate::support::campaign::{random, rounds};
+use crate::support::process::replica_load::Load;
 use crate::support::store::TestStore;
+use crate::support::store::database::Database;
+use crate::support::store::postgres::{Cluster, Options};
 
 /// Attempts to freeze inside a transaction, because most moments are outside of one.
 const TRIES: u32 = 200;

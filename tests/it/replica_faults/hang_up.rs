@@ -12,14 +12,16 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
-use super::recording::{Recording, completed};
 use super::{Duration, Replicas, moment, sessions};
-use crate::durability::receiver::{PATIENCE, Receiver};
-use crate::durability::{check, random, rounds};
-use crate::support::database::Bind;
-use crate::support::postgres::{Cluster, Options};
-use crate::support::raw::client_config;
-use crate::support::store::TestStore;
+use crate::support::campaign::{random, rounds};
+use crate::support::net::raw::client_config;
+use crate::support::process::Receiver;
+use crate::support::recorder::entry::completed;
+use crate::support::recorder::recording::Recording;
+use crate::support::store::database::Bind;
+use crate::support::store::postgres::{Cluster, Options};
+use crate::support::store::{TestStore, check};
+use crate::support::until::PATIENCE;
 
 const AT_ONCE: usize = 24;
 

@@ -4,9 +4,9 @@
 use tokio::time::sleep;
 
 use super::{Duration, Replicas, moment};
-use crate::durability::{random, rounds};
-use crate::support::postgres::{Cluster, Options};
+use crate::support::campaign::{random, rounds};
 use crate::support::store::TestStore;
+use crate::support::store::postgres::{Cluster, Options};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_killed_replica_acknowledged_is_there() {

@@ -11,14 +11,12 @@ mod follower;
 mod freeze;
 mod hang_up;
 mod kill;
-pub mod load;
 mod news;
 mod order;
 mod outage;
 mod quiet;
 mod readers;
 mod ready;
-pub mod recording;
 mod ring;
 mod sessions;
 mod settings;
@@ -28,12 +26,10 @@ mod wake;
 
 use std::time::Duration;
 
+use crate::support::process::replica_load::{Load, Report};
+use crate::support::process::{Place, Receiver};
+use crate::support::store::{TestStore, check};
 use follower::Follower;
-use load::{Load, Report};
-
-use crate::durability::check;
-use crate::durability::receiver::{Place, Receiver};
-use crate::support::store::TestStore;
 
 /// Counts equal bodies that were recorded as new more than once.
 const DOUBLED: &str = "SELECT count(*) FROM (SELECT 1 FROM observation WHERE result = 'recorded'

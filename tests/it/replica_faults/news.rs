@@ -6,8 +6,8 @@ use std::time::Duration;
 use evolink_receiver::store::wake::LOOK_INTERVAL;
 use tokio::time::{Instant, sleep};
 
-use super::recording::Recording;
-use crate::events::news::{Bench, new_id, news, outcome_of};
+use crate::support::recorder::news::{Bench, new_id, news, outcome_of};
+use crate::support::recorder::recording::Recording;
 use crate::support::store::TestStore;
 
 /// Returns the time from the answer to the callback until a subscriber at another replica is woken.

@@ -9,10 +9,11 @@ use tokio::task::JoinSet;
 
 use super::check;
 use super::follower::Follower;
-use super::recording::{Recording, completed};
-use crate::durability::rounds;
-use crate::support::database::Refused;
+use crate::support::campaign::rounds;
+use crate::support::recorder::entry::completed;
+use crate::support::recorder::recording::Recording;
 use crate::support::store::TestStore;
+use crate::support::store::database::Refused;
 
 /// Callers for each recorder: enough that the batches of all recorders follow each other without a
 /// pause.

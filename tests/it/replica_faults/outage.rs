@@ -4,12 +4,12 @@
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
-use super::load::Load;
 use super::{Duration, Replicas, moment, prepare};
-use crate::durability::receiver::PATIENCE;
-use crate::durability::{random, rounds};
-use crate::support::postgres::{Cluster, Options};
+use crate::support::campaign::{random, rounds};
+use crate::support::process::replica_load::Load;
 use crate::support::store::TestStore;
+use crate::support::store::postgres::{Cluster, Options};
+use crate::support::until::PATIENCE;
 
 #[derive(Clone, Copy, Debug)]
 enum End {

@@ -1,10 +1,10 @@
 //! The server's log stays readable: normal work of the receivers writes no line to it.
 
 use super::sessions;
-use crate::durability::load::callback;
-use crate::durability::receiver::Place;
-use crate::support::postgres::{Cluster, Options};
+use crate::support::process::Place;
+use crate::support::process::load::callback;
 use crate::support::store::TestStore;
+use crate::support::store::postgres::{Cluster, Options};
 
 const READS: usize = 20;
 

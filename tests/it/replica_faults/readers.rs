@@ -1,7 +1,7 @@
 //! Readers that switch between three replicas, each of which is killed, stopped and started again.
 
-use crate::durability::receiver::Place;
-use crate::events::campaign::readers_read_the_log;
+use crate::support::events::readers::readers_read_the_log;
+use crate::support::process::Place;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_that_hop_between_replicas_read_the_log() {

@@ -1,11 +1,11 @@
 //! `/readyz` on PostgreSQL: a read-only server, and another session that holds the write lock.
 
 use super::Duration;
-use crate::durability::load::callback;
-use crate::durability::ready::ready_is;
-use crate::durability::receiver::Place;
-use crate::support::postgres::{Cluster, Options};
+use crate::support::process::Place;
+use crate::support::process::load::callback;
+use crate::support::process::ready::ready_is;
 use crate::support::store::TestStore;
+use crate::support::store::postgres::{Cluster, Options};
 use tokio::time::{Instant, sleep};
 
 /// Changes with each new version of the row, whether or not its transaction was committed.

@@ -4,7 +4,7 @@ use std::fs;
 
 use evolink_receiver::domain::callback::KeyRing;
 
-use crate::durability::receiver::Place;
+use crate::support::process::Place;
 
 /// `EX_CONFIG`: restarting without changing the configuration does not help.
 const CONFIGURATION: i32 = 78;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::durability::check;
-use crate::durability::load::callback;
-use crate::durability::receiver::{PATIENCE, Place};
-use crate::support::postgres::{Cluster, Options};
-use crate::support::store::TestStore;
+use crate::support::process::Place;
+use crate::support::process::load::callback;
+use crate::support::store::postgres::{Cluster, Options};
+use crate::support::store::{TestStore, check};
+use crate::support::until::PATIENCE;
 
 /// Makes sure that only a commit that waits for the disk is on the disk. 10 s is the longest delay
 /// that the server allows.

@@ -9,11 +9,11 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::time::Instant;
 
 use super::{prepare, sessions};
-use crate::durability::load::callback;
-use crate::durability::receiver::{Place, Receiver};
-use crate::support::database::Database;
-use crate::support::postgres::{Cluster, Options};
+use crate::support::process::load::callback;
+use crate::support::process::{Place, Receiver};
 use crate::support::store::TestStore;
+use crate::support::store::database::Database;
+use crate::support::store::postgres::{Cluster, Options};
 
 /// Owns the database, and is no superuser, so connection limits apply to it.
 const ROLE: &str = "CREATE ROLE receiver LOGIN; ALTER DATABASE % OWNER TO receiver";

@@ -10,11 +10,11 @@ use tokio::time::sleep;
 
 use super::sessions;
 use super::wake::{LISTENS, TERMINATE, let_in};
+use crate::support::app::wait_races::{LANES, assert_woken, races, rounds};
+use crate::support::app::waiting::TOLD_WITHIN;
 use crate::support::app::{TestApp, TestAppBuilder};
-use crate::support::database::Database;
 use crate::support::store::TestStore;
-use crate::waiting::TOLD_WITHIN;
-use crate::waiting::races::{LANES, assert_woken, races, rounds};
+use crate::support::store::database::Database;
 
 /// Queries that a poll of the store must answer, one after the other.
 const LOOKS: usize = 5;

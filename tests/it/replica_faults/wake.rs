@@ -8,11 +8,11 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::recording::Recording;
 use super::{Duration, sessions};
-use crate::durability::receiver::PATIENCE;
-use crate::support::database::Database;
+use crate::support::recorder::recording::Recording;
 use crate::support::store::TestStore;
+use crate::support::store::database::Database;
+use crate::support::until::PATIENCE;
 
 pub const LISTENS: &str = "query ILIKE 'LISTEN%'";
 

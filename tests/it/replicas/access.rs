@@ -11,12 +11,12 @@ use url::Url;
 
 use super::check::findings;
 use super::completed;
-use crate::durability::load::callback;
-use crate::durability::receiver::Place;
 use crate::support::app::TestAppBuilder;
-use crate::support::certificates::Pem;
-use crate::support::postgres::{Cluster, Guard, Options};
+use crate::support::net::certificates::Pem;
+use crate::support::process::Place;
+use crate::support::process::load::callback;
 use crate::support::store::TestStore;
+use crate::support::store::postgres::{Cluster, Guard, Options};
 
 const PASSWORD: &str = "canary-database-password";
 

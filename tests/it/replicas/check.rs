@@ -5,10 +5,9 @@ use evolink_receiver::commands::check::surroundings;
 use evolink_receiver::config::Config;
 use evolink_receiver::store::Store;
 
-use super::schema;
-use crate::support::database::Database;
-use crate::support::postgres::{Cluster, Options};
-use crate::support::store::TestStore;
+use crate::support::store::database::Database;
+use crate::support::store::postgres::{Cluster, Options};
+use crate::support::store::{TestStore, schema};
 
 /// Returns the findings about the store, as `check` prints them.
 pub async fn findings(url: &str) -> Vec<String> {

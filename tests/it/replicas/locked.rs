@@ -6,9 +6,9 @@ use evolink_receiver::store::Store;
 use tokio::time::{Instant, timeout};
 
 use super::check::findings;
-use crate::durability::receiver::Place;
-use crate::support::database::Database;
+use crate::support::process::Place;
 use crate::support::store::TestStore;
+use crate::support::store::database::Database;
 
 /// More than the start waits for a lock, less than anyone waits for a start.
 const ENDS_WITHIN: Duration = Duration::from_secs(30);

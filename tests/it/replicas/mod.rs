@@ -27,8 +27,8 @@ use evolink_receiver::simulator::{Options, Simulator};
 use serde_json::{Value, json};
 
 use crate::support::app::{TestApp, TestAppBuilder};
-use crate::support::database::{Bind, Database};
 use crate::support::store::TestStore;
+use crate::support::store::database::{Bind, Database};
 
 /// EvoLink accepts this task, and then sends nothing about it.
 const SILENT: &str = "[sim:never-ends,lost-callback]";

@@ -3,8 +3,8 @@
 
 use super::completed;
 use crate::support::app::{TestApp, TestAppBuilder};
-use crate::support::postgres::{Cluster, Options};
 use crate::support::store::TestStore;
+use crate::support::store::postgres::{Cluster, Options};
 
 /// Sends the callback until the receiver has a connection again, as EvoLink does.
 async fn result_at_last(app: &TestApp, token: &str, body: &str) -> String {

@@ -7,11 +7,11 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::check::findings;
-use crate::durability::load::callback;
-use crate::durability::receiver::Place;
-use crate::support::postgres::pooler::Pooler;
-use crate::support::postgres::{Cluster, Options};
+use crate::support::process::Place;
+use crate::support::process::load::callback;
 use crate::support::store::TestStore;
+use crate::support::store::postgres::pooler::Pooler;
+use crate::support::store::postgres::{Cluster, Options};
 
 /// Returns a place that uses `cluster` through a PgBouncer in `mode`, and its `store.url`.
 async fn behind(cluster: &Cluster, mode: &str) -> Option<(Place, Pooler, String)> {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Replicas;
 use crate::support::app::{TestApp, TestAppBuilder};
-use crate::support::raw::RawClient;
+use crate::support::net::raw::RawClient;
 use crate::support::store::TestStore;
 use crate::support::until::until;
 

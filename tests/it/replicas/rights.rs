@@ -5,9 +5,9 @@ use evolink_receiver::store::Store;
 use evolink_receiver::store::backup::begin_epoch;
 
 use super::check::{findings, findings_about};
-use crate::support::database::Database;
-use crate::support::postgres::{Cluster, Options};
 use crate::support::store::TestStore;
+use crate::support::store::database::Database;
+use crate::support::store::postgres::{Cluster, Options};
 
 /// A role that may connect, and nothing else.
 const ROLE: &str = "CREATE ROLE receiver LOGIN; GRANT USAGE ON SCHEMA public TO receiver";

@@ -2,12 +2,12 @@
 //! migrations with the same names.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use evolink_receiver::store::Store;
 
-use crate::support::database::Database;
 use crate::support::store::TestStore;
+use crate::support::store::database::Database;
+use crate::support::store::schema::file_names;
 
 /// Table, column, type as PostgreSQL calls it, whether it may be NULL, whether it has a default.
 type Column = (String, String, String, bool, bool);
@@ -58,22 +58,6 @@ const POSTGRES_TRIGGERS: &str = "SELECT relname || '.' || tgname FROM pg_trigger
 async fn opened(home: &TestStore) -> Database {
     Store::open(home.url()).await.unwrap().close().await;
     home.connect().await
-}
-
-fn file_names(engine: &str) -> BTreeSet<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("migrations")
-        .join(engine);
-    let files = std::fs::read_dir(folder).unwrap();
-    files
-        .map(|file| file.unwrap().file_name().into_string().unwrap())
-        .collect()
-}
-
-/// The number of the newest migration.
-pub fn newest() -> u32 {
-    let names = file_names("sqlite");
-    names.last().unwrap()[..4].parse().unwrap()
 }
 
 /// Returns the items that only one of the engines has.

@@ -4,9 +4,9 @@
 use std::net::TcpStream;
 use std::path::Path;
 
-use crate::support::database::Database;
-use crate::support::postgres::{Cluster, Options};
 use crate::support::store::TestStore;
+use crate::support::store::database::Database;
+use crate::support::store::postgres::{Cluster, Options};
 
 /// Counts the rows on a fresh connection, because each stop of the server breaks the existing ones.
 async fn rows(cluster: &Cluster) -> i64 {

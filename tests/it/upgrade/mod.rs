@@ -12,7 +12,7 @@ use content::Content;
 use evolink_receiver::domain::callback::KeyRing;
 use released::{RELEASED, make};
 
-use crate::durability::receiver::{Place, Receiver};
+use crate::support::process::{Place, Receiver};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_of_every_released_schema_is_upgraded_with_its_content() {

@@ -21,7 +21,8 @@ use reckoning::Reckoning;
 use stage::Stage;
 use witness::Witness;
 
-use crate::durability::{check, random, rounds};
+use crate::support::campaign::{random, rounds};
+use crate::support::store::check;
 use crate::support::until::until;
 
 /// Interval between new orders.

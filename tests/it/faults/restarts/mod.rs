@@ -16,8 +16,9 @@ use tokio::time::{Instant, sleep};
 use apps::Apps;
 use tally::{Tally, over};
 
-use crate::durability::receiver::{Place, Receiver};
-use crate::durability::{check, random, rounds};
+use crate::support::campaign::{random, rounds};
+use crate::support::process::{Place, Receiver};
+use crate::support::store::check;
 
 /// How long an orchestrator waits before it kills a process.
 const STOP_MAX: Duration = Duration::from_secs(10);

@@ -44,8 +44,8 @@ use futures_util::FutureExt as _;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::time::Instant;
 
-use crate::durability::{check, rounds};
-use crate::support::store::is_postgres;
+use crate::support::campaign::rounds;
+use crate::support::store::{check, is_postgres};
 use machine::Machine;
 use run::{Checked, Run, Tally};
 

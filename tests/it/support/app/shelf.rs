@@ -3,8 +3,8 @@
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::timestamp::Timestamp;
 
-use super::app::START;
-use super::database::Database;
+use super::START;
+use crate::support::store::database::Database;
 
 /// More tasks than one page of a list scans.
 pub const TASKS: i64 = 12_000;

@@ -22,8 +22,8 @@ use tokio::time::{Instant, sleep};
 use machine::{USER, as_user, binaries, other_user};
 pub use options::{Guard, Options};
 
-use super::app::free_port;
-use super::needs::{self, Root};
+use crate::support::machine::needs::{self, Root};
+use crate::support::net::ports::free_port;
 
 /// Far above any time under test. Reaching it means that the awaited event will never happen.
 const PATIENCE: Duration = Duration::from_mins(1);

@@ -8,18 +8,12 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::receiver::{PATIENCE, Receiver};
+use super::Receiver;
+use crate::support::store::check::Acknowledged;
+use crate::support::until::PATIENCE;
 
 /// Concurrent senders: enough that one commit contains several callbacks.
 const SENDERS: u64 = 16;
-
-/// A callback that was answered 2xx.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Acknowledged {
-    pub task_id: String,
-    pub body: String,
-    pub is_outcome: bool,
-}
 
 /// The load on one receiver after another. A callback that one receiver did not answer is sent
 /// again to the next.

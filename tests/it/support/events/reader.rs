@@ -7,8 +7,8 @@ use evolink_receiver::domain::event::id::EventId;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::Seen;
-use crate::durability::receiver::PATIENCE;
+use super::seen::Seen;
+use crate::support::until::PATIENCE;
 
 pub struct SseReader {
     /// The position in the head of the answer.

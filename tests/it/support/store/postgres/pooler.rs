@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep};
 
 use super::machine::{as_user, other_user};
 use super::{Cluster, Duration, PATIENCE};
-use crate::support::app::free_port;
-use crate::support::needs::{self, Root};
+use crate::support::machine::needs::{self, Root};
+use crate::support::net::ports::free_port;
 
 /// A running PgBouncer. It ends when dropped, and when the test's process ends.
 pub struct Pooler {

@@ -16,8 +16,8 @@ use evolink_receiver::simulator::{Options, Simulator};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use super::receiver::PATIENCE;
 use crate::support::store::TestStore;
+use crate::support::until::PATIENCE;
 
 pub const PUBLIC_PORT: u16 = 8443;
 const INTERNAL_PORT: u16 = 8080;

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::support::certificates::Pem;
+use crate::support::net::certificates::Pem;
 
 #[derive(Clone, Debug)]
 pub struct Options {

@@ -10,11 +10,8 @@ use evolink_receiver::domain::callback::{KeyRing, Subject};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::place::PUBLIC_PORT;
-pub use super::place::Place;
-
-/// Far above any time under test. Reaching it means that the awaited event will never happen.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+use super::place::{PUBLIC_PORT, Place};
+use crate::support::until::PATIENCE;
 
 /// A running receiver, which is killed when dropped.
 pub struct Receiver {

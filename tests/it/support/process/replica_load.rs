@@ -10,8 +10,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::durability::load::{Acknowledged, callback};
-use crate::durability::receiver::{PATIENCE, Receiver};
+use super::Receiver;
+use super::load::callback;
+use crate::support::store::check::Acknowledged;
+use crate::support::until::PATIENCE;
 
 /// Concurrent senders: the same number for each replica.
 const SENDERS: usize = 18;

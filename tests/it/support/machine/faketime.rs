@@ -34,3 +34,12 @@ pub fn set(file: &Path, offset: &str) {
     std::fs::write(&next, format!("{offset}\n")).unwrap();
     std::fs::rename(&next, file).unwrap();
 }
+
+/// The true time, which no test changes.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the true time, as the simulator has it"
+)]
+pub fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}

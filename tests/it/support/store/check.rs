@@ -4,9 +4,16 @@ use std::collections::{HashMap, HashSet};
 
 use tempfile::TempDir;
 
-use super::load::Acknowledged;
-use crate::support::database::Database;
-use crate::support::store::TestStore;
+use super::TestStore;
+use super::database::Database;
+
+/// A callback that was answered 2xx.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Acknowledged {
+    pub task_id: String,
+    pub body: String,
+    pub is_outcome: bool,
+}
 
 /// Each entry names something that must never exist, and counts it.
 const NEVER: [(&str, &str); 12] = [

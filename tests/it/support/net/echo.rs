@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::raw::RawClient;
-use super::until::until;
+use crate::support::until::until;
 
 pub const HELLO: &str = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
 pub const GATED: &str = "GET /gated HTTP/1.1\r\nHost: a\r\n\r\n";

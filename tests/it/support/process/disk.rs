@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::receiver::Place;
-use crate::support::needs::{self, Root};
+use super::Place;
+use crate::support::machine::needs::{self, Root};
 
 /// The ioctl `EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH`. Everything that was not synced
 /// is lost, as in a power failure.
