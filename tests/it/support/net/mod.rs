@@ -5,3 +5,4 @@ pub mod echo;
 pub mod ports;
 pub mod raw;
 pub mod raw_server;
+pub mod tls;

@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
-/// Far above any deadline under test. Reaching it means that an answer will never come.
-const PATIENCE: Duration = Duration::from_mins(1);
+use super::tls::client_config;
+use crate::support::until::PATIENCE;
 
 /// One connection.
 pub struct RawClient {
@@ -292,29 +292,6 @@ impl RawResponse {
         self.header("connection")
             .is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
-}
-
-/// A TLS client that trusts only `roots_pem` and offers no ALPN, as we assume of EvoLink's callback
-/// client.
-pub fn client_config(roots_pem: &str) -> ClientConfig {
-    client_config_for(roots_pem, rustls::DEFAULT_VERSIONS)
-}
-
-pub fn client_config_for(
-    roots_pem: &str,
-    versions: &[&'static SupportedProtocolVersion],
-) -> ClientConfig {
-    let mut roots = RootCertStore::empty();
-    for root in CertificateDer::pem_slice_iter(roots_pem.as_bytes()) {
-        roots
-            .add(root.expect("a PEM certificate"))
-            .expect("a usable root");
-    }
-    ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_protocol_versions(versions)
-        .expect("the provider has these versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth()
 }
 
 async fn connect_tcp(address: SocketAddr) -> TcpStream {

@@ -5,13 +5,16 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::chown;
 use std::process::{Child, Stdio};
 
+use std::time::Duration;
+
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
+use super::cluster::Cluster;
 use super::machine::{as_user, other_user};
-use super::{Cluster, Duration, PATIENCE};
 use crate::support::machine::needs::{self, Root};
 use crate::support::net::ports::free_port;
+use crate::support::until::PATIENCE;
 
 /// A running PgBouncer. It ends when dropped, and when the test's process ends.
 pub struct Pooler {
