@@ -2,19 +2,8 @@
 //! Tables are data here, and each row has a name such as `H1`. All tests share `Desk`: it makes
 //! submits that wait for their callback, and reads the database to check what was written.
 
-mod bounds;
+mod answers;
+mod bodies;
 mod confirm;
-mod contract;
-mod echo;
-mod framing;
-mod guesses;
-mod hang_up;
-mod json;
-mod meaning;
-mod parallel;
-mod records;
-mod secrets;
-mod slow;
-mod tokens;
-mod unavailable;
-mod unfinished;
+mod standing;
+mod strangers;

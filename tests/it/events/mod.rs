@@ -1,11 +1,11 @@
 //! The log as it grows, for waiters, for readers of pages and for subscribers of a stream.
 
 mod broken;
-pub mod campaign;
+mod campaign;
 mod crowd;
 mod epochs;
 mod feed;
-pub mod news;
+mod news;
 mod stalled;
 mod stream;
 

@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use super::{log, post};
 use crate::support::app::TestApp;
+use crate::support::app::answer::get;
 use crate::support::events::reader::SseReader;
 use crate::support::events::seen::Seen;
 
@@ -33,7 +34,7 @@ async fn a_stream_brings_the_same_events_as_the_pages() {
         .cloned()
         .collect();
     assert_eq!(of_task.take(2).await, of_three);
-    let page = crate::support::app::answer::get(&app, "/v1/events?after=9").await;
+    let page = get(&app, "/v1/events?after=9").await;
     let last = all.last_data.as_deref().unwrap();
     assert_eq!(
         serde_json::from_str::<serde_json::Value>(last).unwrap(),

@@ -1,5 +1,5 @@
 //! Table E from start to end: how a submit ends after EvoLink's answer, when its callback or a poll
-//! reports more. `internal::answers` tests what each answer means for the app, and
+//! reports more. `internal::submits::answers` tests what each answer means for the app, and
 //! `reconciler::endings` tests the polls of E8.
 
 use std::time::Duration;

@@ -7,7 +7,7 @@ use serde_json::json;
 use standardwebhooks::Webhook;
 use tempfile::TempDir;
 
-use super::builder;
+use super::receiver::builder;
 use crate::support::deliveries::app::{outcome, task_id};
 use crate::support::deliveries::endpoint::{Endpoint, Received};
 use crate::support::deliveries::signatures::SECRET;

@@ -5,7 +5,7 @@ use evolink_receiver::simulator::Options;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::task_object;
+use super::receiver::task_object;
 use crate::support::app::{TestApp, TestAppBuilder};
 use crate::support::deliveries::endpoint::{Endpoint, answer};
 use crate::support::deliveries::signatures::faults;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use evolink_receiver::domain::timestamp::Timestamp;
 use tokio::time::sleep;
 
-use super::builder;
+use super::receiver::builder;
 use crate::support::app::TestApp;
 use crate::support::deliveries::app::outcome;
 use crate::support::deliveries::endpoint::{Behaviour, Endpoint, answer};

@@ -3,9 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use base64::Engine as _;
-
-use super::builder;
+use super::receiver::builder;
 use crate::support::app::TestApp;
 use crate::support::deliveries::app::outcome;
 use crate::support::deliveries::endpoint::{Behaviour, Endpoint, Received};
@@ -79,7 +77,7 @@ async fn a_verifier_that_looks_is_not_deceived() {
         return;
     }
     let endpoint = Endpoint::good().await;
-    let app = super::start(&endpoint).await;
+    let app = super::receiver::start(&endpoint).await;
     outcome(&app, 1).await;
     let good = endpoint.has(1).await.remove(0);
     assert_eq!(faults(std::slice::from_ref(&good), &[SECRET]), [""; 0]);

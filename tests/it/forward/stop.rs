@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::builder;
+use super::receiver::builder;
 use crate::support::app::TestAppBuilder;
 use crate::support::deliveries::app::outcome;
 use crate::support::deliveries::endpoint::{Behaviour, Endpoint, answer};

@@ -3,7 +3,7 @@
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 
-use super::{builder, start, task_object};
+use super::receiver::{builder, start, task_object};
 use crate::support::app::TestApp;
 use crate::support::deliveries::app::{outcome, task_id};
 use crate::support::deliveries::endpoint::{Behaviour, Endpoint, answer};

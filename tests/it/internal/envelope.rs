@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{SUBMIT, generation, row_counts, submission, submit};
+use super::calls::{SUBMIT, generation, row_counts, submission, submit};
 use crate::support::app::TestApp;
 use crate::support::app::answer::{get, send};
 use crate::support::net::raw::RawClient;

@@ -7,7 +7,7 @@ use evolink_receiver::simulator::{Options, Simulator};
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
-use super::{SUBMIT, generation, row_counts};
+use super::calls::{SUBMIT, generation, row_counts};
 use crate::support::app::TestApp;
 use crate::support::app::answer::{Answer, send};
 

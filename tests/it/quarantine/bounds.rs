@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::support::app::callback_body::{body, completed};
 use crate::support::app::desk::{Answer, Desk};
-use crate::support::app::quarantine::totals;
+use crate::support::app::quarantine::{put, totals};
 use crate::support::process::Place;
 use crate::support::store::database::Bind;
 
@@ -131,9 +131,7 @@ async fn bounds_that_were_made_smaller_are_reached_and_gauges_tell_what_others_k
     for n in 0..3 {
         let subject = format!("~label-{n}");
         for m in 0..20 {
-            first =
-                crate::support::app::quarantine::put(&desk.database, &subject, &format!("bad {m}"))
-                    .await;
+            first = put(&desk.database, &subject, &format!("bad {m}")).await;
         }
     }
     assert!(first > 0);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use super::{Replicas, Submit, body, completed, tally};
+use super::three::{Replicas, Submit, body, completed, tally};
 use crate::support::campaign::rounds;
 use crate::support::net::raw::RawClient;
 

@@ -4,7 +4,7 @@
 use evolink_receiver::store::Store;
 use serde_json::Value;
 
-use super::{Replicas, completed};
+use super::three::{Replicas, completed};
 use crate::support::app::TestApp;
 use crate::support::events::reader::SseReader;
 use crate::support::store::TestStore;

@@ -7,7 +7,7 @@ use evolink_receiver::domain::callback::Subject;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{Replicas, completed};
+use super::three::{Replicas, completed};
 use crate::support::app::{TestApp, TestAppBuilder};
 use crate::support::net::raw_server::{NOT_FOUND, RawServer, http};
 use crate::support::store::TestStore;

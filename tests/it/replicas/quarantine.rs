@@ -3,7 +3,7 @@
 
 use futures_util::future::join_all;
 
-use super::{Replicas, completed, tally};
+use super::three::{Replicas, completed, tally};
 use crate::support::app::quarantine::{put, replay, totals};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,7 +8,7 @@ use evolink_receiver::simulator::{Options, Simulator};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::Replicas;
+use super::three::Replicas;
 use crate::support::app::{TestApp, TestAppBuilder};
 use crate::support::net::raw::RawClient;
 use crate::support::store::TestStore;

@@ -4,7 +4,7 @@
 mod contract;
 mod crowd;
 mod leaving;
-pub mod races;
+mod races;
 mod seats;
 mod submits;
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{SEATS_TAKEN, SILENT, nobody_waits, submission_id, waiting};
 use crate::support::app::TestApp;
-use crate::support::app::waiting::{LONG_WAIT, body, send};
+use crate::support::app::waiting::{LONG_WAIT, TOLD_WITHIN, body, send};
 use crate::support::net::raw::RawClient;
 use crate::support::until::until;
 
@@ -92,10 +92,7 @@ async fn an_error_of_the_submit_comes_at_once() {
             (answer.status, &answer.body["error"]["code"]),
             (status, &json!(code))
         );
-        assert!(
-            answer.took < crate::support::app::waiting::TOLD_WITHIN,
-            "{answer:?}"
-        );
+        assert!(answer.took < TOLD_WITHIN, "{answer:?}");
     }
     app.stop().await.0.unwrap();
 }

@@ -14,11 +14,10 @@ mod witness;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
-
 use orders::{Book, Order};
 use reckoning::Reckoning;
 use stage::Stage;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use witness::Witness;
 
 use crate::support::campaign::{random, rounds};

@@ -2,7 +2,7 @@
 //! two runs (I47). Nothing is lost or duplicated, no task is polled too soon, and none is given up
 //! or forgotten.
 
-pub mod story;
+mod story;
 
 use std::time::Duration;
 

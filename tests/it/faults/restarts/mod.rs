@@ -8,13 +8,12 @@ mod tally;
 
 use std::time::Duration;
 
+use apps::Apps;
 use evolink_receiver::simulator::{CallbackAttempt, Faults, Options, Simulator};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
-
-use apps::Apps;
 use tally::{Tally, over};
+use tokio::time::{Instant, sleep};
 
 use crate::support::campaign::{random, rounds};
 use crate::support::process::{Place, Receiver};

@@ -12,7 +12,8 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
 use super::echo::{EchoServer, HELLO};
-use super::raw::{RawClient, client_config};
+use super::raw::RawClient;
+use super::tls::client_config;
 
 #[derive(Clone, Debug)]
 pub struct Pem {

@@ -4,7 +4,6 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::chown;
 use std::process::{Child, Stdio};
-
 use std::time::Duration;
 
 use tempfile::TempDir;

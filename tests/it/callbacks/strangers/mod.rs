@@ -1,0 +1,8 @@
+//! Clients that do not know a token, or that misuse the one they know.
+
+mod bounds;
+mod guesses;
+mod secrets;
+mod slow;
+mod tokens;
+mod unfinished;

@@ -1,0 +1,9 @@
+//! Queries of an app: one task, lists, pages, histories, and how they are planned.
+
+mod deadline;
+mod history;
+mod lists;
+mod pages;
+mod plans;
+mod tasks;
+mod whole_history;
