@@ -1,6 +1,5 @@
 //! The public listener and the meaning of callbacks, tested through real TLS against the real App.
-//! Tables are data here, and each row has a name such as `H1`. All tests share `Desk`: it makes
-//! submits that wait for their callback, and reads the database to check what was written.
+//! Tables are data here, and each row has a name such as `H1`.
 
 mod answers;
 mod bodies;

@@ -1,4 +1,4 @@
-//! `events tail` and `tasks watch`: the binary against a service that sends exactly the bytes that
+//! `events tail`: the binary against a service that sends exactly the bytes that
 //! a test wants. Its streams break off, resume, and repeat what is already known.
 
 use std::io::{BufRead as _, BufReader};

@@ -1,5 +1,4 @@
-//! The binary: exit codes, what goes to which stream, and that a new key works with the
-//! configuration lines that are printed for it.
+//! The command line: exit codes, what goes to which stream, and what the environment changes.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;

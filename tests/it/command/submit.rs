@@ -1,5 +1,5 @@
-//! `submit`: the binary against a running receiver. What people see, what programs read, and the exit
-//! codes.
+//! `submit`: the binary against a running receiver. What people see, what programs read, and the
+//! exit codes.
 
 use evolink_receiver::config::{ApiKey, KeyDigest, Scope};
 use evolink_receiver::domain::callback::Subject;

@@ -1,4 +1,4 @@
-//! `submit` and `tasks`: the binary against a running receiver. What people see, what programs
+//! `tasks`: the binary against a running receiver. What people see, what programs
 //! read, and the exit codes.
 
 use std::io::{BufRead as _, BufReader};

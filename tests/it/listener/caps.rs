@@ -9,6 +9,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::support::net::echo::{EchoServer, HALF_BODY, HELLO, Transport};
 
+/// Time in which a loop that spins would use more CPU than everything before it.
+const FOR_SPINNING: Duration = Duration::from_secs(1);
+
 #[tokio::test]
 async fn a_connection_over_a_cap_is_closed_at_once_and_room_comes_back() {
     for change in [
@@ -128,7 +131,7 @@ async fn with_few_descriptors() {
     let waiting = TcpStream::connect(server.address)
         .await
         .expect("the backlog has room");
-    sleep(Duration::from_secs(1)).await;
+    sleep(FOR_SPINNING).await;
     drop((clients, waiting));
     let used = cpu_ticks();
     assert!(

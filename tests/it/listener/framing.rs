@@ -25,6 +25,9 @@ enum Then {
 }
 use Then::{Closed, Open};
 
+/// Time in which the server would notice a half-close, if it took it for a disconnect.
+const FOR_A_DISCONNECT: Duration = Duration::from_millis(200);
+
 const fn row(name: &'static str, statuses: &'static [u16], then: Then) -> Row {
     Row {
         name,
@@ -248,8 +251,7 @@ async fn a_client_that_closes_its_sending_side_gets_its_answer() {
         client.send("GET /gated HTTP/1.1\r\nHost: a\r\n\r\n").await;
         client.finish_sending().await;
         server.wait_until_reached(1).await;
-        // Time for the server to notice the half-close, in case it takes it for a disconnect.
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(FOR_A_DISCONNECT).await;
         server.handlers.gate.add_permits(1);
         assert_eq!(
             client.read_response().await.text(),

@@ -7,6 +7,9 @@ use tokio::time::{sleep, timeout};
 use super::shortened::{SOON, limits};
 use crate::support::net::echo::{EchoServer, Transport};
 
+/// Time in which a reset would reach the client.
+const FOR_A_RESET: Duration = Duration::from_millis(50);
+
 #[tokio::test]
 async fn a_client_that_does_not_read_is_dropped() {
     let server = EchoServer::start_with(
@@ -18,7 +21,7 @@ async fn a_client_that_does_not_read_is_dropped() {
     .await;
     let mut client = server.connect().await;
     client.send("GET /big HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    sleep(Duration::from_millis(100)).await;
+    server.wait_until_reached(1).await;
     server.shutdown.cancel();
     // The answer does not fit into the buffers. Without a limit on the stuck write, the drain would
     // wait for it.
@@ -40,7 +43,7 @@ async fn an_answer_to_a_client_that_still_sends_is_not_lost_to_a_reset() {
             .await;
         for _ in 0..4 {
             // The answer has been sent by now. A reset would make the next `send` panic.
-            sleep(Duration::from_millis(50)).await;
+            sleep(FOR_A_RESET).await;
             client.send(vec![b'x'; 100_000]).await;
         }
         assert_eq!(client.read_response().await.status, 404, "{transport:?}");

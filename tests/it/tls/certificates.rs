@@ -1,4 +1,4 @@
-//! Certificates: which ones are accepted, and what a handshake offers.
+//! Certificates: which pairs are accepted, and which ones are made.
 
 use std::fs::{self};
 use std::sync::Arc;

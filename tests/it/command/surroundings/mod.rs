@@ -1,4 +1,5 @@
-//! `check` of the surroundings of a configuration: each kind of finding, and that nothing is changed.
+//! `check` of the surroundings of a configuration: each kind of finding, and that nothing is
+//! changed.
 
 mod certificates;
 mod machine;

@@ -15,6 +15,9 @@ use crate::support::net::ports::free_port;
 use crate::support::net::raw_server::{End, RawServer, http};
 use crate::support::until::until;
 
+/// Time after which the budget of submits has room again: it counts per second.
+const REFILLED: Duration = Duration::from_secs(1);
+
 const RETRIES: &str = "evolink_receiver_submit_retries_total";
 const KEY: &str = "key-of-a-retry-0000";
 
@@ -133,7 +136,7 @@ async fn t19_a_flood_of_submits_is_held_back_and_leaves_no_trace() {
         row_counts(&app).await[0],
         i64::try_from(accepted.len()).unwrap()
     );
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(REFILLED).await;
     let later = send(submission(&app, generation("a").to_string())).await;
     assert_eq!(later.status, 200, "it is over");
 }

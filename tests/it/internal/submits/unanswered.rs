@@ -14,6 +14,9 @@ use crate::support::app::{TestApp, TestAppBuilder};
 use crate::support::net::raw::RawClient;
 use crate::support::until::until;
 
+/// Time in which the receiver looks several times for submits to give up.
+const SOME_LOOKS: Duration = Duration::from_millis(1200);
+
 /// A task that runs far longer than the test.
 const LONG: &str = "duration=10m";
 
@@ -154,7 +157,7 @@ async fn i18_a_crash_between_intent_and_answer_leaves_a_submit_that_a_callback_a
     let id = task["receiver"]["submission_id"].as_str().unwrap();
     // It is not given up before EvoLink's timeout, 30 s, and our grace period, 30 s, have passed.
     app.clock.advance(Duration::from_secs(59));
-    sleep(Duration::from_millis(1200)).await;
+    sleep(SOME_LOOKS).await;
     assert_eq!(state(&app, id).await, "submitting");
     app.clock.advance(Duration::from_secs(2));
     app.task_when(id, |task| task["receiver"]["state"] == "submit_unknown")

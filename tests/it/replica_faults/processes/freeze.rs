@@ -14,6 +14,9 @@ use crate::support::store::TestStore;
 use crate::support::store::database::Database;
 use crate::support::store::postgres::{Cluster, Options};
 
+/// Longer than any session that is not frozen stands still under load.
+const ANY_SESSION_STANDS_STILL: Duration = Duration::from_millis(400);
+
 /// Attempts to freeze inside a transaction, because most moments are outside of one.
 const TRIES: u32 = 200;
 
@@ -73,8 +76,7 @@ async fn freeze_in_its_turn(
         sleep(moment(random, Duration::from_millis(20))).await;
         let began = Instant::now();
         replicas.receivers[at].freeze();
-        // Under load no other session stands still for this long.
-        sleep(Duration::from_millis(400)).await;
+        sleep(ANY_SESSION_STANDS_STILL).await;
         if sessions::forgotten(database).await > 0 {
             return began;
         }

@@ -1,5 +1,5 @@
-//! Settings, start and stop of a receiver in this process. If the test wants it, the simulator stands
-//! in for EvoLink.
+//! Settings, start and stop of a receiver in this process. If the test wants it, the simulator
+//! stands in for EvoLink.
 
 use std::net::SocketAddr;
 use std::path::Path;

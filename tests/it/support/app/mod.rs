@@ -1,5 +1,5 @@
-//! A whole receiver in this process: the real `App` with its real listeners, TLS and store in its own
-//! folder.
+//! A whole receiver in this process: the real `App` with its real listeners, TLS and store in its
+//! own folder.
 
 pub mod answer;
 mod builder;

@@ -3,7 +3,7 @@
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::timestamp::Timestamp;
 
-use super::START;
+use super::builder::START;
 use crate::support::store::database::Database;
 
 /// More tasks than one page of a list scans.

@@ -1,4 +1,5 @@
-//! Deliveries to endpoints: the endpoint, its check of signatures, and receivers that deliver to it.
+//! Deliveries to endpoints: the endpoint, its check of signatures, and receivers that deliver to
+//! it.
 
 pub mod app;
 pub mod endpoint;

@@ -184,6 +184,7 @@ async fn gated(State(handlers): State<Arc<Handlers>>) -> &'static str {
 }
 
 /// More than all the buffers between the server and a client that does not read.
-async fn big() -> Vec<u8> {
+async fn big(State(handlers): State<Arc<Handlers>>) -> Vec<u8> {
+    handlers.reached.fetch_add(1, Ordering::SeqCst);
     vec![b'x'; 64 * 1024 * 1024]
 }

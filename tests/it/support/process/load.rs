@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::Receiver;
+use super::receiver::Receiver;
 use crate::support::store::check::Acknowledged;
 use crate::support::until::PATIENCE;
 

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use tempfile::TempDir;
 
-use super::TestStore;
 use super::database::Database;
+use super::test_store::TestStore;
 
 /// A callback that was answered 2xx.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
