@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::api::{DEAD, fill, ids, start};
+use super::many::{DEAD, fill, ids, start};
 use crate::support::process::command::{json as stdout_json, run};
 
 #[tokio::test]

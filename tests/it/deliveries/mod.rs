@@ -5,6 +5,7 @@ mod api;
 mod balance;
 mod commands;
 mod made;
+mod many;
 mod sending;
 
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod guesses;
+mod program;
 mod secrets;
 mod slow;
 mod tokens;
