@@ -1,4 +1,5 @@
-//! The program with a secret in each place that can hold one, started as an operator would start it.
+//! The program with a secret in each place that can hold one, started as an operator would start
+//! it.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
