@@ -12,8 +12,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 use tempfile::TempDir;
 
-use crate::support::app::free_port;
-use crate::support::certificates::Pem;
+use crate::support::net::certificates::Pem;
+use crate::support::net::ports::free_port;
 use crate::support::until::until;
 
 const CANARY: &str = "c4n4ryMIIEvQIBADANBgkqhkiG9w0BAQEFAASC";

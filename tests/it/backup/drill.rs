@@ -9,10 +9,9 @@ use serde_json::Value;
 use tokio::task::spawn_blocking;
 
 use super::{at, events, modes, newest, succeed};
-use crate::durability::check;
-use crate::durability::load::Load;
-use crate::durability::receiver::Place;
-use crate::support::store::is_postgres;
+use crate::support::process::Place;
+use crate::support::process::load::Load;
+use crate::support::store::{check, is_postgres};
 
 const PAGE: &str = include_str!("../../../docs/backup.md");
 

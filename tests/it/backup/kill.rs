@@ -5,11 +5,12 @@ use std::fs;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use super::{at, command, succeed};
-use crate::durability::load::Load;
-use crate::durability::receiver::Place;
-use crate::durability::{check, random, rounds};
-use crate::support::store::is_postgres;
+use super::{at, succeed};
+use crate::support::campaign::{random, rounds};
+use crate::support::process::Place;
+use crate::support::process::command::command;
+use crate::support::process::load::Load;
+use crate::support::store::{check, is_postgres};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restore_that_is_killed_is_done_or_not_begun() {

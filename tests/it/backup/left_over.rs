@@ -8,10 +8,12 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{at, command, fail, modes, succeed};
-use crate::durability::receiver::{PATIENCE, Place};
-use crate::support::database::Database;
+use super::{at, fail, modes, succeed};
+use crate::support::process::Place;
+use crate::support::process::command::command;
+use crate::support::store::database::Database;
 use crate::support::store::is_postgres;
+use crate::support::until::PATIENCE;
 
 /// A place whose store contains one task.
 async fn used_place() -> Place {

@@ -10,20 +10,14 @@ mod refused;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use evolink_receiver::domain::event::id::EventId;
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 
-use crate::durability::receiver::{Place, Receiver};
-
-/// Builds a command that works on the files of `place`.
-pub fn command(place: &Place, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_evolink-receiver"));
-    command.args(args).arg("--config").arg(place.config());
-    command
-}
+use crate::support::process::command::command;
+use crate::support::process::{Place, Receiver};
 
 async fn run(place: &Place, args: &[&str]) -> Output {
     let mut command = command(place, args);

@@ -7,10 +7,10 @@ use tokio::task::spawn_blocking;
 use url::Url;
 
 use super::{at, events, fail, newest, succeed};
-use crate::durability::load::Load;
-use crate::durability::receiver::Place;
-use crate::support::database::Database;
-use crate::support::postgres::machine::binaries;
+use crate::support::process::Place;
+use crate::support::process::load::Load;
+use crate::support::store::database::{Bind, Database};
+use crate::support::store::postgres::machine::binaries;
 
 /// Runs one of PostgreSQL's own programs.
 async fn tool(name: &str, args: Vec<String>) {
@@ -88,7 +88,7 @@ async fn a_database_that_is_restored_from_a_dump_begins_a_new_epoch() {
     let database = Database::connect(copy.as_str()).await;
     for callback in &before {
         let sql = "SELECT count(*) FROM task WHERE task_id = $1";
-        let bind = crate::support::database::Bind::Text(&callback.task_id);
+        let bind = Bind::Text(&callback.task_id);
         assert_eq!(database.value::<i64>(sql, &[bind]).await, 1, "{callback:?}");
     }
     database.close().await;

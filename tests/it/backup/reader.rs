@@ -10,9 +10,9 @@ use evolink_receiver::store::recorder::Recorder;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::durability::receiver::PATIENCE;
-use crate::durability::recorder::{PACE, entry};
+use crate::support::recorder::entry::{PACE, entry};
 use crate::support::store::TestStore;
+use crate::support::until::PATIENCE;
 
 /// Entries of one mebibyte each: twice as many as it takes for the log to start over from its
 /// beginning while nothing reads it.

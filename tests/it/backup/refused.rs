@@ -6,9 +6,10 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{at, fail, modes, succeed};
-use crate::durability::disk::Disk;
-use crate::durability::full::fill;
-use crate::durability::receiver::Place;
+use crate::support::process::Place;
+use crate::support::process::disk::Disk;
+use crate::support::process::filler::fill;
+use crate::support::store::database::Database;
 use crate::support::store::is_postgres;
 
 fn change_manifest(copy: &Path, change: impl FnOnce(&mut Value)) {
@@ -166,11 +167,8 @@ async fn what_cannot_be_restored_is_refused_and_nothing_is_touched() {
     // A backup whose database has a schema version from a newer release.
     let newer = folder.path().join("schema");
     duplicate(copy.as_ref(), &newer);
-    let database = crate::support::database::Database::connect(&format!(
-        "sqlite:{}",
-        newer.join("receiver.db").display()
-    ))
-    .await;
+    let database =
+        Database::connect(&format!("sqlite:{}", newer.join("receiver.db").display())).await;
     database
         .execute(
             "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::api::{DEAD, fill, ids, start};
-use crate::client::{json as stdout_json, run};
+use super::many::{DEAD, fill, ids, start};
+use crate::support::process::command::{json as stdout_json, run};
 
 #[tokio::test]
 async fn operators_list_and_retry_by_command() {

@@ -6,8 +6,8 @@ use evolink_receiver::domain::event::EventType;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::durability::check;
-use crate::support::database::Refused;
+use crate::support::store::check;
+use crate::support::store::database::Refused;
 
 /// Event, task, state, attempts, due time, holder, lease and creation time.
 type Delivery = (i64, i64, String, i64, i64, String, i64, i64);

@@ -5,6 +5,7 @@ mod api;
 mod balance;
 mod commands;
 mod made;
+mod many;
 mod sending;
 
 use std::sync::Arc;
@@ -32,8 +33,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::app::START;
-use crate::support::database::Database;
 use crate::support::store::TestStore;
+use crate::support::store::database::Database;
 
 const PACE: Pace = Pace {
     first_poll_after: Duration::from_secs(15),

@@ -10,7 +10,7 @@ use std::thread;
 
 use tempfile::NamedTempFile;
 
-use crate::support::own_network::run;
+use crate::support::machine::own_network::run;
 
 const ADDRESS: &str = "127.0.0.53";
 const A: u16 = 1;

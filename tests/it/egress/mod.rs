@@ -16,8 +16,8 @@ use evolink_receiver::config::{Config, Forward};
 use evolink_receiver::egress::{self, Egress, NoAnswer};
 use url::Url;
 
-use crate::support::needs::{self, Root};
-use crate::support::own_network;
+use crate::support::machine::needs::{self, Root};
+use crate::support::machine::own_network;
 
 /// The address where the receiver would listen if there were one.
 const OURS: &str = "127.0.0.1:8000";

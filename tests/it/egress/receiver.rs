@@ -12,7 +12,8 @@ use super::dns::{Answer, Dns};
 use super::is_inside;
 use super::names::{BAD, at};
 use super::traps::Traps;
-use crate::durability::receiver::{PATIENCE, Place, Receiver};
+use crate::support::process::{Place, Receiver};
+use crate::support::until::PATIENCE;
 
 const ALLOWED: &str = r#"allowed_hosts = ["*.acme.io"]"#;
 

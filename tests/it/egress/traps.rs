@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Duration, timeout};
 
-use crate::support::own_network::run;
+use crate::support::machine::own_network::run;
 
 /// The usual ports, and one more.
 pub const PORTS: [u16; 3] = [80, 443, 8000];

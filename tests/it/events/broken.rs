@@ -12,13 +12,14 @@ use evolink_receiver::workers::upkeep::log::LogFollower;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::reader::SseReader;
-use super::{log, post, seq, seqs};
-use crate::durability::receiver::PATIENCE;
-use crate::internal::get;
-use crate::replica_faults::recording::Recording;
+use super::{log, post, seqs};
 use crate::support::app::TestApp;
+use crate::support::app::answer::get;
+use crate::support::events::reader::SseReader;
+use crate::support::events::seen::seq;
+use crate::support::recorder::recording::Recording;
 use crate::support::store::TestStore;
+use crate::support::until::PATIENCE;
 
 const UNREADABLE: &str = "evolink_receiver_events_unreadable_total";
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use crate::durability::receiver::{Place, Receiver};
-use crate::durability::rounds;
+use crate::support::campaign::rounds;
+use crate::support::process::{Place, Receiver};
 
 /// Concurrent clients that fill the log.
 const LANES: u64 = 16;

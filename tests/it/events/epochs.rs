@@ -9,12 +9,12 @@ use std::path::Path;
 use evolink_receiver::domain::event::id::EventId;
 use http::Method;
 
-use super::reader::SseReader;
 use super::{post, seqs};
-use crate::forward::endpoint::{Endpoint, Received};
-use crate::forward::{delivering, outcome};
-use crate::internal::{Answer, get, send};
+use crate::support::app::answer::{Answer, get, send};
 use crate::support::app::{TestApp, TestAppBuilder};
+use crate::support::deliveries::app::{delivering, outcome};
+use crate::support::deliveries::endpoint::{Endpoint, Received};
+use crate::support::events::reader::SseReader;
 use crate::support::store::TestStore;
 
 /// Reads the feed as the documents say: saves `next`, drops events whose id it has seen, and

@@ -4,9 +4,10 @@
 use http::Method;
 use serde_json::Value;
 
-use super::{Seen, log, post, seq, seqs};
-use crate::internal::{Answer, get, send};
+use super::{log, post, seqs};
 use crate::support::app::TestApp;
+use crate::support::app::answer::{Answer, get, send};
+use crate::support::events::seen::{Seen, seq};
 
 #[tokio::test]
 async fn pages_follow_each_other_without_gap_or_repeat() {

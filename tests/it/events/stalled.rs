@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::net::TcpSocket;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::reader::SseReader;
-use crate::durability::receiver::{PATIENCE, Place, Receiver};
-use crate::durability::rounds;
-use crate::support::raw::RawClient;
+use crate::support::campaign::rounds;
+use crate::support::events::reader::SseReader;
+use crate::support::net::raw::RawClient;
+use crate::support::process::{Place, Receiver};
+use crate::support::until::PATIENCE;
 
 /// So many that their memory stands out from the normal variation of the process.
 const STALLED: usize = 16;

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::reader::SseReader;
-use super::{Seen, log, post};
+use super::{log, post};
 use crate::support::app::TestApp;
+use crate::support::app::answer::get;
+use crate::support::events::reader::SseReader;
+use crate::support::events::seen::Seen;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_brings_the_same_events_as_the_pages() {
@@ -32,7 +34,7 @@ async fn a_stream_brings_the_same_events_as_the_pages() {
         .cloned()
         .collect();
     assert_eq!(of_task.take(2).await, of_three);
-    let page = crate::internal::get(&app, "/v1/events?after=9").await;
+    let page = get(&app, "/v1/events?after=9").await;
     let last = all.last_data.as_deref().unwrap();
     assert_eq!(
         serde_json::from_str::<serde_json::Value>(last).unwrap(),

@@ -4,7 +4,7 @@
 use evolink_receiver::evolink::SubmitReply;
 
 use super::{KEY, PENDING, client, http, submit};
-use crate::support::raw_server::{End, RawServer};
+use crate::support::net::raw_server::{End, RawServer};
 
 async fn assert_unknown(bytes: Vec<u8>, end: End, why: &str) -> String {
     let server = RawServer::start(bytes, end).await;

@@ -16,7 +16,7 @@ use secrecy::SecretString;
 use serde_json::json;
 use url::Url;
 
-use crate::support::raw_server::http;
+use crate::support::net::raw_server::http;
 
 const KEY: &str = "sk-evolink-4f1d0c7a2b9e";
 

@@ -7,7 +7,7 @@ use evolink_receiver::domain::observation::Status;
 use evolink_receiver::evolink::{NoAnswer, PollReply};
 
 use super::{client, http};
-use crate::support::raw_server::{End, RawServer};
+use crate::support::net::raw_server::{End, RawServer};
 
 async fn poll(bytes: Vec<u8>) -> PollReply {
     let server = RawServer::start(bytes, End::Close).await;

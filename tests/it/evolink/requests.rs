@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{KEY, PATIENT, PENDING, client, http, submit};
-use crate::support::raw_server::{End, RawServer};
+use crate::support::net::raw_server::{End, RawServer};
 
 fn header<'a>(request: &'a str, name: &str) -> Vec<&'a str> {
     let (head, _) = request.split_once("\r\n\r\n").unwrap();

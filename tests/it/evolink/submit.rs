@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use tokio::net::TcpListener;
 
 use super::{PENDING, client, client_with_timeout, http, submit};
-use crate::support::raw_server::{End, RawServer};
+use crate::support::net::raw_server::{End, RawServer};
 
 /// Submits to a server that sends `bytes`, and asserts that the server saw one POST.
 async fn reply_to(bytes: Vec<u8>) -> SubmitReply {

@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use url::Url;
 
 use super::{KEY, PATIENT, PENDING, http, submit};
-use crate::support::raw_server::{End, RawServer};
+use crate::support::net::raw_server::{End, RawServer};
 
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 

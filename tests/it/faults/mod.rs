@@ -3,7 +3,7 @@
 //! it. The campaign is short in each test run, and long in `./test --long`.
 
 mod chaos;
-pub mod clock;
+mod clock;
 mod repeats;
 mod restarts;
 mod simulation;

@@ -21,9 +21,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::durability::rounds;
 use crate::support::app::START;
+use crate::support::campaign::rounds;
 use crate::support::store::{TestStore, is_postgres};
+
+/// Time for SQLite's thread to end what a killed process left to it, which nothing shows.
+const FOR_THE_THREAD: Duration = Duration::from_millis(5);
 
 const WINDOW: Duration = Duration::from_mins(10);
 const STEPS: u32 = 60;
@@ -240,8 +243,7 @@ impl History {
     async fn kill(&mut self) {
         self.process.running.abort();
         let _ = (&mut self.process.running).await;
-        // Let the work in SQLite's thread finish.
-        sleep(Duration::from_millis(5)).await;
+        sleep(FOR_THE_THREAD).await;
         self.process = process_on(&self.store, &self.clock);
         for wish in &mut self.wishes {
             wish.waits_for = None;

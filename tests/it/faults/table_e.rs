@@ -1,5 +1,5 @@
 //! Table E from start to end: how a submit ends after EvoLink's answer, when its callback or a poll
-//! reports more. `internal::answers` tests what each answer means for the app, and
+//! reports more. `internal::submits::answers` tests what each answer means for the app, and
 //! `reconciler::endings` tests the polls of E8.
 
 use std::time::Duration;
@@ -8,9 +8,9 @@ use evolink_receiver::domain::callback::Subject;
 use evolink_receiver::simulator::Options;
 use serde_json::{Value, json};
 
-use crate::durability::check;
 use crate::support::app::TestApp;
-use crate::support::raw_server::{End, RawServer, http};
+use crate::support::net::raw_server::{End, RawServer, http};
+use crate::support::store::check;
 use crate::support::until::until;
 
 const ID: &str = "task-unified-1757165031-tablee00";

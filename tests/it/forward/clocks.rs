@@ -7,11 +7,12 @@ use serde_json::json;
 use standardwebhooks::Webhook;
 use tempfile::TempDir;
 
-use super::endpoint::{Endpoint, Received};
-use super::{SECRET, builder, outcome, task_id};
-use crate::durability::receiver::Place;
-use crate::faults::clock::story::now;
-use crate::support::faketime;
+use super::receiver::builder;
+use crate::support::deliveries::app::{outcome, task_id};
+use crate::support::deliveries::endpoint::{Endpoint, Received};
+use crate::support::deliveries::signatures::SECRET;
+use crate::support::machine::faketime::{self, now};
+use crate::support::process::Place;
 
 /// Verifies a delivery like an endpoint with the correct time, with a tolerance of five minutes.
 fn is_accepted(received: &Received) -> bool {

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use standardwebhooks::Webhook;
 use tokio::time::{Instant, sleep};
 
-use super::endpoint::{Endpoint, Received, answer};
-use super::{OTHER_SECRET, SECRET};
-use crate::durability::receiver::{PATIENCE, Place, Receiver};
+use crate::support::deliveries::endpoint::{Endpoint, Received, answer};
+use crate::support::deliveries::signatures::{OTHER_SECRET, SECRET};
+use crate::support::process::{Place, Receiver};
+use crate::support::until::PATIENCE;
 
 /// Sends a request to the internal listener.
 async fn ask(receiver: &Receiver, method: Method, path: &str, body: &Value) -> (u16, String) {

@@ -5,11 +5,11 @@ use evolink_receiver::simulator::Options;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::endpoint::{Endpoint, answer};
-use super::signatures::faults;
-use super::task_object;
+use super::receiver::task_object;
 use crate::support::app::{TestApp, TestAppBuilder};
-use crate::support::needs::{Root, are_met};
+use crate::support::deliveries::endpoint::{Endpoint, answer};
+use crate::support::deliveries::signatures::faults;
+use crate::support::machine::needs::{Root, are_met};
 use crate::support::until::until;
 
 const FAILED: &str =

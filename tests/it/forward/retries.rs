@@ -5,9 +5,10 @@ use std::time::Duration;
 use evolink_receiver::domain::timestamp::Timestamp;
 use tokio::time::sleep;
 
-use super::endpoint::{Behaviour, Endpoint, answer};
-use super::{builder, outcome};
+use super::receiver::builder;
 use crate::support::app::TestApp;
+use crate::support::deliveries::app::outcome;
+use crate::support::deliveries::endpoint::{Behaviour, Endpoint, answer};
 
 /// Average gap in seconds after each attempt.
 const GAPS: [u64; 9] = [1, 5, 30, 120, 600, 3600, 3 * 3600, 8 * 3600, 12 * 3600];

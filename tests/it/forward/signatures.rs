@@ -1,64 +1,15 @@
 //! Independent verifiers accept the signatures: Python's hmac, in a process, and the crate's.
 
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use serde_json::json;
-use standardwebhooks::Webhook;
-
-use super::endpoint::{Behaviour, Endpoint, Received};
-use super::{OTHER_SECRET, SECRET, builder, outcome};
+use super::receiver::builder;
 use crate::support::app::TestApp;
-use crate::support::needs::{Root, are_met};
+use crate::support::deliveries::app::outcome;
+use crate::support::deliveries::endpoint::{Behaviour, Endpoint, Received};
+use crate::support::deliveries::signatures::{OTHER_SECRET, SECRET, faults};
+use crate::support::machine::needs::{Root, are_met};
 use crate::support::until::until;
-
-/// Errors in the signatures of `deliveries`. Each of `secrets` must have signed, and no other
-/// secret.
-pub fn faults(deliveries: &[Received], secrets: &[&str]) -> Vec<String> {
-    let mut faults = faults_by_python(deliveries, secrets);
-    for delivery in deliveries {
-        for secret in secrets {
-            let verifier = Webhook::new(secret).unwrap();
-            if let Err(error) = verifier.verify(&delivery.body, &delivery.headers) {
-                faults.push(format!("event {}: {error}", delivery.id()));
-            }
-        }
-    }
-    faults
-}
-
-fn faults_by_python(deliveries: &[Received], secrets: &[&str]) -> Vec<String> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/forward/verify.py");
-    let mut python = Command::new("python3")
-        .arg(script)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = deliveries.iter().map(|delivery| {
-        let line = json!({
-            "secrets": secrets,
-            "id": delivery.id(),
-            "timestamp": delivery.header("webhook-timestamp"),
-            "signature": delivery.header("webhook-signature"),
-            "body": BASE64_STANDARD.encode(&delivery.body),
-        });
-        format!("{line}\n")
-    });
-    let (lines, mut stdin) = (lines.collect::<String>(), python.stdin.take().unwrap());
-    let writing = std::thread::spawn(move || stdin.write_all(lines.as_bytes()).unwrap());
-    let output = python.wait_with_output().unwrap();
-    writing.join().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(said.lines().count(), deliveries.len());
-    let wrong = said.lines().filter(|line| *line != "ok");
-    wrong.map(str::to_owned).collect()
-}
 
 #[tokio::test]
 async fn two_secrets_sign_during_a_rotation_and_attempts_have_fresh_timestamps() {
@@ -126,7 +77,7 @@ async fn a_verifier_that_looks_is_not_deceived() {
         return;
     }
     let endpoint = Endpoint::good().await;
-    let app = super::start(&endpoint).await;
+    let app = super::receiver::start(&endpoint).await;
     outcome(&app, 1).await;
     let good = endpoint.has(1).await.remove(0);
     assert_eq!(faults(std::slice::from_ref(&good), &[SECRET]), [""; 0]);

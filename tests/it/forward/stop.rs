@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::endpoint::{Behaviour, Endpoint, answer};
-use super::{builder, outcome};
+use super::receiver::builder;
 use crate::support::app::TestAppBuilder;
+use crate::support::deliveries::app::outcome;
+use crate::support::deliveries::endpoint::{Behaviour, Endpoint, answer};
 
 async fn state(builder: &TestAppBuilder) -> (String, i64, Option<String>) {
     let database = builder.store.connect().await;

@@ -3,10 +3,11 @@
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 
-use super::endpoint::{Behaviour, Endpoint, answer};
-use super::{builder, outcome, start, task_id, task_object};
+use super::receiver::{builder, start, task_object};
 use crate::support::app::TestApp;
-use crate::support::database::Database;
+use crate::support::deliveries::app::{outcome, task_id};
+use crate::support::deliveries::endpoint::{Behaviour, Endpoint, answer};
+use crate::support::store::database::Database;
 use crate::support::until::until;
 
 pub const DELIVERED: &str =

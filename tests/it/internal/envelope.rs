@@ -8,9 +8,10 @@ use reqwest::Method;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{SUBMIT, generation, get, row_counts, send, submission, submit};
+use super::calls::{SUBMIT, generation, row_counts, submission, submit};
 use crate::support::app::TestApp;
-use crate::support::raw::RawClient;
+use crate::support::app::answer::{get, send};
+use crate::support::net::raw::RawClient;
 
 #[tokio::test]
 async fn an_unknown_route_is_a_404_in_the_envelope() {

@@ -7,8 +7,9 @@ use evolink_receiver::simulator::{Options, Simulator};
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
-use super::{Answer, SUBMIT, generation, row_counts, send};
+use super::calls::{SUBMIT, generation, row_counts};
 use crate::support::app::TestApp;
+use crate::support::app::answer::{Answer, send};
 
 const SUBMIT_KEY: &str = "erk_canary-submit-0123456789abcdef";
 const READ_KEY: &str = "erk_canary-reader-0123456789abcdef";

@@ -6,8 +6,8 @@ use base64::prelude::BASE64_STANDARD;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{hex, put, replay};
-use crate::callbacks::completed;
+use crate::support::app::callback_body::completed;
+use crate::support::app::quarantine::{hex, put, replay};
 use crate::support::app::{EVOLINK_KEY, TestApp};
 
 fn ids(page: &Value) -> Vec<i64> {

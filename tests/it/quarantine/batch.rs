@@ -18,8 +18,8 @@ use futures_util::future::join_all;
 use http::HeaderMap;
 use tokio_util::sync::CancellationToken;
 
-use super::{put, totals};
-use crate::callbacks::{body, completed};
+use crate::support::app::callback_body::{body, completed};
+use crate::support::app::quarantine::{put, totals};
 use crate::support::store::TestStore;
 
 const ID: &str = "task-unified-1757165031-batch000";

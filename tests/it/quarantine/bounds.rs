@@ -6,10 +6,11 @@ use futures_util::{StreamExt as _, stream};
 use reqwest::Method;
 use serde_json::json;
 
-use super::totals;
-use crate::callbacks::{Answer, Desk, body, completed};
-use crate::durability::receiver::Place;
-use crate::support::database::Bind;
+use crate::support::app::callback_body::{body, completed};
+use crate::support::app::desk::{Answer, Desk};
+use crate::support::app::quarantine::{put, totals};
+use crate::support::process::Place;
+use crate::support::store::database::Bind;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t35_of_ten_thousand_bodies_of_one_token_twenty_are_kept_and_the_rest_is_counted() {
@@ -130,7 +131,7 @@ async fn bounds_that_were_made_smaller_are_reached_and_gauges_tell_what_others_k
     for n in 0..3 {
         let subject = format!("~label-{n}");
         for m in 0..20 {
-            first = super::put(&desk.database, &subject, &format!("bad {m}")).await;
+            first = put(&desk.database, &subject, &format!("bad {m}")).await;
         }
     }
     assert!(first > 0);

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::put;
-use crate::callbacks::completed;
-use crate::client::{json, run, run_at};
 use crate::support::app::TestApp;
+use crate::support::app::callback_body::completed;
+use crate::support::app::quarantine::put;
+use crate::support::process::command::{json, run, run_at};
 
 #[tokio::test]
 async fn entries_are_listed_shown_and_replayed() {

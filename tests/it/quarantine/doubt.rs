@@ -4,8 +4,9 @@
 use evolink_receiver::domain::task::confirmation::Confirm;
 use serde_json::{Value, json};
 
-use super::{put, put_from, replay};
-use crate::callbacks::{Answer, Desk, Submit, body, completed, completed_with};
+use crate::support::app::callback_body::{body, completed, completed_with};
+use crate::support::app::desk::{Answer, Desk, Submit};
+use crate::support::app::quarantine::{put, put_from, replay};
 
 const OTHER_HOST: &str = "https://files.evolink.ai.evil.example/a";
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use tokio::time::sleep;
 
-use super::put;
-use crate::callbacks::completed;
-use crate::durability::receiver::{Place, Receiver};
-use crate::durability::{random, rounds};
-use crate::support::database::{Bind, Database};
+use crate::support::app::callback_body::completed;
+use crate::support::app::quarantine::put;
+use crate::support::campaign::{random, rounds};
+use crate::support::process::{Place, Receiver};
+use crate::support::store::database::{Bind, Database};
 
 /// Entries that are replayed in one round.
 const ENTRIES: usize = 60;

@@ -3,9 +3,11 @@
 
 use serde_json::json;
 
-use super::{put, put_completed, replay, totals, without_observations};
-use crate::callbacks::{Answer, Desk, body, completed};
-use crate::support::database::Bind;
+use super::{put_completed, without_observations};
+use crate::support::app::callback_body::{body, completed};
+use crate::support::app::desk::{Answer, Desk};
+use crate::support::app::quarantine::{put, replay, totals};
+use crate::support::store::database::Bind;
 
 #[tokio::test]
 async fn what_an_older_version_could_not_read_is_recorded_after_the_fix_and_told_like_any_outcome()

@@ -6,7 +6,7 @@ use super::{
     BY_POLL, ID, accepting, answering, body, builder, event_types, next_poll_after, polls, seconds,
     state, submitted, until_recorded,
 };
-use crate::support::raw_server::{End, http};
+use crate::support::net::raw_server::{End, http};
 use crate::support::until::until;
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{BY_POLL, SOME_TICKS, accepting, body, builder, polls, seconds, submitted};
-use crate::support::raw_server::{End, http};
+use crate::support::net::raw_server::{End, http};
 use crate::support::until::until;
 
 /// Polls that run at once.

@@ -7,7 +7,7 @@ use super::{
     BY_POLL, ID, SOME_TICKS, answering, body, builder, event_types, next_poll_after, polls,
     seconds, state, token, until_recorded,
 };
-use crate::support::raw_server::{NOT_FOUND, http};
+use crate::support::net::raw_server::{NOT_FOUND, http};
 use crate::support::until::until;
 
 #[tokio::test]

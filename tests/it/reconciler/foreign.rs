@@ -14,7 +14,7 @@ use super::{
     polls, seconds, state, submitted, token, until_recorded,
 };
 use crate::support::app::TestApp;
-use crate::support::raw_server::{End, NOT_FOUND, RawServer, http};
+use crate::support::net::raw_server::{End, NOT_FOUND, RawServer, http};
 use crate::support::until::until;
 
 const TASKS: usize = 20;

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::support::app::{TestApp, TestAppBuilder};
-use crate::support::raw_server::{End, RawServer, http};
+use crate::support::net::raw_server::{End, RawServer, http};
 use crate::support::until::until;
 
 /// A little more than two scans of the reconciler: time enough for an unwanted poll to happen.

@@ -12,7 +12,7 @@ use super::{
     BY_POLL, SOME_TICKS, accepting, body, builder, polls, seconds, submitted, token, until_recorded,
 };
 use crate::support::app::TestApp;
-use crate::support::raw_server::{End, RawServer, http};
+use crate::support::net::raw_server::{End, RawServer, http};
 use crate::support::until::until;
 
 /// More than the polls that run at once and may fail before the outage is detected.

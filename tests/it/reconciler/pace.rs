@@ -11,7 +11,7 @@ use super::{
     BY_POLL, SOME_TICKS, accepting, builder, next_poll_after, polls, seconds, submitted, token,
 };
 use crate::support::app::TestApp;
-use crate::support::raw_server::{End, http};
+use crate::support::net::raw_server::{End, http};
 use crate::support::until::until;
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use evolink_receiver::config::Config;
 
 use super::{ID, body, builder, polls, seconds, until_recorded};
 use crate::support::app::TestApp;
-use crate::support::raw_server::{End, RawServer, http};
+use crate::support::net::raw_server::{End, RawServer, http};
 use crate::support::until::until;
 
 const DUE: &str = "SELECT next_poll_at - polled_at FROM task";

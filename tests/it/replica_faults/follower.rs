@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::support::database::{Bind, Database};
+use crate::support::store::database::{Bind, Database};
 
 /// A connection without an answer for this long is given up.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);

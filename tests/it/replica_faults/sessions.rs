@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::durability::receiver::PATIENCE;
-use crate::support::database::Database;
+use crate::support::store::database::Database;
+use crate::support::until::PATIENCE;
 
 /// Selects the sessions of receivers in this database.
 pub const OURS: &str = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'evolink-receiver'";

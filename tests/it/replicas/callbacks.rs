@@ -8,9 +8,9 @@ use serde_json::Value;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use super::{Replicas, Submit, body, completed, tally};
-use crate::durability::rounds;
-use crate::support::raw::RawClient;
+use super::three::{Replicas, Submit, body, completed, tally};
+use crate::support::campaign::rounds;
+use crate::support::net::raw::RawClient;
 
 /// Equal POSTs at once.
 const COPIES: usize = 64;

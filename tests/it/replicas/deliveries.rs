@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::durability::load::Load;
-use crate::durability::receiver::Place;
-use crate::durability::{random, rounds};
-use crate::forward::endpoint::{Behaviour, Endpoint, answer};
-use crate::forward::kill::{assert_delivered, deliver_to};
-use crate::forward::{delivering, outcome};
 use crate::support::app::TestAppBuilder;
-use crate::support::needs::{Root, are_met};
+use crate::support::campaign::{random, rounds};
+use crate::support::deliveries::app::{delivering, outcome};
+use crate::support::deliveries::endpoint::{Behaviour, Endpoint, answer};
+use crate::support::deliveries::process::{assert_delivered, deliver_to};
+use crate::support::machine::needs::{Root, are_met};
+use crate::support::process::Place;
+use crate::support::process::load::Load;
 use crate::support::store::TestStore;
 use crate::support::until::until;
 

@@ -4,11 +4,11 @@
 use evolink_receiver::store::Store;
 use serde_json::Value;
 
-use super::{Replicas, completed};
-use crate::events::reader::SseReader;
+use super::three::{Replicas, completed};
 use crate::support::app::TestApp;
-use crate::support::database::Database;
+use crate::support::events::reader::SseReader;
 use crate::support::store::TestStore;
+use crate::support::store::database::Database;
 
 /// Restores the log to event 4 and lets it grow beyond its previous end.
 const RESTORED: &str = "ALTER TABLE event DISABLE TRIGGER event_newest_stays;

@@ -7,9 +7,9 @@ use evolink_receiver::domain::callback::Subject;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{Replicas, completed};
+use super::three::{Replicas, completed};
 use crate::support::app::{TestApp, TestAppBuilder};
-use crate::support::raw_server::{NOT_FOUND, RawServer, http};
+use crate::support::net::raw_server::{NOT_FOUND, RawServer, http};
 use crate::support::store::TestStore;
 use crate::support::until::until;
 

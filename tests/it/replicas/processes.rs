@@ -1,8 +1,8 @@
 //! Three processes of the real program, under load that goes to all of them.
 
-use crate::durability::check;
-use crate::durability::load::Load;
-use crate::durability::receiver::Place;
+use crate::support::process::Place;
+use crate::support::process::load::Load;
+use crate::support::store::check;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_load_over_three_processes_is_recorded_once_and_whole() {

@@ -3,8 +3,8 @@
 
 use futures_util::future::join_all;
 
-use super::{Replicas, completed, tally};
-use crate::quarantine::{put, replay, totals};
+use super::three::{Replicas, completed, tally};
+use crate::support::app::quarantine::{put, replay, totals};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_replays_on_all_replicas_at_the_same_moment_one_records() {

@@ -8,11 +8,14 @@ use evolink_receiver::simulator::{Options, Simulator};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::Replicas;
+use super::three::Replicas;
 use crate::support::app::{TestApp, TestAppBuilder};
-use crate::support::raw::RawClient;
+use crate::support::net::raw::RawClient;
 use crate::support::store::TestStore;
 use crate::support::until::until;
+
+/// Time in which the rows of the app that has left would have been refreshed.
+const FOR_A_REFRESH: Duration = Duration::from_secs(2);
 
 /// EvoLink accepts and charges at once, but answers after `seconds`.
 fn slow(seconds: u32, what: &str) -> Value {
@@ -157,7 +160,7 @@ async fn an_unrecorded_disconnect_is_not_mistaken_for_a_waiting_app() {
             here.apps.waiting_for(Duration::ZERO).len() == 1
         })
         .await;
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        tokio::time::sleep(FOR_A_REFRESH).await;
         database
             .execute("ALTER TABLE out_of_reach RENAME TO unanswered_submit")
             .await;

@@ -10,7 +10,7 @@ use evolink_receiver::exit::{CommandError, Exit};
 use evolink_receiver::store::Store;
 use futures_util::future::join_all;
 
-use super::completed;
+use super::three::completed;
 use crate::support::app::TestAppBuilder;
 use crate::support::store::TestStore;
 

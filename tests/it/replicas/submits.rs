@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Replicas, SILENT, completed, tally};
+use super::three::{Replicas, SILENT, completed, tally};
 use crate::support::app::TestApp;
 
 const ORDERS: [[usize; 3]; 6] = [

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Replicas, body, completed, items};
+use super::three::{Replicas, body, completed, items};
 
 /// Submits, some of which have an outcome.
 const TASKS: usize = 30;

@@ -12,6 +12,9 @@ use tokio::task::JoinSet;
 use super::files::fetched;
 use super::{Stage, eventually, magic_callbacks};
 
+/// Time in which a task of the simulator would end, if it ended.
+const FOR_AN_END: Duration = Duration::from_millis(100);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_magic_prompt_does_what_its_row_says() {
     let mut checks = JoinSet::new();
@@ -164,7 +167,7 @@ async fn ended(stage: &Stage, name: &str) -> bool {
         "no-results" => ("completed", json!(null)),
         "never-ends" => {
             let id = stage.task("[sim:never-ends]").await;
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(FOR_AN_END).await;
             let task = stage.query(&id).await.json();
             assert_eq!(
                 (&task["status"], &task["progress"]),

@@ -20,6 +20,9 @@ mod magic_callbacks;
 
 use catcher::{Catcher, Caught};
 
+/// Time in which a further callback would arrive: what follows a delivery starts at once.
+const FOR_ANOTHER: Duration = Duration::from_millis(150);
+
 /// A simulator that sends its callbacks to a catcher, with short delays.
 struct Stage {
     simulator: Simulator,
@@ -105,8 +108,8 @@ impl Stage {
     /// Waits until no task runs and no callback is being sent. Returns all callbacks.
     async fn settled(&self) -> Vec<Caught> {
         eventually(|| self.simulator.stats().tasks_running == 0).await;
-        // A delivery ends when it is acknowledged or given up. What follows it starts at once.
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        // A delivery ends when it is acknowledged or given up.
+        tokio::time::sleep(FOR_ANOTHER).await;
         self.catcher.caught()
     }
 }

@@ -1,15 +1,13 @@
-//! Tools that the tests share.
+//! Tools that several stories share. A story imports from here and from itself, and no tool imports
+//! from a story.
 
 pub mod app;
-pub mod certificates;
-pub mod database;
-pub mod echo;
-pub mod faketime;
-pub mod needs;
-pub mod own_network;
-pub mod postgres;
-pub mod raw;
-pub mod raw_server;
-pub mod shelf;
+pub mod campaign;
+pub mod deliveries;
+pub mod events;
+pub mod machine;
+pub mod net;
+pub mod process;
+pub mod recorder;
 pub mod store;
 pub mod until;

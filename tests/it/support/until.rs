@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// Far above any time under test. Reaching it means that the condition will never become true.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Far above any time under test. Reaching it means that the awaited event will never happen.
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits until `is_it` returns true.
 pub async fn until(what: &str, is_it: impl Fn() -> bool) {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::database::Database;
 use crate::support::store::TestStore;
+use crate::support::store::database::Database;
 
 /// The driver's own table, and a row that each transaction of a recorder changes.
 const NOT_CONTENT: [&str; 2] = ["_sqlx_migrations", "recorder_turn"];

@@ -5,9 +5,9 @@ use std::fs;
 
 use super::content::Content;
 use super::released::{RELEASED, make};
-use crate::durability::receiver::Place;
-use crate::durability::{random, rounds};
-use crate::support::needs::{self, Root};
+use crate::support::campaign::{random, rounds};
+use crate::support::machine::needs::{self, Root};
+use crate::support::process::Place;
 
 /// After this many calls the upgrade is complete.
 const OCCURRENCE_MAX: u32 = 60;

@@ -12,7 +12,8 @@ use content::Content;
 use evolink_receiver::domain::callback::KeyRing;
 use released::{RELEASED, make};
 
-use crate::durability::receiver::{Place, Receiver};
+use crate::support::process::{Place, Receiver};
+use crate::support::store::is_postgres;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_of_every_released_schema_is_upgraded_with_its_content() {
@@ -37,7 +38,7 @@ async fn a_store_of_every_released_schema_is_upgraded_with_its_content() {
 /// wait for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_that_start_at_once_upgrade_together() {
-    if !crate::support::store::is_postgres() {
+    if !is_postgres() {
         return;
     }
     for released in &RELEASED {

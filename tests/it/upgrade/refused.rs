@@ -8,7 +8,7 @@ use evolink_receiver::commands::check::surroundings;
 use evolink_receiver::config::{Config, Level};
 
 use super::released::make;
-use crate::durability::receiver::Place;
+use crate::support::process::Place;
 
 const NEWER: &str =
     "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)

@@ -10,8 +10,8 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::PgPool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool};
 
-use crate::support::database::Database;
 use crate::support::store::TestStore;
+use crate::support::store::database::Database;
 
 /// A released migration, with the SHA-256 of its two files.
 pub struct Released {

@@ -6,13 +6,11 @@ use evolink_receiver::simulator::Options;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{
-    SEATS_TAKEN, asking, body, get, nobody_waits, send, submission_id, told, waiting, waiting_for,
-};
-use crate::durability::receiver::PATIENCE;
+use super::{SEATS_TAKEN, get, nobody_waits, submission_id, waiting, waiting_for};
 use crate::support::app::TestApp;
-use crate::support::raw_server::{End, NOT_FOUND, RawServer, http};
-use crate::support::until::until;
+use crate::support::app::waiting::{asking, body, send, told};
+use crate::support::net::raw_server::{End, NOT_FOUND, RawServer, http};
+use crate::support::until::{PATIENCE, until};
 
 const ID: &str = "task-unified-1-waited";
 

@@ -12,9 +12,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{SILENT, body};
-use crate::durability::receiver::{Place, Receiver};
-use crate::support::needs::{Root, are_met};
+use super::SILENT;
+use crate::support::app::waiting::body;
+use crate::support::machine::needs::{Root, are_met};
+use crate::support::process::{Place, Receiver};
 
 const WAITERS: usize = 5000;
 

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::{LONG_WAIT, SEATS_TAKEN, nobody_waits, told};
+use super::{SEATS_TAKEN, nobody_waits};
 use crate::support::app::TestApp;
-use crate::support::raw::RawClient;
+use crate::support::app::waiting::{LONG_WAIT, told};
+use crate::support::net::raw::RawClient;
 use crate::support::until::until;
 
 const ID: &str = "task-unified-1-left";

@@ -4,8 +4,9 @@
 use evolink_receiver::config::{ApiKey, KeyDigest, Scope};
 use reqwest::RequestBuilder;
 
-use super::{LONG_WAIT, SEATS_TAKEN, asking, nobody_waits, send, told, waiting};
+use super::{SEATS_TAKEN, nobody_waits, waiting};
 use crate::support::app::TestApp;
+use crate::support::app::waiting::{LONG_WAIT, asking, send, told};
 
 const ID: &str = "task-unified-1-crowded";
 

@@ -5,9 +5,10 @@ use evolink_receiver::simulator::{Options, Simulator};
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
-use super::{LONG_WAIT, SEATS_TAKEN, SILENT, body, nobody_waits, send, submission_id, waiting};
+use super::{SEATS_TAKEN, SILENT, nobody_waits, submission_id, waiting};
 use crate::support::app::TestApp;
-use crate::support::raw::RawClient;
+use crate::support::app::waiting::{LONG_WAIT, TOLD_WITHIN, body, send};
+use crate::support::net::raw::RawClient;
 use crate::support::until::until;
 
 const KEY: &str = "order-4711-picture-1";
@@ -91,7 +92,7 @@ async fn an_error_of_the_submit_comes_at_once() {
             (answer.status, &answer.body["error"]["code"]),
             (status, &json!(code))
         );
-        assert!(answer.took < super::TOLD_WITHIN, "{answer:?}");
+        assert!(answer.took < TOLD_WITHIN, "{answer:?}");
     }
     app.stop().await.0.unwrap();
 }

@@ -14,9 +14,10 @@ use evolink_receiver::domain::task::confirmation::Confirm;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::{body, completed, completed_with};
+use crate::support::app::callback_body::{body, completed, completed_with};
 use crate::support::app::{START, TestApp};
-use crate::support::raw_server::{End, NOT_FOUND, RawServer, http};
+use crate::support::net::raw_server::{End, NOT_FOUND, RawServer, http};
+use crate::support::store::database::Bind;
 use crate::support::until::until;
 
 /// A little more than two scans of the reconciler: time enough for an unwanted poll to happen.
@@ -202,7 +203,7 @@ async fn after_poll(app: &TestApp, oracle: &Oracle, id: &str, number: usize) -> 
     until("the poll", || oracle.polls(id) == number).await;
     let database = app.database().await;
     let sql = "SELECT polls FROM task WHERE task_id = $1";
-    let bind = [crate::support::database::Bind::Text(id)];
+    let bind = [Bind::Text(id)];
     let deadline = Instant::now() + PATIENCE;
     while database.value::<i64>(sql, &bind).await < i64::try_from(number).unwrap() {
         assert!(Instant::now() < deadline, "the poll was not recorded");

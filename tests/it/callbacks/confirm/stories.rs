@@ -11,8 +11,8 @@ use super::{
     Kind, NEXT_POLL, Oracle, POLL_GAP_MIN, SOME_TICKS, Says, after_poll, doubted, id_of,
     receiver_member, token,
 };
-use crate::callbacks::{body, completed, completed_with};
 use crate::support::app::TestApp;
+use crate::support::app::callback_body::{body, completed, completed_with};
 
 #[tokio::test]
 async fn a_forged_early_callback_ends_nothing_and_the_true_outcome_does() {

@@ -14,14 +14,14 @@ mod witness;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
-
 use orders::{Book, Order};
 use reckoning::Reckoning;
 use stage::Stage;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use witness::Witness;
 
-use crate::durability::{check, random, rounds};
+use crate::support::campaign::{random, rounds};
+use crate::support::store::check;
 use crate::support::until::until;
 
 /// Interval between new orders.

@@ -2,16 +2,19 @@
 //! two runs (I47). Nothing is lost or duplicated, no task is polled too soon, and none is given up
 //! or forgotten.
 
-pub mod story;
+mod story;
 
 use std::time::Duration;
 
 use evolink_receiver::domain::timestamp::Timestamp;
 use tokio::time::Instant;
 
-use self::story::{Story, now};
-use crate::durability::receiver::{PATIENCE, Receiver};
-use crate::durability::{check, rounds};
+use self::story::Story;
+use crate::support::campaign::rounds;
+use crate::support::machine::faketime::now;
+use crate::support::process::Receiver;
+use crate::support::store::check;
+use crate::support::until::PATIENCE;
 
 /// Offsets of the receiver's clock from the true time. The simulator has the true time.
 const OFFSETS: [&str; 3] = ["+10y", "-10y", "+0"];

@@ -12,11 +12,12 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use super::OFFSETS;
-use crate::durability::load::Load;
-use crate::durability::random;
-use crate::durability::receiver::{PATIENCE, Place, Receiver};
-use crate::support::certificates::Pem;
-use crate::support::faketime;
+use crate::support::campaign::random;
+use crate::support::machine::faketime::{self, now};
+use crate::support::net::certificates::Pem;
+use crate::support::process::load::Load;
+use crate::support::process::{Place, Receiver};
+use crate::support::until::PATIENCE;
 
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 
@@ -203,12 +204,4 @@ fn keep_certificate(data: &Path) {
     std::fs::create_dir_all(data).unwrap();
     std::fs::write(data.join("self-signed.crt"), pair.cert).unwrap();
     std::fs::write(data.join("self-signed.key"), pair.key).unwrap();
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the true time, as the simulator has it"
-)]
-pub fn now() -> jiff::Timestamp {
-    jiff::Timestamp::now()
 }

@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::{base_url, staged, submit};
-use crate::durability::receiver::Receiver;
-use crate::durability::{random, rounds};
+use crate::support::campaign::{random, rounds};
+use crate::support::process::Receiver;
 use crate::support::until::until;
 
 const ASKING: usize = 50;

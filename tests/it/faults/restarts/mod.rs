@@ -8,16 +8,16 @@ mod tally;
 
 use std::time::Duration;
 
+use apps::Apps;
 use evolink_receiver::simulator::{CallbackAttempt, Faults, Options, Simulator};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tally::{Tally, over};
 use tokio::time::{Instant, sleep};
 
-use apps::Apps;
-use tally::{Tally, over};
-
-use crate::durability::receiver::{Place, Receiver};
-use crate::durability::{check, random, rounds};
+use crate::support::campaign::{random, rounds};
+use crate::support::process::{Place, Receiver};
+use crate::support::store::check;
 
 /// How long an orchestrator waits before it kills a process.
 const STOP_MAX: Duration = Duration::from_secs(10);

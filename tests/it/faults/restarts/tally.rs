@@ -5,7 +5,7 @@ use std::fmt;
 
 use evolink_receiver::simulator::{CallbackAttempt, Simulator, TaskSeen};
 
-use crate::durability::receiver::Place;
+use crate::support::process::Place;
 
 /// Tasks whose callback was acknowledged or given up.
 pub fn over(attempts: &[CallbackAttempt]) -> HashSet<&str> {

@@ -3,10 +3,10 @@
 
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::domain::task::Verdict;
+use evolink_receiver::domain::task::confirmation::Confirm;
 
 use super::machine::PACE;
 use super::statement::{OWN_ORIGIN, Statement, Way};
-use evolink_receiver::domain::task::confirmation::Confirm;
 
 /// Equal polls in a row after which a doubtful answer of EvoLink is believed: that the task is
 /// unknown, or has completed without results.

@@ -6,7 +6,7 @@ use super::guard::Unanswered;
 use super::kept::{Kept, without_queries};
 use super::model::Content;
 use super::quarantine::Held;
-use crate::support::database::{Bind, Database};
+use crate::support::store::database::{Bind, Database};
 
 /// Where a history begins in each table.
 #[derive(Clone, Debug)]

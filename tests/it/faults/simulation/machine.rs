@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::app::START;
-use crate::support::database::Database;
+use crate::support::store::database::Database;
 use crate::support::store::{TestStore, is_postgres};
 
 pub const PACE: Pace = Pace {

@@ -41,13 +41,13 @@ mod stray;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
+use machine::Machine;
+use run::{Checked, Run, Tally};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::time::Instant;
 
-use crate::durability::{check, rounds};
-use crate::support::store::is_postgres;
-use machine::Machine;
-use run::{Checked, Run, Tally};
+use crate::support::campaign::rounds;
+use crate::support::store::{check, is_postgres};
 
 /// Random steps of one history, before it is brought to its end.
 const STEPS: std::ops::RangeInclusive<u32> = 5..=40;

@@ -3,8 +3,8 @@
 use tokio::task::JoinHandle;
 
 use super::stage::Stage;
-use crate::support::needs::{self, Root};
-use crate::support::raw::RawClient;
+use crate::support::machine::needs::{self, Root};
+use crate::support::net::raw::RawClient;
 use crate::support::store::is_postgres;
 
 /// EvoLink's own callbacks are lost, because the test sends them itself.

@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::durability::check;
-use crate::durability::receiver::{PATIENCE, Place, Receiver};
-use crate::support::database::Database;
-use crate::support::needs;
+use crate::support::machine::needs;
+use crate::support::process::{Place, Receiver};
+use crate::support::store::check;
+use crate::support::store::database::Database;
+use crate::support::until::PATIENCE;
 
 /// Changes the clock of the process that loads it.
 const FAKETIME: [&str; 2] = [

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use futures_util::future::join_all;
 
 use super::stage::Stage;
-use crate::support::needs::{self, Root};
+use crate::support::machine::needs::{self, Root};
 use crate::support::store::is_postgres;
 
 const KEY: &str = "order-4711-picture-1";

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::stage::Stage;
-use crate::durability::{random, rounds};
+use crate::support::campaign::{random, rounds};
 
 const APPS: u32 = 16;
 

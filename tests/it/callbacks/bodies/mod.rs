@@ -1,0 +1,6 @@
+//! The bytes of callbacks: framing, JSON, meaning, and secrets that they repeat.
+
+mod echo;
+mod framing;
+mod json;
+mod meaning;

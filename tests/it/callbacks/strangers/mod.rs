@@ -1,0 +1,9 @@
+//! Clients that do not know a token, or that misuse the one they know.
+
+mod bounds;
+mod guesses;
+mod program;
+mod secrets;
+mod slow;
+mod tokens;
+mod unfinished;

@@ -1,0 +1,8 @@
+//! A disk that is full, read-only, failing, or cut off.
+
+mod fsync;
+mod full;
+mod full_start;
+mod power;
+mod read_only;
+mod shadow;

@@ -1,0 +1,8 @@
+//! The recorder and its database, without a process.
+
+mod batches;
+mod bench;
+mod contradictions;
+mod mark;
+mod schema;
+mod vanished;

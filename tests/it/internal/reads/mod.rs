@@ -1,0 +1,11 @@
+//! Queries of an app: one task, lists, pages, histories, and how they are planned.
+
+mod bound;
+mod deadline;
+mod history;
+mod lists;
+mod pages;
+mod plans;
+mod submitted;
+mod tasks;
+mod whole_history;

@@ -1,0 +1,10 @@
+//! Submits: what reaches EvoLink, what its answers mean, and what is recorded.
+
+mod account;
+mod answers;
+mod bounds;
+mod callback_urls;
+mod late_intents;
+mod recording;
+mod retries;
+mod unanswered;

@@ -1,0 +1,7 @@
+//! Readers and waiters at one replica, of what another records.
+
+mod campaign;
+mod news;
+mod order;
+mod waits;
+mod wake;

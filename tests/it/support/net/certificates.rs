@@ -1,0 +1,90 @@
+//! Certificates as an operator would have them: valid, expired, not yet valid, and in files.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evolink_receiver::clock::Clock;
+use evolink_receiver::http::serve::limits::Limits;
+use evolink_receiver::http::tls::{TlsError, TlsSource};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
+use tempfile::TempDir;
+
+use super::echo::{EchoServer, HELLO};
+use super::raw::RawClient;
+use super::tls::client_config;
+
+#[derive(Clone, Debug)]
+pub struct Pem {
+    pub cert: String,
+    pub key: String,
+}
+
+impl Pem {
+    /// A pair for `localhost`, valid from the first of January of one year to that of another.
+    pub fn valid(from_year: i32, to_year: i32) -> Self {
+        let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        params.not_before = date_time_ymd(from_year, 1, 1);
+        params.not_after = date_time_ymd(to_year, 1, 1);
+        let key = KeyPair::generate().expect("a key");
+        let cert = params.self_signed(&key).expect("a certificate");
+        Self {
+            cert: cert.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
+    /// A CA certificate for `localhost`, which a server must not present as its own.
+    pub fn of_ca() -> Self {
+        let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let cert = params.self_signed(&key).expect("a certificate");
+        Self {
+            cert: cert.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
+    pub fn good() -> Self {
+        Self::valid(2020, 2099)
+    }
+}
+
+pub struct Files {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    _dir: TempDir,
+}
+
+impl Files {
+    pub fn with(pem: &Pem) -> Self {
+        let dir = TempDir::new().expect("a folder");
+        let files = Self {
+            cert: dir.path().join("tls.crt"),
+            key: dir.path().join("tls.key"),
+            _dir: dir,
+        };
+        fs::write(&files.cert, &pem.cert).expect("written");
+        fs::write(&files.key, &pem.key).expect("written");
+        files
+    }
+
+    pub fn source(&self) -> Result<TlsSource, TlsError> {
+        TlsSource::from_files(&self.cert, &self.key, Clock::System)
+    }
+}
+
+pub async fn serve_tls(source: &Arc<TlsSource>) -> EchoServer {
+    let seconds = Duration::from_secs(5);
+    EchoServer::start_tls(Some(Arc::clone(source)), Limits::public(), seconds, seconds).await
+}
+
+pub async fn connects(server: &EchoServer, pem: &Pem) -> bool {
+    let client =
+        RawClient::try_connect_tls(server.address, client_config(&pem.cert), "localhost").await;
+    let Ok(mut client) = client else { return false };
+    client.send(HELLO).await;
+    client.read_response().await.status == 200
+}

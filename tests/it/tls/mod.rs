@@ -1,0 +1,6 @@
+//! Certificates, handshakes, and certificates that are replaced while connections continue.
+
+mod certificates;
+mod client;
+mod handshakes;
+mod reload;
