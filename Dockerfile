@@ -1,6 +1,7 @@
-# The image holds one static program and what it needs of an operating system: CA roots, a user, a name service order.
-# There is no shell, no package manager and no other program in it, so who gets to run code in the process finds no tools,
-# and there is nothing to patch but the program. glibc links statically here; its DNS needs no shared object since 2.34.
+# The image holds one static program and what it needs of an operating system: CA roots, a user and
+# the order of name services. It has no shell, no package manager and no other program. So an
+# attacker who runs code in the process finds no tools, and only the program needs patches. glibc is
+# linked statically; since 2.34 its DNS needs no shared object.
 #
 #   docker build -t evolink-receiver --build-arg EVOLINK_RECEIVER_COMMIT="$(git rev-parse --short=12 HEAD)" .
 #   docker run --read-only --cap-drop ALL --security-opt no-new-privileges -p 8443:8443 -v receiver-data:/data \
@@ -10,14 +11,14 @@ FROM rust:1.95-slim-bookworm AS builder
 WORKDIR /src
 ENV RUSTFLAGS="-C target-feature=+crt-static"
 
-# Dependencies are a layer of their own, made anew only when the lock file changes. An explicit target keeps
-# RUSTFLAGS away from procedural macros, which cannot be static.
+# Dependencies are a layer of their own, which is built again only when the lock file changes. An
+# explicit target keeps RUSTFLAGS away from procedural macros, which cannot be static.
 COPY Cargo.toml Cargo.lock ./
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
     && cargo build --release --locked --target "$(uname -m)-unknown-linux-gnu"
 
-# The placeholders above are older than their build, so the sources must be younger: a copy keeps the clone's times.
+# COPY keeps the times of the clone. Cargo would take the placeholders' build for newer, so `touch`.
 COPY . .
 ARG EVOLINK_RECEIVER_COMMIT=unknown
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
@@ -39,11 +40,12 @@ USER 65532:65532
 # The default paths of the configuration begin with `data/`: here that is the volume.
 WORKDIR /
 VOLUME /data
-# Every command reads this file. It is empty until one is mounted over it, so the environment alone may configure all.
+# Every command reads this file. It is empty until you mount one over it, so the environment alone
+# can configure the service.
 ENV EVOLINK_RECEIVER_CONFIG=/etc/evolink-receiver/config.toml
 EXPOSE 8443 8080
-# Whether it lives, not whether it is ready: some orchestrators restart what fails this, and a restart does not help a
-# service that waits for its database.
+# Checks liveness, not readiness. Some orchestrators restart a container that fails this check, and
+# a restart does not help a service that waits for its database.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
     CMD ["/evolink-receiver", "healthcheck", "--live"]
 ENTRYPOINT ["/evolink-receiver"]

@@ -22,14 +22,14 @@ const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
 /// The time between two readings of the system's clock. In between, only the monotonic clock is
 /// read.
-const LOOK_EVERY_NANOS: i64 = 100 * NANOS_PER_MILLI;
+const READ_INTERVAL_NANOS: i64 = 100 * NANOS_PER_MILLI;
 
 /// While our time differs from the system's clock, our seconds are longer or shorter by one part in
 /// this many.
 const SLEWED_PART: i64 = 20;
 
 /// The difference from which operators are warned. It takes twenty times as long to disappear.
-const TOLD_FROM_SECONDS: i64 = 60;
+const REPORTED_FROM_SECONDS: i64 = 60;
 
 /// The clocks of the machine, or a clock that stands still until a test moves it.
 #[derive(Clone, Debug)]
@@ -103,14 +103,14 @@ pub fn system_ahead_seconds() -> i64 {
 static PROCESS: LazyLock<Mutex<ProcessTime>> = LazyLock::new(|| {
     Mutex::new(ProcessTime {
         steady: Steady::begin(Reading::take(monotonic())),
-        is_told: false,
+        is_reported: false,
     })
 });
 
 struct ProcessTime {
     steady: Steady,
     /// Whether the difference was logged.
-    is_told: bool,
+    is_reported: bool,
 }
 
 /// Both clocks of the system at one moment, in nanoseconds.
@@ -126,7 +126,7 @@ struct Reading {
 #[derive(Clone, Copy, Debug)]
 struct Steady {
     /// The monotonic clock at the last reading.
-    looked_at: i64,
+    read_at: i64,
     /// Our time at that reading.
     time: i64,
     /// By how much the wall clock was ahead of our time at that reading.
@@ -136,23 +136,23 @@ struct Steady {
 fn process_now() -> Timestamp {
     let mut process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
     let monotonic = monotonic();
-    let mut tell = false;
-    if monotonic - process.steady.looked_at >= LOOK_EVERY_NANOS {
+    let mut is_due = false;
+    if monotonic - process.steady.read_at >= READ_INTERVAL_NANOS {
         process.steady = process.steady.look(Reading::take(monotonic));
-        let is_far = process.steady.ahead.abs() >= TOLD_FROM_SECONDS * NANOS_PER_SECOND;
-        tell = is_far != process.is_told;
-        process.is_told = is_far;
+        let is_far = process.steady.ahead.abs() >= REPORTED_FROM_SECONDS * NANOS_PER_SECOND;
+        is_due = is_far != process.is_reported;
+        process.is_reported = is_far;
     }
     let (now, ahead) = (process.steady.time_at(monotonic), process.steady.ahead);
     drop(process);
-    if tell {
-        tell_of(ahead / NANOS_PER_SECOND);
+    if is_due {
+        log_difference(ahead / NANOS_PER_SECOND);
     }
     Timestamp::from_millis(now.div_euclid(NANOS_PER_MILLI))
 }
 
-fn tell_of(ahead_seconds: i64) {
-    if ahead_seconds.abs() >= TOLD_FROM_SECONDS {
+fn log_difference(ahead_seconds: i64) {
+    if ahead_seconds.abs() >= REPORTED_FROM_SECONDS {
         warn!(
             clock.ahead_seconds = ahead_seconds,
             "the system's clock was set: this process keeps its own time and follows slowly; a restart takes the system's"
@@ -168,15 +168,15 @@ fn tell_of(ahead_seconds: i64) {
 impl Steady {
     const fn begin(at: Reading) -> Self {
         Self {
-            looked_at: at.monotonic,
+            read_at: at.monotonic,
             time: at.wall,
             ahead: 0,
         }
     }
 
-    /// Our time at a monotonic reading. An earlier reading than `looked_at` counts as `looked_at`.
+    /// Our time at a monotonic reading. An earlier reading than `read_at` counts as `read_at`.
     fn time_at(&self, monotonic: i64) -> i64 {
-        let elapsed = monotonic.saturating_sub(self.looked_at).max(0);
+        let elapsed = monotonic.saturating_sub(self.read_at).max(0);
         let slewed = (elapsed / SLEWED_PART).min(self.ahead.saturating_abs());
         self.time + elapsed + slewed * self.ahead.signum()
     }
@@ -184,7 +184,7 @@ impl Steady {
     fn look(self, at: Reading) -> Self {
         let time = self.time_at(at.monotonic);
         Self {
-            looked_at: at.monotonic.max(self.looked_at),
+            read_at: at.monotonic.max(self.read_at),
             time,
             ahead: at.wall.saturating_sub(time),
         }
@@ -308,6 +308,6 @@ mod tests {
             assert!(now >= last);
             last = now;
         }
-        assert!(system_ahead_seconds().abs() < TOLD_FROM_SECONDS);
+        assert!(system_ahead_seconds().abs() < REPORTED_FROM_SECONDS);
     }
 }

@@ -211,7 +211,7 @@ impl App {
         let ended = tokio::select! {
             () = parts.stopping.cancelled() => Ok(()),
             () = recorder.failed().cancelled() => check_disk(&store),
-            () = parts.broken.cancelled() => Err(CommandError::new(Exit::Unavailable, "a part ended by itself")),
+            () = parts.broken.cancelled() => Err(CommandError::new(Exit::Unavailable, "a component ended unexpectedly; the log names it")),
         };
         info!("stopping");
         parts.stopping.cancel();

@@ -65,7 +65,7 @@ impl Parts {
             if stop.is_cancelled() {
                 broken.disarm();
             } else {
-                error!("{name} ended by itself");
+                error!("{name} ended unexpectedly");
             }
         });
     }

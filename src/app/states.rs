@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::parts::Parts;
 use super::{App, settings};
 use crate::http::internal::InternalState;
-use crate::http::internal::access::seats::Seats;
-use crate::http::internal::events::PageTurns;
+use crate::http::internal::access::wait_permits::WaitPermits;
+use crate::http::internal::events::CatchUpPermit;
 use crate::http::internal::operators::readiness::Readiness;
 use crate::http::public::PublicState;
 use crate::http::public::unfinished::UnfinishedCallbacks;
@@ -52,9 +52,12 @@ impl App {
             allow_unknown_fields: self.config.evolink.allow_unknown_fields,
             endpoints: Arc::new(settings::endpoints(&self.config).into_keys().collect()),
             body_budget: BodyBudget::new(INTERNAL_BODIES_BYTES_MAX),
-            page_turns: PageTurns::default(),
+            catch_up_permit: CatchUpPermit::default(),
             readiness: Readiness::new(self.tls.clone()),
-            seats: Seats::new(self.config.internal.max_connections, self.metrics.clone()),
+            wait_permits: WaitPermits::new(
+                self.config.internal.max_connections,
+                self.metrics.clone(),
+            ),
         }
     }
 
@@ -77,7 +80,7 @@ impl App {
     }
 
     pub(super) fn reconciler(&self, parts: &Parts) -> Reconciler {
-        Reconciler::new(reconciler::Parts {
+        Reconciler::new(reconciler::Dependencies {
             store: Arc::clone(&self.store),
             recorder: self.recorder.clone(),
             evolink: Arc::clone(&self.evolink),
@@ -92,7 +95,7 @@ impl App {
     }
 
     pub(super) fn forwarder(&self, parts: &Parts) -> Forwarder {
-        Forwarder::new(forwarder::Parts {
+        Forwarder::new(forwarder::Dependencies {
             store: Arc::clone(&self.store),
             recorder: self.recorder.clone(),
             egress: self.egress.clone(),

@@ -72,7 +72,7 @@ pub enum Command {
         #[command(subcommand)]
         command: DeliveriesCommand,
     },
-    /// Create a standing callback URL, for tasks that an app submits to EvoLink itself.
+    /// Create a shared callback URL, for tasks that an app submits to EvoLink itself.
     CallbackUrl(CallbackUrlArgs),
     /// Create API keys.
     Keys {
@@ -97,7 +97,7 @@ pub struct ConfigArgs {
 
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// End with exit code 0 when all tasks are terminal, instead of at Ctrl-C.
+    /// End with exit code 0 when all tasks are finished, instead of at Ctrl-C.
     #[arg(long)]
     pub once: bool,
     /// Print one JSON summary as the last line.

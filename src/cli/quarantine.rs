@@ -16,7 +16,7 @@ pub enum QuarantineCommand {
 
 #[derive(Debug, Args)]
 pub struct QuarantineListArgs {
-    /// Only callbacks to this URL: a submission id, or ~ and the label of a standing one.
+    /// Only callbacks to this URL: a submission id, or ~ and the label of a shared one.
     #[arg(long)]
     pub subject: Option<String>,
     #[command(flatten)]

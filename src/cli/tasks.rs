@@ -11,7 +11,7 @@ pub enum TasksCommand {
     List(TasksListArgs),
     /// Show one task.
     Show(TasksShowArgs),
-    /// Watch tasks until all are terminal.
+    /// Watch tasks until all are finished.
     Watch(TasksWatchArgs),
 }
 
@@ -46,8 +46,8 @@ pub struct TasksShowArgs {
 
 #[derive(Debug, Args)]
 pub struct TasksWatchArgs {
-    /// Task ids or submission ids. Without any: all tasks that are not terminal now, and the end is
-    /// when only submits of unknown outcome are left.
+    /// Task ids or submission ids. Without any, all tasks that are not finished now; the command
+    /// ends when only submits of unknown outcome are left.
     pub ids: Vec<String>,
     /// Print one task object as JSON whenever a task changes.
     #[arg(long)]

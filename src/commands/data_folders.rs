@@ -26,7 +26,7 @@ pub fn denied(config: &Config) -> Vec<Denied> {
     let mut denied: Vec<Denied> = Vec::new();
     for (key, file) in made_by_start(config) {
         let folder = nearest_folder(&file);
-        // What is not a folder is reported for the file that is to be made below it.
+        // A file in place of the folder is reported with the file that is to be made below it.
         let is_known = denied.iter().any(|known| known.folder == folder);
         if is_known || !folder.is_dir() {
             continue;

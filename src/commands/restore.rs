@@ -27,8 +27,9 @@ use crate::store::engine::sqlite::{files, mark};
 /// Restores a backup, or only begins a new epoch.
 ///
 /// # Errors
-/// 64 if the folder does not exist, or files are in place and `--replace` is not given, 65 if the backup is damaged, 75 if a
-/// service runs, 78 if the backup is of a newer version or does not fit the configuration.
+/// 64 if the folder does not exist, or files are in place and `--replace` is not given. 65 if the
+/// backup is damaged. 75 if a service runs. 78 if the backup is of a newer version or does not fit
+/// the configuration.
 pub async fn restore(args: &RestoreArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let config = Config::load(args.config.config.as_deref(), environment())?;
     let Some(folder) = &args.path else {

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::cli::ConfigArgs;
 use crate::clock::Clock;
 use crate::commands::{environment, load_config};
-use crate::config::strays;
+use crate::config::unknown_variables;
 use crate::exit::CommandError;
 use crate::observe::telemetry::CONFIGURATION;
 use crate::process;
@@ -29,7 +29,7 @@ const START_GRACE: Duration = Duration::from_secs(2);
 /// The reason why it could not start or why it ended, with its exit code.
 pub async fn serve(args: &ConfigArgs) -> Result<(), CommandError> {
     process::forbid_core_dumps();
-    for stray in strays(environment()) {
+    for stray in unknown_variables(environment()) {
         let message = &stray.message;
         warn!(target: CONFIGURATION, "{message}");
     }

@@ -16,8 +16,8 @@ mod relations;
 mod secret;
 mod sections;
 mod sources;
-mod strays;
 mod units;
+mod unknown_variables;
 mod validate;
 
 use std::fmt;
@@ -34,8 +34,8 @@ pub use self::sections::{
     ApiKey, Archive, CallbackTokens, Callbacks, Endpoint, Evolink, Forward, Internal, Public,
     Quarantine, Reconcile, Retention, StoreConfig, Submits, Tls,
 };
-pub use self::strays::strays;
 pub use self::units::ByteSize;
+pub use self::unknown_variables::unknown_variables;
 pub use crate::domain::egress::network::Network;
 
 /// The whole configuration. The default is what `config.example.toml` shows.

@@ -162,7 +162,7 @@ pub(super) fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String
 
 /// Redacts the password in a URL that is kept as text, because parsing would lose a relative path
 /// (`sqlite:data/x.db`).
-pub(super) fn password_struck_out(url: &str) -> String {
+pub(super) fn with_password_redacted(url: &str) -> String {
     match (url.split_once("://"), url.rfind('@')) {
         (Some((scheme, _)), Some(at)) if at >= scheme.len() + 3 => {
             format!("{scheme}://[redacted]{}", &url[at..])
@@ -174,5 +174,5 @@ pub(super) fn password_struck_out(url: &str) -> String {
 }
 
 pub(super) fn without_password<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&password_struck_out(url))
+    serializer.serialize_str(&with_password_redacted(url))
 }

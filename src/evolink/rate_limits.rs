@@ -15,7 +15,7 @@ pub struct RateLimits {
     polls: DefaultDirectRateLimiter,
     submits: DefaultDirectRateLimiter,
     /// The queue of submits that wait: first come, first served.
-    line: Mutex<()>,
+    submit_queue: Mutex<()>,
 }
 
 impl RateLimits {
@@ -29,24 +29,24 @@ impl RateLimits {
         Self {
             polls: DefaultDirectRateLimiter::direct(polls),
             submits: DefaultDirectRateLimiter::direct(per_second(submits_per_second)),
-            line: Mutex::default(),
+            submit_queue: Mutex::default(),
         }
     }
 
     /// Waits until one more poll may be sent.
-    pub async fn poll(&self) {
+    pub async fn wait_for_poll(&self) {
         self.polls.until_ready().await;
     }
 
     /// Counts another read call as one poll, without waiting.
-    pub fn read(&self) {
+    pub fn count_read(&self) {
         let _ = self.polls.check();
     }
 
     /// Waits until one more submit may be sent, at most for `patience`. Returns whether it may.
-    pub async fn submit(&self, patience: Duration) -> bool {
+    pub async fn wait_for_submit(&self, patience: Duration) -> bool {
         let turn = async {
-            let _first = self.line.lock().await;
+            let _first = self.submit_queue.lock().await;
             self.submits.until_ready().await;
         };
         timeout(patience, turn).await.is_ok()

@@ -143,7 +143,7 @@ pub fn refusal(agreement: &Agreement) -> Option<ConfigError> {
         Agreement::Differs { id } => refuse(format!(
             "key {id} is not the key of that id that the database's other processes have; give all of them the same file"
         )),
-        Agreement::Strange => refuse(
+        Agreement::NoKnownKey => refuse(
             "holds none of the keys that the database's other processes have, so they would refuse the callback URLs made here; \
              give all of them the same file (if theirs is lost for good, empty the table callback_key)"
                 .to_owned(),

@@ -20,7 +20,7 @@ use crate::observe::telemetry::CONFIGURATION;
 const OWN_KEY: &str = "forward.secret_file";
 
 /// How often the files are read. A changed secret is in use after at most this time.
-pub const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+pub const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// All files of signing secrets.
 #[derive(Debug)]
@@ -126,7 +126,7 @@ impl SigningFile {
             .as_ref()
             .filter(|refusal| refused.as_ref() != Some(refusal))
         {
-            warn!(target: CONFIGURATION, key = self.key, "{refusal}: the secrets that it had go on signing");
+            warn!(target: CONFIGURATION, key = self.key, "{refusal}; the secrets read before stay in use");
         }
         *refused = refusal;
         refused.is_none()

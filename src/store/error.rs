@@ -7,7 +7,7 @@ use sqlx::postgres::PgDatabaseError;
 
 use super::recorder::entry::Receipt;
 
-/// A failed store operation. The write may have happened nevertheless (RELIABILITY F3, F6). So
+/// A failed store operation. The write may have happened nevertheless (rules F3, F6). So
 /// callers answer "try again", and everything is idempotent.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -53,7 +53,7 @@ pub enum StoreError {
     Locked,
     /// The recorder answered with the receipt of another kind of entry, which is a fault of this
     /// program. The entry is on the disk.
-    #[error("the recorder gave the receipt of something else: {0:?}")]
+    #[error("the recorder returned the receipt of another entry: {0:?}")]
     OtherReceipt(Receipt),
     /// There is no space left. Heals when there is some.
     #[error("the disk is full")]
@@ -62,7 +62,7 @@ pub enum StoreError {
     #[error("the database is damaged: {0}")]
     Damaged(String),
     /// A read or write of the disk failed. Later answers of the database cannot be trusted
-    /// (RELIABILITY F6).
+    /// (rule F6).
     #[error("the disk failed: {0}")]
     DiskFailed(String),
     /// A file at a path of the store is no longer the one that is open. What is committed to the

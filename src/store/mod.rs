@@ -174,7 +174,7 @@ impl Store {
             Database::Postgres(_) => error,
         };
         if self.failure.set(error.to_string()).is_ok() {
-            error!(error = %error, "{error}: nothing is recorded until the process is restarted");
+            error!(error = %error, "{error}: recording is disabled until the process restarts");
             // Written before the process may end. Nothing more is written to a disk that failed.
             if let (StoreError::Replaced(_), Database::Sqlite(file)) = (error, &self.database)
                 && let Err(error) = file.write_last_mark()

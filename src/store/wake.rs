@@ -15,7 +15,7 @@ pub(super) const CHANNEL: &str = "evolink_receiver";
 
 /// The longest time between two polls of a waiter, even if all hints are lost. Together with the
 /// query that is at most a second.
-pub const LOOK_INTERVAL: Duration = Duration::from_millis(900);
+pub const POLL_INTERVAL: Duration = Duration::from_millis(900);
 
 /// A connection may be lost silently. After this much silence it is replaced.
 const SILENCE_MAX: Duration = Duration::from_mins(1);
@@ -41,7 +41,7 @@ impl Listening {
     /// that it may be.
     pub async fn forward(&mut self) {
         while let Ok(Ok(Some(_))) = timeout(SILENCE_MAX, self.listener.try_recv()).await {
-            self.wake.tell();
+            self.wake.notify();
         }
     }
 }
@@ -51,16 +51,16 @@ impl Wake {
         Waiter(self.0.subscribe())
     }
 
-    pub(super) fn tell(&self) {
+    pub(super) fn notify(&self) {
         self.0.send_replace(());
     }
 }
 
 impl Waiter {
-    /// Waits until there may be something new, at most for `LOOK_INTERVAL`.
+    /// Waits until there may be something new, at most for `POLL_INTERVAL`.
     pub async fn wait(&mut self) {
         // The sender lives as long as the store. A wake-up without news is harmless.
-        let _ = timeout(LOOK_INTERVAL, self.0.changed()).await;
+        let _ = timeout(POLL_INTERVAL, self.0.changed()).await;
     }
 }
 
@@ -73,7 +73,7 @@ impl Store {
         let listener = server.listen().await?;
         let wake = self.wake.clone();
         // Notifications from before this connection are lost, so waiters must query once.
-        wake.tell();
+        wake.notify();
         Ok(Some(Listening { listener, wake }))
     }
 }

@@ -17,7 +17,7 @@ impl Running<'_> {
         is_guarded.then(|| RepeatGuard {
             fingerprint: self.submission.generation.fingerprint().to_bytes(),
             window: self.submits.repeat_window,
-            is_second_look: false,
+            has_watched: false,
             watched: Vec::new(),
         })
     }
@@ -35,7 +35,7 @@ impl Running<'_> {
             return Err(Outcome::Abandoned);
         };
         Ok(Some(RepeatGuard {
-            is_second_look: true,
+            has_watched: true,
             watched: watched?,
             ..guard
         }))

@@ -167,7 +167,7 @@ impl Running<'_> {
 
     /// Rate-limits before recording, so that a rejected flood writes no rows.
     async fn wait_for_rate_limit(&self) -> Result<(), Outcome> {
-        let permit = self.submits.rate_limits.submit(RATE_LIMIT_WAIT);
+        let permit = self.submits.rate_limits.wait_for_submit(RATE_LIMIT_WAIT);
         let permit = self.disconnected.run_until_cancelled(permit);
         match self.submits.stopping.run_until_cancelled(permit).await {
             Some(Some(true)) => Ok(()),

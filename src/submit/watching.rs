@@ -10,7 +10,7 @@ use super::Submits;
 use crate::domain::delivery::Holder;
 use crate::domain::ids::SubmissionId;
 use crate::store::StoreError;
-use crate::store::repeats::{DEAD_AFTER, Watched};
+use crate::store::repeats::{DEAD_AFTER, WatchResult, Watched};
 
 /// Time to notice that a connection was closed. An app that disconnects and reconnects at once may
 /// be faster than the end of its first connection.
@@ -18,11 +18,11 @@ const GRACE: Duration = Duration::from_millis(50);
 
 /// Interval at which the rows of other processes are read. Each process touches the rows of its
 /// long-waiting submits every second.
-const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Time after which the reading stops. A row that appeared too late to be judged by then is watched
 /// in the next call.
-const LOOKS_END_AFTER: Duration = Duration::from_secs(14);
+const WATCH_MAX: Duration = Duration::from_secs(14);
 
 /// A row that is watched.
 struct Row {
@@ -75,18 +75,23 @@ pub async fn watch_rows(
             row.is_touched |= row.beats != beats;
             is_open |= !row.is_known();
         }
-        if !is_open || began.elapsed() >= LOOKS_END_AFTER {
+        if !is_open || began.elapsed() >= WATCH_MAX {
             break;
         }
-        sleep(LOOK_INTERVAL).await;
+        sleep(POLL_INTERVAL).await;
     }
     let touched = rows.values().filter(|row| row.is_touched);
     let alive: HashSet<&Holder> = touched.map(|row| &row.holder).collect();
     let known = rows.iter().filter(|(_, row)| row.is_known());
     let watched = known.map(|(id, row)| Watched {
         submission_id: *id,
-        app_waits: row.is_touched,
-        process_lives: alive.contains(&row.holder),
+        found: if row.is_touched {
+            WatchResult::AppWaits
+        } else if alive.contains(&row.holder) {
+            WatchResult::AppLeft
+        } else {
+            WatchResult::ProcessEnded
+        },
     });
     Ok(watched.collect())
 }

@@ -3,8 +3,8 @@
 
 mod certificate;
 mod files;
+mod free_space;
 mod listeners;
-mod room;
 mod surroundings;
 
 use std::io::Write;
@@ -15,7 +15,7 @@ pub use self::surroundings::surroundings;
 use crate::cli::ConfigArgs;
 use crate::clock::Clock;
 use crate::commands::environment;
-use crate::config::{Config, ConfigError, Finding, Level, strays};
+use crate::config::{Config, ConfigError, Finding, Level, unknown_variables};
 use crate::exit::{CommandError, Exit};
 use crate::secrets::signing_files;
 
@@ -48,7 +48,7 @@ pub fn configuration(args: &ConfigArgs) -> (Option<Config>, Vec<Finding>) {
     let Some(config) = config else {
         return (None, findings);
     };
-    findings.extend(strays(environment()));
+    findings.extend(unknown_variables(environment()));
     let mut rest = config.findings();
     rest.extend(secrets(&config));
     // Where a value could not be read there is the default, about which nothing is said.

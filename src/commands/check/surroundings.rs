@@ -8,8 +8,8 @@ use std::{fmt, fs};
 
 use super::certificate::certificate;
 use super::files::{STORE, not_made, will_be_made};
+use super::free_space::free_space;
 use super::listeners::listeners;
-use super::room::room;
 use super::{failed, found};
 use crate::clock::Clock;
 use crate::commands::data_folders;
@@ -79,7 +79,7 @@ pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
                 Ok(()) => findings.extend(store_findings(inspected)),
                 Err(error) => findings.push(found(Level::Error, STORE, error.to_string())),
             }
-            findings.extend(file.iter().flat_map(|file| room(&config.store, file)));
+            findings.extend(file.iter().flat_map(|file| free_space(&config.store, file)));
         }
         Some(Err(error)) => findings.push(found(Level::Error, STORE, error.to_string())),
         None => {}
@@ -193,7 +193,7 @@ fn store_findings(inspected: Inspected) -> Vec<Finding> {
             path,
             has_log: true,
         } => {
-            let message = format!("{}: the start takes in its write-ahead log", path.display());
+            let message = format!("{}: the start folds in its write-ahead log", path.display());
             vec![Finding::ok(STORE, message)]
         }
         Inspected::Empty {

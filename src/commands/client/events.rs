@@ -66,7 +66,7 @@ fn write_event(event: &Value, json: bool, out: &mut impl Write) -> std::io::Resu
         Untrusted(task.unwrap_or("-"))
     )?;
     match text(event, "/source") {
-        Some(source) => writeln!(out, ", told by {}", Untrusted(source))?,
+        Some(source) => writeln!(out, ", by {}", Untrusted(source))?,
         None => writeln!(out)?,
     }
     out.flush()

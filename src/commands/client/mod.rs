@@ -28,7 +28,7 @@ use crate::observe::untrusted::Untrusted;
 const PAGES_MAX: usize = 1000;
 
 /// The interval for polling what no event reports, and the delay before a failed query is repeated.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Submits one prompt, and waits for its outcome if requested.
 ///
@@ -152,7 +152,7 @@ async fn outcome(api: &Api, mut task: Value, deadline: Instant) -> Result<Value,
         match api.task_within(&id, seconds_until(deadline)).await {
             Ok(found) => task = found,
             Err(error) if is_passing(error.exit) => {
-                sleep(LOOK_EVERY.min(deadline - Instant::now())).await;
+                sleep(POLL_INTERVAL.min(deadline - Instant::now())).await;
             }
             Err(error) => return Err(error),
         }
@@ -175,7 +175,7 @@ fn write_list(tasks: &[Value], out: &mut impl Write) -> std::io::Result<()> {
     if tasks.is_empty() {
         return writeln!(out, "no tasks");
     }
-    let header = ["task", "state", "told by", "client", "submitted", "after"];
+    let header = ["task", "state", "source", "client", "submitted", "after"];
     let mut table = table(header, &[5]);
     for task in tasks {
         let cell = |pointer| Untrusted(text(task, pointer).unwrap_or("-")).to_string();

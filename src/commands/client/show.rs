@@ -36,7 +36,7 @@ pub(super) fn write_task(task: &Value, out: &mut impl Write) -> std::io::Result<
         ("task", "/id"),
         ("submission", "/receiver/submission_id"),
         ("state", "/receiver/state"),
-        ("told by", "/receiver/source"),
+        ("source", "/receiver/source"),
         ("model", "/model"),
         ("client", "/receiver/client"),
         ("submitted", "/receiver/submitted_at"),
@@ -78,11 +78,11 @@ fn note(state: &str) -> Option<&'static str> {
     match state {
         "submitting" => Some("EvoLink has not answered yet"),
         "submit_unknown" => Some(
-            "EvoLink may have accepted and charged this; it is not sent again. If it was accepted, its callback tells",
+            "EvoLink may have accepted and charged this; it is not sent again. If it was accepted, its callback brings the outcome",
         ),
         "rejected" => Some("EvoLink did not accept this; nothing was charged"),
         "unresolved" => Some(
-            "EvoLink does not know this task, or never told how it ended; an outcome that comes still counts",
+            "EvoLink does not know this task, or never reported its outcome; a later outcome still counts",
         ),
         _ => None,
     }

@@ -10,7 +10,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::{LOOK_EVERY, is_passing, name};
+use super::{POLL_INTERVAL, is_passing, name};
 use crate::cli::TasksWatchArgs;
 use crate::commands::api::{Api, is_terminal, outcome_after_ms, seconds, state, take_data, text};
 use crate::commands::stream::{News, follow};
@@ -59,7 +59,7 @@ pub async fn watch(args: &TasksWatchArgs, out: &mut impl Write) -> Result<(), Co
         let news = tokio::select! {
             news = news.next() => news.context("a stream has no end")??,
             // No event reports a submit that EvoLink refuses, so poll for it.
-            () = sleep(LOOK_EVERY), if watched.has_submits() => News::Opened,
+            () = sleep(POLL_INTERVAL), if watched.has_submits() => News::Opened,
         };
         match news {
             News::Opened if std::mem::take(&mut is_first) => {
@@ -131,7 +131,7 @@ async fn look(api: &Api, ids: &[String]) -> Result<Vec<Value>, CommandError> {
 async fn look_again(api: &Api, ids: &[String]) -> Result<Vec<Value>, CommandError> {
     for _ in 0..MISSES_MAX {
         match look(api, ids).await {
-            Err(error) if is_passing(error.exit) => sleep(LOOK_EVERY).await,
+            Err(error) if is_passing(error.exit) => sleep(POLL_INTERVAL).await,
             looked => return looked,
         }
     }
@@ -218,7 +218,7 @@ fn write_line(task: &Value, progress: i64, out: &mut impl Write) -> std::io::Res
     write!(out, "{id}  {}", Untrusted(state))?;
     match (text(task, "/receiver/source"), outcome_after_ms(task)) {
         (Some(source), Some(ms)) => {
-            writeln!(out, ", told by {} after {}", Untrusted(source), seconds(ms))
+            writeln!(out, ", by {} after {}", Untrusted(source), seconds(ms))
         }
         _ if is_terminal(state) => writeln!(out),
         _ => writeln!(out, ", {progress} %"),

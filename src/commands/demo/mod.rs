@@ -25,7 +25,7 @@ use crate::commands::api::{Api, take_data};
 use crate::commands::serve::stop_on_signal;
 use crate::exit::{CommandError, Exit};
 
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Far longer than the slowest machine needs. A task without an outcome by then will never have
 /// one.
@@ -46,10 +46,10 @@ const SECOND_CALLBACK: Duration = Duration::from_secs(10);
 /// The reason why it could not start, or why a task had no outcome.
 pub async fn demo(args: &DemoArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let stop = stop_on_signal()?;
-    let (stage, mut receiver) = Stage::set(args.data_dir.as_deref()).await?;
+    let (stage, mut receiver) = Stage::start(args.data_dir.as_deref()).await?;
     let shown = tokio::select! {
         shown = show(&stage, args, out) => shown,
-        () = stop.cancelled() => Err(CommandError::new(Exit::Unavailable, "stopped before every task was terminal")),
+        () = stop.cancelled() => Err(CommandError::new(Exit::Unavailable, "stopped before every task was finished")),
         ended = &mut receiver => return ended.context("the receiver died")?,
     };
     if shown.is_ok() && !args.once {
@@ -58,8 +58,8 @@ pub async fn demo(args: &DemoArgs, out: &mut impl Write) -> Result<(), CommandEr
             ended = &mut receiver => return ended.context("the receiver died")?,
         }
     }
-    let struck = stage.strike(receiver).await;
-    shown.and(struck)
+    let stopped = stage.shut_down(receiver).await;
+    shown.and(stopped)
 }
 
 async fn show(stage: &Stage, args: &DemoArgs, out: &mut impl Write) -> Result<(), CommandError> {
@@ -108,7 +108,7 @@ async fn until_terminal(
         .buffer_unordered(REQUESTS_AT_ONCE);
     let mut progress = Progress::new(rows);
     let started = Instant::now();
-    let mut looks = interval(LOOK_EVERY);
+    let mut looks = interval(POLL_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let watched = loop {
         let changed = tokio::select! {
@@ -172,7 +172,7 @@ async fn await_second_callback(api: &Api, rows: &[Row]) -> Result<(), CommandErr
     let deadline = Instant::now() + SECOND_CALLBACK;
     while History::of(&api.history(&row.task_id).await?).callbacks < 2 && Instant::now() < deadline
     {
-        sleep(LOOK_EVERY).await;
+        sleep(POLL_INTERVAL).await;
     }
     Ok(())
 }

@@ -147,5 +147,5 @@ fn message(row: &Row) -> String {
         return row.state.clone();
     }
     let after = row.outcome_after();
-    format!("{}, told by {} after {after}", row.state, row.source)
+    format!("{}, by {} after {after}", row.state, row.source)
 }

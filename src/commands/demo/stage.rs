@@ -44,7 +44,7 @@ pub type Receiver = JoinHandle<Result<(), CommandError>>;
 impl Stage {
     /// Starts everything. The data is in `folder`, or in a temporary folder that is removed at the
     /// end.
-    pub async fn set(folder: Option<&Path>) -> Result<(Self, Receiver), CommandError> {
+    pub async fn start(folder: Option<&Path>) -> Result<(Self, Receiver), CommandError> {
         let folder = Folder::open(folder)?;
         let certificate =
             TlsSource::self_signed_in(folder.path(), &[HOST.to_string()], Clock::System)
@@ -83,7 +83,7 @@ impl Stage {
     }
 
     /// Stops the receiver as SIGTERM would, and then the simulator.
-    pub async fn strike(self, receiver: Receiver) -> Result<(), CommandError> {
+    pub async fn shut_down(self, receiver: Receiver) -> Result<(), CommandError> {
         self.stop.cancel();
         let ended = receiver.await.context("the receiver died")?;
         self.simulator.shutdown().await;

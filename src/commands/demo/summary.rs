@@ -62,7 +62,7 @@ impl Summary {
         )?;
         writeln!(
             out,
-            "{} found by asking, {} not applied, {}.",
+            "{} found by polling, {} not applied, {}.",
             number(self.found_by_poll as u64, "outcome"),
             number(self.duplicates as u64, "repeated callback"),
             number(self.early_callbacks as u64, "early callback"),
@@ -76,7 +76,7 @@ pub fn write_table(rows: &[Row], out: &mut impl Write) -> std::io::Result<()> {
         "prompt",
         "trouble",
         "outcome",
-        "told by",
+        "source",
         "callbacks",
         "applied",
         "after",

@@ -126,7 +126,7 @@ pub(super) fn tls(found: &mut Found, public: &Public) {
     }
 }
 
-pub(super) fn apart(found: &mut Found, config: &Config) {
+pub(super) fn check_internal(found: &mut Found, config: &Config) {
     let Internal {
         listen,
         max_connections,

@@ -33,7 +33,7 @@ pub(super) fn check(found: &mut Found, config: &Config) {
     listeners::base_url(found, &config.public.base_url);
     listeners::public(found, &config.public);
     listeners::tls(found, &config.public);
-    listeners::apart(found, config);
+    listeners::check_internal(found, config);
     listeners::api_keys(found, &config.internal.api_keys);
     evolink(found, &config.evolink);
     repeat_window(found, config);
@@ -131,24 +131,24 @@ fn times(found: &mut Found, config: &Config) {
     found.error_unless(
         reconcile.interval_min >= Duration::from_secs(1),
         "reconcile.interval_min",
-        "must be at least 1s: EvoLink limits how often it is asked",
+        "must be at least 1s, because EvoLink limits how often it is polled",
     );
     found.error_unless(
         reconcile.interval_min <= give_up_after,
         "reconcile.interval_min",
-        "must not exceed reconcile.give_up_after, else a task is asked after once",
+        "must not exceed reconcile.give_up_after; otherwise a task is polled only once",
     );
     found.error_unless(
         reconcile.first_poll_after <= give_up_after,
         "reconcile.first_poll_after",
-        "must not exceed reconcile.give_up_after, else no task is ever asked after",
+        "must not exceed reconcile.give_up_after; otherwise no task is ever polled",
     );
     let tasks = config.retention.tasks;
     found.error_unless(tasks >= DAY, "retention.tasks", "must be at least 1d");
     found.error_unless(
         tasks >= give_up_after,
         "retention.tasks",
-        "must not be less than reconcile.give_up_after, else tasks are forgotten while they are waited for",
+        "must not be less than reconcile.give_up_after; otherwise tasks are forgotten while they are polled",
     );
 }
 
@@ -168,17 +168,17 @@ fn quarantine(found: &mut Found, config: &Config) {
     found.error_unless(
         max_bytes_per_token >= largest,
         "quarantine.max_bytes_per_token",
-        format!("must be at least {largest}, else a callback of public.max_body with its head could not be kept"),
+        format!("must be at least {largest}; otherwise a callback of public.max_body with its head could not be kept"),
     );
     found.error_unless(
         max_entries >= max_entries_per_token as u64,
         "quarantine.max_entries",
-        "must not be less than quarantine.max_entries_per_token, else one callback URL fills it",
+        "must not be less than quarantine.max_entries_per_token; otherwise one callback URL fills the quarantine",
     );
     found.error_unless(
         max_bytes >= max_bytes_per_token,
         "quarantine.max_bytes",
-        "must not be less than quarantine.max_bytes_per_token, else one callback URL fills it",
+        "must not be less than quarantine.max_bytes_per_token; otherwise one callback URL fills the quarantine",
     );
 }
 

@@ -104,7 +104,7 @@ impl Default for StoreConfig {
 
 impl fmt::Debug for StoreConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = units::password_struck_out(&self.url);
+        let url = units::with_password_redacted(&self.url);
         f.debug_struct("StoreConfig")
             .field("url", &url)
             .field("password_file", &self.password_file)

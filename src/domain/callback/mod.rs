@@ -53,7 +53,7 @@ impl fmt::Display for Subject {
 
 /// The error for text that is not a subject.
 #[derive(Debug, thiserror::Error)]
-#[error("want a submission id, or ~ and the label of a standing callback URL")]
+#[error("want a submission id, or ~ and the label of a shared callback URL")]
 pub struct InvalidSubject;
 
 impl FromStr for Subject {

@@ -92,7 +92,7 @@ fn a_lease_keeps_others_away_until_it_is_over_or_no_plan_of_ours() {
 }
 
 #[test]
-fn an_end_counts_once_and_only_for_whoever_has_the_delivery() {
+fn a_result_counts_once_and_only_from_the_lease_holder() {
     let (me, you) = holders();
     let mut twice = delivery();
     assert!(twice.claim(&me, LEASE, NOW, true));
@@ -126,7 +126,7 @@ fn an_end_counts_once_and_only_for_whoever_has_the_delivery() {
 }
 
 #[test]
-fn what_was_delivered_is_whoever_sent_it_and_stays_so() {
+fn a_success_counts_from_any_sender_and_is_final() {
     let (me, you) = holders();
     let ok = AttemptEnd::Delivered { status: 204 };
     let mut late = delivery();

@@ -11,7 +11,7 @@ use crate::evolink::NoAnswer;
 use crate::submit::KeyRejection;
 
 pub async fn show(State(state): State<InternalState>) -> Result<Response, ApiError> {
-    state.rate_limits.read();
+    state.rate_limits.count_read();
     match state.evolink.credits().await {
         Ok(answer) if answer.is_about_key() => Err(ApiError::evolink_key_rejected(KeyRejection {
             is_by_evolink: answer.is_in_envelope(),

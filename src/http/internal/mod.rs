@@ -37,9 +37,9 @@ use crate::store::recorder::Recorder;
 use crate::submit::Submits;
 use access::Gate;
 use access::request_id;
-use access::seats::Seats;
+use access::wait_permits::WaitPermits;
 use error::ApiError;
-use events::PageTurns;
+use events::CatchUpPermit;
 use operators::readiness::Readiness;
 use operators::{deliveries, health, quarantine};
 use tasks::history;
@@ -63,10 +63,10 @@ pub struct InternalState {
     pub endpoints: Arc<HashSet<EndpointKey>>,
     pub body_budget: BodyBudget,
     /// Permits for waiting queries and event streams.
-    pub seats: Seats,
+    pub wait_permits: WaitPermits,
     pub readiness: Readiness,
     /// The permit that a reader of the event stream needs to catch up.
-    pub page_turns: PageTurns,
+    pub catch_up_permit: CatchUpPermit,
 }
 
 pub fn router(state: InternalState, gate: &Gate) -> Router {

@@ -8,7 +8,7 @@ use super::error::ApiError;
 pub const LIMIT_DEFAULT: u32 = 50;
 const LIMIT_MAX: u32 = 200;
 
-pub fn limit(text: &str) -> Result<u32, ApiError> {
+pub fn parse_limit(text: &str) -> Result<u32, ApiError> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let limit = if digits {
         text.parse().unwrap_or(LIMIT_MAX)
@@ -25,12 +25,12 @@ pub fn limit(text: &str) -> Result<u32, ApiError> {
 }
 
 /// Parses a number that we issued. Only our own spelling of it is accepted.
-pub fn number(text: &str) -> Option<i64> {
+pub fn parse_number(text: &str) -> Option<i64> {
     let is_ours = !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| is_ours)
 }
 
-pub fn unknown(name: &str, known: &str) -> ApiError {
+pub fn unknown_parameter(name: &str, known: &str) -> ApiError {
     let name: Cow<'_, str> = name
         .chars()
         .filter(|character| !character.is_control())

@@ -50,18 +50,18 @@ pub async fn receive(
         }
         Ok(Err(error)) => {
             counted.end(CallbackEnd::Refused);
-            warn!(submission.id = %log.subject, task.id = log.task_id(), error = %error, "a callback was not recorded: EvoLink is told to come again");
+            warn!(submission.id = %log.subject, task.id = log.task_id(), error = %error, "could not record the callback; answering 503 so that EvoLink retries");
             try_again()
         }
         Err(_) => {
             counted.end(CallbackEnd::Refused);
-            warn!(submission.id = %log.subject, task.id = log.task_id(), "a callback was not recorded in time: EvoLink is told to come again");
+            warn!(submission.id = %log.subject, task.id = log.task_id(), "could not record the callback in time; answering 503 so that EvoLink retries");
             try_again()
         }
     }
 }
 
-/// What became of a callback.
+/// The result of recording a callback.
 #[derive(Clone, Copy)]
 enum Recorded {
     Observed(Observed),

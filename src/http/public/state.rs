@@ -1,4 +1,4 @@
-//! What the handler of callbacks works with.
+//! The state of the callback handler.
 
 use std::sync::Arc;
 use std::time::Duration;

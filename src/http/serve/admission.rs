@@ -1,5 +1,5 @@
-//! Caps on the connections of a listener: one in total and one per address. A `Seat` is the permit
-//! for one connection. Dropping it frees the slot, so no exit path can leak one.
+//! Caps on the connections of a listener: one in total and one per address. A `ConnectionPermit` is
+//! the permit for one connection. Dropping it frees the slot, so no exit path can leak one.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -11,18 +11,18 @@ use super::limits::Limits;
 pub struct Admission {
     connections_max: usize,
     per_address_max: usize,
-    seats: Mutex<Seats>,
+    counts: Mutex<Counts>,
 }
 
 #[derive(Debug, Default)]
-struct Seats {
+struct Counts {
     taken: usize,
     by_address: HashMap<IpAddr, usize>,
 }
 
 /// The permit for one connection.
 #[derive(Debug)]
-pub struct Seat {
+pub struct ConnectionPermit {
     admission: Arc<Admission>,
     address: IpAddr,
 }
@@ -32,39 +32,39 @@ impl Admission {
         Arc::new(Self {
             connections_max: limits.connections_max,
             per_address_max: limits.connections_per_address_max,
-            seats: Mutex::default(),
+            counts: Mutex::default(),
         })
     }
 
     /// Returns `None` if the listener, or the budget of this address, is full.
-    pub fn try_admit(self: &Arc<Self>, peer: IpAddr) -> Option<Seat> {
+    pub fn try_admit(self: &Arc<Self>, peer: IpAddr) -> Option<ConnectionPermit> {
         let address = counted_address(peer);
-        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_address = seats.by_address.get(&address).copied().unwrap_or(0);
-        if seats.taken >= self.connections_max || of_address >= self.per_address_max {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_address = counts.by_address.get(&address).copied().unwrap_or(0);
+        if counts.taken >= self.connections_max || of_address >= self.per_address_max {
             return None;
         }
-        seats.taken += 1;
-        seats.by_address.insert(address, of_address + 1);
-        Some(Seat {
+        counts.taken += 1;
+        counts.by_address.insert(address, of_address + 1);
+        Some(ConnectionPermit {
             admission: Arc::clone(self),
             address,
         })
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut seats = self
+        let mut counts = self
             .admission
-            .seats
+            .counts
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        seats.taken -= 1;
-        if let Some(of_address) = seats.by_address.get_mut(&self.address) {
+        counts.taken -= 1;
+        if let Some(of_address) = counts.by_address.get_mut(&self.address) {
             *of_address -= 1;
             if *of_address == 0 {
-                seats.by_address.remove(&self.address);
+                counts.by_address.remove(&self.address);
             }
         }
     }
@@ -99,21 +99,21 @@ mod tests {
     }
 
     #[test]
-    fn seats_are_counted_in_total_and_per_address_and_come_back() {
+    fn connections_are_counted_in_total_and_per_address_and_come_back() {
         let admission = admission(3, 2);
-        let first = admission.try_admit(address("192.0.2.1")).expect("a seat");
-        let _second = admission.try_admit(address("192.0.2.1")).expect("a seat");
+        let first = admission.try_admit(address("192.0.2.1")).expect("a permit");
+        let _second = admission.try_admit(address("192.0.2.1")).expect("a permit");
         assert!(
             admission.try_admit(address("192.0.2.1")).is_none(),
             "two per address"
         );
-        let _third = admission.try_admit(address("192.0.2.2")).expect("a seat");
+        let _third = admission.try_admit(address("192.0.2.2")).expect("a permit");
         assert!(
             admission.try_admit(address("192.0.2.3")).is_none(),
             "three in total"
         );
         drop(first);
-        let _again = admission.try_admit(address("192.0.2.3")).expect("a seat");
+        let _again = admission.try_admit(address("192.0.2.3")).expect("a permit");
     }
 
     #[test]
@@ -121,7 +121,7 @@ mod tests {
         let admission = admission(9, 1);
         let _v6 = admission
             .try_admit(address("2001:db8:1:2:3::4"))
-            .expect("a seat");
+            .expect("a permit");
         assert!(
             admission
                 .try_admit(address("2001:db8:1:2:ffff::1"))
@@ -129,8 +129,8 @@ mod tests {
         );
         let _other = admission
             .try_admit(address("2001:db8:1:3::4"))
-            .expect("a seat");
-        let _v4 = admission.try_admit(address("192.0.2.1")).expect("a seat");
+            .expect("a permit");
+        let _v4 = admission.try_admit(address("192.0.2.1")).expect("a permit");
         assert!(admission.try_admit(address("::ffff:192.0.2.1")).is_none());
     }
 
@@ -140,7 +140,7 @@ mod tests {
         drop(admission.try_admit(address("192.0.2.1")));
         assert!(
             admission
-                .seats
+                .counts
                 .lock()
                 .expect("not poisoned")
                 .by_address

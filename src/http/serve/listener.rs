@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use super::admission::{Admission, Seat};
+use super::admission::{Admission, ConnectionPermit};
 use super::connection::serve_connection;
 use super::limits::Limits;
 use crate::http::tls::TlsSource;
@@ -97,8 +97,8 @@ async fn accept_until_shutdown(
         };
         match accepted {
             Ok((stream, peer)) => {
-                if let Some(seat) = admission.try_admit(peer.ip()) {
-                    connections.spawn(Arc::clone(server).serve_stream(stream, peer, seat));
+                if let Some(permit) = admission.try_admit(peer.ip()) {
+                    connections.spawn(Arc::clone(server).serve_stream(stream, peer, permit));
                 } else if let Some(times) = admission_trouble.pass() {
                     warn!(client.address = %peer, times, "too many connections: closed one of {peer}");
                 }
@@ -125,14 +125,19 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 impl Server {
-    async fn serve_stream(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, seat: Seat) {
+    async fn serve_stream(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        permit: ConnectionPermit,
+    ) {
         // This fails only if the connection is already gone, which the next read will show.
         let _ = stream.set_nodelay(true);
         tokio::select! {
             () = self.abort.cancelled() => {}
             () = self.serve_admitted(stream, peer) => {}
         }
-        drop(seat);
+        drop(permit);
     }
 
     /// Each branch has its own box, so that a plain connection uses only the memory that it needs:

@@ -103,12 +103,12 @@ impl EndpointLabel {
 pub fn register(registry: &mut Registry, deliveries: &Deliveries) {
     registry.register(
         "deliveries_made",
-        "Outcomes that an endpoint is owed, by endpoint",
+        "Deliveries created, by endpoint",
         deliveries.made.clone(),
     );
     registry.register(
         "deliveries",
-        "Attempts to deliver by how they ended; failed ones are made again",
+        "Delivery attempts by result; failed ones are retried",
         deliveries.ended.clone(),
     );
     registry.register(
@@ -133,7 +133,7 @@ pub fn register(registry: &mut Registry, deliveries: &Deliveries) {
     );
     registry.register(
         "signing_files_refused",
-        "Files of secrets that cannot be read now; those that they had go on signing",
+        "Files of signing secrets that cannot be read now; the secrets read before stay in use",
         deliveries.files_refused.clone(),
     );
 }

@@ -119,14 +119,14 @@ impl Counters {
         );
         registry.register(
             "restored",
-            "Records made anew or revived by a callback",
+            "Records that a callback created again or revived",
             self.restored.clone(),
         );
         register_quarantine(registry, &self.quarantine);
         deliveries::register(registry, &self.deliveries);
         registry.register(
             "outcomes_doubted",
-            "Outcomes told by a callback that EvoLink is asked about before they are believed, by reason",
+            "Outcomes that EvoLink must confirm before they are published, by reason",
             self.doubted.clone(),
         );
     }
@@ -141,17 +141,17 @@ impl Counters {
         );
         registry.register(
             "seats_refused",
-            "Waiting queries and event streams that were refused, since there were too many",
+            "Waiting queries and event streams that were refused, because there were too many",
             self.seats_refused.clone(),
         );
         registry.register(
             "tail_behind_seconds",
-            "For how long the log of events has not been read to its end for those who wait, and for streams",
+            "For how long the event log has not been read to its end, by reader",
             self.tail_behind.clone(),
         );
         registry.register(
             "events_unreadable",
-            "Events that streams leave out, since their rows hold impossible values",
+            "Events left out of streams, because their rows hold impossible values",
             self.events_unreadable.clone(),
         );
     }
@@ -166,7 +166,7 @@ impl Counters {
         );
         registry.register(
             "recorder_entries",
-            "What was recorded in them",
+            "Entries that the recorder committed",
             self.entries.clone(),
         );
         registry.register(
@@ -181,7 +181,7 @@ impl Counters {
         );
         registry.register(
             "store_free_bytes",
-            "Room that is left on the disk of a SQLite store",
+            "Free space on the disk of a SQLite store",
             self.free_bytes.clone(),
         );
         registry.register(
@@ -201,14 +201,10 @@ impl Counters {
             "Submits tried again because EvoLink was not reached",
             self.submit_retries.clone(),
         );
-        registry.register(
-            "polls",
-            "Questions to EvoLink about a task, by answer",
-            self.polls.clone(),
-        );
+        registry.register("polls", "Polls of EvoLink, by result", self.polls.clone());
         registry.register(
             "polls_suspended",
-            "1 while EvoLink answers no poll and is asked only now and then",
+            "1 while EvoLink answers no poll and is only probed",
             self.polls_suspended.clone(),
         );
         registry.register(
@@ -218,7 +214,7 @@ impl Counters {
         );
         registry.register(
             "unknown_tasks_doubted",
-            "1 while EvoLink knows none of several tasks and is not believed",
+            "1 while EvoLink knows none of several tasks and its answers are ignored",
             self.unknown_tasks_doubted.clone(),
         );
         registry.register(
@@ -228,7 +224,7 @@ impl Counters {
         );
         registry.register(
             "tasks",
-            "Tasks that somebody should look at, at most 10000 of a state",
+            "Tasks that are submit_unknown or unresolved, at most 10000 of each state",
             self.tasks.clone(),
         );
     }
@@ -242,7 +238,7 @@ fn register_quarantine(registry: &mut Registry, quarantine: &Quarantine) {
     );
     registry.register(
         "quarantine_bytes",
-        "Bytes of them and their headers",
+        "Bytes in quarantine: bodies and headers",
         quarantine.bytes.clone(),
     );
     registry.register(
@@ -252,7 +248,7 @@ fn register_quarantine(registry: &mut Registry, quarantine: &Quarantine) {
     );
     registry.register(
         "quarantine_evicted",
-        "Bodies that made room for newer ones",
+        "Entries deleted from quarantine to make space for newer ones",
         quarantine.evicted.clone(),
     );
     registry.register(

@@ -78,13 +78,13 @@ static ROWS: &[Row] = &[
         |plan, _| plan.answer_fault = Some(AnswerFault::Reset)),
     row("stall", Milliseconds(60_000), "accepted and charged, answered only after this long",
         |plan, value| plan.answer_fault = Some(AnswerFault::Stall(value.duration))),
-    row("bad-gateway", Plain, "accepted and charged, answered 502 with a page of a proxy",
+    row("bad-gateway", Plain, "accepted and charged, answered 502 with a proxy's page",
         |plan, _| plan.answer_fault = Some(AnswerFault::Status(502))),
-    row("gateway-timeout", Plain, "accepted and charged, answered 504 with a page of a proxy",
+    row("gateway-timeout", Plain, "accepted and charged, answered 504 with a proxy's page",
         |plan, _| plan.answer_fault = Some(AnswerFault::Status(504))),
-    row("request-timeout", Plain, "accepted and charged, answered 408 with a page of a proxy",
+    row("request-timeout", Plain, "accepted and charged, answered 408 with a proxy's page",
         |plan, _| plan.answer_fault = Some(AnswerFault::Status(408))),
-    row("accepted-500", Plain, "accepted and charged, answered 500 with a page of a proxy",
+    row("accepted-500", Plain, "accepted and charged, answered 500 with a proxy's page",
         |plan, _| plan.answer_fault = Some(AnswerFault::Status(500))),
     row("garbage", Plain, "accepted and charged, answered 200 with HTML",
         |plan, _| plan.answer_fault = Some(AnswerFault::Html)),
@@ -92,11 +92,11 @@ static ROWS: &[Row] = &[
         |plan, _| plan.answer_fault = Some(AnswerFault::NoId)),
     row("number-id", Plain, "accepted and charged, answered 200 with a number as id",
         |plan, _| plan.answer_fault = Some(AnswerFault::NumberAsId)),
-    row("answer-unknown-status", Plain, "accepted and charged, answered 200 with a status nobody documented and extra fields",
+    row("answer-unknown-status", Plain, "accepted and charged, answered 200 with an undocumented status and extra fields",
         |plan, _| plan.answer_fault = Some(AnswerFault::UnknownStatus)),
-    row("answer-ended", Plain, "accepted and charged, the task ends at once, and the answer already shows its end",
+    row("answer-ended", Plain, "accepted and charged; the task ends at once, and the answer already shows its outcome",
         |plan, _| { plan.answer_fault = Some(AnswerFault::AlreadyEnded); plan.duration = Some(Duration::ZERO); }),
-    row("truncated-answer", Plain, "accepted and charged, the answer ends in its middle",
+    row("truncated-answer", Plain, "accepted and charged; the answer breaks off in its middle",
         |plan, _| plan.answer_fault = Some(AnswerFault::Truncated)),
 
     row("fail", Plain, "the task fails with service_error",
@@ -147,13 +147,13 @@ static ROWS: &[Row] = &[
         |plan, _| plan.callbacks.form = Form::WrongId),
     row("callback-wrapped", Plain, "the callback has the task under the key data",
         |plan, _| plan.callbacks.form = Form::Wrapped),
-    row("callback-renamed", Plain, "the callback says task_id for id, and succeeded for completed or error for failed",
+    row("callback-renamed", Plain, "the callback has task_id for id, and succeeded for completed or error for failed",
         |plan, _| plan.callbacks.form = Form::Renamed),
-    row("callback-unknown-status", Plain, "the callback has a status nobody documented",
+    row("callback-unknown-status", Plain, "the callback has an undocumented status",
         |plan, _| plan.callbacks.form = Form::UnknownStatus),
     row("callback-no-results", Plain, "the callback has no results; a query has them",
         |plan, _| plan.callbacks.form = Form::NoResults),
-    row("callback-extra-fields", Plain, "the callback has fields that nobody documented",
+    row("callback-extra-fields", Plain, "the callback has undocumented fields",
         |plan, _| plan.callbacks.form = Form::ExtraFields),
     row("callback-error-text", Plain, "the callback of a failed task has its error as text",
         |plan, _| { plan.callbacks.form = Form::ErrorAsText; plan.ending = Ending::ServiceError; }),
@@ -219,7 +219,7 @@ pub fn magic_prompts_markdown() -> String {
         };
         format!("| `[sim:{}{argument}]` | {} |\n", row.name, row.description)
     });
-    String::from("| prompt holds | then |\n| --- | --- |\n") + &lines.collect::<String>()
+    String::from("| prompt contains | effect |\n| --- | --- |\n") + &lines.collect::<String>()
 }
 
 pub fn find_row(name: &str) -> Option<&'static Row> {

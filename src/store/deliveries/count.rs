@@ -6,7 +6,7 @@ use crate::observe::metrics::{DeliveryEnd, Metrics};
 
 impl Deliveries {
     /// Updates the metrics once the batch is committed.
-    pub fn tell(&self, routes: &Routes, metrics: &Metrics) {
+    pub fn update_metrics(&self, routes: &Routes, metrics: &Metrics) {
         for made in &self.made {
             metrics.delivery_made(routes.label(&made.endpoint));
         }

@@ -1,5 +1,5 @@
-//! New deliveries: one for each endpoint that an outcome is owed to, written in the same
-//! transaction as the event. If no endpoint wants the outcome, no statement is added.
+//! New deliveries: one for each endpoint that wants an outcome, written in the same transaction as
+//! the event. If no endpoint wants the outcome, no statement is added.
 
 use super::OF_ONE_EVENT;
 use crate::domain::delivery::EndpointKey;
@@ -27,12 +27,12 @@ pub struct NewDelivery {
 impl Ledger {
     /// Creates a delivery of each outcome in this batch to every endpoint that `routes` name for
     /// it, and to the app's own address.
-    pub fn owe(&mut self, routes: &Routes) {
+    pub fn create_deliveries(&mut self, routes: &Routes) {
         let events = self.events.iter().enumerate();
-        for (event, told) in events.filter(|(_, event)| event.event_type.is_outcome()) {
-            let own = self.records[told.record].callback_url.as_deref();
-            let owed = (0..).zip(routes.of(told.event_type, own));
-            let made = owed.map(|(number, (endpoint, url))| NewDelivery {
+        for (event, outcome) in events.filter(|(_, event)| event.event_type.is_outcome()) {
+            let own = self.records[outcome.record].callback_url.as_deref();
+            let wanted = (0..).zip(routes.of(outcome.event_type, own));
+            let made = wanted.map(|(number, (endpoint, url))| NewDelivery {
                 event,
                 number,
                 endpoint,
@@ -125,14 +125,14 @@ mod tests {
             lease: LEASE,
         };
         let mut script = Script::Sqlite(SqliteScript::default());
-        ledger.owe(&routes);
+        ledger.create_deliveries(&routes);
         insert(&mut script, &ledger, 0, &routes).unwrap();
         write(&mut script, &ledger).unwrap();
         (script.statements(), ledger.deliveries.made.len())
     }
 
     #[test]
-    fn what_is_owed_to_nobody_costs_no_statement_and_all_else_one() {
+    fn an_outcome_that_no_endpoint_wants_costs_no_statement() {
         assert_eq!(statements(100, 0), (0, 0));
         assert_eq!(statements(0, 2), (0, 0));
         assert_eq!(statements(1, 2), (1, 2));

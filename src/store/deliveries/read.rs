@@ -68,7 +68,7 @@ macro_rules! select_view {
 
 /// The limit of deliveries that one page examines for a filter that no index serves. Rare matches
 /// may take several pages to find, but no page takes long.
-const PAGE_LOOKS_THROUGH: i64 = 5_000;
+const ROWS_EXAMINED_MAX: i64 = 5_000;
 
 /// The limit of deliveries of one task. They are few, because a task has one outcome.
 const OF_ONE_TASK_MAX: i64 = super::OF_ONE_EVENT;
@@ -229,7 +229,7 @@ impl Store {
             Some(sql) => on_pool!(self, pool => sqlx::query_scalar(sql)
                 .bind(before)
                 .bind(open.map(<&str>::from))
-                .bind(PAGE_LOOKS_THROUGH - 1)
+                .bind(ROWS_EXAMINED_MAX - 1)
                 .fetch_optional(pool))?,
             None => None,
         };

@@ -1,5 +1,5 @@
-//! The two databases: their connections, and statements whose text both of them run. Knows nothing of
-//! tasks.
+//! The two databases: their connections, and statements whose text both of them run. This module
+//! does not know tasks.
 
 pub mod location;
 pub mod postgres;

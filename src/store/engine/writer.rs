@@ -1,6 +1,6 @@
 //! The connection that writes, and its transactions. Only the recorder uses it. After any error it
 //! is closed and not used again. So whatever state the driver or the server is in, nothing later
-//! can be written into an old transaction (RELIABILITY F1).
+//! can be written into an old transaction (rule F1).
 
 use std::io;
 use std::time::Duration;

@@ -224,7 +224,7 @@ impl New {
     fn of(mut quarantined: Quarantined) -> Self {
         let subject = quarantined.subject.to_string();
         let headers = headers_text(&quarantined.headers, &quarantined.subject);
-        // The reason may quote the body, and PostgreSQL accepts no NUL in a text (RELIABILITY F13).
+        // The reason may quote the body, and PostgreSQL accepts no NUL in a text (rule F13).
         quarantined.reason = quarantined.reason.replace('\0', "\u{fffd}");
         Self {
             subject,

@@ -93,7 +93,7 @@ impl Ledger {
         let again = self.quarantined.split_off(before);
         let conflicts = again.into_iter().filter_map(|again| again.conflict);
         for conflict in conflicts.filter(|_| !is_told) {
-            self.tell_of_conflict(conflict);
+            self.publish_conflict(conflict);
         }
         if let Some(entry) = self.replays.get_mut(&id) {
             entry.result = result_of(receipt);

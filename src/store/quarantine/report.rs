@@ -10,12 +10,12 @@ use crate::observe::metrics::Metrics;
 use crate::observe::untrusted::Untrusted;
 
 /// The interval between two log lines about what is beyond the bounds.
-const TOLD_EVERY: Duration = Duration::from_mins(1);
+const REPORT_INTERVAL: Duration = Duration::from_mins(1);
 
 /// The reporter of one recorder.
 pub struct Reporter {
     metrics: Metrics,
-    told_at: Option<Instant>,
+    reported_at: Option<Instant>,
     dropped: u64,
     evicted: u64,
 }
@@ -24,20 +24,20 @@ impl Reporter {
     pub const fn new(metrics: Metrics) -> Self {
         Self {
             metrics,
-            told_at: None,
+            reported_at: None,
             dropped: 0,
             evicted: 0,
         }
     }
 
     /// Reports a batch that is committed.
-    pub fn tell(&mut self, kept: &Kept) {
+    pub fn report(&mut self, kept: &Kept) {
         for entry in &kept.new {
             let (subject, reason) = (&entry.subject, Untrusted(&entry.reason));
             let task_id = entry.task_id.as_ref().map(tracing::field::display);
             match entry.kind {
                 Kind::Conflict => {
-                    error!(submission.id = %subject, task.id = task_id, "EvoLink told another outcome than the recorded one, which stays; kept in quarantine");
+                    error!(submission.id = %subject, task.id = task_id, "a second, different outcome was reported; the first one stays, and the second is kept in quarantine");
                 }
                 Kind::Mismatch => {
                     warn!(submission.id = %subject, task.id = task_id, "a body is about another task than its URL is for: kept in quarantine");
@@ -54,20 +54,22 @@ impl Reporter {
         }
         self.dropped += kept.dropped;
         self.evicted += kept.evicted;
-        self.tell_of_bounds();
+        self.report_bounds();
     }
 
-    fn tell_of_bounds(&mut self) {
+    fn report_bounds(&mut self) {
         let (dropped, evicted) = (self.dropped, self.evicted);
-        let is_time = self.told_at.is_none_or(|at| at.elapsed() >= TOLD_EVERY);
+        let is_time = self
+            .reported_at
+            .is_none_or(|at| at.elapsed() >= REPORT_INTERVAL);
         if dropped + evicted == 0 || !is_time {
             return;
         }
-        (self.dropped, self.evicted, self.told_at) = (0, 0, Some(Instant::now()));
+        (self.dropped, self.evicted, self.reported_at) = (0, 0, Some(Instant::now()));
         warn!(
             dropped,
             evicted,
-            "quarantine is at its bounds: {dropped} bodies were not kept, {evicted} of the oldest made room"
+            "quarantine is at its bounds: {dropped} bodies were not kept, {evicted} of the oldest were deleted"
         );
     }
 }

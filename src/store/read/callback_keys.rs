@@ -32,7 +32,7 @@ pub enum Agreement {
         id: String,
     },
     /// The database has seen keys, but none of this ring.
-    Strange,
+    NoKnownKey,
 }
 
 impl Agreement {
@@ -48,7 +48,7 @@ impl Agreement {
         }
         let is_new = |key: &KeyFingerprint| seen.iter().all(|(id, _)| *id != key.id);
         if is_shared && !seen.is_empty() && ring.iter().all(is_new) {
-            return Self::Strange;
+            return Self::NoKnownKey;
         }
         Self::Agreed
     }

@@ -16,7 +16,7 @@ use crate::store::{Store, StoreError, on_pool};
 
 /// The limit of events that one page examines for types that may be rare. The page is then short,
 /// and the next one begins there.
-const PAGE_LOOKS_THROUGH: i64 = 10_000;
+const ROWS_EXAMINED_MAX: i64 = 10_000;
 
 /// The size limits of a page. `bytes` limits the bodies; only the last event may exceed it. Two
 /// hundred of the largest bodies would be half a hundred megabytes.
@@ -75,7 +75,7 @@ pub struct EventsRead {
 const FIRST_SLICE: u32 = 16;
 
 // The body of the event's own observation. The body of the task is read only where nothing else is
-// shown: see `http::history`.
+// shown: see `http::internal::tasks::history`.
 const PAGE: &str = concat!(
     "SELECT ",
     record_columns!(),
@@ -142,7 +142,7 @@ impl Store {
         size: PageSize,
     ) -> Result<EventPage, StoreError> {
         let upto = newest
-            .min(after.saturating_add(PAGE_LOOKS_THROUGH))
+            .min(after.saturating_add(ROWS_EXAMINED_MAX))
             .max(after);
         let read = self.read_events(after, upto, filter, size).await?;
         let next = if read.is_cut { read.upto } else { upto };
@@ -293,7 +293,7 @@ impl EventsRead {
                 bytes
             }
             Err(error) => {
-                error!(event.seq = self.upto, error = %error, "event {} is told to nobody: {error}", self.upto);
+                error!(event.seq = self.upto, error = %error, "could not read event {}; it is left out of pages and streams: {error}", self.upto);
                 self.unreadable += 1;
                 0
             }

@@ -66,7 +66,7 @@ macro_rules! select_view {
 /// if the first does not fill the page. Rare matches may take several pages to find, but no page
 /// takes long. After the caller has left, SQLite runs on until the next matching row. These limits
 /// bound that too.
-const PAGE_LOOKS_THROUGH: [i64; 2] = [500, 10_000];
+const ROWS_EXAMINED_MAX: [i64; 2] = [500, 10_000];
 
 const FIND_BY_TASK_ID: &str = select_view!("task_id = $1");
 const FIND_BY_SUBMISSION_ID: &str = select_view!("submission_id = $1");
@@ -131,7 +131,7 @@ impl Store {
             return self.page(filter, &oldest, &newest, limit, None).await;
         }
         let mut last = None;
-        for looks in PAGE_LOOKS_THROUGH {
+        for looks in ROWS_EXAMINED_MAX {
             let horizon = self.find_horizon(filter, &oldest, &newest, looks).await?;
             let oldest = horizon.map_or(oldest.clone(), |horizon| horizon.to_string());
             let page = self.page(filter, &oldest, &newest, limit, horizon).await?;

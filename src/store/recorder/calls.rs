@@ -295,13 +295,13 @@ impl Recorder {
 
     /// Queues that the app received the complete answer to a submit without an idempotency key.
     pub fn app_answered(&self, submission_id: SubmissionId) {
-        self.hand_over(Entry::AppAnswered { submission_id });
+        self.record_in_background(Entry::AppAnswered { submission_id });
     }
 
     /// Queues that the app disconnected before it had the answer, or that the answer said that the
     /// outcome is unknown.
     pub fn app_lost(&self, submission_id: SubmissionId) {
-        self.hand_over(Entry::AppLost { submission_id });
+        self.record_in_background(Entry::AppLost { submission_id });
     }
 
     async fn claim(&self, entry: Entry) -> Result<Claim, StoreError> {

@@ -3,7 +3,7 @@
 //! Callers queue entries and wait. The recorder takes everything queued, writes it in one
 //! transaction, commits, and only then answers. So one wait for the disk acknowledges many
 //! callbacks. The recorder owns the transaction, not the request, so a client that disconnects
-//! cannot interrupt it (RELIABILITY F1, F2). Each replica has a recorder. They write one at a time.
+//! cannot interrupt it (rules F1, F2). Each replica has a recorder. They write one at a time.
 
 pub mod apply;
 pub mod calls;
@@ -153,7 +153,7 @@ impl Recorder {
 
     /// Queues `entry` without waiting for its receipt. It is lost if the queue is full, or if it
     /// cannot be written.
-    pub fn hand_over(&self, entry: Entry) {
+    pub fn record_in_background(&self, entry: Entry) {
         let _ = self.enqueue(entry);
     }
 
@@ -245,7 +245,7 @@ impl RecorderWorker {
                 self.record_each(jobs).await;
             }
             Err(error) => {
-                self.notice(Some(&error));
+                self.report_error(&error);
                 let errors = std::iter::repeat_n(error, jobs.len()).map(Err);
                 answer(jobs, errors);
             }
@@ -267,7 +267,7 @@ impl RecorderWorker {
                 }
             };
             if let (Err(error), None) = (&receipt, &fault) {
-                self.notice(Some(error));
+                self.report_error(error);
                 if crate::store::recorder::health::is_of_store(error) {
                     fault = Some(error.clone());
                 }
@@ -288,14 +288,14 @@ impl RecorderWorker {
             let began = Instant::now();
             match self.commit_in_time(&entries, deadline).await {
                 Ok((ledger, receipts)) => {
-                    self.note(None);
+                    self.update_health(None);
                     self.metrics.batch_recorded(entries.len(), began.elapsed());
-                    self.count(&ledger, &receipts);
+                    self.report_batch(&ledger, &receipts);
                     self.apps.forget(&ledger.unanswered.answered);
                     self.apps.forget_left(&ledger.unanswered.lost);
                     self.notify_pending |= has_changes(&ledger);
                     self.store.log_written();
-                    self.store.tail().tell(changed_submissions(&ledger));
+                    self.store.tail().notify(changed_submissions(&ledger));
                     return Ok(receipts);
                 }
                 Err(error) => {
@@ -303,11 +303,11 @@ impl RecorderWorker {
                     // The connection may hold an open transaction. Nothing may be written into it.
                     self.disconnect().await;
                     // The batch may have been written nevertheless.
-                    self.store.tail().tell_all();
+                    self.store.tail().notify_all();
                     let is_contended = matches!(error, StoreError::Contended(_));
                     let is_over = is_contended || self.store.free_space_after(&error).await;
                     if !(is_over && tries < BATCH_TRIES) {
-                        self.note(Some(&error));
+                        self.update_health(Some(&error));
                         return Err(error);
                     }
                     tries += 1;
@@ -352,7 +352,7 @@ impl RecorderWorker {
             is_shared: self.store.is_shared(),
         });
         let receipts: Vec<Receipt> = entries.iter().map(|entry| ledger.apply(entry)).collect();
-        ledger.owe(&self.routes);
+        ledger.create_deliveries(&self.routes);
         write::write_and_commit(writer, &mut ledger, last, &self.bounds, &self.routes).await?;
         let newest = last.events.newest + i64::try_from(ledger.events.len()).unwrap_or(0);
         self.events = Some(EventTable {
@@ -378,7 +378,7 @@ impl RecorderWorker {
     /// process and in others.
     async fn follow_up(&mut self) {
         if self.notify_pending {
-            self.store.wake().tell();
+            self.store.wake().notify();
         }
         // Without a connection, other processes are notified after the next batch or probe.
         let Some(writer) = &mut self.writer else {
@@ -394,7 +394,7 @@ impl RecorderWorker {
         };
         if let Err(error) = following.await {
             if error.is_fatal() {
-                self.notice(Some(&error));
+                self.report_error(&error);
             } else {
                 warn!(error = %error, "could not notify other replicas or checkpoint after a commit; reconnecting, and no recorded data is lost");
             }

@@ -11,8 +11,9 @@ use crate::store::StoreError;
 use crate::store::deliveries::Change;
 
 impl RecorderWorker {
-    pub fn count(&mut self, ledger: &Ledger, receipts: &[Receipt]) {
-        self.reporter.tell(&ledger.kept);
+    /// Updates the metrics and the log after a commit.
+    pub fn report_batch(&mut self, ledger: &Ledger, receipts: &[Receipt]) {
+        self.reporter.report(&ledger.kept);
         for event in &ledger.events {
             self.metrics.event_recorded(event.event_type, event.source);
         }
@@ -20,7 +21,9 @@ impl RecorderWorker {
         for _ in receipts.iter().filter(restored) {
             self.metrics.record_restored();
         }
-        ledger.deliveries.tell(&self.routes, &self.metrics);
+        ledger
+            .deliveries
+            .update_metrics(&self.routes, &self.metrics);
         for NewDoubt { record, doubted } in &ledger.doubted {
             let task = &ledger.records[*record].task;
             let (reason, status) = (doubted.reason.into_str(), doubted.state.into_str());
@@ -30,13 +33,12 @@ impl RecorderWorker {
         }
     }
 
-    pub fn notice(&self, failure: Option<&StoreError>) {
-        match failure {
-            Some(failure) if failure.is_fatal() => self.store.fail(failure, &self.failed),
-            Some(failure) => {
-                error!(error = %failure, "could not record; callers get 503 and try again");
-            }
-            None => {}
+    /// Logs an error that callers get. After a fatal one, disables recording.
+    pub fn report_error(&self, error: &StoreError) {
+        if error.is_fatal() {
+            self.store.fail(error, &self.failed);
+        } else {
+            error!(error = %error, "could not record; callers get 503 and try again");
         }
     }
 }
@@ -69,7 +71,8 @@ pub fn has_changes(ledger: &Ledger) -> bool {
 /// Lists the tasks with news: an event, or a submit that ended without one.
 pub fn changed_submissions(ledger: &Ledger) -> impl Iterator<Item = SubmissionId> {
     let ended = ledger.submit_ends.iter().map(|(record, _)| *record);
-    let told = ledger.events.iter().map(|event| event.record);
-    told.chain(ended)
+    let changed = ledger.events.iter().map(|event| event.record);
+    changed
+        .chain(ended)
         .map(|record| ledger.records[record].task.submission_id)
 }

@@ -48,7 +48,7 @@ pub struct Record {
 /// The observations of one task have adjacent ids: `seq * 1024 + n`.
 pub const OBSERVATIONS_PER_TASK: i64 = 1024;
 
-// The SQL of `reads`, `history` and the migrations contains the literal 1024.
+// The SQL of `store::read` and the migrations contains the literal 1024.
 const _: () = assert!(OBSERVATIONS_PER_TASK == 1024);
 
 /// Generates everything that lists the columns of `task`: the SELECT list, the row, and the names

@@ -59,7 +59,7 @@ pub async fn write_and_commit(
     if !quarantined.is_empty() {
         ledger.kept = quarantine::keep(writer, quarantined, bounds, ledger.now).await?;
         for new in std::mem::take(&mut ledger.kept.conflicts) {
-            ledger.tell_of_conflict(new);
+            ledger.publish_conflict(new);
         }
     }
     let mut script = Script::new(writer);

@@ -27,11 +27,11 @@ const APPS_MAX: usize = 20_000;
 #[derive(Clone, Copy, Debug)]
 struct App {
     since: Instant,
-    standing: Standing,
+    state: AppState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum AppState {
     Waits,
     /// The app has its answer, but the store does not know yet.
     HasAnswer,
@@ -51,18 +51,18 @@ impl Default for Apps {
 impl Apps {
     /// Notes that an app waits for the answer to its submit `id`.
     pub fn enter(&self, id: SubmissionId) {
-        self.put(id, Standing::Waits);
+        self.put(id, AppState::Waits);
     }
 
     /// Notes that the complete answer to submit `id` was sent. Kept until `forget`, so that the row
     /// of `id` is ignored.
     pub fn answered(&self, id: SubmissionId) {
-        self.put(id, Standing::HasAnswer);
+        self.put(id, AppState::HasAnswer);
     }
 
     /// Notes that the app of submit `id` left without its answer. Kept until the store knows.
     pub fn left(&self, id: SubmissionId) {
-        self.put(id, Standing::Left);
+        self.put(id, AppState::Left);
     }
 
     /// Notes that the app of submit `id` no longer waits and that the submit has no row.
@@ -80,10 +80,7 @@ impl Apps {
         self.with(|apps| {
             for id in ids {
                 // A repeat may have its answer meanwhile, and the store does not know that yet.
-                if apps
-                    .get(id)
-                    .is_some_and(|app| app.standing == Standing::Left)
-                {
+                if apps.get(id).is_some_and(|app| app.state == AppState::Left) {
                     apps.remove(id);
                 }
             }
@@ -91,28 +88,28 @@ impl Apps {
     }
 
     pub fn is_waiting(&self, id: SubmissionId) -> bool {
-        self.is(id, Standing::Waits)
+        self.is(id, AppState::Waits)
     }
 
     pub fn has_answer(&self, id: SubmissionId) -> bool {
-        self.is(id, Standing::HasAnswer)
+        self.is(id, AppState::HasAnswer)
     }
 
     /// Lists apps that have waited for longer than `time`.
     pub fn waiting_for(&self, time: Duration) -> Vec<SubmissionId> {
-        let waiting = self.older_than(time, |standing| standing == Standing::Waits);
+        let waiting = self.older_than(time, |state| state == AppState::Waits);
         waiting.into_iter().map(|(id, _)| id).collect()
     }
 
     /// Lists ends that the store has not recorded for longer than `time`: at most `count` apps, and
     /// whether each has its answer.
     pub fn unrecorded_for(&self, time: Duration, count: usize) -> Vec<(SubmissionId, bool)> {
-        let mut unrecorded = self.older_than(time, |standing| standing != Standing::Waits);
+        let mut unrecorded = self.older_than(time, |state| state != AppState::Waits);
         unrecorded.sort_unstable_by_key(|(id, _)| *id);
         unrecorded.truncate(count);
         let unrecorded = unrecorded.into_iter();
         unrecorded
-            .map(|(id, standing)| (id, standing == Standing::HasAnswer))
+            .map(|(id, state)| (id, state == AppState::HasAnswer))
             .collect()
     }
 
@@ -122,17 +119,17 @@ impl Apps {
         self.turns[usize::from(fingerprint[0]) % TURNS].fetch_add(1, Ordering::Relaxed)
     }
 
-    fn is(&self, id: SubmissionId, standing: Standing) -> bool {
-        self.with(|apps| apps.get(&id).is_some_and(|app| app.standing == standing))
+    fn is(&self, id: SubmissionId, state: AppState) -> bool {
+        self.with(|apps| apps.get(&id).is_some_and(|app| app.state == state))
     }
 
-    fn put(&self, id: SubmissionId, standing: Standing) {
+    fn put(&self, id: SubmissionId, state: AppState) {
         let since = Instant::now();
         self.with(|apps| {
-            if standing != Standing::Waits && apps.len() >= APPS_MAX {
+            if state != AppState::Waits && apps.len() >= APPS_MAX {
                 apps.remove(&id);
             } else {
-                apps.insert(id, App { since, standing });
+                apps.insert(id, App { since, state });
             }
         });
     }
@@ -140,12 +137,12 @@ impl Apps {
     fn older_than(
         &self,
         time: Duration,
-        is_it: impl Fn(Standing) -> bool,
-    ) -> Vec<(SubmissionId, Standing)> {
+        is_it: impl Fn(AppState) -> bool,
+    ) -> Vec<(SubmissionId, AppState)> {
         self.with(|apps| {
             let apps = apps.iter();
-            apps.filter(|(_, app)| is_it(app.standing) && app.since.elapsed() >= time)
-                .map(|(id, app)| (*id, app.standing))
+            apps.filter(|(_, app)| is_it(app.state) && app.since.elapsed() >= time)
+                .map(|(id, app)| (*id, app.state))
                 .collect()
         })
     }

@@ -25,7 +25,7 @@ const UNRECORDED_MAX: usize = 256;
 impl Recorder {
     /// Touches the rows of apps that have waited for a heartbeat, and repeats the ends of apps that
     /// were not recorded. `is_shared`: other processes may have the store open too.
-    pub async fn beat(&self, is_shared: bool) {
+    pub async fn send_heartbeat(&self, is_shared: bool) {
         let unrecorded = self
             .apps()
             .unrecorded_for(HEARTBEAT_INTERVAL, UNRECORDED_MAX);

@@ -3,8 +3,8 @@
 //!
 //! Each such submit has a row in `unanswered_submit`. The row exists from the intent until the
 //! complete answer was sent, or until the submit is known to be refused. `Apps` knows which of
-//! these apps still wait at this process; `http::presence` keeps it up to date. `Unanswered` is the
-//! part of a batch's ledger that concerns those rows.
+//! these apps still wait at this process; `http::internal::submits::presence` keeps it up to date.
+//! `Unanswered` is the part of a batch's ledger that concerns those rows.
 
 mod apps;
 pub mod heartbeat;
@@ -20,7 +20,7 @@ use crate::domain::delivery::Holder;
 use crate::domain::ids::SubmissionId;
 
 /// The holder of a submit whose process has ended.
-const NOBODY: &str = "";
+const ENDED_PROCESS: &str = "";
 
 /// The features of an intent by which it is compared with earlier ones.
 #[derive(Clone, Debug)]
@@ -31,19 +31,27 @@ pub struct RepeatGuard {
     pub window: Duration,
     /// Whether this is the second attempt. If `false`, the recorder answers `Unsure` when an equal
     /// submit seems to have an app that is still waiting.
-    pub is_second_look: bool,
+    pub has_watched: bool,
     /// Results of watching rows of other processes.
     pub watched: Vec<Watched>,
 }
 
-/// The result of watching a row of another process.
+/// A row of another process, after it was watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watched {
     pub submission_id: SubmissionId,
+    pub found: WatchResult,
+}
+
+/// The result of watching a row of another process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WatchResult {
     /// The row was touched, so its app is waiting.
-    pub app_waits: bool,
-    /// Some row of that process was touched, so the process will record EvoLink's answer.
-    pub process_lives: bool,
+    AppWaits,
+    /// Only other rows of that process were touched. The process will record EvoLink's answer.
+    AppLeft,
+    /// No row of that process was touched, so it has ended.
+    ProcessEnded,
 }
 
 /// The row of one submit.
@@ -81,7 +89,7 @@ pub struct Unanswered {
     pub made: Vec<SubmissionId>,
     pub lost: Vec<SubmissionId>,
     pub orphaned: Vec<SubmissionId>,
-    pub beating: Vec<SubmissionId>,
+    pub touched: Vec<SubmissionId>,
     pub removed: Vec<SubmissionId>,
     /// The submits among `removed` whose app has its answer.
     pub answered: Vec<SubmissionId>,
@@ -97,7 +105,7 @@ pub struct Context {
     pub is_shared: bool,
 }
 
-enum Standing {
+enum RowState {
     /// The app is waiting, or has its answer.
     Served,
     Unsure,
@@ -117,10 +125,10 @@ impl Unanswered {
             if row.client != client || row.fingerprint != guard.fingerprint {
                 continue;
             }
-            match context.standing(row, guard) {
-                Standing::Served => {}
-                Standing::Unsure => is_unsure = true,
-                Standing::Unserved { is_orphan } => unserved.push((row.submission_id, is_orphan)),
+            match context.state_of(row, guard) {
+                RowState::Served => {}
+                RowState::Unsure => is_unsure = true,
+                RowState::Unserved { is_orphan } => unserved.push((row.submission_id, is_orphan)),
             }
         }
         if unserved.is_empty() {
@@ -167,7 +175,7 @@ impl Unanswered {
     fn orphan(&mut self, id: SubmissionId) {
         for row in self.rows.iter_mut().filter(|row| row.submission_id == id) {
             row.is_lost = true;
-            row.holder = Holder::parse(NOBODY);
+            row.holder = Holder::parse(ENDED_PROCESS);
         }
         self.orphaned.push(id);
     }
@@ -180,33 +188,34 @@ impl Unanswered {
 }
 
 impl Context {
-    fn standing(&self, row: &Row, guard: &RepeatGuard) -> Standing {
+    fn state_of(&self, row: &Row, guard: &RepeatGuard) -> RowState {
         if self.apps.has_answer(row.submission_id) {
-            return Standing::Served;
+            return RowState::Served;
         }
         let is_ours = row.holder == self.holder;
         if row.is_lost {
-            let is_orphan = !is_ours && (!self.is_shared || row.holder.as_str() == NOBODY);
-            return Standing::Unserved { is_orphan };
+            let is_orphan = !is_ours && (!self.is_shared || row.holder.as_str() == ENDED_PROCESS);
+            return RowState::Unserved { is_orphan };
         }
         if is_ours {
             return match self.apps.is_waiting(row.submission_id) {
-                true if guard.is_second_look => Standing::Served,
-                true => Standing::Unsure,
-                false => Standing::Unserved { is_orphan: false },
+                true if guard.has_watched => RowState::Served,
+                true => RowState::Unsure,
+                false => RowState::Unserved { is_orphan: false },
             };
         }
         if !self.is_shared {
             // Only one process at a time uses a SQLite file, so the process of this row has ended.
-            return Standing::Unserved { is_orphan: true };
+            return RowState::Unserved { is_orphan: true };
         }
         let mut watched = guard.watched.iter();
         match watched.find(|watched| watched.submission_id == row.submission_id) {
-            Some(watched) if watched.app_waits => Standing::Served,
-            Some(watched) => Standing::Unserved {
-                is_orphan: !watched.process_lives,
+            Some(watched) => match watched.found {
+                WatchResult::AppWaits => RowState::Served,
+                WatchResult::AppLeft => RowState::Unserved { is_orphan: false },
+                WatchResult::ProcessEnded => RowState::Unserved { is_orphan: true },
             },
-            None => Standing::Unsure,
+            None => RowState::Unsure,
         }
     }
 }

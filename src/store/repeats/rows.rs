@@ -141,7 +141,7 @@ pub fn write(script: &mut Script, unanswered: &Unanswered) -> Result<(), sqlx::E
     INSERT.add_to(script, &rows)?;
     each(script, &LOSE, &unanswered.lost)?;
     each(script, &ORPHAN, &unanswered.orphaned)?;
-    each(script, &BEAT, &unanswered.beating)?;
+    each(script, &BEAT, &unanswered.touched)?;
     each(script, &REMOVE, &unanswered.removed)?;
     each(script, &REMOVE_OLD, unanswered.oldest.as_slice())
 }

@@ -52,7 +52,7 @@ pub trait LogReader {
     /// Reads on, if anybody needs that.
     fn read(&mut self) -> impl Future<Output = Result<Read, StoreError>> + Send;
 
-    /// Waits until somebody needs the log.
+    /// Waits until a waiter or a subscriber needs the log.
     fn wanted(&self) -> impl Future<Output = ()> + Send;
 }
 
@@ -78,13 +78,13 @@ impl Tail {
     /// Notifies the waiters of tasks for which this process's recorder has news. That includes news
     /// without an event, such as a refused submit. News from other processes is read from the log.
     /// So a waiter for a submit made in another process must poll the store.
-    pub(super) fn tell(&self, ids: impl IntoIterator<Item = SubmissionId>) {
-        self.watches.tell(ids);
+    pub(super) fn notify(&self, ids: impl IntoIterator<Item = SubmissionId>) {
+        self.watches.notify(ids);
     }
 
     /// Wakes all waiters, so that they query the store.
-    pub(super) fn tell_all(&self) {
-        self.watches.tell_all();
+    pub(super) fn notify_all(&self) {
+        self.watches.notify_all();
     }
 }
 

@@ -63,7 +63,7 @@ impl LogReader for NewsReader {
         self.behind.has_read(read.as_ref().copied());
         if read.is_err() {
             // The waiters query the store themselves, and get the same error.
-            watches.tell_all();
+            watches.notify_all();
         }
         let pause = pause_after(began);
         Ok(if read? {
@@ -86,7 +86,7 @@ impl Store {
             *cursor = Some(self.log_end().await?);
             // Waiters that have registered by now may have queried before the newest event was
             // recorded.
-            watches.tell_all();
+            watches.notify_all();
             return Ok(false);
         };
         let rows: Vec<NewsRow> = on_pool!(self, pool => sqlx::query_as(EVENTS)
@@ -110,7 +110,7 @@ impl Store {
             epoch: last.epoch,
         });
         let ids = rows.iter().filter_map(|row| row.submission_id.as_deref());
-        watches.tell(ids.filter_map(|id| id.parse::<SubmissionId>().ok()));
+        watches.notify(ids.filter_map(|id| id.parse::<SubmissionId>().ok()));
         Ok(rows.len() < usize::try_from(EVENTS_MAX).unwrap_or(usize::MAX))
     }
 }

@@ -72,7 +72,7 @@ impl Watches {
         self.0.wanted.notified().await;
     }
 
-    pub(super) fn tell(&self, ids: impl IntoIterator<Item = SubmissionId>) {
+    pub(super) fn notify(&self, ids: impl IntoIterator<Item = SubmissionId>) {
         let by_task = self.lock();
         if by_task.is_empty() {
             return;
@@ -85,7 +85,7 @@ impl Watches {
         }
     }
 
-    pub(super) fn tell_all(&self) {
+    pub(super) fn notify_all(&self) {
         for news in self.lock().values().flatten() {
             news.notify_one();
         }
@@ -115,27 +115,27 @@ mod tests {
     }
 
     #[test]
-    fn only_those_are_told_whose_task_it_is() {
+    fn only_the_waiters_of_a_task_are_notified() {
         let watches = Watches::default();
         let (one, other) = (id(), id());
         let mut of_one = [watches.add(one), watches.add(one)];
         let mut of_other = watches.add(other);
-        watches.tell([one, id()]);
+        watches.notify([one, id()]);
         assert!(of_one.iter_mut().all(has_news));
         assert!(!has_news(&mut of_other));
         assert!(!has_news(&mut of_one[0]), "it was told once");
-        watches.tell_all();
+        watches.notify_all();
         assert!(of_one.iter_mut().all(has_news) && has_news(&mut of_other));
     }
 
     #[test]
-    fn who_is_gone_leaves_nothing_behind() {
+    fn a_dropped_watch_leaves_nothing_behind() {
         let watches = Watches::default();
         let one = id();
         let first = watches.add(one);
         let mut second = watches.add(one);
         drop(first);
-        watches.tell([one]);
+        watches.notify([one]);
         assert!(has_news(&mut second));
         drop(second);
         assert!(watches.is_empty());

@@ -3,10 +3,6 @@
 //! It refuses calls during a back-off period that the other side asked for (429). While the other
 //! side fails as a whole, it permits only probes: few at once, after pauses that grow, until one is
 //! answered. Pure.
-//!
-//! We do not use a crate. Those we looked at count failures without distinguishing what failed, or
-//! do not bound the number of probes. Or they use one fixed pause, or a clock that tests cannot
-//! control.
 
 #[cfg(test)]
 mod tests;
@@ -35,7 +31,7 @@ pub struct Breaker<Id> {
     probes: usize,
     state: State<Id>,
     /// The back-off period that the other side asked for last.
-    peace: Option<Pause>,
+    back_off: Option<Pause>,
 }
 
 #[derive(Debug)]
@@ -62,17 +58,17 @@ struct Pause {
 
 /// The permit for a call, or its absence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leave {
+pub enum Permit {
     Call,
     /// A call that probes whether the other side works again. Return it with `give_back` if it is
     /// not made.
     Probe,
-    Wait,
+    Denied,
 }
 
 /// The outcome of a call, as far as the other side as a whole is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum CallOutcome {
     /// The other side works, whatever it answered.
     Answer,
     /// The other side works, and asks for a back-off period of this length.
@@ -97,46 +93,52 @@ impl<Id: PartialEq> Breaker<Id> {
             pauses,
             probes,
             state: State::Closed { failed: Vec::new() },
-            peace: None,
+            back_off: None,
         }
     }
 
-    pub fn leave(&mut self, now: Timestamp) -> Leave {
-        if self.peace.is_some_and(|peace| !peace.is_over(now)) {
-            return Leave::Wait;
+    pub fn permit(&mut self, now: Timestamp) -> Permit {
+        if self.back_off.is_some_and(|back_off| !back_off.is_over(now)) {
+            return Permit::Denied;
         }
         match &mut self.state {
-            State::Closed { .. } => Leave::Call,
+            State::Closed { .. } => Permit::Call,
             State::Open { pause, probing }
                 if probing.fresh + probing.stale < self.probes && pause.is_over(now) =>
             {
                 probing.fresh += 1;
-                Leave::Probe
+                Permit::Probe
             }
-            State::Open { .. } => Leave::Wait,
+            State::Open { .. } => Permit::Denied,
         }
     }
 
-    pub fn give_back(&mut self, leave: Leave) {
-        if let (Leave::Probe, State::Open { probing, .. }) = (leave, &mut self.state) {
+    pub fn give_back(&mut self, permit: Permit) {
+        if let (Permit::Probe, State::Open { probing, .. }) = (permit, &mut self.state) {
             probing.give_back();
         }
     }
 
     /// Permits no call for `length`. Does not change whether the breaker is open.
     pub fn back_off(&mut self, length: Duration, now: Timestamp) {
-        self.leave_in_peace(Pause { from: now, length });
+        self.extend_back_off(Pause { from: now, length });
     }
 
-    /// Applies the outcome of the call about `id` that had the permit `leave`.
-    pub fn hear(&mut self, heard: Heard, id: Id, leave: Leave, now: Timestamp) -> Option<Change> {
-        match heard {
-            Heard::Answer => self.close(),
-            Heard::Throttled(length) => {
-                self.leave_in_peace(Pause { from: now, length });
+    /// Applies the outcome of the call about `id` that had the permit `permit`.
+    pub fn record(
+        &mut self,
+        outcome: CallOutcome,
+        id: Id,
+        permit: Permit,
+        now: Timestamp,
+    ) -> Option<Change> {
+        match outcome {
+            CallOutcome::Answer => self.close(),
+            CallOutcome::Throttled(length) => {
+                self.extend_back_off(Pause { from: now, length });
                 self.close()
             }
-            Heard::Failure => self.fail(id, leave, now),
+            CallOutcome::Failure => self.fail(id, permit, now),
         }
     }
 
@@ -146,7 +148,7 @@ impl<Id: PartialEq> Breaker<Id> {
     }
 
     /// Whether a call failed since the last answer.
-    pub const fn is_in_doubt(&self) -> bool {
+    pub const fn has_failed_since_answer(&self) -> bool {
         match &self.state {
             State::Closed { failed } => !failed.is_empty(),
             State::Open { .. } => true,
@@ -160,14 +162,14 @@ impl<Id: PartialEq> Breaker<Id> {
     }
 
     /// If two back-off periods overlap, the one that ends later counts.
-    fn leave_in_peace(&mut self, peace: Pause) {
+    fn extend_back_off(&mut self, back_off: Pause) {
         let ends_later =
-            |other: Pause| other.from.after(other.length) > peace.from.after(peace.length);
-        let keeps = |other: &Pause| !other.is_over(peace.from) && ends_later(*other);
-        self.peace = self.peace.filter(keeps).or(Some(peace));
+            |other: Pause| other.from.after(other.length) > back_off.from.after(back_off.length);
+        let keeps = |other: &Pause| !other.is_over(back_off.from) && ends_later(*other);
+        self.back_off = self.back_off.filter(keeps).or(Some(back_off));
     }
 
-    fn fail(&mut self, id: Id, leave: Leave, now: Timestamp) -> Option<Change> {
+    fn fail(&mut self, id: Id, permit: Permit, now: Timestamp) -> Option<Change> {
         match &mut self.state {
             State::Closed { failed } => {
                 if !failed.contains(&id) {
@@ -189,7 +191,7 @@ impl<Id: PartialEq> Breaker<Id> {
             State::Open { pause, probing } => {
                 // Other calls were under way when the breaker opened. Their failures say nothing
                 // new.
-                if leave == Leave::Probe && probing.end() {
+                if permit == Permit::Probe && probing.end() {
                     // One round of probes lengthens the pause once, however many of them fail.
                     probing.stale = std::mem::take(&mut probing.fresh);
                     *pause = Pause {

@@ -14,7 +14,7 @@ use crate::egress::NoAnswer;
 use crate::store::StoreError;
 use crate::store::deliveries::DueDelivery;
 use crate::store::recorder::calls::{AttemptRecorded, Claim};
-use crate::workers::breaker::Leave;
+use crate::workers::breaker::Permit;
 
 /// The timeout of one attempt, from connecting to the last byte of the answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,14 +29,14 @@ const RECORD_AGAIN: Duration = Duration::from_secs(1);
 pub struct Ended {
     pub id: DeliveryId,
     pub endpoint: EndpointKey,
-    pub permit: Leave,
+    pub permit: Permit,
     /// `None` if the attempt says nothing about the endpoint.
     pub outcome: Option<EndpointOutcome>,
 }
 
 impl Forwarder {
-    pub(super) async fn attempt(&self, due: DueDelivery, permit: Leave) -> Ended {
-        let outcome = if self.is_ours(&due).await {
+    pub(super) async fn attempt(&self, due: DueDelivery, permit: Permit) -> Ended {
+        let outcome = if self.secure_lease(&due).await {
             self.send(&due).await
         } else {
             None
@@ -51,13 +51,18 @@ impl Forwarder {
 
     /// Extends our lease to cover one attempt. Returns false if another process holds the delivery.
     /// New deliveries carry the lease of the process that recorded them, so it need not claim them.
-    async fn is_ours(&self, due: &DueDelivery) -> bool {
-        let needed = self.parts.clock.now().after(TIMEOUT + LEASE_GRACE);
+    async fn secure_lease(&self, due: &DueDelivery) -> bool {
+        let needed = self.dependencies.clock.now().after(TIMEOUT + LEASE_GRACE);
         if due.held_until.is_some_and(|until| until >= needed) {
             return true;
         }
-        let (id, holder) = (due.id, self.parts.holder.clone());
-        match self.parts.recorder.claim_delivery(id, holder, LEASE).await {
+        let (id, holder) = (due.id, self.dependencies.holder.clone());
+        match self
+            .dependencies
+            .recorder
+            .claim_delivery(id, holder, LEASE)
+            .await
+        {
             Ok(Claim::Ours) => true,
             Ok(Claim::NotDue) => false,
             Err(error) => {
@@ -97,14 +102,19 @@ impl Forwarder {
     /// Waits a little after the store failed.
     async fn rest(&self) {
         let resting = sleep(RECORD_AGAIN);
-        self.parts.stop.run_until_cancelled(resting).await;
+        self.dependencies.stop.run_until_cancelled(resting).await;
     }
 
     async fn call(&self, request: RequestBuilder) -> (AttemptEnd, Option<Response>) {
         let sending = request.timeout(TIMEOUT).send();
         // Dates in the answer come from other clocks, so compare them with the system's clock.
-        let now = || self.parts.clock.wall_now();
-        match self.parts.giving_up.run_until_cancelled(sending).await {
+        let now = || self.dependencies.clock.wall_now();
+        match self
+            .dependencies
+            .giving_up
+            .run_until_cancelled(sending)
+            .await
+        {
             None => (AttemptEnd::GivenBack, None),
             Some(Ok(response)) => {
                 let end = answer::end(response.status(), response.headers(), now());
@@ -127,8 +137,8 @@ impl Forwarder {
             AttemptEnd::Delivered { .. } => {
                 debug!(delivery.id = %id, endpoint = %endpoint, delivery.attempt = attempt, "delivered");
                 if due.attempts == 0 {
-                    let took = self.parts.clock.now().since(due.due_at);
-                    self.parts.metrics.delivered_after(took);
+                    let took = self.dependencies.clock.now().since(due.due_at);
+                    self.dependencies.metrics.delivered_after(took);
                 }
             }
             AttemptEnd::Failed { reason, .. } => {
@@ -147,7 +157,10 @@ impl Forwarder {
         let (attempt, jitter) = (due.attempts + 1, fastrand::f64());
         let mut is_logged = false;
         loop {
-            let (recorder, holder) = (&self.parts.recorder, self.parts.holder.clone());
+            let (recorder, holder) = (
+                &self.dependencies.recorder,
+                self.dependencies.holder.clone(),
+            );
             let ending = recorder.end_attempt(due.id, holder, attempt, end.clone(), jitter);
             match ending.await {
                 Ok(AttemptRecorded::Now(DeliveryState::Dead)) => {
@@ -163,7 +176,7 @@ impl Forwarder {
                 }
                 Err(_) => {}
             }
-            let giving_up = &self.parts.giving_up;
+            let giving_up = &self.dependencies.giving_up;
             if giving_up
                 .run_until_cancelled(sleep(RECORD_AGAIN))
                 .await

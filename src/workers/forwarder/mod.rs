@@ -31,7 +31,7 @@ use crate::egress::Egress;
 use crate::observe::metrics::Metrics;
 use crate::secrets::signing_files::SigningFiles;
 use crate::store::recorder::Recorder;
-use crate::store::wake::{LOOK_INTERVAL, Waiter};
+use crate::store::wake::{POLL_INTERVAL, Waiter};
 use crate::store::{Store, StoreError};
 use attempt::Ended;
 use queues::Queues;
@@ -41,7 +41,7 @@ const BACK_OFF: Duration = Duration::from_secs(5);
 
 /// The dependencies of a forwarder.
 #[derive(Debug)]
-pub struct Parts {
+pub struct Dependencies {
     pub store: Arc<Store>,
     pub recorder: Recorder,
     pub egress: Egress,
@@ -62,7 +62,7 @@ pub struct Parts {
 
 #[derive(Debug)]
 pub struct Forwarder {
-    parts: Parts,
+    dependencies: Dependencies,
     /// The endpoints that were disabled at the last scan. The store may know of more.
     disabled: Mutex<HashSet<EndpointKey>>,
 }
@@ -86,9 +86,9 @@ struct Next {
 }
 
 impl Forwarder {
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(dependencies: Dependencies) -> Self {
         Self {
-            parts,
+            dependencies,
             disabled: Mutex::default(),
         }
     }
@@ -96,9 +96,9 @@ impl Forwarder {
     pub fn worker(self) -> ForwarderWorker {
         let now = Instant::now();
         ForwarderWorker {
-            queues: Queues::new(self.parts.at_once),
+            queues: Queues::new(self.dependencies.at_once),
             attempts: JoinSet::new(),
-            waiter: self.parts.store.wake().waiter(),
+            waiter: self.dependencies.store.wake().waiter(),
             next: Next {
                 not_before: now,
                 due: now,
@@ -112,8 +112,11 @@ impl Forwarder {
     /// Scans for due work. Returns when to scan again.
     async fn scan(&self, queues: &mut Queues) -> Result<Next, StoreError> {
         let began = Instant::now();
-        let scanning = self.parts.stop.run_until_cancelled(self.try_scan(queues));
-        let due_in = scanning.await.unwrap_or(Ok(LOOK_INTERVAL))?;
+        let scanning = self
+            .dependencies
+            .stop
+            .run_until_cancelled(self.try_scan(queues));
+        let due_in = scanning.await.unwrap_or(Ok(POLL_INTERVAL))?;
         let now = Instant::now();
         Ok(Next {
             not_before: now + began.elapsed(),
@@ -125,7 +128,7 @@ impl Forwarder {
     /// filled either has something to send or has no more in the store.
     async fn begin(self: &Arc<Self>, queues: &mut Queues, attempts: &mut JoinSet<Ended>) {
         loop {
-            while let Some((delivery, permit)) = queues.next(self.parts.clock.now()) {
+            while let Some((delivery, permit)) = queues.next(self.dependencies.clock.now()) {
                 let this = Arc::clone(self);
                 attempts.spawn(async move { this.attempt(delivery, permit).await });
             }
@@ -138,7 +141,7 @@ impl Forwarder {
     fn end(&self, queues: &mut Queues, ended: Result<Ended, JoinError>) {
         let Some(ended) = joined(ended) else { return };
         let endpoint = &ended.endpoint;
-        match queues.end(&ended, self.parts.clock.now()) {
+        match queues.end(&ended, self.dependencies.clock.now()) {
             Some(Change::Opened) => {
                 warn!(endpoint = %endpoint, "an endpoint is unavailable: it gets a few attempts at a time until it answers");
             }
@@ -172,7 +175,7 @@ impl Worker for ForwarderWorker {
         if std::mem::take(&mut self.is_scan_due) {
             let scanned = forwarder.scan(queues).await;
             self.scans.note(&scanned);
-            // What the queues have is sent even if the store cannot be scanned.
+            // Deliveries in the queues are sent even if the store cannot be scanned.
             self.next = scanned.unwrap_or_else(|_| Next::after_a_failure());
         }
         if !stop.is_cancelled() {

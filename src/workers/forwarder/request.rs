@@ -41,7 +41,7 @@ impl Forwarder {
         // The id is the same in the feed, in the stream and in each attempt.
         let id = due.event_id.to_string();
         // The endpoint compares the timestamp with its own clock.
-        let now = self.parts.clock.wall_now();
+        let now = self.dependencies.clock.wall_now();
         let signature = secrets.sign(&id, now, &body);
         Ok(request
             .header(CONTENT_TYPE, "application/json")
@@ -52,7 +52,7 @@ impl Forwarder {
     }
 
     fn addressed(&self, due: &DueDelivery) -> Result<RequestBuilder, AttemptEnd> {
-        let (egress, endpoints) = (&self.parts.egress, &self.parts.endpoints);
+        let (egress, endpoints) = (&self.dependencies.egress, &self.dependencies.endpoints);
         let request = match &due.url {
             Some(url) => egress.own(url),
             None => match endpoints.get(&due.endpoint) {
@@ -65,15 +65,18 @@ impl Forwarder {
 
     fn secrets(&self, due: &DueDelivery) -> Option<Arc<SigningSecrets>> {
         match due.url {
-            Some(_) => self.parts.signing_files.own(),
-            None => self.parts.signing_files.of_endpoint(due.endpoint.as_str()),
+            Some(_) => self.dependencies.signing_files.own(),
+            None => self
+                .dependencies
+                .signing_files
+                .of_endpoint(due.endpoint.as_str()),
         }
     }
 
     /// The task object, byte for byte as `GET /v1/tasks/{id}` returns it now.
     async fn body(&self, due: &DueDelivery) -> Result<String, NoRequest> {
         let name = TaskName::Submission(due.submission_id);
-        let view = match self.parts.store.find_task(&name).await {
+        let view = match self.dependencies.store.find_task(&name).await {
             Ok(view) => view.ok_or_else(|| refused("its task is no longer kept"))?,
             // A damaged task is not the endpoint's fault, and must not delay other deliveries.
             Err(error @ StoreError::Corrupt { .. }) => {

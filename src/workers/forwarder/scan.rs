@@ -8,12 +8,12 @@ use futures_util::{StreamExt as _, stream};
 use tracing::{error, info, warn};
 
 use super::Forwarder;
-use super::queues::{PROBES, Queues, Wanting};
+use super::queues::{PROBES, QueueToLoad, Queues};
 use crate::domain::delivery::{EndpointKey, HELD_MAX, schedule};
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
 use crate::store::deliveries::{DueDelivery, EndpointWork};
-use crate::store::wake::LOOK_INTERVAL;
+use crate::store::wake::POLL_INTERVAL;
 
 /// The number of endpoints that one query returns.
 const ENDPOINTS: u32 = 256;
@@ -26,9 +26,9 @@ const QUERIES: usize = 4;
 
 impl Forwarder {
     /// Finds the endpoints that have due deliveries. Returns how soon the next delivery is due, at
-    /// most `LOOK_INTERVAL`.
+    /// most `POLL_INTERVAL`.
     pub(super) async fn try_scan(&self, queues: &mut Queues) -> Result<Duration, StoreError> {
-        let now = self.parts.clock.now();
+        let now = self.dependencies.clock.now();
         let all = self.list_work().await?;
         let is_due = |work: &EndpointWork| {
             schedule::is_due(work.first_due, now) || schedule::is_due(work.last_due, now)
@@ -38,7 +38,7 @@ impl Forwarder {
             self.load_disabled().await?;
         }
         let disabled = self.disabled().clone();
-        let (mut has_work, mut next) = (HashSet::new(), LOOK_INTERVAL);
+        let (mut has_work, mut next) = (HashSet::new(), POLL_INTERVAL);
         for work in &all {
             if disabled.contains(&work.endpoint) {
                 if now.since(work.first_due) >= HELD_MAX {
@@ -62,7 +62,10 @@ impl Forwarder {
         let mut all: Vec<EndpointWork> = Vec::new();
         loop {
             let after = all.last().map(|work| &work.endpoint);
-            let page = self.parts.store.list_endpoints_with_work(after, ENDPOINTS);
+            let page = self
+                .dependencies
+                .store
+                .list_endpoints_with_work(after, ENDPOINTS);
             let page = page.await?;
             let is_last = page.len() < ENDPOINTS as usize;
             all.extend(page);
@@ -75,13 +78,13 @@ impl Forwarder {
     /// Loads due deliveries for the queues that have space. Returns `false` if no queue has, or if
     /// the store could not be read.
     pub(super) async fn fill_queues(&self, queues: &mut Queues) -> bool {
-        let now = self.parts.clock.now();
-        let wanting = queues.wanting(now);
+        let now = self.dependencies.clock.now();
+        let wanting = queues.to_load(now);
         if wanting.is_empty() {
             return false;
         }
         let filling = self.fill(queues, wanting, now);
-        match self.parts.stop.run_until_cancelled(filling).await {
+        match self.dependencies.stop.run_until_cancelled(filling).await {
             Some(Ok(())) => true,
             // The next scan finds these deliveries again.
             Some(Err(error)) => {
@@ -95,7 +98,7 @@ impl Forwarder {
     async fn fill(
         &self,
         queues: &mut Queues,
-        wanting: Vec<Wanting>,
+        wanting: Vec<QueueToLoad>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let queries = wanting.into_iter().map(|wanting| async move {
@@ -104,7 +107,7 @@ impl Forwarder {
         });
         let mut found = stream::iter(queries).buffer_unordered(QUERIES);
         while let Some((wanting, due)) = found.next().await {
-            let limit = if wanting.is_doubtful {
+            let limit = if wanting.is_recovering {
                 PROBES
             } else {
                 DELIVERIES
@@ -118,16 +121,16 @@ impl Forwarder {
     /// disabled since the scan.
     async fn list_due(
         &self,
-        wanting: &Wanting,
+        wanting: &QueueToLoad,
         now: Timestamp,
     ) -> Result<Vec<DueDelivery>, StoreError> {
         let endpoint = &wanting.endpoint;
         if self.disabled().contains(endpoint) {
             return Ok(Vec::new());
         }
-        let (store, holder) = (&self.parts.store, &self.parts.holder);
+        let (store, holder) = (&self.dependencies.store, &self.dependencies.holder);
         let limit = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        if !wanting.is_doubtful {
+        if !wanting.is_recovering {
             return store
                 .list_due_deliveries(endpoint, now, holder, limit(DELIVERIES))
                 .await;
@@ -146,7 +149,7 @@ impl Forwarder {
     }
 
     async fn load_disabled(&self) -> Result<(), StoreError> {
-        let disabled = self.parts.store.list_disabled_endpoints().await?;
+        let disabled = self.dependencies.store.list_disabled_endpoints().await?;
         let disabled: HashSet<EndpointKey> = disabled.into_iter().map(|one| one.name).collect();
         let mut known = self.disabled();
         for name in disabled.difference(&known) {
@@ -161,7 +164,12 @@ impl Forwarder {
     }
 
     async fn expire_held(&self, endpoint: &EndpointKey) {
-        if let Err(error) = self.parts.recorder.expire_held(endpoint.clone()).await {
+        if let Err(error) = self
+            .dependencies
+            .recorder
+            .expire_held(endpoint.clone())
+            .await
+        {
             error!(error = %error, endpoint = %endpoint, "could not end held deliveries; trying again");
         }
     }

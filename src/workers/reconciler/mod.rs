@@ -5,8 +5,8 @@
 //! go through these steps one after the other, except that several polls run concurrently. So one
 //! slow answer does not delay the others.
 
-mod look;
 mod reply;
+mod scan;
 mod unknown;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::breaker::{Breaker, Change, Heard, Leave, Pauses};
+use super::breaker::{Breaker, CallOutcome, Change, Pauses, Permit};
 use super::run_loop::{Progress, Worker, joined, pause};
 use crate::clock::Clock;
 use crate::domain::ids::SubmissionId;
@@ -29,7 +29,7 @@ use crate::store::recorder::Recorder;
 use crate::store::recorder::calls::Claim;
 use crate::store::recorder::entry::PollEnded;
 use crate::store::{Store, StoreError};
-use look::Found;
+use scan::Found;
 use unknown::UnknownTasks;
 
 /// The pause when nothing is due, or when EvoLink must not be polled.
@@ -53,7 +53,7 @@ const LEASE_GRACE: Duration = Duration::from_secs(10);
 
 /// The dependencies of a reconciler.
 #[derive(Debug)]
-pub struct Parts {
+pub struct Dependencies {
     pub store: Arc<Store>,
     pub recorder: Recorder,
     pub evolink: Arc<EvolinkClient>,
@@ -71,7 +71,7 @@ pub struct Parts {
 
 #[derive(Debug)]
 pub struct Reconciler {
-    parts: Parts,
+    dependencies: Dependencies,
     started_at: Timestamp,
     breaker: Mutex<Breaker<SubmissionId>>,
     unknown: Mutex<UnknownTasks>,
@@ -87,7 +87,7 @@ pub struct ReconcilerWorker {
 /// A poll that this replica has claimed.
 struct Poll {
     task: DueTask,
-    leave: Leave,
+    permit: Permit,
     /// Whether the task is given up if this poll reports no outcome.
     is_last: bool,
 }
@@ -103,10 +103,10 @@ enum Begun {
 }
 
 impl Reconciler {
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(dependencies: Dependencies) -> Self {
         Self {
-            started_at: parts.clock.now(),
-            parts,
+            started_at: dependencies.clock.now(),
+            dependencies,
             breaker: Mutex::new(Breaker::new(PAUSES)),
             unknown: Mutex::default(),
         }
@@ -123,7 +123,7 @@ impl Reconciler {
     /// Returns `None` if nothing is due, if EvoLink must not be polled now, or if `stop` is
     /// cancelled.
     async fn try_next_poll(&self, found: &mut Found) -> Result<Option<Poll>, StoreError> {
-        let stop = &self.parts.stop;
+        let stop = &self.dependencies.stop;
         // Interrupting `prepare` loses nothing. A claim is not interrupted, because then no replica
         // would poll the task until the lease ends.
         while let Some(is_any_due) = stop.run_until_cancelled(self.prepare(found)).await {
@@ -152,25 +152,25 @@ impl Reconciler {
     /// Returns whether any task is due.
     async fn prepare(&self, found: &mut Found) -> Result<bool, StoreError> {
         if found.due.is_empty() {
-            self.look(found).await?;
+            self.scan(found).await?;
         }
         if found.due.is_empty() {
             return Ok(false);
         }
         // Wait before the claim, because the lease must cover EvoLink's answer.
-        self.parts.rate_limits.poll().await;
+        self.dependencies.rate_limits.wait_for_poll().await;
         Ok(true)
     }
 
     async fn begin(&self, task: DueTask) -> Result<Begun, StoreError> {
-        let now = self.parts.clock.now();
+        let now = self.dependencies.clock.now();
         let running = now.since(self.started_at);
-        let is_last = task.has_had_its_time(&self.parts.pace, running, now);
-        let (leave, evolink_fails) = {
+        let is_last = task.has_had_its_time(&self.dependencies.pace, running, now);
+        let (permit, evolink_fails) = {
             let mut breaker = self.breaker();
-            (breaker.leave(now), breaker.is_open())
+            (breaker.permit(now), breaker.is_open())
         };
-        if leave == Leave::Wait {
+        if permit == Permit::Denied {
             // A task is polled once more before it is given up, unless EvoLink answers no polls.
             if is_last && evolink_fails {
                 self.give_up(&task).await?;
@@ -180,12 +180,12 @@ impl Reconciler {
         }
         let claimed = self.claim(task.submission_id).await;
         if !matches!(claimed, Ok(true)) {
-            self.breaker().give_back(leave);
+            self.breaker().give_back(permit);
         }
         Ok(if claimed? {
             Begun::Poll(Poll {
                 task,
-                leave,
+                permit,
                 is_last,
             })
         } else {
@@ -196,63 +196,68 @@ impl Reconciler {
     /// Claims the poll of a task. Returns whether this replica got it. If this replica dies before
     /// it has an answer, another one polls the task after the lease.
     async fn claim(&self, submission_id: SubmissionId) -> Result<bool, StoreError> {
-        let lease = self.parts.evolink_timeout + LEASE_GRACE;
-        let claiming = self.parts.recorder.claim_poll(submission_id, lease);
+        let lease = self.dependencies.evolink_timeout + LEASE_GRACE;
+        let claiming = self.dependencies.recorder.claim_poll(submission_id, lease);
         Ok(claiming.await? == Claim::Ours)
     }
 
     /// Polls EvoLink about one task, and records the answer.
-    async fn ask(&self, poll: Poll) {
+    async fn poll(&self, poll: Poll) {
         let (id, task_id) = (poll.task.submission_id, &poll.task.task_id);
-        let replying = self.parts.evolink.poll_submission(id, task_id);
-        let Some(reply) = self.parts.giving_up.run_until_cancelled(replying).await else {
+        let replying = self.dependencies.evolink.poll_submission(id, task_id);
+        let Some(reply) = self
+            .dependencies
+            .giving_up
+            .run_until_cancelled(replying)
+            .await
+        else {
             // Release the claim, so that no replica has to wait for the lease to end.
             let ended = PollEnded::PutOff(Duration::ZERO);
-            reply::log_failure(self.parts.recorder.end_poll(id, ended).await);
+            reply::log_failure(self.dependencies.recorder.end_poll(id, ended).await);
             return;
         };
-        self.parts.metrics.poll_ended(reply::told(&reply, task_id));
-        let heard = reply::heard(&reply);
-        let evolink_fails = self.hear(heard, &poll);
+        self.dependencies
+            .metrics
+            .poll_ended(reply::log(&reply, task_id));
+        let outcome = reply::call_outcome(&reply);
+        let evolink_fails = self.report_to_breaker(outcome, &poll);
         let reply = self.believed(reply, &poll.task);
-        let recorded = reply::record(&self.parts.recorder, id, reply, evolink_fails).await;
+        let recorded = reply::record(&self.dependencies.recorder, id, reply, evolink_fails).await;
         reply::log_failure(recorded);
         if poll.is_last
             && let Err(error) = self.give_up(&poll.task).await
         {
-            error!(error = %error, "could not record that a task is no longer asked about");
+            error!(error = %error, "could not record that a task is given up; trying again");
         }
     }
 
     /// Reports the outcome of a poll to the breaker. Returns whether EvoLink now fails as a whole.
-    fn hear(&self, heard: Heard, poll: &Poll) -> bool {
-        if let Heard::Throttled(pause) = heard {
+    fn report_to_breaker(&self, outcome: CallOutcome, poll: &Poll) -> bool {
+        if let CallOutcome::Throttled(pause) = outcome {
             warn!(pause_ms = pause.as_millis(), "EvoLink throttles our polls");
         }
-        let now = self.parts.clock.now();
+        let now = self.dependencies.clock.now();
         let mut breaker = self.breaker();
-        let change = breaker.hear(heard, poll.task.submission_id, poll.leave, now);
+        let change = breaker.record(outcome, poll.task.submission_id, poll.permit, now);
         let is_open = breaker.is_open();
         match change {
             Some(Change::Opened) => {
-                warn!(
-                    "EvoLink answers no poll: it is asked about one task at a time, until it does"
-                );
+                warn!("EvoLink answers no poll; probing with one task at a time until it does");
             }
             Some(Change::Closed) => info!("EvoLink answers polls again"),
             None => {}
         }
-        self.parts.metrics.polls_suspended(is_open);
+        self.dependencies.metrics.polls_suspended(is_open);
         is_open
     }
 
     /// Returns `reply`, or a failure if EvoLink says that it does not know the task and is not
     /// believed.
     fn believed(&self, reply: PollReply, task: &DueTask) -> PollReply {
-        let now = self.parts.clock.now();
+        let now = self.dependencies.clock.now();
         let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
         let reply = reply::believed(reply, task, &mut unknown, now);
-        self.parts
+        self.dependencies
             .metrics
             .unknown_tasks_doubted(unknown.is_doubted());
         reply
@@ -262,8 +267,8 @@ impl Reconciler {
     /// now.
     async fn give_up(&self, task: &DueTask) -> Result<(), StoreError> {
         let submission_id = task.submission_id;
-        info!(task.id = %task.task_id, "a task has had its time: without an outcome it is unresolved");
-        self.parts.recorder.give_up(submission_id).await
+        info!(task.id = %task.task_id, "no outcome within reconcile.give_up_after; the task is unresolved and is not polled any more");
+        self.dependencies.recorder.give_up(submission_id).await
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker<SubmissionId>> {
@@ -288,7 +293,7 @@ impl Worker for ReconcilerWorker {
         let next = self.reconciler.try_next_poll(&mut self.found).await;
         if let Ok(Some(poll)) = next {
             let reconciler = Arc::clone(&self.reconciler);
-            self.polls.spawn(async move { reconciler.ask(poll).await });
+            self.polls.spawn(async move { reconciler.poll(poll).await });
             return Ok(Progress::More);
         }
         self.found.due.clear();

@@ -16,28 +16,28 @@ use crate::store::StoreError;
 use crate::store::read::overdue::DueTask;
 use crate::store::recorder::Recorder;
 use crate::store::recorder::entry::PollEnded;
-use crate::workers::breaker::Heard;
+use crate::workers::breaker::CallOutcome;
 
 /// The back-off period after a 429 without `Retry-After`.
 const THROTTLE_PAUSE: Duration = Duration::from_secs(10);
 
 /// Returns what the answer says about EvoLink as a whole. An answer that the task is unknown also
 /// shows that EvoLink works.
-pub fn heard(reply: &PollReply) -> Heard {
+pub fn call_outcome(reply: &PollReply) -> CallOutcome {
     match reply {
-        PollReply::Seen(_) | PollReply::Gone => Heard::Answer,
+        PollReply::Seen(_) | PollReply::Gone => CallOutcome::Answer,
         PollReply::Throttled { retry_after } => {
-            Heard::Throttled(retry_after.unwrap_or(THROTTLE_PAUSE))
+            CallOutcome::Throttled(retry_after.unwrap_or(THROTTLE_PAUSE))
         }
-        PollReply::Failed { .. } | PollReply::Unreadable { .. } => Heard::Failure,
+        PollReply::Failed { .. } | PollReply::Unreadable { .. } => CallOutcome::Failure,
     }
 }
 
 /// Logs the answer, and returns the outcome to count.
-pub fn told(reply: &PollReply, task_id: &TaskId) -> PollEnd {
+pub fn log(reply: &PollReply, task_id: &TaskId) -> PollEnd {
     match reply {
         PollReply::Seen(observation) => {
-            info!(task.id = %task_id, status = observation.status.as_str(), "EvoLink was asked about a task");
+            info!(task.id = %task_id, status = observation.status.as_str(), "polled a task");
             PollEnd::Seen
         }
         PollReply::Gone => {
@@ -46,7 +46,7 @@ pub fn told(reply: &PollReply, task_id: &TaskId) -> PollEnd {
         }
         PollReply::Throttled { .. } => PollEnd::Throttled,
         PollReply::Failed { reason } | PollReply::Unreadable { reason, .. } => {
-            warn!(task.id = %task_id, reason, "EvoLink could not be asked about a task");
+            warn!(task.id = %task_id, reason, "could not poll a task; polling it again later");
             PollEnd::Failed
         }
     }
@@ -63,7 +63,7 @@ pub fn believed(
     match &reply {
         PollReply::Seen(seen) if seen.task_id == task.task_id => {
             if unknown.known() == Some(Change::Believed) {
-                info!("EvoLink knows a task: it is believed again when it does not know one");
+                info!("EvoLink knows a task again; its answers about unknown tasks count again");
             }
             reply
         }
@@ -91,8 +91,8 @@ pub fn believed(
     }
 }
 
-/// Records a reply. If EvoLink fails as a whole (`fails`) or throttles, that is not about the task,
-/// and the poll is not counted.
+/// Records a reply. If EvoLink fails as a whole (`evolink_fails`) or throttles, that is not about
+/// the task, and the poll is not counted.
 ///
 /// # Errors
 /// The reason why it is not recorded.
@@ -100,15 +100,15 @@ pub async fn record(
     recorder: &Recorder,
     id: SubmissionId,
     reply: PollReply,
-    fails: bool,
+    evolink_fails: bool,
 ) -> Result<(), StoreError> {
     let subject = Subject::Submission(id);
     let (source, headers) = (Source::Poll, HeaderMap::new());
     // The next poll follows after this pause, or later if the pace requires it.
-    let pause = match heard(&reply) {
-        Heard::Throttled(pause) => Some(pause),
-        Heard::Failure if fails => Some(Duration::ZERO),
-        Heard::Failure | Heard::Answer => None,
+    let pause = match call_outcome(&reply) {
+        CallOutcome::Throttled(pause) => Some(pause),
+        CallOutcome::Failure if evolink_fails => Some(Duration::ZERO),
+        CallOutcome::Failure | CallOutcome::Answer => None,
     };
     match (reply, pause) {
         (_, Some(pause)) => recorder.end_poll(id, PollEnded::PutOff(pause)).await,
@@ -127,9 +127,9 @@ pub async fn record(
     }
 }
 
-/// Logs that a fact was not recorded. The next look finds it again.
+/// Logs that a fact was not recorded. The next scan finds it again.
 pub fn log_failure<T>(recorded: Result<T, StoreError>) {
     if let Err(error) = recorded {
-        error!(error = %error, "could not record what the reconciler found");
+        error!(error = %error, "could not record the result of a poll; the next scan finds the task again");
     }
 }

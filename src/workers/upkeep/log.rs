@@ -44,7 +44,7 @@ impl Worker for WakeUpListener {
     }
 }
 
-/// Reads the log on, while somebody needs that.
+/// Continues to read the log while a waiter or a subscriber needs it.
 pub struct LogFollower<R> {
     reader: R,
     wake: Waiter,

@@ -79,7 +79,7 @@ impl Worker for Heartbeat {
     type Error = Infallible;
 
     async fn tick(&mut self, _stop: &CancellationToken) -> Result<Progress, Infallible> {
-        self.recorder.beat(self.is_shared).await;
+        self.recorder.send_heartbeat(self.is_shared).await;
         Ok(Progress::Idle)
     }
 
@@ -96,7 +96,7 @@ pub struct SecretsWatch {
 
 impl Worker for SecretsWatch {
     const WORK: &'static str = "the watch of signing secrets";
-    const BACK_OFF: Duration = signing_files::LOOK_INTERVAL;
+    const BACK_OFF: Duration = signing_files::CHECK_INTERVAL;
     type Error = JoinError;
 
     async fn tick(&mut self, _stop: &CancellationToken) -> Result<Progress, JoinError> {
@@ -107,6 +107,6 @@ impl Worker for SecretsWatch {
     }
 
     async fn wake_up(&mut self) {
-        sleep(signing_files::LOOK_INTERVAL).await;
+        sleep(signing_files::CHECK_INTERVAL).await;
     }
 }

@@ -52,7 +52,7 @@ async fn submit_to_evolink(
 }
 
 #[tokio::test]
-async fn a_task_that_an_app_submits_to_evolink_itself_is_taken_in_under_the_label() {
+async fn a_task_that_an_app_submits_itself_is_recorded_under_the_label() {
     let (app, simulator) = TestApp::start_with_simulator(Options::default()).await;
     let url = minted(&app, "shop").await;
     let mut ids = Vec::new();
@@ -93,7 +93,7 @@ async fn a_task_that_an_app_submits_to_evolink_itself_is_taken_in_under_the_labe
 }
 
 #[tokio::test]
-async fn a_task_of_which_only_progress_was_told_is_asked_about() {
+async fn a_task_known_only_by_its_progress_is_polled() {
     let desk = Desk::open().await;
     let url = minted(&desk.app, "shop").await;
     let prompt = "[sim:lost-callback,duration=0ms]";

@@ -103,9 +103,9 @@ async fn a_stream_that_breaks_off_is_taken_up_after_the_last_whole_event() {
     assert_eq!(
         lines,
         [
-            "k3v9x2ab-1  2026-01-02T03:04:05.678Z  task.submitted  task-1, told by callback",
-            "k3v9x2ab-2  2026-01-02T03:04:05.678Z  task.processing  task-1, told by callback",
-            "k3v9x2ab-3  2026-01-02T03:04:05.678Z  task.completed  task-1, told by callback",
+            "k3v9x2ab-1  2026-01-02T03:04:05.678Z  task.submitted  task-1, by callback",
+            "k3v9x2ab-2  2026-01-02T03:04:05.678Z  task.processing  task-1, by callback",
+            "k3v9x2ab-3  2026-01-02T03:04:05.678Z  task.completed  task-1, by callback",
         ]
     );
     let path = "/v1/events?after=0&types=task.submitted%2Ctask.completed";

@@ -101,8 +101,8 @@ async fn tasks_are_watched_until_all_are_terminal() {
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     assert_eq!(rest.len(), 2, "{rest:?}");
     for start in [
-        "task-1  completed, told by callback after ",
-        "task-2  failed, told by callback after ",
+        "task-1  completed, by callback after ",
+        "task-2  failed, by callback after ",
     ] {
         assert!(rest.iter().any(|line| line.starts_with(start)), "{rest:?}");
     }

@@ -234,7 +234,7 @@ async fn all_dead_ones_are_retried_at_once_or_those_of_an_endpoint() {
 }
 
 #[tokio::test]
-async fn b13_what_is_malformed_is_told_by_name() {
+async fn b13_a_malformed_parameter_is_named() {
     let app = start().await;
     for (param, value) in [
         ("limit", "0"),

@@ -117,7 +117,7 @@ async fn there_are_both_the_outcome_and_its_deliveries_or_none() {
 /// On PostgreSQL these recorders are replicas. A SQLite store has one process, but two recorders in
 /// it still take turns.
 #[tokio::test]
-async fn recorders_that_hear_the_same_make_one_delivery() {
+async fn recorders_that_get_the_same_callback_create_one_delivery() {
     let desk = Arc::new(Desk::open().await);
     let (other, worker) = Recorder::new(
         Arc::clone(&desk.store),

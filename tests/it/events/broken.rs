@@ -30,7 +30,7 @@ const TELL_OF_IT: &str = "INSERT INTO event (seq, task_seq, type, at) \
     SELECT 4, seq, 'task.processing', 0 FROM task WHERE task_id = 'task-1'";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_event_that_nobody_can_read_is_left_out_and_those_behind_it_are_told() {
+async fn an_unreadable_event_is_left_out_and_the_following_ones_are_sent() {
     let app = TestApp::start().await;
     post(&app, 0..3, "processing").await;
     let logged = log(&app).await;
@@ -87,7 +87,7 @@ fn is_broken(follower: &Follower) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_follows_is_cut_off_when_the_log_cannot_be_read() {
+async fn subscribers_are_disconnected_when_the_log_cannot_be_read() {
     let home = TestStore::new();
     let recording = Recording::start(home.url()).await;
     let (store, stop, metrics) = (

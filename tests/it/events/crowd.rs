@@ -78,7 +78,7 @@ async fn call_back(receiver: Arc<Receiver>, first: u64, stop: Arc<AtomicBool>) -
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_who_are_far_behind_catch_up_and_are_in_nobodys_way() {
+async fn many_readers_that_are_far_behind_catch_up_and_delay_no_others() {
     let (readers, events) = (rounds(30, 100), u64::from(rounds(800, 2000)));
     let place = Place::new();
     let receiver = Arc::new(place.start().await);

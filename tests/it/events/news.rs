@@ -116,7 +116,7 @@ async fn nobody_is_woken_by_the_news_of_another_task() {
 
 /// The batch may have been written after all, and no later notice would report it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_is_woken_after_a_batch_that_failed() {
+async fn waiters_are_woken_after_a_batch_that_failed() {
     let home = TestStore::new();
     let recording = Recording::start(home.url()).await;
     let database = home.connect().await;
@@ -130,7 +130,7 @@ async fn who_waits_is_woken_after_a_batch_that_failed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_is_woken_when_the_log_cannot_be_read() {
+async fn waiters_are_woken_when_the_log_cannot_be_read() {
     // With SQLite the recorder notifies the waiters, and its notices need no read of the log.
     if !is_postgres() {
         return;

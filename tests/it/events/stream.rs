@@ -82,7 +82,7 @@ async fn a_stream_says_at_once_where_it_begins() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_without_events_is_heard_of_all_the_same() {
+async fn a_stream_without_events_gets_a_heartbeat() {
     let app = TestApp::start().await;
     let mut reader = SseReader::open(app.internal, "", None).await;
     assert_eq!([reader.comment().await, reader.comment().await], [0, 0]);
@@ -92,7 +92,7 @@ async fn a_stream_without_events_is_heard_of_all_the_same() {
 
 /// A stream whose filter matches nothing of a busy log is not silent either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_of_what_is_rare_is_heard_of_while_there_is_much_else() {
+async fn a_stream_whose_filter_matches_rarely_gets_a_heartbeat() {
     let app = TestApp::start().await;
     let mut reader = SseReader::open(app.internal, "types=task.failed", None).await;
     assert_eq!(reader.comment().await, 0);

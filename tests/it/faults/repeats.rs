@@ -16,7 +16,7 @@ use evolink_receiver::observe::metrics::Metrics;
 use evolink_receiver::store::Store;
 use evolink_receiver::store::recorder::Recorder;
 use evolink_receiver::store::recorder::entry::{Entry, Intent, Receipt, SubmitEnded};
-use evolink_receiver::store::repeats::{RepeatGuard, Watched};
+use evolink_receiver::store::repeats::{RepeatGuard, WatchResult, Watched};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -146,7 +146,7 @@ impl History {
         let guard = self.is_guarded.then_some(RepeatGuard {
             fingerprint,
             window: WINDOW,
-            is_second_look: true,
+            has_watched: true,
             watched,
         });
         let intent = Intent {
@@ -174,7 +174,7 @@ impl History {
                 if self.random.bool() && !self.wishes[at].charged.is_empty() {
                     self.wishes[at].is_granted = true;
                     recorder.apps().answered(first);
-                    recorder.hand_over(Entry::AppAnswered {
+                    recorder.record_in_background(Entry::AppAnswered {
                         submission_id: first,
                     });
                 }
@@ -191,8 +191,7 @@ impl History {
         let dead = rows.filter(|(_, holder, _)| *holder != self.process.holder);
         dead.map(|(submission_id, ..)| Watched {
             submission_id,
-            app_waits: false,
-            process_lives: false,
+            found: WatchResult::ProcessEnded,
         })
         .collect()
     }
@@ -232,10 +231,10 @@ impl History {
         if self.random.bool() {
             wish.is_granted = true;
             recorder.apps().answered(submission_id);
-            recorder.hand_over(Entry::AppAnswered { submission_id });
+            recorder.record_in_background(Entry::AppAnswered { submission_id });
         } else {
             recorder.apps().left(submission_id);
-            recorder.hand_over(Entry::AppLost { submission_id });
+            recorder.record_in_background(Entry::AppLost { submission_id });
         }
     }
 
@@ -252,7 +251,7 @@ impl History {
 }
 
 #[tokio::test]
-async fn no_wish_is_paid_for_twice_however_often_an_app_repeats_it() {
+async fn no_image_is_paid_for_twice_however_often_an_app_repeats_the_submit() {
     let home = TestStore::new();
     let store = Arc::new(Store::open(home.url()).await.unwrap());
     let first = fastrand::u64(..u64::MAX / 2);

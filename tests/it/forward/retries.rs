@@ -106,7 +106,7 @@ async fn what_cannot_be_read_uses_up_no_attempt() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_wishes_it_is_left_in_peace_for_an_hour_at_most() {
+async fn a_retry_after_of_an_endpoint_is_honoured_for_at_most_an_hour() {
     for (wish, seconds) in [("7", 7), ("1000000000", 3600)] {
         let headers = format!("retry-after: {wish}\n");
         let (app, endpoint) = start(answer(429, &headers)).await;

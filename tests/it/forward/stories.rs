@@ -96,7 +96,7 @@ async fn an_answer_without_a_body_or_with_an_endless_one_delivers_if_it_is_2xx()
 }
 
 #[tokio::test]
-async fn all_else_is_a_failure_and_is_tried_again_with_the_same_id_until_2xx() {
+async fn any_other_answer_is_a_failure_and_is_retried_with_the_same_id_until_2xx() {
     let elsewhere = Endpoint::good().await;
     let moved = format!("location: {}\n", elsewhere.url());
     let failures = [

@@ -146,7 +146,7 @@ async fn an_entry_is_shown_whole_and_without_a_secret() {
 }
 
 #[tokio::test]
-async fn b13_what_is_malformed_or_not_there_is_told_apart() {
+async fn b13_a_malformed_id_and_an_unknown_id_are_different_errors() {
     let app = TestApp::start().await;
     let error = |body: &Value| {
         (

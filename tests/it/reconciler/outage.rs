@@ -63,7 +63,7 @@ async fn suspended(app: &TestApp, evolink: &RawServer) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_poll_at_a_time_goes_to_see_and_all_are_asked_about_once_there_is_an_answer() {
+async fn one_poll_at_a_time_probes_and_all_tasks_are_polled_after_an_answer() {
     // An unusable answer counts like an error.
     let failures = [http(503, &[], "{}"), Vec::new(), http(200, &[], "<html>")];
     join_all(failures.map(fails_and_is_well_again)).await;

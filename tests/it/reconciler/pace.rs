@@ -81,7 +81,7 @@ async fn polls_of_one_task_are_3_s_apart_whatever_asks_for_them() {
 }
 
 #[tokio::test]
-async fn a_429_leaves_evolink_in_peace_for_as_long_as_it_says_and_counts_for_no_task() {
+async fn a_429_stops_polls_for_its_retry_after_and_counts_for_no_task() {
     let evolink = accepting(End::Close, |_| http(429, &["retry-after: 30"], "{}")).await;
     let url = evolink.url.parse().unwrap();
     let app = builder()

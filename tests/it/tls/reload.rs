@@ -138,7 +138,7 @@ async fn wait_until_serving(source: &TlsSource, pem: &Pem) {
 }
 
 #[tokio::test]
-async fn the_watch_looks_at_once_when_told_and_follows_a_swapped_link() {
+async fn certificates_are_reloaded_at_once_on_request_and_through_a_swapped_link() {
     let (old, new) = (Pem::good(), Pem::good());
     let dir = TempDir::new().expect("a folder");
     for (name, pem) in [("v1", &old), ("v2", &new)] {

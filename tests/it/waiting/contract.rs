@@ -60,7 +60,7 @@ async fn the_task_is_answered_as_it_is_when_the_time_is_over() {
 
 /// EvoLink refused the submit at another replica, and no event reports that.
 #[tokio::test]
-async fn a_submit_that_is_refused_elsewhere_is_told_though_it_was_given_up() {
+async fn a_waiter_gets_a_refusal_by_another_replica_after_the_submit_was_unknown() {
     const SUBMISSION: &str = "01890000-0000-7000-8000-000000000001";
     let app = started().await;
     let database = app.database().await;
@@ -84,7 +84,7 @@ async fn a_submit_that_is_refused_elsewhere_is_told_though_it_was_given_up() {
 }
 
 #[tokio::test]
-async fn every_outcome_is_told_by_either_name_and_progress_is_not() {
+async fn a_waiter_by_either_id_is_notified_of_the_outcome_and_not_of_progress() {
     let app = started().await;
     for status in ["completed", "failed", "cancelled"] {
         let id = format!("task-{status}");
@@ -213,7 +213,7 @@ async fn a_preference_is_applied_and_said_to_be_and_a_parameter_is_stronger() {
 }
 
 #[tokio::test]
-async fn a_stop_answers_all_who_wait_with_what_is() {
+async fn a_stop_answers_all_waiters_with_the_current_state() {
     let app = started().await;
     let mut waits = Vec::new();
     for _ in 0..20 {

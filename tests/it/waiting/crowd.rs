@@ -141,7 +141,7 @@ fn descriptors(receiver: &Receiver) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t20_five_thousand_who_wait_keep_neither_callbacks_nor_submits_from_their_way() {
+async fn t20_five_thousand_waiting_requests_delay_no_callback_and_no_submit() {
     if !are_met(Root::NotNeeded, &["prlimit"]) {
         return;
     }

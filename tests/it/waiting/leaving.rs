@@ -14,7 +14,7 @@ const ID: &str = "task-unified-1-left";
 const CLIENTS: usize = 20;
 
 #[tokio::test]
-async fn who_hangs_up_or_closes_its_side_makes_room_at_once() {
+async fn a_disconnect_or_a_half_close_frees_the_permit_at_once() {
     let app = TestApp::start().await;
     told(&app, ID, "processing").await;
     let request =

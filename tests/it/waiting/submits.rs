@@ -145,7 +145,7 @@ async fn where_too_many_wait_a_submit_is_answered_without_waiting() {
 }
 
 #[tokio::test]
-async fn who_hangs_up_changes_nothing_but_makes_room() {
+async fn a_disconnect_frees_the_permit_and_changes_nothing_else() {
     let (app, evolink) = started().await;
     let body = json!({"model": "z-image-turbo", "prompt": SILENT}).to_string();
     let mut client = RawClient::connect_plain(app.internal).await;

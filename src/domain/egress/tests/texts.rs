@@ -73,7 +73,7 @@ fn an_app_s_address_is_admitted_by_the_list_alone() {
 }
 
 #[test]
-fn table_u_what_the_parser_of_urls_would_forgive_is_refused() {
+fn a_url_that_a_parser_would_repair_is_refused() {
     let everything = rules(
         &["*.io", "files.evolink.ai", "h", "127.0.0.1", "evil.example"],
         &[],

@@ -2,7 +2,7 @@
 //! machine are admitted.
 
 pub mod request_id;
-pub mod seats;
+pub mod wait_permits;
 
 use std::sync::Arc;
 

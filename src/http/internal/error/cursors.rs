@@ -9,8 +9,9 @@ impl ApiError {
     /// 410: events after the reader's position are gone, or this log cannot serve them. Continuing
     /// from that position would skip them silently. The reader can continue after `resume_after`.
     pub fn cursor_expired(param: &'static str, why: &str, resume_after: EventId) -> Self {
-        let message =
-            format!("{why}; to miss nothing that is here, go on with `after={resume_after}`");
+        let message = format!(
+            "{why}; continue with `after={resume_after}` to get every event that is in the log"
+        );
         let mut error = Self::new(
             StatusCode::GONE,
             "cursor_expired",

@@ -39,7 +39,7 @@ pub struct ApiError {
     closes: bool,
     /// The client must not repeat the request: something may already have been sent to EvoLink, or
     /// a repeat could not succeed.
-    is_final: bool,
+    forbids_retry: bool,
     /// The answer is the one that an earlier request got.
     is_replay: bool,
 }
@@ -82,7 +82,7 @@ impl ApiError {
             body: Box::new(Envelope { error }),
             retry_after_seconds: None,
             closes: false,
-            is_final: false,
+            forbids_retry: false,
             is_replay: false,
         }
     }
@@ -165,7 +165,7 @@ impl ApiError {
     }
 
     pub fn wrong_method() -> Self {
-        let message = "this route does not take this method";
+        let message = "this route does not allow this method";
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
@@ -219,7 +219,8 @@ impl ApiError {
     }
 
     pub fn unavailable() -> Self {
-        let message = "the store cannot take this now; nothing was sent to EvoLink";
+        let message =
+            "the store does not answer, or the receiver is stopping; nothing was sent to EvoLink";
         let mut error = Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "service_unavailable",
@@ -233,7 +234,7 @@ impl ApiError {
     /// 503: all permits for waiting requests are taken. The answer closes the connection, so that a
     /// client that retries does not occupy one.
     pub fn too_many_waiting() -> Self {
-        let message = "too many queries and streams are waiting, in all or of this API key; the same without waiting is answered";
+        let message = "too many queries and streams are waiting, in all or with this API key; repeat the request without `wait`";
         let mut error = Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "too_many_waiting",
@@ -248,15 +249,14 @@ impl ApiError {
     /// 500: an internal fault. The message does not say what EvoLink was sent, because that is not
     /// known.
     pub fn internal() -> Self {
-        let message =
-            "something is wrong here; the log says what, under this request's X-Request-Id";
+        let message = "internal error of the receiver; its log has the cause under this request's X-Request-Id";
         let mut error = Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal_error",
             "api_error",
             message,
         );
-        error.is_final = true;
+        error.forbids_retry = true;
         error
     }
 
@@ -269,7 +269,7 @@ impl ApiError {
             "api_error",
             rejection.message(),
         );
-        error.is_final = true;
+        error.forbids_retry = true;
         error
     }
 
@@ -278,8 +278,8 @@ impl ApiError {
     }
 
     /// Whether the request must not be repeated.
-    pub const fn is_final(&self) -> bool {
-        self.is_final
+    pub const fn forbids_retry(&self) -> bool {
+        self.forbids_retry
     }
 
     /// Marks this error as the answer that an earlier request got.
@@ -317,7 +317,7 @@ impl IntoResponse for ApiError {
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if self.is_final {
+        if self.forbids_retry {
             headers.insert(SHOULD_RETRY.clone(), HeaderValue::from_static("false"));
         }
         if self.is_replay {

@@ -11,7 +11,7 @@ impl ApiError {
             StatusCode::NOT_FOUND,
             "quarantine_not_found",
             "invalid_request_error",
-            "no such entry in quarantine; the oldest make room when it is full",
+            "no such entry in quarantine; the oldest entries are deleted when it is full",
         )
     }
 
@@ -60,13 +60,14 @@ impl ApiError {
             StatusCode::CONFLICT,
             "already_delivered",
             "invalid_request_error",
-            "its endpoint has taken it; who wants it again reads the event",
+            "the delivery was delivered and is not sent again; read its event in GET /v1/events",
         )
     }
 
     /// 503: the store failed during a bulk retry, after `retried` deliveries.
     pub fn retried_in_part(retried: u32) -> Self {
-        let message = format!("{retried} deliveries are pending again; ask again for the rest");
+        let message =
+            format!("{retried} deliveries are pending again; repeat the request for the rest");
         let mut error = Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "retried_in_part",

@@ -86,7 +86,7 @@ impl ApiError {
             "api_error",
             message,
         );
-        error.is_final = true;
+        error.forbids_retry = true;
         error.about(submission_id)
     }
 

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stream_is_for_who_asks_for_it_by_name() {
+    fn the_stream_is_only_for_clients_that_accept_it_by_name() {
         let wants = |accept: &str| {
             wants_stream(&HeaderMap::from_iter([(
                 header::ACCEPT,

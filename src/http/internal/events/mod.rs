@@ -20,7 +20,7 @@ use crate::store::epochs::LogState;
 use crate::store::read::events::{EventFilter, PageSize};
 use frames::EventObject;
 use parameters::{Parameters, Place};
-pub use stream::PageTurns;
+pub use stream::CatchUpPermit;
 
 /// Size at which a page ends early. The remaining events are on the next page.
 const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -45,8 +45,8 @@ pub async fn show(
     let log = state.store.log_state().await?;
     if accept::wants_stream(&headers) {
         let after = within(parameters.place, &log)?.unwrap_or(log.newest);
-        let seat = state.seats.take(&caller)?;
-        return Ok(stream::open(&state, seat, filter, log.epochs, after));
+        let permit = state.wait_permits.take(&caller)?;
+        return Ok(stream::open(&state, permit, filter, log.epochs, after));
     }
     let after = within(parameters.place, &log)?.unwrap_or_else(|| before_oldest(&log));
     let size = PageSize {

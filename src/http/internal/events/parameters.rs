@@ -42,10 +42,10 @@ impl Parameters {
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match name.as_ref() {
                 "after" => parameters.place = Some(place("after", Some(&value))?),
-                "limit" => parameters.limit = query::limit(&value)?,
+                "limit" => parameters.limit = query::parse_limit(&value)?,
                 "types" => parameters.types = Some(types(&value)?),
                 "task" => parameters.task = Some(Cow::into_owned(value)),
-                other => return Err(query::unknown(other, PARAMETERS)),
+                other => return Err(query::unknown_parameter(other, PARAMETERS)),
             }
         }
         let mut ids = headers.get_all(&LAST_EVENT_ID).iter();

@@ -18,7 +18,7 @@ use tracing::debug;
 use super::frames;
 use crate::domain::event::id::Epochs;
 use crate::http::internal::InternalState;
-use crate::http::internal::access::seats::Seat;
+use crate::http::internal::access::wait_permits::WaitPermit;
 use crate::store::read::events::{EventFilter, PageSize};
 use crate::store::tail::{Batch, Follower, Next};
 use crate::store::{Store, StoreError};
@@ -43,9 +43,9 @@ const PAGE: PageSize = PageSize {
 
 /// The permit to read a page. One reader at a time catches up, so that callbacks are not delayed.
 #[derive(Clone, Debug)]
-pub struct PageTurns(Arc<Semaphore>);
+pub struct CatchUpPermit(Arc<Semaphore>);
 
-impl Default for PageTurns {
+impl Default for CatchUpPermit {
     fn default() -> Self {
         Self(Arc::new(Semaphore::new(1)))
     }
@@ -53,7 +53,7 @@ impl Default for PageTurns {
 
 struct Reader {
     store: Arc<Store>,
-    turns: PageTurns,
+    turns: CatchUpPermit,
     stopping: CancellationToken,
     filter: EventFilter,
     follower: Follower,
@@ -63,13 +63,13 @@ struct Reader {
     /// `seq` of the last event that was sent or filtered out.
     place: i64,
     is_greeted: bool,
-    _seat: Seat,
+    _permit: WaitPermit,
 }
 
 /// Streams the events after `after` until either side closes.
 pub fn open(
     state: &InternalState,
-    seat: Seat,
+    permit: WaitPermit,
     filter: EventFilter,
     epochs: Epochs,
     after: i64,
@@ -77,14 +77,14 @@ pub fn open(
     let begins = epochs.id(after);
     let reader = Reader {
         store: Arc::clone(&state.store),
-        turns: state.page_turns.clone(),
+        turns: state.catch_up_permit.clone(),
         stopping: state.stopping.clone(),
         filter,
         follower: state.store.tail().follow(epochs.current()),
         epochs,
         place: after,
         is_greeted: false,
-        _seat: seat,
+        _permit: permit,
     };
     let chunks = stream::unfold(reader, async |mut reader| {
         let chunk = reader.next().await?;

@@ -202,7 +202,7 @@ fn must_be_known(state: &InternalState, endpoint: &EndpointKey) -> Result<(), Ap
 }
 
 fn parse_id(id: Option<Path<String>>) -> Result<DeliveryId, ApiError> {
-    let number = id.and_then(|Path(id)| query::number(&id));
+    let number = id.and_then(|Path(id)| query::parse_number(&id));
     let message = "`id` must be the number of a delivery";
     let number = number.ok_or_else(|| ApiError::invalid("id", message))?;
     Ok(DeliveryId(number))
@@ -220,13 +220,13 @@ fn parse_list_query(query: &str) -> Result<(DeliveryFilter, u32), ApiError> {
                 let task = tasks::parse_name(&value);
                 filter.task = Some(task.ok_or_else(|| ApiError::invalid("task", message))?);
             }
-            "limit" => limit = query::limit(&value)?,
+            "limit" => limit = query::parse_limit(&value)?,
             "cursor" => {
                 let message = "`cursor` must be the `next` of the page before";
-                let before = query::number(&value).map(DeliveryId);
+                let before = query::parse_number(&value).map(DeliveryId);
                 filter.before = Some(before.ok_or_else(|| ApiError::invalid("cursor", message))?);
             }
-            other => return Err(query::unknown(other, PARAMETERS)),
+            other => return Err(query::unknown_parameter(other, PARAMETERS)),
         }
     }
     Ok((filter, limit))
@@ -243,7 +243,7 @@ fn parse_retry_query(query: &str) -> Result<Option<EndpointKey>, ApiError> {
                     "`state` must be dead: pending and held deliveries need no new attempts";
                 return Err(ApiError::invalid("state", message));
             }
-            other => return Err(query::unknown(other, RETRY_PARAMETERS)),
+            other => return Err(query::unknown_parameter(other, RETRY_PARAMETERS)),
         }
     }
     Ok(endpoint)

@@ -192,7 +192,7 @@ async fn find(state: &InternalState, id: i64) -> Result<QuarantineWhole, ApiErro
 }
 
 fn parse_id(id: Option<Path<String>>) -> Result<i64, ApiError> {
-    id.and_then(|Path(id)| query::number(&id))
+    id.and_then(|Path(id)| query::parse_number(&id))
         .ok_or_else(|| ApiError::invalid("id", "`id` must be the number of an entry"))
 }
 
@@ -207,13 +207,13 @@ fn parse_list_query(query: &str) -> Result<(QuarantineFilter, u32), ApiError> {
                     .map_err(|error| ApiError::invalid("subject", format!("`subject`: {error}")));
                 filter.subject = Some(subject?);
             }
-            "limit" => limit = query::limit(&value)?,
+            "limit" => limit = query::parse_limit(&value)?,
             "cursor" => {
                 let message = "`cursor` must be the `next` of the page before";
-                let before = query::number(&value);
+                let before = query::parse_number(&value);
                 filter.before = Some(before.ok_or_else(|| ApiError::invalid("cursor", message))?);
             }
-            other => return Err(query::unknown(other, PARAMETERS)),
+            other => return Err(query::unknown_parameter(other, PARAMETERS)),
         }
     }
     Ok((filter, limit))

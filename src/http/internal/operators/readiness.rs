@@ -193,7 +193,7 @@ impl Detail {
             (false, false) if is_nearly_full => Self::warning(
                 "the store's disk is nearly full: submits are refused, callbacks are recorded",
             ),
-            (false, false) => Self::ok("the store's disk has room"),
+            (false, false) => Self::ok("the store's disk has space"),
         }
     }
 }

@@ -100,7 +100,7 @@ pub async fn create(
                 Ok(outcome) => ApiError::from(outcome),
                 Err(_) => ApiError::internal().about(id),
             };
-            if error.is_final() {
+            if error.forbids_retry() {
                 presence.lose();
             }
             (error.into_response(), None)
@@ -120,10 +120,10 @@ async fn answer_in_time(
     deadline: Instant,
     applied: Option<HeaderValue>,
 ) -> Response {
-    let Ok(seat) = state.seats.take(caller) else {
+    let Ok(permit) = state.wait_permits.take(caller) else {
         return answer(&accepted);
     };
-    let waiting = waiting::until_over(state, seat, accepted.submission_id, deadline);
+    let waiting = waiting::until_over(state, permit, accepted.submission_id, deadline);
     if let Ok(Some(view)) = waiting.await {
         accepted.task = task_object::of_view(&view);
     }

@@ -1,6 +1,6 @@
 //! Tracks whether the app of a submit is still waiting, and whether it has received its answer. The
-//! handler holds a `Presence`. The submit runs on its own worker, holds a `Disconnected`, and checks it
-//! before it acts.
+//! handler holds a `Presence`. The submit runs on its own worker, holds a `Disconnected`, and
+//! checks it before it acts.
 //!
 //! An app has its answer once hyper has taken the response body to its end and the app is still
 //! connected. If the handler or the body is dropped before that, the app has disconnected: both are

@@ -52,10 +52,10 @@ pub async fn show(
     let mut view = Box::pin(find(&state, id.ok())).await?;
     let task = &view.record.task;
     if let Some(deadline) = deadline.filter(|_| !waiting::is_over(task.state())) {
-        let (seat, id) = (state.seats.take(&caller)?, task.submission_id);
+        let (permit, id) = (state.wait_permits.take(&caller)?, task.submission_id);
         // Hold neither the task nor the caller's data while waiting.
         drop((view, caller));
-        let found = waiting::until_over(&state, seat, id, deadline).await?;
+        let found = waiting::until_over(&state, permit, id, deadline).await?;
         view = found.ok_or_else(ApiError::task_not_found)?;
     }
     let mut response = Json(task_object::of_view(&view)).into_response();
@@ -102,9 +102,9 @@ fn parse_list_query(query: &str) -> Result<(TaskFilter, u32), ApiError> {
             "status" => filter.state = Some(parse_state(&value)?),
             "client" => filter.client = Some(parse_client(&value)?),
             "created_after" => filter.created_after = Some(parse_time(&value)?),
-            "limit" => limit = query::limit(&value)?,
+            "limit" => limit = query::parse_limit(&value)?,
             "cursor" => filter.before = Some(parse_cursor(&value)?),
-            other => return Err(query::unknown(other, PARAMETERS)),
+            other => return Err(query::unknown_parameter(other, PARAMETERS)),
         }
     }
     Ok((filter, limit))

@@ -11,12 +11,12 @@ use super::prefer;
 use crate::domain::ids::SubmissionId;
 use crate::domain::task::State;
 use crate::http::internal::InternalState;
-use crate::http::internal::access::seats::Seat;
+use crate::http::internal::access::wait_permits::WaitPermit;
 use crate::http::internal::error::ApiError;
 use crate::http::internal::query;
 use crate::store::StoreError;
 use crate::store::read::{TaskName, TaskView};
-use crate::store::wake::LOOK_INTERVAL;
+use crate::store::wake::POLL_INTERVAL;
 
 /// Maximum waiting time. A longer one counts as this (rule B13).
 const WAIT_SECONDS_MAX: u64 = 60;
@@ -43,7 +43,7 @@ impl Wait {
         for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             match name.as_ref() {
                 "wait" => asked = Some(seconds(&value).ok_or_else(not_seconds)?),
-                other => return Err(query::unknown(other, PARAMETERS)),
+                other => return Err(query::unknown_parameter(other, PARAMETERS)),
             }
         }
         if let Some(asked) = asked {
@@ -89,7 +89,7 @@ pub const fn is_over(state: State) -> bool {
 /// `None` if the task no longer exists.
 pub async fn until_over(
     state: &InternalState,
-    seat: Seat,
+    permit: WaitPermit,
     id: SubmissionId,
     deadline: Instant,
 ) -> Result<Option<TaskView>, StoreError> {
@@ -99,11 +99,11 @@ pub async fn until_over(
     loop {
         let is_last = Instant::now() >= deadline || state.stopping.is_cancelled();
         // Boxed, so that a waiter does not hold the memory that a query needs.
-        let look = Box::pin(state.store.find_task(&name));
-        let found = seat.look(look).await?;
+        let query = Box::pin(state.store.find_task(&name));
+        let found = permit.query(query).await?;
         let until = match &found {
             Some(view) if !is_last && !is_over(view.record.task.state()) => {
-                next_look(view.record.task.state(), deadline)
+                next_query(view.record.task.state(), deadline)
             }
             _ => return Ok(found),
         };
@@ -119,9 +119,9 @@ pub async fn until_over(
 /// The time of the next query. No event reports that EvoLink refused a submit, which may happen
 /// after its outcome was recorded as unknown. The process that sent the submit is notified; others
 /// have to poll.
-fn next_look(state: State, deadline: Instant) -> Instant {
+fn next_query(state: State, deadline: Instant) -> Instant {
     match state {
-        State::Submitting | State::SubmitUnknown => deadline.min(Instant::now() + LOOK_INTERVAL),
+        State::Submitting | State::SubmitUnknown => deadline.min(Instant::now() + POLL_INTERVAL),
         _ => deadline,
     }
 }

@@ -8,7 +8,7 @@ use super::objects::Names;
 use super::server::PostgresServer;
 use super::settings::non_durable_settings;
 use super::tables::{LOCK_SHORTLY, NEEDED, OF_ONE_ROW, tables};
-use super::{lent, locks};
+use super::{locks, transaction_pooling};
 use crate::clock::Clock;
 use crate::store::StoreError;
 use crate::store::engine::schema::Schema;
@@ -32,9 +32,10 @@ pub async fn examine(
     connection: PgConnection,
 ) -> Result<(Examined, PgConnection), StoreError> {
     let examining = async {
-        let (is_lent, mut connection) = lent::is_lent(server, connection).await?;
-        if is_lent {
-            return Err(unsuitable(server, lent::REASON));
+        let (is_transaction_pooled, mut connection) =
+            transaction_pooling::is_transaction_pooled(server, connection).await?;
+        if is_transaction_pooled {
+            return Err(unsuitable(server, transaction_pooling::REASON));
         }
         connection.execute(locks::BOUNDED).await?;
         let found = examine_session(server, &mut connection).await;
@@ -48,8 +49,8 @@ pub async fn examine(
 
 /// Explains the error of a statement that a pooler sent to another session.
 pub fn explain(server: &PostgresServer, error: StoreError) -> StoreError {
-    if lent::is_cause_of(&error) {
-        return unsuitable(server, lent::REASON);
+    if transaction_pooling::is_cause_of(&error) {
+        return unsuitable(server, transaction_pooling::REASON);
     }
     error
 }

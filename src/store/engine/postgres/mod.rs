@@ -6,7 +6,6 @@
 pub mod address;
 pub mod examine;
 mod gate;
-mod lent;
 pub mod locks;
 pub mod migrations;
 mod objects;
@@ -14,6 +13,7 @@ mod readers;
 mod server;
 mod settings;
 mod tables;
+mod transaction_pooling;
 
 use std::time::Duration;
 

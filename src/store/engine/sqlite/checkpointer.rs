@@ -1,6 +1,6 @@
 //! Folds SQLite's write-ahead log into the database on a separate connection, so that no callback
 //! waits for it. SQLite's automatic checkpoint would run inside a commit, delay callbacks, and fail
-//! silently (RELIABILITY I4).
+//! silently (rule I4).
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

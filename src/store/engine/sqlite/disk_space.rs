@@ -14,7 +14,7 @@ use crate::store::StoreError;
 /// The largest part of the file system that is reserved, as a divisor. Otherwise a small one would
 /// be short of space from the beginning.
 const FREE_FRACTION: u64 = 8;
-const BALLAST_FRACTION: u64 = 16;
+const RESERVE_FILE_FRACTION: u64 = 16;
 
 const RESERVE_FILE_BYTES: u64 = 8 * 1024 * 1024;
 
@@ -63,7 +63,7 @@ impl LogBounds {
         let total = Room::of(path).map_or(u64::MAX, |room| room.total_bytes);
         Self {
             max: LOG_BYTES_MAX.min(total / FREE_FRACTION),
-            kept: LOG_BYTES_KEPT.min(total / BALLAST_FRACTION),
+            kept: LOG_BYTES_KEPT.min(total / RESERVE_FILE_FRACTION),
         }
     }
 }
@@ -116,7 +116,7 @@ impl Reserve {
         Self {
             free_bytes: min_free.min(room.total_bytes / FREE_FRACTION),
             free_files: FREE_FILES.min(room.total_files / FREE_FRACTION),
-            reserve_file_bytes: RESERVE_FILE_BYTES.min(room.total_bytes / BALLAST_FRACTION),
+            reserve_file_bytes: RESERVE_FILE_BYTES.min(room.total_bytes / RESERVE_FILE_FRACTION),
         }
     }
 

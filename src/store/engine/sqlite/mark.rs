@@ -1,6 +1,6 @@
 //! The high-water mark: a small file beside a SQLite database that says how far it had come, at
 //! most a second ago. A database that is behind its mark, or is empty or gone, has lost
-//! acknowledged data, and is refused (RELIABILITY I6). To put an older copy back on purpose, remove
+//! acknowledged data, and is refused (rule I6). To put an older copy back on purpose, remove
 //! the mark.
 //!
 //! A missing write-ahead log alone is no damage. The last program that closes the database removes

@@ -1,5 +1,5 @@
 //! The reserve file beside a SQLite database; it only occupies space. On a full disk SQLite can
-//! neither delete rows nor fold in its log (RELIABILITY F7). Releasing the reserve makes both work
+//! neither delete rows nor fold in its log (rule F7). Releasing the reserve makes both work
 //! again at once, and callbacks are accepted for a while longer.
 
 use std::fs::{self, File, OpenOptions};

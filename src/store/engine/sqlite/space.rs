@@ -1,5 +1,5 @@
 //! Monitors the free space of a SQLite store's file system each second. When it runs low, submits
-//! are refused long before callbacks are (RELIABILITY I5): an app can submit again later, but
+//! are refused long before callbacks are (rule I5): an app can submit again later, but
 //! EvoLink retries a callback for seven seconds only. The monitor also maintains the reserve file.
 //! A PostgreSQL server monitors its own disk.
 
@@ -112,7 +112,10 @@ impl Store {
         let look = match looked.map_err(io::Error::other).flatten() {
             Ok(look) => look,
             Err(error) => {
-                self.complain("how much room is left cannot be found out", &error);
+                self.complain(
+                    "could not read the free space of the store's file system",
+                    &error,
+                );
                 return;
             }
         };
@@ -123,7 +126,9 @@ impl Store {
             self.fail(&error, failed);
         }
         match &look.failure {
-            Some(error) => self.complain("no reserve file could be made beside the store", error),
+            Some(error) => {
+                self.complain("could not create the reserve file beside the store", error)
+            }
             None => self.space.has_complained.store(false, Ordering::Relaxed),
         }
         self.judge(&look);
@@ -141,12 +146,12 @@ impl Store {
                 bytes,
                 files,
                 wanted,
-                "the store's disk is nearly full: submits are refused, callbacks are taken"
+                "the store's disk is nearly full: submits are refused, callbacks are recorded"
             );
         } else if was_short && !is_short {
             info!(
                 bytes,
-                files, wanted, "the store's disk has room again: submits are taken"
+                files, wanted, "the store's disk has space again: submits are accepted"
             );
         }
     }

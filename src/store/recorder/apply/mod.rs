@@ -68,7 +68,7 @@ impl Ledger {
                 Receipt::Done
             }
             Entry::AppsWait { waiting } => {
-                self.unanswered.beating.extend(waiting);
+                self.unanswered.touched.extend(waiting);
                 Receipt::Done
             }
         }

@@ -214,7 +214,7 @@ impl Ledger {
 
     /// Publishes a conflict, once for each body that is new to quarantine; quarantine bounds their
     /// number. EvoLink is polled about an unconfirmed outcome.
-    pub fn tell_of_conflict(&mut self, new: NewConflict) {
+    pub fn publish_conflict(&mut self, new: NewConflict) {
         let NewConflict { event, doubted } = new;
         let record = event.record;
         if let Some(doubted) = doubted {

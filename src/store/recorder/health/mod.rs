@@ -210,12 +210,12 @@ impl RecorderWorker {
         if let Err(error) = &tried {
             self.disconnect().await;
             if error.is_fatal() {
-                self.notice(Some(error));
+                self.report_error(error);
             }
         }
         let has_space = (!self.store.is_shared()).then(|| !self.store.is_nearly_full());
         if tried.is_err() || self.health.is_cleared_by_probe(has_space) {
-            self.note(tried.as_ref().err());
+            self.update_health(tried.as_ref().err());
         }
         if tried.is_ok() && self.notify_pending {
             self.follow_up().await;
@@ -238,7 +238,7 @@ impl RecorderWorker {
         let connected = in_time(limit, Box::pin(connecting)).await;
         if let Err(error) = connected {
             self.disconnect().await;
-            self.note(Some(&error));
+            self.update_health(Some(&error));
         }
         self.health.became_idle();
     }
@@ -257,7 +257,7 @@ impl RecorderWorker {
 
     /// Notes the result of a transaction. Logs when recording begins to fail and when it works
     /// again.
-    pub fn note(&self, failure: Option<&StoreError>) {
+    pub fn update_health(&self, failure: Option<&StoreError>) {
         match failure {
             None => {
                 if let Some(failed_for) = self.health.succeeded() {

@@ -77,7 +77,7 @@ fn each_place_has_its_batch_or_is_in_the_log() {
 }
 
 #[test]
-fn what_is_held_is_bounded_and_goes_with_the_last_who_follows() {
+fn the_ring_is_bounded_and_emptied_with_its_last_subscriber() {
     let ring = Ring::default();
     let mut follower = ring.follow(epoch());
     ring.begin_at(end(0));
@@ -98,7 +98,7 @@ fn what_is_held_is_bounded_and_goes_with_the_last_who_follows() {
 }
 
 #[test]
-fn who_is_cut_off_comes_again_and_others_follow_anew() {
+fn a_disconnected_subscriber_reconnects_and_new_ones_can_follow() {
     let ring = Ring::default();
     let mut before = ring.follow(epoch());
     ring.begin_at(end(10));
@@ -139,7 +139,7 @@ fn a_batch_is_formatted_once_for_all() {
 }
 
 #[test]
-fn the_pause_grows_with_those_who_follow_and_what_they_are_handed() {
+fn the_pause_grows_with_the_subscribers_and_the_bytes_they_are_sent() {
     let ms = |followers, bytes| handing_pause(followers, bytes).as_millis();
     assert_eq!((ms(1, 2048), ms(1, 64 * 1024)), (0, 0));
     assert_eq!((ms(1000, 2048), ms(1000, 64 * 1024)), (62, 125));

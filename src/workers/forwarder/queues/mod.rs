@@ -16,7 +16,7 @@ use super::attempt::Ended;
 use crate::domain::delivery::EndpointKey;
 use crate::domain::timestamp::Timestamp;
 use crate::store::deliveries::DueDelivery;
-use crate::workers::breaker::{Change, Leave};
+use crate::workers::breaker::{Change, Permit};
 use pool::Pool;
 pub use queue::PROBES;
 
@@ -28,10 +28,10 @@ pub struct Queues {
 
 /// A queue that has space for due deliveries from the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanting {
+pub struct QueueToLoad {
     pub endpoint: EndpointKey,
     /// Whether the queue needs a few from both ends: the longest overdue and the newest.
-    pub is_doubtful: bool,
+    pub is_recovering: bool,
 }
 
 impl Queues {
@@ -50,9 +50,9 @@ impl Queues {
 
     /// The queues to load now: those that may have due deliveries and could send one. Returns no
     /// more than could be sent, so that the cost of loading does not grow with the backlog.
-    pub fn wanting(&mut self, now: Timestamp) -> Vec<Wanting> {
-        let mut wanting = self.standing.wanting(now);
-        wanting.extend(self.own.wanting(now));
+    pub fn to_load(&mut self, now: Timestamp) -> Vec<QueueToLoad> {
+        let mut wanting = self.standing.to_load(now);
+        wanting.extend(self.own.to_load(now));
         wanting
     }
 
@@ -63,7 +63,7 @@ impl Queues {
     }
 
     /// The next delivery to send, with its permit.
-    pub fn next(&mut self, now: Timestamp) -> Option<(DueDelivery, Leave)> {
+    pub fn next(&mut self, now: Timestamp) -> Option<(DueDelivery, Permit)> {
         self.standing.next(now).or_else(|| self.own.next(now))
     }
 

@@ -1,16 +1,16 @@
-//! The queues that share one half of all attempts. They take turns. Doubtful endpoints share a
+//! The queues that share one half of all attempts. They take turns. Recovering endpoints share a
 //! quarter of that half. So an endpoint that was unavailable waits for others that were, and delays
 //! no working endpoint.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Bound;
 
-use super::Wanting;
+use super::QueueToLoad;
 use super::queue::{Begun, PROBES, Queue};
 use crate::domain::delivery::EndpointKey;
 use crate::domain::timestamp::Timestamp;
 use crate::store::deliveries::DueDelivery;
-use crate::workers::breaker::{Change, Leave};
+use crate::workers::breaker::{Change, Permit};
 use crate::workers::forwarder::attempt::Ended;
 
 /// The maximum number of attempts at the same time to one endpoint. At 5 ms each, this allows more
@@ -29,7 +29,7 @@ pub struct Pool {
 #[derive(Clone, Copy, Default)]
 struct UnderWay {
     all: usize,
-    doubtful: usize,
+    recovering: usize,
 }
 
 impl Pool {
@@ -48,21 +48,21 @@ impl Pool {
     }
 
     /// The queues to load now, in the order of their turns.
-    pub fn wanting(&mut self, now: Timestamp) -> Vec<Wanting> {
-        let (good, doubtful) = (self.room(false), self.room(true));
+    pub fn to_load(&mut self, now: Timestamp) -> Vec<QueueToLoad> {
+        let (good, recovering) = (self.free_slots(), self.free_slots_for_recovering());
         let (mut of_good, mut of_doubtful) = (Vec::new(), Vec::new());
         self.find_in_turn(|endpoint, queue, limits| {
-            let is_doubtful = queue.is_doubtful();
-            let (wanting, room) = if is_doubtful {
-                (&mut of_doubtful, doubtful)
+            let is_recovering = queue.is_recovering();
+            let (to_load, slots) = if is_recovering {
+                (&mut of_doubtful, recovering)
             } else {
                 (&mut of_good, good)
             };
-            if wanting.len() < room && queue.is_wanting(now, limits.of(queue)) {
+            if to_load.len() < slots && queue.can_be_loaded(now, limits.of(queue)) {
                 let endpoint = endpoint.clone();
-                wanting.push(Wanting {
+                to_load.push(QueueToLoad {
                     endpoint,
-                    is_doubtful,
+                    is_recovering,
                 });
             }
             None::<()>
@@ -77,8 +77,8 @@ impl Pool {
         }
     }
 
-    pub fn next(&mut self, now: Timestamp) -> Option<(DueDelivery, Leave)> {
-        if self.room(false) == 0 {
+    pub fn next(&mut self, now: Timestamp) -> Option<(DueDelivery, Permit)> {
+        if self.free_slots() == 0 {
             return None;
         }
         let try_queue = |endpoint: &EndpointKey, queue: &mut Queue, limits: Limits| {
@@ -89,19 +89,19 @@ impl Pool {
         let Begun {
             delivery,
             permit,
-            was_doubtful,
+            was_recovering,
         } = begun;
         self.turn = Some(endpoint);
         self.under_way.all += 1;
-        self.under_way.doubtful += usize::from(was_doubtful);
+        self.under_way.recovering += usize::from(was_recovering);
         Some((delivery, permit))
     }
 
     pub fn end(&mut self, ended: &Ended, now: Timestamp) -> Option<Change> {
         self.under_way.all -= 1;
         let queue = self.all.get_mut(&ended.endpoint)?;
-        let (was_doubtful, change) = queue.end(ended, now);
-        self.under_way.doubtful -= usize::from(was_doubtful);
+        let (was_recovering, change) = queue.end(ended, now);
+        self.under_way.recovering -= usize::from(was_recovering);
         change
     }
 
@@ -112,15 +112,16 @@ impl Pool {
         self.all.retain(is_kept);
     }
 
-    /// The number of attempts that may begin now, to doubtful endpoints or to others.
-    fn room(&self, doubtful: bool) -> usize {
-        let room = self.at_once.saturating_sub(self.under_way.all);
-        if doubtful {
-            let share = (self.at_once / 4).max(1);
-            room.min(share.saturating_sub(self.under_way.doubtful))
-        } else {
-            room
-        }
+    /// The number of attempts that may begin now.
+    fn free_slots(&self) -> usize {
+        self.at_once.saturating_sub(self.under_way.all)
+    }
+
+    /// The number of attempts that may begin now to recovering endpoints.
+    fn free_slots_for_recovering(&self) -> usize {
+        let budget = (self.at_once / 4).max(1);
+        self.free_slots()
+            .min(budget.saturating_sub(self.under_way.recovering))
     }
 
     /// Returns the first result of `try_queue`, beginning with the queue after the last turn.
@@ -151,14 +152,18 @@ impl Pool {
     /// gets one at a time. So endpoints that never answer delay the others only if there are as
     /// many of them as attempts in the remaining half.
     fn limits(&self) -> Limits {
-        let good = self.under_way.all - self.under_way.doubtful;
+        let good = self.under_way.all - self.under_way.recovering;
         Limits {
             good: if good < self.at_once.div_ceil(2) {
                 AT_ONCE
             } else {
                 1
             },
-            doubtful: if self.room(true) > 0 { PROBES } else { 0 },
+            recovering: if self.free_slots_for_recovering() > 0 {
+                PROBES
+            } else {
+                0
+            },
         }
     }
 }
@@ -167,13 +172,13 @@ impl Pool {
 #[derive(Clone, Copy)]
 struct Limits {
     good: usize,
-    doubtful: usize,
+    recovering: usize,
 }
 
 impl Limits {
     fn of(self, queue: &Queue) -> usize {
-        if queue.is_doubtful() {
-            self.doubtful
+        if queue.is_recovering() {
+            self.recovering
         } else {
             self.good
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::domain::delivery::DeliveryId;
 use crate::domain::timestamp::Timestamp;
 use crate::store::deliveries::DueDelivery;
-use crate::workers::breaker::{Breaker, Change, Heard, Leave, Pauses};
+use crate::workers::breaker::{Breaker, CallOutcome, Change, Pauses, Permit};
 use crate::workers::forwarder::answer::EndpointOutcome;
 use crate::workers::forwarder::attempt::Ended;
 
@@ -16,13 +16,13 @@ pub const PAUSES: Pauses = Pauses {
     max: Duration::from_secs(30),
 };
 
-/// The maximum number of attempts at the same time to a doubtful endpoint. More than one, so that
+/// The maximum number of attempts at the same time to a recovering endpoint. More than one, so that
 /// an attempt that hangs does not delay the others, and so that both ends of the queue are probed.
 pub const PROBES: usize = 4;
 
 /// The queue of one endpoint.
 pub struct Queue {
-    /// The attempts under way. The value says whether the endpoint was doubtful when the attempt
+    /// The attempts under way. The value says whether the endpoint was recovering when the attempt
     /// began.
     under_way: HashMap<DeliveryId, bool>,
     breaker: Breaker<DeliveryId>,
@@ -39,8 +39,8 @@ pub struct Queue {
 /// A delivery to send.
 pub struct Begun {
     pub delivery: DueDelivery,
-    pub permit: Leave,
-    pub was_doubtful: bool,
+    pub permit: Permit,
+    pub was_recovering: bool,
 }
 
 impl Queue {
@@ -60,32 +60,32 @@ impl Queue {
     }
 
     /// Replaces the loaded deliveries by `due`, the longest overdue first. If there are `limit` of
-    /// them, the store may have more. For a doubtful endpoint, keeps a few from both ends.
+    /// them, the store may have more. For a recovering endpoint, keeps a few from both ends.
     pub fn fill(&mut self, due: Vec<DueDelivery>, limit: usize) {
-        let was_doubtful = self.is_doubtful();
+        let was_recovering = self.is_recovering();
         self.more = due.len() >= limit;
         let is_new = |one: &DueDelivery| !self.under_way.contains_key(&one.id);
         self.found = due.into_iter().filter(is_new).collect();
-        if was_doubtful || self.is_doubtful() {
+        if was_recovering || self.is_recovering() {
             self.keep_both_ends();
         }
     }
 
     /// Whether the endpoint was unavailable and has not answered since. If it never answered this
     /// process, failed attempts of other processes count too.
-    pub fn is_doubtful(&self) -> bool {
+    pub fn is_recovering(&self) -> bool {
         let has_failed = |next: &DueDelivery| !self.has_answered && next.attempts > 0;
-        self.breaker.is_in_doubt() || self.found.front().is_some_and(has_failed)
+        self.breaker.has_failed_since_answer() || self.found.front().is_some_and(has_failed)
     }
 
     /// Whether the store may have more due deliveries, and one of them could be sent now.
-    pub fn is_wanting(&mut self, now: Timestamp, at_once: usize) -> bool {
+    pub fn can_be_loaded(&mut self, now: Timestamp, at_once: usize) -> bool {
         if !self.more || !self.found.is_empty() {
             return false;
         }
         let permit = self.permit(now, at_once);
         self.breaker.give_back(permit);
-        permit != Leave::Wait
+        permit != Permit::Denied
     }
 
     pub fn begin(&mut self, now: Timestamp, at_once: usize) -> Option<Begun> {
@@ -93,45 +93,45 @@ impl Queue {
             return None;
         }
         let permit = self.permit(now, at_once);
-        if permit == Leave::Wait {
+        if permit == Permit::Denied {
             return None;
         }
-        let was_doubtful = self.is_doubtful();
-        let delivery = self.take_next(was_doubtful)?;
-        self.under_way.insert(delivery.id, was_doubtful);
+        let was_recovering = self.is_recovering();
+        let delivery = self.take_next(was_recovering)?;
+        self.under_way.insert(delivery.id, was_recovering);
         Some(Begun {
             delivery,
             permit,
-            was_doubtful,
+            was_recovering,
         })
     }
 
-    /// Applies the outcome of an attempt. Returns whether it began while the endpoint was doubtful,
+    /// Applies the outcome of an attempt. Returns whether the endpoint was recovering at its start,
     /// and the change of the breaker.
     pub fn end(&mut self, ended: &Ended, now: Timestamp) -> (bool, Option<Change>) {
-        let was_doubtful = self.under_way.remove(&ended.id).unwrap_or_default();
+        let was_recovering = self.under_way.remove(&ended.id).unwrap_or_default();
         let Some(outcome) = ended.outcome else {
             self.breaker.give_back(ended.permit);
-            return (was_doubtful, None);
+            return (was_recovering, None);
         };
-        let heard = match outcome {
+        let call = match outcome {
             EndpointOutcome::Answered => {
                 self.has_answered = true;
-                Heard::Answer
+                CallOutcome::Answer
             }
             EndpointOutcome::Unavailable { retry_after } => {
                 if let Some(length) = retry_after {
                     self.breaker.back_off(length, now);
                 }
-                Heard::Failure
+                CallOutcome::Failure
             }
         };
-        let change = self.breaker.hear(heard, ended.id, ended.permit, now);
-        if heard == Heard::Failure {
+        let change = self.breaker.record(call, ended.id, ended.permit, now);
+        if call == CallOutcome::Failure {
             // The deliveries were loaded for a working endpoint, oldest first.
             self.keep_both_ends();
         }
-        (was_doubtful, change)
+        (was_recovering, change)
     }
 
     /// Whether an attempt is under way.
@@ -141,8 +141,8 @@ impl Queue {
 
     /// Takes the next delivery. Probes alternate between the longest overdue and the newest: if the
     /// endpoint hangs on some deliveries, it must not be probed with those alone.
-    fn take_next(&mut self, is_doubtful: bool) -> Option<DueDelivery> {
-        if !is_doubtful {
+    fn take_next(&mut self, is_recovering: bool) -> Option<DueDelivery> {
+        if !is_recovering {
             return self.found.pop_front();
         }
         self.newest_next = !self.newest_next;
@@ -164,10 +164,10 @@ impl Queue {
         }
     }
 
-    fn permit(&mut self, now: Timestamp, at_once: usize) -> Leave {
+    fn permit(&mut self, now: Timestamp, at_once: usize) -> Permit {
         if self.under_way.len() >= at_once {
-            return Leave::Wait;
+            return Permit::Denied;
         }
-        self.breaker.leave(now)
+        self.breaker.permit(now)
     }
 }

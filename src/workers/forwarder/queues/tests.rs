@@ -55,15 +55,20 @@ fn queues(count: usize, at_once: usize) -> Queues {
     queues
 }
 
-fn endpoints(wanting: &[Wanting]) -> Vec<&EndpointKey> {
+fn endpoints(wanting: &[QueueToLoad]) -> Vec<&EndpointKey> {
     wanting.iter().map(|wanting| &wanting.endpoint).collect()
 }
 
-fn begin_all(queues: &mut Queues, now: Timestamp) -> Vec<(DueDelivery, Leave)> {
+fn begin_all(queues: &mut Queues, now: Timestamp) -> Vec<(DueDelivery, Permit)> {
     std::iter::from_fn(|| queues.next(now)).collect()
 }
 
-fn end(queues: &mut Queues, begun: (DueDelivery, Leave), outcome: EndpointOutcome, now: Timestamp) {
+fn end(
+    queues: &mut Queues,
+    begun: (DueDelivery, Permit),
+    outcome: EndpointOutcome,
+    now: Timestamp,
+) {
     let (due, permit) = begun;
     let ended = Ended {
         id: due.id,
@@ -103,12 +108,12 @@ fn silent_endpoints_leave_half_of_all_attempts_to_those_that_have_none() {
     let late = endpoint(999);
     for first in [0, 100] {
         queues.mark(&late);
-        assert!(endpoints(&queues.wanting(NOW)).contains(&&late));
+        assert!(endpoints(&queues.to_load(NOW)).contains(&&late));
         queues.fill(&late, due(&late, first, 1), 64);
         let mut begun = begin_all(&mut queues, NOW);
         assert_eq!(begun.len(), 1);
         queues.mark(&late);
-        assert!(!endpoints(&queues.wanting(NOW)).contains(&&late));
+        assert!(!endpoints(&queues.to_load(NOW)).contains(&&late));
         end(&mut queues, begun.remove(0), EndpointOutcome::Answered, NOW);
     }
     let all = begin_all(&mut queues, NOW).len() + 32;
@@ -125,7 +130,7 @@ fn an_unavailable_endpoint_gets_a_few_probes_at_a_time_until_it_answers() {
     let later = NOW.after(PAUSES.min);
     let mut probes = begin_all(&mut queues, later);
     assert_eq!(probes.len(), PROBES);
-    assert!(probes.iter().all(|(_, permit)| *permit == Leave::Probe));
+    assert!(probes.iter().all(|(_, permit)| *permit == Permit::Probe));
     end(
         &mut queues,
         probes.remove(0),
@@ -143,14 +148,14 @@ fn what_is_under_way_is_not_begun_twice_and_an_empty_queue_is_loaded() {
     let mut queues = Queues::new(256);
     let only = endpoint(0);
     queues.mark(&only);
-    assert_eq!(endpoints(&queues.wanting(NOW)), [&only]);
+    assert_eq!(endpoints(&queues.to_load(NOW)), [&only]);
     queues.fill(&only, due(&only, 0, 2), 2);
-    assert!(queues.wanting(NOW).is_empty(), "something was found");
+    assert!(queues.to_load(NOW).is_empty(), "something was found");
     let begun = begin_all(&mut queues, NOW);
-    assert_eq!(endpoints(&queues.wanting(NOW)), [&only]);
+    assert_eq!(endpoints(&queues.to_load(NOW)), [&only]);
     queues.fill(&only, due(&only, 0, 3), 64);
     assert_eq!(begin_all(&mut queues, NOW).len(), 1);
-    assert!(queues.wanting(NOW).is_empty(), "there was no more");
+    assert!(queues.to_load(NOW).is_empty(), "there was no more");
     queues.retain(&HashSet::new());
     for begun in begun {
         end(&mut queues, begun, EndpointOutcome::Answered, NOW);
@@ -175,9 +180,9 @@ fn probes_alternate_between_the_longest_overdue_and_the_newest() {
         end(&mut queues, begun, UNAVAILABLE, later);
     }
     let later = later.after(2 * PAUSES.min);
-    let wanting = queues.wanting(later);
+    let wanting = queues.to_load(later);
     assert_eq!(wanting.len(), 1);
-    assert!(wanting[0].is_doubtful);
+    assert!(wanting[0].is_recovering);
     let mut both_ends = due(&only, 10, 4);
     both_ends.extend(due(&only, 996, 4));
     queues.fill(&only, both_ends, PROBES);
@@ -214,7 +219,7 @@ struct World {
     queues: Queues,
     now: Timestamp,
     pending: BTreeMap<EndpointKey, Vec<DueDelivery>>,
-    under_way: Vec<(Timestamp, (DueDelivery, Leave))>,
+    under_way: Vec<(Timestamp, (DueDelivery, Permit))>,
     /// When each delivery was confirmed, by its number.
     delivered: HashMap<i64, Timestamp>,
     loaded: usize,
@@ -279,11 +284,11 @@ impl World {
                 let takes = if is_quick { STEP } else { TIMEOUT };
                 self.under_way.push((now.after(takes), begun));
             }
-            let wanting = self.queues.wanting(now);
+            let wanting = self.queues.to_load(now);
             if wanting.is_empty() {
                 break;
             }
-            for Wanting { endpoint, .. } in wanting {
+            for QueueToLoad { endpoint, .. } in wanting {
                 self.loaded += 1;
                 let due = self.pending.get(&endpoint).cloned().unwrap_or_default();
                 self.queues.fill(&endpoint, due, 64);

@@ -122,7 +122,7 @@ async fn a_store_restored_from_before_the_submit_takes_its_callback_in_again() {
 }
 
 #[tokio::test]
-async fn a_callback_whose_record_is_gone_makes_it_anew_and_is_counted() {
+async fn a_callback_whose_record_is_gone_creates_it_again_and_is_counted() {
     let desk = Desk::open().await;
     let id = SubmissionId::new(NOW);
     let token = desk.app.token(&Subject::Submission(id));

@@ -254,7 +254,7 @@ async fn b7_the_same_outcome_in_other_words_is_a_duplicate() {
 }
 
 #[tokio::test]
-async fn s16_what_comes_late_is_unchanged_and_tells_nobody() {
+async fn s16_a_late_observation_changes_nothing_and_causes_no_event() {
     let mut desk = Desk::open().await;
     for (outcome, late) in [
         ("completed", "processing"),

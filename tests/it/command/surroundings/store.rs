@@ -30,7 +30,7 @@ async fn a_store_is_judged_without_being_opened_by_us() {
     for name in ["receiver.db", "receiver.db-wal"] {
         fs::copy(place.path(name), other.path(name)).unwrap();
     }
-    let line = "ok      store.url: receiver.db: the start takes in its write-ahead log";
+    let line = "ok      store.url: receiver.db: the start folds in its write-ahead log";
     assert_eq!(other.store().await, line);
     store.close().await;
     drop(store);

@@ -158,7 +158,7 @@ async fn readiness_names_the_full_disk_in_the_detail_of_the_disk() {
     let receiver = place.start().await;
     let (_, body) = receiver.get("/readyz?verbose").await.unwrap();
     let disk = &body["details"]["disk"];
-    assert_eq!(disk["message"], "the store's disk has room", "{body}");
+    assert_eq!(disk["message"], "the store's disk has space", "{body}");
     fill(&place.data().join("filler"));
     fill_by_callbacks(&receiver, 1).await;
     let (status, body) = receiver.get("/readyz?verbose").await.unwrap();

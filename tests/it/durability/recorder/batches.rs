@@ -134,7 +134,7 @@ async fn a_full_queue_refuses_at_once_and_takes_more_later() {
     worker.await.unwrap();
 }
 
-/// RELIABILITY F1, F3, I7: a cancelled caller leaves no transaction open, and no later
+/// Rules F1, F3, I7: a cancelled caller leaves no transaction open, and no later
 /// acknowledgement depends on one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cancelled_callers_leave_no_transaction_behind() {

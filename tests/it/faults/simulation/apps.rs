@@ -1,5 +1,5 @@
 //! Apps that submit without an idempotency key, lose the answer, and repeat. The image that each
-//! wants is paid for once (RELIABILITY I4).
+//! wants is paid for once (rules I19, I20).
 
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::store::recorder::entry::Receipt;
@@ -33,7 +33,7 @@ impl Run<'_> {
         let mut guard = Guard {
             wish: self.apps[at].wish,
             client: self.key_prefix().to_owned(),
-            is_second_look: false,
+            has_watched: false,
             dead: Vec::new(),
         };
         let mut asking: Vec<(usize, SubmissionId)> = Vec::new();
@@ -65,7 +65,7 @@ impl Run<'_> {
                 return Ok(());
             }
             asking = unsure;
-            guard.is_second_look = true;
+            guard.has_watched = true;
             guard.dead = self.dead_rows();
         }
         Err(format!("unsure at the second look: {asking:?}"))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use evolink_receiver::domain::ids::SubmissionId;
 use evolink_receiver::store::recorder::entry::Receipt;
-use evolink_receiver::store::repeats::{RepeatGuard, Watched};
+use evolink_receiver::store::repeats::{RepeatGuard, WatchResult, Watched};
 
 use super::model::Model;
 
@@ -20,7 +20,7 @@ pub struct Guard {
     pub wish: u8,
     /// Names the history, so that submits of other histories are not equal to it.
     pub client: String,
-    pub is_second_look: bool,
+    pub has_watched: bool,
     /// Rows that nothing waits for, as the watcher has found, because their process is dead.
     pub dead: Vec<SubmissionId>,
 }
@@ -58,13 +58,12 @@ impl Guard {
     pub fn for_recorder(&self) -> RepeatGuard {
         let watched = self.dead.iter().map(|id| Watched {
             submission_id: *id,
-            app_waits: false,
-            process_lives: false,
+            found: WatchResult::ProcessEnded,
         });
         RepeatGuard {
             fingerprint: [self.wish; 32],
             window: WINDOW,
-            is_second_look: self.is_second_look,
+            has_watched: self.has_watched,
             watched: watched.collect(),
         }
     }
@@ -141,7 +140,7 @@ impl Model {
             return Standing::Served;
         }
         if is_ours && !row.is_lost && apps.waiting.contains(&id) {
-            return if guard.is_second_look {
+            return if guard.has_watched {
                 Standing::Served
             } else {
                 Standing::Unsure

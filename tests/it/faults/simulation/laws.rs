@@ -1,4 +1,4 @@
-//! Laws that must hold between two looks at the store, whatever the model says (RELIABILITY I11 to
+//! Laws that must hold between two looks at the store, whatever the model says (rules I11 to
 //! I13, I15, I17).
 
 use std::collections::BTreeSet;

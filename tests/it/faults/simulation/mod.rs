@@ -1,4 +1,4 @@
-//! A simulation (RELIABILITY R6): the real domain, recorder and store under a seeded scheduler,
+//! A simulation (rule R6): the real domain, recorder and store under a seeded scheduler,
 //! compared with a plain model.
 //!
 //! A history is some forty steps of apps, EvoLink, the reconciler and faults. After each step that

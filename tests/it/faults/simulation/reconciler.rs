@@ -141,7 +141,7 @@ impl Run<'_> {
         self.say(calls).await.map(drop)
     }
 
-    /// Stops the faults: after a bounded time no task is open (RELIABILITY R6, I15).
+    /// Stops the faults: after a bounded time no task is open (rules R6, I15).
     pub async fn come_to_an_end(&mut self) -> Checked {
         self.note("from here on nothing goes wrong");
         self.has_mishaps = false;

@@ -1,4 +1,4 @@
-//! SIGKILL at each point of a submit and of a callback (RELIABILITY R7), and at random points. The
+//! SIGKILL at each point of a submit and of a callback (rule R7), and at random points. The
 //! real program is held at the point from outside: by a lock in the store, by an EvoLink that does
 //! not answer, or by a tracer at the system call that sends the answer.
 //!

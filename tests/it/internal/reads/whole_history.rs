@@ -7,7 +7,7 @@ use crate::support::app::answer::get;
 use crate::support::net::raw::RawClient;
 
 #[tokio::test]
-async fn what_evolink_said_is_told_to_the_letter() {
+async fn the_history_has_evolinks_bodies_byte_for_byte() {
     let app = TestApp::start().await;
     let odd = r#"{"id":"task-1","status":"processing","huge":1e999,"exact":0.100000000000000005551115123,"twice":1,"twice":2}"#;
     let token = app.standing_token("shop");
@@ -46,7 +46,7 @@ async fn long_history(app: &TestApp) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_longest_history_is_told_and_holds_up_nobody_however_slowly_it_is_read() {
+async fn the_longest_history_is_sent_and_delays_no_other_request() {
     let app = TestApp::start().await;
     long_history(&app).await;
     let mut idle = Vec::new();

@@ -140,7 +140,7 @@ async fn fifty_at_once_are_one_post() {
 }
 
 #[tokio::test]
-async fn while_the_first_is_under_way_the_second_waits_5_s_and_is_told_to_come_again() {
+async fn while_the_first_is_under_way_the_second_waits_5_s_and_then_gets_409() {
     let (app, evolink) = started().await;
     let (http, url) = (
         app.http.clone(),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use evolink_receiver::store::wake::LOOK_INTERVAL;
+use evolink_receiver::store::wake::POLL_INTERVAL;
 use tokio::time::{Instant, sleep};
 
 use crate::support::recorder::news::{Bench, new_id, news, outcome_of};
@@ -22,7 +22,7 @@ async fn wait_elsewhere(here: &Recording, there: &Bench) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_notifications_who_waits_at_another_replica_is_woken_by_a_look_each_second() {
+async fn without_notifications_waiters_at_another_replica_poll_the_store_each_second() {
     let Some(store) = TestStore::on_postgres() else {
         return;
     };
@@ -38,7 +38,7 @@ async fn without_notifications_who_waits_at_another_replica_is_woken_by_a_look_e
     }
     waits.sort();
     println!("without notifications: {waits:?}");
-    assert!(waits[4] < LOOK_INTERVAL * 2, "{waits:?}");
+    assert!(waits[4] < POLL_INTERVAL * 2, "{waits:?}");
     drop(keeper);
     there.end().await;
     here.end().await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use evolink_receiver::store::wake::LOOK_INTERVAL;
+use evolink_receiver::store::wake::POLL_INTERVAL;
 use tokio::time::sleep;
 
 use super::wake::{LISTENS, TERMINATE, let_in};
@@ -37,7 +37,7 @@ async fn cut_again_and_again(database: Database, stop: Arc<AtomicBool>) -> usize
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn i32_a_query_that_waits_at_one_replica_is_told_of_a_callback_at_another() {
+async fn i32_a_waiter_at_one_replica_is_notified_of_a_callback_at_another() {
     let Some(store) = TestStore::on_postgres() else {
         return;
     };
@@ -83,7 +83,7 @@ async fn found_by_looks(here: &TestApp, there: &TestApp) {
     for number in 0..RACES_ALONE_MAX {
         let took = races(here, there, 1, 1, &format!("alone-{number}")).await[0];
         assert!(took < TOLD_WITHIN, "{took:?}");
-        looks += usize::from(took > LOOK_INTERVAL / 20);
+        looks += usize::from(took > POLL_INTERVAL / 20);
         if looks == LOOKS {
             return;
         }

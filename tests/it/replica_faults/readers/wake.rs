@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use evolink_receiver::store::wake::LOOK_INTERVAL;
+use evolink_receiver::store::wake::POLL_INTERVAL;
 use evolink_receiver::workers::run_loop::run_loop;
 use evolink_receiver::workers::upkeep::log::WakeUpListener;
 use tokio::time::{Instant, timeout};
@@ -40,7 +40,7 @@ async fn wait(here: &Recording, there: &Recording, task_id: Option<&str>) -> Dur
 /// Without it, none does.
 async fn assert_wakes(here: &Recording, there: &Recording, what: &str) {
     let quiet = wait(here, there, None).await;
-    assert!(quiet >= LOOK_INTERVAL, "{what}: woken for nothing");
+    assert!(quiet >= POLL_INTERVAL, "{what}: woken for nothing");
     let mut waits = Vec::new();
     for number in 0..TIMES {
         let task_id = format!("task-{what}-{number}");
@@ -48,7 +48,7 @@ async fn assert_wakes(here: &Recording, there: &Recording, what: &str) {
     }
     waits.sort();
     println!("{what}: the median wait is {:?}", waits[TIMES / 2]);
-    assert!(waits[TIMES / 2] < LOOK_INTERVAL, "{what}: {waits:?}");
+    assert!(waits[TIMES / 2] < POLL_INTERVAL, "{what}: {waits:?}");
 }
 
 /// Sets whether connections to the store are allowed from now on. Done from another database,
@@ -68,7 +68,7 @@ async fn is_listened(database: &Database) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_one_replica_records_wakes_who_waits_at_another() {
+async fn an_entry_recorded_by_one_replica_wakes_waiters_at_another() {
     let Some(store) = TestStore::on_postgres() else {
         return;
     };
@@ -98,7 +98,7 @@ async fn what_one_replica_records_wakes_who_waits_at_another() {
     database.execute(TERMINATE).await;
     sessions::until_there_are(&database, LISTENS, |count| count == 0).await;
     let alone = wait(&here, &there, Some("task-alone")).await;
-    assert!(alone >= LOOK_INTERVAL, "nothing could wake it: {alone:?}");
+    assert!(alone >= POLL_INTERVAL, "nothing could wake it: {alone:?}");
 
     let_in(&store, true).await;
     is_listened(&database).await;

@@ -161,7 +161,7 @@ impl TestApp {
         counted.iter().sum()
     }
 
-    /// RELIABILITY I48: every callback that began has ended in exactly one way.
+    /// Rule I48: every callback that began has ended in exactly one way.
     pub fn assert_counters_balance(&self) {
         assert_eq!(
             self.callbacks_ended(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use evolink_receiver::store::wake::LOOK_INTERVAL;
+use evolink_receiver::store::wake::POLL_INTERVAL;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
@@ -103,7 +103,7 @@ pub async fn assert_woken(asked: &TestApp, called: &TestApp, rounds: usize, name
         let took = races(asked, called, rounds, LANES, &name).await;
         late = took
             .iter()
-            .filter(|took| **took >= LOOK_INTERVAL / 2)
+            .filter(|took| **took >= POLL_INTERVAL / 2)
             .count();
         if late * 50 < took.len() {
             return;

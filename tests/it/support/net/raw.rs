@@ -1,5 +1,5 @@
 //! An HTTP client on a bare socket, plain or TLS, for requests that no HTTP library would send
-//! (RELIABILITY R8). It parses answers strictly: anything unexpected on the wire panics and fails
+//! (rule R8). It parses answers strictly: anything unexpected on the wire panics and fails
 //! the test. Every wait is bounded.
 
 use std::io::ErrorKind;

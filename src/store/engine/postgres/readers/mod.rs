@@ -3,7 +3,7 @@
 //! connection that is refused, or that took one of the last slots, lowers the limit, so that reads
 //! wait for each other. The writer takes one of their slots when it finds none.
 //!
-//! No reader ever begins a transaction, so none can be left open (RELIABILITY F1).
+//! No reader ever begins a transaction, so none can be left open (rule F1).
 
 mod limit;
 mod reader;

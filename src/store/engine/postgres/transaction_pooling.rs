@@ -1,5 +1,5 @@
-//! Finds a pooler that lends a connection to others while we do not use it. Prepared statements,
-//! session settings and LISTEN do not work behind it.
+//! Detects a pooler in transaction or statement mode. Prepared statements, session settings and
+//! LISTEN do not work behind it.
 
 use sqlx::{Connection as _, PgConnection, Row as _, raw_sql};
 use tokio::time::{Instant, sleep};
@@ -11,7 +11,7 @@ use crate::store::StoreError;
 /// connection that the second session would have shown.
 const COMPARISONS: u32 = 3;
 
-pub const REASON: &str = "a pooler in front lends a connection for one transaction or statement only: PgBouncer must be in session \
+pub const REASON: &str = "a pooler in front is in transaction or statement mode: PgBouncer must be in session \
      mode (pool_mode = session, with its server_reset_query), or store.url must name the server itself";
 
 /// SQLSTATE `duplicate_prepared_statement` and `invalid_sql_statement_name`.
@@ -29,7 +29,7 @@ pub fn is_cause_of(error: &StoreError) -> bool {
 }
 
 /// Returns whether a pooler lends the connection, and a session to go on with.
-pub async fn is_lent(
+pub async fn is_transaction_pooled(
     server: &PostgresServer,
     mut connection: PgConnection,
 ) -> Result<(bool, PgConnection), StoreError> {
@@ -38,8 +38,8 @@ pub async fn is_lent(
     }
     match server.connect().await {
         Ok(other) => {
-            let is_lent = share_a_process(&mut connection, other).await?;
-            Ok((is_lent, connection))
+            let is_transaction_pooled = share_a_process(&mut connection, other).await?;
+            Ok((is_transaction_pooled, connection))
         }
         Err(StoreError::NoConnectionLeft { .. }) => leaves_settings(server, connection).await,
         Err(error) => Err(error),
@@ -60,13 +60,13 @@ async fn share_a_process(
     mut other: PgConnection,
 ) -> Result<bool, StoreError> {
     let own = process(connection).await?;
-    let mut is_lent = false;
+    let mut is_transaction_pooled = false;
     for _ in 0..COMPARISONS {
         let others = process(&mut other).await?;
-        is_lent |= others == own || process(connection).await? != own;
+        is_transaction_pooled |= others == own || process(connection).await? != own;
     }
     other.close().await?;
-    Ok(is_lent)
+    Ok(is_transaction_pooled)
 }
 
 /// Compares two sessions of which the second begins when the first has ended, because there is only

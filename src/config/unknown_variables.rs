@@ -16,11 +16,11 @@ const TESTS: &str = "TEST_";
 
 /// Returns a warning for each variable that begins as ours do and is none of ours. A variable that
 /// is set to nothing counts as absent.
-pub fn strays(env: impl Iterator<Item = (String, String)>) -> Vec<Finding> {
+pub fn unknown_variables(env: impl Iterator<Item = (String, String)>) -> Vec<Finding> {
     let set = env.filter(|(_, value)| !value.is_empty());
     let mut names: Vec<String> = set
         .map(|(name, _)| name)
-        .filter(|name| is_stray(name))
+        .filter(|name| is_unknown(name))
         .collect();
     names.sort();
     let settings = settings();
@@ -38,7 +38,7 @@ pub fn strays(env: impl Iterator<Item = (String, String)>) -> Vec<Finding> {
     warnings.collect()
 }
 
-fn is_stray(name: &str) -> bool {
+fn is_unknown(name: &str) -> bool {
     name.strip_prefix(START).is_some_and(|rest| {
         // With two underscores it is a setting, or an unknown key, which is an error.
         !rest.starts_with('_')

@@ -20,7 +20,7 @@ const MIB: u64 = 1024 * 1024;
 const PAGE_BYTES: u64 = 4096;
 
 /// Reports on the disk that holds `file`. The file need not exist yet.
-pub fn room(store: &StoreConfig, file: &Path) -> Vec<Finding> {
+pub fn free_space(store: &StoreConfig, file: &Path) -> Vec<Finding> {
     let folder = nearest_folder(file);
     let place = folder.display();
     let mut findings = Vec::new();
@@ -28,7 +28,7 @@ pub fn room(store: &StoreConfig, file: &Path) -> Vec<Finding> {
         Ok(room) if room.is_short => {
             let (free, wanted) = (room.free_bytes / MIB, room.wanted_bytes.div_ceil(MIB));
             let message = format!(
-                "{place}: {free} MiB are free, {wanted} are wanted: submits are refused, callbacks are taken as long as they fit"
+                "{place}: {free} MiB are free, {wanted} are needed: submits are refused, callbacks are recorded while there is space"
             );
             findings.push(found(Level::Warning, KEY, message));
         }

@@ -39,24 +39,31 @@ pub(super) struct Found {
     /// Whether a poll of this scan has begun.
     pub any_begun: bool,
     counted_at: Option<Instant>,
-    looked_rarely_at: Option<Instant>,
+    rare_scan_at: Option<Instant>,
 }
 
 impl Reconciler {
-    pub(super) async fn look(&self, found: &mut Found) -> Result<(), StoreError> {
+    pub(super) async fn scan(&self, found: &mut Found) -> Result<(), StoreError> {
         self.end_unanswered().await?;
         self.count_stuck(&mut found.counted_at).await?;
-        let now = self.parts.clock.now();
-        let horizon = self.parts.pace.horizon(now);
-        let due = self.parts.store.list_due(now, horizon, BATCH).await?;
+        let now = self.dependencies.clock.now();
+        let horizon = self.dependencies.pace.horizon(now);
+        let due = self
+            .dependencies
+            .store
+            .list_due(now, horizon, BATCH)
+            .await?;
         found.due = due.into();
         found.any_begun = false;
         let has_room = found.due.len() + RARE_BATCH as usize <= BATCH as usize;
-        let looked_at = found.looked_rarely_at;
-        if has_room && looked_at.is_none_or(|at| at.elapsed() >= RARE_INTERVAL) {
-            let rare = self.parts.store.list_rarely_due(now, horizon, RARE_BATCH);
+        let scanned_at = found.rare_scan_at;
+        if has_room && scanned_at.is_none_or(|at| at.elapsed() >= RARE_INTERVAL) {
+            let rare = self
+                .dependencies
+                .store
+                .list_rarely_due(now, horizon, RARE_BATCH);
             found.due.extend(rare.await?);
-            found.looked_rarely_at = Some(Instant::now());
+            found.rare_scan_at = Some(Instant::now());
         }
         Ok(())
     }
@@ -64,14 +71,15 @@ impl Reconciler {
     /// Ends submits whose process stopped between the intent and the answer.
     async fn end_unanswered(&self) -> Result<(), StoreError> {
         let (now, patience) = (
-            self.parts.clock.now(),
-            2 * self.parts.evolink_timeout + SUBMIT_GRACE,
+            self.dependencies.clock.now(),
+            2 * self.dependencies.evolink_timeout + SUBMIT_GRACE,
         );
         let (before, beyond) = (now.before(patience), now.after(patience));
-        let store = &self.parts.store;
+        let store = &self.dependencies.store;
         for submission_id in store.list_unanswered(before, beyond, BATCH).await? {
             warn!(submission.id = %submission_id, "a submit was cut off: whether EvoLink accepted it is unknown");
-            let ending = (self.parts.recorder).end_submit(submission_id, SubmitEnded::Unknown);
+            let ending =
+                (self.dependencies.recorder).end_submit(submission_id, SubmitEnded::Unknown);
             reply::log_failure(ending.await);
         }
         Ok(())
@@ -83,8 +91,8 @@ impl Reconciler {
             return Ok(());
         }
         for state in [State::SubmitUnknown, State::Unresolved] {
-            let tasks = self.parts.store.count_in_state(state).await?;
-            self.parts.metrics.tasks_counted(state, tasks);
+            let tasks = self.dependencies.store.count_in_state(state).await?;
+            self.dependencies.metrics.tasks_counted(state, tasks);
         }
         *counted_at = Some(Instant::now());
         Ok(())
