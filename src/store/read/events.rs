@@ -240,7 +240,7 @@ impl Store {
         let types = types.map(|kind| filter.admits(*kind).then_some(kind.into_str()));
         on_pool!(self, pool => {
             let query = sqlx::query_as(PAGE).bind(after).bind(upto);
-            let query = types.fold(query, |query, kind| query.bind(kind));
+            let query = types.fold(query, sqlx::query::QueryAs::bind);
             query.bind(i64::from(limit)).fetch_all(pool)
         })
     }

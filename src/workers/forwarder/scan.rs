@@ -79,7 +79,7 @@ impl Forwarder {
     /// the store could not be read.
     pub(super) async fn fill_queues(&self, queues: &mut Queues) -> bool {
         let now = self.dependencies.clock.now();
-        let wanting = queues.to_load(now);
+        let wanting = queues.list_to_load(now);
         if wanting.is_empty() {
             return false;
         }

@@ -90,7 +90,7 @@ proptest! {
             announced.extend(event.filter(|event| *event != EventType::Conflict));
         });
         prop_assert_eq!(announced.iter().filter(|event| is_outcome(**event)).count(), usize::from(task.state().is_outcome()));
-        announced.sort_by_key(|event| event.into_str());
+        announced.sort_by_key(EventType::into_str);
         let all = announced.len();
         announced.dedup();
         prop_assert_eq!(announced.len(), all);

@@ -77,7 +77,7 @@ fn no_place(param: &'static str) -> ApiError {
 
 fn types(text: &str) -> Result<Vec<EventType>, ApiError> {
     let known = || {
-        let known = EventType::VARIANTS.iter().map(|kind| kind.into_str());
+        let known = EventType::VARIANTS.iter().map(EventType::into_str);
         known.collect::<Vec<_>>().join(", ")
     };
     let parse = |name: &str| {

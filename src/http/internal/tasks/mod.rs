@@ -123,7 +123,7 @@ fn parse_state(text: &str) -> Result<TaskState, ApiError> {
     text.parse().map_err(|_| {
         let known: Vec<&str> = TaskState::VARIANTS
             .iter()
-            .map(|state| state.into_str())
+            .map(TaskState::into_str)
             .collect();
         ApiError::invalid(
             "status",

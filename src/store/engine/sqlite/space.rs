@@ -127,7 +127,7 @@ impl Store {
         }
         match &look.failure {
             Some(error) => {
-                self.complain("could not create the reserve file beside the store", error)
+                self.complain("could not create the reserve file beside the store", error);
             }
             None => self.space.has_complained.store(false, Ordering::Relaxed),
         }

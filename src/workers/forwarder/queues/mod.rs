@@ -50,9 +50,9 @@ impl Queues {
 
     /// The queues to load now: those that may have due deliveries and could send one. Returns no
     /// more than could be sent, so that the cost of loading does not grow with the backlog.
-    pub fn to_load(&mut self, now: Timestamp) -> Vec<QueueToLoad> {
-        let mut wanting = self.standing.to_load(now);
-        wanting.extend(self.own.to_load(now));
+    pub fn list_to_load(&mut self, now: Timestamp) -> Vec<QueueToLoad> {
+        let mut wanting = self.standing.list_to_load(now);
+        wanting.extend(self.own.list_to_load(now));
         wanting
     }
 

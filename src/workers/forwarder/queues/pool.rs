@@ -48,7 +48,7 @@ impl Pool {
     }
 
     /// The queues to load now, in the order of their turns.
-    pub fn to_load(&mut self, now: Timestamp) -> Vec<QueueToLoad> {
+    pub fn list_to_load(&mut self, now: Timestamp) -> Vec<QueueToLoad> {
         let (good, recovering) = (self.free_slots(), self.free_slots_for_recovering());
         let (mut of_good, mut of_doubtful) = (Vec::new(), Vec::new());
         self.find_in_turn(|endpoint, queue, limits| {

@@ -108,12 +108,12 @@ fn silent_endpoints_leave_half_of_all_attempts_to_those_that_have_none() {
     let late = endpoint(999);
     for first in [0, 100] {
         queues.mark(&late);
-        assert!(endpoints(&queues.to_load(NOW)).contains(&&late));
+        assert!(endpoints(&queues.list_to_load(NOW)).contains(&&late));
         queues.fill(&late, due(&late, first, 1), 64);
         let mut begun = begin_all(&mut queues, NOW);
         assert_eq!(begun.len(), 1);
         queues.mark(&late);
-        assert!(!endpoints(&queues.to_load(NOW)).contains(&&late));
+        assert!(!endpoints(&queues.list_to_load(NOW)).contains(&&late));
         end(&mut queues, begun.remove(0), EndpointOutcome::Answered, NOW);
     }
     let all = begin_all(&mut queues, NOW).len() + 32;
@@ -148,14 +148,14 @@ fn what_is_under_way_is_not_begun_twice_and_an_empty_queue_is_loaded() {
     let mut queues = Queues::new(256);
     let only = endpoint(0);
     queues.mark(&only);
-    assert_eq!(endpoints(&queues.to_load(NOW)), [&only]);
+    assert_eq!(endpoints(&queues.list_to_load(NOW)), [&only]);
     queues.fill(&only, due(&only, 0, 2), 2);
-    assert!(queues.to_load(NOW).is_empty(), "something was found");
+    assert!(queues.list_to_load(NOW).is_empty(), "something was found");
     let begun = begin_all(&mut queues, NOW);
-    assert_eq!(endpoints(&queues.to_load(NOW)), [&only]);
+    assert_eq!(endpoints(&queues.list_to_load(NOW)), [&only]);
     queues.fill(&only, due(&only, 0, 3), 64);
     assert_eq!(begin_all(&mut queues, NOW).len(), 1);
-    assert!(queues.to_load(NOW).is_empty(), "there was no more");
+    assert!(queues.list_to_load(NOW).is_empty(), "there was no more");
     queues.retain(&HashSet::new());
     for begun in begun {
         end(&mut queues, begun, EndpointOutcome::Answered, NOW);
@@ -180,7 +180,7 @@ fn probes_alternate_between_the_longest_overdue_and_the_newest() {
         end(&mut queues, begun, UNAVAILABLE, later);
     }
     let later = later.after(2 * PAUSES.min);
-    let wanting = queues.to_load(later);
+    let wanting = queues.list_to_load(later);
     assert_eq!(wanting.len(), 1);
     assert!(wanting[0].is_recovering);
     let mut both_ends = due(&only, 10, 4);
@@ -284,7 +284,7 @@ impl World {
                 let takes = if is_quick { STEP } else { TIMEOUT };
                 self.under_way.push((now.after(takes), begun));
             }
-            let wanting = self.queues.to_load(now);
+            let wanting = self.queues.list_to_load(now);
             if wanting.is_empty() {
                 break;
             }
