@@ -8,16 +8,24 @@ use super::task::state::State;
 
 /// The type of an event. Its name is the `type` of the event in the log, the feed and the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, EnumString, VariantArray)]
-#[strum(const_into_str, prefix = "task.", serialize_all = "snake_case")]
+#[strum(const_into_str)]
 pub enum EventType {
+    #[strum(serialize = "task.submitted")]
     Submitted,
+    #[strum(serialize = "task.processing")]
     Processing,
+    #[strum(serialize = "task.completed")]
     Completed,
+    #[strum(serialize = "task.failed")]
     Failed,
+    #[strum(serialize = "task.cancelled")]
     Cancelled,
+    #[strum(serialize = "task.conflict")]
     Conflict,
+    #[strum(serialize = "task.unresolved")]
     Unresolved,
     /// The results are archived by this service.
+    #[strum(serialize = "task.archived")]
     Archived,
 }
 

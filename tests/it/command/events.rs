@@ -54,7 +54,7 @@ async fn a_stream_goes_on_from_where_the_service_says_that_nothing_is_missed() {
     .await;
     let ended = run_at(&server.url, &["events", "tail"], &[]).await;
     let printed: Vec<&str> = ended.stdout.split_whitespace().collect();
-    assert_eq!((printed[0], printed[7]), ("k3v9x2ab-4", "wwwwwwww-3"));
+    assert_eq!((printed[0], printed[6]), ("k3v9x2ab-4", "wwwwwwww-3"));
     assert!(ended.stderr.contains("restored"), "{}", ended.stderr);
     let ids: Vec<_> = asked(&server)
         .into_iter()

@@ -33,7 +33,7 @@ async fn a_prompt_is_submitted_waited_for_and_shown_with_its_time_line() {
         "task",
         "submission",
         "state",
-        "told",
+        "source",
         "model",
         "submitted",
         "outcome",

@@ -133,7 +133,7 @@ async fn what_could_not_be_applied_is_in_the_same_history_and_leads_to_its_bytes
     ];
     assert_eq!(
         told, wanted,
-        "a conflict is told by its observation: {history}"
+        "a conflict is shown by its observation: {history}"
     );
     assert!(
         kept[0]["reason"].as_str().unwrap().contains("JSON"),
