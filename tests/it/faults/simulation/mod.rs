@@ -39,11 +39,11 @@ mod steps;
 mod stray;
 
 use std::panic::AssertUnwindSafe;
+use std::process::Command;
 
 use futures_util::FutureExt as _;
 use machine::Machine;
 use run::{Checked, Run, Tally};
-use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::time::Instant;
 
 use crate::support::campaign::rounds;
@@ -55,6 +55,13 @@ const STEPS: std::ops::RangeInclusive<u32> = 5..=40;
 /// Histories in one database. A small database is quick to fill, so a new one is started after this
 /// many.
 const HISTORIES_PER_STORE: u64 = 2000;
+
+/// Histories in one process. A store that is dropped and not closed, as in a crash, leaves three
+/// descriptors until the process ends.
+const HISTORIES_PER_PROCESS: u64 = 8000;
+
+/// Environment variable with the number of histories.
+const HISTORIES: &str = "EVOLINK_RECEIVER_TEST_HISTORIES";
 
 /// Environment variable with a seed: replays that one history and prints its trace.
 const TO_REPLAY: &str = "EVOLINK_RECEIVER_TEST_SEED";
@@ -159,15 +166,14 @@ fn live_all_at_once(first: u64, share: u64, processors: u64) -> Tally {
     tally
 }
 
-/// Raises the limit of open files, where that is allowed. A store that is dropped and not closed,
-/// as in a crash, leaves three descriptors until the process ends.
-fn raise_open_files() {
-    let limit = Some(1 << 20);
-    let limit = Rlimit {
-        current: limit,
-        maximum: limit,
-    };
-    let _ = setrlimit(Resource::Nofile, limit);
+/// Runs this test in a process of its own, with its output in ours.
+fn run_in_a_process(histories: u64) {
+    let name = std::thread::current().name().map(str::to_owned);
+    let ended = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &name.unwrap(), "--nocapture"])
+        .env(HISTORIES, histories.to_string())
+        .status();
+    assert!(ended.unwrap().success(), "a process has said why");
 }
 
 #[test]
@@ -179,12 +185,23 @@ fn the_store_is_what_the_model_allows_whatever_happens_in_whatever_order() {
             assert_whole(&machine).await;
         });
     }
-    raise_open_files();
-    let histories = u64::from(if is_postgres() {
-        rounds(60, 10_000)
-    } else {
-        rounds(240, 100_000)
-    });
+    let given = std::env::var(HISTORIES).ok();
+    let histories = given.map_or_else(
+        || {
+            u64::from(if is_postgres() {
+                rounds(60, 10_000)
+            } else {
+                rounds(240, 100_000)
+            })
+        },
+        |given| given.parse().unwrap(),
+    );
+    if histories > HISTORIES_PER_PROCESS {
+        for done in (0..histories).step_by(usize::try_from(HISTORIES_PER_PROCESS).unwrap()) {
+            run_in_a_process(HISTORIES_PER_PROCESS.min(histories - done));
+        }
+        return;
+    }
     let processors = std::thread::available_parallelism().unwrap().get() as u64;
     let share = histories.div_ceil(processors);
     let first = fastrand::u64(..u64::MAX / 2);
