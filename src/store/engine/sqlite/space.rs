@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,9 @@ pub struct Space {
     /// Signals that SQLite reported a full disk, so that the watch checks at once.
     was_full: Notify,
     last_fold: Mutex<Option<Fold>>,
+    /// Held while space is being freed, with the time when that last succeeded. The recorder and
+    /// the checkpointer may both find the disk full, and would be in each other's way.
+    freeing: AsyncMutex<Option<Instant>>,
 }
 
 /// An attempt to fold the log into the database on a full disk.
@@ -180,8 +183,21 @@ impl Store {
         is_freed
     }
 
-    /// Frees space. Returns whether it did.
+    /// Frees space, unless another caller does so meanwhile. Returns whether there is more.
     async fn free_space(&self, file: &SqliteFile) -> bool {
+        let asked_at = Instant::now();
+        let mut freed_at = self.space.freeing.lock().await;
+        if freed_at.is_some_and(|at| at >= asked_at) {
+            return true;
+        }
+        let is_freed = self.fold_or_release(file).await;
+        if is_freed {
+            *freed_at = Some(Instant::now());
+        }
+        is_freed
+    }
+
+    async fn fold_or_release(&self, file: &SqliteFile) -> bool {
         if let Some(fold) = self.space.recent_fold() {
             // The log has no more space to free.
             return fold.is_complete && release_reserve(file).await;

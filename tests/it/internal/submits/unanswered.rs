@@ -155,8 +155,9 @@ async fn i18_a_crash_between_intent_and_answer_leaves_a_submit_that_a_callback_a
     let task = get(&app, "/v1/tasks").await.body["data"][0].clone();
     assert_eq!(task["receiver"]["state"], "submitting");
     let id = task["receiver"]["submission_id"].as_str().unwrap();
-    // It is not given up before EvoLink's timeout, 30 s, and our grace period, 30 s, have passed.
-    app.clock.advance(Duration::from_secs(59));
+    // It is not given up before twice EvoLink's timeout, 30 s, and our grace period, 30 s, have
+    // passed.
+    app.clock.advance(Duration::from_secs(89));
     sleep(SOME_LOOKS).await;
     assert_eq!(state(&app, id).await, "submitting");
     app.clock.advance(Duration::from_secs(2));
