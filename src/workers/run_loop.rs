@@ -125,3 +125,121 @@ pub async fn pause(interval: Duration) {
 pub fn varied(interval: Duration) -> Duration {
     interval.mul_f64(0.9 + 0.2 * fastrand::f64())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use Progress::{Idle, More, Over, Unneeded};
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    type Step = Result<Progress, &'static str>;
+
+    const FAILED: Step = Err("away");
+
+    /// A worker whose steps end as listed. It stops the loop after the last one.
+    struct Scripted<'a> {
+        steps: VecDeque<Step>,
+        /// Whether a wake-up comes at once, or never.
+        is_woken: bool,
+        is_finished: &'a AtomicBool,
+    }
+
+    impl Worker for Scripted<'_> {
+        const WORK: &'static str = "the script";
+        const BACK_OFF: Duration = Duration::from_millis(1);
+        type Error = &'static str;
+
+        async fn tick(&mut self, stop: &CancellationToken) -> Step {
+            self.steps.pop_front().unwrap_or_else(|| {
+                stop.cancel();
+                Ok(Unneeded)
+            })
+        }
+
+        async fn wake_up(&mut self) {
+            if !self.is_woken {
+                std::future::pending::<()>().await;
+            }
+        }
+
+        async fn finish(self) {
+            self.is_finished.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Runs a worker with these steps. Returns what it logs, in order.
+    async fn logged(steps: impl Into<VecDeque<Step>>) -> Vec<&'static str> {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(Mutex::new(log.reopen().unwrap()))
+            .with_ansi(false)
+            .finish();
+        let _logging = tracing::subscriber::set_default(subscriber);
+        let worker = Scripted {
+            steps: steps.into(),
+            is_woken: true,
+            is_finished: &AtomicBool::new(false),
+        };
+        run_loop(worker, CancellationToken::new()).await;
+        let log = std::fs::read_to_string(log.path()).unwrap();
+        let texts = [
+            "the script failed, and is tried again: away",
+            "the script works again",
+        ];
+        let named = |line: &str| texts.into_iter().find(|text| line.contains(text));
+        log.lines().map(|line| named(line).unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn the_first_of_several_failures_is_logged_and_their_end() {
+        let steps = [FAILED, FAILED, Ok(Idle), Ok(More), FAILED, Ok(More)];
+        let log = logged(steps).await;
+        let pair = [
+            "the script failed, and is tried again: away",
+            "the script works again",
+        ];
+        assert_eq!(log, pair.repeat(2));
+    }
+
+    #[tokio::test]
+    async fn a_step_that_nobody_needed_ends_no_row_of_failures() {
+        let log = logged([Ok(Unneeded), FAILED, Ok(Unneeded), FAILED, Ok(Unneeded)]).await;
+        assert_eq!(log, ["the script failed, and is tried again: away"]);
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_has_nothing_left_to_do_is_finished_when_it_is_stopped() {
+        let (is_finished, stop) = (AtomicBool::new(false), CancellationToken::new());
+        let worker = Scripted {
+            steps: [Ok(More), Ok(Over)].into(),
+            is_woken: true,
+            is_finished: &is_finished,
+        };
+        let mut running = std::pin::pin!(run_loop(worker, stop.clone()));
+        assert!(running.as_mut().now_or_never().is_none(), "it waits");
+        assert!(!is_finished.load(Ordering::Relaxed));
+        stop.cancel();
+        assert!(running.now_or_never().is_some(), "it waits no longer");
+        assert!(is_finished.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test]
+    async fn a_stop_ends_the_wait_for_a_wake_up() {
+        let (is_finished, stop) = (AtomicBool::new(false), CancellationToken::new());
+        let worker = Scripted {
+            steps: [Ok(Idle)].into(),
+            is_woken: false,
+            is_finished: &is_finished,
+        };
+        let mut running = std::pin::pin!(run_loop(worker, stop.clone()));
+        assert!(running.as_mut().now_or_never().is_none(), "it waits");
+        stop.cancel();
+        assert!(running.now_or_never().is_some(), "it waits no longer");
+        assert!(is_finished.load(Ordering::Relaxed));
+    }
+}

@@ -11,6 +11,8 @@ mod attempt;
 mod queues;
 mod request;
 mod scan;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;

@@ -110,3 +110,33 @@ impl Worker for SecretsWatch {
         sleep(signing_files::CHECK_INTERVAL).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection as _, Executor as _, SqliteConnection};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_count_that_fails_does_not_stop_the_others() {
+        // Without its table, no delivery can be counted. Disabled endpoints are in another one.
+        const BENEATH: &str = "INSERT INTO endpoint (name, disabled_at, reason)
+                VALUES ('billing', 1757165031000, '410');
+            ALTER TABLE delivery RENAME TO elsewhere";
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("receiver.db").display());
+        let store = Arc::new(Store::open(url.as_str()).await.unwrap());
+        let mut beneath = SqliteConnection::connect(&url).await.unwrap();
+        beneath.execute(sqlx::raw_sql(BENEATH)).await.unwrap();
+        let metrics = Metrics::new();
+        let mut worker = DeliveryCount {
+            store,
+            metrics: metrics.clone(),
+        };
+        let counted = worker.tick(&CancellationToken::new()).await;
+        assert!(counted.is_err(), "{counted:?}");
+        let shown = metrics.render();
+        let disabled = "\nevolink_receiver_endpoints_disabled 1\n";
+        assert!(shown.contains(disabled), "{shown}");
+    }
+}

@@ -8,7 +8,7 @@ use super::three::{Replicas, completed};
 use crate::support::app::TestApp;
 use crate::support::events::reader::SseReader;
 use crate::support::store::TestStore;
-use crate::support::store::database::Database;
+use crate::support::store::database::{Database, Refused};
 
 /// Restores the log to event 4 and lets it grow beyond its previous end.
 const RESTORED: &str = "ALTER TABLE event DISABLE TRIGGER event_newest_stays;
@@ -20,6 +20,11 @@ const RESTORED: &str = "ALTER TABLE event DISABLE TRIGGER event_newest_stays;
     COMMIT";
 
 const EPOCH: &str = "wwwwwwww";
+
+/// Sets the log back to event 2.
+const SET_BACK: &str = "ALTER TABLE event DISABLE TRIGGER event_newest_stays;
+    DELETE FROM delivery WHERE event_seq > 2; DELETE FROM event WHERE seq > 2;
+    ALTER TABLE event ENABLE TRIGGER event_newest_stays";
 
 async fn record(app: &TestApp, tasks: std::ops::Range<u32>) {
     let token = app.standing_token("shop");
@@ -117,9 +122,6 @@ async fn a_copy_of_a_database_begins_an_epoch_of_its_own() {
 /// No connection breaks, and the log is shorter than before: the recorder alone notices.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_is_set_back_beneath_replicas_begins_an_epoch() {
-    const SET_BACK: &str = "ALTER TABLE event DISABLE TRIGGER event_newest_stays;
-        DELETE FROM delivery WHERE event_seq > 2; DELETE FROM event WHERE seq > 2;
-        ALTER TABLE event ENABLE TRIGGER event_newest_stays";
     let Some(replicas) = Replicas::start().await else {
         return;
     };
@@ -135,6 +137,28 @@ async fn a_log_that_is_set_back_beneath_replicas_begins_an_epoch() {
     assert!(now[2..].iter().all(|id| !seen.contains(id)), "{now:?}");
     let (status, _) = first.get(&format!("/v1/events?after={}", seen[5])).await;
     assert_eq!(status, 410);
+    replicas.assert_well().await;
+}
+
+/// An epoch begins in the transaction of a batch, so a batch that fails begins none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_set_back_begins_one_epoch_however_many_batches_fail() {
+    let Some(replicas) = Replicas::start().await else {
+        return;
+    };
+    let (app, database) = (&replicas.apps[0], &replicas.database);
+    record(app, 0..6).await;
+    let before = epochs(database).await;
+    database.execute(SET_BACK).await;
+    database.refuse(Refused::Events, "ABORT").await;
+    let token = app.standing_token("shop");
+    for number in 10..13 {
+        let body = completed(&format!("task-{number}"));
+        assert_eq!(app.callback_result(&token, body).await, "503");
+    }
+    database.stop_refusing().await;
+    record(app, 20..22).await;
+    assert_eq!(epochs(database).await.len(), before.len() + 1);
     replicas.assert_well().await;
 }
 

@@ -160,3 +160,25 @@ async fn a_server_that_does_not_let_us_in_is_named_without_the_password() {
     assert!(!message.contains("canary"), "{message}");
     assert!(!format!("{:?}", builder.config).contains("canary"));
 }
+
+/// Hides the newest migrations from whoever looks first, as if they had been applied between two
+/// looks.
+const APPLIED_BETWEEN_TWO_LOOKS: &str = "ALTER TABLE _sqlx_migrations RENAME TO applied;
+    CREATE SEQUENCE looks;
+    CREATE VIEW _sqlx_migrations AS SELECT * FROM applied
+        WHERE version <= CASE (SELECT nextval('looks')) WHEN 1 THEN 3 ELSE 1000 END";
+
+#[tokio::test]
+async fn what_another_replica_creates_while_the_database_is_examined_is_not_another_programs() {
+    let Some(home) = TestStore::on_postgres() else {
+        return;
+    };
+    Store::open(home.url()).await.unwrap().close().await;
+    let database = home.connect().await;
+    database.execute(APPLIED_BETWEEN_TWO_LOOKS).await;
+    let opened = Store::open(home.url()).await;
+    opened.unwrap().close().await;
+    let looks: i64 = database.value("SELECT last_value FROM looks", &[]).await;
+    assert!(looks > 1, "it looked again");
+    database.close().await;
+}

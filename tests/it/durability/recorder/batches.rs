@@ -249,3 +249,40 @@ async fn a_due_poll_is_claimed_once_and_again_only_after_its_lease() {
     stop.cancel();
     running.await.unwrap();
 }
+
+/// How often the server was asked for a batch of five entries, by the fault with which it answers.
+#[tokio::test]
+async fn entries_are_recorded_one_by_one_only_until_the_store_is_to_blame() {
+    if !store::is_postgres() {
+        return;
+    }
+    for (fault, wanted) in [
+        ("57014: too slow, which is no entry's fault", 1),
+        (
+            "42501: a right is missing, as the first entry alone shows",
+            2,
+        ),
+        ("P0001: refused, which each entry may be alone", 6),
+    ] {
+        let (bench, worker) = Bench::new().await;
+        // A rollback does not return the numbers of a sequence.
+        let code = &fault[..5];
+        let refuse = format!(
+            "CREATE SEQUENCE batches; CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                PERFORM nextval('batches'); RAISE EXCEPTION 'refused' USING ERRCODE = '{code}'; END $$;
+            CREATE TRIGGER refuse BEFORE INSERT ON observation FOR EACH ROW EXECUTE FUNCTION refuse()"
+        );
+        bench.database.execute(&refuse).await;
+        let callers = queue(&bench.recorder, &["good"; 5]);
+        tokio::task::yield_now().await;
+        let stop = CancellationToken::new();
+        stop.cancel();
+        worker.run(stop).await;
+        for (number, recorded) in callers.join_all().await {
+            assert!(recorded.is_err(), "{fault}: {number}: {recorded:?}");
+        }
+        let batches = "SELECT last_value FROM batches";
+        let asked: i64 = bench.database.value(batches, &[]).await;
+        assert_eq!(asked, wanted, "{fault}");
+    }
+}

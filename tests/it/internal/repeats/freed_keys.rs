@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use evolink_receiver::simulator::Options;
+use evolink_receiver::simulator::{Options, Simulator};
+use tokio::time::sleep;
 
 use super::idempotency::{KEY, body, started};
 use crate::internal::calls::{completed, row_counts, state, submission, submit_under, token_of};
@@ -102,17 +103,20 @@ const COMMIT_LATE: &str = "
     END $$;
     CREATE CONSTRAINT TRIGGER late AFTER INSERT ON task DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION late()";
 
-/// Only a database server can commit a transaction that we no longer wait for.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_intent_that_was_written_after_all_does_not_keep_its_key() {
-    let Some(store) = TestStore::on_postgres() else {
-        return;
-    };
+/// A receiver that gave up waiting for an intent under `KEY`, which was written after all, and the
+/// body of that submit. From before the intent on, the server takes connections only if
+/// `is_reachable`. Only a database server can commit a transaction that we no longer wait for.
+async fn written_after_all(is_reachable: bool) -> Option<(TestApp, Simulator, String)> {
+    let store = TestStore::on_postgres()?;
     let builder = TestAppBuilder::new(tempfile::tempdir().unwrap(), store);
     let (app, evolink) = builder.start_with_simulator(Options::default()).await;
+    // The recorder is connected.
+    let first = submit_under(&app, "key-of-another-submit", body("[sim:duration=10m]")).await;
+    assert_eq!(first.status, 200, "{first:?}");
     let database = app.database().await;
     database.execute(COMMIT_LATE).await;
-    let prompt = body("[sim:duration=10m]");
+    app.store.let_in(is_reachable).await;
+    let prompt = body("a cat [sim:duration=10m]");
     let answer = submit_under(&app, KEY, prompt.clone()).await;
     answer.assert_error(503, "service_unavailable", None, "too slow");
     // This waits for the running transaction.
@@ -120,13 +124,44 @@ async fn an_intent_that_was_written_after_all_does_not_keep_its_key() {
     let written = "SELECT count(*) FROM task";
     assert_eq!(
         database.value::<i64>(written, &[]).await,
-        1,
+        2,
         "it was written after all"
     );
+    database.close().await;
+    Some((app, evolink, prompt))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_intent_that_was_written_after_all_does_not_keep_its_key() {
+    let Some((app, evolink, prompt)) = written_after_all(true).await else {
+        return;
+    };
     let answer = submit_under(&app, KEY, prompt).await;
     assert_eq!(
         (answer.status, evolink.stats().submits),
-        (200, 1),
+        (200, 2),
+        "{answer:?}"
+    );
+}
+
+/// The outage outlasts the wait of the app, which is 5 s.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn such_an_intent_frees_its_key_after_an_outage_too() {
+    const OUTAGE: Duration = Duration::from_secs(6);
+    let Some((app, evolink, prompt)) = written_after_all(false).await else {
+        return;
+    };
+    sleep(OUTAGE).await;
+    app.store.let_in(true).await;
+    let database = app.database().await;
+    let newest = "SELECT submission_id FROM task ORDER BY seq DESC LIMIT 1";
+    let id: String = database.value(newest, &[]).await;
+    app.task_when(&id, |task| task["receiver"]["state"] == "rejected")
+        .await;
+    let answer = submit_under(&app, KEY, prompt).await;
+    assert_eq!(
+        (answer.status, evolink.stats().submits),
+        (200, 2),
         "{answer:?}"
     );
 }

@@ -3,5 +3,6 @@
 mod campaign;
 mod news;
 mod order;
+mod pending;
 mod waits;
 mod wake;

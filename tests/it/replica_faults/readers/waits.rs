@@ -8,7 +8,7 @@ use std::time::Duration;
 use evolink_receiver::store::wake::POLL_INTERVAL;
 use tokio::time::sleep;
 
-use super::wake::{LISTENS, TERMINATE, let_in};
+use super::wake::{LISTENS, TERMINATE};
 use crate::replica_faults::sessions;
 use crate::support::app::wait_races::{LANES, assert_woken, races, rounds};
 use crate::support::app::waiting::TOLD_WITHIN;
@@ -60,12 +60,12 @@ async fn i32_a_waiter_at_one_replica_is_notified_of_a_callback_at_another() {
     assert!(cut > 2 && *took.last().unwrap() < TOLD_WITHIN);
 
     // No new connection is allowed, so no receiver can listen.
-    let_in(&here.store, false).await;
+    here.store.let_in(false).await;
     database.execute(TERMINATE).await;
     sessions::until_there_are(&database, LISTENS, |count| count == 0).await;
     found_by_looks(&here, &there).await;
 
-    let_in(&here.store, true).await;
+    here.store.let_in(true).await;
     is_listened_by_both(&database).await;
     assert_woken(&here, &there, 200, "again").await;
     database.close().await;

@@ -9,7 +9,6 @@ use evolink_receiver::workers::run_loop::run_loop;
 use evolink_receiver::workers::upkeep::log::WakeUpListener;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
 use crate::replica_faults::sessions;
 use crate::support::recorder::recording::Recording;
@@ -51,18 +50,6 @@ async fn assert_wakes(here: &Recording, there: &Recording, what: &str) {
     assert!(waits[TIMES / 2] < POLL_INTERVAL, "{what}: {waits:?}");
 }
 
-/// Sets whether connections to the store are allowed from now on. Done from another database,
-/// because a session cannot forbid connections to its own.
-pub async fn let_in(store: &TestStore, is_open: bool) {
-    let mut beside = Url::parse(store.url()).unwrap();
-    let name = beside.path().trim_start_matches('/').to_owned();
-    beside.set_path("postgres");
-    let beside = Database::connect(beside.as_str()).await;
-    let sql = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {is_open}");
-    beside.execute(&sql).await;
-    beside.close().await;
-}
-
 async fn is_listened(database: &Database) {
     sessions::until_there_are(database, LISTENS, |count| count == 1).await;
 }
@@ -94,13 +81,13 @@ async fn an_entry_recorded_by_one_replica_wakes_waiters_at_another() {
     assert_wakes(&here, &there, "again").await;
 
     // No new connection is allowed, so no receiver can listen. The recorder keeps its connection.
-    let_in(&store, false).await;
+    store.let_in(false).await;
     database.execute(TERMINATE).await;
     sessions::until_there_are(&database, LISTENS, |count| count == 0).await;
     let alone = wait(&here, &there, Some("task-alone")).await;
     assert!(alone >= POLL_INTERVAL, "nothing could wake it: {alone:?}");
 
-    let_in(&store, true).await;
+    store.let_in(true).await;
     is_listened(&database).await;
     assert_wakes(&here, &there, "at-last").await;
     stop.cancel();

@@ -117,6 +117,18 @@ impl TestStore {
     pub async fn connect(&self) -> Database {
         Database::connect(&self.url).await
     }
+
+    /// Sets whether new connections to a store on a server are allowed from now on. Done from
+    /// another database, because a session cannot forbid connections to its own.
+    pub async fn let_in(&self, is_open: bool) {
+        let mut beside = Url::parse(&self.url).unwrap();
+        beside.set_path("postgres");
+        let beside = Database::connect(beside.as_str()).await;
+        let name = name_of(&self.url);
+        let sql = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {is_open}");
+        beside.execute(&sql).await;
+        beside.close().await;
+    }
 }
 
 impl Drop for TestStore {
