@@ -15,6 +15,8 @@ pub mod evolink;
 
 pub mod egress;
 
+pub mod archive;
+
 pub mod workers;
 
 // The task object as apps see it, whichever way they get it.

@@ -6,7 +6,7 @@
 //! elsewhere.
 
 mod no_answer;
-mod resolver;
+pub(crate) mod resolver;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use tracing::warn;
 use url::Url;
 
 pub use no_answer::NoAnswer;
+pub(crate) use no_answer::cause;
 use resolver::{JudgingResolver, LookUps};
 
 use crate::config::Forward;
@@ -90,7 +91,7 @@ impl Egress {
             // operator's.
             let look_ups = LookUps::default();
             for port in ports() {
-                let resolver = JudgingResolver::new(rules.clone(), author, port, look_ups.clone());
+                let resolver = resolver(&rules, author, port, &look_ups);
                 let client = client(&resolver, author, user_agent, roots)?;
                 doors.push(Door {
                     author,
@@ -135,6 +136,23 @@ impl Egress {
             .or_else(|| of_author().find(|door| door.port.is_none()));
         &door.expect("there is a door for all other ports").client
     }
+}
+
+/// `port` is the port of all connections that use this resolver. `None` means any port that this
+/// process does not listen on.
+fn resolver(
+    rules: &Rules,
+    author: Author,
+    port: Option<u16>,
+    look_ups: &LookUps,
+) -> JudgingResolver {
+    let rules = rules.clone();
+    // Port 0 stands for any other port, because nothing listens on it.
+    let port = port.unwrap_or(0);
+    let judge = move |name: &str, addresses: &[IpAddr]| {
+        Ok(rules.judge_addresses(author, name, port, addresses)?)
+    };
+    JudgingResolver::new(judge, look_ups.clone())
 }
 
 fn client(

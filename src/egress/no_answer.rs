@@ -56,7 +56,8 @@ impl fmt::Display for NoAnswer {
 
 impl Error for NoAnswer {}
 
-fn cause<E: Error + 'static>(error: &reqwest::Error) -> Option<&E> {
+/// Returns the first cause of `error` that is an `E`.
+pub(crate) fn cause<E: Error + 'static>(error: &reqwest::Error) -> Option<&E> {
     causes(error).find_map(|cause| cause.downcast_ref())
 }
 

@@ -10,8 +10,6 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::domain::egress::{Author, Refused, Rules};
-
 /// Half of the time that a whole delivery may take.
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -25,52 +23,44 @@ const ADDRESSES_TRIED_MAX: usize = 8;
 
 /// The resolver for all connections of one client.
 #[derive(Clone)]
-pub(super) struct JudgingResolver(Arc<Inner>);
+pub(crate) struct JudgingResolver(Arc<Inner>);
 
 struct Inner {
-    rules: Rules,
-    author: Author,
-    port: Option<u16>,
+    judge: Box<Judge>,
     look_ups: LookUps,
 }
 
+/// Refuses a name because of one of its addresses.
+type Judge = dyn Fn(&str, &[IpAddr]) -> Result<(), ResolveError> + Send + Sync;
+
 /// The limit on look-ups. Resolvers share it if their look-ups may delay each other.
 #[derive(Clone)]
-pub(super) struct LookUps(Arc<Semaphore>);
+pub(crate) struct LookUps(Arc<Semaphore>);
 
 /// A name without addresses, or a name that could not be looked up.
 #[derive(Debug)]
-pub(super) struct Unresolved {
+pub(crate) struct Unresolved {
     name: String,
     why: String,
 }
 
 impl JudgingResolver {
-    /// `port` is the port of all connections that use this resolver. `None` means any port that
-    /// this process does not listen on.
-    pub(super) fn new(rules: Rules, author: Author, port: Option<u16>, look_ups: LookUps) -> Self {
-        Self(Arc::new(Inner {
-            rules,
-            author,
-            port,
-            look_ups,
-        }))
+    /// `judge` gets a name with all its addresses. Its error is a cause of the client's error.
+    pub(crate) fn new(
+        judge: impl Fn(&str, &[IpAddr]) -> Result<(), ResolveError> + Send + Sync + 'static,
+        look_ups: LookUps,
+    ) -> Self {
+        let judge = Box::new(judge);
+        Self(Arc::new(Inner { judge, look_ups }))
     }
 }
 
 impl Inner {
     async fn good_addresses(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
         let mut addresses = look_up(name, &self.look_ups).await?;
-        self.judge(name, &addresses)?;
+        (self.judge)(name, &addresses)?;
         addresses.truncate(ADDRESSES_TRIED_MAX);
         Ok(addresses)
-    }
-
-    fn judge(&self, name: &str, addresses: &[IpAddr]) -> Result<(), Refused> {
-        // Port 0 stands for any other port, because nothing listens on it.
-        let port = self.port.unwrap_or(0);
-        self.rules
-            .judge_addresses(self.author, name, port, addresses)
     }
 }
 

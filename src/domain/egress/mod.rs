@@ -11,6 +11,7 @@ mod address;
 mod hosts;
 pub mod network;
 mod refused;
+mod results;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ use url::{Host, Url};
 pub use address::{Class, Never};
 pub use hosts::{AllowedHosts, HostPattern, PatternHost, is_internal_name, is_localhost};
 pub use refused::{Reason, Refused};
+pub use results::{Admitted, RefusedUrl, ResultRules, UrlFault, Way};
 
 use network::Network;
 

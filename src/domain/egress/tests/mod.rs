@@ -2,6 +2,7 @@
 
 mod addresses;
 mod properties;
+mod results;
 mod texts;
 
 use std::net::IpAddr;
