@@ -96,10 +96,8 @@ impl ResultRules {
         };
         if let Some(address) = literal {
             // An address in a listed network was meant, so it need not be listed as a host too.
-            return match self.listed(address) {
-                true => Ok(Way::Listed),
-                false => Err(UrlFault::Literal),
-            };
+            let is_listed = self.listed(address);
+            return is_listed.then_some(Way::Listed).ok_or(UrlFault::Literal);
         }
         if !self.allowed_hosts.admit(host, port) {
             return Err(UrlFault::HostNotListed);
@@ -110,10 +108,8 @@ impl ResultRules {
             _ => UrlFault::NotHttps,
         };
         // The name of a mirror. Its addresses must be in the listed networks.
-        match self.allow_networks.is_empty() {
-            true => Err(fault),
-            false => Ok(Way::Listed),
-        }
+        let has_mirrors = !self.allow_networks.is_empty();
+        has_mirrors.then_some(Way::Listed).ok_or(fault)
     }
 
     /// Whether `name` may be connected to, given its addresses. All of them must be admitted.

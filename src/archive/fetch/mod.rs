@@ -1,0 +1,172 @@
+//! Fetches result files into the storage.
+//!
+//! The client has no API key, no cookies and no proxy, and asks for no compression. Each URL,
+//! also that of a redirect, is judged by `domain::egress::ResultRules` before a connection is made,
+//! and so are the addresses of its name.
+
+mod answer;
+mod bounds;
+mod failure;
+#[cfg(test)]
+mod tests;
+mod transfer;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
+use reqwest::{Certificate, Client, redirect, retry};
+use tokio::time::sleep;
+
+pub use bounds::{Bound, Bounds, Rate};
+pub use failure::{Failure, Next, Reason};
+
+use answer::{Answer, Part};
+use transfer::{Stop, Transfer};
+
+use super::Digest;
+use super::content::Expected;
+use super::storage::Storage;
+use crate::domain::egress::{ResultRules, Way};
+use crate::egress::resolver::{JudgingResolver, LookUps};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Idle connections that are kept for the next file of the same host.
+const IDLE_PER_HOST: usize = 4;
+const IDLE_TIME: Duration = Duration::from_secs(30);
+
+/// Resumptions of one transfer. Each needs `RESUMED_BYTES_MIN` more bytes than the one before, so
+/// that a server that always hangs up is given up soon.
+const RESUMPTIONS_MAX: u32 = 5;
+/// Below this, starting again costs no more than asking for the rest.
+const RESUMED_BYTES_MIN: u64 = 1024 * 1024;
+
+/// A client for result files. All copies share their connections.
+#[derive(Clone, Debug)]
+pub struct Fetcher {
+    rules: ResultRules,
+    bounds: Bounds,
+    /// Two clients, because a resolver knows only the name of a connection.
+    public: Client,
+    listed: Client,
+}
+
+/// A file that was fetched and is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    pub sha256: Digest,
+    pub bytes: u64,
+    pub content_type: &'static str,
+    /// `None` unless it is an image, like `height`.
+    pub width: Option<u32>,
+    pub height: Option<u32>,
+}
+
+impl Fetcher {
+    /// Trusts `roots` in addition to the system's root certificates.
+    ///
+    /// # Errors
+    /// If a client cannot be built, for example without any root certificates.
+    pub fn new(
+        rules: ResultRules,
+        bounds: Bounds,
+        user_agent: &str,
+        roots: &[Certificate],
+    ) -> anyhow::Result<Self> {
+        let look_ups = LookUps::default();
+        let client = |way| client(&rules, way, &look_ups, user_agent, roots);
+        let (public, listed) = (client(Way::Public)?, client(Way::Listed)?);
+        Ok(Self {
+            rules,
+            bounds,
+            public,
+            listed,
+        })
+    }
+
+    /// Fetches the file at `url` into `storage`. When this returns, the file is whole and durable,
+    /// or nothing of it is kept.
+    ///
+    /// # Errors
+    /// `Failure` says why, and what to do next.
+    pub async fn fetch(
+        &self,
+        storage: &Storage,
+        url: &str,
+        expected: Expected,
+    ) -> Result<Fetched, Failure> {
+        let answer = self.open(url, None).await?;
+        let writer = storage.writer().await.map_err(Failure::from)?;
+        let mut transfer = Transfer::new(&self.bounds, expected, writer);
+        match self.receive(&mut transfer, answer).await {
+            Ok(()) => transfer.finish().await,
+            Err(failure) => {
+                transfer.abort().await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Receives the whole body. Asks for the rest if the connection breaks.
+    async fn receive(&self, transfer: &mut Transfer, mut answer: Answer) -> Result<(), Failure> {
+        transfer.declare(answer.bytes_total)?;
+        let mut resumed_from = 0;
+        for resumption in 1.. {
+            let broken = match transfer.receive(&mut answer.response).await {
+                Ok(()) => break,
+                Err(Stop::Failed(failure)) => return Err(failure),
+                Err(Stop::Broken(failure)) => failure,
+            };
+            let got = transfer.bytes();
+            let is_worth_it = got >= resumed_from + RESUMED_BYTES_MIN;
+            let part = answer.rest_after(got);
+            let (Some(part), true, true) = (part, is_worth_it, resumption <= RESUMPTIONS_MAX)
+            else {
+                return Err(broken);
+            };
+            resumed_from = got;
+            sleep(self.bounds.resume_pause * resumption).await;
+            let url = answer.url.to_string();
+            answer = self.open(&url, Some(&part)).await?;
+        }
+        Ok(())
+    }
+
+    fn client(&self, way: Way) -> &Client {
+        match way {
+            Way::Public => &self.public,
+            Way::Listed => &self.listed,
+        }
+    }
+}
+
+fn client(
+    rules: &ResultRules,
+    way: Way,
+    look_ups: &LookUps,
+    user_agent: &str,
+    roots: &[Certificate],
+) -> anyhow::Result<Client> {
+    let rules = rules.clone();
+    let judge = move |name: &str, addresses: &[IpAddr]| {
+        Ok(rules.judge_addresses(way, name, addresses)?)
+    };
+    let identity = HeaderValue::from_static("identity");
+    Client::builder()
+        .dns_resolver(JudgingResolver::new(judge, look_ups.clone()))
+        .user_agent(user_agent)
+        .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, identity)]))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_max_idle_per_host(IDLE_PER_HOST)
+        .pool_idle_timeout(IDLE_TIME)
+        .redirect(redirect::Policy::none())
+        .retry(retry::never())
+        .referer(false)
+        .no_proxy()
+        .http1_only()
+        .tls_certs_merge(roots.iter().cloned())
+        .build()
+        .context("could not make a client for result files: install ca-certificates, or set SSL_CERT_FILE")
+}

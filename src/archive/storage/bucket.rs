@@ -1,0 +1,303 @@
+//! The storage in a bucket of an S3-compatible server. For replicas, which share no folder.
+//!
+//! A server shows an object only when it is whole. So a small file is put under its digest at once.
+//! The digest of a large file is known only at its end: it is uploaded in parts to a draft, which
+//! the server then copies.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::path::Path;
+use object_store::signer::Signer as _;
+use object_store::{
+    ClientOptions, GetOptions, MultipartUpload, ObjectMeta, ObjectStore as _,
+    ObjectStoreExt as _, RetryConfig,
+};
+use reqwest::Method;
+use tracing::warn;
+use url::Url;
+
+use super::{Entry, Reading, StorageError, Stored, inside};
+use crate::archive::{Digest, Hasher};
+use crate::domain::timestamp::Timestamp;
+
+/// The smallest part that S3 accepts. Each upload holds one part in memory.
+const PART_BYTES: usize = 5 * 1024 * 1024;
+
+/// The archiver itself tries again later, so a request is not repeated for long.
+const RETRIES_MAX: usize = 3;
+const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest silence of the server. There is no limit on a whole transfer, because a large file
+/// may be read slowly.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
+
+const DRAFTS: &str = "tmp";
+
+#[derive(Clone)]
+pub struct Bucket {
+    store: Arc<AmazonS3>,
+    prefix: Path,
+}
+
+/// An object that is being uploaded.
+pub(super) struct Upload {
+    bucket: Bucket,
+    hasher: Hasher,
+    bytes: u64,
+    part: Vec<u8>,
+    multipart: Option<Multipart>,
+}
+
+struct Multipart {
+    draft: Path,
+    upload: Box<dyn MultipartUpload>,
+    /// Whether the draft is an object, no longer an upload.
+    is_complete: bool,
+}
+
+impl Bucket {
+    /// The credentials, the region and the endpoint come from the usual `AWS_…` variables.
+    pub(super) fn open(name: &str, prefix: &str) -> Result<Self, StorageError> {
+        let failed = StorageError::bucket("open");
+        let options = ClientOptions::new()
+            .with_connect_timeout(CONNECT_TIMEOUT)
+            .with_read_timeout(SILENCE_TIMEOUT)
+            .with_timeout_disabled();
+        let retry = RetryConfig {
+            max_retries: RETRIES_MAX,
+            retry_timeout: RETRY_TIMEOUT,
+            ..RetryConfig::default()
+        };
+        // The variables are applied over our options, so that `AWS_ALLOW_HTTP` has its effect.
+        let store = options_under_environment(options)
+            .with_bucket_name(name)
+            .with_retry(retry)
+            .build()
+            .map_err(&failed)?;
+        let prefix = Path::parse(prefix).map_err(|error| failed(error.into()))?;
+        let store = Arc::new(store);
+        Ok(Self { store, prefix })
+    }
+
+    fn key(&self, digest: Digest) -> Path {
+        let name = digest.to_string();
+        self.prefix.clone().join(&name[..2]).join(&name[2..])
+    }
+
+    fn drafts(&self) -> Path {
+        self.prefix.clone().join(DRAFTS)
+    }
+
+    pub(super) async fn read(
+        &self,
+        digest: Digest,
+        range: Option<Range<u64>>,
+    ) -> Result<Reading, StorageError> {
+        let failed = StorageError::bucket("read from");
+        let key = self.key(digest);
+        let mut options = GetOptions::new();
+        if range.is_some() {
+            // Servers answer a range outside the object in different ways, so look first.
+            let bytes_total = self.bytes_of(digest).await?;
+            options = options.with_range(Some(inside(range, bytes_total)?));
+        }
+        let found = self.store.get_opts(&key, options).await.map_err(&failed)?;
+        Ok(Reading {
+            bytes_total: found.meta.size,
+            range: found.range.clone(),
+            chunks: found.into_stream().map_err(failed).boxed(),
+        })
+    }
+
+    pub(super) async fn bytes_of(&self, digest: Digest) -> Result<u64, StorageError> {
+        let found = self.store.head(&self.key(digest)).await;
+        Ok(found.map_err(StorageError::bucket("read from"))?.size)
+    }
+
+    pub(super) async fn delete(&self, digest: Digest) -> Result<(), StorageError> {
+        self.remove(&self.key(digest)).await
+    }
+
+    async fn remove(&self, key: &Path) -> Result<(), StorageError> {
+        let removed = self.store.delete(key).await;
+        match removed.map_err(StorageError::bucket("delete from")) {
+            Ok(()) | Err(StorageError::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn list(&self) -> BoxStream<'static, Result<Entry, StorageError>> {
+        let prefix = self.prefix.clone();
+        self.store
+            .list(Some(&self.prefix))
+            .map_err(StorageError::bucket("list"))
+            .try_filter_map(move |found| {
+                let entry = entry(&prefix, &found);
+                async move { Ok(entry) }
+            })
+            .boxed()
+    }
+
+    pub(super) async fn sweep(&self, before: Timestamp) -> Result<usize, StorageError> {
+        let mut drafts = self.store.list(Some(&self.drafts()));
+        let mut swept = 0;
+        while let Some(found) = drafts.next().await {
+            let found = found.map_err(StorageError::bucket("list"))?;
+            if modified_at(&found) < before {
+                self.remove(&found.location).await?;
+                swept += 1;
+            }
+        }
+        Ok(swept)
+    }
+
+    pub(super) async fn presign(
+        &self,
+        digest: Digest,
+        lifetime: Duration,
+    ) -> Result<Url, StorageError> {
+        let key = self.key(digest);
+        let signed = self.store.signed_url(Method::GET, &key, lifetime).await;
+        signed.map_err(StorageError::bucket("sign a URL of"))
+    }
+}
+
+/// Like `AmazonS3Builder::from_env`, but starts with `options` instead of the defaults.
+fn options_under_environment(options: ClientOptions) -> AmazonS3Builder {
+    let mut builder = AmazonS3Builder::new().with_client_options(options);
+    for (name, value) in std::env::vars_os() {
+        let name = name.to_str().filter(|name| name.starts_with("AWS_"));
+        let key = name.and_then(|name| name.to_ascii_lowercase().parse().ok());
+        if let (Some(key), Some(value)) = (key, value.to_str()) {
+            builder = builder.with_config(key, value);
+        }
+    }
+    builder
+}
+
+/// `None` for what is not a kept file.
+fn entry(prefix: &Path, found: &ObjectMeta) -> Option<Entry> {
+    let below: Vec<_> = found.location.prefix_match(prefix)?.collect();
+    let [first, rest] = below.as_slice() else {
+        return None;
+    };
+    let digest = format!("{}{}", first.as_ref(), rest.as_ref());
+    Some(Entry {
+        digest: digest.parse().ok()?,
+        bytes: found.size,
+        modified_at: modified_at(found),
+    })
+}
+
+fn modified_at(found: &ObjectMeta) -> Timestamp {
+    Timestamp::from_millis(found.last_modified.timestamp_millis())
+}
+
+impl Upload {
+    pub(super) fn new(bucket: Bucket) -> Self {
+        Self {
+            bucket,
+            hasher: Hasher::default(),
+            bytes: 0,
+            part: Vec::new(),
+            multipart: None,
+        }
+    }
+
+    pub(super) async fn write(&mut self, chunk: &[u8]) -> Result<(), StorageError> {
+        self.hasher.update(chunk);
+        self.bytes += chunk.len() as u64;
+        self.part.extend_from_slice(chunk);
+        if self.part.len() >= PART_BYTES {
+            self.put_part().await?;
+        }
+        Ok(())
+    }
+
+    async fn put_part(&mut self) -> Result<(), StorageError> {
+        let failed = StorageError::bucket("write to");
+        if self.multipart.is_none() {
+            let name = format!("{:016x}{:016x}.draft", fastrand::u64(..), fastrand::u64(..));
+            let draft = self.bucket.drafts().join(name);
+            let upload = self.bucket.store.put_multipart(&draft).await;
+            let upload = upload.map_err(&failed)?;
+            self.multipart = Some(Multipart {
+                draft,
+                upload,
+                is_complete: false,
+            });
+        }
+        let part = std::mem::take(&mut self.part);
+        if let Some(multipart) = &mut self.multipart {
+            let sent = multipart.upload.put_part(part.into());
+            sent.await.map_err(&failed)?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn finish(mut self) -> Result<Stored, StorageError> {
+        let sha256 = std::mem::take(&mut self.hasher).finish();
+        let bytes = self.bytes;
+        let key = self.bucket.key(sha256);
+        if self.multipart.is_some() {
+            if let Err(error) = self.place_parts(&key).await {
+                self.abort().await;
+                return Err(error);
+            }
+        } else {
+            let whole = std::mem::take(&mut self.part);
+            let put = self.bucket.store.put(&key, whole.into()).await;
+            put.map_err(StorageError::bucket("write to"))?;
+        }
+        Ok(Stored { sha256, bytes })
+    }
+
+    async fn place_parts(&mut self, key: &Path) -> Result<(), StorageError> {
+        let failed = StorageError::bucket("write to");
+        if !self.part.is_empty() {
+            self.put_part().await?;
+        }
+        let Some(multipart) = &mut self.multipart else {
+            return Ok(());
+        };
+        multipart.upload.complete().await.map_err(&failed)?;
+        multipart.is_complete = true;
+        let copied = self.bucket.store.copy(&multipart.draft, key).await;
+        copied.map_err(failed)?;
+        if let Err(error) = self.bucket.remove(&multipart.draft).await {
+            warn!(%error, "could not delete a draft in the bucket; the next sweep does");
+        }
+        Ok(())
+    }
+
+    pub(super) async fn abort(self) {
+        let Some(mut multipart) = self.multipart else {
+            return;
+        };
+        let aborted = if multipart.is_complete {
+            self.bucket.remove(&multipart.draft).await
+        } else {
+            let aborted = multipart.upload.abort().await;
+            aborted.map_err(StorageError::bucket("write to"))
+        };
+        if let Err(error) = aborted {
+            warn!(%error, "could not abort an upload; the bucket's lifecycle rule must delete it");
+        }
+    }
+}
+
+impl fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the store: its settings have credentials.
+        f.debug_struct("Bucket")
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}

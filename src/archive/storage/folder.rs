@@ -1,0 +1,196 @@
+//! The storage in a folder of this machine.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, ErrorKind};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
+use tokio::task::spawn_blocking;
+
+use super::draft::{DRAFT_SUFFIX, Draft, Root};
+use super::{Entry, Reading, StorageError, inside};
+use crate::archive::Digest;
+use crate::domain::timestamp::Timestamp;
+
+/// Bytes that are read at once: each read is a job for another thread, and costs some microseconds.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+#[derive(Clone, Debug)]
+pub struct Folder {
+    root: Arc<Root>,
+}
+
+impl Folder {
+    pub(super) async fn open(path: PathBuf) -> Result<Self, StorageError> {
+        let root = blocking(move || Root::create(path)).await?;
+        let root = Arc::new(root);
+        Ok(Self { root })
+    }
+
+    pub(super) async fn draft(&self) -> Result<Draft, StorageError> {
+        let root = Arc::clone(&self.root);
+        blocking(move || Draft::create(root)).await
+    }
+
+    pub(super) async fn read(
+        &self,
+        digest: Digest,
+        range: Option<Range<u64>>,
+    ) -> Result<Reading, StorageError> {
+        let path = self.root.file(digest);
+        let (file, bytes_total) = blocking(move || {
+            let file = File::open(path).map_err(StorageError::opening)?;
+            let bytes = file.metadata().map_err(StorageError::opening)?.len();
+            Ok((file, bytes))
+        })
+        .await?;
+        let range = inside(range, bytes_total)?;
+        Ok(Reading {
+            bytes_total,
+            chunks: chunks(file, range.clone()),
+            range,
+        })
+    }
+
+    pub(super) async fn bytes_of(&self, digest: Digest) -> Result<u64, StorageError> {
+        let path = self.root.file(digest);
+        blocking(move || {
+            let found = fs::metadata(path).map_err(StorageError::opening)?;
+            Ok(found.len())
+        })
+        .await
+    }
+
+    pub(super) async fn delete(&self, digest: Digest) -> Result<(), StorageError> {
+        let path = self.root.file(digest);
+        blocking(move || remove(path).map(|_| ())).await
+    }
+
+    pub(super) fn list(&self) -> BoxStream<'static, Result<Entry, StorageError>> {
+        let root = Arc::clone(&self.root);
+        stream::iter(0..=u8::MAX)
+            .then(move |first| {
+                let root = Arc::clone(&root);
+                async move {
+                    let entries = blocking(move || entries(&root, first)).await;
+                    stream::iter(match entries {
+                        Ok(entries) => entries.into_iter().map(Ok).collect(),
+                        Err(error) => vec![Err(error)],
+                    })
+                }
+            })
+            .flatten()
+            .boxed()
+    }
+
+    pub(super) async fn sweep(&self, before: Timestamp) -> Result<usize, StorageError> {
+        let drafts = self.root.drafts();
+        blocking(move || {
+            let mut swept = 0;
+            for found in fs::read_dir(drafts).map_err(StorageError::io("list"))? {
+                let found = found.map_err(StorageError::io("list"))?;
+                let name = found.file_name();
+                let is_draft = name.as_encoded_bytes().ends_with(DRAFT_SUFFIX.as_bytes());
+                // A draft may be finished or deleted by its writer meanwhile.
+                let is_old = found
+                    .metadata()
+                    .is_ok_and(|found| found.is_file() && modified_at(&found) < before);
+                if is_draft && is_old && remove(found.path())? {
+                    swept += 1;
+                }
+            }
+            Ok(swept)
+        })
+        .await
+    }
+
+    pub(super) async fn bytes_free(&self) -> Result<u64, StorageError> {
+        let root = Arc::clone(&self.root);
+        blocking(move || {
+            let found = rustix::fs::statvfs(root.path())
+                .map_err(|errno| StorageError::io("measure")(errno.into()))?;
+            Ok(found.f_bavail.saturating_mul(found.f_frsize))
+        })
+        .await
+    }
+}
+
+/// Lists the files whose digests start with `first`.
+fn entries(root: &Root, first: u8) -> Result<Vec<Entry>, StorageError> {
+    let listed = match fs::read_dir(root.folder(first)) {
+        Ok(listed) => listed,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(StorageError::io("list")(error)),
+    };
+    let mut entries = Vec::new();
+    for found in listed {
+        let found = found.map_err(StorageError::io("list"))?;
+        let name = found.file_name();
+        let digest = format!("{first:02x}{}", name.to_string_lossy()).parse();
+        let metadata = found.metadata();
+        // Left out: files that are not ours, and files that were deleted meanwhile.
+        if let (Ok(digest), Ok(metadata)) = (digest, metadata)
+            && metadata.is_file()
+        {
+            entries.push(Entry {
+                digest,
+                bytes: metadata.len(),
+                modified_at: modified_at(&metadata),
+            });
+        }
+    }
+    Ok(entries)
+}
+
+fn chunks(file: File, range: Range<u64>) -> BoxStream<'static, Result<Bytes, StorageError>> {
+    let file = Arc::new(file);
+    stream::try_unfold((file, range), |(file, range)| async move {
+        if range.is_empty() {
+            return Ok(None);
+        }
+        let left = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let mut chunk = vec![0; left.min(CHUNK_BYTES)];
+        let reading = Arc::clone(&file);
+        let start = range.start;
+        let chunk = blocking(move || {
+            reading
+                .read_exact_at(&mut chunk, start)
+                .map_err(StorageError::io("read from"))?;
+            Ok(Bytes::from(chunk))
+        })
+        .await?;
+        let next = range.start + chunk.len() as u64..range.end;
+        Ok(Some((chunk, (file, next))))
+    })
+    .boxed()
+}
+
+/// Returns false if there was nothing to remove.
+fn remove(path: PathBuf) -> Result<bool, StorageError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StorageError::io("delete from")(error)),
+    }
+}
+
+fn modified_at(metadata: &Metadata) -> Timestamp {
+    let millis = metadata.mtime_nsec() / 1_000_000;
+    Timestamp::from_millis(metadata.mtime().saturating_mul(1000).saturating_add(millis))
+}
+
+/// Runs file operations on a thread that may block. They are not cut short if the caller stops
+/// waiting.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
+    match spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(StorageError::io("use")(io::Error::other(error))),
+    }
+}
