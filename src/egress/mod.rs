@@ -149,10 +149,12 @@ fn resolver(
     let rules = rules.clone();
     // Port 0 stands for any other port, because nothing listens on it.
     let port = port.unwrap_or(0);
-    let judge = move |name: &str, addresses: &[IpAddr]| {
-        Ok(rules.judge_addresses(author, name, port, addresses)?)
-    };
-    JudgingResolver::new(judge, look_ups.clone())
+    JudgingResolver::new(
+        move |name: &str, addresses: &[IpAddr]| {
+            Ok(rules.judge_addresses(author, name, port, addresses)?)
+        },
+        look_ups.clone(),
+    )
 }
 
 fn client(

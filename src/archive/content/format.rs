@@ -135,7 +135,7 @@ fn is_other_mp4(head: &[u8]) -> bool {
 fn is_mov(head: &[u8]) -> bool {
     let kind = head.get(4..8).unwrap_or_default();
     match kind {
-        b"ftyp" => head.get(8..12) == Some(b"qt  "),
+        b"ftyp" => head[8..].starts_with(b"qt  "),
         // Old files begin without a type.
         b"moov" | b"mdat" | b"wide" => true,
         _ => false,
@@ -160,11 +160,9 @@ fn text(head: &[u8]) -> Option<RefusedContent> {
     }
     let text = String::from_utf8_lossy(head).to_ascii_lowercase();
     let text = text.trim_start();
-    let has = |tag| text.contains(tag);
+    let has = |tag: &str| text.contains(tag);
     Some(match text.bytes().next() {
-        Some(b'<') if has("<html") || has("<!doctype html") || has("<body") => {
-            RefusedContent::Html
-        }
+        Some(b'<') if has("<html") || has("<!doctype html") || has("<body") => RefusedContent::Html,
         Some(b'<') if has("<svg") => RefusedContent::Svg,
         Some(b'<') if has("<?xml") => RefusedContent::Xml,
         Some(b'<') => RefusedContent::Html,

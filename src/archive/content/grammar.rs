@@ -5,7 +5,9 @@ use super::walk::{Step, Then};
 
 /// What the next bytes of a file are.
 pub(super) enum Grammar {
-    Png { is_started: bool },
+    Png {
+        is_started: bool,
+    },
     Jpeg(Jpeg),
     Gif(Gif),
     Riff,
@@ -16,8 +18,12 @@ pub(super) enum Grammar {
         has_data: bool,
         is_in_large: bool,
     },
-    Ogg { is_in_table: bool },
-    Ebml { is_started: bool },
+    Ogg {
+        is_in_table: bool,
+    },
+    Ebml {
+        is_started: bool,
+    },
     /// MP3, FLAC and PCM: the end cannot be told from the bytes.
     None,
 }
@@ -31,7 +37,9 @@ pub(super) enum Jpeg {
     Code,
     /// The code of a marker, or a byte that only looks like one, inside image data.
     CodeInData,
-    Length { is_before_data: bool },
+    Length {
+        is_before_data: bool,
+    },
 }
 
 #[derive(Clone, Copy)]

@@ -10,7 +10,12 @@ pub(in crate::archive) fn png(width: u32, height: u32, data_bytes: usize) -> Vec
         file.extend(data);
         file.extend(b"crc.");
     };
-    let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), b"\x08\x02\0\0\0"].concat();
+    let header = [
+        &width.to_be_bytes()[..],
+        &height.to_be_bytes(),
+        b"\x08\x02\0\0\0",
+    ]
+    .concat();
     chunk(b"IHDR", &header);
     chunk(b"IDAT", &vec![7; data_bytes]);
     chunk(b"IEND", b"");
@@ -20,7 +25,7 @@ pub(in crate::archive) fn png(width: u32, height: u32, data_bytes: usize) -> Vec
 fn jpeg() -> Vec<u8> {
     let segment = |code: u8, data: &[u8]| {
         let length = u16::try_from(data.len() + 2).unwrap().to_be_bytes();
-        [&[0xff, code], &length[..], data].concat()
+        [&[0xff, code][..], &length, data].concat()
     };
     [
         &b"\xff\xd8"[..],
@@ -43,7 +48,7 @@ fn gif() -> Vec<u8> {
 
 fn riff(kind: &[u8; 4], chunks: &[u8]) -> Vec<u8> {
     let length = u32::try_from(chunks.len() + 4).unwrap().to_le_bytes();
-    [b"RIFF", &length[..], kind, chunks].concat()
+    [&b"RIFF"[..], &length, kind, chunks].concat()
 }
 
 fn webp() -> Vec<u8> {
@@ -55,7 +60,10 @@ fn webp() -> Vec<u8> {
 }
 
 fn wav() -> Vec<u8> {
-    riff(b"WAVE", b"fmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\x04\0\0\0abcd")
+    riff(
+        b"WAVE",
+        b"fmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\x04\0\0\0abcd",
+    )
 }
 
 fn boxed(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
@@ -75,7 +83,7 @@ fn avif() -> Vec<u8> {
 }
 
 fn video(brand: &[u8; 4], compatible: &[u8]) -> Vec<u8> {
-    let large = [b"\0\0\0\x01mdat", &116_u64.to_be_bytes()[..], &[1; 100]].concat();
+    let large = [&b"\0\0\0\x01mdat"[..], &116_u64.to_be_bytes(), &[1; 100]].concat();
     [
         boxed(b"ftyp", &[&brand[..], b"\0\0\0\0", compatible].concat()),
         boxed(b"moov", &boxed(b"mvhd", &[0; 20])),
@@ -124,7 +132,11 @@ pub(in crate::archive) fn all() -> Vec<(Format, Vec<u8>, bool)> {
             [ogg_page(2, b"OpusHead"), ogg_page(4, &[9; 200])].concat(),
             false,
         ),
-        (Format::Flac, b"fLaC\x80\0\0\x22metadata and frames".to_vec(), false),
+        (
+            Format::Flac,
+            b"fLaC\x80\0\0\x22metadata and frames".to_vec(),
+            false,
+        ),
         (Format::Mp3, b"ID3\x04\0\0\0\0\0\0frames".to_vec(), false),
         (Format::Mp3, b"\xff\xfb\x90\x64frames".to_vec(), false),
     ]

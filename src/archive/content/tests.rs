@@ -114,7 +114,10 @@ fn what_is_no_media_file_is_refused_with_its_reason() {
         (b"<script>alert(1)</script>", RefusedContent::Html),
         (b"<html><svg></svg></html>", RefusedContent::Html),
         (b"<svg xmlns=\"x\"/>", RefusedContent::Svg),
-        (b"<?xml version=\"1.0\"?><!-- x --><SVG>", RefusedContent::Svg),
+        (
+            b"<?xml version=\"1.0\"?><!-- x --><SVG>",
+            RefusedContent::Svg,
+        ),
         (b"<?xml version=\"1.0\"?><Error/>", RefusedContent::Xml),
         (b" {\"error\": 1}", RefusedContent::Json),
         (b"[]", RefusedContent::Json),

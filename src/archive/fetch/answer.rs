@@ -10,8 +10,8 @@ use reqwest::{Response, StatusCode};
 use tokio::time::timeout;
 use url::Url;
 
-use super::failure::{Failure, Next, Reason};
 use super::Fetcher;
+use super::failure::{Failure, Next, Reason};
 use crate::domain::egress::{Admitted, RefusedUrl, UrlFault};
 
 const REDIRECTS_MAX: u32 = 3;
@@ -130,7 +130,7 @@ fn judged(url: Url, response: Response, part: Option<&Part>) -> Result<Answer, F
         Some(part) => {
             let is_rest = status == StatusCode::PARTIAL_CONTENT
                 && etag.as_ref() == Some(&part.etag)
-                && text(headers, &CONTENT_RANGE) == Some(&part.content_range());
+                && text(headers, &CONTENT_RANGE) == Some(part.content_range().as_str());
             if !is_rest {
                 return Err(Failure::retry(Reason::NotTheRest));
             }

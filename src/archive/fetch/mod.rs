@@ -150,12 +150,13 @@ fn client(
     roots: &[Certificate],
 ) -> anyhow::Result<Client> {
     let rules = rules.clone();
-    let judge = move |name: &str, addresses: &[IpAddr]| {
-        Ok(rules.judge_addresses(way, name, addresses)?)
-    };
+    let judging = JudgingResolver::new(
+        move |name: &str, addresses: &[IpAddr]| Ok(rules.judge_addresses(way, name, addresses)?),
+        look_ups.clone(),
+    );
     let identity = HeaderValue::from_static("identity");
     Client::builder()
-        .dns_resolver(JudgingResolver::new(judge, look_ups.clone()))
+        .dns_resolver(judging)
         .user_agent(user_agent)
         .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, identity)]))
         .connect_timeout(CONNECT_TIMEOUT)

@@ -1,8 +1,4 @@
 //! The storage in a bucket of an S3-compatible server. For replicas, which share no folder.
-//!
-//! A server shows an object only when it is whole. So a small file is put under its digest at once.
-//! The digest of a large file is known only at its end: it is uploaded in parts to a draft, which
-//! the server then copies.
 
 use std::fmt;
 use std::ops::Range;
@@ -15,19 +11,14 @@ use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
 use object_store::signer::Signer as _;
 use object_store::{
-    ClientOptions, GetOptions, MultipartUpload, ObjectMeta, ObjectStore as _,
-    ObjectStoreExt as _, RetryConfig,
+    ClientOptions, GetOptions, ObjectMeta, ObjectStore as _, ObjectStoreExt as _, RetryConfig,
 };
 use reqwest::Method;
-use tracing::warn;
 use url::Url;
 
-use super::{Entry, Reading, StorageError, Stored, inside};
-use crate::archive::{Digest, Hasher};
+use super::{Entry, Reading, StorageError, inside};
+use crate::archive::Digest;
 use crate::domain::timestamp::Timestamp;
-
-/// The smallest part that S3 accepts. Each upload holds one part in memory.
-const PART_BYTES: usize = 5 * 1024 * 1024;
 
 /// The archiver itself tries again later, so a request is not repeated for long.
 const RETRIES_MAX: usize = 3;
@@ -42,24 +33,8 @@ const DRAFTS: &str = "tmp";
 
 #[derive(Clone)]
 pub struct Bucket {
-    store: Arc<AmazonS3>,
+    pub(super) store: Arc<AmazonS3>,
     prefix: Path,
-}
-
-/// An object that is being uploaded.
-pub(super) struct Upload {
-    bucket: Bucket,
-    hasher: Hasher,
-    bytes: u64,
-    part: Vec<u8>,
-    multipart: Option<Multipart>,
-}
-
-struct Multipart {
-    draft: Path,
-    upload: Box<dyn MultipartUpload>,
-    /// Whether the draft is an object, no longer an upload.
-    is_complete: bool,
 }
 
 impl Bucket {
@@ -86,12 +61,12 @@ impl Bucket {
         Ok(Self { store, prefix })
     }
 
-    fn key(&self, digest: Digest) -> Path {
+    pub(super) fn key(&self, digest: Digest) -> Path {
         let name = digest.to_string();
         self.prefix.clone().join(&name[..2]).join(&name[2..])
     }
 
-    fn drafts(&self) -> Path {
+    pub(super) fn drafts(&self) -> Path {
         self.prefix.clone().join(DRAFTS)
     }
 
@@ -125,7 +100,7 @@ impl Bucket {
         self.remove(&self.key(digest)).await
     }
 
-    async fn remove(&self, key: &Path) -> Result<(), StorageError> {
+    pub(super) async fn remove(&self, key: &Path) -> Result<(), StorageError> {
         let removed = self.store.delete(key).await;
         match removed.map_err(StorageError::bucket("delete from")) {
             Ok(()) | Err(StorageError::NotFound) => Ok(()),
@@ -198,99 +173,6 @@ fn entry(prefix: &Path, found: &ObjectMeta) -> Option<Entry> {
 
 fn modified_at(found: &ObjectMeta) -> Timestamp {
     Timestamp::from_millis(found.last_modified.timestamp_millis())
-}
-
-impl Upload {
-    pub(super) fn new(bucket: Bucket) -> Self {
-        Self {
-            bucket,
-            hasher: Hasher::default(),
-            bytes: 0,
-            part: Vec::new(),
-            multipart: None,
-        }
-    }
-
-    pub(super) async fn write(&mut self, chunk: &[u8]) -> Result<(), StorageError> {
-        self.hasher.update(chunk);
-        self.bytes += chunk.len() as u64;
-        self.part.extend_from_slice(chunk);
-        if self.part.len() >= PART_BYTES {
-            self.put_part().await?;
-        }
-        Ok(())
-    }
-
-    async fn put_part(&mut self) -> Result<(), StorageError> {
-        let failed = StorageError::bucket("write to");
-        if self.multipart.is_none() {
-            let name = format!("{:016x}{:016x}.draft", fastrand::u64(..), fastrand::u64(..));
-            let draft = self.bucket.drafts().join(name);
-            let upload = self.bucket.store.put_multipart(&draft).await;
-            let upload = upload.map_err(&failed)?;
-            self.multipart = Some(Multipart {
-                draft,
-                upload,
-                is_complete: false,
-            });
-        }
-        let part = std::mem::take(&mut self.part);
-        if let Some(multipart) = &mut self.multipart {
-            let sent = multipart.upload.put_part(part.into());
-            sent.await.map_err(&failed)?;
-        }
-        Ok(())
-    }
-
-    pub(super) async fn finish(mut self) -> Result<Stored, StorageError> {
-        let sha256 = std::mem::take(&mut self.hasher).finish();
-        let bytes = self.bytes;
-        let key = self.bucket.key(sha256);
-        if self.multipart.is_some() {
-            if let Err(error) = self.place_parts(&key).await {
-                self.abort().await;
-                return Err(error);
-            }
-        } else {
-            let whole = std::mem::take(&mut self.part);
-            let put = self.bucket.store.put(&key, whole.into()).await;
-            put.map_err(StorageError::bucket("write to"))?;
-        }
-        Ok(Stored { sha256, bytes })
-    }
-
-    async fn place_parts(&mut self, key: &Path) -> Result<(), StorageError> {
-        let failed = StorageError::bucket("write to");
-        if !self.part.is_empty() {
-            self.put_part().await?;
-        }
-        let Some(multipart) = &mut self.multipart else {
-            return Ok(());
-        };
-        multipart.upload.complete().await.map_err(&failed)?;
-        multipart.is_complete = true;
-        let copied = self.bucket.store.copy(&multipart.draft, key).await;
-        copied.map_err(failed)?;
-        if let Err(error) = self.bucket.remove(&multipart.draft).await {
-            warn!(%error, "could not delete a draft in the bucket; the next sweep does");
-        }
-        Ok(())
-    }
-
-    pub(super) async fn abort(self) {
-        let Some(mut multipart) = self.multipart else {
-            return;
-        };
-        let aborted = if multipart.is_complete {
-            self.bucket.remove(&multipart.draft).await
-        } else {
-            let aborted = multipart.upload.abort().await;
-            aborted.map_err(StorageError::bucket("write to"))
-        };
-        if let Err(error) = aborted {
-            warn!(%error, "could not abort an upload; the bucket's lifecycle rule must delete it");
-        }
-    }
 }
 
 impl fmt::Debug for Bucket {

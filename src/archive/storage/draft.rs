@@ -5,7 +5,7 @@
 //! renamed twice, with a sync of the folder each time.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -145,15 +145,11 @@ impl Drop for Draft {
 }
 
 fn make_folders(folder: &Path) -> Result<(), StorageError> {
-    let made = fs::DirBuilder::new()
+    fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(folder);
-    made.or_else(|error| match error.kind() {
-        ErrorKind::AlreadyExists if folder.is_dir() => Ok(()),
-        _ => Err(error),
-    })
-    .map_err(StorageError::io("create"))
+        .create(folder)
+        .map_err(StorageError::io("create"))
 }
 
 fn sync_folder(folder: &Path) -> Result<(), StorageError> {

@@ -77,11 +77,12 @@ impl Folder {
             .then(move |first| {
                 let root = Arc::clone(&root);
                 async move {
-                    let entries = blocking(move || entries(&root, first)).await;
-                    stream::iter(match entries {
+                    let found = blocking(move || entries(&root, first)).await;
+                    let found: Vec<Result<Entry, StorageError>> = match found {
                         Ok(entries) => entries.into_iter().map(Ok).collect(),
                         Err(error) => vec![Err(error)],
-                    })
+                    };
+                    stream::iter(found)
                 }
             })
             .flatten()

@@ -9,9 +9,9 @@ mod draft;
 mod error;
 mod folder;
 mod place;
-mod writer;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::ops::Range;
 use std::time::Duration;
@@ -134,7 +134,10 @@ impl Storage {
     /// If any of it fails, or if the bytes that are read differ.
     pub async fn check(&self) -> Result<(), StorageError> {
         // Random, so that two processes that check at the same time do not delete each other's.
-        let probe = format!("evolink-receiver checks its storage: {:016x}", fastrand::u64(..));
+        let probe = format!(
+            "evolink-receiver checks its storage: {:016x}",
+            fastrand::u64(..)
+        );
         let mut writer = self.writer().await?;
         writer.write(Bytes::from(probe.clone())).await?;
         let stored = writer.finish().await?;

@@ -218,7 +218,10 @@ async fn two_writers_of_equal_bytes_do_not_disturb_each_other() {
     let mut second = storage.writer().await.unwrap();
     first.write(bytes(300_000).into()).await.unwrap();
     second.write(bytes(300_000).into()).await.unwrap();
-    let (first, second) = (first.finish().await.unwrap(), second.finish().await.unwrap());
+    let (first, second) = (
+        first.finish().await.unwrap(),
+        second.finish().await.unwrap(),
+    );
     assert_eq!(first, second);
     assert_eq!(
         read(&storage, first.sha256, None).await,

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 
 use super::StorageError;
-use super::bucket::{Bucket, Upload};
+use super::bucket::Bucket;
 use super::draft::Draft;
 use super::folder::blocking;
+use super::upload::Upload;
 use crate::archive::Digest;
 
 /// Bytes that are written to a folder at once: each write is a job for another thread, and costs

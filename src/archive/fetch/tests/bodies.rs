@@ -54,10 +54,7 @@ async fn a_truncated_body_is_tried_again() {
     let bed = Bed::new(move |asked| {
         let cut: usize = asked.path[1..].parse().unwrap();
         let start = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
-        vec![
-            Turn::Send(start.into()),
-            Turn::Send(file[..cut].to_vec()),
-        ]
+        vec![Turn::Send(start.into()), Turn::Send(file[..cut].to_vec())]
     })
     .await;
     for cut in [0, 1, 1000, length / 2, length - 1] {
@@ -88,7 +85,10 @@ async fn what_is_no_media_file_is_given_up() {
     for (body, reason) in [
         (&b""[..], RefusedContent::Empty),
         (b"<!doctype html><p>Sign in", RefusedContent::Html),
-        (b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>", RefusedContent::Svg),
+        (
+            b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>",
+            RefusedContent::Svg,
+        ),
         (b"{\"error\":\"gone\"}", RefusedContent::Json),
         (b"\x7fELF\x02\x01", RefusedContent::Unknown),
     ] {
@@ -206,7 +206,10 @@ async fn raw_pcm_is_kept_where_it_is_expected() {
     let bed = Bed::new(move |_| ok(&samples)).await;
     let url = format!("{}/0.pcm", bed.server.base());
     assert!(bed.fetch_url(&url).await.is_err());
-    let fetched = bed.fetcher.fetch(&bed.storage, &url, Expected::RawPcm).await;
+    let fetched = bed
+        .fetcher
+        .fetch(&bed.storage, &url, Expected::RawPcm)
+        .await;
     let content_type = fetched.unwrap().content_type;
     assert_eq!(content_type, Format::Pcm.content_type());
 }

@@ -48,7 +48,7 @@ fn small_bounds() -> Bounds {
 fn rules() -> ResultRules {
     ResultRules {
         allowed_hosts: AllowedHosts::new(&["localhost".to_owned(), "*.localhost".to_owned()]),
-        allow_networks: Arc::new(["127.0.0.0/8".parse().unwrap()]),
+        allow_networks: Arc::new(["127.0.0.0/8", "::1/128"].map(|n| n.parse().unwrap())),
     }
 }
 

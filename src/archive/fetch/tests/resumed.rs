@@ -103,7 +103,12 @@ async fn a_server_that_always_hangs_up_is_given_up_soon() {
     // Too little each time.
     let file = png(3, 2, 5 * MIB);
     let bed = Bed::with(large_bounds(), move |asked| {
-        broken(&file, asked, "\"v1\"", if asked.number == 0 { MIB } else { 1000 })
+        broken(
+            &file,
+            asked,
+            "\"v1\"",
+            if asked.number == 0 { MIB } else { 1000 },
+        )
     })
     .await;
     let failure = bed.failure("/").await;
