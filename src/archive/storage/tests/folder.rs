@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::*;
+use super::super::*;
+use super::{bytes, kept, listed, read};
 
 async fn opened() -> (TempDir, Storage) {
     let folder = tempfile::tempdir().unwrap();
@@ -16,27 +17,6 @@ async fn opened() -> (TempDir, Storage) {
 
 fn root(folder: &TempDir) -> PathBuf {
     folder.path().join("data/results")
-}
-
-async fn kept(storage: &Storage, bytes: &[u8]) -> Digest {
-    let mut writer = storage.writer().await.unwrap();
-    for chunk in bytes.chunks(100_000) {
-        writer.write(Bytes::copy_from_slice(chunk)).await.unwrap();
-    }
-    let stored = writer.finish().await.unwrap();
-    assert_eq!(stored.bytes, bytes.len() as u64);
-    assert_eq!(stored.sha256, Digest::of(bytes));
-    stored.sha256
-}
-
-async fn read(storage: &Storage, digest: Digest, range: Option<Range<u64>>) -> Vec<u8> {
-    let mut reading = storage.read(digest, range).await.unwrap();
-    let mut all = Vec::new();
-    while let Some(chunk) = reading.chunks.next().await {
-        all.extend_from_slice(&chunk.unwrap());
-    }
-    assert_eq!(all.len() as u64, reading.range.end - reading.range.start);
-    all
 }
 
 /// All files below `folder`, relative to it.
@@ -56,17 +36,6 @@ fn files(folder: &Path) -> Vec<String> {
     collect(folder, folder, &mut found);
     found.sort();
     found
-}
-
-async fn listed(storage: &Storage) -> Vec<Entry> {
-    storage.list().map(Result::unwrap).collect().await
-}
-
-/// Bytes that repeat after no power of two, so that a shifted chunk shows.
-fn bytes(length: usize) -> Vec<u8> {
-    (0..length)
-        .map(|n| u8::try_from(n % 251).unwrap())
-        .collect()
 }
 
 #[tokio::test]
