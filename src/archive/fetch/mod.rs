@@ -22,7 +22,7 @@ use tokio::time::sleep;
 pub use bounds::{Bound, Bounds, Rate};
 pub use failure::{Failure, Next, Reason};
 
-use answer::{Answer, Part};
+use answer::Answer;
 use transfer::{Stop, Transfer};
 
 use super::Digest;

@@ -11,6 +11,7 @@ mod folder;
 mod place;
 #[cfg(test)]
 mod tests;
+mod upload;
 mod writer;
 
 use std::ops::Range;

@@ -27,7 +27,7 @@ struct Bed {
 
 /// Small bounds, so that tests are quick.
 fn small_bounds() -> Bounds {
-    let bound = |kibibytes| Bound {
+    let bound = |kibibytes: u64| Bound {
         bytes_max: kibibytes * 1024,
         time_max: Duration::from_secs(5),
     };

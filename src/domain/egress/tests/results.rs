@@ -138,7 +138,9 @@ fn http_and_other_ports_need_a_listed_network() {
     ] {
         let admitted = mirror.judge(text).unwrap();
         assert_eq!(admitted.way, Way::Listed, "{text}");
-        let judged = |address| mirror.judge_addresses(admitted.way, "files.evolink.ai", address);
+        let judged = |addresses: &[IpAddr]| {
+            mirror.judge_addresses(admitted.way, "files.evolink.ai", addresses)
+        };
         assert!(judged(&[ip("10.99.0.1")]).is_ok());
         // Not even a public address: only https proves there who answers.
         assert!(judged(&[ip("8.8.8.8")]).is_err());
