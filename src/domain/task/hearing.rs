@@ -1,4 +1,4 @@
-//! What an observation means for a task whose id is known.
+//! Applies an observation to a task whose id is known.
 
 use super::confirmation::{Doubt, Policy};
 use super::polling::Pace;

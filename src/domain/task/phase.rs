@@ -30,7 +30,7 @@ pub enum SubmitEnd {
     Unknown,
 }
 
-/// What is known of a task since EvoLink or a callback named its id.
+/// A task whose id EvoLink or a callback has named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
     /// Bound by the first observation for this submission. It never changes afterwards.
@@ -64,7 +64,7 @@ pub enum Stage {
 /// An outcome. The first one never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// With the digest of the results.
+    /// The digest identifies the results.
     Completed(ResultsDigest),
     Failed,
     Cancelled,

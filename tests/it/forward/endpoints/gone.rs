@@ -90,11 +90,12 @@ async fn disabled() -> (TestApp, Endpoint, Database) {
     for number in 1..=4 {
         outcome(&app, number).await;
     }
-    let attempts = "SELECT CAST(sum(attempts) AS BIGINT) FROM delivery";
-    counted(&database, attempts, 4).await;
+    // The gap before the next attempt is random, and may be nothing.
+    let tried = |attempts| format!("SELECT count(*) FROM delivery WHERE attempts >= {attempts}");
+    counted(&database, &tried(1), 4).await;
     // The answers are about four deliveries, but all at one moment.
     app.clock.advance(MINUTE);
-    counted(&database, attempts, 8).await;
+    counted(&database, &tried(2), 4).await;
     counted(&database, "SELECT count(*) FROM endpoint", 0).await;
     app.clock.advance(SPAN.saturating_sub(MINUTE));
     counted(&database, "SELECT count(*) FROM endpoint", 1).await;
