@@ -2,7 +2,7 @@
 //! our own, `receiver`. Queries return it, and deliveries send it. It is separate from `http` and
 //! `workers`, because these do not depend on each other.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -11,14 +11,29 @@ use serde_json::json;
 use crate::domain::ids::SubmissionId;
 use crate::domain::json::Fields;
 use crate::domain::observation::{Observation, RESULTS_MAX, Source, Status};
+use crate::domain::result_file::{FileState, OFFERED_FOR};
 use crate::domain::task::{Accepted, State};
 use crate::domain::timestamp::Timestamp;
 use crate::evolink::ErrorEnvelope;
 use crate::store::read::TaskView;
 use crate::store::recorder::record::Record;
+use crate::store::results::ShownFile;
 
-/// How long EvoLink keeps a result (from its z-image-turbo page).
-const RESULTS_KEPT: Duration = Duration::from_hours(24);
+/// Builds task objects. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct TaskObjects {
+    /// `None` if result files are not archived.
+    links: Option<Links>,
+}
+
+/// How the URLs of archived files are shown.
+#[derive(Clone, Debug)]
+struct Links {
+    /// How apps reach the internal listener, without a slash at the end.
+    base_url: Arc<str>,
+    /// Whether they replace EvoLink's URLs in `results` as well.
+    rewrite_results: bool,
+}
 
 /// The member of our own: what we know about a task in addition to what EvoLink says.
 #[derive(Debug, Serialize)]
@@ -38,8 +53,8 @@ struct Receiver<'a> {
     results_left_out: usize,
 }
 
-/// A result file. `url` is the address of the archived copy. It is absent while nothing is
-/// archived.
+/// A result file. `url` is the address at which this service has it, or gets it while EvoLink still
+/// offers it. `expires_at` is when EvoLink's own URL ends.
 #[derive(Debug, Serialize)]
 struct ResultObject {
     url: Option<String>,
@@ -47,8 +62,11 @@ struct ResultObject {
     sha256: Option<String>,
     bytes: Option<u64>,
     content_type: Option<String>,
+    width: Option<u32>,
+    height: Option<u32>,
     archived_at: Option<Timestamp>,
     expires_at: Option<Timestamp>,
+    error: Option<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
@@ -56,103 +74,183 @@ const fn is_zero(number: &usize) -> bool {
     *number == 0
 }
 
-/// The task as it is now.
-pub fn of_view(view: &TaskView) -> Fields {
-    let task = &view.record.task;
-    build(
-        &view.record,
-        view.body.as_ref(),
-        task.state(),
-        task.accepted().map(|accepted| accepted.source),
-        task.accepted().and_then(Accepted::outcome_at),
-        task.claim().map(|claim| claim.state),
-    )
-}
+impl TaskObjects {
+    /// Shows archived files under `base_url`, by which apps reach the internal listener.
+    pub fn with_links(base_url: &str, rewrite_results: bool) -> Self {
+        Self {
+            links: Some(Links {
+                base_url: base_url.trim_end_matches('/').into(),
+                rewrite_results,
+            }),
+        }
+    }
 
-/// The task as it was when `body` bound its id. If `body` reports an outcome, it was not confirmed
-/// yet.
-pub fn as_adopted_by(record: &Record, body: &Bytes, source: Source, at: Timestamp) -> Fields {
-    match Observation::parse(body.clone()).map(|seen| seen.status) {
-        Ok(Status::Completed | Status::Failed | Status::Cancelled) => {
-            build(record, None, State::Pending, Some(source), None, None)
+    /// The task as it is now.
+    pub fn of_view(&self, view: &TaskView) -> Fields {
+        let task = &view.record.task;
+        self.build(&Shown {
+            record: &view.record,
+            body: view.body.as_ref(),
+            files: &view.files,
+            is_current: true,
+            state: task.state(),
+            source: task.accepted().map(|accepted| accepted.source),
+            outcome_at: task.accepted().and_then(Accepted::outcome_at),
+            claimed: task.claim().map(|claim| claim.state),
+        })
+    }
+
+    /// The task as it was when `body` bound its id. If `body` reports an outcome, it was not
+    /// confirmed yet.
+    pub fn as_adopted_by(
+        &self,
+        view: &TaskView,
+        body: &Bytes,
+        source: Source,
+        at: Timestamp,
+    ) -> Fields {
+        match Observation::parse(body.clone()).map(|seen| seen.status) {
+            Ok(Status::Completed | Status::Failed | Status::Cancelled) => {
+                self.build(&Shown::pending(view, source))
+            }
+            Ok(Status::Pending | Status::Processing | Status::Unknown(_)) | Err(_) => {
+                self.as_told_by(view, body, source, at)
+            }
         }
-        Ok(Status::Pending | Status::Processing | Status::Unknown(_)) | Err(_) => {
-            as_told_by(record, body, source, at)
+    }
+
+    /// The task as it was after `body`.
+    pub fn as_told_by(
+        &self,
+        view: &TaskView,
+        body: &Bytes,
+        source: Source,
+        at: Timestamp,
+    ) -> Fields {
+        let seen = Observation::parse(body.clone());
+        // Completion without results is believed only of polls, which repeat it. From any other
+        // source, it ended nothing and was not shown.
+        let is_doubtful = |seen: &Observation| {
+            seen.status == Status::Completed && seen.results.is_empty() && source != Source::Poll
+        };
+        if seen.as_ref().is_ok_and(is_doubtful) {
+            return self.build(&Shown::pending(view, source));
         }
+        let state = match seen.map(|seen| seen.status) {
+            Ok(Status::Processing) => State::Processing,
+            Ok(Status::Completed) => State::Completed,
+            Ok(Status::Failed) => State::Failed,
+            Ok(Status::Cancelled) => State::Cancelled,
+            Ok(Status::Pending | Status::Unknown(_)) | Err(_) => State::Pending,
+        };
+        self.build(&Shown {
+            body: Some(body),
+            state,
+            outcome_at: state.is_outcome().then_some(at),
+            ..Shown::pending(view, source)
+        })
+    }
+
+    fn build(&self, shown: &Shown<'_>) -> Fields {
+        let record = shown.record;
+        let seen = shown
+            .body
+            .and_then(|body| Observation::parse(body.clone()).ok());
+        let urls: Vec<String> = seen
+            .iter()
+            .flat_map(Observation::urls)
+            .map(str::to_owned)
+            .collect();
+        let results_left_out = urls.len().saturating_sub(RESULTS_MAX);
+        let urls = (0..).zip(urls.into_iter().take(RESULTS_MAX));
+        let results: Vec<ResultObject> = urls
+            .map(|(number, url)| self.result(shown, number, url))
+            .collect();
+        let rewritten = self.rewritten(seen.as_ref(), &results);
+        let receiver = Receiver {
+            submission_id: record.task.submission_id,
+            state: shown.state.into_str(),
+            source: shown.source.map(<&str>::from),
+            submitted_at: record.task.submitted_at,
+            outcome_at: shown.outcome_at,
+            client: record.client.as_deref(),
+            unconfirmed: shown.claimed.map(<&str>::from),
+            results_left_out,
+            results,
+        };
+        let mut fields = seen.map_or_else(|| unconfirmed(record), Observation::into_fields);
+        if let Some(results) = rewritten {
+            fields.set("results", &results);
+        }
+        fields.remove("receiver");
+        fields.set("receiver", &receiver);
+        fields
+    }
+
+    fn result(&self, shown: &Shown<'_>, number: i64, origin_url: String) -> ResultObject {
+        let file = shown.files.iter().find(|file| file.id.number() == number);
+        let is_offered = file.is_some_and(|file| {
+            !shown.is_current || matches!(file.state, FileState::Pending | FileState::Archived)
+        });
+        let links = self.links.as_ref().filter(|_| is_offered);
+        let id = shown.record.task.submission_id;
+        let file = file.filter(|_| shown.is_current);
+        let copy = file.and_then(|file| file.copy.as_ref());
+        let dimensions = copy.and_then(|copy| copy.dimensions);
+        ResultObject {
+            url: links.map(|links| format!("{}/v1/tasks/{id}/results/{number}", links.base_url)),
+            origin_url,
+            sha256: copy.map(|copy| copy.sha256.clone()),
+            bytes: copy.map(|copy| copy.bytes),
+            content_type: copy.map(|copy| copy.content_type.clone()),
+            width: dimensions.map(|(width, _)| width),
+            height: dimensions.map(|(_, height)| height),
+            archived_at: file
+                .filter(|file| file.state == FileState::Archived)
+                .and_then(|file| file.ended_at),
+            expires_at: shown.outcome_at.map(|at| at.after(OFFERED_FOR)),
+            error: file.and_then(|file| file.error.clone()),
+        }
+    }
+
+    /// `results` with our URLs, where there are any. `None` if they are not wanted, or if the task
+    /// has no results.
+    fn rewritten(&self, seen: Option<&Observation>, results: &[ResultObject]) -> Option<Vec<String>> {
+        self.links.as_ref().filter(|links| links.rewrite_results)?;
+        let seen = seen.filter(|seen| !seen.results.is_empty())?;
+        let ours = results.iter().map(|result| result.url.as_ref());
+        let ours = ours.chain(std::iter::repeat(None));
+        let theirs = seen.results.iter().zip(ours);
+        Some(theirs.map(|(their, our)| our.unwrap_or(their).clone()).collect())
     }
 }
 
-/// The task as it was after `body`.
-pub fn as_told_by(record: &Record, body: &Bytes, source: Source, at: Timestamp) -> Fields {
-    let seen = Observation::parse(body.clone());
-    // Completion without results is believed only of polls, which repeat it. From any other source,
-    // it ended nothing and was not shown.
-    let is_doubtful = |seen: &Observation| {
-        seen.status == Status::Completed && seen.results.is_empty() && source != Source::Poll
-    };
-    if seen.as_ref().is_ok_and(is_doubtful) {
-        return build(record, None, State::Pending, Some(source), None, None);
-    }
-    let state = match seen.map(|seen| seen.status) {
-        Ok(Status::Processing) => State::Processing,
-        Ok(Status::Completed) => State::Completed,
-        Ok(Status::Failed) => State::Failed,
-        Ok(Status::Cancelled) => State::Cancelled,
-        Ok(Status::Pending | Status::Unknown(_)) | Err(_) => State::Pending,
-    };
-    build(
-        record,
-        Some(body),
-        state,
-        Some(source),
-        state.is_outcome().then_some(at),
-        None,
-    )
-}
-
-fn build(
-    record: &Record,
-    body: Option<&Bytes>,
+/// What a task object shows.
+struct Shown<'a> {
+    record: &'a Record,
+    body: Option<&'a Bytes>,
+    files: &'a [ShownFile],
+    /// Whether it shows the task as it is now, and so the state of its files.
+    is_current: bool,
     state: State,
     source: Option<Source>,
     outcome_at: Option<Timestamp>,
     claimed: Option<State>,
-) -> Fields {
-    let seen = body.and_then(|body| Observation::parse(body.clone()).ok());
-    let urls = seen
-        .as_ref()
-        .map(|seen| seen.results.clone())
-        .unwrap_or_default();
-    let receiver = Receiver {
-        submission_id: record.task.submission_id,
-        state: state.into_str(),
-        source: source.map(<&str>::from),
-        submitted_at: record.task.submitted_at,
-        outcome_at,
-        client: record.client.as_deref(),
-        unconfirmed: claimed.map(<&str>::from),
-        results_left_out: urls.len().saturating_sub(RESULTS_MAX),
-        results: urls
-            .into_iter()
-            .take(RESULTS_MAX)
-            .map(|url| result(url, outcome_at))
-            .collect(),
-    };
-    let mut fields = seen.map_or_else(|| unconfirmed(record), Observation::into_fields);
-    fields.remove("receiver");
-    fields.set("receiver", &receiver);
-    fields
 }
 
-fn result(origin_url: String, outcome_at: Option<Timestamp>) -> ResultObject {
-    ResultObject {
-        url: None,
-        origin_url,
-        sha256: None,
-        bytes: None,
-        content_type: None,
-        archived_at: None,
-        expires_at: outcome_at.map(|at| at.after(RESULTS_KEPT)),
+impl<'a> Shown<'a> {
+    /// A task of which no body is shown.
+    fn pending(view: &'a TaskView, source: Source) -> Self {
+        Self {
+            record: &view.record,
+            body: None,
+            files: &view.files,
+            is_current: false,
+            state: State::Pending,
+            source: Some(source),
+            outcome_at: None,
+            claimed: None,
+        }
     }
 }
 

@@ -92,6 +92,7 @@ choice! {
         Completed = "task.completed",
         Failed = "task.failed",
         Cancelled = "task.cancelled",
+        Archived = "task.archived",
     }
 }
 
@@ -101,6 +102,7 @@ impl OutcomeEvent {
             Self::Completed => EventType::Completed,
             Self::Failed => EventType::Failed,
             Self::Cancelled => EventType::Cancelled,
+            Self::Archived => EventType::Archived,
         }
     }
 }

@@ -150,6 +150,13 @@ pub(super) fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::
     Ok(url)
 }
 
+/// Like `url`, for a key that may be absent.
+pub(super) fn optional_url<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Url>, D::Error> {
+    url(deserializer).map(Some)
+}
+
 /// Checks a URL but keeps it as text, because parsing would lose a relative path
 /// (`file:data/results`).
 pub(super) fn place<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {

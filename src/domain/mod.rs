@@ -11,5 +11,6 @@ pub mod generation;
 pub mod ids;
 pub mod json;
 pub mod observation;
+pub mod result_file;
 pub mod task;
 pub mod timestamp;

@@ -16,6 +16,8 @@ pub mod deliveries;
 
 pub mod quarantine;
 
+pub mod results;
+
 // Notifications of new events.
 pub mod tail;
 
@@ -273,7 +275,7 @@ impl Store {
     }
 }
 
-fn is_postgres(url: &str) -> bool {
+pub(crate) fn is_postgres(url: &str) -> bool {
     ["postgres:", "postgresql:"]
         .iter()
         .any(|scheme| url.starts_with(scheme))

@@ -6,14 +6,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::outcome::{Earlier, Outcome};
-use super::{REPLAY_WAIT, Running};
+use super::{REPLAY_WAIT, Running, Submits};
 use crate::domain::ids::SubmissionId;
 use crate::domain::json::Fields;
 use crate::domain::observation::Source;
 use crate::domain::task::{Accepted, State};
 use crate::store::read::{TaskName, TaskView};
 use crate::store::{Store, StoreError};
-use crate::task_object;
+use crate::task_object::TaskObjects;
 
 /// The result of an earlier submit.
 enum First {
@@ -66,7 +66,7 @@ impl Running<'_> {
     }
 
     async fn find_first(&self, first: SubmissionId, deadline: Instant) -> Result<First, Outcome> {
-        let finding = find_first(&self.submits.store, first, deadline);
+        let finding = find_first(self.submits, first, deadline);
         match self.disconnected.run_until_cancelled(finding).await {
             Some(found) => Ok(found?),
             None => Err(Outcome::Abandoned),
@@ -89,10 +89,11 @@ impl Running<'_> {
 
 /// Waits for the answer until `deadline`.
 async fn find_first(
-    store: &Store,
+    submits: &Submits,
     first: SubmissionId,
     deadline: Instant,
 ) -> Result<First, StoreError> {
+    let (store, objects) = (&submits.store, &submits.task_objects);
     let mut news = store.wake().waiter();
     loop {
         let view = store.find_task(&TaskName::Submission(first)).await?;
@@ -109,14 +110,21 @@ async fn find_first(
             | State::Completed
             | State::Failed
             | State::Cancelled
-            | State::Unresolved => return Ok(First::Accepted(first_answer(store, &view).await?)),
+            | State::Unresolved => {
+                let answer = first_answer(store, objects, &view).await?;
+                return Ok(First::Accepted(answer));
+            },
         }
     }
 }
 
 /// EvoLink's answer to the submit. If there is none, because a callback created the task, the task
 /// as it is now.
-async fn first_answer(store: &Store, view: &TaskView) -> Result<Fields, StoreError> {
+async fn first_answer(
+    store: &Store,
+    objects: &TaskObjects,
+    view: &TaskView,
+) -> Result<Fields, StoreError> {
     let body = match view.record.seq {
         Some(seq) => store.find_submit_answer(seq).await?,
         None => None,
@@ -126,8 +134,8 @@ async fn first_answer(store: &Store, view: &TaskView) -> Result<Fields, StoreErr
             let task = &view.record.task;
             let at = task.accepted().and_then(Accepted::outcome_at);
             let at = at.unwrap_or(task.submitted_at);
-            task_object::as_told_by(&view.record, &body, Source::Submit, at)
+            objects.as_told_by(view, &body, Source::Submit, at)
         }
-        None => task_object::of_view(view),
+        None => objects.of_view(view),
     })
 }

@@ -31,6 +31,7 @@ use crate::store::Store;
 use crate::store::recorder::Recorder;
 use crate::store::recorder::calls::Intended;
 use crate::store::recorder::entry::Idempotency;
+use crate::task_object::TaskObjects;
 pub use outcome::{Accepted, Earlier, KeyRejection, Outcome};
 
 /// How long a second request with the same `Idempotency-Key` waits for the first.
@@ -60,6 +61,7 @@ pub struct Submits {
     pub key_ring: Arc<KeyRing>,
     /// Has the public base URL, from which callback URLs are built.
     pub public: Arc<Public>,
+    pub task_objects: TaskObjects,
     pub clock: Clock,
     pub metrics: Metrics,
     /// Submits run here and not in their request, so that a client that disconnects does not leave

@@ -21,7 +21,6 @@ use crate::evolink::{Answer, SubmitReply};
 use crate::store::read::TaskName;
 use crate::store::recorder::calls::{EndOfSubmit, Observed};
 use crate::store::recorder::entry::SubmitEnded;
-use crate::task_object;
 
 /// How long to retry while no connection can be made.
 const RETRY_FOR: Duration = Duration::from_secs(4);
@@ -145,7 +144,7 @@ impl Running<'_> {
     async fn current_task(&self) -> Outcome {
         let name = TaskName::Submission(self.id);
         match self.submits.store.find_task(&name).await {
-            Ok(Some(view)) => Outcome::accepted(self.id, task_object::of_view(&view), None),
+            Ok(Some(view)) => Outcome::accepted(self.id, self.submits.task_objects.of_view(&view), None),
             Ok(None) => self.unknown_to_app(),
             Err(error) => {
                 warn!(submission.id = %self.id, error = %error, "could not read the task that EvoLink accepted; the app is answered that the outcome is unknown");

@@ -1,6 +1,7 @@
 //! Checks the relations between keys, and warns about values that are allowed but odd. Opens no
 //! files.
 
+mod archive;
 mod forward;
 mod listeners;
 mod store;
@@ -13,7 +14,7 @@ use super::findings::Found;
 use super::hosts::{self, Ports};
 use super::secret::API_KEY_MISSING;
 use super::units::duration;
-use super::{Archive, ByteSize, Config, Evolink, Level, Quarantine};
+use super::{ByteSize, Config, Evolink, Level, Quarantine};
 use crate::domain::task::confirmation::Confirm;
 
 /// Limited because each batch that adds an entry reads all entries of the same callback URL.
@@ -41,7 +42,7 @@ pub(super) fn check(found: &mut Found, config: &Config) {
     confirmation(found, config);
     times(found, config);
     quarantine(found, config);
-    archive(found, &config.archive);
+    archive::archive(found, config);
     forward::forward(found, config);
 }
 
@@ -179,30 +180,6 @@ fn quarantine(found: &mut Found, config: &Config) {
         max_bytes >= max_bytes_per_token,
         "quarantine.max_bytes",
         "must not be less than quarantine.max_bytes_per_token; otherwise one callback URL fills the quarantine",
-    );
-}
-
-fn archive(found: &mut Found, archive: &Archive) {
-    let url = &archive.url;
-    let is_place = ["file:", "s3://"].iter().any(|scheme| {
-        url.strip_prefix(scheme)
-            .is_some_and(|rest| !rest.is_empty())
-    });
-    found.error_unless(
-        is_place,
-        "archive.url",
-        "must be file: and a directory, or s3://bucket/prefix",
-    );
-    found.error_unless(
-        !url.starts_with("s3:") || !url.contains(['?', '#']),
-        "archive.url",
-        "must not have a query or a fragment",
-    );
-    host_patterns(
-        found,
-        "archive.allowed_hosts",
-        &archive.allowed_hosts,
-        Ports::Refused,
     );
 }
 

@@ -102,6 +102,9 @@ impl Default for Tls {
 #[serde(default, deny_unknown_fields)]
 pub struct Internal {
     pub listen: SocketAddr,
+    /// `None` means `http://` and `listen`.
+    #[serde(deserialize_with = "units::optional_url")]
+    pub base_url: Option<Url>,
     pub max_connections: usize,
     /// May be empty on loopback only.
     pub api_keys: Vec<ApiKey>,
@@ -111,6 +114,7 @@ impl Default for Internal {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            base_url: None,
             // Each waiting query and each stream holds one. Lower than the public limit, because
             // callbacks matter more.
             max_connections: 1024,

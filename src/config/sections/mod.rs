@@ -191,6 +191,16 @@ pub struct Archive {
     pub url: String,
     pub allowed_hosts: Vec<String>,
     pub allow_networks: Vec<Network>,
+    pub rewrite_results: bool,
+    #[serde(with = "duration")]
+    pub link_lifetime: Duration,
+    pub redirect_to_bucket: bool,
+    pub min_free: ByteSize,
+    pub fetches_at_once: usize,
+    pub max_image: ByteSize,
+    pub max_audio: ByteSize,
+    pub max_video: ByteSize,
+    pub max_pixels: u64,
 }
 
 impl Default for Archive {
@@ -201,6 +211,19 @@ impl Default for Archive {
             url: "file:data/results".into(),
             allowed_hosts: hosts.map(String::from).to_vec(),
             allow_networks: Vec::new(),
+            rewrite_results: false,
+            link_lifetime: HOUR,
+            redirect_to_bucket: false,
+            // Far above `store.min_free`, so that archiving stops long before submits do.
+            min_free: ByteSize::kib(1024 * 1024),
+            // Each takes up to a MiB of memory, and a few of them fill a fast line.
+            fetches_at_once: 8,
+            // EvoLink's largest images have a few MiB, its largest videos some hundred.
+            max_image: ByteSize::kib(32 * 1024),
+            max_audio: ByteSize::kib(64 * 1024),
+            max_video: ByteSize::kib(2 * 1024 * 1024),
+            // A photograph of a good camera, and 160 MB when a reader decodes it.
+            max_pixels: 40_000_000,
         }
     }
 }
@@ -242,10 +265,15 @@ pub struct Endpoint {
 pub struct Retention {
     #[serde(with = "duration")]
     pub tasks: Duration,
+    #[serde(with = "duration")]
+    pub results: Duration,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { tasks: 90 * DAY }
+        Self {
+            tasks: 90 * DAY,
+            results: 30 * DAY,
+        }
     }
 }

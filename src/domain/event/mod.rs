@@ -24,7 +24,7 @@ pub enum EventType {
     Conflict,
     #[strum(serialize = "task.unresolved")]
     Unresolved,
-    /// The results are archived by this service.
+    /// All result files are archived or given up.
     #[strum(serialize = "task.archived")]
     Archived,
 }
@@ -33,6 +33,11 @@ impl EventType {
     /// Whether the event reports an outcome.
     pub const fn is_outcome(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+
+    /// Whether endpoints can have the event delivered.
+    pub const fn is_delivered(self) -> bool {
+        self.is_outcome() || matches!(self, Self::Archived)
     }
 
     /// The event that reports `state`. `None` for states that only the submitting app learns of.

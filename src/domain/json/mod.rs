@@ -21,12 +21,14 @@ use serde_json::value::RawValue;
 pub const DEPTH_MAX: usize = 100;
 
 /// Keys that must not be repeated: two readers could disagree about which value counts.
-pub(super) const READ_KEYS: [&str; 14] = [
+pub(super) const READ_KEYS: [&str; 16] = [
     "id",
     "task_id",
     "status",
     "progress",
     "results",
+    "result_urls",
+    "result_data",
     "error",
     "data",
     "task_info",

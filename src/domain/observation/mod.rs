@@ -17,7 +17,7 @@ use super::ids::TaskId;
 use super::json::{Fields, JsonError};
 use crate::domain::json::members::{Members, read_text};
 pub use results::ResultsDigest;
-use results::usable_results;
+use results::{more_urls, usable_results};
 pub use status::{Source, Status};
 
 /// The number of results that are fetched. Further results are only counted (rule B8).
@@ -44,6 +44,9 @@ pub struct Observation {
     /// Result URLs as received. They are not checked here: the archiver decides which may be
     /// fetched.
     pub results: Vec<String>,
+    /// Further URLs of result files, in `result_urls` and `result_data`. Empty unless the status is
+    /// `completed`.
+    pub more_urls: Vec<String>,
     /// Whether the body has the form that EvoLink documents. It is not wrapped in `data`, its id is
     /// in `id`, and its status has a documented spelling (`cancelled` is in EvoLink's prose). Its
     /// results, if any, are an array of strings. Other forms are read too, but are suspicious
@@ -81,7 +84,12 @@ impl Observation {
         let progress = members.read::<u8>("progress");
         let (results, are_listed) = usable_results(&members);
         let estimated_time = estimated_time(&members);
+        let more_urls = match status {
+            Status::Completed => more_urls(&members, &results),
+            _ => Vec::new(),
+        };
         Ok(Self {
+            more_urls,
             progress: progress.filter(|progress| *progress <= 100),
             results,
             is_documented: !is_wrapped && !is_renamed && !is_respelt && are_listed,
@@ -113,6 +121,13 @@ impl Observation {
         let fields = Fields::parse(&self.raw).expect("what was read once can be read again");
         let inner = self.is_wrapped.then(|| fields.object("data")).flatten();
         inner.unwrap_or(fields)
+    }
+
+    /// The URLs of all result files: `results` first, so that the first ones are at the positions
+    /// that EvoLink gives them.
+    pub fn urls(&self) -> impl Iterator<Item = &str> {
+        let urls = self.results.iter().chain(&self.more_urls);
+        urls.map(String::as_str)
     }
 
     /// The digest by which two observations of the same outcome are recognised (rule B7).

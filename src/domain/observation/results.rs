@@ -4,9 +4,11 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use super::RESULTS_MAX;
 use crate::domain::json::members::{Members, read_text};
 
 /// The SHA-256 over the result URLs of an outcome.
@@ -53,6 +55,38 @@ pub fn usable_results(members: &Members<'_>) -> (Vec<String>, bool) {
     };
     let urls = urls.into_iter().filter(|url| !url.is_empty());
     (urls.collect(), is_documented)
+}
+
+/// Returns the URLs of result files that are not in `results`: the texts of `result_urls`, and the
+/// https texts anywhere in `result_data`.
+pub fn more_urls(members: &Members<'_>, results: &[String]) -> Vec<String> {
+    let mut found = Vec::new();
+    if let Some(urls) = members.read::<Value>("result_urls") {
+        texts_in(&urls, &mut found);
+    }
+    if let Some(data) = members.read::<Value>("result_data") {
+        let mut texts = Vec::new();
+        texts_in(&data, &mut texts);
+        found.extend(texts.into_iter().filter(|text| text.starts_with("https://")));
+    }
+    let mut urls: Vec<String> = Vec::new();
+    for url in found {
+        let is_new = !url.is_empty() && !results.contains(&url) && !urls.contains(&url);
+        if is_new && urls.len() < RESULTS_MAX {
+            urls.push(url);
+        }
+    }
+    urls
+}
+
+/// Adds all texts in `value`, in order. Names of members are not among them.
+fn texts_in(value: &Value, texts: &mut Vec<String>) {
+    match value {
+        Value::String(text) => texts.push(text.clone()),
+        Value::Array(values) => values.iter().for_each(|value| texts_in(value, texts)),
+        Value::Object(members) => members.values().for_each(|value| texts_in(value, texts)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 /// Returns the URL of one result, which is a string or an object with a `url`.

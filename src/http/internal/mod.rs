@@ -35,6 +35,7 @@ use crate::observe::metrics::Metrics;
 use crate::store::Store;
 use crate::store::recorder::Recorder;
 use crate::submit::Submits;
+use crate::task_object::TaskObjects;
 use access::Gate;
 use access::request_id;
 use access::wait_permits::WaitPermits;
@@ -56,6 +57,7 @@ pub struct InternalState {
     pub clock: Clock,
     pub metrics: Metrics,
     pub submits: Submits,
+    pub task_objects: TaskObjects,
     /// Cancelled when the process begins to stop. From then on nothing waits.
     pub stopping: CancellationToken,
     pub allow_unknown_fields: bool,

@@ -25,11 +25,11 @@ pub struct NewDelivery {
 }
 
 impl Ledger {
-    /// Creates a delivery of each outcome in this batch to every endpoint that `routes` name for
-    /// it, and to the app's own address.
+    /// Creates a delivery of each outcome in this batch, and of each task whose files are archived,
+    /// to every endpoint that `routes` name for it. Outcomes also go to the app's own address.
     pub fn create_deliveries(&mut self, routes: &Routes) {
         let events = self.events.iter().enumerate();
-        for (event, outcome) in events.filter(|(_, event)| event.event_type.is_outcome()) {
+        for (event, outcome) in events.filter(|(_, event)| event.event_type.is_delivered()) {
             let own = self.records[outcome.record].callback_url.as_deref();
             let wanted = (0..).zip(routes.of(outcome.event_type, own));
             let made = wanted.map(|(number, (endpoint, url))| NewDelivery {

@@ -12,6 +12,7 @@ use crate::domain::observation::Source;
 use crate::domain::timestamp::Timestamp;
 use crate::store::epochs::{epoch_of, event_id};
 use crate::store::recorder::record::record_columns;
+use crate::store::results::files_of_task;
 use crate::store::{Store, StoreError, on_pool};
 
 /// The limit of events that one page examines for types that may be rare. The page is then short,
@@ -84,7 +85,10 @@ const PAGE: &str = concat!(
     " AS event_epoch,
     (SELECT body FROM observation WHERE id = task.seq * 1024 + event_observation) AS told,
     (SELECT body FROM observation WHERE id = task.seq * 1024 + task.shown AND (event_observation IS NULL
-        OR event_source IS NULL OR event_type IN ('task.conflict', 'task.unresolved', 'task.archived'))) AS body
+        OR event_source IS NULL OR event_type IN ('task.conflict', 'task.unresolved', 'task.archived'))) AS body,
+    CASE WHEN event_type IN ('task.completed', 'task.conflict', 'task.archived') THEN ",
+    files_of_task!(),
+    " END AS files
     FROM (SELECT seq AS event_seq, task_seq, type AS event_type, source AS event_source,
         observation AS event_observation, at AS event_at FROM event) AS logged
     CROSS JOIN task WHERE task.seq = logged.task_seq AND event_seq > $1 AND event_seq <= $2

@@ -16,6 +16,7 @@ use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::task::State;
 use crate::domain::timestamp::Timestamp;
 use crate::store::recorder::record::{Record, RecordRow, parse_id, record_columns};
+use crate::store::results::{ShownFile, files_of_task, parse_shown};
 
 /// A record with the body that is shown for it: EvoLink's latest answer, or nothing before the
 /// first.
@@ -23,6 +24,8 @@ use crate::store::recorder::record::{Record, RecordRow, parse_id, record_columns
 pub struct TaskView {
     pub record: Record,
     pub body: Option<Bytes>,
+    /// The result files, in the order of their numbers.
+    pub files: Vec<ShownFile>,
 }
 
 /// A task id or a submission id.
@@ -56,7 +59,9 @@ macro_rules! select_view {
         concat!(
             "SELECT ",
             record_columns!(),
-            ", (SELECT body FROM observation WHERE id = task.seq * 1024 + task.shown) AS body FROM task WHERE ",
+            ", (SELECT body FROM observation WHERE id = task.seq * 1024 + task.shown) AS body, ",
+            files_of_task!(),
+            " AS files FROM task WHERE ",
             $where
         )
     };
@@ -248,6 +253,7 @@ pub struct ViewRow {
     #[sqlx(flatten)]
     record: RecordRow,
     pub body: Option<Vec<u8>>,
+    files: Option<String>,
 }
 
 impl TryFrom<ViewRow> for TaskView {
@@ -257,6 +263,7 @@ impl TryFrom<ViewRow> for TaskView {
         Ok(Self {
             record: row.record.try_into()?,
             body: row.body.map(Bytes::from),
+            files: parse_shown(row.files.as_deref())?,
         })
     }
 }

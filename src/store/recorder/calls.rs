@@ -6,12 +6,14 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::Recorder;
-use super::entry::{Entry, Intent, PollEnded, Receipt, SubmitEnded};
+use super::entry::{Entry, Intent, PollEnded, Receipt, RetriedFiles, SubmitEnded};
 use crate::domain::callback::Subject;
 use crate::domain::delivery::{AttemptEnd, DeliveryId, DeliveryState, EndpointKey, Holder};
 use crate::domain::ids::SubmissionId;
 use crate::domain::observation::{Observation, Source};
+use crate::domain::result_file::{FetchEnd, FileId};
 use crate::domain::task::Verdict;
+use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
 
 /// The result of an intent.
@@ -92,6 +94,14 @@ pub struct RetryMany {
     /// Whether the endpoint was disabled and is now enabled.
     pub enabled: bool,
     /// Whether dead deliveries are left.
+    pub more: bool,
+}
+
+/// The result of a change to several result files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FilesChanged {
+    pub files: u32,
+    /// Whether more such files are left.
     pub more: bool,
 }
 
@@ -289,6 +299,62 @@ impl Recorder {
         match self.record(Entry::HeldExpired { endpoint }).await? {
             // `Stale`: the endpoint was enabled meanwhile.
             Receipt::Done | Receipt::Stale => Ok(()),
+            other => Err(StoreError::OtherReceipt(other)),
+        }
+    }
+
+    /// Claims a file to be fetched by `holder`, or renews its claim.
+    pub async fn claim_file(&self, id: FileId, holder: Holder) -> Result<Claim, StoreError> {
+        self.claim(Entry::FileClaimed { id, holder }).await
+    }
+
+    /// Records the end of a fetch. `jitter` is random, from 0 to 1.
+    pub async fn end_fetch(
+        &self,
+        id: FileId,
+        holder: Holder,
+        end: FetchEnd,
+        jitter: f64,
+    ) -> Result<(), StoreError> {
+        let entry = Entry::FileEnded {
+            id,
+            holder,
+            end,
+            jitter,
+        };
+        match self.record(entry).await? {
+            // `Stale`: another process fetches the file, or has fetched it.
+            Receipt::Done | Receipt::Stale => Ok(()),
+            other => Err(StoreError::OtherReceipt(other)),
+        }
+    }
+
+    /// Records that the archived copy `sha256` of a file is missing or damaged.
+    pub async fn lose_copy(
+        &self,
+        id: FileId,
+        sha256: String,
+        reason: String,
+    ) -> Result<(), StoreError> {
+        match self.record(Entry::FileLost { id, sha256, reason }).await? {
+            Receipt::Done | Receipt::Stale => Ok(()),
+            other => Err(StoreError::OtherReceipt(other)),
+        }
+    }
+
+    /// Makes failed files due again, at an operator's request.
+    pub async fn retry_files(&self, files: RetriedFiles) -> Result<FilesChanged, StoreError> {
+        self.change_files(Entry::FilesRetried(files)).await
+    }
+
+    /// Ends the retention of files that were archived before `before`, up to a fixed number.
+    pub async fn expire_files(&self, before: Timestamp) -> Result<FilesChanged, StoreError> {
+        self.change_files(Entry::FilesExpired { before }).await
+    }
+
+    async fn change_files(&self, entry: Entry) -> Result<FilesChanged, StoreError> {
+        match self.record(entry).await? {
+            Receipt::Files { files, more } => Ok(FilesChanged { files, more }),
             other => Err(StoreError::OtherReceipt(other)),
         }
     }

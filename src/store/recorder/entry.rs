@@ -9,7 +9,9 @@ use crate::domain::callback::Subject;
 use crate::domain::delivery::{AttemptEnd, DeliveryId, DeliveryState, EndpointKey, Holder};
 use crate::domain::ids::SubmissionId;
 use crate::domain::observation::{Observation, Source};
+use crate::domain::result_file::{FetchEnd, FileId};
 use crate::domain::task::Verdict;
+use crate::domain::timestamp::Timestamp;
 use crate::store::repeats::RepeatGuard;
 
 /// One fact to be recorded.
@@ -81,6 +83,25 @@ pub enum Entry {
         endpoint: Option<EndpointKey>,
         limit: u32,
     },
+    /// The claim, or its renewal, of a file to be fetched by `holder`.
+    FileClaimed { id: FileId, holder: Holder },
+    /// The end of a fetch by `holder`. `jitter` is random, from 0 to 1.
+    FileEnded {
+        id: FileId,
+        holder: Holder,
+        end: FetchEnd,
+        jitter: f64,
+    },
+    /// The archived copy `sha256` is missing or damaged.
+    FileLost {
+        id: FileId,
+        sha256: String,
+        reason: String,
+    },
+    /// An operator's request to fetch failed files again.
+    FilesRetried(RetriedFiles),
+    /// Ends the retention of files that were archived before `before`, up to a fixed number.
+    FilesExpired { before: Timestamp },
     /// The app received the complete answer to a submit without an idempotency key.
     AppAnswered { submission_id: SubmissionId },
     /// The app disconnected before it had the answer, or the answer said that the outcome is
@@ -123,19 +144,36 @@ impl Entry {
             | Self::PollBegun { .. }
             | Self::DeliveryClaimed { .. }
             | Self::DeliveryRetried { .. }
-            | Self::DeliveriesRetried { .. } => true,
+            | Self::DeliveriesRetried { .. }
+            | Self::FileClaimed { .. }
+            | Self::FilesRetried(_) => true,
             Self::Observed { .. }
             | Self::Unreadable { .. }
             | Self::SubmitEnded { .. }
             | Self::PollEnded { .. }
             | Self::GaveUp { .. }
             | Self::DeliveryEnded { .. }
+            | Self::FileEnded { .. }
+            | Self::FileLost { .. }
+            | Self::FilesExpired { .. }
             | Self::AppAnswered { .. }
             | Self::AppLost { .. }
             | Self::AppsWait { .. }
             | Self::HeldExpired { .. } => false,
         }
     }
+}
+
+/// Which failed files are to be fetched again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetriedFiles {
+    OfTask {
+        task_seq: i64,
+    },
+    /// The oldest ones.
+    Failed {
+        limit: u32,
+    },
 }
 
 /// An app's `Idempotency-Key`.
@@ -212,6 +250,8 @@ pub enum Receipt {
         /// Whether dead deliveries are left.
         more: bool,
     },
+    /// The result of a change to several files.
+    Files { files: u32, more: bool },
     /// The receipt of all other entries.
     Done,
 }

@@ -18,6 +18,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::store::deliveries::Deliveries;
 use crate::store::quarantine::{Kept, Kind, Replayable};
 use crate::store::repeats::Unanswered;
+use crate::store::results::Files;
 
 /// The records that a batch concerns, and everything that it adds.
 pub struct Ledger {
@@ -47,6 +48,9 @@ pub struct Ledger {
     pub doubted: Vec<NewDoubt>,
     pub deliveries: Deliveries,
     pub unanswered: Unanswered,
+    pub files: Files,
+    /// Whether the files of completed tasks are archived.
+    pub archives_files: bool,
 }
 
 /// A new observation to be stored.
@@ -114,6 +118,8 @@ impl Ledger {
             doubted: Vec::new(),
             deliveries: Deliveries::default(),
             unanswered: Unanswered::default(),
+            files: Files::default(),
+            archives_files: false,
         }
     }
 

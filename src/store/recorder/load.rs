@@ -15,6 +15,7 @@ use crate::store::engine::rows::Rows;
 use crate::store::engine::writer::Writer;
 use crate::store::quarantine;
 use crate::store::repeats;
+use crate::store::results;
 
 /// How long an `Idempotency-Key` is remembered.
 pub const IDEMPOTENCY_KEPT: Duration = Duration::from_hours(24);
@@ -28,6 +29,11 @@ static LOAD_BY_SUBMISSION: Rows<1> = Rows::new(
 static LOAD_BY_TASK: Rows<1> = Rows::new(
     concat!("SELECT ", record_columns!(), " FROM"),
     "CROSS JOIN task WHERE task.task_id = given.column1",
+);
+
+static LOAD_BY_SEQ: Rows<1> = Rows::new(
+    concat!("SELECT ", record_columns!(), " FROM"),
+    "CROSS JOIN task WHERE task.seq = given.column1",
 );
 
 static LOAD_KEYS: Rows<2> = Rows::new(
@@ -65,7 +71,22 @@ pub async fn load(
     ledger.replays = quarantine::load(writer, entries).await?;
     ledger.deliveries = deliveries::load(writer, entries, now, shared).await?;
     ledger.unanswered = repeats::load(writer, entries, now).await?;
+    ledger.files = results::load(writer, entries).await?;
+    load_tasks_of_files(writer, &mut ledger).await?;
     Ok(ledger)
+}
+
+/// Loads the tasks of the files that entries concern.
+async fn load_tasks_of_files(writer: &mut Writer, ledger: &mut Ledger) -> Result<(), StoreError> {
+    let mut seqs: Vec<i64> = ledger.files.known.keys().map(|id| id.task_seq()).collect();
+    seqs.dedup();
+    let seqs: Vec<_> = seqs.into_iter().map(|seq| [seq.into()]).collect();
+    for row in LOAD_BY_SEQ.fetch::<RecordRow>(writer, &seqs).await? {
+        let seq = row.seq;
+        let index = ledger.add(Record::try_from(row)?);
+        ledger.files.records.insert(seq, index);
+    }
+    Ok(())
 }
 
 async fn load_records(
@@ -120,6 +141,11 @@ fn submission_of(entry: &Entry) -> Option<SubmissionId> {
         | Entry::DeliveryRetried { .. }
         | Entry::HeldExpired { .. }
         | Entry::DeliveriesRetried { .. }
+        | Entry::FileClaimed { .. }
+        | Entry::FileEnded { .. }
+        | Entry::FileLost { .. }
+        | Entry::FilesRetried(_)
+        | Entry::FilesExpired { .. }
         | Entry::AppAnswered { .. }
         | Entry::AppLost { .. }
         | Entry::AppsWait { .. } => None,

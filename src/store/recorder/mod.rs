@@ -76,6 +76,7 @@ pub struct RecorderWorker {
     metrics: Metrics,
     bounds: Bounds,
     routes: Routes,
+    archives_files: bool,
     reporter: Reporter,
     queue: mpsc::Receiver<Job>,
     failed: CancellationToken,
@@ -119,6 +120,7 @@ impl Recorder {
             store,
             routes,
             clock,
+            archives_files: false,
             reporter: Reporter::new(metrics.clone()),
             policy: policy.into(),
             metrics,
@@ -197,6 +199,13 @@ impl RecorderWorker {
     #[must_use]
     pub fn with_routes(mut self, routes: Routes) -> Self {
         self.routes = routes;
+        self
+    }
+
+    /// Has the files of completed tasks archived.
+    #[must_use]
+    pub const fn archiving_files(mut self) -> Self {
+        self.archives_files = true;
         self
     }
 
@@ -346,6 +355,7 @@ impl RecorderWorker {
         report_durability(&mut self.was_durable, last.is_durable, &self.metrics);
         let (now, policy) = (self.clock.now(), self.policy.clone());
         let mut ledger = load::load(writer, entries, now, policy, self.store.is_shared()).await?;
+        ledger.archives_files = self.archives_files;
         ledger.unanswered.context = Some(Context {
             apps: self.apps.clone(),
             holder: self.routes.holder.clone(),

@@ -63,6 +63,7 @@ pub fn report_durability(was_durable: &mut bool, is_durable: bool, metrics: &Met
 pub fn has_changes(ledger: &Ledger) -> bool {
     let counted = &ledger.deliveries.counted;
     !ledger.events.is_empty()
+        || !ledger.files.changed.is_empty()
         || !ledger.submit_ends.is_empty()
         || !ledger.deliveries.endpoints.is_empty()
         || counted.iter().any(|(_, change)| *change == Change::Revived)
@@ -72,7 +73,10 @@ pub fn has_changes(ledger: &Ledger) -> bool {
 pub fn changed_submissions(ledger: &Ledger) -> impl Iterator<Item = SubmissionId> {
     let ended = ledger.submit_ends.iter().map(|(record, _)| *record);
     let changed = ledger.events.iter().map(|event| event.record);
+    let files = &ledger.files;
+    let files = files.ended.iter().filter_map(|id| files.records.get(&id.task_seq()).copied());
     changed
         .chain(ended)
+        .chain(files)
         .map(|record| ledger.records[record].task.submission_id)
 }

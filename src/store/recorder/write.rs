@@ -12,6 +12,7 @@ use crate::store::engine::writer::{Last, Writer};
 use crate::store::quarantine;
 use crate::store::quarantine::Bounds;
 use crate::store::repeats;
+use crate::store::results;
 
 static INSERT_TASKS: Rows<{ COLUMNS.len() }> = Rows::insert("task", COLUMNS);
 static UPDATE_TASKS: Rows<{ CHANGING_COLUMNS.len() }> = Rows::update("task", CHANGING_COLUMNS);
@@ -70,6 +71,8 @@ pub async fn write_and_commit(
     insert_events(&mut script, ledger, last.events.newest)?;
     deliveries::insert(&mut script, ledger, last.events.newest, routes)?;
     deliveries::write(&mut script, ledger)?;
+    results::insert(&mut script, ledger)?;
+    results::write(&mut script, ledger)?;
     insert_submit_ends(&mut script, ledger)?;
     quarantine::mark(&mut script, ledger)?;
     write_keys(&mut script, ledger)?;

@@ -35,6 +35,7 @@ use crate::secrets::signing_files::SigningFiles;
 use crate::store::recorder::Recorder;
 use crate::store::wake::{POLL_INTERVAL, Waiter};
 use crate::store::{Store, StoreError};
+use crate::task_object::TaskObjects;
 use attempt::Ended;
 use queues::Queues;
 
@@ -50,6 +51,7 @@ pub struct Dependencies {
     pub signing_files: Arc<SigningFiles>,
     /// The URLs of the standing endpoints.
     pub endpoints: HashMap<EndpointKey, Url>,
+    pub task_objects: TaskObjects,
     pub clock: Clock,
     pub metrics: Metrics,
     /// The lease holder id of this process. The recorder creates deliveries with it.

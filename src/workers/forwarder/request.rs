@@ -13,7 +13,6 @@ use crate::domain::delivery::signing::SigningSecrets;
 use crate::store::StoreError;
 use crate::store::deliveries::DueDelivery;
 use crate::store::read::TaskName;
-use crate::task_object;
 
 /// Header names of Standard Webhooks.
 const WEBHOOK_ID: &str = "webhook-id";
@@ -85,7 +84,7 @@ impl Forwarder {
             }
             Err(error) => return Err(NoRequest::Store(error)),
         };
-        let body = serde_json::to_string(&task_object::of_view(&view));
+        let body = serde_json::to_string(&self.dependencies.task_objects.of_view(&view));
         body.map_err(|_| refused("its task cannot be shown").into())
     }
 }

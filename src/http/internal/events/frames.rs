@@ -12,6 +12,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::http::internal::tasks::history::task_of_event;
 use crate::store::read::events::LoggedEvent;
 use crate::store::tail::Frames;
+use crate::task_object::TaskObjects;
 
 /// An event as it appears in a page and in a message of the stream.
 #[derive(Serialize)]
@@ -27,7 +28,7 @@ pub struct EventObject<'a> {
 }
 
 impl<'a> EventObject<'a> {
-    pub fn of(event: &'a LoggedEvent) -> Self {
+    pub fn of(objects: &TaskObjects, event: &'a LoggedEvent) -> Self {
         let task = &event.view.record.task;
         let (kind, source, body) = (event.event_type, event.source, event.body.as_ref());
         Self {
@@ -38,16 +39,19 @@ impl<'a> EventObject<'a> {
             submission_id: task.submission_id,
             task_id: task.task_id(),
             source: source.map(<&str>::from),
-            task: task_of_event(&event.view, kind, source, body, event.at),
+            task: task_of_event(objects, &event.view, kind, source, body, event.at),
         }
     }
 }
 
 /// Formats events as consecutive messages of the stream.
-pub fn of_events<'a>(events: impl IntoIterator<Item = &'a LoggedEvent>) -> Frames {
+pub fn of_events<'a>(
+    objects: &TaskObjects,
+    events: impl IntoIterator<Item = &'a LoggedEvent>,
+) -> Frames {
     let (mut text, mut ends) = (Vec::new(), Vec::new());
     for event in events {
-        write_frame(&mut text, event);
+        write_frame(&mut text, objects, event);
         ends.push(text.len());
     }
     Frames {
@@ -63,11 +67,11 @@ pub fn of_place(place: EventId) -> Bytes {
     format!(": at {place}\n\n").into()
 }
 
-fn write_frame(text: &mut Vec<u8>, event: &LoggedEvent) {
+fn write_frame(text: &mut Vec<u8>, objects: &TaskObjects, event: &LoggedEvent) {
     let (id, kind) = (event.id, event.event_type.into_str());
     write!(text, "id: {id}\nevent: {kind}\ndata: ").expect("a Vec takes any bytes");
     let data = text.len();
-    serde_json::to_writer(&mut *text, &EventObject::of(event))
+    serde_json::to_writer(&mut *text, &EventObject::of(objects, event))
         .expect("our own types have a JSON form");
     // EvoLink's values are passed on unchanged and may span several lines, but a `data` field may
     // not. Replacing the line breaks is safe, because a JSON string cannot contain one.

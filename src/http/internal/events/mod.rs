@@ -56,7 +56,11 @@ pub async fn show(
     let page = state.store.list_events(&filter, &log.epochs, after, size);
     let page = page.await?;
     let page = EventsPage {
-        data: page.events.iter().map(EventObject::of).collect(),
+        data: page
+            .events
+            .iter()
+            .map(|event| EventObject::of(&state.task_objects, event))
+            .collect(),
         next: log.epochs.id(page.next),
     };
     Ok(Json(page).into_response())

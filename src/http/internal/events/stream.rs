@@ -22,6 +22,7 @@ use crate::http::internal::access::wait_permits::WaitPermit;
 use crate::store::read::events::{EventFilter, PageSize};
 use crate::store::tail::{Batch, Follower, Next};
 use crate::store::{Store, StoreError};
+use crate::task_object::TaskObjects;
 
 /// Interval without events after which a reader is sent a comment. It shows the reader, and any
 /// proxy in between, that the stream is alive.
@@ -53,6 +54,7 @@ impl Default for CatchUpPermit {
 
 struct Reader {
     store: Arc<Store>,
+    objects: TaskObjects,
     turns: CatchUpPermit,
     stopping: CancellationToken,
     filter: EventFilter,
@@ -77,6 +79,7 @@ pub fn open(
     let begins = epochs.id(after);
     let reader = Reader {
         store: Arc::clone(&state.store),
+        objects: state.task_objects.clone(),
         turns: state.catch_up_permit.clone(),
         stopping: state.stopping.clone(),
         filter,
@@ -147,7 +150,7 @@ impl Reader {
     /// The frames of `batch` that follow the reader's position and match its filter. All readers
     /// without a filter share the same bytes.
     fn of_batch(&mut self, batch: &Batch) -> Bytes {
-        let told = batch.frames(|events| frames::of_events(events));
+        let told = batch.frames(|events| frames::of_events(&self.objects, events));
         let first = batch
             .events
             .partition_point(|event| event.id.seq <= self.place);
@@ -175,6 +178,6 @@ impl Reader {
             .list_events(&self.filter, &self.epochs, self.place, PAGE);
         let page = page.await?;
         self.place = page.next;
-        Ok(frames::of_events(&page.events).bytes)
+        Ok(frames::of_events(&self.objects, &page.events).bytes)
     }
 }

@@ -29,7 +29,6 @@ use crate::http::serve::peer::Peer;
 use crate::observe::metrics::SubmitEnd;
 use crate::store::recorder::entry::Idempotency;
 use crate::submit::{Accepted, Outcome, Submission};
-use crate::task_object;
 use presence::Presence;
 
 /// Maximum length of a request body. EvoLink's six fields at their longest are under 30 KiB, with
@@ -125,7 +124,7 @@ async fn answer_in_time(
     };
     let waiting = waiting::until_over(state, permit, accepted.submission_id, deadline);
     if let Ok(Some(view)) = waiting.await {
-        accepted.task = task_object::of_view(&view);
+        accepted.task = state.task_objects.of_view(&view);
     }
     let mut response = answer(&accepted);
     if let Some(applied) = applied {

@@ -26,7 +26,7 @@ use crate::store::quarantine::QuarantineEntry;
 use crate::store::read::TaskView;
 use crate::store::read::history::{HistoryItem, HistoryKind};
 use crate::store::recorder::record::Origin;
-use crate::task_object;
+use crate::task_object::TaskObjects;
 
 /// Streams the items one by one, because all of them together may be large.
 pub async fn show(
@@ -40,8 +40,13 @@ pub async fn show(
         .any(|item| matches!(item.kind, HistoryKind::SubmitEnded(SubmitEnd::Refused)));
     let separators = iter::once("").chain(iter::repeat(","));
     let data = items.into_iter().zip(separators);
+    let history = History {
+        objects: state.task_objects,
+        view,
+        was_refused,
+    };
     let data =
-        data.map(move |(item, separator)| Ok(line(separator, &shown(&view, &item, was_refused))?));
+        data.map(move |(item, separator)| Ok(line(separator, &history.shown(&item))?));
     let begin = iter::once(Ok(Bytes::from_static(br#"{"data":["#)));
     let end = iter::once(Ok::<_, io::Error>(Bytes::from_static(b"]}")));
     let body = Body::from_stream(stream::iter(begin.chain(data).chain(end)));
@@ -135,70 +140,81 @@ impl Bound {
     }
 }
 
-fn shown<'a>(view: &'a TaskView, item: &'a HistoryItem, was_refused: bool) -> Shown<'a> {
-    let (task, origin) = (&view.record.task, view.record.origin);
-    let since_submit = item
-        .at
-        .as_millis()
-        .saturating_sub(task.submitted_at.as_millis());
-    let (id, n) = match item.kind {
-        HistoryKind::Event { id, .. } => (Some(id), None),
-        HistoryKind::Observation { number, .. } => (None, Some(number)),
-        _ => (None, None),
-    };
-    let (r#type, source) = match &item.kind {
-        HistoryKind::Event {
-            event_type, source, ..
-        } => (event_type.into_str(), *source),
-        HistoryKind::Observation { source, .. } => ("observation", Some(*source)),
-        HistoryKind::SubmitBegun | HistoryKind::SubmitEnded(_) => ("submit", Some(Source::Submit)),
-        HistoryKind::Quarantined(entry) => ("quarantine", Some(entry.source)),
-    };
-    Shown {
-        id,
-        seq: id.map(|id| id.seq),
-        r#type,
-        n,
-        at: item.at,
-        after_ms: (origin != Origin::Standing).then_some(since_submit),
-        submission_id: task.submission_id,
-        task_id: task.task_id(),
-        source: source.map(<&str>::from),
-        told: told(view, item, was_refused),
-    }
+/// The task that a history is of.
+struct History {
+    objects: TaskObjects,
+    view: TaskView,
+    /// Whether the submit was refused at first.
+    was_refused: bool,
 }
 
-fn told<'a>(view: &'a TaskView, item: &'a HistoryItem, was_refused: bool) -> Told<'a> {
-    match &item.kind {
-        HistoryKind::Event {
-            event_type,
-            source,
-            body,
-            ..
-        } => Told::Event {
-            task: task_of_event(view, *event_type, *source, body.as_ref(), item.at),
-        },
-        HistoryKind::Observation {
-            number,
-            nth,
-            source,
-            result,
-            quarantine_id,
-            body,
-        } => Told::Observation {
-            nth: *nth,
-            result,
-            bound: (*number == 0).then(|| Bound::by(*source, view.record.origin, was_refused)),
-            quarantine_id: *quarantine_id,
-            body: Observation::parse(body.clone())
-                .ok()
-                .map(Observation::into_fields),
-        },
-        HistoryKind::SubmitBegun => Told::Submit { result: "begun" },
-        HistoryKind::SubmitEnded(end) => Told::Submit {
-            result: end.into_str(),
-        },
-        HistoryKind::Quarantined(entry) => told_of_quarantine(entry),
+impl History {
+    fn shown<'a>(&'a self, item: &'a HistoryItem) -> Shown<'a> {
+        let (task, origin) = (&self.view.record.task, self.view.record.origin);
+        let since_submit = item
+            .at
+            .as_millis()
+            .saturating_sub(task.submitted_at.as_millis());
+        let (id, n) = match item.kind {
+            HistoryKind::Event { id, .. } => (Some(id), None),
+            HistoryKind::Observation { number, .. } => (None, Some(number)),
+            _ => (None, None),
+        };
+        let (r#type, source) = match &item.kind {
+            HistoryKind::Event {
+                event_type, source, ..
+            } => (event_type.into_str(), *source),
+            HistoryKind::Observation { source, .. } => ("observation", Some(*source)),
+            HistoryKind::SubmitBegun | HistoryKind::SubmitEnded(_) => ("submit", Some(Source::Submit)),
+            HistoryKind::Quarantined(entry) => ("quarantine", Some(entry.source)),
+        };
+        Shown {
+            id,
+            seq: id.map(|id| id.seq),
+            r#type,
+            n,
+            at: item.at,
+            after_ms: (origin != Origin::Standing).then_some(since_submit),
+            submission_id: task.submission_id,
+            task_id: task.task_id(),
+            source: source.map(<&str>::from),
+            told: self.told(item),
+        }
+    }
+
+    fn told<'a>(&'a self, item: &'a HistoryItem) -> Told<'a> {
+        let (view, was_refused) = (&self.view, self.was_refused);
+        match &item.kind {
+            HistoryKind::Event {
+                event_type,
+                source,
+                body,
+                ..
+            } => Told::Event {
+                task: task_of_event(&self.objects, view, *event_type, *source, body.as_ref(), item.at),
+            },
+            HistoryKind::Observation {
+                number,
+                nth,
+                source,
+                result,
+                quarantine_id,
+                body,
+            } => Told::Observation {
+                nth: *nth,
+                result,
+                bound: (*number == 0).then(|| Bound::by(*source, view.record.origin, was_refused)),
+                quarantine_id: *quarantine_id,
+                body: Observation::parse(body.clone())
+                    .ok()
+                    .map(Observation::into_fields),
+            },
+            HistoryKind::SubmitBegun => Told::Submit { result: "begun" },
+            HistoryKind::SubmitEnded(end) => Told::Submit {
+                result: end.into_str(),
+            },
+            HistoryKind::Quarantined(entry) => told_of_quarantine(entry),
+        }
     }
 }
 
@@ -218,6 +234,7 @@ fn told_of_quarantine(entry: &QuarantineEntry) -> Told<'_> {
 /// show the recorded task instead. Examples are a conflict, whose body is in its observation, and
 /// our giving up.
 pub fn task_of_event(
+    objects: &TaskObjects,
     view: &TaskView,
     event_type: EventType,
     source: Option<Source>,
@@ -227,10 +244,10 @@ pub fn task_of_event(
     match (event_type, source, body) {
         (EventType::Conflict | EventType::Unresolved | EventType::Archived, ..)
         | (_, None, _)
-        | (_, _, None) => task_object::of_view(view),
+        | (_, _, None) => objects.of_view(view),
         (EventType::Submitted, Some(source), Some(body)) => {
-            task_object::as_adopted_by(&view.record, body, source, at)
+            objects.as_adopted_by(view, body, source, at)
         }
-        (_, Some(source), Some(body)) => task_object::as_told_by(&view.record, body, source, at),
+        (_, Some(source), Some(body)) => objects.as_told_by(view, body, source, at),
     }
 }

@@ -22,7 +22,6 @@ use crate::domain::json::Fields;
 use crate::domain::task::State as TaskState;
 use crate::domain::timestamp::Timestamp;
 use crate::store::read::{TaskFilter, TaskName, TaskView};
-use crate::task_object;
 use prefer::PREFERENCE_APPLIED;
 use waiting::Wait;
 
@@ -58,7 +57,7 @@ pub async fn show(
         let found = waiting::until_over(&state, permit, id, deadline).await?;
         view = found.ok_or_else(ApiError::task_not_found)?;
     }
-    let mut response = Json(task_object::of_view(&view)).into_response();
+    let mut response = Json(state.task_objects.of_view(&view)).into_response();
     if let Some(applied) = wait.applied() {
         response
             .headers_mut()
@@ -74,7 +73,11 @@ pub async fn list(
     let (filter, limit) = parse_list_query(query.as_deref().unwrap_or_default())?;
     let page = state.store.list_tasks(&filter, limit).await?;
     Ok(Json(TaskPage {
-        data: page.tasks.iter().map(task_object::of_view).collect(),
+        data: page
+            .tasks
+            .iter()
+            .map(|view| state.task_objects.of_view(view))
+            .collect(),
         next: page.next,
     }))
 }

@@ -1,7 +1,7 @@
 //! Our tables, and the rights that the statements of this program need on each.
 
 /// The rights that the statements of this program need on each table.
-pub const NEEDED: [(&str, &[&str]); 15] = [
+pub const NEEDED: [(&str, &[&str]); 16] = [
     ("_sqlx_migrations", &["SELECT"]),
     ("callback_key", &["SELECT", "INSERT"]),
     ("delivery", &["SELECT", "INSERT", "UPDATE"]),
@@ -14,6 +14,7 @@ pub const NEEDED: [(&str, &[&str]); 15] = [
     ("quarantine", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("quarantine_total", &["SELECT", "UPDATE"]),
     ("recorder_turn", &["SELECT", "UPDATE"]),
+    ("result", &["SELECT", "INSERT", "UPDATE"]),
     ("submit_end", &["SELECT", "INSERT"]),
     ("task", &["SELECT", "INSERT", "UPDATE"]),
     (
@@ -33,7 +34,7 @@ pub fn tables() -> Vec<&'static str> {
 /// Waits for sessions that have locked our tables, so that the wait ends here and is explained.
 pub const LOCK_SHORTLY: &str = "BEGIN;
     LOCK TABLE _sqlx_migrations, callback_key, delivery, endpoint, endpoint_gone, epoch, event, idempotency, observation,
-        quarantine, quarantine_total, recorder_turn, submit_end, task, unanswered_submit IN ACCESS SHARE MODE;
+        quarantine, quarantine_total, recorder_turn, result, submit_end, task, unanswered_submit IN ACCESS SHARE MODE;
     ROLLBACK";
 
 #[cfg(test)]

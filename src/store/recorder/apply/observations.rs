@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::domain::callback::Subject;
+use crate::domain::event::EventType;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::observation::{Observation, Source};
 use crate::domain::task::{Phase, Seen, SubmitEnd, Task, Verdict};
@@ -69,7 +70,11 @@ impl Ledger {
                 }),
             });
         } else {
+            let is_completion = done.event == Some(EventType::Completed);
             self.events.extend(event);
+            if is_completion && self.archives_files && !self.create_files(index, seen) {
+                self.publish_archived_record(index, number);
+            }
             let doubted = done.doubted.map(|doubted| NewDoubt {
                 record: index,
                 doubted,

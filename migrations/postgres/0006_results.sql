@@ -1,0 +1,46 @@
+-- Result files: one row for each file of a completed task, from the completion on. Times are Unix
+-- milliseconds.
+CREATE TABLE result (
+    -- task.seq * 64 + n, n counting the task's files from 0: the rows of one task lie together.
+    id               BIGINT  PRIMARY KEY,
+    -- The client of the task; empty if it has none. The files of all clients are fetched in turns.
+    client           TEXT    COLLATE "C" NOT NULL,
+    -- The newest URL at which EvoLink offers the file.
+    url              TEXT    NOT NULL,
+    state            TEXT    NOT NULL CHECK (state IN ('pending', 'archived', 'failed', 'expired')),
+    -- Failed fetches since it was recorded, or last retried by an operator.
+    attempts         BIGINT  NOT NULL CHECK (attempts >= 0),
+    due_at           BIGINT,
+    -- Until when EvoLink offers the file.
+    offered_until    BIGINT  NOT NULL,
+    -- The process that fetches it, and until when it is alone with it.
+    holder           TEXT,
+    lease_until      BIGINT,
+    -- 1 once EvoLink was asked for a fresh URL.
+    refreshed        BIGINT  NOT NULL CHECK (refreshed = 0 OR refreshed = 1),
+    -- The copy, and when it was made, given up or deleted.
+    sha256           TEXT    COLLATE "C" CHECK (length(sha256) = 64),
+    bytes            BIGINT  CHECK (bytes >= 0),
+    content_type     TEXT,
+    width            BIGINT  CHECK (width >= 0),
+    height           BIGINT  CHECK (height >= 0),
+    ended_at         BIGINT,
+    error            TEXT,
+    CHECK ((state = 'pending') = (due_at IS NOT NULL)),
+    CHECK ((state = 'pending') = (ended_at IS NULL)),
+    CHECK ((holder IS NULL) = (lease_until IS NULL)),
+    CHECK (holder IS NULL OR state = 'pending'),
+    CHECK ((state = 'archived' OR state = 'expired') = (sha256 IS NOT NULL)),
+    CHECK ((sha256 IS NULL) = (bytes IS NULL)),
+    CHECK ((sha256 IS NULL) = (content_type IS NULL)),
+    CHECK ((width IS NULL) = (height IS NULL))
+);
+
+-- What is to be fetched, by client, soonest gone first. With `due_at`, files that are not due need
+-- no look at their rows.
+CREATE INDEX result_pending ON result (client, offered_until, due_at) WHERE state = 'pending';
+CREATE INDEX result_failed ON result (id) WHERE state = 'failed';
+-- What is past its retention.
+CREATE INDEX result_archived ON result (ended_at) WHERE state = 'archived';
+-- Whether a copy is still needed.
+CREATE INDEX result_copy ON result (sha256) WHERE state = 'archived';

@@ -1,0 +1,124 @@
+//! Applies the entries about result files: claims, ends of fetches, lost copies, an operator's
+//! retries, and the end of their retention.
+
+use crate::domain::delivery::Holder;
+use crate::domain::event::EventType;
+use crate::domain::result_file::{FetchEnd, FileId, FileState, ResultFile};
+use crate::domain::timestamp::Timestamp;
+use crate::store::recorder::entry::{Receipt, RetriedFiles};
+use crate::store::recorder::ledger::{Ledger, NewEvent};
+use crate::store::results::CHANGED_AT_ONCE_MAX;
+
+impl Ledger {
+    pub fn claim_file(&mut self, id: FileId, holder: &Holder) -> Receipt {
+        let now = self.now;
+        if self.change_file(id, |file| file.claim(holder, now)) {
+            Receipt::Done
+        } else {
+            Receipt::NotDue
+        }
+    }
+
+    pub fn end_fetch(
+        &mut self,
+        id: FileId,
+        holder: &Holder,
+        end: FetchEnd,
+        jitter: f64,
+    ) -> Receipt {
+        let now = self.now;
+        if !self.change_file(id, |file| file.end(holder, end, jitter, now)) {
+            return Receipt::Stale;
+        }
+        let is_over = |file: &ResultFile| file.state() != FileState::Pending;
+        if self.files.known.get(&id).is_some_and(is_over) {
+            self.files.ended.push(id);
+            if self.files.of_task(id.task_seq()).all(is_over) {
+                self.publish_archived(id.task_seq());
+            }
+        }
+        Receipt::Done
+    }
+
+    /// Publishes that all files of a task are archived or given up.
+    fn publish_archived(&mut self, task_seq: i64) {
+        if let Some(&record) = self.files.records.get(&task_seq) {
+            let observation = self.records[record].shown;
+            self.publish_archived_record(record, observation);
+        }
+    }
+
+    pub fn publish_archived_record(&mut self, record: usize, observation: Option<u16>) {
+        self.events.push(NewEvent {
+            record,
+            event_type: EventType::Archived,
+            source: None,
+            observation,
+        });
+    }
+
+    pub fn lose_copy(&mut self, id: FileId, sha256: &str, reason: &str) -> Receipt {
+        let now = self.now;
+        if self.change_file(id, |file| file.lose(sha256, reason, now)) {
+            Receipt::Done
+        } else {
+            Receipt::Stale
+        }
+    }
+
+    pub fn retry_files(&mut self, wanted: RetriedFiles) -> Receipt {
+        let now = self.now;
+        match wanted {
+            RetriedFiles::OfTask { task_seq } => {
+                let ids: Vec<FileId> = self.files.of_task(task_seq).map(|file| file.id).collect();
+                self.change_files(&ids, |file| file.retry(now))
+            }
+            RetriedFiles::Failed { limit } => {
+                let known = self.files.known.values();
+                let failed = known.filter(|file| file.state() == FileState::Failed);
+                let mut failed = failed.map(|file| file.id);
+                let limit = limit.min(CHANGED_AT_ONCE_MAX) as usize;
+                let ids: Vec<FileId> = failed.by_ref().take(limit).collect();
+                let has_more = failed.next().is_some();
+                match self.change_files(&ids, |file| file.retry(now)) {
+                    Receipt::Files { files, .. } => Receipt::Files {
+                        files,
+                        more: has_more,
+                    },
+                    other => other,
+                }
+            }
+        }
+    }
+
+    pub fn expire_files(&mut self, before: Timestamp) -> Receipt {
+        let (now, ids) = (self.now, self.files.known.keys().copied().collect::<Vec<_>>());
+        self.change_files(&ids, |file| file.expire(before, now))
+    }
+
+    /// `more`: as many changed as one transaction may change.
+    fn change_files(
+        &mut self,
+        ids: &[FileId],
+        change: impl Fn(&mut ResultFile) -> bool,
+    ) -> Receipt {
+        let changed = ids.iter().filter(|id| self.change_file(**id, &change));
+        let files = u32::try_from(changed.count()).unwrap_or(u32::MAX);
+        let more = files >= CHANGED_AT_ONCE_MAX;
+        Receipt::Files { files, more }
+    }
+
+    /// Returns whether the file is known and `change` changed it.
+    fn change_file(
+        &mut self,
+        id: FileId,
+        change: impl FnOnce(&mut ResultFile) -> bool,
+    ) -> bool {
+        let files = &mut self.files;
+        let has_changed = files.known.get_mut(&id).is_some_and(change);
+        if has_changed {
+            files.changed.insert(id);
+        }
+        has_changed
+    }
+}
