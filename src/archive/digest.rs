@@ -1,4 +1,4 @@
-//! The SHA-256 of a file: its name in the storage, and its ETag.
+//! The SHA-256 of a file: its name in the storage, and its `ETag`.
 
 use std::fmt;
 use std::str::FromStr;

@@ -46,9 +46,9 @@ fn gif() -> Vec<u8> {
     b"GIF89a\x02\0\x03\0\x80\0\0\xff\xff\xff\0\0\0!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x02\0\x03\0\x80abcdef\x02\x02D\x01\x03abc\0;".to_vec()
 }
 
-fn riff(kind: &[u8; 4], chunks: &[u8]) -> Vec<u8> {
+fn riff(kind: [u8; 4], chunks: &[u8]) -> Vec<u8> {
     let length = u32::try_from(chunks.len() + 4).unwrap().to_le_bytes();
-    [&b"RIFF"[..], &length, kind, chunks].concat()
+    [&b"RIFF"[..], &length, &kind, chunks].concat()
 }
 
 fn webp() -> Vec<u8> {
@@ -61,32 +61,32 @@ fn webp() -> Vec<u8> {
 
 fn wav() -> Vec<u8> {
     riff(
-        b"WAVE",
+        *b"WAVE",
         b"fmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\x04\0\0\0abcd",
     )
 }
 
-fn boxed(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
+fn boxed(name: [u8; 4], content: &[u8]) -> Vec<u8> {
     let length = u32::try_from(content.len() + 8).unwrap().to_be_bytes();
-    [&length[..], name, content].concat()
+    [&length[..], &name, content].concat()
 }
 
 fn avif() -> Vec<u8> {
-    let size = boxed(b"ispe", b"\0\0\0\0\0\0\0\x06\0\0\0\x07");
-    let properties = boxed(b"iprp", &boxed(b"ipco", &size));
+    let size = boxed(*b"ispe", b"\0\0\0\0\0\0\0\x06\0\0\0\x07");
+    let properties = boxed(*b"iprp", &boxed(*b"ipco", &size));
     [
-        boxed(b"ftyp", b"avif\0\0\0\0avifmif1miaf"),
-        boxed(b"meta", &[&b"\0\0\0\0"[..], &properties].concat()),
-        boxed(b"mdat", &[1; 100]),
+        boxed(*b"ftyp", b"avif\0\0\0\0avifmif1miaf"),
+        boxed(*b"meta", &[&b"\0\0\0\0"[..], &properties].concat()),
+        boxed(*b"mdat", &[1; 100]),
     ]
     .concat()
 }
 
-fn video(brand: &[u8; 4], compatible: &[u8]) -> Vec<u8> {
+fn video(brand: [u8; 4], compatible: &[u8]) -> Vec<u8> {
     let large = [&b"\0\0\0\x01mdat"[..], &116_u64.to_be_bytes(), &[1; 100]].concat();
     [
-        boxed(b"ftyp", &[&brand[..], b"\0\0\0\0", compatible].concat()),
-        boxed(b"moov", &boxed(b"mvhd", &[0; 20])),
+        boxed(*b"ftyp", &[&brand[..], b"\0\0\0\0", compatible].concat()),
+        boxed(*b"moov", &boxed(*b"mvhd", &[0; 20])),
         large,
     ]
     .concat()
@@ -119,10 +119,10 @@ pub(in crate::archive) fn all() -> Vec<(Format, Vec<u8>, bool)> {
         (Format::WebP, webp(), true),
         (Format::Avif, avif(), true),
         (Format::Gif, gif(), true),
-        (Format::Mp4, video(b"isom", b"isommp41"), true),
-        (Format::Mp4, video(b"M4V ", b"M4V mp42"), true),
-        (Format::Mp4, video(b"iso9", b"iso9isom"), true),
-        (Format::Mov, video(b"qt  ", b"qt  "), true),
+        (Format::Mp4, video(*b"isom", b"isommp41"), true),
+        (Format::Mp4, video(*b"M4V ", b"M4V mp42"), true),
+        (Format::Mp4, video(*b"iso9", b"iso9isom"), true),
+        (Format::Mov, video(*b"qt  ", b"qt  "), true),
         (Format::WebM, webm(), true),
         (Format::Wav, wav(), true),
         (Format::Ogg, ogg_page(6, &[9; 200]), true),

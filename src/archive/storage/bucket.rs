@@ -27,7 +27,7 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest silence of the server. There is no limit on a whole transfer, because a large file
 /// may be read slowly.
-const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
+const SILENCE_TIMEOUT: Duration = Duration::from_mins(1);
 
 const DRAFTS: &str = "tmp";
 

@@ -5,7 +5,7 @@
 //! the server then copies.
 
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStore as _, ObjectStoreExt as _};
+use object_store::{MultipartUpload, ObjectStoreExt as _};
 use tracing::warn;
 
 use super::bucket::Bucket;

@@ -1,4 +1,4 @@
-//! Tests the storage in a bucket. They need a server: `TEST_S3_URL=s3://bucket/prefix` names an
+//! Tests the storage in a bucket. They need a server: `EVOLINK_RECEIVER_TEST_S3_URL=s3://bucket/prefix` names an
 //! existing bucket, and the usual `AWS_…` variables its server. Without it they do nothing.
 
 use object_store::ObjectStoreExt as _;
@@ -8,8 +8,8 @@ use super::{bytes, kept, listed, read};
 
 /// A storage with a prefix of its own.
 async fn opened() -> Option<Storage> {
-    let Ok(url) = std::env::var("TEST_S3_URL") else {
-        eprintln!("skipped: TEST_S3_URL is not set");
+    let Ok(url) = std::env::var("EVOLINK_RECEIVER_TEST_S3_URL") else {
+        eprintln!("skipped: EVOLINK_RECEIVER_TEST_S3_URL is not set");
         return None;
     };
     let url = format!("{url}/{:016x}", fastrand::u64(..));
@@ -99,7 +99,7 @@ async fn a_presigned_url_needs_no_key() {
         return;
     };
     let digest = kept(&storage, b"abc").await;
-    let lifetime = Duration::from_secs(60);
+    let lifetime = Duration::from_mins(1);
     let url = storage.presign(digest, lifetime).await.unwrap().unwrap();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let answer = client.get(url.clone()).send().await.unwrap();

@@ -161,7 +161,7 @@ async fn the_check_leaves_nothing() {
     assert!(files(&root(&folder)).is_empty());
     assert!(storage.bytes_free().await.unwrap().unwrap() > 0);
     let digest = Digest::of(b"abc");
-    let lifetime = Duration::from_secs(60);
+    let lifetime = Duration::from_mins(1);
     assert_eq!(storage.presign(digest, lifetime).await.unwrap(), None);
     // Without its folder of drafts, the storage cannot be written.
     fs::remove_dir(root(&folder).join("tmp")).unwrap();
