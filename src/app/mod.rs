@@ -1,6 +1,7 @@
 //! Builds all components from a configuration, runs them, and stops them in order. This is the only
 //! module that depends on all others.
 
+mod archive;
 mod parts;
 mod settings;
 mod states;
@@ -37,6 +38,8 @@ use crate::secrets::signing_files::SigningFiles;
 use crate::store::recorder::{Recorder, RecorderWorker};
 use crate::store::repeats::Apps;
 use crate::store::{Store, StoreError};
+use crate::task_object::TaskObjects;
+use crate::workers::archiver::Archiver;
 use crate::workers::upkeep::periodic::SecretsWatch;
 use parts::{Parts, finish};
 use store_workers::{StoreWorkers, start};
@@ -72,6 +75,8 @@ pub struct App {
     key_ring: Arc<KeyRing>,
     signing_files: Arc<SigningFiles>,
     egress: Egress,
+    archive: Option<archive::Archive>,
+    task_objects: TaskObjects,
     /// The lease holder id of this process for deliveries.
     holder: Holder,
     attempts_at_once: usize,
@@ -122,9 +127,13 @@ impl App {
             metrics.clone(),
         );
         let holder = Holder::new(clock.now());
-        let recorder_worker = recorder_worker
+        let mut recorder_worker = recorder_worker
             .with_bounds(settings::quarantine_bounds(&config))
             .with_routes(settings::routes(&config, holder.clone()));
+        let archive = archive::open(&config).await?;
+        if archive.is_some() {
+            recorder_worker = recorder_worker.archiving_files();
+        }
         let min_free = config.store.min_free.as_u64();
         let failed = recorder.failed();
         store.look_at_space(min_free, &metrics, failed).await;
@@ -132,6 +141,7 @@ impl App {
         let internal = settings::bind("internal.listen", config.internal.listen)?;
         let egress_rules = settings::egress_rules(&config, [&public, &internal]);
         let egress = Egress::new(egress_rules, USER_AGENT)?;
+        let task_objects = settings::task_objects(&config, &internal);
         let reload = Arc::new(Notify::new());
         Ok(Self {
             config,
@@ -144,6 +154,8 @@ impl App {
             key_ring,
             signing_files,
             egress,
+            archive,
+            task_objects,
             holder,
             attempts_at_once,
             metrics,
@@ -246,6 +258,7 @@ impl App {
         let internal = internal::router(self.internal_state(parts), &gate);
         let reconciler = self.reconciler(parts).worker();
         let forwarder = self.forwarder(parts).worker();
+        let archiver = self.archiver(parts).map(Archiver::worker);
         let store = StoreWorkers {
             store: Arc::clone(&self.store),
             recorder: self.recorder.clone(),
@@ -275,6 +288,9 @@ impl App {
         parts.run("the internal listener", &parts.listeners, stop, serving);
         start(parts, &parts.calls, stop, reconciler);
         start(parts, &parts.calls, stop, forwarder);
+        if let Some(archiver) = archiver {
+            start(parts, &parts.calls, stop, archiver);
+        }
         let secrets = SecretsWatch {
             files: self.signing_files,
             metrics: self.metrics,

@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use url::Url;
 
+use crate::archive::fetch;
 use crate::clock::Clock;
-use crate::config::{Config, TlsMode};
+use crate::config::{Archive, ByteSize, Config, TlsMode};
 use crate::domain::delivery::routes::{Route, Routes};
 use crate::domain::delivery::{EndpointKey, Holder, LEASE};
 use crate::domain::egress::Rules;
@@ -21,6 +22,7 @@ use crate::http::serve::limits::Limits;
 use crate::http::tls::TlsSource;
 use crate::process;
 use crate::store::quarantine::Bounds;
+use crate::task_object::TaskObjects;
 
 /// Connections that may wait to be accepted. The system may allow fewer. Beyond this, connections
 /// are dropped. With SYN cookies, a client may even believe that it is connected when it is not.
@@ -142,6 +144,44 @@ pub fn egress_rules(config: &Config, listeners: [&TcpListener; 2]) -> Rules {
     let listeners = listeners.map(|listener| listener.local_addr().ok());
     let listeners: Vec<_> = listeners.into_iter().flatten().collect();
     egress::rules(&config.forward, &listeners)
+}
+
+/// How apps reach the internal listener at `address`.
+pub fn internal_base_url(config: &Config, address: SocketAddr) -> String {
+    match &config.internal.base_url {
+        Some(url) => url.to_string(),
+        None if address.ip().is_unspecified() => {
+            format!("http://localhost:{}", address.port())
+        }
+        None => format!("http://{address}"),
+    }
+}
+
+/// How task objects show archived files.
+pub fn task_objects(config: &Config, internal: &TcpListener) -> TaskObjects {
+    match internal.local_addr() {
+        Ok(address) if config.archive.enabled => TaskObjects::with_links(
+            &internal_base_url(config, address),
+            config.archive.rewrite_results,
+        ),
+        Ok(_) | Err(_) => TaskObjects::default(),
+    }
+}
+
+/// The bounds of one fetch. The time for a video grows with its size.
+pub fn fetch_bounds(archive: &Archive) -> fetch::Bounds {
+    let default = fetch::Bounds::default();
+    let bound = |bytes_max: ByteSize, of: fetch::Bound| fetch::Bound {
+        bytes_max: bytes_max.as_u64(),
+        ..of
+    };
+    fetch::Bounds {
+        image: bound(archive.max_image, default.image),
+        audio: bound(archive.max_audio, default.audio),
+        video: bound(archive.max_video, default.video),
+        pixels_max: archive.max_pixels,
+        ..default
+    }
 }
 
 pub fn public_limits(config: &Config) -> Limits {

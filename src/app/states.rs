@@ -8,10 +8,12 @@ use crate::http::internal::InternalState;
 use crate::http::internal::access::wait_permits::WaitPermits;
 use crate::http::internal::events::CatchUpPermit;
 use crate::http::internal::operators::readiness::Readiness;
+use crate::http::internal::results::ArchiveAccess;
 use crate::http::public::PublicState;
 use crate::http::public::unfinished::UnfinishedCallbacks;
 use crate::http::serve::body::BodyBudget;
 use crate::submit::Submits;
+use crate::workers::archiver::{self, Archiver};
 use crate::workers::forwarder::{self, Forwarder};
 use crate::workers::reconciler::{self, Reconciler};
 
@@ -48,6 +50,8 @@ impl App {
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             submits: self.submits(parts),
+            task_objects: self.task_objects.clone(),
+            archive: self.archive_access(),
             stopping: parts.stopping.clone(),
             allow_unknown_fields: self.config.evolink.allow_unknown_fields,
             endpoints: Arc::new(settings::endpoints(&self.config).into_keys().collect()),
@@ -61,6 +65,40 @@ impl App {
         }
     }
 
+    fn archive_access(&self) -> Option<ArchiveAccess> {
+        let archive = self.archive.as_ref()?;
+        let address = self.internal_address().ok()?;
+        Some(ArchiveAccess {
+            storage: archive.storage.clone(),
+            wanted: archive.wanted.clone(),
+            key_ring: Arc::clone(&self.key_ring),
+            base_url: settings::internal_base_url(&self.config, address).into(),
+            link_lifetime: self.config.archive.link_lifetime,
+            redirects: self.config.archive.redirect_to_bucket,
+        })
+    }
+
+    pub(super) fn archiver(&self, parts: &Parts) -> Option<Archiver> {
+        let archive = self.archive.as_ref()?;
+        Some(Archiver::new(archiver::Dependencies {
+            store: Arc::clone(&self.store),
+            recorder: self.recorder.clone(),
+            evolink: Arc::clone(&self.evolink),
+            rate_limits: Arc::clone(&self.rate_limits),
+            storage: archive.storage.clone(),
+            fetcher: archive.fetcher.clone(),
+            wanted: archive.wanted.clone(),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            holder: self.holder.clone(),
+            fetches_at_once: self.config.archive.fetches_at_once,
+            min_free: self.config.archive.min_free.as_u64(),
+            retention: self.config.retention.results,
+            stop: parts.stopping.clone(),
+            giving_up: parts.giving_up.clone(),
+        }))
+    }
+
     fn submits(&self, parts: &Parts) -> Submits {
         Submits {
             store: Arc::clone(&self.store),
@@ -69,6 +107,7 @@ impl App {
             rate_limits: Arc::clone(&self.rate_limits),
             key_ring: Arc::clone(&self.key_ring),
             public: Arc::new(self.config.public.clone()),
+            task_objects: self.task_objects.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             running: parts.calls.clone(),
@@ -101,6 +140,7 @@ impl App {
             egress: self.egress.clone(),
             signing_files: Arc::clone(&self.signing_files),
             endpoints: settings::endpoints(&self.config),
+            task_objects: self.task_objects.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             holder: self.holder.clone(),

@@ -7,5 +7,7 @@ pub mod content;
 mod digest;
 pub mod fetch;
 pub mod storage;
+mod wanted;
 
 pub use digest::{Digest, Hasher};
+pub use wanted::WantedFiles;

@@ -1,5 +1,6 @@
 //! The background workers. All of them run in `run_loop`.
 
+pub mod archiver;
 pub mod forwarder;
 pub mod reconciler;
 pub mod run_loop;

@@ -129,6 +129,7 @@ pub(super) fn tls(found: &mut Found, public: &Public) {
 pub(super) fn check_internal(found: &mut Found, config: &Config) {
     let Internal {
         listen,
+        ref base_url,
         max_connections,
         ref api_keys,
     } = config.internal;
@@ -141,6 +142,23 @@ pub(super) fn check_internal(found: &mut Found, config: &Config) {
         !(same_port && same_address),
         "internal.listen",
         format!("must not be where public.listen is ({public})"),
+    );
+    if let Some(url) = base_url {
+        found.error_unless(
+            matches!(url.scheme(), "http" | "https"),
+            "internal.base_url",
+            "must be http or https",
+        );
+        found.error_unless(
+            url.query().is_none() && url.fragment().is_none(),
+            "internal.base_url",
+            "must not have a query or a fragment",
+        );
+    }
+    found.warn_if(
+        base_url.is_none() && config.archive.enabled && listen.ip().is_unspecified(),
+        "internal.base_url",
+        "is not set, so the URLs of archived files begin with this machine's loopback address, which other machines cannot use",
     );
     found.error_unless(
         max_connections > 0,

@@ -24,6 +24,9 @@ use super::timestamp::Timestamp;
 /// elsewhere cannot be made to sign tokens there.
 const PURPOSE: &[u8] = b"evolink-receiver callback token v1\0";
 
+/// The same for signed links to result files.
+const LINK_PURPOSE: &[u8] = b"evolink-receiver result link v1\0";
+
 const FINGERPRINT_PURPOSE: &[u8] = b"evolink-receiver callback key fingerprint v1\0";
 
 /// Distinguishes keys without revealing anything about them.
@@ -111,6 +114,8 @@ struct Key {
     id: Box<str>,
     /// Already initialised with the key and with `PURPOSE`.
     mac: Hmac<Sha256>,
+    /// The same with `LINK_PURPOSE`.
+    link_mac: Hmac<Sha256>,
     fingerprint: [u8; 32],
 }
 
@@ -191,6 +196,21 @@ impl KeyRing {
         keys.map(|key| key.mac(&subject)).collect()
     }
 
+    /// Signs a link with the first key. `link` is the text that the link stands for.
+    pub fn sign_link(&self, link: &str) -> String {
+        format!("{}.{}", self.first.id, self.first.sign_link(link))
+    }
+
+    /// Whether `signature` was made by `sign_link` of this text, with any key of the ring.
+    pub fn is_link(&self, link: &str, signature: &str) -> bool {
+        let mut keys = std::iter::once(&self.first).chain(&self.others);
+        let Some((key_id, mac)) = signature.split_once('.') else {
+            return false;
+        };
+        let key = keys.find(|key| &*key.id == key_id);
+        key.is_some_and(|key| key.sign_link(link).as_bytes().ct_eq(mac.as_bytes()).into())
+    }
+
     /// Returns the subject of `token`, or `None` if the token is not valid. A valid token was made
     /// with one of our keys, is spelled exactly as `mint` spells it, and is younger than
     /// `lifetime`. Tokens of standing callback URLs do not expire.
@@ -238,6 +258,7 @@ impl Key {
         let fingerprint = mac.clone().chain_update(FINGERPRINT_PURPOSE).finalize();
         Some(Self {
             id: id.into(),
+            link_mac: mac.clone().chain_update(LINK_PURPOSE),
             mac: mac.chain_update(PURPOSE),
             fingerprint: fingerprint.into_bytes().into(),
         })
@@ -248,6 +269,11 @@ impl Key {
             id: self.id.to_string(),
             fingerprint: self.fingerprint,
         }
+    }
+
+    fn sign_link(&self, link: &str) -> String {
+        let mac = self.link_mac.clone().chain_update(link);
+        BASE64_URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
     }
 
     fn mac(&self, subject: &str) -> String {

@@ -7,6 +7,7 @@ pub mod events;
 pub mod operators;
 pub mod passed_on;
 pub mod query;
+pub mod results;
 pub mod submits;
 pub mod tasks;
 
@@ -43,6 +44,9 @@ use error::ApiError;
 use events::CatchUpPermit;
 use operators::readiness::Readiness;
 use operators::{deliveries, health, quarantine};
+use results::ArchiveAccess;
+use results::link::{self, LinkGate};
+use results::operate as archive;
 use tasks::history;
 
 /// State that the handlers of the internal API share.
@@ -58,6 +62,8 @@ pub struct InternalState {
     pub metrics: Metrics,
     pub submits: Submits,
     pub task_objects: TaskObjects,
+    /// `None` if no results are archived.
+    pub archive: Option<ArchiveAccess>,
     /// Cancelled when the process begins to stop. From then on nothing waits.
     pub stopping: CancellationToken,
     pub allow_unknown_fields: bool,
@@ -81,9 +87,20 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
         .route("/v1/tasks/{id}", get(tasks::show))
         .route("/v1/tasks/{id}/events", get(history::show))
         .route("/v1/events", get(events::show))
+        .route("/v1/tasks/{id}/results/{n}/link", post(link::create))
         .route("/v1/credits", get(credits::show))
         .route_layer(needs(Scope::Read));
+    let link_gate = LinkGate {
+        keys: gate.for_scope(Scope::Read),
+        key_ring: state.archive.as_ref().map(|archive| Arc::clone(&archive.key_ring)),
+        clock: state.clock.clone(),
+    };
+    let files = Router::new()
+        .route("/v1/tasks/{id}/results/{n}", get(results::show))
+        .route_layer(from_fn_with_state(link_gate, link::require));
     let operators = Router::new()
+        .route("/v1/archive/retry", post(archive::retry))
+        .route("/v1/archive/verify", post(archive::verify))
         .route("/v1/quarantine", get(quarantine::list))
         .route("/v1/quarantine/{id}", get(quarantine::show))
         .route("/v1/quarantine/{id}/replay", post(quarantine::replay))
@@ -98,6 +115,7 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
     Router::new()
         .merge(submits)
         .merge(reads)
+        .merge(files)
         .merge(operators)
         .merge(open)
         .fallback(async || ApiError::no_route())

@@ -62,6 +62,18 @@ pub enum PollEnd {
     Failed,
 }
 
+/// The end of a fetch of a result file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(const_into_str, serialize_all = "snake_case")]
+pub enum FetchResult {
+    Archived,
+    /// It is tried again.
+    Failed,
+    /// The URL did not work, and EvoLink named another one.
+    FreshUrl,
+    GaveUp,
+}
+
 /// A reader of the log that continuously reads to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
 #[strum(const_into_str, serialize_all = "snake_case")]

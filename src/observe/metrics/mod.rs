@@ -19,10 +19,11 @@ use prometheus_client::metrics::family::Family;
 use crate::clock;
 use crate::domain::event::EventType;
 use crate::domain::observation::Source;
+use crate::domain::result_file::FileState;
 use crate::domain::task::State;
 use crate::domain::task::confirmation::Doubt;
 pub use deliveries::DeliveryEnd;
-pub use ends::{CallbackEnd, PollEnd, SubmitEnd, TailReader};
+pub use ends::{CallbackEnd, FetchResult, PollEnd, SubmitEnd, TailReader};
 use labels::{Name, OutcomeLabels, ReaderLabel, ReasonLabel, ResultLabel, StateLabel};
 use series::Counters;
 
@@ -133,6 +134,26 @@ impl Metrics {
     /// Counts events that are left out of streams, because their rows cannot be read.
     pub fn events_unreadable(&self, events: u32) {
         self.0.events_unreadable.inc_by(events.into());
+    }
+
+    pub fn fetch_ended(&self, result: FetchResult) {
+        count(&self.0.fetches, result.into_str());
+    }
+
+    pub fn bytes_archived(&self, bytes: u64) {
+        self.0.bytes_archived.inc_by(bytes);
+    }
+
+    /// Sets the number of result files in `state`.
+    pub fn files_counted(&self, state: FileState, files: i64) {
+        let state = Name(state.into_str());
+        let labels = StateLabel { state };
+        self.0.result_files.get_or_create(&labels).set(files);
+    }
+
+    /// Sets whether archiving pauses for want of space.
+    pub fn archive_paused(&self, is_paused: bool) {
+        self.0.archive_paused.set(i64::from(is_paused));
     }
 
     /// Sets the number of tasks in `state`.

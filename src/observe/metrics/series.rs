@@ -21,6 +21,10 @@ pub struct Counters {
     pub restored: Counter,
     pub quarantine: Quarantine,
     pub deliveries: Deliveries,
+    pub fetches: Family<ResultLabel, Counter>,
+    pub bytes_archived: Counter,
+    pub result_files: Family<StateLabel, Gauge>,
+    pub archive_paused: Gauge,
     pub doubted: Family<ReasonLabel, Counter>,
     pub submits: Family<ResultLabel, Counter>,
     pub submit_retries: Counter,
@@ -72,6 +76,10 @@ impl Counters {
             restored: Counter::default(),
             quarantine: Quarantine::default(),
             deliveries: Deliveries::default(),
+            fetches: Family::default(),
+            bytes_archived: Counter::default(),
+            result_files: Family::default(),
+            archive_paused: Gauge::default(),
             doubted: Family::default(),
             submits: Family::default(),
             submit_retries: Counter::default(),
@@ -94,6 +102,7 @@ impl Counters {
         };
         counters.register_outcomes();
         counters.register_calls();
+        counters.register_archive();
         counters.register_seats();
         counters.register_inside();
         counters
@@ -128,6 +137,31 @@ impl Counters {
             "outcomes_doubted",
             "Outcomes that EvoLink must confirm before they are published, by reason",
             self.doubted.clone(),
+        );
+    }
+
+    /// Registers the metrics of result files.
+    fn register_archive(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "result_fetches",
+            "Fetches of result files by how they ended",
+            self.fetches.clone(),
+        );
+        registry.register(
+            "results_archived_bytes",
+            "Bytes of the result files that were archived",
+            self.bytes_archived.clone(),
+        );
+        registry.register(
+            "results",
+            "Result files that are to be fetched or were given up, up to 10,000 each",
+            self.result_files.clone(),
+        );
+        registry.register(
+            "archive_paused",
+            "1 while nothing is fetched, because the archive has less free space than archive.min_free",
+            self.archive_paused.clone(),
         );
     }
 

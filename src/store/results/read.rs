@@ -3,6 +3,7 @@
 
 use sqlx::FromRow;
 
+use super::CHANGED_AT_ONCE_MAX;
 use super::row::{FileRow, corrupt, file_columns};
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::result_file::{FileId, FileState, ResultFile};
@@ -52,6 +53,9 @@ const ARCHIVED: &str = select_file!("state = 'archived' AND id > $1 ORDER BY id 
 const IS_COPY_NEEDED: &str =
     "SELECT count(*) FROM (SELECT 1 FROM result WHERE state = 'archived' AND sha256 = $1 LIMIT 1) AS one";
 
+const WITH_COPY: &str =
+    "SELECT id FROM result WHERE state = 'archived' AND sha256 = $1 ORDER BY id LIMIT $2";
+
 // The `LIMIT` is inside, so that the count is bounded too.
 const COUNT_PENDING: &str =
     "SELECT count(*) FROM (SELECT 1 FROM result WHERE state = 'pending' LIMIT $1) AS counted";
@@ -60,12 +64,13 @@ const COUNT_FAILED: &str =
 
 /// Each statement here, with the PostgreSQL types of its parameters. An index answers all of them,
 /// however many files there are.
-pub const STATEMENTS: [(&str, &str); 7] = [
+pub const STATEMENTS: [(&str, &str); 8] = [
     (CLIENTS, "text, bigint"),
     (DUE, "text, bigint, text, bigint"),
     (FIND, "bigint"),
     (ARCHIVED, "bigint, bigint"),
     (IS_COPY_NEEDED, "text"),
+    (WITH_COPY, "text, bigint"),
     (COUNT_PENDING, "bigint"),
     (COUNT_FAILED, "bigint"),
 ];
@@ -126,6 +131,15 @@ impl Store {
         let count: i64 =
             on_pool!(self, pool => sqlx::query_scalar(IS_COPY_NEEDED).bind(sha256).fetch_one(pool))?;
         Ok(count > 0)
+    }
+
+    /// Lists files that have this copy, up to a fixed number.
+    pub async fn list_files_with_copy(&self, sha256: &str) -> Result<Vec<FileId>, StoreError> {
+        let ids: Vec<i64> = on_pool!(self, pool => sqlx::query_scalar(WITH_COPY)
+            .bind(sha256)
+            .bind(i64::from(CHANGED_AT_ONCE_MAX))
+            .fetch_all(pool))?;
+        Ok(ids.into_iter().map(FileId).collect())
     }
 
     /// Counts the pending or failed files, up to `COUNTED_MAX`. Zero for other states, which have

@@ -34,6 +34,14 @@ pub struct ScopedGate {
     scope: Scope,
 }
 
+impl ScopedGate {
+    /// # Errors
+    /// 401 without a known key, 403 if the key lacks the scope.
+    pub fn admit(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
+        self.gate.admit(headers, self.scope)
+    }
+}
+
 impl Gate {
     pub fn new(keys: Vec<ApiKey>) -> Self {
         Self { keys: keys.into() }
@@ -89,7 +97,7 @@ pub async fn require(
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let caller = scoped.gate.admit(request.headers(), scoped.scope)?;
+    let caller = scoped.admit(request.headers())?;
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }

@@ -3,6 +3,7 @@
 
 mod cursors;
 mod operators;
+mod results;
 mod submits;
 
 use axum::Json;

@@ -79,7 +79,7 @@ pub async fn create(
             let id = accepted.submission_id;
             let response = match deadline {
                 Some(deadline) => {
-                    answer_in_time(&state, &caller, accepted, deadline, wait.applied()).await
+                    answer_in_time(&state, &caller, accepted, deadline, wait).await
                 }
                 None => answer(&accepted),
             };
@@ -117,17 +117,17 @@ async fn answer_in_time(
     caller: &Caller,
     mut accepted: Accepted,
     deadline: Instant,
-    applied: Option<HeaderValue>,
+    wait: Wait,
 ) -> Response {
     let Ok(permit) = state.wait_permits.take(caller) else {
         return answer(&accepted);
     };
-    let waiting = waiting::until_over(state, permit, accepted.submission_id, deadline);
+    let waiting = waiting::until_over(state, permit, accepted.submission_id, wait.goal, deadline);
     if let Ok(Some(view)) = waiting.await {
         accepted.task = state.task_objects.of_view(&view);
     }
     let mut response = answer(&accepted);
-    if let Some(applied) = applied {
+    if let Some(applied) = wait.applied() {
         let headers = response.headers_mut();
         headers.insert(PREFERENCE_APPLIED.clone(), applied);
     }
@@ -143,7 +143,7 @@ async fn judge(
     let (parts, body) = request.into_parts();
     check_media_type(&parts.headers)?;
     let (body, _share) = read(&parts.headers, body, &state.body_budget).await?;
-    let wait = Wait::parse(parts.uri.query(), &parts.headers)?;
+    let wait = Wait::parse(parts.uri.query(), &parts.headers, state.archive.is_some())?;
     let generation = Generation::parse(&body, state.allow_unknown_fields)?;
     if let Some(callback_url) = &generation.callback_url {
         let judged = state.egress_rules.judge_text(callback_url);

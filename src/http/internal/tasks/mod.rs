@@ -44,17 +44,17 @@ pub async fn show(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let wait = Wait::parse(query.as_deref(), &headers)?;
+    let wait = Wait::parse(query.as_deref(), &headers, state.archive.is_some())?;
     drop((query, headers));
     let deadline = wait.deadline(Instant::now());
     // Boxed, so that data that the wait does not need takes no memory while it waits.
     let mut view = Box::pin(find(&state, id.ok())).await?;
-    let task = &view.record.task;
-    if let Some(deadline) = deadline.filter(|_| !waiting::is_over(task.state())) {
-        let (permit, id) = (state.wait_permits.take(&caller)?, task.submission_id);
+    if let Some(deadline) = deadline.filter(|_| !waiting::is_reached(&view, wait.goal)) {
+        let permit = state.wait_permits.take(&caller)?;
+        let id = view.record.task.submission_id;
         // Hold neither the task nor the caller's data while waiting.
         drop((view, caller));
-        let found = waiting::until_over(&state, permit, id, deadline).await?;
+        let found = waiting::until_over(&state, permit, id, wait.goal, deadline).await?;
         view = found.ok_or_else(ApiError::task_not_found)?;
     }
     let mut response = Json(state.task_objects.of_view(&view)).into_response();

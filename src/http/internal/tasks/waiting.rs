@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::prefer;
 use crate::domain::ids::SubmissionId;
+use crate::domain::result_file::FileState;
 use crate::domain::task::State;
 use crate::http::internal::InternalState;
 use crate::http::internal::access::wait_permits::WaitPermit;
@@ -16,16 +17,34 @@ use crate::http::internal::error::ApiError;
 use crate::http::internal::query;
 use crate::store::StoreError;
 use crate::store::read::{TaskName, TaskView};
+use crate::store::results::ShownFile;
 use crate::store::wake::POLL_INTERVAL;
 
 /// Maximum waiting time. A longer one counts as this (rule B13).
 const WAIT_SECONDS_MAX: u64 = 60;
 
-const PARAMETERS: &str = "wait";
+const PARAMETERS: &str = "wait, for";
+
+/// How long a request wants to wait, and for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    time: Time,
+    pub goal: Goal,
+}
+
+/// What a request waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Goal {
+    /// The task is finished.
+    #[default]
+    Finished,
+    /// The task is finished, and its files are archived or given up.
+    Archived,
+}
 
 /// How long a request wants to wait, in whole seconds, and which part of the request said so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wait {
+enum Time {
     /// The parameter `wait`; 0 if the request does not want to wait.
     Asked(u64),
     /// The header `Prefer`.
@@ -33,37 +52,45 @@ pub enum Wait {
 }
 
 impl Wait {
-    /// Reads the parameter `wait`, or `Prefer` if the parameter is absent.
+    /// Reads the parameter `wait`, or `Prefer` if the parameter is absent, and the parameter `for`.
+    /// `archives`: whether results are archived.
     ///
     /// # Errors
     /// 400 for any other parameter, or if `wait` is not in whole seconds. A malformed preference is
     /// ignored.
-    pub fn parse(query: Option<&str>, headers: &HeaderMap) -> Result<Self, ApiError> {
+    pub fn parse(
+        query: Option<&str>,
+        headers: &HeaderMap,
+        archives: bool,
+    ) -> Result<Self, ApiError> {
         let mut asked = None;
+        let mut goal = Goal::default();
         for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             match name.as_ref() {
                 "wait" => asked = Some(seconds(&value).ok_or_else(not_seconds)?),
+                "for" => goal = parse_goal(&value, archives)?,
                 other => return Err(query::unknown_parameter(other, PARAMETERS)),
             }
         }
-        if let Some(asked) = asked {
-            return Ok(Self::Asked(asked));
-        }
-        let preferred = prefer::wait(headers).and_then(|value| seconds(&value));
-        Ok(preferred.map_or(Self::Asked(0), Self::Preferred))
+        let preferred = || prefer::wait(headers).and_then(|value| seconds(&value));
+        let time = match asked {
+            Some(asked) => Time::Asked(asked),
+            None => preferred().map_or(Time::Asked(0), Time::Preferred),
+        };
+        Ok(Self { time, goal })
     }
 
     /// When a wait that begins at `start` ends; `None` if the request does not want to wait.
     pub fn deadline(self, start: Instant) -> Option<Instant> {
-        let (Self::Asked(seconds) | Self::Preferred(seconds)) = self;
+        let (Time::Asked(seconds) | Time::Preferred(seconds)) = self.time;
         (seconds > 0).then(|| start + Duration::from_secs(seconds))
     }
 
     /// The value for `Preference-Applied`.
     pub fn applied(self) -> Option<HeaderValue> {
-        match self {
-            Self::Asked(_) => None,
-            Self::Preferred(seconds) => HeaderValue::try_from(format!("wait={seconds}")).ok(),
+        match self.time {
+            Time::Asked(_) => None,
+            Time::Preferred(seconds) => HeaderValue::try_from(format!("wait={seconds}")).ok(),
         }
     }
 }
@@ -80,17 +107,45 @@ fn not_seconds() -> ApiError {
     ApiError::invalid("wait", message)
 }
 
+/// Parses the parameter `wait` alone.
+///
+/// # Errors
+/// 400 if it is not in whole seconds.
+pub fn parse_seconds(text: &str) -> Result<Duration, ApiError> {
+    seconds(text).map(Duration::from_secs).ok_or_else(not_seconds)
+}
+
+fn parse_goal(text: &str, archives: bool) -> Result<Goal, ApiError> {
+    match text {
+        "finished" => Ok(Goal::Finished),
+        "archived" if archives => Ok(Goal::Archived),
+        "archived" => Err(ApiError::invalid(
+            "for",
+            "`for` must not be archived: archive.enabled is false",
+        )),
+        _ => Err(ApiError::invalid("for", "`for` must be finished or archived")),
+    }
+}
+
+/// Whether the task is as `goal` wants it, or will not become so by itself.
+pub fn is_reached(view: &TaskView, goal: Goal) -> bool {
+    let is_pending = |file: &ShownFile| file.state == FileState::Pending;
+    let has_pending = goal == Goal::Archived && view.files.iter().any(is_pending);
+    is_over(view.record.task.state()) && !has_pending
+}
+
 /// Whether waiting has no more use: the task has an outcome, or will not get one by itself.
 pub const fn is_over(state: State) -> bool {
     state.is_outcome() || matches!(state, State::Rejected | State::Unresolved)
 }
 
-/// Returns the task once it is finished, `deadline` has passed, or the process is stopping. Returns
+/// Returns the task once `goal` is reached, `deadline` has passed, or the process is stopping. Returns
 /// `None` if the task no longer exists.
 pub async fn until_over(
     state: &InternalState,
     permit: WaitPermit,
     id: SubmissionId,
+    goal: Goal,
     deadline: Instant,
 ) -> Result<Option<TaskView>, StoreError> {
     // Subscribe before the first query, so that no change after that query is missed.
@@ -102,7 +157,7 @@ pub async fn until_over(
         let query = Box::pin(state.store.find_task(&name));
         let found = permit.query(query).await?;
         let until = match &found {
-            Some(view) if !is_last && !is_over(view.record.task.state()) => {
+            Some(view) if !is_last && !is_reached(view, goal) => {
                 next_query(view.record.task.state(), deadline)
             }
             _ => return Ok(found),
@@ -130,26 +185,32 @@ fn next_query(state: State, deadline: Instant) -> Instant {
 mod tests {
     use super::*;
 
+    const fn wait(time: Time) -> Wait {
+        let goal = Goal::Finished;
+        Wait { time, goal }
+    }
+
     fn parse(query: &str, prefer: &str) -> Result<Wait, ApiError> {
         let headers = HeaderMap::from_iter([(prefer::PREFER.clone(), prefer.parse().unwrap())]);
-        Wait::parse(Some(query), &headers)
+        Wait::parse(Some(query), &headers, true)
     }
 
     #[test]
     fn whole_seconds_up_to_a_minute() {
         for (query, prefer, wait) in [
-            ("", "", Wait::Asked(0)),
-            ("wait=0", "", Wait::Asked(0)),
-            ("wait=30", "wait=5", Wait::Asked(30)),
-            ("wait=61", "", Wait::Asked(60)),
-            ("wait=1000000000", "", Wait::Asked(60)),
-            ("wait=99999999999999999999999", "", Wait::Asked(60)),
-            ("", "wait=30", Wait::Preferred(30)),
-            ("", "respond-async, wait=100", Wait::Preferred(60)),
-            ("", "wait=-1", Wait::Asked(0)),
-            ("", "wait=soon", Wait::Asked(0)),
+            ("", "", Time::Asked(0)),
+            ("wait=0", "", Time::Asked(0)),
+            ("wait=30", "wait=5", Time::Asked(30)),
+            ("wait=61", "", Time::Asked(60)),
+            ("wait=1000000000", "", Time::Asked(60)),
+            ("wait=99999999999999999999999", "", Time::Asked(60)),
+            ("", "wait=30", Time::Preferred(30)),
+            ("", "respond-async, wait=100", Time::Preferred(60)),
+            ("", "wait=-1", Time::Asked(0)),
+            ("", "wait=soon", Time::Asked(0)),
         ] {
-            assert_eq!(parse(query, prefer).ok(), Some(wait), "{query} {prefer}");
+            let parsed = parse(query, prefer).ok().map(|wait| wait.time);
+            assert_eq!(parsed, Some(wait), "{query} {prefer}");
         }
         for query in [
             "wait=-1",
@@ -167,7 +228,7 @@ mod tests {
 
     #[test]
     fn only_a_preference_is_said_to_be_applied() {
-        assert_eq!(Wait::Asked(30).applied(), None);
-        assert_eq!(Wait::Preferred(30).applied().unwrap(), "wait=30");
+        assert_eq!(wait(Time::Asked(30)).applied(), None);
+        assert_eq!(wait(Time::Preferred(30)).applied().unwrap(), "wait=30");
     }
 }

@@ -1,0 +1,198 @@
+//! `GET /v1/tasks/{id}/results/{n}`: one result file. The URL is valid from the submit on. Until the
+//! task is completed the request may wait, and a file that is not archived yet is fetched at once.
+
+mod file;
+pub mod link;
+pub mod operate;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
+use http::{HeaderMap, Method};
+use tokio::time::{Instant, sleep_until};
+
+use super::InternalState;
+use super::access::Caller;
+use super::error::ApiError;
+use super::query;
+use super::tasks::{self, waiting};
+use crate::archive::WantedFiles;
+use crate::archive::storage::Storage;
+use crate::domain::callback::KeyRing;
+use crate::domain::observation::Observation;
+use crate::domain::result_file::{FILES_PER_TASK, FileState};
+use crate::domain::task::State as TaskState;
+use crate::store::read::{TaskName, TaskView};
+use crate::store::results::ShownFile;
+use crate::store::wake::POLL_INTERVAL;
+
+/// What the routes for result files need.
+#[derive(Clone, Debug)]
+pub struct ArchiveAccess {
+    pub storage: Storage,
+    pub wanted: WantedFiles,
+    /// Signs links.
+    pub key_ring: Arc<KeyRing>,
+    /// How apps reach this listener.
+    pub base_url: Arc<str>,
+    pub link_lifetime: Duration,
+    /// Whether files in a bucket are answered with a redirect.
+    pub redirects: bool,
+}
+
+/// How long a request waits for the fetch of a file, even if it does not ask to wait.
+const FETCH_WAIT: Duration = Duration::from_secs(50);
+
+const PARAMETERS: &str = "wait, expires, signature";
+
+/// Answers with a result file.
+pub async fn show(
+    State(state): State<InternalState>,
+    Extension(caller): Extension<Caller>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    method: Method,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let start = Instant::now();
+    let archive = state.archive.clone().ok_or_else(ApiError::archive_disabled)?;
+    let Path((id, number)) = path.map_err(|_| ApiError::invalid_task_id())?;
+    let number = parse_number(&number)?;
+    let wait = parse_query(query.as_deref().unwrap_or_default())?;
+    let deadline = start + wait;
+    let view = tasks::find(&state, Some(Path(id))).await?;
+    let (view, file) = ready(&state, &caller, view, number, (start, deadline)).await?;
+    let is_head = method == Method::HEAD;
+    file::answer(&state, &archive, &view, &file, &headers, is_head).await
+}
+
+/// Waits until the file is archived, or until it is clear that it will not be.
+async fn ready(
+    state: &InternalState,
+    caller: &Caller,
+    view: TaskView,
+    number: i64,
+    (start, deadline): (Instant, Instant),
+) -> Result<(TaskView, ShownFile), ApiError> {
+    let view = completed(state, caller, view, deadline).await?;
+    let file = file_of(&view, number)?;
+    if file.state != FileState::Pending {
+        return kept(view, file);
+    }
+    let _permit = state.wait_permits.take(caller)?;
+    if let Some(archive) = &state.archive {
+        archive.wanted.add(file.id);
+    }
+    let deadline = deadline.max(start + FETCH_WAIT);
+    let id = view.record.task.submission_id;
+    let mut watch = state.store.tail().watch_task(id);
+    let name = TaskName::Submission(id);
+    drop((view, file));
+    loop {
+        let view = state.store.find_task(&name).await?;
+        let view = view.ok_or_else(ApiError::task_not_found)?;
+        let file = file_of(&view, number)?;
+        if file.state != FileState::Pending {
+            return kept(view, file);
+        }
+        if Instant::now() >= deadline || state.stopping.is_cancelled() {
+            return Err(ApiError::not_archived(file.error.as_deref()));
+        }
+        drop((view, file));
+        // A file of several ends without an event, which only this process would notice.
+        let next = deadline.min(Instant::now() + POLL_INTERVAL);
+        tokio::select! {
+            () = watch.news() => {}
+            () = sleep_until(next) => {}
+            () = state.stopping.cancelled() => {}
+        }
+    }
+}
+
+/// Waits until the task is completed.
+async fn completed(
+    state: &InternalState,
+    caller: &Caller,
+    mut view: TaskView,
+    deadline: Instant,
+) -> Result<TaskView, ApiError> {
+    if !waiting::is_over(view.record.task.state()) && Instant::now() < deadline {
+        let permit = state.wait_permits.take(caller)?;
+        let (id, goal) = (view.record.task.submission_id, waiting::Goal::Finished);
+        drop(view);
+        let found = waiting::until_over(state, permit, id, goal, deadline).await?;
+        view = found.ok_or_else(ApiError::task_not_found)?;
+    }
+    match view.record.task.state() {
+        TaskState::Completed => Ok(view),
+        TaskState::Failed => Err(ended_without_results(&view, "task_failed")),
+        TaskState::Cancelled => Err(ended_without_results(&view, "task_cancelled")),
+        TaskState::Rejected => Err(ended_without_results(&view, "task_rejected")),
+        TaskState::Submitting
+        | TaskState::SubmitUnknown
+        | TaskState::Pending
+        | TaskState::Processing
+        | TaskState::Unresolved => Err(ApiError::not_completed()),
+    }
+}
+
+fn ended_without_results(view: &TaskView, code: &'static str) -> ApiError {
+    let seen = view.body.as_ref();
+    let seen = seen.and_then(|body| Observation::parse(body.clone()).ok());
+    let message = seen.and_then(|seen| seen.error_message());
+    let message = message.unwrap_or_else(|| "the task ended without results".to_owned());
+    ApiError::no_result(code, message)
+}
+
+fn file_of(view: &TaskView, number: i64) -> Result<ShownFile, ApiError> {
+    let mut files = view.files.iter();
+    let file = files.find(|file| file.id.number() == number);
+    file.cloned().ok_or_else(|| {
+        ApiError::result_not_found(if view.files.is_empty() {
+            "the task has no files that were archived"
+        } else {
+            "the task has fewer results"
+        })
+    })
+}
+
+/// Returns the file if it is archived.
+fn kept(view: TaskView, file: ShownFile) -> Result<(TaskView, ShownFile), ApiError> {
+    match file.state {
+        FileState::Archived => Ok((view, file)),
+        FileState::Expired => Err(ApiError::result_gone(
+            "result_expired",
+            "the file was kept for retention.results, and is deleted",
+        )),
+        FileState::Failed => {
+            let reason = file.error.unwrap_or_default();
+            let message = format!("the file could not be archived: {reason}");
+            Err(ApiError::result_gone("archive_failed", message))
+        }
+        FileState::Pending => Err(ApiError::not_archived(file.error.as_deref())),
+    }
+}
+
+pub fn parse_number(text: &str) -> Result<i64, ApiError> {
+    let is_ours = text == "0" || query::parse_number(text).is_some();
+    let number = text.parse().ok().filter(|_| is_ours);
+    let number = number.filter(|number| (0..FILES_PER_TASK).contains(number));
+    number.ok_or_else(ApiError::invalid_result_number)
+}
+
+/// Returns how long the request wants to wait. What belongs to a link was checked before.
+fn parse_query(query: &str) -> Result<Duration, ApiError> {
+    let mut wait = Duration::ZERO;
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        match name.as_ref() {
+            "wait" => wait = waiting::parse_seconds(&value)?,
+            "expires" | "signature" => {}
+            other => return Err(query::unknown_parameter(other, PARAMETERS)),
+        }
+    }
+    Ok(wait)
+}

@@ -1,0 +1,164 @@
+//! One fetch: claim the file, fetch it, and record how that ended.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::{interval_at, sleep, Instant};
+use tracing::{error, info, warn};
+
+use super::Archiver;
+use crate::archive::Digest;
+use crate::archive::content::Expected;
+use crate::archive::fetch::{Failure, Fetched, Next};
+use crate::archive::storage::StorageError;
+use crate::domain::result_file::{Copy, FetchEnd, FileId, LEASE};
+use crate::observe::metrics::FetchResult;
+use crate::store::StoreError;
+use crate::store::recorder::calls::Claim;
+use crate::store::results::FileView;
+
+/// How often a lease is renewed during a fetch.
+const RENEW_INTERVAL: Duration = Duration::from_secs(LEASE.as_secs() / 3);
+
+/// The pause before the recorder is tried again.
+const RECORD_AGAIN: Duration = Duration::from_secs(1);
+
+impl Archiver {
+    /// Fetches a file. Returns its id.
+    pub(super) async fn fetch(&self, view: FileView) -> FileId {
+        let id = view.file.id;
+        if !self.claim(id).await {
+            return id;
+        }
+        let fetching = self.dependencies.giving_up.run_until_cancelled(self.try_fetch(&view));
+        let end = fetching.await.unwrap_or(FetchEnd::GivenBack);
+        self.report(&view, &end);
+        let copy = match &end {
+            FetchEnd::Archived(copy) => Some(copy.sha256.clone()),
+            _ => None,
+        };
+        self.record_end(id, end).await;
+        if let Some(sha256) = copy {
+            self.check_copy(id, sha256).await;
+        }
+        id
+    }
+
+    /// Claims the file, so that no other process fetches it. A SQLite store has only one process.
+    async fn claim(&self, id: FileId) -> bool {
+        if !self.dependencies.store.is_shared() {
+            return true;
+        }
+        let holder = self.dependencies.holder.clone();
+        match self.dependencies.recorder.claim_file(id, holder).await {
+            Ok(claim) => claim == Claim::Ours,
+            Err(error) => {
+                warn!(error = %error, file.id = %id, "could not claim a result file; trying again");
+                false
+            }
+        }
+    }
+
+    async fn try_fetch(&self, view: &FileView) -> FetchEnd {
+        let (fetcher, storage) = (&self.dependencies.fetcher, &self.dependencies.storage);
+        let fetching = fetcher.fetch(storage, &view.file.url, Expected::AnyFormat);
+        match self.while_claimed(view.file.id, fetching).await {
+            Ok(fetched) => FetchEnd::Archived(copy(fetched)),
+            Err(failure) => self.failed(view, failure).await,
+        }
+    }
+
+    /// Renews the claim until `work` is done.
+    async fn while_claimed<T>(&self, id: FileId, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        let mut renewals = interval_at(Instant::now() + RENEW_INTERVAL, RENEW_INTERVAL);
+        loop {
+            tokio::select! {
+                done = work.as_mut() => return done,
+                // If the claim is lost, the fetch goes on: two copies of a file do no harm.
+                _ = renewals.tick() => drop(self.claim(id).await),
+            }
+        }
+    }
+
+    async fn failed(&self, view: &FileView, failure: Failure) -> FetchEnd {
+        let reason = failure.to_string();
+        match failure.next {
+            Next::Retry { after } => FetchEnd::Retry { reason, after },
+            Next::GiveUp => FetchEnd::GaveUp { reason },
+            Next::FreshUrl if view.file.is_refreshed => FetchEnd::GaveUp { reason },
+            Next::FreshUrl => self.fresh_url(view, reason).await,
+        }
+    }
+
+    fn report(&self, view: &FileView, end: &FetchEnd) {
+        let (metrics, file) = (&self.dependencies.metrics, &view.file);
+        let (task, number) = (view.submission_id, file.id.number());
+        match end {
+            FetchEnd::Archived(copy) => {
+                metrics.fetch_ended(FetchResult::Archived);
+                metrics.bytes_archived(copy.bytes);
+                info!(submission.id = %task, result = number, bytes = copy.bytes, "archived a result");
+            }
+            FetchEnd::Retry { reason, .. } => {
+                metrics.fetch_ended(FetchResult::Failed);
+                info!(submission.id = %task, result = number, attempt = file.attempts + 1, reason, "could not fetch a result; trying again later: {reason}");
+            }
+            FetchEnd::FreshUrl { reason, .. } => {
+                metrics.fetch_ended(FetchResult::FreshUrl);
+                info!(submission.id = %task, result = number, reason, "EvoLink named a fresh URL for a result: {reason}");
+            }
+            FetchEnd::GaveUp { reason } => {
+                metrics.fetch_ended(FetchResult::GaveUp);
+                warn!(submission.id = %task, result = number, reason, "a result is given up, until an operator retries it: {reason}");
+            }
+            FetchEnd::GivenBack => {}
+        }
+    }
+
+    /// Tries until the end is recorded, or the process stops.
+    async fn record_end(&self, id: FileId, end: FetchEnd) {
+        let jitter = fastrand::f64();
+        let mut is_logged = false;
+        loop {
+            let (recorder, holder) = (&self.dependencies.recorder, self.dependencies.holder.clone());
+            match recorder.end_fetch(id, holder, end.clone(), jitter).await {
+                Ok(()) | Err(StoreError::Stopped) => return,
+                Err(error) if !is_logged => {
+                    is_logged = true;
+                    error!(error = %error, file.id = %id, "could not record how a fetch ended; trying again each second");
+                }
+                Err(_) => {}
+            }
+            let resting = sleep(RECORD_AGAIN);
+            let giving_up = &self.dependencies.giving_up;
+            if giving_up.run_until_cancelled(resting).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Looks for the copy once its row is on the disk. A sweep of another process may have deleted
+    /// it, if equal bytes had been stored long before and nobody needed them any more.
+    async fn check_copy(&self, id: FileId, sha256: String) {
+        let Ok(digest) = sha256.parse::<Digest>() else {
+            return;
+        };
+        if let Err(StorageError::NotFound) = self.dependencies.storage.bytes_of(digest).await {
+            let reason = "its copy was deleted".to_owned();
+            let losing = self.dependencies.recorder.lose_copy(id, sha256, reason);
+            if let Err(error) = losing.await {
+                error!(error = %error, file.id = %id, "could not record that a copy is missing");
+            }
+        }
+    }
+}
+
+fn copy(fetched: Fetched) -> Copy {
+    Copy {
+        sha256: fetched.sha256.to_string(),
+        bytes: fetched.bytes,
+        content_type: fetched.content_type.to_owned(),
+        dimensions: fetched.width.zip(fetched.height),
+    }
+}
