@@ -43,7 +43,8 @@ impl Receiver {
             format!(
                 "[public]\nlisten = '{public}'\nbase_url = 'https://localhost'\ntls = {{ mode = 'off' }}\n\
                  [internal]\nlisten = '{internal}'\n[evolink]\nbase_url = 'http://127.0.0.1:1'\napi_key = 'none'\n\
-                 [store]\nurl = '{url}'\n[callback_tokens]\nkey_file = '{}'\n[forward]\nsecret_file = '{}'\n",
+                 [store]\nurl = '{url}'\n[callback_tokens]\nkey_file = '{}'\n[forward]\nsecret_file = '{}'\n\
+                 [archive]\nenabled = false\n",
                 keys.display(),
                 folder.join("forward.whsec").display()
             ),

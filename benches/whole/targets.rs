@@ -182,6 +182,8 @@ url = "{store}"
 key_file = "{0}/callback_tokens.key"
 [forward]
 secret_file = "{0}/forward.whsec"
+[archive]
+enabled = false
 [reconcile]
 first_poll_after = "1h"
 {tables}"#,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
+use crate::archive::storage::Place;
 use crate::config::{Config, TlsMode};
 use crate::exit::{CommandError, Exit};
 use crate::http::tls::TlsSource;
@@ -70,7 +71,17 @@ fn made_by_start(config: &Config) -> Vec<(&'static str, PathBuf)> {
     secrets.retain(|(_, file)| access(file, Access::READ_OK).is_err());
     let database = backup::database_file(&config.store.url).ok().flatten();
     let database = database.map(|file| ("store.url", file));
-    database.into_iter().chain(secrets).collect()
+    let results = match config.archive.url.parse() {
+        Ok(Place::Folder(folder)) if config.archive.enabled => {
+            Some(("archive.url", folder.join("file")))
+        }
+        _ => None,
+    };
+    database
+        .into_iter()
+        .chain(secrets)
+        .chain(results)
+        .collect()
 }
 
 /// Returns the nearest folder above `file` that exists. The start creates those below it.

@@ -37,6 +37,9 @@ figure() {
     echo "$*" >>"$WORK/figures"
 }
 
+# No story fetches from another host.
+ARCHIVE_CONFIG=$'[archive]\nenabled = false'
+
 free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
@@ -64,6 +67,7 @@ listen = "127.0.0.1:$internal_port"
 base_url = "http://127.0.0.1:$evolink_port"
 api_key = "a-key-of-the-container-test"
 submits_per_second = 1000
+$ARCHIVE_CONFIG
 CONF
     cat >>"$WORK/etc/config.toml"
     chown -R 65532:65532 "$WORK/etc"

@@ -18,7 +18,7 @@ use url::Url;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::commands::api::Api;
-use crate::config::{Config, TlsMode};
+use crate::config::{ByteSize, Config, Network, TlsMode};
 use crate::exit::CommandError;
 use crate::http::tls::TlsSource;
 use crate::simulator::{Options, Simulator};
@@ -109,6 +109,9 @@ fn config(folder: &Path, simulator: &Simulator) -> Result<Config, CommandError> 
     config.reconcile.first_poll_after = FIRST_POLL_AFTER;
     config.reconcile.interval_min = POLL_INTERVAL;
     config.archive.url = format!("file:{}", folder.join("results").display());
+    // The simulator's files are on this machine.
+    config.archive.allow_networks = vec![Network::loopback()];
+    config.archive.min_free = ByteSize::bytes(0);
     config.forward.secret_file = folder.join("forward.whsec");
     Ok(config)
 }

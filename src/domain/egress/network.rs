@@ -1,6 +1,6 @@
 //! A range of addresses in the configuration.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,14 @@ impl Network {
 
     pub const fn prefix_bits(&self) -> u8 {
         self.prefix_bits
+    }
+
+    /// All IPv4 addresses of this machine's loopback.
+    pub const fn loopback() -> Self {
+        Self {
+            address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)),
+            prefix_bits: 8,
+        }
     }
 
     /// Whether the range contains `address`. An IPv4-mapped IPv6 address counts as IPv4.

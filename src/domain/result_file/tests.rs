@@ -63,12 +63,10 @@ fn fetches_are_repeated_with_growing_gaps_until_evolink_offers_the_file_no_longe
 
 #[test]
 fn a_server_can_only_make_a_gap_longer() {
-    let (mut file, holder) = (pending(), Holder::new(NOW));
-    let reason = String::new();
+    let holder = Holder::new(NOW);
     for (after, wanted) in [(1, 2), (40, 40)] {
         let after = Some(Duration::from_secs(after));
-        file = pending();
-        let reason = reason.clone();
+        let (mut file, reason) = (pending(), String::new());
         file.end(&holder, FetchEnd::Retry { reason, after }, 0.0, NOW);
         let Stage::Pending { due_at, .. } = file.stage else {
             panic!("{:?}", file.stage);

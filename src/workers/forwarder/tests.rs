@@ -11,6 +11,7 @@ use crate::domain::ids::SubmissionId;
 use crate::domain::task::polling::Pace;
 use crate::egress;
 use crate::store::deliveries::DueDelivery;
+use crate::task_object::TaskObjects;
 
 const PACE: Pace = Pace {
     first_poll_after: Duration::from_secs(15),
@@ -38,6 +39,7 @@ impl Bench {
         forward.secret_file = folder.path().join("forward.whsec");
         let (stop, now) = (CancellationToken::new(), clock.now());
         let dependencies = Dependencies {
+            task_objects: TaskObjects::default(),
             store,
             recorder,
             egress: Egress::new(egress::rules(&forward, &[]), "test").unwrap(),

@@ -34,6 +34,7 @@ fn event(seq: i64, bytes: usize) -> LoggedEvent {
         source: None,
         at,
         view: TaskView {
+            files: Vec::new(),
             record: Record::new(task, Origin::Standing, None),
             body: None,
         },

@@ -48,6 +48,7 @@ impl Place {
         config.store.url = format!("sqlite:{}", folder.path().join("receiver.db").display());
         config.callback_tokens.key_file = folder.path().join("ring");
         config.forward.secret_file = folder.path().join("whsec");
+        config.archive.url = format!("file:{}", folder.path().join("results").display());
         Self {
             folder,
             config,

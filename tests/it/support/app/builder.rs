@@ -85,6 +85,9 @@ impl TestAppBuilder {
         config.evolink.submits_per_second = 1000;
         config.evolink.api_key = Some(SecretString::from(EVOLINK_KEY));
         store.url().clone_into(&mut config.store.url);
+        // Stories about archived files enable it.
+        config.archive.enabled = false;
+        config.archive.url = format!("file:{}", folder.path().join("results").display());
         config.callback_tokens.key_file = folder.path().join("callback_tokens.key");
         config.forward.secret_file = folder.path().join("forward.whsec");
         Self {

@@ -131,6 +131,9 @@ key_file = "{inside}/callback_tokens.key"
 secret_file = "{inside}/forward.whsec"
 [reconcile]
 first_poll_after = "1h"
+[archive]
+enabled = false
+url = "file:{inside}/results"
 "#
         );
         let place = Self {
