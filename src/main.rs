@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use evolink_receiver::cli::{
-    Cli, Command, DeliveriesCommand, EventsCommand, KeysCommand, QuarantineCommand, TasksCommand,
+    ArchiveCommand, Cli, Command, DeliveriesCommand, EventsCommand, KeysCommand, QuarantineCommand,
+    ResultsCommand, TasksCommand,
 };
 use evolink_receiver::commands::{backup, check, client, demo, keys, operate, restore, serve};
 use evolink_receiver::exit::{CommandError, Exit};
@@ -56,6 +57,13 @@ fn run(command: Command) -> Result<(), CommandError> {
             TasksCommand::List(args) => wait(client::list(&args, &mut out)),
             TasksCommand::Show(args) => wait(client::show(&args, &mut out)),
             TasksCommand::Watch(args) => wait(client::watch(&args, &mut out)),
+        },
+        Command::Results {
+            command: ResultsCommand::Get(args),
+        } => wait(client::results::get(&args, &mut out)),
+        Command::Archive { command } => match command {
+            ArchiveCommand::Retry(args) => wait(client::results::retry(&args, &mut out)),
+            ArchiveCommand::Verify(args) => wait(client::results::verify(&args, &mut out)),
         },
         Command::Events {
             command: EventsCommand::Tail(args),

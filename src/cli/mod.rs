@@ -7,6 +7,7 @@ mod backup;
 mod deliveries;
 mod events;
 mod quarantine;
+mod results;
 mod tasks;
 
 use std::path::PathBuf;
@@ -23,6 +24,9 @@ pub use self::deliveries::{DeliveriesCommand, DeliveriesListArgs, DeliveriesRetr
 pub use self::events::{EventsCommand, EventsTailArgs};
 pub use self::quarantine::{
     QuarantineCommand, QuarantineListArgs, QuarantineReplayArgs, QuarantineShowArgs,
+};
+pub use self::results::{
+    ArchiveCommand, ArchiveRetryArgs, ArchiveVerifyArgs, ResultsCommand, ResultsGetArgs,
 };
 pub use self::tasks::{TasksCommand, TasksListArgs, TasksShowArgs, TasksWatchArgs};
 use crate::config::{Scope, check_name, read_secret_file};
@@ -56,6 +60,16 @@ pub enum Command {
     Tasks {
         #[command(subcommand)]
         command: TasksCommand,
+    },
+    /// Download archived results.
+    Results {
+        #[command(subcommand)]
+        command: ResultsCommand,
+    },
+    /// Look after the archive of results.
+    Archive {
+        #[command(subcommand)]
+        command: ArchiveCommand,
     },
     /// Follow the log of changes to tasks.
     Events {
@@ -197,6 +211,9 @@ pub struct SubmitArgs {
     /// Wait this long for the outcome; 60 seconds if no number is given.
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "60")]
     pub wait: Option<u64>,
+    /// With --wait: download the first result into this file.
+    #[arg(long, value_name = "FILE", requires = "wait")]
+    pub out: Option<PathBuf>,
     /// Make a repeated submit harmless: the same key and prompt return the same answer. 16 to 96
     /// characters of `[A-Za-z0-9._-]`.
     #[arg(long, value_name = "KEY")]

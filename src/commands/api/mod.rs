@@ -8,7 +8,7 @@ use std::time::Duration;
 
 pub use answer::{is_terminal, outcome_after_ms, seconds, state, take_data, text, time_ms};
 use http::HeaderName;
-use reqwest::{Client, RequestBuilder};
+use reqwest::{Client, RequestBuilder, Response};
 use secrecy::SecretString;
 use serde_json::Value;
 use url::Url;
@@ -18,6 +18,9 @@ use crate::exit::{CommandError, Exit};
 
 /// Longer than the 30 s that a submit waits for EvoLink, and than the 60 s that a query may wait.
 const TIMEOUT: Duration = Duration::from_secs(75);
+/// The longest download: 2 GiB at 5 Mbit/s.
+const DOWNLOAD_TIMEOUT: Duration = Duration::from_hours(1);
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -153,6 +156,40 @@ impl Api {
             .into_iter()
             .filter_map(|(name, value)| Some((name, value?)));
         url.query_pairs_mut().extend_pairs(given);
+        self.send(self.http.post(url)).await
+    }
+
+    /// Opens a result file. The service answers once the task is completed, or after `seconds`.
+    pub async fn result(
+        &self,
+        id: &str,
+        number: u8,
+        seconds: u64,
+    ) -> Result<Response, CommandError> {
+        let url = self.url(&["v1", "tasks", id, "results", &number.to_string()])?;
+        let request = self.http.get(waiting(url, seconds)).timeout(DOWNLOAD_TIMEOUT);
+        match self.open(request).await? {
+            Opened::Stream(response) => Ok(response),
+            Opened::Expired { message, .. } => Err(CommandError::new(Exit::Usage, message)),
+        }
+    }
+
+    /// Makes failed result files due again. Returns how many were `retried`, and whether there are
+    /// `more`.
+    pub async fn retry_files(&self, task: Option<&str>) -> Result<Value, CommandError> {
+        let mut url = self.url(&["v1", "archive", "retry"])?;
+        if let Some(task) = task {
+            url.query_pairs_mut().append_pair("task", task);
+        }
+        self.send(self.http.post(url)).await
+    }
+
+    /// Verifies a page of archived files.
+    pub async fn verify_files(&self, cursor: Option<&str>) -> Result<Value, CommandError> {
+        let mut url = self.url(&["v1", "archive", "verify"])?;
+        if let Some(cursor) = cursor {
+            url.query_pairs_mut().append_pair("cursor", cursor);
+        }
         self.send(self.http.post(url)).await
     }
 

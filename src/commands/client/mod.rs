@@ -6,6 +6,7 @@
 pub mod deliveries;
 pub mod events;
 pub mod quarantine;
+pub mod results;
 mod show;
 mod watch;
 
@@ -47,7 +48,15 @@ pub async fn submit(args: &SubmitArgs, out: &mut impl Write) -> Result<(), Comma
         show::write_task(&task, out).context("could not print")?;
     }
     match (args.wait, state(&task)) {
-        (None, _) | (Some(_), "completed") => Ok(()),
+        (Some(_), "completed") => match &args.out {
+            Some(path) => {
+                let id = name(&task);
+                results::download(&api, id, 0, Duration::ZERO, path).await?;
+                Ok(())
+            }
+            None => Ok(()),
+        },
+        (None, _) => Ok(()),
         (Some(_), state) if is_terminal(state) => {
             let (id, state) = (Untrusted(name(&task)), Untrusted(state));
             let message = format!("the task of submission {id} is {state}");

@@ -158,6 +158,7 @@ fn a_data_folder_of_another_user_is_one_error_that_names_both_users() {
     std::fs::set_permissions(data.path(), Permissions::from_mode(0o755)).expect("a mode");
     let url = format!("sqlite:{path}/receiver.db");
     let (ring, secret) = (format!("{path}/ring"), format!("{path}/whsec"));
+    let results = format!("file:{path}/results");
     let env = [
         ("EVOLINK_RECEIVER__EVOLINK__API_KEY", "sk-0123456789abcdef"),
         (
@@ -168,6 +169,7 @@ fn a_data_folder_of_another_user_is_one_error_that_names_both_users() {
         ("EVOLINK_RECEIVER__STORE__URL", url.as_str()),
         ("EVOLINK_RECEIVER__CALLBACK_TOKENS__KEY_FILE", ring.as_str()),
         ("EVOLINK_RECEIVER__FORWARD__SECRET_FILE", secret.as_str()),
+        ("EVOLINK_RECEIVER__ARCHIVE__URL", results.as_str()),
     ];
     let says = format!(
         "Permission denied: this process is user 65532:65532, and {path} belongs to 0:0 (mode 755): chown 65532:65532 {path}"

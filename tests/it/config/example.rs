@@ -28,6 +28,7 @@ fn example_file_is_the_default() {
     for key in [
         "public.tls.cert_file",
         "public.tls.key_file",
+        "internal.base_url",
         "evolink.api_key",
         "evolink.api_key_file",
         "store.password_file",

@@ -191,7 +191,10 @@ fn a_confirmation_that_asks_more_than_it_seems_to_is_a_warning() {
         let keys = findings.into_iter().map(|finding| finding.key);
         keys.collect::<Vec<_>>()
     };
-    let no_hosts: fn(&mut Config) = |config| config.archive.allowed_hosts.clear();
+    let no_hosts: fn(&mut Config) = |config| {
+        config.archive.allowed_hosts.clear();
+        config.archive.enabled = false;
+    };
     assert_eq!(warned("suspicious", no_hosts), ["callbacks.confirm"]);
     assert_eq!(warned("suspicious", |_| {}), [""; 0]);
     assert_eq!(warned("never", no_hosts), [""; 0]);

@@ -7,6 +7,13 @@ use url::Url;
 use crate::support::app::TestApp;
 use crate::support::app::callback_body::completed;
 
+/// All events that are outcomes.
+const OUTCOMES: [OutcomeEvent; 3] = [
+    OutcomeEvent::Completed,
+    OutcomeEvent::Failed,
+    OutcomeEvent::Cancelled,
+];
+
 /// Starts a receiver with the endpoints `billing`, which wants all outcomes, and `alarms`, which
 /// wants failures. Nothing is sent before `due_at`, so a test can set that far ahead to prevent
 /// attempts.
@@ -20,7 +27,7 @@ pub async fn start() -> TestApp {
         events: events.to_vec(),
     };
     let endpoints = vec![
-        endpoint("billing", OutcomeEvent::ALL),
+        endpoint("billing", &OUTCOMES),
         endpoint("alarms", &[OutcomeEvent::Failed]),
     ];
     TestApp::builder()
