@@ -5,6 +5,7 @@ pub mod app;
 pub mod campaign;
 pub mod deliveries;
 pub mod events;
+pub mod files;
 pub mod machine;
 pub mod net;
 pub mod process;
