@@ -31,6 +31,7 @@ pub mod observe;
 pub mod clock;
 pub mod exit;
 pub mod process;
+pub mod retry_after;
 
 pub mod cli;
 pub mod commands;
