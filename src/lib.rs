@@ -30,6 +30,7 @@ pub mod observe;
 
 pub mod clock;
 pub mod exit;
+pub mod files;
 pub mod pauses;
 pub mod process;
 pub mod retry_after;
