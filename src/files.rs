@@ -27,7 +27,8 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Removes a file. Of a symlink, removes the link and not its target. Returns whether there was one.
+/// Removes a file. Of a symlink, removes the link and not its target. Returns whether the path
+/// existed.
 pub fn remove(path: &Path) -> io::Result<bool> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
@@ -55,8 +56,8 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Replaces the file at `path` by a new one that `fill` has written. It has the name `….new` until
-/// it is complete.
+/// Replaces the file at `path` by a new one that `fill` writes. Until it is complete, its name is
+/// `….new`.
 pub fn replace(
     path: &Path,
     mode: u32,
@@ -110,7 +111,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         for text in ["first", "second"] {
-            // A killed process has left it, or somebody wants another file to be overwritten.
+            // A link that was put there must not be followed.
             symlink(&path, beside(&path, ".new")).unwrap();
             replace(&path, 0o640, |file| file.write_all(text.as_bytes())).unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), text);

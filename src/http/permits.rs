@@ -1,5 +1,5 @@
-//! Counts permits: at most so many in total, and so many for one key. Dropping a `Permit` returns
-//! it, so no exit path can leak one.
+//! Counts permits, with a limit in total and a limit for each key. Dropping a `Permit` returns it,
+//! so no exit path can leak one.
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -1,5 +1,5 @@
-//! Query parameters that several lists share (rule B13). Each list parses its own query, in the order
-//! in which the parameters come, so the answer names the first bad one.
+//! Query parameters that several lists share (rule B13). Each list parses its own query, parameter
+//! by parameter, so the answer names the first bad one.
 
 use std::borrow::Cow;
 

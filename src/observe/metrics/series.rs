@@ -10,8 +10,8 @@ use prometheus_client::registry::Registry;
 
 use super::labels::{OutcomeLabels, ReaderLabel, ReasonLabel, ResultLabel, StateLabel};
 
-/// Declares a struct of metrics: `field: type = name, help;`. A type without a default has its value
-/// behind the help text. `register` creates the metrics and registers them.
+/// Declares a struct of metrics: `field: type = name, help;`. A type without a default has its
+/// first value behind the help text. `register` creates the metrics and registers them.
 macro_rules! metrics {
     ($(#[$about:meta])* pub struct $struct:ident {
         $($field:ident: $type:ty = $name:literal, $help:literal $(, $new:expr)?;)*
