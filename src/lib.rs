@@ -32,7 +32,10 @@ pub mod observe;
 
 pub mod clock;
 pub mod exit;
+pub mod files;
+pub mod pauses;
 pub mod process;
+pub mod retry_after;
 
 pub mod cli;
 pub mod commands;

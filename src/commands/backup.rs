@@ -17,6 +17,7 @@ use crate::commands::environment;
 use crate::commands::serve::stop_on_signal;
 use crate::config::Config;
 use crate::exit::{CommandError, Exit};
+use crate::files;
 use crate::secrets::{key_ring, signing_files};
 use crate::store::StoreError;
 use crate::store::backup::copy;
@@ -24,7 +25,6 @@ use crate::store::backup::draft::Draft;
 use crate::store::backup::manifest::{
     BackedUp, Engine, FORMAT, Manifest, Role, Stored, digest_unless,
 };
-use crate::store::backup::place::write;
 
 /// The largest file of secrets. No valid one is larger.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
@@ -84,7 +84,7 @@ async fn make(
         let text = read_secret(&from)?;
         let to = draft.folder.join(&name);
         let writing = || format!("could not write {}", to.display());
-        write(&to, &text).map_err(|error| unwritten(path, error, writing()))?;
+        files::write(&to, &text).map_err(|error| unwritten(path, error, writing()))?;
         files.push(listed(&name, role)?);
     }
     let manifest = Manifest {

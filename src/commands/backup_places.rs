@@ -9,11 +9,12 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::exit::{CommandError, Exit};
+use crate::files::folder_of;
 use crate::store::backup;
 use crate::store::backup::place::Places;
 use crate::store::engine::sqlite::files::log_file;
 use crate::store::engine::sqlite::locks::Locks;
-use crate::store::engine::sqlite::{files, mark};
+use crate::store::engine::sqlite::mark;
 
 /// Returns the places.
 ///
@@ -83,7 +84,7 @@ pub fn finish_restore(config: &Config) -> Result<(), CommandError> {
     if !places.has_plan() && !places.has_staged() {
         return Ok(());
     }
-    fs::create_dir_all(files::folder_of(database))
+    fs::create_dir_all(folder_of(database))
         .with_context(|| format!("could not make the folder of {}", database.display()))?;
     let _locks = Locks::take(database, database)?;
     finish(&places)?;

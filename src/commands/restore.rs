@@ -16,13 +16,14 @@ use crate::config::Config;
 use crate::domain::callback::KeyRing;
 use crate::domain::event::id::Epoch;
 use crate::exit::{CommandError, Exit};
+use crate::files::folder_of;
 use crate::observe::untrusted::Untrusted;
 use crate::store::StoreError;
 use crate::store::backup::manifest::{self, Engine, FORMAT, Manifest, Role, digest};
 use crate::store::backup::place::{Places, Plan, aside, stage, staged};
 use crate::store::backup::{self, copy};
 use crate::store::engine::sqlite::locks::Locks;
-use crate::store::engine::sqlite::{files, mark};
+use crate::store::engine::sqlite::mark;
 
 /// Restores a backup, or only begins a new epoch.
 ///
@@ -155,7 +156,7 @@ async fn check(folder: &Path, manifest: &Manifest, config: &Config) -> Result<()
 /// Keeps a service from starting. Fails if one runs.
 async fn take(config: &Config, places: &Places) -> Result<Option<Locks>, CommandError> {
     if let Some(database) = &places.database {
-        fs::create_dir_all(files::folder_of(database))
+        fs::create_dir_all(folder_of(database))
             .with_context(|| format!("could not make the folder of {}", database.display()))?;
         return Locks::take(database, database)
             .map(Some)

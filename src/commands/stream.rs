@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+use backon::ExponentialBackoff;
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, try_unfold};
 use futures_util::{Stream, StreamExt as _, stream};
@@ -19,6 +19,7 @@ use tracing::warn;
 
 use super::api::{Api, Opened};
 use crate::exit::{CommandError, Exit};
+use crate::pauses::growing;
 
 /// Three times the 15 s within which the service always sends something. After that, the connection
 /// is lost.
@@ -202,12 +203,7 @@ impl Following {
 }
 
 fn pauses() -> ExponentialBackoff {
-    ExponentialBuilder::default()
-        .with_min_delay(PAUSE_MIN)
-        .with_max_delay(PAUSE_MAX)
-        .with_max_times(TRIES_MAX)
-        .with_jitter()
-        .build()
+    growing(PAUSE_MIN, PAUSE_MAX, TRIES_MAX)
 }
 
 /// Yields the response's chunks. Fails after `SILENCE_MAX` without one, or if an event is too

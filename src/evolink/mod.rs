@@ -10,7 +10,6 @@ mod health;
 mod rate_limits;
 mod redaction;
 mod reply;
-mod retry_after;
 mod unknown_task;
 
 pub use client::{EvolinkClient, USER_AGENT};
@@ -19,4 +18,3 @@ pub use health::EvolinkHealth;
 pub use rate_limits::RateLimits;
 pub use redaction::{EvolinkKey, KEY_BYTES_MIN};
 pub use reply::{Answer, NoAnswer, PollReply, SubmitReply};
-pub use retry_after::retry_after;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::envelope::{ErrorEnvelope, PAID_OUTCOME_UNKNOWN};
-use super::retry_after::retry_after;
 use super::unknown_task::is_unknown_task;
 use crate::domain::observation::Observation;
+use crate::retry_after;
 
 /// One complete answer of EvoLink. Our key and our callback tokens are redacted.
 #[derive(Clone, PartialEq, Eq)]
@@ -153,7 +153,7 @@ impl PollReply {
 impl Answer {
     /// How long EvoLink asks us to wait, between 1 s and 1 h.
     pub fn retry_after(&self) -> Option<Duration> {
-        retry_after(self.retry_after.as_deref(), self.date.as_deref())
+        retry_after::parse(self.retry_after.as_deref(), self.date.as_deref())
     }
 }
 

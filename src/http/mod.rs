@@ -3,6 +3,7 @@
 //! each other.
 
 // From the socket to a request: accept, decrypt, read within limits. Both listeners use these.
+pub mod permits;
 pub mod serve;
 pub mod tls;
 

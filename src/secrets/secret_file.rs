@@ -2,11 +2,13 @@
 //! for messages.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use secrecy::SecretString;
+
+use crate::files;
 
 /// The limit on a secret file. A path to a log or a device is refused, rather than read whole.
 const BYTES_MAX: u64 = 64 * 1024;
@@ -52,38 +54,11 @@ pub fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Writes `text` into a new file at `path` that no other user may read. An existing file is left
-/// alone. The text is first written to a draft in the same folder, which is then hard-linked to
-/// `path`. So the file is either complete or absent, and a second process that starts at the same
-/// time does not replace the secret of the first.
+/// Writes `text` into a new file at `path` that no other user may read, and creates its folder. An
+/// existing file is left alone.
 pub fn make(path: &Path, text: &str) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let mut draft = path.as_os_str().to_owned();
-    // Do not use the process id: it is often the same in containers that share a volume.
-    draft.push(format!(".{:016x}.draft", fastrand::u64(..)));
-    let draft = PathBuf::from(draft);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft)?;
-    let written = file
-        .write_all(text.as_bytes())
-        .and_then(|()| file.sync_all());
-    let linked = written.and_then(|()| match fs::hard_link(&draft, path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        linked => linked,
-    });
-    // It must not stay where it could not be written either: the disk may be full. The first error
-    // counts.
-    let removed = fs::remove_file(&draft);
-    linked?;
-    removed?;
-    File::open(folder)?.sync_all()
+    fs::create_dir_all(files::folder_of(path))?;
+    files::write_once(path, text.as_bytes())
 }
 
 /// Formats the path of a secret file for a log line or an error. If the value looks like a secret

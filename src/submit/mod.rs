@@ -7,7 +7,6 @@
 mod earlier;
 mod intent;
 mod outcome;
-mod pauses;
 mod recording;
 mod sending;
 mod watching;

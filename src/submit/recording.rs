@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{Instrument as _, error, info, warn};
 
 use super::Submits;
-use super::pauses::pauses_until;
 use crate::domain::ids::{SubmissionId, TaskId};
+use crate::pauses::growing_until;
 use crate::store::StoreError;
 use crate::store::recorder::entry::SubmitEnded;
 
@@ -106,7 +106,7 @@ where
     } = what;
     let task_id = task_id.as_ref().map(TaskId::as_str);
     let deadline = Instant::now() + RECORD_FOR;
-    let mut pauses = pauses_until(deadline, PAUSE_MIN, PAUSE_MAX);
+    let mut pauses = growing_until(deadline, PAUSE_MIN, PAUSE_MAX);
     let mut is_last = false;
     let mut tries = 1;
     loop {

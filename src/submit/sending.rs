@@ -12,12 +12,12 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::outcome::{KeyRejection, Outcome};
-use super::pauses::pauses_until;
 use super::{Running, recording};
 use crate::domain::callback::Subject;
 use crate::domain::ids::SubmissionId;
 use crate::domain::observation::{Observation, Source};
 use crate::evolink::{Answer, SubmitReply};
+use crate::pauses::growing_until;
 use crate::store::read::TaskName;
 use crate::store::recorder::calls::{EndOfSubmit, Observed};
 use crate::store::recorder::entry::SubmitEnded;
@@ -54,7 +54,7 @@ impl Running<'_> {
     async fn send_until_connected(&self, body: &(impl Serialize + Sync)) -> SubmitReply {
         let submits = self.submits;
         let deadline = Instant::now() + RETRY_FOR.min(submits.evolink_timeout);
-        let mut pauses = pauses_until(deadline, PAUSE_MIN, PAUSE_MAX);
+        let mut pauses = growing_until(deadline, PAUSE_MIN, PAUSE_MAX);
         loop {
             let reply = submits.evolink.submit(body, self.id).await;
             let SubmitReply::Unreachable { reason } = &reply else {

@@ -27,9 +27,9 @@ const _: () = assert!(GAPS.len() + 1 == ATTEMPTS_MAX as usize);
 /// The longest gap, as a multiple of its average.
 const SPREAD: f64 = 2.0;
 
-/// The bounds of an endpoint's `Retry-After`.
-const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
-const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
+/// The bounds of a `Retry-After`.
+pub const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
+pub const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
 /// An allowance for clocks that differ, on top of the longest gap.
 const PLAN_GRACE: Duration = Duration::from_hours(1);

@@ -1,4 +1,5 @@
-//! Query parameters that all lists share (rule B13).
+//! Query parameters that several lists share (rule B13). Each list parses its own query, parameter
+//! by parameter, so the answer names the first bad one.
 
 use std::borrow::Cow;
 
@@ -28,6 +29,18 @@ pub fn parse_limit(text: &str) -> Result<u32, ApiError> {
 pub fn parse_number(text: &str) -> Option<i64> {
     let is_ours = !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| is_ours)
+}
+
+/// Returns the position that a list made of its `cursor`.
+pub fn cursor<C>(parsed: Option<C>) -> Result<C, ApiError> {
+    let message = "`cursor` must be the `next` of the page before";
+    parsed.ok_or_else(|| ApiError::invalid("cursor", message))
+}
+
+/// Returns the name of a task that a list made of its `task`.
+pub fn task<T>(parsed: Option<T>) -> Result<T, ApiError> {
+    let message = "`task` must be a task id or a submission id";
+    parsed.ok_or_else(|| ApiError::invalid("task", message))
 }
 
 pub fn unknown_parameter(name: &str, known: &str) -> ApiError {

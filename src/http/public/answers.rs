@@ -9,9 +9,10 @@ use tokio::time::Instant;
 
 use super::state::PublicState;
 use crate::observe::metrics::{CallbackEnd, Metrics};
+use crate::retry_after;
 
 pub fn try_again() -> Response {
-    let retry_after = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
+    let retry_after = [(header::RETRY_AFTER, HeaderValue::from(retry_after::SOON))];
     (StatusCode::SERVICE_UNAVAILABLE, retry_after).into_response()
 }
 

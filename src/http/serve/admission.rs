@@ -1,72 +1,26 @@
-//! Caps on the connections of a listener: one in total and one per address. A `ConnectionPermit` is
-//! the permit for one connection. Dropping it frees the slot, so no exit path can leak one.
+//! Caps on the connections of a listener: one in total and one per address.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::limits::Limits;
+use crate::http::permits::{Permit, Permits};
 
 #[derive(Debug)]
-pub struct Admission {
-    connections_max: usize,
-    per_address_max: usize,
-    counts: Mutex<Counts>,
-}
+pub struct Admission(Arc<Permits<IpAddr>>);
 
-#[derive(Debug, Default)]
-struct Counts {
-    taken: usize,
-    by_address: HashMap<IpAddr, usize>,
-}
-
-/// The permit for one connection.
-#[derive(Debug)]
-pub struct ConnectionPermit {
-    admission: Arc<Admission>,
-    address: IpAddr,
-}
+/// The permit for one connection. Dropping it frees the slot.
+pub type ConnectionPermit = Permit<IpAddr>;
 
 impl Admission {
-    pub fn new(limits: &Limits) -> Arc<Self> {
-        Arc::new(Self {
-            connections_max: limits.connections_max,
-            per_address_max: limits.connections_per_address_max,
-            counts: Mutex::default(),
-        })
+    pub fn new(limits: &Limits) -> Self {
+        let per_address_max = limits.connections_per_address_max;
+        Self(Permits::new(limits.connections_max, per_address_max))
     }
 
     /// Returns `None` if the listener, or the budget of this address, is full.
-    pub fn try_admit(self: &Arc<Self>, peer: IpAddr) -> Option<ConnectionPermit> {
-        let address = counted_address(peer);
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_address = counts.by_address.get(&address).copied().unwrap_or(0);
-        if counts.taken >= self.connections_max || of_address >= self.per_address_max {
-            return None;
-        }
-        counts.taken += 1;
-        counts.by_address.insert(address, of_address + 1);
-        Some(ConnectionPermit {
-            admission: Arc::clone(self),
-            address,
-        })
-    }
-}
-
-impl Drop for ConnectionPermit {
-    fn drop(&mut self) {
-        let mut counts = self
-            .admission
-            .counts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        counts.taken -= 1;
-        if let Some(of_address) = counts.by_address.get_mut(&self.address) {
-            *of_address -= 1;
-            if *of_address == 0 {
-                counts.by_address.remove(&self.address);
-            }
-        }
+    pub fn try_admit(&self, peer: IpAddr) -> Option<ConnectionPermit> {
+        self.0.take(Some(counted_address(peer)))
     }
 }
 
@@ -86,7 +40,7 @@ fn counted_address(peer: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn admission(connections_max: usize, connections_per_address_max: usize) -> Arc<Admission> {
+    fn admission(connections_max: usize, connections_per_address_max: usize) -> Admission {
         Admission::new(&Limits {
             connections_max,
             connections_per_address_max,
@@ -132,19 +86,5 @@ mod tests {
             .expect("a permit");
         let _v4 = admission.try_admit(address("192.0.2.1")).expect("a permit");
         assert!(admission.try_admit(address("::ffff:192.0.2.1")).is_none());
-    }
-
-    #[test]
-    fn no_address_is_remembered_without_a_connection() {
-        let admission = admission(9, 9);
-        drop(admission.try_admit(address("192.0.2.1")));
-        assert!(
-            admission
-                .counts
-                .lock()
-                .expect("not poisoned")
-                .by_address
-                .is_empty()
-        );
     }
 }

@@ -24,6 +24,7 @@ use tower::ServiceExt;
 use super::limits::Limits;
 use super::peer::Peer;
 use super::progress::{InRequest, Progress};
+use crate::retry_after;
 
 /// Answers one request: with an error if its framing is invalid or it takes too long, otherwise
 /// with the router's response.
@@ -102,7 +103,7 @@ async fn routed(
             );
             response
                 .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                .insert(RETRY_AFTER, retry_after::SOON.into());
             response
         }
     }

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
+use crate::files;
 pub use certificate::TlsError;
 use certificate::{Identity, PemPair};
 use expiry::{ExpiryLog, Left};
@@ -272,26 +273,8 @@ fn fingerprint(read: &Result<&PemPair, &TlsError>) -> Fingerprint {
     hash.finalize().into()
 }
 
-/// Writes the whole file or nothing.
 fn write_file(file: &Path, content: &[u8], mode: u32) -> Result<(), TlsError> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let temporary = file.with_added_extension("new");
-    let write = || {
-        // The mode applies only when the file is created, so remove an old one first.
-        match std::fs::remove_file(&temporary) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut opened = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&temporary)?;
-        opened.write_all(content)?;
-        opened.sync_all()?;
-        std::fs::rename(&temporary, file)
-    };
-    write().map_err(|source| TlsError::Write {
+    files::replace(file, mode, |new| new.write_all(content)).map_err(|source| TlsError::Write {
         file: file.to_owned(),
         source,
     })

@@ -10,28 +10,36 @@ use strum::IntoStaticStr;
 
 use super::Metrics;
 use super::labels::{Name, StateLabel};
+use super::series::metrics;
 use crate::domain::delivery::DeliveryState;
 
-#[derive(Debug, Default)]
-pub struct Deliveries {
-    made: Family<EndpointLabel, Counter>,
-    ended: Family<EndLabels, Counter>,
-    revived: Family<EndpointLabel, Counter>,
-    open: Family<StateLabel, Gauge>,
-    held: Gauge,
-    disabled: Gauge,
-    files_refused: Gauge,
+metrics! {
+    pub struct Deliveries {
+        made: Family<EndpointLabel, Counter> = "deliveries_made", "Deliveries created, by endpoint";
+        ended: Family<EndLabels, Counter> = "deliveries",
+            "Delivery attempts by result; failed ones are retried";
+        revived: Family<EndpointLabel, Counter> = "deliveries_revived",
+            "Dead deliveries that are sent again, or turned out to be delivered";
+        open: Family<StateLabel, Gauge> = "deliveries_open",
+            "Deliveries that are pending or dead, at most 10000 of a state";
+        held: Gauge = "deliveries_held",
+            "Pending deliveries whose endpoint answers 410, at most 10000";
+        disabled: Gauge = "endpoints_disabled",
+            "Endpoints that answered 410 to several deliveries and get nothing until an operator retries";
+        files_refused: Gauge = "signing_files_refused",
+            "Files of signing secrets that cannot be read now; the secrets read before stay in use";
+    }
 }
 
 /// The name of an endpoint of the configuration, or one of `COUNTED_TOGETHER`. The caller makes
 /// sure of that.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct EndpointLabel {
+pub struct EndpointLabel {
     endpoint: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct EndLabels {
+pub struct EndLabels {
     endpoint: String,
     result: Name,
 }
@@ -98,42 +106,4 @@ impl EndpointLabel {
             endpoint: endpoint.to_owned(),
         }
     }
-}
-
-pub fn register(registry: &mut Registry, deliveries: &Deliveries) {
-    registry.register(
-        "deliveries_made",
-        "Deliveries created, by endpoint",
-        deliveries.made.clone(),
-    );
-    registry.register(
-        "deliveries",
-        "Delivery attempts by result; failed ones are retried",
-        deliveries.ended.clone(),
-    );
-    registry.register(
-        "deliveries_revived",
-        "Dead deliveries that are sent again, or turned out to be delivered",
-        deliveries.revived.clone(),
-    );
-    registry.register(
-        "deliveries_open",
-        "Deliveries that are pending or dead, at most 10000 of a state",
-        deliveries.open.clone(),
-    );
-    registry.register(
-        "deliveries_held",
-        "Pending deliveries whose endpoint answers 410, at most 10000",
-        deliveries.held.clone(),
-    );
-    registry.register(
-        "endpoints_disabled",
-        "Endpoints that answered 410 to several deliveries and get nothing until an operator retries",
-        deliveries.disabled.clone(),
-    );
-    registry.register(
-        "signing_files_refused",
-        "Files of signing secrets that cannot be read now; the secrets read before stay in use",
-        deliveries.files_refused.clone(),
-    );
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
 
 use crate::clock;
 use crate::domain::event::EventType;
@@ -22,26 +23,49 @@ use crate::domain::observation::Source;
 use crate::domain::result_file::FileState;
 use crate::domain::task::State;
 use crate::domain::task::confirmation::Doubt;
+use deliveries::Deliveries;
 pub use deliveries::DeliveryEnd;
 pub use ends::{CallbackEnd, FetchResult, PollEnd, SubmitEnd, TailReader};
 use labels::{Name, OutcomeLabels, ReaderLabel, ReasonLabel, ResultLabel, StateLabel};
-use series::Counters;
+use series::{Calls, Inside, Quarantine, Results, Tasks, Waiting};
 
 /// All metrics of one process. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Metrics(Arc<Counters>);
+pub struct Metrics(Arc<Series>);
+
+#[derive(Debug)]
+struct Series {
+    tasks: Tasks,
+    quarantine: Quarantine,
+    deliveries: Deliveries,
+    results: Results,
+    calls: Calls,
+    waiting: Waiting,
+    inside: Inside,
+    registry: Registry,
+}
 
 impl Metrics {
     pub fn new() -> Self {
-        Self(Arc::new(Counters::new()))
+        let mut registry = Registry::with_prefix("evolink_receiver");
+        Self(Arc::new(Series {
+            tasks: Tasks::register(&mut registry),
+            quarantine: Quarantine::register(&mut registry),
+            deliveries: Deliveries::register(&mut registry),
+            results: Results::register(&mut registry),
+            calls: Calls::register(&mut registry),
+            waiting: Waiting::register(&mut registry),
+            inside: Inside::register(&mut registry),
+            registry,
+        }))
     }
 
     pub fn callback_received(&self) {
-        self.0.received.inc();
+        self.0.tasks.received.inc();
     }
 
     pub fn callback_ended(&self, end: CallbackEnd) {
-        count(&self.0.callbacks, end.as_str());
+        count(&self.0.tasks.callbacks, end.as_str());
     }
 
     pub fn event_recorded(&self, event_type: EventType, source: Option<Source>) {
@@ -53,12 +77,12 @@ impl Metrics {
                 r#type: Name(event_type.into_str()),
                 source: Name(source.map_or("none", <&str>::from)),
             };
-            self.0.outcomes.get_or_create(&labels).inc();
+            self.0.tasks.outcomes.get_or_create(&labels).inc();
         }
     }
 
     pub fn record_restored(&self) {
-        self.0.restored.inc();
+        self.0.tasks.restored.inc();
     }
 
     /// Counts bodies that were dropped because their callback URL had too many in quarantine.
@@ -84,116 +108,127 @@ impl Metrics {
 
     pub fn outcome_doubted(&self, reason: Doubt) {
         let reason = Name(reason.into_str());
-        self.0.doubted.get_or_create(&ReasonLabel { reason }).inc();
+        self.0
+            .tasks
+            .doubted
+            .get_or_create(&ReasonLabel { reason })
+            .inc();
     }
 
     pub fn submit_ended(&self, end: SubmitEnd) {
-        count(&self.0.submits, end.into_str());
+        count(&self.0.calls.submits, end.into_str());
     }
 
     pub fn submit_retried(&self) {
-        self.0.submit_retries.inc();
+        self.0.calls.submit_retries.inc();
     }
 
     /// Sets whether EvoLink's answers that it does not know a task are ignored.
     pub fn unknown_tasks_doubted(&self, doubted: bool) {
-        self.0.unknown_tasks_doubted.set(i64::from(doubted));
+        self.0.calls.unknown_tasks_doubted.set(i64::from(doubted));
     }
 
     /// Sets whether EvoLink fails as a whole, according to the polls.
     pub fn polls_suspended(&self, suspended: bool) {
-        self.0.polls_suspended.set(i64::from(suspended));
+        self.0.calls.polls_suspended.set(i64::from(suspended));
     }
 
     /// Sets whether EvoLink rejects our API key.
     pub fn evolink_key_rejected(&self, is_rejected: bool) {
-        self.0.evolink_key_rejected.set(i64::from(is_rejected));
+        self.0.calls.key_rejected.set(i64::from(is_rejected));
     }
 
     /// Counts a new waiting query or event stream.
     pub fn seat_taken(&self) {
-        self.0.seats_taken.inc();
+        self.0.waiting.taken.inc();
     }
 
     pub fn seat_given_back(&self) {
-        self.0.seats_taken.dec();
+        self.0.waiting.taken.dec();
     }
 
     /// Counts a waiting query or event stream that was refused, because there were too many.
     pub fn seat_refused(&self) {
-        self.0.seats_refused.inc();
+        self.0.waiting.refused.inc();
     }
 
     /// Sets for how long `reader` has not been at the end of the log.
     pub fn tail_behind(&self, reader: TailReader, time: Duration) {
         let reader = Name(reader.into_str());
-        let behind = self.0.tail_behind.get_or_create(&ReaderLabel { reader });
+        let behind = self
+            .0
+            .waiting
+            .tail_behind
+            .get_or_create(&ReaderLabel { reader });
         behind.set(time.as_secs_f64());
     }
 
     /// Counts events that are left out of streams, because their rows cannot be read.
     pub fn events_unreadable(&self, events: u32) {
-        self.0.events_unreadable.inc_by(events.into());
+        self.0.waiting.events_unreadable.inc_by(events.into());
     }
 
     pub fn fetch_ended(&self, result: FetchResult) {
-        count(&self.0.fetches, result.into_str());
+        count(&self.0.results.fetches, result.into_str());
     }
 
     pub fn bytes_archived(&self, bytes: u64) {
-        self.0.bytes_archived.inc_by(bytes);
+        self.0.results.bytes_archived.inc_by(bytes);
     }
 
     /// Sets the number of result files in `state`.
     pub fn files_counted(&self, state: FileState, files: i64) {
         let state = Name(state.into_str());
         let labels = StateLabel { state };
-        self.0.result_files.get_or_create(&labels).set(files);
+        self.0.results.files.get_or_create(&labels).set(files);
     }
 
     /// Sets whether archiving pauses for want of space.
     pub fn archive_paused(&self, is_paused: bool) {
-        self.0.archive_paused.set(i64::from(is_paused));
+        self.0.results.paused.set(i64::from(is_paused));
     }
 
     /// Sets the number of tasks in `state`.
     pub fn tasks_counted(&self, state: State, tasks: i64) {
         let state = Name(state.into_str());
         let labels = StateLabel { state };
-        self.0.tasks.get_or_create(&labels).set(tasks);
+        self.0.tasks.unfinished.get_or_create(&labels).set(tasks);
     }
 
     pub fn poll_ended(&self, end: PollEnd) {
-        count(&self.0.polls, end.into_str());
+        count(&self.0.calls.polls, end.into_str());
     }
 
     /// Records the time from when a delivery was due until its first attempt was answered 2xx.
     pub fn delivered_after(&self, took: Duration) {
-        self.0.delivery_seconds.observe(took.as_secs_f64());
+        self.0.calls.delivery_seconds.observe(took.as_secs_f64());
     }
 
     /// Records a committed transaction of the recorder.
     pub fn batch_recorded(&self, entries: usize, took: Duration) {
-        self.0.batches.inc();
-        self.0.entries.inc_by(entries as u64);
-        self.0.commit_seconds.observe(took.as_secs_f64());
+        self.0.inside.batches.inc();
+        self.0.inside.entries.inc_by(entries as u64);
+        self.0.inside.commit_seconds.observe(took.as_secs_f64());
     }
 
     /// Sets the free space on the disk of a SQLite store.
     pub fn store_free_bytes(&self, bytes: u64) {
-        let gauge = self.0.free_bytes.get_or_create(&[]);
+        let gauge = self.0.inside.free_bytes.get_or_create(&[]);
         gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Sets whether commits of the recorder survive a power failure of the database server.
     pub fn store_durable(&self, is_durable: bool) {
-        let gauge = self.0.durable.get_or_create(&[]);
+        let gauge = self.0.inside.durable.get_or_create(&[]);
         gauge.set(i64::from(is_durable));
     }
 
     /// Returns all metrics in the text format of OpenMetrics.
     pub fn render(&self) -> String {
-        self.0.clock_difference.set(clock::system_ahead_seconds());
+        self.0
+            .inside
+            .clock_difference
+            .set(clock::system_ahead_seconds());
         let mut text = String::new();
         encode(&mut text, &self.0.registry).expect("a String takes any text");
         text

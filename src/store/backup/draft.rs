@@ -13,8 +13,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use super::manifest::{self, Manifest};
-use super::place::write;
-use crate::store::engine::sqlite::files::{beside, folder_of, sync_folder};
+use crate::files::{self, beside, folder_of, sync_folder};
 
 /// Stands between the name of the backup and 8 hex digits.
 const UNFINISHED: &str = ".unfinished-";
@@ -68,7 +67,7 @@ impl Draft {
     pub fn finish(mut self, manifest: &Manifest, path: &Path) -> io::Result<()> {
         let mut text = serde_json::to_vec_pretty(manifest)?;
         text.push(b'\n');
-        write(&self.folder.join(manifest::NAME), &text)?;
+        files::write(&self.folder.join(manifest::NAME), &text)?;
         for file in &manifest.files {
             File::open(self.folder.join(&file.name))?.sync_all()?;
         }

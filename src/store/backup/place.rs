@@ -9,15 +9,14 @@
 //! A restore that fails before its plan is written removes its staged files. After a kill, the next
 //! start or restore removes them.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::manifest::Role;
-use crate::store::engine::sqlite::files::{FILE_MODE, beside, folder_of, sync_folder};
+use crate::files::{self, beside, folder_of, sync_folder};
 use crate::store::engine::sqlite::mark;
 
 /// The path of each file of this service.
@@ -72,12 +71,10 @@ impl Places {
 
     /// Writes the plan. The files of its roles must be staged and synced.
     pub fn plan(&self, plan: &Plan) -> io::Result<()> {
-        let file = self.plan_file();
-        let unfinished = beside(&file, ".new");
         let text = serde_json::to_vec(plan)?;
-        write(&unfinished, &text)?;
-        fs::rename(&unfinished, &file)?;
-        sync_folder(&folder_of(&file))
+        files::replace(&self.plan_file(), files::PRIVATE, |file| {
+            file.write_all(&text)
+        })
     }
 
     /// Finishes a plan, if there is one. Returns the files that were moved aside. The store must
@@ -204,38 +201,12 @@ pub fn stage(from: &Path, place: &Path) -> io::Result<()> {
     let staged = staged(place);
     // SQLite would apply a journal that a killed restore left to the new copy.
     for suffix in COMPANIONS {
-        remove(&beside(&staged, suffix))?;
+        files::remove(&beside(&staged, suffix))?;
     }
-    remove(&staged)?;
-    let mut file = create(&staged)?;
+    let mut file = files::create(&staged, files::PRIVATE)?;
     io::copy(&mut File::open(from)?, &mut file)?;
     file.sync_all()?;
     sync_folder(&folder_of(place))
-}
-
-/// Writes a new file that only our own user may read, and syncs it.
-pub fn write(path: &Path, text: &[u8]) -> io::Result<()> {
-    remove(path)?;
-    let mut file = create(path)?;
-    file.write_all(text)?;
-    file.sync_all()
-}
-
-fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options
-        .create_new(true)
-        .write(true)
-        .mode(FILE_MODE)
-        .open(path)
-}
-
-/// Removes a file that a killed restore may have left.
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 fn no_place(role: &Role) -> io::Error {

@@ -13,12 +13,13 @@ use secrecy::ExposeSecret as _;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
+use crate::files::{beside, folder_of};
 use crate::store::engine::postgres::{PostgresServer, examine};
 use crate::store::engine::sqlite;
 use crate::store::engine::sqlite::access::check_access;
 use crate::store::engine::sqlite::disk_space::{Reserve, Room, check_free_files};
 use crate::store::engine::sqlite::expected::{check_database, check_files};
-use crate::store::engine::sqlite::files::{beside, folder_of, log_file, real_path};
+use crate::store::engine::sqlite::files::{log_file, real_path};
 use crate::store::engine::sqlite::locks::{check_names, lock_files};
 use crate::store::engine::sqlite::reserve_file;
 use crate::store::engine::sqlite::{connect_options, look_options, with_file};

@@ -32,14 +32,10 @@ impl Archiver {
         }
         let fetching = self.dependencies.giving_up.run_until_cancelled(self.try_fetch(&view));
         let end = fetching.await.unwrap_or(FetchEnd::GivenBack);
+        self.record_end(id, end.clone()).await;
         self.report(&view, &end);
-        let copy = match &end {
-            FetchEnd::Archived(copy) => Some(copy.sha256.clone()),
-            _ => None,
-        };
-        self.record_end(id, end).await;
-        if let Some(sha256) = copy {
-            self.check_copy(id, sha256).await;
+        if let FetchEnd::Archived(copy) = end {
+            self.check_copy(id, copy.sha256).await;
         }
         id
     }

@@ -16,7 +16,7 @@ use crate::store::StoreError;
 const COUNT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A first sweep soon after the start deletes what a killed process left.
-const FIRST_SWEEP_AFTER: Duration = Duration::from_mins(1);
+const FIRST_SWEEP_AFTER: Duration = Duration::from_secs(10);
 const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
 
 /// The age from which a copy that no file needs is deleted, and a draft that was not finished. It

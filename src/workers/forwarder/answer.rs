@@ -7,14 +7,12 @@
 
 use std::time::Duration;
 
-use http::header::{DATE, HeaderName, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
-use jiff::fmt::rfc2822::DateTimePrinter;
 use tokio::time::timeout;
 
 use crate::domain::delivery::AttemptEnd;
 use crate::domain::timestamp::Timestamp;
-use crate::evolink::retry_after;
+use crate::retry_after;
 
 /// The part of an answer's body that is read so that the connection can be reused, in bytes. If the
 /// body is longer, the connection is closed.
@@ -48,21 +46,8 @@ pub fn end(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> AttemptEn
     AttemptEnd::Failed {
         status: Some(code),
         reason,
-        retry_after: retry_delay(headers, now),
+        retry_after: retry_after::of_answer(headers, now),
     }
-}
-
-/// Returns how long the endpoint asked us to wait before the next attempt.
-fn retry_delay(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let text = |name: HeaderName| headers.get(name)?.to_str().ok();
-    let date = text(DATE).map(str::to_owned).or_else(|| http_date(now));
-    retry_after(text(RETRY_AFTER), date.as_deref())
-}
-
-fn http_date(at: Timestamp) -> Option<String> {
-    static PRINTER: DateTimePrinter = DateTimePrinter::new();
-    let at = jiff::Timestamp::from_millisecond(at.as_millis()).ok()?;
-    PRINTER.timestamp_to_rfc9110_string(&at).ok()
 }
 
 /// Returns what the outcome of an attempt says about the endpoint, or `None` if nothing was sent.
@@ -108,6 +93,7 @@ pub async fn read_rest(mut response: reqwest::Response) {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use http::header::{DATE, HeaderName, RETRY_AFTER};
 
     use super::*;
 

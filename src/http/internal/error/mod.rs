@@ -16,6 +16,7 @@ use crate::domain::event::id::EventId;
 use crate::domain::generation::InvalidRequest;
 use crate::domain::ids::SubmissionId;
 use crate::http::serve::body::BodyError;
+use crate::retry_after;
 use crate::store::StoreError;
 use crate::submit::KeyRejection;
 
@@ -35,7 +36,7 @@ pub struct ApiError {
     status: StatusCode,
     /// Boxed because every `Result` contains it and should stay small.
     body: Box<Envelope>,
-    retry_after_seconds: Option<u32>,
+    retry_after: Option<retry_after::Seconds>,
     /// The connection is closed after this answer.
     closes: bool,
     /// The client must not repeat the request: something may already have been sent to EvoLink, or
@@ -81,11 +82,16 @@ impl ApiError {
         Self {
             status,
             body: Box::new(Envelope { error }),
-            retry_after_seconds: None,
+            retry_after: None,
             closes: false,
             forbids_retry: false,
             is_replay: false,
         }
+    }
+
+    const fn retry_after(mut self, seconds: retry_after::Seconds) -> Self {
+        self.retry_after = Some(seconds);
+        self
     }
 
     /// 400 that names the invalid parameter.
@@ -222,14 +228,13 @@ impl ApiError {
     pub fn unavailable() -> Self {
         let message =
             "the store does not answer, or the receiver is stopping; nothing was sent to EvoLink";
-        let mut error = Self::new(
+        Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "service_unavailable",
             "api_error",
             message,
-        );
-        error.retry_after_seconds = Some(1);
-        error
+        )
+        .retry_after(retry_after::SOON)
     }
 
     /// 503: all permits for waiting requests are taken. The answer closes the connection, so that a
@@ -242,7 +247,7 @@ impl ApiError {
             "api_error",
             message,
         );
-        error.retry_after_seconds = Some(1);
+        error.retry_after = Some(retry_after::SOON);
         error.closes = true;
         error
     }
@@ -315,8 +320,8 @@ impl IntoResponse for ApiError {
         let submission_id = self.body.error.submission_id;
         let mut response = (self.status, Json(self.body)).into_response();
         let headers = response.headers_mut();
-        if let Some(seconds) = self.retry_after_seconds {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if self.forbids_retry {
             headers.insert(SHOULD_RETRY.clone(), HeaderValue::from_static("false"));

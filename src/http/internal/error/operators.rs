@@ -4,6 +4,7 @@ use http::StatusCode;
 
 use super::ApiError;
 use crate::domain::observation::ObservationError;
+use crate::retry_after;
 
 impl ApiError {
     pub fn quarantine_not_found() -> Self {
@@ -68,13 +69,12 @@ impl ApiError {
     pub fn retried_in_part(retried: u32) -> Self {
         let message =
             format!("{retried} deliveries are pending again; repeat the request for the rest");
-        let mut error = Self::new(
+        Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "retried_in_part",
             "api_error",
             message,
-        );
-        error.retry_after_seconds = Some(1);
-        error
+        )
+        .retry_after(retry_after::SOON)
     }
 }

@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use super::ApiError;
+use crate::retry_after;
 
 impl ApiError {
     pub fn invalid_result_number() -> Self {
@@ -29,7 +30,7 @@ impl ApiError {
             "invalid_request_error",
             message,
         );
-        error.retry_after_seconds = Some(2);
+        error.retry_after = Some(retry_after::NOT_COMPLETED);
         error
     }
 
@@ -55,7 +56,7 @@ impl ApiError {
             "api_error",
             message,
         );
-        error.retry_after_seconds = Some(5);
+        error.retry_after = Some(retry_after::ARCHIVE);
         error
     }
 
@@ -68,7 +69,7 @@ impl ApiError {
             "api_error",
             message,
         );
-        error.retry_after_seconds = Some(5);
+        error.retry_after = Some(retry_after::ARCHIVE);
         error
     }
 

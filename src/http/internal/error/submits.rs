@@ -5,6 +5,7 @@ use http::StatusCode;
 use super::ApiError;
 use crate::domain::egress::Refused;
 use crate::domain::ids::SubmissionId;
+use crate::retry_after;
 use crate::submit::{Accepted, Outcome};
 
 /// The one mapping of a submit's outcomes to errors.
@@ -48,14 +49,13 @@ impl ApiError {
     /// 503: no connection to EvoLink was made. Nothing was sent, so nothing is charged.
     pub fn evolink_unreachable() -> Self {
         let message = "EvoLink could not be reached; nothing was sent to it";
-        let mut error = Self::new(
+        Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "evolink_unreachable",
             "api_error",
             message,
-        );
-        error.retry_after_seconds = Some(5);
-        error
+        )
+        .retry_after(retry_after::SUBMIT)
     }
 
     /// 429: this process already sends EvoLink as many submits as it may. Nothing was sent or
@@ -63,14 +63,13 @@ impl ApiError {
     pub fn too_many_submits() -> Self {
         let message =
             "more submits than `evolink.submits_per_second` allows; nothing was sent to EvoLink";
-        let mut error = Self::new(
+        Self::new(
             StatusCode::TOO_MANY_REQUESTS,
             "rate_limit_exceeded",
             "rate_limit_error",
             message,
-        );
-        error.retry_after_seconds = Some(5);
-        error
+        )
+        .retry_after(retry_after::SUBMIT)
     }
 
     /// 504: EvoLink may have accepted and charged the submit. We do not send it again, and the app
@@ -104,26 +103,24 @@ impl ApiError {
     pub fn idempotency_in_flight() -> Self {
         let message = "the first request with this Idempotency-Key is still under way";
         let status = StatusCode::CONFLICT;
-        let mut error = Self::new(
+        Self::new(
             status,
             "idempotency_in_flight",
             "invalid_request_error",
             message,
-        );
-        error.retry_after_seconds = Some(5);
-        error
+        )
+        .retry_after(retry_after::SUBMIT)
     }
 
     /// 503: submits are refused early, so that enough disk space is left to record callbacks.
     pub fn store_nearly_full() -> Self {
         let message = "the receiver's disk is nearly full, and what is left is kept for callbacks; nothing was sent to EvoLink";
-        let mut error = Self::new(
+        Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "store_nearly_full",
             "api_error",
             message,
-        );
-        error.retry_after_seconds = Some(5);
-        error
+        )
+        .retry_after(retry_after::SUBMIT)
     }
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::InternalState;
 use super::access::Caller;
 use super::error::ApiError;
-use super::tasks;
+use super::{query, tasks};
 use crate::domain::event::id::{EventId, Lost};
 use crate::store::epochs::LogState;
 use crate::store::read::events::{EventFilter, PageSize};
@@ -70,7 +70,7 @@ async fn filter(state: &InternalState, parameters: &Parameters) -> Result<EventF
     let task = match &parameters.task {
         None => None,
         Some(text) => {
-            let name = tasks::parse_name(text).ok_or_else(parameters::not_a_task)?;
+            let name = query::task(tasks::parse_name(text))?;
             let view = state.store.find_task(&name).await?;
             view.ok_or_else(ApiError::task_not_found)?.record.seq
         }

@@ -88,11 +88,6 @@ fn types(text: &str) -> Result<Vec<EventType>, ApiError> {
     text.split(',').map(parse).collect()
 }
 
-pub fn not_a_task() -> ApiError {
-    let message = "`task` must be a task id or a submission id";
-    ApiError::invalid("task", message)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

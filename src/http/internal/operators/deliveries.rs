@@ -215,16 +215,11 @@ fn parse_list_query(query: &str) -> Result<(DeliveryFilter, u32), ApiError> {
         match name.as_ref() {
             "state" => filter.state = Some(parse_state(&value)?),
             "endpoint" => filter.endpoint = Some(parse_endpoint(&value)?),
-            "task" => {
-                let message = "`task` must be a task id or a submission id";
-                let task = tasks::parse_name(&value);
-                filter.task = Some(task.ok_or_else(|| ApiError::invalid("task", message))?);
-            }
+            "task" => filter.task = Some(query::task(tasks::parse_name(&value))?),
             "limit" => limit = query::parse_limit(&value)?,
             "cursor" => {
-                let message = "`cursor` must be the `next` of the page before";
                 let before = query::parse_number(&value).map(DeliveryId);
-                filter.before = Some(before.ok_or_else(|| ApiError::invalid("cursor", message))?);
+                filter.before = Some(query::cursor(before)?);
             }
             other => return Err(query::unknown_parameter(other, PARAMETERS)),
         }

@@ -208,11 +208,7 @@ fn parse_list_query(query: &str) -> Result<(QuarantineFilter, u32), ApiError> {
                 filter.subject = Some(subject?);
             }
             "limit" => limit = query::parse_limit(&value)?,
-            "cursor" => {
-                let message = "`cursor` must be the `next` of the page before";
-                let before = query::parse_number(&value);
-                filter.before = Some(before.ok_or_else(|| ApiError::invalid("cursor", message))?);
-            }
+            "cursor" => filter.before = Some(query::cursor(query::parse_number(&value))?),
             other => return Err(query::unknown_parameter(other, PARAMETERS)),
         }
     }

@@ -157,9 +157,7 @@ fn parse_task(query: &str) -> Result<Option<crate::store::read::TaskName>, ApiEr
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
         match name.as_ref() {
             "task" => {
-                let message = "`task` must be a task id or a submission id";
-                let name = tasks::parse_name(&value);
-                task = Some(name.ok_or_else(|| ApiError::invalid("task", message))?);
+                task = Some(query::task(tasks::parse_name(&value))?);
             }
             other => return Err(query::unknown_parameter(other, "task")),
         }
@@ -172,9 +170,7 @@ fn parse_cursor(query: &str) -> Result<FileId, ApiError> {
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
         match name.as_ref() {
             "cursor" => {
-                let message = "`cursor` must be the `next` of the page before";
-                let number = query::parse_number(&value).map(FileId);
-                after = number.ok_or_else(|| ApiError::invalid("cursor", message))?;
+                after = query::cursor(query::parse_number(&value).map(FileId))?;
             }
             other => return Err(query::unknown_parameter(other, "cursor")),
         }

@@ -106,7 +106,7 @@ fn parse_list_query(query: &str) -> Result<(TaskFilter, u32), ApiError> {
             "client" => filter.client = Some(parse_client(&value)?),
             "created_after" => filter.created_after = Some(parse_time(&value)?),
             "limit" => limit = query::parse_limit(&value)?,
-            "cursor" => filter.before = Some(parse_cursor(&value)?),
+            "cursor" => filter.before = Some(query::cursor(value.parse().ok())?),
             other => return Err(query::unknown_parameter(other, PARAMETERS)),
         }
     }
@@ -155,10 +155,4 @@ fn parse_time(text: &str) -> Result<Timestamp, ApiError> {
                 "`created_after` must be an RFC 3339 time or Unix seconds",
             )
         })
-}
-
-fn parse_cursor(text: &str) -> Result<SubmissionId, ApiError> {
-    let message = "`cursor` must be the `next` of the page before";
-    text.parse()
-        .map_err(|_| ApiError::invalid("cursor", message))
 }

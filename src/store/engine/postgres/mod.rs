@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use super::schema::{Schema, migration_error};
+use crate::pauses::growing_until;
 use crate::store::{Location, StoreError, epochs};
 pub use examine::examine;
 use migrations::MIGRATIONS;
@@ -164,18 +165,18 @@ impl Postgres {
     /// login.
     pub async fn connect_writer(&self) -> Result<PgConnection, StoreError> {
         let _held_back = self.readers.hold_back();
-        let (deadline, mut retry_after) = (Instant::now() + CONNECT_TIMEOUT, RETRY_AFTER);
+        let deadline = Instant::now() + CONNECT_TIMEOUT;
+        let mut pauses = growing_until(deadline, RETRY_AFTER, CONNECT_TIMEOUT);
         loop {
             let connected = self.connect_or_queue().await;
             let is_refused = matches!(connected, Err(StoreError::NoConnectionLeft { .. }));
-            if !is_refused || Instant::now() + retry_after > deadline {
+            let Some(pause) = pauses.next().filter(|_| is_refused) else {
                 self.readers.keep();
                 return connected;
-            }
+            };
             self.readers.give_back().await;
             // The server needs a moment to end the session.
-            sleep(retry_after).await;
-            retry_after *= 2;
+            sleep(pause).await;
         }
     }
 

@@ -22,7 +22,7 @@ use crate::store::{Location, StoreError, epochs};
 /// The time limit of a connection attempt. A slower server counts as unreachable.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The first retry delay of a connection that the server refuses. It doubles with each retry.
+/// The first retry delay of a connection that the server refuses.
 pub const RETRY_AFTER: Duration = Duration::from_millis(20);
 
 /// Session settings. Notices are for people at a terminal, so they are off. An index answers each

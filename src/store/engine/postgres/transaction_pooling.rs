@@ -5,6 +5,7 @@ use sqlx::{Connection as _, PgConnection, Row as _, raw_sql};
 use tokio::time::{Instant, sleep};
 
 use super::server::{CONNECT_TIMEOUT, PostgresServer, RETRY_AFTER};
+use crate::pauses::growing_until;
 use crate::store::StoreError;
 
 /// How often two sessions are compared. Other programs use the pooler too, and may take the
@@ -90,15 +91,15 @@ async fn leaves_settings(
 
 /// Connects. The slot of the session that has just ended may be free only after a moment.
 async fn connect_again(server: &PostgresServer) -> Result<PgConnection, StoreError> {
-    let (deadline, mut retry_after) = (Instant::now() + CONNECT_TIMEOUT, RETRY_AFTER);
+    let deadline = Instant::now() + CONNECT_TIMEOUT;
+    let mut pauses = growing_until(deadline, RETRY_AFTER, CONNECT_TIMEOUT);
     loop {
         let connected = server.connect().await;
         let is_refused = matches!(connected, Err(StoreError::NoConnectionLeft { .. }));
-        if !is_refused || Instant::now() + retry_after > deadline {
+        let Some(pause) = pauses.next().filter(|_| is_refused) else {
             return connected;
-        }
-        sleep(retry_after).await;
-        retry_after *= 2;
+        };
+        sleep(pause).await;
     }
 }
 

@@ -9,7 +9,7 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
-use super::files::{beside, folder_of};
+use crate::files::{beside, folder_of};
 use crate::process;
 use crate::store::StoreError;
 

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use rustix::fs::{StatVfsMountFlags, major, minor, statvfs};
 
-use super::files::{beside, cannot_open, lock_file, log_file};
+use super::files::{cannot_open, lock_file, log_file};
+use crate::files::beside;
 use crate::store::StoreError;
 
 /// The largest part of the file system that is reserved, as a divisor. Otherwise a small one would

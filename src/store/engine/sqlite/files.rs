@@ -1,24 +1,15 @@
-//! The files of a SQLite store: their names and permissions.
+//! The files of a SQLite store: their names and their real paths.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::files::{PRIVATE, beside, folder_of};
 use crate::store::StoreError;
 
 /// The limit of symlinks in a chain, as in the kernel.
 const SYMLINKS_MAX: usize = 40;
-
-/// The database and the files beside it contain prompts, so only our own user may read them.
-pub const FILE_MODE: u32 = 0o600;
-
-/// Returns the path of a file beside the database; `suffix` is appended to its name.
-pub fn beside(database: &Path, suffix: &str) -> PathBuf {
-    let mut path = database.as_os_str().to_owned();
-    path.push(suffix);
-    path.into()
-}
 
 /// SQLite's write-ahead log.
 pub fn log_file(database: &Path) -> PathBuf {
@@ -43,7 +34,7 @@ pub fn make_file(path: &Path) -> io::Result<File> {
         .truncate(false)
         .read(true)
         .write(true)
-        .mode(FILE_MODE)
+        .mode(PRIVATE)
         .open(path)
 }
 
@@ -70,17 +61,6 @@ pub fn in_real_folder(path: &Path) -> io::Result<PathBuf> {
         .file_name()
         .ok_or_else(|| io::Error::other("not the path of a file"))?;
     Ok(fs::canonicalize(folder_of(path))?.join(name))
-}
-
-pub fn folder_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-        _ => PathBuf::from("."),
-    }
-}
-
-pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 pub fn cannot_open(path: &Path, error: &io::Error) -> StoreError {

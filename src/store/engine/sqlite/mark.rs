@@ -9,9 +9,9 @@
 //! The mark is never ahead of the disk. It is computed from rows that a reader sees, and SQLite has
 //! synced those.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ use sqlx::{SqliteConnection, SqliteExecutor};
 use tokio::task::spawn_blocking;
 
 use super::SqliteFile;
-use super::files::{FILE_MODE, beside, folder_of, sync_folder};
 use crate::domain::event::id::Epoch;
+use crate::files::{self, beside};
 use crate::store::{Database, ReadPool, Store, StoreError, epochs, read_in_time};
 
 /// The newest numbers. No number is used twice: both sequences continue from the newest row, so
@@ -147,23 +147,9 @@ impl Mark {
     }
 
     fn try_write(&self, mark: &Path) -> io::Result<()> {
-        let unfinished = beside(mark, ".new");
-        if let Err(error) = fs::remove_file(&unfinished)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            return Err(error);
-        }
         let mut text = serde_json::to_vec(self)?;
         text.push(b'\n');
-        let mut new = OpenOptions::new()
-            .create_new(true)
-            .write(true)
-            .mode(FILE_MODE)
-            .open(&unfinished)?;
-        new.write_all(&text)?;
-        new.sync_all()?;
-        fs::rename(&unfinished, mark)?;
-        sync_folder(&folder_of(mark))
+        files::replace(mark, files::PRIVATE, |file| file.write_all(&text))
     }
 }
 

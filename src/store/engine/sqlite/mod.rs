@@ -29,10 +29,11 @@ use tokio::sync::Mutex;
 
 use super::schema::{APPLIED, Schema};
 use crate::domain::event::id::Epoch;
+use crate::files::folder_of;
 use crate::store::StoreError;
 use crate::store::error::Unusable;
 use disk_space::LogBounds;
-use files::{cannot_open, folder_of, log_file, real_path};
+use files::{cannot_open, log_file, real_path};
 use last_mark::Acknowledged;
 use locks::Locks;
 use mark::{Log, Mark};

@@ -27,8 +27,9 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{SeekFrom, seek};
 
-use super::files::{beside, cannot_open, log_file};
+use super::files::{cannot_open, log_file};
 use super::locks::Locks;
+use crate::files::beside;
 use crate::store::StoreError;
 
 /// The offset of the `user_version` in the header of a SQLite database, big-endian.

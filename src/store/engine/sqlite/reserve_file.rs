@@ -2,16 +2,16 @@
 //! neither delete rows nor fold in its log (rule F7). Releasing the reserve makes both work
 //! again at once, and callbacks are accepted for a while longer.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 use tracing::warn;
 
-use super::files::{FILE_MODE, beside, folder_of, sync_folder};
+use crate::files::{self, beside};
 
 /// The size of one write, on file systems without `fallocate`.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -38,22 +38,14 @@ pub fn exists(database: &Path) -> bool {
 
 /// Creates the reserve file, completely or not at all.
 pub fn create(database: &Path, bytes: u64) -> io::Result<()> {
-    let unfinished = unfinished(database);
-    remove_file(&unfinished)?;
-    let made = fill(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, file(database)));
-    if made.is_err() {
-        // An incomplete file only wastes space. The first error counts.
-        let _ = remove_file(&unfinished);
-    }
-    made?;
-    sync_folder(&folder_of(database))
+    files::replace(&file(database), files::PRIVATE, |file| fill(file, bytes))
 }
 
 /// Removes the reserve file. Returns whether that freed space.
 pub fn remove(database: &Path) -> bool {
     [file(database), unfinished(database)]
         .iter()
-        .map(|path| remove_file(path))
+        .map(|path| files::remove(path))
         .fold(false, |any, removed| {
             if let Err(error) = &removed {
                 warn!(
@@ -65,28 +57,11 @@ pub fn remove(database: &Path) -> bool {
         })
 }
 
-/// Returns whether the file existed. Removes a symlink, not its target.
-fn remove_file(path: &Path) -> io::Result<bool> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
+fn fill(file: &File, bytes: u64) -> io::Result<()> {
+    match fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => write(file, bytes),
+        allocated => Ok(allocated?),
     }
-}
-
-fn fill(path: &Path, bytes: u64) -> io::Result<()> {
-    // `create_new`, so that a file or symlink created meanwhile is neither followed nor
-    // overwritten.
-    let file = OpenOptions::new()
-        .create_new(true)
-        .write(true)
-        .mode(FILE_MODE)
-        .open(path)?;
-    match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => write(&file, bytes)?,
-        allocated => allocated?,
-    }
-    file.sync_all()
 }
 
 /// Writes random bytes, so that no file system can compress them.

@@ -16,8 +16,8 @@ use tracing::{info, warn};
 
 use super::SqliteFile;
 use super::disk_space::{Reserve, Room};
-use super::files::folder_of;
 use super::reserve_file;
+use crate::files::folder_of;
 use crate::observe::metrics::Metrics;
 use crate::store::{Database, Store, StoreError};
 

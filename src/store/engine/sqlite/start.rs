@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::checkpointer::READERS_WAIT;
 use super::expected::{Expected, Rows, check_database};
-use super::files::{cannot_open, journal_file, sync_folder};
+use super::files::{cannot_open, journal_file};
 use super::mark::{Log, Mark};
 use super::open_files::OpenFiles;
 use super::reserve_file;
@@ -22,6 +22,7 @@ use super::{
     set_busy_timeout, truncate_log,
 };
 use crate::domain::event::id::Epoch;
+use crate::files::sync_folder;
 use crate::store::engine::schema::migration_error;
 use crate::store::{StoreError, epochs};
 
