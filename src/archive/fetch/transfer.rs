@@ -92,6 +92,9 @@ impl Transfer {
     async fn take(&mut self, chunk: Bytes) -> Result<(), Failure> {
         self.bytes += chunk.len() as u64;
         self.inspector.feed(&chunk)?;
+        if let Some(content) = self.inspector.content() {
+            self.writer.set_content_type(content.format.content_type());
+        }
         self.judge_size()?;
         self.writer.write(chunk).await?;
         Ok(())
@@ -146,7 +149,7 @@ impl Transfer {
     }
 
     /// Judges the whole file, and keeps it.
-    pub async fn finish(self) -> Result<Fetched, Failure> {
+    pub async fn finish(mut self) -> Result<Fetched, Failure> {
         let bytes_max = |content: &Content| self.bounds.of(content.format.media()).bytes_max;
         let content = match self.inspector.finish() {
             Ok(content) if self.bytes <= bytes_max(&content) => content,
@@ -162,11 +165,13 @@ impl Transfer {
                 return Err(refused.into());
             }
         };
+        let content_type = content.format.content_type();
+        self.writer.set_content_type(content_type);
         let stored = self.writer.finish().await?;
         Ok(Fetched {
             sha256: stored.sha256,
             bytes: stored.bytes,
-            content_type: content.format.content_type(),
+            content_type,
             width: content.dimensions.map(|size| size.width),
             height: content.dimensions.map(|size| size.height),
         })

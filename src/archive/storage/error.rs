@@ -49,8 +49,13 @@ impl StorageError {
         }
     }
 
-    /// The error of a request to the bucket.
+    /// The error of a request to the bucket. If something was not found, it is the bucket.
     pub(super) fn bucket(doing: &'static str) -> impl Fn(object_store::Error) -> Self {
+        move |source| Self::Bucket { doing, source }
+    }
+
+    /// The error of a request about one object, which may not exist.
+    pub(super) fn object(doing: &'static str) -> impl Fn(object_store::Error) -> Self {
         move |source| match source {
             object_store::Error::NotFound { .. } => Self::NotFound,
             source => Self::Bucket { doing, source },

@@ -45,6 +45,15 @@ impl Writer {
         Self(Target::Bucket(Box::new(Upload::new(bucket))))
     }
 
+    /// Sets the type under which a browser gets the file from the bucket itself. It must be known
+    /// before the first 5 MiB are written. A folder keeps no types.
+    pub fn set_content_type(&mut self, content_type: &'static str) {
+        match &mut self.0 {
+            Target::Folder { .. } => {}
+            Target::Bucket(upload) => upload.set_content_type(content_type),
+        }
+    }
+
     /// Appends `chunk`. After an error the file cannot be finished.
     pub async fn write(&mut self, chunk: Bytes) -> Result<(), StorageError> {
         match &mut self.0 {
