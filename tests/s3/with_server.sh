@@ -66,7 +66,7 @@ mkdir "$FOLDER/data"
 cat >"$FOLDER/users.json" <<'JSON'
 {"identities": [
   {"name": "writer", "credentials": [{"accessKey": "writer", "secretKey": "secret of writer"}],
-   "actions": ["Read", "Write", "List"]},
+   "actions": ["Admin", "Read", "Write", "List"]},
   {"name": "reader", "credentials": [{"accessKey": "reader", "secretKey": "secret of reader"}],
    "actions": ["Read", "List"]}
 ]}
@@ -77,7 +77,7 @@ JSON
     -master.telemetry=false -master.port="$MASTER" -master.port.grpc="$MASTER_GRPC" \
     -master.volumeSizeLimitMB=256 -volume.max=100 -volume.port="$VOLUME" -volume.port.grpc="$VOLUME_GRPC" \
     -filer -filer.port="$FILER" -filer.port.grpc="$FILER_GRPC" -filer.localSocket="$FOLDER/filer.sock" \
-    -s3 -s3.port="$S3" -s3.port.grpc="$S3_GRPC" -s3.port.iceberg=0 -s3.port.lance=0 \
+    -s3 -s3.port="$S3" -s3.port.grpc="$S3_GRPC" -s3.autoCreateBucket=false -s3.port.iceberg=0 -s3.port.lance=0 \
     -s3.localSocket="$FOLDER/s3.sock" -s3.config="$FOLDER/users.json") >"$FOLDER/log" 2>&1 &
 SERVER=$!
 wait_until_ready

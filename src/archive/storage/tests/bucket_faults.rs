@@ -12,7 +12,7 @@ const LENGTH: usize = 12_000_000;
 
 /// A storage behind a proxy that fails.
 async fn behind(s3: &S3, fault: Fault) -> (Proxy, Storage) {
-    let proxy = Proxy::start(s3.address(), fault).await;
+    let proxy = Proxy::start(S3::address(), fault).await;
     let endpoint = format!("http://{}", proxy.address());
     let storage = s3.storage_with(&[
         ("AWS_ENDPOINT_URL", &endpoint),
@@ -51,10 +51,9 @@ async fn a_server_that_dies_during_an_upload_keeps_nothing() {
     let Some(s3) = S3::find() else {
         return;
     };
-    // In the only put of a small file, in the first part, in the second, in the rest.
+    // In the only put of a small file, in the second part of a large one, in its rest.
     for (length, after) in [
         (1_000_000, 500_000),
-        (LENGTH, 3_000_000),
         (LENGTH, 8_000_000),
         (LENGTH, 11_000_000),
     ] {
@@ -142,7 +141,10 @@ async fn credentials_that_are_wrong_are_refused_by_the_check() {
         failed.starts_with("could not write to the bucket"),
         "{failed}"
     );
-    assert!(failed.contains("SignatureDoesNotMatch"), "{failed}");
+    assert!(
+        failed.contains("answered SignatureDoesNotMatch: "),
+        "{failed}"
+    );
     // Not taken for a file that is gone.
     let failed = storage.read(digest, None).await.err();
     assert!(matches!(failed, Some(StorageError::Bucket { .. })));
@@ -156,7 +158,7 @@ async fn a_bucket_that_cannot_be_written_is_refused_by_the_check() {
         return;
     };
     let digest = kept(&s3.storage().await, b"abc").await;
-    let (id, secret) = s3.reader();
+    let (id, secret) = S3::reader();
     let storage = s3.storage_with(&[
         ("AWS_ACCESS_KEY_ID", &id),
         ("AWS_SECRET_ACCESS_KEY", &secret),
@@ -167,7 +169,8 @@ async fn a_bucket_that_cannot_be_written_is_refused_by_the_check() {
         failed.starts_with("could not write to the bucket"),
         "{failed}"
     );
-    assert!(failed.contains("AccessDenied"), "{failed}");
+    assert!(failed.contains("answered AccessDenied: "), "{failed}");
+    assert!(!failed.contains(['\n', '<']), "{failed}");
     let failed = write(&storage, &bytes(LENGTH)).await;
     assert!(matches!(failed, Err(StorageError::Bucket { .. })));
 }
@@ -178,8 +181,10 @@ async fn a_bucket_that_does_not_exist_is_no_missing_file() {
         return;
     };
     let storage = s3.storage_in("no-such-bucket", &[]);
-    let failed = storage.check().await.unwrap_err();
-    assert!(matches!(failed, StorageError::Bucket { .. }), "{failed}");
+    let failed = storage.check().await.unwrap_err().to_string();
+    assert!(failed.contains("answered NoSuchBucket: "), "{failed}");
+    let failed = write(&storage, &bytes(LENGTH)).await;
+    assert!(matches!(failed, Err(StorageError::Bucket { .. })));
 }
 
 #[tokio::test]
@@ -200,6 +205,5 @@ async fn no_server_at_all_is_refused_by_the_check() {
         failed.starts_with("could not write to the bucket"),
         "{failed}"
     );
-    assert!(failed.contains(&endpoint), "{failed}");
-    assert!(!failed.contains("secret"), "{failed}");
+    assert!(failed.contains("Connection refused"), "{failed}");
 }

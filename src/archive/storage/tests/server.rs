@@ -65,13 +65,13 @@ impl S3 {
     }
 
     /// The id and the secret of a user who may only read.
-    pub fn reader(&self) -> (String, String) {
+    pub fn reader() -> (String, String) {
         let reader = std::env::var(READER).unwrap();
         let (id, secret) = reader.split_once(':').unwrap();
         (id.to_owned(), secret.to_owned())
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub fn address() -> SocketAddr {
         let endpoint: Url = std::env::var("AWS_ENDPOINT_URL").unwrap().parse().unwrap();
         let addresses = endpoint.socket_addrs(|| None).unwrap();
         addresses[0]
