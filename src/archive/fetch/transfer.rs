@@ -9,14 +9,16 @@ use tokio::time::{Instant, timeout};
 use super::Fetched;
 use super::bounds::{Bounds, Rate};
 use super::failure::{Failure, Reason};
+use super::following::Progress;
 use crate::archive::content::{Content, Expected, Inspector, Media};
 use crate::archive::storage::Writer;
 use crate::egress::NoAnswer;
 
-pub(super) struct Transfer {
+pub(super) struct Transfer<'a> {
     bounds: Bounds,
     inspector: Inspector,
     writer: Writer,
+    progress: &'a Progress,
     started_at: Instant,
     bytes: u64,
     bytes_total: Option<u64>,
@@ -43,12 +45,18 @@ impl From<Failure> for Stop {
     }
 }
 
-impl Transfer {
-    pub fn new(bounds: &Bounds, expected: Expected, writer: Writer) -> Self {
+impl<'a> Transfer<'a> {
+    pub fn new(
+        bounds: &Bounds,
+        expected: Expected,
+        writer: Writer,
+        progress: &'a Progress,
+    ) -> Self {
         Self {
             bounds: *bounds,
             inspector: Inspector::new(expected, bounds.pixels_max),
             writer,
+            progress,
             started_at: Instant::now(),
             bytes: 0,
             bytes_total: None,
@@ -92,11 +100,28 @@ impl Transfer {
     async fn take(&mut self, chunk: Bytes) -> Result<(), Failure> {
         self.bytes += chunk.len() as u64;
         self.inspector.feed(&chunk)?;
-        if let Some(content) = self.inspector.content() {
-            self.writer.set_content_type(content.format.content_type());
-        }
         self.judge_size()?;
+        let Some(content) = self.inspector.content() else {
+            self.writer.write(chunk).await?;
+            return Ok(());
+        };
+        self.writer.set_content_type(content.format.content_type());
         self.writer.write(chunk).await?;
+        // The last bytes are shown when the file is kept.
+        if self.bytes_total != Some(self.bytes) {
+            self.show(&content).await?;
+        }
+        Ok(())
+    }
+
+    /// Shows readers what has arrived. Blocks are written out early only if somebody reads them.
+    async fn show(&mut self, content: &Content) -> Result<(), Failure> {
+        if self.progress.has_readers() {
+            self.writer.flush().await?;
+        }
+        let (bytes, file) = (self.writer.bytes_readable(), self.writer.growing());
+        self.progress
+            .show(content, self.bytes_total, bytes, file.as_ref());
         Ok(())
     }
 

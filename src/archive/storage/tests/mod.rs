@@ -4,7 +4,7 @@ mod bucket;
 mod bucket_faults;
 mod folder;
 mod proxy;
-mod server;
+pub(in crate::archive) mod server;
 
 use super::*;
 
