@@ -29,10 +29,17 @@ async fn halting(go: &Arc<Notify>) -> Bed {
         let Turn::Send(body) = body else {
             unreachable!();
         };
-        let (first, rest) = body.split_at(SENT_BYTES);
+        let (sent, rest) = body.split_at(SENT_BYTES);
+        let (first, sent) = sent.split_at(SENT_BYTES - 2000);
+        let (second, third) = sent.split_at(1000);
         vec![
             head,
             Turn::Send(first.to_vec()),
+            // Chunks of their own, much shorter than a block that is written at once.
+            Turn::Pause(Duration::from_millis(20)),
+            Turn::Send(second.to_vec()),
+            Turn::Pause(Duration::from_millis(20)),
+            Turn::Send(third.to_vec()),
             Turn::Await(Arc::clone(&go)),
             Turn::Send(rest.to_vec()),
         ]
