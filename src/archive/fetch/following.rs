@@ -27,7 +27,7 @@ pub struct Progress(Arc<watch::Sender<State>>);
 #[derive(Clone)]
 pub struct Following(Arc<watch::Sender<State>>);
 
-/// What is known of a file before it has arrived.
+/// The type and length of a file, which are known before it has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     pub content_type: &'static str,

@@ -67,7 +67,7 @@ impl StorageError {
     }
 }
 
-/// Returns the reason in one line: the server's code and message, or else the innermost cause.
+/// Returns the reason in one line: the server's code and message, or the innermost cause.
 fn why(error: &object_store::Error) -> String {
     let first: &(dyn Error + 'static) = error;
     let causes = iter::successors(Some(first), |cause| (*cause).source());

@@ -115,7 +115,7 @@ impl Writer {
     /// Makes the file visible. When this returns, the file is whole and durable.
     ///
     /// # Errors
-    /// Nothing is visible, except if the storage failed at the very end: then the whole file may be.
+    /// Nothing is visible, unless the storage failed at the very end: then the whole file may be.
     pub async fn finish(self) -> Result<Stored, StorageError> {
         match self.0 {
             Target::Folder { draft, block } => {

@@ -9,7 +9,7 @@ use super::*;
 use crate::archive::storage::tests::server::S3;
 
 const FILE_BYTES: usize = 900_000;
-/// What the server sends before it waits for the test.
+/// The bytes that the server sends before it waits for the test.
 const SENT_BYTES: usize = 600_000;
 
 type Chunks = BoxStream<'static, Result<Bytes, Lost>>;

@@ -19,7 +19,7 @@ async fn a_bucket_keeps_small_and_large_files() {
     storage.check().await.unwrap();
     assert!(listed(&storage).await.is_empty());
     let mut digests = Vec::new();
-    // In one put; in parts with a rest; in whole parts.
+    // One put, parts with a rest, and whole parts.
     for length in [3, 12_000_000, 10 * 1024 * 1024] {
         let file = bytes(length);
         let digest = kept(&storage, &file).await;
@@ -69,7 +69,7 @@ async fn a_large_file_goes_through_little_memory() {
     let storage = s3.storage().await;
     kept(&storage, &bytes(6_000_000)).await;
     let before = memory_peak_kib();
-    // 64 MiB, no two parts of which are equal.
+    // 64 MiB in which each part is different.
     let chunk = |n: usize| Bytes::from(n.to_be_bytes().repeat(64 * 1024 / size_of::<usize>()));
     let mut writer = storage.writer().await.unwrap();
     for n in 0..CHUNKS {

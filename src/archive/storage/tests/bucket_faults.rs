@@ -51,7 +51,7 @@ async fn a_server_that_dies_during_an_upload_keeps_nothing() {
     let Some(s3) = S3::find() else {
         return;
     };
-    // In the only put of a small file, in the second part of a large one, in its rest.
+    // During the put of a small file, the second part of a large one, and its rest.
     for (length, after) in [
         (1_000_000, 500_000),
         (LENGTH, 8_000_000),

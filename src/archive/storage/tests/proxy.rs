@@ -31,7 +31,7 @@ pub enum Fault {
     Slow(Duration),
 }
 
-/// What all connections share.
+/// The state that all connections share.
 struct Line {
     fault: Fault,
     sent: AtomicU64,

@@ -1,7 +1,7 @@
-//! The S3 server of the tests, which `tests/s3/with_server.sh` starts. Tests are skipped without it.
+//! The S3 server of the tests. `tests/s3/with_server.sh` starts it. Without it, they are skipped.
 //!
-//! `EVOLINK_RECEIVER_TEST_S3_URL=s3://bucket` names its bucket, the usual `AWS_…` variables say where
-//! it is and who may write, and `EVOLINK_RECEIVER_TEST_S3_READER=id:secret` is a user who may not.
+//! `EVOLINK_RECEIVER_TEST_S3_URL=s3://bucket` names its bucket. The usual `AWS_…` variables have its
+//! address and a user who may write. `EVOLINK_RECEIVER_TEST_S3_READER=id:secret` is one who may not.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
