@@ -7,6 +7,7 @@
 mod answer;
 mod bounds;
 mod failure;
+mod following;
 #[cfg(test)]
 mod tests;
 mod transfer;
@@ -21,13 +22,14 @@ use tokio::time::sleep;
 
 pub use bounds::{Bound, Bounds, Rate};
 pub use failure::{Failure, Next, Reason};
+pub use following::{Following, Head, Lost, Progress};
 
 use answer::Answer;
 use transfer::{Stop, Transfer};
 
 use super::Digest;
 use super::content::Expected;
-use super::storage::Storage;
+use super::storage::{Growing, Storage};
 use crate::domain::egress::{ResultRules, Way};
 use crate::egress::resolver::{JudgingResolver, LookUps};
 
@@ -97,9 +99,38 @@ impl Fetcher {
         url: &str,
         expected: Expected,
     ) -> Result<Fetched, Failure> {
+        let (progress, _) = Progress::new();
+        self.fetch_with(storage, url, expected, progress).await
+    }
+
+    /// Like `fetch`. The `Following` of `progress` gets the bytes while they arrive.
+    pub async fn fetch_with(
+        &self,
+        storage: &Storage,
+        url: &str,
+        expected: Expected,
+        progress: Progress,
+    ) -> Result<Fetched, Failure> {
+        let mut growing = None;
+        let fetched = self.fetch_into(storage, url, expected, &progress, &mut growing);
+        let fetched = fetched.await;
+        progress.end(&fetched, storage, growing);
+        fetched
+    }
+
+    /// Puts the file that grows into `growing`, which must outlive the writer.
+    async fn fetch_into(
+        &self,
+        storage: &Storage,
+        url: &str,
+        expected: Expected,
+        progress: &Progress,
+        growing: &mut Option<Growing>,
+    ) -> Result<Fetched, Failure> {
         let answer = self.open(url, None).await?;
         let writer = storage.writer().await.map_err(Failure::from)?;
-        let mut transfer = Transfer::new(&self.bounds, expected, writer);
+        *growing = writer.growing();
+        let mut transfer = Transfer::new(&self.bounds, expected, writer, progress);
         match self.receive(&mut transfer, answer).await {
             Ok(()) => transfer.finish().await,
             Err(failure) => {
@@ -110,7 +141,11 @@ impl Fetcher {
     }
 
     /// Receives the whole body. Asks for the rest if the connection breaks.
-    async fn receive(&self, transfer: &mut Transfer, mut answer: Answer) -> Result<(), Failure> {
+    async fn receive(
+        &self,
+        transfer: &mut Transfer<'_>,
+        mut answer: Answer,
+    ) -> Result<(), Failure> {
         transfer.declare(answer.bytes_total)?;
         let mut resumed_from = 0;
         for resumption in 1.. {

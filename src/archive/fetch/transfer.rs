@@ -9,14 +9,16 @@ use tokio::time::{Instant, timeout};
 use super::Fetched;
 use super::bounds::{Bounds, Rate};
 use super::failure::{Failure, Reason};
+use super::following::Progress;
 use crate::archive::content::{Content, Expected, Inspector, Media};
 use crate::archive::storage::Writer;
 use crate::egress::NoAnswer;
 
-pub(super) struct Transfer {
+pub(super) struct Transfer<'a> {
     bounds: Bounds,
     inspector: Inspector,
     writer: Writer,
+    progress: &'a Progress,
     started_at: Instant,
     bytes: u64,
     bytes_total: Option<u64>,
@@ -43,12 +45,18 @@ impl From<Failure> for Stop {
     }
 }
 
-impl Transfer {
-    pub fn new(bounds: &Bounds, expected: Expected, writer: Writer) -> Self {
+impl<'a> Transfer<'a> {
+    pub fn new(
+        bounds: &Bounds,
+        expected: Expected,
+        writer: Writer,
+        progress: &'a Progress,
+    ) -> Self {
         Self {
             bounds: *bounds,
             inspector: Inspector::new(expected, bounds.pixels_max),
             writer,
+            progress,
             started_at: Instant::now(),
             bytes: 0,
             bytes_total: None,
@@ -93,7 +101,27 @@ impl Transfer {
         self.bytes += chunk.len() as u64;
         self.inspector.feed(&chunk)?;
         self.judge_size()?;
+        let Some(content) = self.inspector.content() else {
+            self.writer.write(chunk).await?;
+            return Ok(());
+        };
+        self.writer.set_content_type(content.format.content_type());
         self.writer.write(chunk).await?;
+        // The last bytes are shown when the file is kept.
+        if self.bytes_total != Some(self.bytes) {
+            self.show(&content).await?;
+        }
+        Ok(())
+    }
+
+    /// Shows readers what has arrived. Blocks are written out early only if somebody reads them.
+    async fn show(&mut self, content: &Content) -> Result<(), Failure> {
+        if self.progress.has_readers() {
+            self.writer.flush().await?;
+        }
+        let (bytes, file) = (self.writer.bytes_readable(), self.writer.growing());
+        self.progress
+            .show(content, self.bytes_total, bytes, file.as_ref());
         Ok(())
     }
 
@@ -146,7 +174,7 @@ impl Transfer {
     }
 
     /// Judges the whole file, and keeps it.
-    pub async fn finish(self) -> Result<Fetched, Failure> {
+    pub async fn finish(mut self) -> Result<Fetched, Failure> {
         let bytes_max = |content: &Content| self.bounds.of(content.format.media()).bytes_max;
         let content = match self.inspector.finish() {
             Ok(content) if self.bytes <= bytes_max(&content) => content,
@@ -162,11 +190,13 @@ impl Transfer {
                 return Err(refused.into());
             }
         };
+        let content_type = content.format.content_type();
+        self.writer.set_content_type(content_type);
         let stored = self.writer.finish().await?;
         Ok(Fetched {
             sha256: stored.sha256,
             bytes: stored.bytes,
-            content_type: content.format.content_type(),
+            content_type,
             width: content.dimensions.map(|size| size.width),
             height: content.dimensions.map(|size| size.height),
         })

@@ -1,5 +1,6 @@
 //! The storage in a bucket of an S3-compatible server. For replicas, which share no folder.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,8 +26,8 @@ const RETRIES_MAX: usize = 3;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest silence of the server. There is no limit on a whole transfer, because a large file
-/// may be read slowly.
+/// The longest silence of the server, and the longest time for one part of an upload. There is no
+/// limit on a whole transfer, because a large file may be read slowly.
 const SILENCE_TIMEOUT: Duration = Duration::from_mins(1);
 
 const DRAFTS: &str = "tmp";
@@ -40,6 +41,14 @@ pub struct Bucket {
 impl Bucket {
     /// The credentials, the region and the endpoint come from the usual `AWS_…` variables.
     pub(super) fn open(name: &str, prefix: &str) -> Result<Self, StorageError> {
+        Self::open_with(std::env::vars_os(), name, prefix)
+    }
+
+    pub(super) fn open_with(
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        name: &str,
+        prefix: &str,
+    ) -> Result<Self, StorageError> {
         let failed = StorageError::bucket("open");
         let options = ClientOptions::new()
             .with_connect_timeout(CONNECT_TIMEOUT)
@@ -51,7 +60,7 @@ impl Bucket {
             ..RetryConfig::default()
         };
         // The variables are applied over our options, so that `AWS_ALLOW_HTTP` has its effect.
-        let store = options_under_environment(options)
+        let store = options_under(variables, options)
             .with_bucket_name(name)
             .with_retry(retry)
             .build()
@@ -75,7 +84,6 @@ impl Bucket {
         digest: Digest,
         range: Option<Range<u64>>,
     ) -> Result<Reading, StorageError> {
-        let failed = StorageError::bucket("read from");
         let key = self.key(digest);
         let mut options = GetOptions::new();
         if range.is_some() {
@@ -83,17 +91,21 @@ impl Bucket {
             let bytes_total = self.bytes_of(digest).await?;
             options = options.with_range(Some(inside(range, bytes_total)?));
         }
-        let found = self.store.get_opts(&key, options).await.map_err(&failed)?;
+        let found = self.store.get_opts(&key, options).await;
+        let found = found.map_err(StorageError::object("read from"))?;
         Ok(Reading {
             bytes_total: found.meta.size,
             range: found.range.clone(),
-            chunks: found.into_stream().map_err(failed).boxed(),
+            chunks: found
+                .into_stream()
+                .map_err(StorageError::bucket("read from"))
+                .boxed(),
         })
     }
 
     pub(super) async fn bytes_of(&self, digest: Digest) -> Result<u64, StorageError> {
         let found = self.store.head(&self.key(digest)).await;
-        Ok(found.map_err(StorageError::bucket("read from"))?.size)
+        Ok(found.map_err(StorageError::object("read from"))?.size)
     }
 
     pub(super) async fn delete(&self, digest: Digest) -> Result<(), StorageError> {
@@ -102,7 +114,7 @@ impl Bucket {
 
     pub(super) async fn remove(&self, key: &Path) -> Result<(), StorageError> {
         let removed = self.store.delete(key).await;
-        match removed.map_err(StorageError::bucket("delete from")) {
+        match removed.map_err(StorageError::object("delete from")) {
             Ok(()) | Err(StorageError::NotFound) => Ok(()),
             Err(error) => Err(error),
         }
@@ -145,9 +157,12 @@ impl Bucket {
 }
 
 /// Like `AmazonS3Builder::from_env`, but starts with `options` instead of the defaults.
-fn options_under_environment(options: ClientOptions) -> AmazonS3Builder {
+fn options_under(
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+    options: ClientOptions,
+) -> AmazonS3Builder {
     let mut builder = AmazonS3Builder::new().with_client_options(options);
-    for (name, value) in std::env::vars_os() {
+    for (name, value) in variables {
         let name = name.to_str().filter(|name| name.starts_with("AWS_"));
         let key = name.and_then(|name| name.to_ascii_lowercase().parse().ok());
         if let (Some(key), Some(value)) = (key, value.to_str()) {

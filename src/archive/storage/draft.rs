@@ -32,7 +32,7 @@ pub(super) struct Root {
 pub(super) struct Draft {
     root: Arc<Root>,
     path: PathBuf,
-    file: File,
+    file: Arc<File>,
     hasher: Hasher,
     bytes: u64,
     is_placed: bool,
@@ -93,6 +93,7 @@ impl Draft {
         );
         let path = root.drafts().join(name);
         let file = OpenOptions::new()
+            .read(true)
             .write(true)
             .create_new(true)
             .mode(0o600)
@@ -101,7 +102,7 @@ impl Draft {
         Ok(Self {
             root,
             path,
-            file,
+            file: Arc::new(file),
             hasher: Hasher::default(),
             bytes: 0,
             is_placed: false,
@@ -109,12 +110,20 @@ impl Draft {
     }
 
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
-        self.file
+        (&*self.file)
             .write_all(bytes)
             .map_err(StorageError::io("write to"))?;
         self.hasher.update(bytes);
         self.bytes += bytes.len() as u64;
         Ok(())
+    }
+
+    pub fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Makes the file visible under its digest, and durable.

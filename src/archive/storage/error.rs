@@ -1,8 +1,12 @@
 //! Why the storage could not do something.
 
-use std::io;
+use std::error::Error;
+use std::{io, iter};
 
 use rustix::io::Errno;
+
+/// A server may answer with a page.
+const WHY_CHARS_MAX: usize = 300;
 
 /// Shows no path of a file below the root and no URL with a signature.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +24,7 @@ pub enum StorageError {
         doing: &'static str,
         source: io::Error,
     },
-    #[error("could not {doing} the bucket of the archive: {source}")]
+    #[error("could not {doing} the bucket of the archive: {}", why(source))]
     Bucket {
         doing: &'static str,
         source: object_store::Error,
@@ -49,11 +53,35 @@ impl StorageError {
         }
     }
 
-    /// The error of a request to the bucket.
+    /// The error of a request to the bucket. If something was not found, it is the bucket.
     pub(super) fn bucket(doing: &'static str) -> impl Fn(object_store::Error) -> Self {
+        move |source| Self::Bucket { doing, source }
+    }
+
+    /// The error of a request about one object, which may not exist.
+    pub(super) fn object(doing: &'static str) -> impl Fn(object_store::Error) -> Self {
         move |source| match source {
             object_store::Error::NotFound { .. } => Self::NotFound,
             source => Self::Bucket { doing, source },
         }
     }
+}
+
+/// Returns the reason in one line: the server's code and message, or the innermost cause.
+fn why(error: &object_store::Error) -> String {
+    let first: &(dyn Error + 'static) = error;
+    let causes = iter::successors(Some(first), |cause| (*cause).source());
+    let text = causes.last().map(ToString::to_string).unwrap_or_default();
+    // The type that has the server's answer is private. Its text ends with the body.
+    let said = |tag: &str| {
+        let (_, after) = text.split_once(&format!("<{tag}>"))?;
+        Some(after.split_once("</")?.0)
+    };
+    let why = match (said("Code"), said("Message")) {
+        (Some(code), Some(message)) => format!("the server answered {code}: {message}"),
+        (Some(code), None) => format!("the server answered {code}"),
+        (None, _) => text,
+    };
+    let words: Vec<_> = why.split_whitespace().collect();
+    words.join(" ").chars().take(WHY_CHARS_MAX).collect()
 }

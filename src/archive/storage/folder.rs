@@ -52,7 +52,7 @@ impl Folder {
         let range = inside(range, bytes_total)?;
         Ok(Reading {
             bytes_total,
-            chunks: chunks(file, range.clone()),
+            chunks: chunks(Arc::new(file), range.clone()),
             range,
         })
     }
@@ -148,8 +148,10 @@ fn entries(root: &Root, first: u8) -> Result<Vec<Entry>, StorageError> {
     Ok(entries)
 }
 
-fn chunks(file: File, range: Range<u64>) -> BoxStream<'static, Result<Bytes, StorageError>> {
-    let file = Arc::new(file);
+pub(super) fn chunks(
+    file: Arc<File>,
+    range: Range<u64>,
+) -> BoxStream<'static, Result<Bytes, StorageError>> {
     stream::try_unfold((file, range), |(file, range)| async move {
         if range.is_empty() {
             return Ok(None);

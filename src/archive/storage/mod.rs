@@ -10,7 +10,7 @@ mod error;
 mod folder;
 mod place;
 #[cfg(test)]
-mod tests;
+pub(in crate::archive) mod tests;
 mod upload;
 mod writer;
 
@@ -24,7 +24,7 @@ use url::Url;
 
 pub use error::StorageError;
 pub use place::{BadPlace, Place};
-pub use writer::{Stored, Writer};
+pub use writer::{Growing, Stored, Writer};
 
 use bucket::Bucket;
 use folder::Folder;

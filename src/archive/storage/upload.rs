@@ -5,7 +5,7 @@
 //! the server then copies.
 
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStoreExt as _};
+use object_store::{Attribute, Attributes, MultipartUpload, ObjectStore as _, ObjectStoreExt as _};
 use tracing::warn;
 
 use super::bucket::Bucket;
@@ -20,6 +20,7 @@ pub(super) struct Upload {
     bucket: Bucket,
     hasher: Hasher,
     bytes: u64,
+    content_type: Option<&'static str>,
     part: Vec<u8>,
     multipart: Option<Multipart>,
 }
@@ -37,9 +38,22 @@ impl Upload {
             bucket,
             hasher: Hasher::default(),
             bytes: 0,
+            content_type: None,
             part: Vec::new(),
             multipart: None,
         }
+    }
+
+    /// The server shows this type to a browser that opens a presigned URL.
+    pub(super) fn set_content_type(&mut self, content_type: &'static str) {
+        self.content_type = Some(content_type);
+    }
+
+    fn attributes(&self) -> Attributes {
+        let content_type = self.content_type.into_iter();
+        content_type
+            .map(|value| (Attribute::ContentType, value))
+            .collect()
     }
 
     pub(super) async fn write(&mut self, chunk: &[u8]) -> Result<(), StorageError> {
@@ -60,7 +74,11 @@ impl Upload {
         if self.multipart.is_none() {
             let name = format!("{:016x}{:016x}.draft", fastrand::u64(..), fastrand::u64(..));
             let draft = self.bucket.drafts().join(name.as_str());
-            let upload = self.bucket.store.put_multipart(&draft).await;
+            let upload = self
+                .bucket
+                .store
+                .put_multipart_opts(&draft, self.attributes().into())
+                .await;
             let upload = upload.map_err(&failed)?;
             self.multipart = Some(Multipart {
                 draft,
@@ -87,7 +105,12 @@ impl Upload {
             }
         } else {
             let whole = std::mem::take(&mut self.part);
-            let put = self.bucket.store.put(&key, whole.into()).await;
+            let options = self.attributes().into();
+            let put = self
+                .bucket
+                .store
+                .put_opts(&key, whole.into(), options)
+                .await;
             put.map_err(StorageError::bucket("write to"))?;
         }
         Ok(Stored { sha256, bytes })

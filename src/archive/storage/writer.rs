@@ -1,11 +1,16 @@
 //! Writes one file, with a bounded amount of memory.
 
+use std::fs::File;
+use std::ops::Range;
+use std::sync::Arc;
+
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
 
 use super::StorageError;
 use super::bucket::Bucket;
 use super::draft::Draft;
-use super::folder::blocking;
+use super::folder::{self, blocking};
 use super::upload::Upload;
 use crate::archive::Digest;
 
@@ -33,6 +38,18 @@ pub struct Stored {
     pub bytes: u64,
 }
 
+/// A file in a folder that can be read while it is written. It stays readable after it was placed
+/// or deleted.
+#[derive(Clone)]
+pub struct Growing(Arc<File>);
+
+impl Growing {
+    /// Reads bytes that have been written.
+    pub fn chunks(&self, range: Range<u64>) -> BoxStream<'static, Result<Bytes, StorageError>> {
+        folder::chunks(Arc::clone(&self.0), range)
+    }
+}
+
 impl Writer {
     pub(super) fn to_folder(draft: Draft) -> Self {
         Self(Target::Folder {
@@ -43,6 +60,15 @@ impl Writer {
 
     pub(super) fn to_bucket(bucket: Bucket) -> Self {
         Self(Target::Bucket(Box::new(Upload::new(bucket))))
+    }
+
+    /// Sets the type under which a browser gets the file from the bucket itself. It must be known
+    /// before the first 5 MiB are written. A folder keeps no types.
+    pub fn set_content_type(&mut self, content_type: &'static str) {
+        match &mut self.0 {
+            Target::Folder { .. } => {}
+            Target::Bucket(upload) => upload.set_content_type(content_type),
+        }
     }
 
     /// Appends `chunk`. After an error the file cannot be finished.
@@ -59,10 +85,37 @@ impl Writer {
         }
     }
 
+    /// The file while it grows. `None` in a bucket, where nothing can be read before the end.
+    pub fn growing(&self) -> Option<Growing> {
+        match &self.0 {
+            Target::Folder { draft, .. } => {
+                let draft = draft.as_ref()?;
+                Some(Growing(Arc::clone(draft.file())))
+            }
+            Target::Bucket(_) => None,
+        }
+    }
+
+    /// The bytes that `growing` has so far.
+    pub fn bytes_readable(&self) -> u64 {
+        match &self.0 {
+            Target::Folder { draft, .. } => draft.as_ref().map_or(0, Draft::bytes),
+            Target::Bucket(_) => 0,
+        }
+    }
+
+    /// Makes readable what was written. A bucket has nothing to do.
+    pub async fn flush(&mut self) -> Result<(), StorageError> {
+        match &mut self.0 {
+            Target::Folder { draft, block } if !block.is_empty() => append(draft, block).await,
+            Target::Folder { .. } | Target::Bucket(_) => Ok(()),
+        }
+    }
+
     /// Makes the file visible. When this returns, the file is whole and durable.
     ///
     /// # Errors
-    /// Nothing is visible, except if the storage failed at the very end: then the whole file may be.
+    /// Nothing is visible, unless the storage failed at the very end: then the whole file may be.
     pub async fn finish(self) -> Result<Stored, StorageError> {
         match self.0 {
             Target::Folder { draft, block } => {

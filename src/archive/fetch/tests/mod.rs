@@ -1,6 +1,7 @@
 //! Tests fetches from a server on loopback that does whatever a test says.
 
 mod bodies;
+mod following;
 mod headers;
 mod resumed;
 mod server;
@@ -14,7 +15,7 @@ use server::{Asked, Server, Turn};
 use super::*;
 use crate::archive::content::samples::{all, png};
 use crate::archive::content::{Format, Media, RefusedContent};
-use crate::archive::storage::Place;
+use crate::archive::storage::{Place, StorageError};
 use crate::domain::egress::AllowedHosts;
 
 /// A storage, a fetcher that may call loopback, and a server there.

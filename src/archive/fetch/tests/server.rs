@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -31,6 +32,8 @@ impl Asked {
 pub enum Turn {
     Send(Vec<u8>),
     Pause(Duration),
+    /// Waits for the test.
+    Await(Arc<Notify>),
     /// Sends these bytes again and again, until the client hangs up.
     Endless(Vec<u8>, Duration),
 }
@@ -108,6 +111,7 @@ async fn serve(
         match turn {
             Turn::Send(bytes) => stream.write_all(&bytes).await?,
             Turn::Pause(time) => sleep(time).await,
+            Turn::Await(go) => go.notified().await,
             Turn::Endless(bytes, pause) => loop {
                 stream.write_all(&bytes).await?;
                 sleep(pause).await;

@@ -1,7 +1,10 @@
 //! What the tests of both kinds of storage do.
 
 mod bucket;
+mod bucket_faults;
 mod folder;
+mod proxy;
+pub(in crate::archive) mod server;
 
 use super::*;
 
@@ -28,6 +31,10 @@ async fn read(storage: &Storage, digest: Digest, range: Option<Range<u64>>) -> V
 
 async fn listed(storage: &Storage) -> Vec<Entry> {
     storage.list().map(Result::unwrap).collect().await
+}
+
+fn later() -> Timestamp {
+    Timestamp::from_millis(i64::MAX)
 }
 
 /// Bytes that repeat after no power of two, so that a shifted chunk shows.
