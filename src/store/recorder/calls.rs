@@ -11,7 +11,7 @@ use crate::domain::callback::Subject;
 use crate::domain::delivery::{AttemptEnd, DeliveryId, DeliveryState, EndpointKey, Holder};
 use crate::domain::ids::SubmissionId;
 use crate::domain::observation::{Observation, Source};
-use crate::domain::result_file::{FetchEnd, FileId};
+use crate::domain::result_file::{FetchEnd, FileId, FileState};
 use crate::domain::task::Verdict;
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
@@ -308,14 +308,15 @@ impl Recorder {
         self.claim(Entry::FileClaimed { id, holder }).await
     }
 
-    /// Records the end of a fetch. `jitter` is random, from 0 to 1.
+    /// Records the end of a fetch. `jitter` is random, from 0 to 1. Returns the state of the file
+    /// after it, or `None` if another process fetches the file, or has fetched it.
     pub async fn end_fetch(
         &self,
         id: FileId,
         holder: Holder,
         end: FetchEnd,
         jitter: f64,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<FileState>, StoreError> {
         let entry = Entry::FileEnded {
             id,
             holder,
@@ -323,8 +324,8 @@ impl Recorder {
             jitter,
         };
         match self.record(entry).await? {
-            // `Stale`: another process fetches the file, or has fetched it.
-            Receipt::Done | Receipt::Stale => Ok(()),
+            Receipt::File(state) => Ok(Some(state)),
+            Receipt::Stale => Ok(None),
             other => Err(StoreError::OtherReceipt(other)),
         }
     }

@@ -9,7 +9,7 @@ use crate::domain::callback::Subject;
 use crate::domain::delivery::{AttemptEnd, DeliveryId, DeliveryState, EndpointKey, Holder};
 use crate::domain::ids::SubmissionId;
 use crate::domain::observation::{Observation, Source};
-use crate::domain::result_file::{FetchEnd, FileId};
+use crate::domain::result_file::{FetchEnd, FileId, FileState};
 use crate::domain::task::Verdict;
 use crate::domain::timestamp::Timestamp;
 use crate::store::repeats::RepeatGuard;
@@ -250,6 +250,8 @@ pub enum Receipt {
         /// Whether dead deliveries are left.
         more: bool,
     },
+    /// The state of the file after the fetch.
+    File(FileState),
     /// The result of a change to several files.
     Files { files: u32, more: bool },
     /// The receipt of all other entries.

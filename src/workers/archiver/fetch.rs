@@ -11,7 +11,7 @@ use crate::archive::Digest;
 use crate::archive::content::Expected;
 use crate::archive::fetch::{Failure, Fetched, Next};
 use crate::archive::storage::StorageError;
-use crate::domain::result_file::{Copy, FetchEnd, FileId, LEASE};
+use crate::domain::result_file::{Copy, FetchEnd, FileId, FileState, LEASE};
 use crate::observe::metrics::FetchResult;
 use crate::store::StoreError;
 use crate::store::recorder::calls::Claim;
@@ -32,8 +32,8 @@ impl Archiver {
         }
         let fetching = self.dependencies.giving_up.run_until_cancelled(self.try_fetch(&view));
         let end = fetching.await.unwrap_or(FetchEnd::GivenBack);
-        self.record_end(id, end.clone()).await;
-        self.report(&view, &end);
+        let state = self.record_end(id, end.clone()).await;
+        self.report(&view, &end, state);
         if let FetchEnd::Archived(copy) = end {
             self.check_copy(id, copy.sha256).await;
         }
@@ -87,39 +87,44 @@ impl Archiver {
         }
     }
 
-    fn report(&self, view: &FileView, end: &FetchEnd) {
+    /// `state`: the file's state after the fetch. `None` if it is not ours to say.
+    fn report(&self, view: &FileView, end: &FetchEnd, state: Option<FileState>) {
         let (metrics, file) = (&self.dependencies.metrics, &view.file);
         let (task, number) = (view.submission_id, file.id.number());
-        match end {
-            FetchEnd::Archived(copy) => {
+        match (end, state) {
+            (FetchEnd::Archived(copy), _) => {
                 metrics.fetch_ended(FetchResult::Archived);
                 metrics.bytes_archived(copy.bytes);
                 info!(submission.id = %task, result = number, bytes = copy.bytes, "archived a result");
             }
-            FetchEnd::Retry { reason, .. } => {
-                metrics.fetch_ended(FetchResult::Failed);
-                info!(submission.id = %task, result = number, attempt = file.attempts + 1, reason, "could not fetch a result; trying again later: {reason}");
-            }
-            FetchEnd::FreshUrl { reason, .. } => {
-                metrics.fetch_ended(FetchResult::FreshUrl);
-                info!(submission.id = %task, result = number, reason, "EvoLink named a fresh URL for a result: {reason}");
-            }
-            FetchEnd::GaveUp { reason } => {
+            (
+                FetchEnd::GaveUp { reason } | FetchEnd::Retry { reason, .. },
+                Some(FileState::Failed),
+            ) => {
                 metrics.fetch_ended(FetchResult::GaveUp);
                 warn!(submission.id = %task, result = number, reason, "a result is given up, until an operator retries it: {reason}");
             }
-            FetchEnd::GivenBack => {}
+            (FetchEnd::Retry { reason, .. }, _) => {
+                metrics.fetch_ended(FetchResult::Failed);
+                info!(submission.id = %task, result = number, attempt = file.attempts + 1, reason, "could not fetch a result; trying again later: {reason}");
+            }
+            (FetchEnd::FreshUrl { reason, .. }, _) => {
+                metrics.fetch_ended(FetchResult::FreshUrl);
+                info!(submission.id = %task, result = number, reason, "EvoLink named a fresh URL for a result: {reason}");
+            }
+            (FetchEnd::GaveUp { .. } | FetchEnd::GivenBack, _) => {}
         }
     }
 
     /// Tries until the end is recorded, or the process stops.
-    async fn record_end(&self, id: FileId, end: FetchEnd) {
+    async fn record_end(&self, id: FileId, end: FetchEnd) -> Option<FileState> {
         let jitter = fastrand::f64();
         let mut is_logged = false;
         loop {
             let (recorder, holder) = (&self.dependencies.recorder, self.dependencies.holder.clone());
             match recorder.end_fetch(id, holder, end.clone(), jitter).await {
-                Ok(()) | Err(StoreError::Stopped) => return,
+                Ok(state) => return state,
+                Err(StoreError::Stopped) => return None,
                 Err(error) if !is_logged => {
                     is_logged = true;
                     error!(error = %error, file.id = %id, "could not record how a fetch ended; trying again each second");
@@ -128,9 +133,7 @@ impl Archiver {
             }
             let resting = sleep(RECORD_AGAIN);
             let giving_up = &self.dependencies.giving_up;
-            if giving_up.run_until_cancelled(resting).await.is_none() {
-                return;
-            }
+            giving_up.run_until_cancelled(resting).await?;
         }
     }
 

@@ -30,14 +30,20 @@ impl Ledger {
         if !self.change_file(id, |file| file.end(holder, end, jitter, now)) {
             return Receipt::Stale;
         }
-        let is_over = |file: &ResultFile| file.state() != FileState::Pending;
-        if self.files.known.get(&id).is_some_and(is_over) {
+        let Some(state) = self.files.known.get(&id).map(ResultFile::state) else {
+            return Receipt::Stale;
+        };
+        if state != FileState::Pending {
             self.files.ended.push(id);
-            if self.files.of_task(id.task_seq()).all(is_over) {
-                self.publish_archived(id.task_seq());
+            let seq = id.task_seq();
+            let mut states = self.files.of_task(seq).map(ResultFile::state);
+            let is_last = states.all(|state| state != FileState::Pending);
+            drop(states);
+            if is_last {
+                self.publish_archived(seq);
             }
         }
-        Receipt::Done
+        Receipt::File(state)
     }
 
     /// Publishes that all files of a task are archived or given up.
