@@ -215,13 +215,21 @@ impl TaskObjects {
 
     /// `results` with our URLs, where there are any. `None` if they are not wanted, or if the task
     /// has no results.
-    fn rewritten(&self, seen: Option<&Observation>, results: &[ResultObject]) -> Option<Vec<String>> {
+    fn rewritten(
+        &self,
+        seen: Option<&Observation>,
+        results: &[ResultObject],
+    ) -> Option<Vec<String>> {
         self.links.as_ref().filter(|links| links.rewrite_results)?;
         let seen = seen.filter(|seen| !seen.results.is_empty())?;
         let ours = results.iter().map(|result| result.url.as_ref());
         let ours = ours.chain(std::iter::repeat(None));
         let theirs = seen.results.iter().zip(ours);
-        Some(theirs.map(|(their, our)| our.unwrap_or(their).clone()).collect())
+        Some(
+            theirs
+                .map(|(their, our)| our.unwrap_or(their).clone())
+                .collect(),
+        )
     }
 }
 

@@ -3,7 +3,7 @@
 use tracing::warn;
 
 use super::settings;
-use crate::archive::WantedFiles;
+use crate::archive::Fetches;
 use crate::archive::fetch::Fetcher;
 use crate::archive::storage::{Place, Storage, StorageError};
 use crate::config::Config;
@@ -16,7 +16,7 @@ use crate::exit::{CommandError, Exit};
 pub struct Archive {
     pub storage: Storage,
     pub fetcher: Fetcher,
-    pub wanted: WantedFiles,
+    pub fetches: Fetches,
 }
 
 /// Opens the archive. `None` if it is disabled.
@@ -55,6 +55,6 @@ pub async fn open(config: &Config) -> Result<Option<Archive>, CommandError> {
     Ok(Some(Archive {
         storage,
         fetcher: Fetcher::new(rules, bounds, USER_AGENT, &[])?,
-        wanted: WantedFiles::default(),
+        fetches: Fetches::default(),
     }))
 }

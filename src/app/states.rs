@@ -70,7 +70,7 @@ impl App {
         let address = self.internal_address().ok()?;
         Some(ArchiveAccess {
             storage: archive.storage.clone(),
-            wanted: archive.wanted.clone(),
+            fetches: archive.fetches.clone(),
             key_ring: Arc::clone(&self.key_ring),
             base_url: settings::internal_base_url(&self.config, address).into(),
             link_lifetime: self.config.archive.link_lifetime,
@@ -87,7 +87,7 @@ impl App {
             rate_limits: Arc::clone(&self.rate_limits),
             storage: archive.storage.clone(),
             fetcher: archive.fetcher.clone(),
-            wanted: archive.wanted.clone(),
+            fetches: archive.fetches.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             holder: self.holder.clone(),

@@ -6,8 +6,8 @@
 pub mod content;
 mod digest;
 pub mod fetch;
+mod fetches;
 pub mod storage;
-mod wanted;
 
 pub use digest::{Digest, Hasher};
-pub use wanted::WantedFiles;
+pub use fetches::{Fetches, Running};

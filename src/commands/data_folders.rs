@@ -77,11 +77,7 @@ fn made_by_start(config: &Config) -> Vec<(&'static str, PathBuf)> {
         }
         _ => None,
     };
-    database
-        .into_iter()
-        .chain(secrets)
-        .chain(results)
-        .collect()
+    database.into_iter().chain(secrets).chain(results).collect()
 }
 
 /// Returns the nearest folder above `file` that exists. The start creates those below it.

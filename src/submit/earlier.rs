@@ -113,7 +113,7 @@ async fn find_first(
             | State::Unresolved => {
                 let answer = first_answer(store, objects, &view).await?;
                 return Ok(First::Accepted(answer));
-            },
+            }
         }
     }
 }

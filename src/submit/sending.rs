@@ -144,7 +144,9 @@ impl Running<'_> {
     async fn current_task(&self) -> Outcome {
         let name = TaskName::Submission(self.id);
         match self.submits.store.find_task(&name).await {
-            Ok(Some(view)) => Outcome::accepted(self.id, self.submits.task_objects.of_view(&view), None),
+            Ok(Some(view)) => {
+                Outcome::accepted(self.id, self.submits.task_objects.of_view(&view), None)
+            }
             Ok(None) => self.unknown_to_app(),
             Err(error) => {
                 warn!(submission.id = %self.id, error = %error, "could not read the task that EvoLink accepted; the app is answered that the outcome is unknown");

@@ -167,7 +167,10 @@ impl Api {
         seconds: u64,
     ) -> Result<Response, CommandError> {
         let url = self.url(&["v1", "tasks", id, "results", &number.to_string()])?;
-        let request = self.http.get(waiting(url, seconds)).timeout(DOWNLOAD_TIMEOUT);
+        let request = self
+            .http
+            .get(waiting(url, seconds))
+            .timeout(DOWNLOAD_TIMEOUT);
         match self.open(request).await? {
             Opened::Stream(response) => Ok(response),
             Opened::Expired { message, .. } => Err(CommandError::new(Exit::Usage, message)),

@@ -116,7 +116,11 @@ pub async fn retry(args: &ArchiveRetryArgs, out: &mut impl Write) -> Result<(), 
         return print_json(&answer, out);
     }
     let retried = answer["retried"].as_u64().unwrap_or_default();
-    let rest = if answer["more"] == true { ", and there are more" } else { "" };
+    let rest = if answer["more"] == true {
+        ", and there are more"
+    } else {
+        ""
+    };
     writeln!(out, "{retried} to be fetched again{rest}").context("could not print")?;
     Ok(())
 }
@@ -151,11 +155,19 @@ pub async fn verify(args: &ArchiveVerifyArgs, out: &mut impl Write) -> Result<()
         for file in &damaged {
             let cell = |pointer| Untrusted(text(file, pointer).unwrap_or("-"));
             let number = file["result"].as_i64().unwrap_or_default();
-            let line = writeln!(out, "{}/{number}  {}", cell("/submission_id"), cell("/reason"));
+            let line = writeln!(
+                out,
+                "{}/{number}  {}",
+                cell("/submission_id"),
+                cell("/reason")
+            );
             line.context("could not print")?;
         }
-        writeln!(out, "{verified} files verified, {bytes} bytes, {count} damaged or missing")
-            .context("could not print")?;
+        writeln!(
+            out,
+            "{verified} files verified, {bytes} bytes, {count} damaged or missing"
+        )
+        .context("could not print")?;
     }
     if count == 0 {
         return Ok(());

@@ -67,7 +67,11 @@ pub fn more_urls(members: &Members<'_>, results: &[String]) -> Vec<String> {
     if let Some(data) = members.read::<Value>("result_data") {
         let mut texts = Vec::new();
         texts_in(&data, &mut texts);
-        found.extend(texts.into_iter().filter(|text| text.starts_with("https://")));
+        found.extend(
+            texts
+                .into_iter()
+                .filter(|text| text.starts_with("https://")),
+        );
     }
     let mut urls: Vec<String> = Vec::new();
     for url in found {

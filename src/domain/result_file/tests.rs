@@ -84,7 +84,10 @@ fn only_one_process_fetches_a_file_while_its_lease_lasts() {
     let later = NOW.after(LEASE);
     assert!(file.claim(&two, later), "the lease is over");
     assert!(!file.end(&one, FetchEnd::GivenBack, 0.0, later));
-    assert!(file.end(&one, FetchEnd::Archived(copy()), 0.0, later), "a copy counts");
+    assert!(
+        file.end(&one, FetchEnd::Archived(copy()), 0.0, later),
+        "a copy counts"
+    );
     assert!(!file.end(&two, retry(), 0.0, later));
     assert!(!file.claim(&two, later));
     assert_eq!(file.copy(), Some(&copy()));
@@ -94,7 +97,15 @@ fn only_one_process_fetches_a_file_while_its_lease_lasts() {
 fn a_fresh_url_is_tried_at_once_and_only_one_is_asked_for() {
     let (mut file, holder) = (pending(), Holder::new(NOW));
     let (url, reason) = ("https://files.evolink.ai/b.png".to_owned(), String::new());
-    assert!(file.end(&holder, FetchEnd::FreshUrl { url: url.clone(), reason }, 0.0, NOW));
+    assert!(file.end(
+        &holder,
+        FetchEnd::FreshUrl {
+            url: url.clone(),
+            reason
+        },
+        0.0,
+        NOW
+    ));
     assert!(file.is_refreshed);
     assert_eq!(file.url, url);
     assert!(matches!(file.stage, Stage::Pending { due_at, lease: None } if due_at == NOW));
@@ -118,7 +129,10 @@ fn a_damaged_copy_is_fetched_again_while_evolink_offers_the_file() {
     let (mut file, holder) = (pending(), Holder::new(NOW));
     file.end(&holder, FetchEnd::Archived(copy()), 0.0, NOW);
     let archived = file.clone();
-    assert!(!file.lose("another", "damaged", NOW), "another copy was lost");
+    assert!(
+        !file.lose("another", "damaged", NOW),
+        "another copy was lost"
+    );
     assert!(file.lose(&copy().sha256, "damaged", NOW));
     assert_eq!(file.state(), FileState::Pending);
     file = archived;

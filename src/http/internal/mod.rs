@@ -92,7 +92,10 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
         .route_layer(needs(Scope::Read));
     let link_gate = LinkGate {
         keys: gate.for_scope(Scope::Read),
-        key_ring: state.archive.as_ref().map(|archive| Arc::clone(&archive.key_ring)),
+        key_ring: state
+            .archive
+            .as_ref()
+            .map(|archive| Arc::clone(&archive.key_ring)),
         clock: state.clock.clone(),
     };
     let files = Router::new()

@@ -74,7 +74,10 @@ pub fn changed_submissions(ledger: &Ledger) -> impl Iterator<Item = SubmissionId
     let ended = ledger.submit_ends.iter().map(|(record, _)| *record);
     let changed = ledger.events.iter().map(|event| event.record);
     let files = &ledger.files;
-    let files = files.ended.iter().filter_map(|id| files.records.get(&id.task_seq()).copied());
+    let files = files
+        .ended
+        .iter()
+        .filter_map(|id| files.records.get(&id.task_seq()).copied());
     changed
         .chain(ended)
         .chain(files)

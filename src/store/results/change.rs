@@ -1,9 +1,9 @@
 //! Changes to existing result files: loads those that a batch's entries concern, with the other
 //! files of their tasks, and writes those that changed.
 
+use super::CHANGED_AT_ONCE_MAX;
 use super::batch::Files;
 use super::row::{CHANGING_COLUMNS, FileRow, changing_values, file_columns};
-use super::CHANGED_AT_ONCE_MAX;
 use crate::domain::result_file::{FILES_PER_TASK, ResultFile};
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
@@ -62,9 +62,9 @@ pub async fn load(writer: &mut Writer, entries: &[&Entry]) -> Result<Files, Stor
 /// Returns the id of the first file of the task whose files an entry concerns.
 const fn first_of(entry: &Entry) -> Option<i64> {
     let id = match entry {
-        Entry::FileClaimed { id, .. } | Entry::FileEnded { id, .. } | Entry::FileLost { id, .. } => {
-            *id
-        }
+        Entry::FileClaimed { id, .. }
+        | Entry::FileEnded { id, .. }
+        | Entry::FileLost { id, .. } => *id,
         Entry::FilesRetried(RetriedFiles::OfTask { task_seq }) => {
             return Some(*task_seq * FILES_PER_TASK);
         }

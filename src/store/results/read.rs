@@ -50,8 +50,7 @@ const FIND: &str = select_file!("id = $1");
 // Pages of all files that are archived.
 const ARCHIVED: &str = select_file!("state = 'archived' AND id > $1 ORDER BY id LIMIT $2");
 
-const IS_COPY_NEEDED: &str =
-    "SELECT count(*) FROM (SELECT 1 FROM result WHERE state = 'archived' AND sha256 = $1 LIMIT 1) AS one";
+const IS_COPY_NEEDED: &str = "SELECT count(*) FROM (SELECT 1 FROM result WHERE state = 'archived' AND sha256 = $1 LIMIT 1) AS one";
 
 const WITH_COPY: &str =
     "SELECT id FROM result WHERE state = 'archived' AND sha256 = $1 ORDER BY id LIMIT $2";
@@ -128,8 +127,7 @@ impl Store {
 
     /// Whether an archived file has this copy.
     pub async fn is_copy_needed(&self, sha256: &str) -> Result<bool, StoreError> {
-        let count: i64 =
-            on_pool!(self, pool => sqlx::query_scalar(IS_COPY_NEEDED).bind(sha256).fetch_one(pool))?;
+        let count: i64 = on_pool!(self, pool => sqlx::query_scalar(IS_COPY_NEEDED).bind(sha256).fetch_one(pool))?;
         Ok(count > 0)
     }
 

@@ -46,7 +46,17 @@ pub fn parse(text: Option<&str>) -> Result<Vec<ShownFile>, StoreError> {
 fn parse_line(line: &str) -> Result<ShownFile, StoreError> {
     let values: Vec<&str> = line.split('\t').collect();
     let Ok::<[&str; 9], _>(
-        [id, state, ended_at, sha256, bytes, content_type, width, height, error],
+        [
+            id,
+            state,
+            ended_at,
+            sha256,
+            bytes,
+            content_type,
+            width,
+            height,
+            error,
+        ],
     ) = values.try_into()
     else {
         return Err(corrupt(0, "error"));
@@ -64,7 +74,9 @@ fn parse_line(line: &str) -> Result<ShownFile, StoreError> {
     };
     let ended_at = match ended_at {
         "" => None,
-        at => Some(Timestamp::from_millis(at.parse().map_err(wrong("ended_at"))?)),
+        at => Some(Timestamp::from_millis(
+            at.parse().map_err(wrong("ended_at"))?,
+        )),
     };
     Ok(ShownFile {
         id: FileId(id),

@@ -3,13 +3,13 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{interval_at, sleep, Instant};
+use tokio::time::{Instant, interval_at, sleep};
 use tracing::{error, info, warn};
 
 use super::Archiver;
 use crate::archive::Digest;
 use crate::archive::content::Expected;
-use crate::archive::fetch::{Failure, Fetched, Next};
+use crate::archive::fetch::{Failure, Fetched, Next, Progress};
 use crate::archive::storage::StorageError;
 use crate::domain::result_file::{Copy, FetchEnd, FileId, FileState, LEASE};
 use crate::observe::metrics::FetchResult;
@@ -30,7 +30,11 @@ impl Archiver {
         if !self.claim(id).await {
             return id;
         }
-        let fetching = self.dependencies.giving_up.run_until_cancelled(self.try_fetch(&view));
+        let (progress, following) = Progress::new();
+        // It can be followed until its row says how it ended.
+        let _running = self.dependencies.fetches.begin(id, following);
+        let fetching = self.try_fetch(&view, progress);
+        let fetching = self.dependencies.giving_up.run_until_cancelled(fetching);
         let end = fetching.await.unwrap_or(FetchEnd::GivenBack);
         let state = self.record_end(id, end.clone()).await;
         self.report(&view, &end, state);
@@ -55,9 +59,9 @@ impl Archiver {
         }
     }
 
-    async fn try_fetch(&self, view: &FileView) -> FetchEnd {
+    async fn try_fetch(&self, view: &FileView, progress: Progress) -> FetchEnd {
         let (fetcher, storage) = (&self.dependencies.fetcher, &self.dependencies.storage);
-        let fetching = fetcher.fetch(storage, &view.file.url, Expected::AnyFormat);
+        let fetching = fetcher.fetch_with(storage, &view.file.url, Expected::AnyFormat, progress);
         match self.while_claimed(view.file.id, fetching).await {
             Ok(fetched) => FetchEnd::Archived(copy(fetched)),
             Err(failure) => self.failed(view, failure).await,
@@ -121,7 +125,10 @@ impl Archiver {
         let jitter = fastrand::f64();
         let mut is_logged = false;
         loop {
-            let (recorder, holder) = (&self.dependencies.recorder, self.dependencies.holder.clone());
+            let (recorder, holder) = (
+                &self.dependencies.recorder,
+                self.dependencies.holder.clone(),
+            );
             match recorder.end_fetch(id, holder, end.clone(), jitter).await {
                 Ok(state) => return state,
                 Err(StoreError::Stopped) => return None,

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::run_loop::{Failures, Progress, Worker, joined, varied};
-use crate::archive::WantedFiles;
+use crate::archive::Fetches;
 use crate::archive::fetch::Fetcher;
 use crate::archive::storage::Storage;
 use crate::clock::Clock;
@@ -47,7 +47,7 @@ pub struct Dependencies {
     pub rate_limits: Arc<RateLimits>,
     pub storage: Storage,
     pub fetcher: Fetcher,
-    pub wanted: WantedFiles,
+    pub fetches: Fetches,
     pub clock: Clock,
     pub metrics: Metrics,
     /// The lease holder id of this process.
@@ -119,7 +119,8 @@ impl ArchiverWorker {
             && let Some(work) = self.upkeep.due()
         {
             let archiver = Arc::clone(&self.archiver);
-            self.sweep.spawn(async move { archiver.keep_up(work).await });
+            self.sweep
+                .spawn(async move { archiver.keep_up(work).await });
         }
     }
 }
@@ -151,7 +152,8 @@ impl Worker for ArchiverWorker {
                 for view in found {
                     self.running.insert(view.file.id);
                     let archiver = Arc::clone(&self.archiver);
-                    self.fetches.spawn(async move { archiver.fetch(view).await });
+                    self.fetches
+                        .spawn(async move { archiver.fetch(view).await });
                 }
             }
             Err(_) => self.not_before = Instant::now() + varied(BACK_OFF),
@@ -160,14 +162,14 @@ impl Worker for ArchiverWorker {
     }
 
     async fn wake_up(&mut self) {
-        let wanted = self.archiver.dependencies.wanted.clone();
+        let fetches = self.archiver.dependencies.fetches.clone();
         tokio::select! {
             Some(ended) = self.fetches.join_next() => self.end(ended),
             () = async {
                 sleep_until(self.not_before).await;
                 tokio::select! {
                     () = self.waiter.wait() => {}
-                    () = wanted.added() => {}
+                    () = fetches.wanted_more() => {}
                 }
             } => self.is_scan_due = true,
         }

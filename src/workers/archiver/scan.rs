@@ -56,7 +56,7 @@ impl Archiver {
         limit: usize,
     ) -> Result<Vec<FileView>, StoreError> {
         let mut found = Vec::new();
-        for id in self.dependencies.wanted.take(limit) {
+        for id in self.dependencies.fetches.take_wanted(limit) {
             if running.contains(&id) {
                 continue;
             }

@@ -135,7 +135,10 @@ impl Archiver {
         // query looks for its copy itself.
         for id in store.list_files_with_copy(&sha256).await? {
             let reason = "its copy was deleted".to_owned();
-            let losing = self.dependencies.recorder.lose_copy(id, sha256.clone(), reason);
+            let losing = self
+                .dependencies
+                .recorder
+                .lose_copy(id, sha256.clone(), reason);
             losing.await?;
         }
         Ok(true)

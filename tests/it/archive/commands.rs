@@ -17,7 +17,13 @@ async fn results_get_writes_the_whole_file_or_nothing() {
     })
     .await;
     let app = archiving().start().await;
-    complete(&app, "web", "task-1", &[origin.url("a.png"), origin.url("b.png")]).await;
+    complete(
+        &app,
+        "web",
+        "task-1",
+        &[origin.url("a.png"), origin.url("b.png")],
+    )
+    .await;
     archived(&app, "task-1").await;
     let out = app.folder().join("picture.png");
     let path = out.to_str().unwrap();
@@ -38,7 +44,10 @@ async fn results_get_writes_the_whole_file_or_nothing() {
     assert_eq!(retried.stdout, "1 to be fetched again\n");
     let verified = command::run(&app, &["archive", "verify"]).await;
     let length = file.len();
-    assert_eq!(verified.stdout, format!("1 files verified, {length} bytes, 0 damaged or missing\n"));
+    assert_eq!(
+        verified.stdout,
+        format!("1 files verified, {length} bytes, 0 damaged or missing\n")
+    );
     app.stop().await.0.unwrap();
 }
 
@@ -58,5 +67,11 @@ async fn submit_downloads_the_picture_of_a_task_that_completed() {
 
 fn is_nothing_else_left(app: &TestApp) -> bool {
     let mut entries = app.folder().read_dir().unwrap();
-    !entries.any(|entry| entry.unwrap().file_name().to_string_lossy().ends_with(".part"))
+    !entries.any(|entry| {
+        entry
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .ends_with(".part")
+    })
 }

@@ -19,14 +19,22 @@ const FAILED: &str = "evolink_receiver_result_fetches_total{result=\"failed\"}";
 async fn types(app: &TestApp) -> Vec<String> {
     let (_, feed) = app.get("/v1/events").await;
     let events = feed["data"].as_array().unwrap().iter();
-    events.map(|event| event["type"].as_str().unwrap().to_owned()).collect()
+    events
+        .map(|event| event["type"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[tokio::test]
 async fn what_is_no_picture_is_given_up_with_its_reason_and_nothing_is_kept() {
     let origin = Origin::start(|asked| match asked.path.as_str() {
-        "/html" => Given::Page("image/png", b"<!DOCTYPE html><script>alert(1)</script>".to_vec()),
-        "/svg" => Given::Page("image/svg+xml", b"<svg xmlns='http://www.w3.org/2000/svg'/>".to_vec()),
+        "/html" => Given::Page(
+            "image/png",
+            b"<!DOCTYPE html><script>alert(1)</script>".to_vec(),
+        ),
+        "/svg" => Given::Page(
+            "image/svg+xml",
+            b"<svg xmlns='http://www.w3.org/2000/svg'/>".to_vec(),
+        ),
         _ => Given::File(png(1, 100)),
     })
     .await;
@@ -37,11 +45,19 @@ async fn what_is_no_picture_is_given_up_with_its_reason_and_nothing_is_kept() {
     let urls = [&urls[..], &[foreign, inside]].concat();
     complete(&app, "web", "task-1", &urls).await;
     let shown = archived(&app, "task-1").await;
-    for (number, reason) in [(0, "HTML"), (1, "SVG"), (3, "archive.allowed_hosts"), (4, "address")] {
+    for (number, reason) in [
+        (0, "HTML"),
+        (1, "SVG"),
+        (3, "archive.allowed_hosts"),
+        (4, "address"),
+    ] {
         let file: &Value = &shown[number];
         let error = file["error"].as_str().unwrap();
         assert!(error.contains(reason), "{number}: {error}");
-        assert_eq!((&file["url"], &file["sha256"]), (&Value::Null, &Value::Null));
+        assert_eq!(
+            (&file["url"], &file["sha256"]),
+            (&Value::Null, &Value::Null)
+        );
         let path = format!("/v1/tasks/task-1/results/{number}");
         let gone = get(&app, &path).await;
         gone.assert_error(410, "archive_failed", None, &path);
@@ -116,7 +132,10 @@ async fn a_file_is_archived_if_its_host_is_back_within_a_day() {
 #[tokio::test]
 async fn a_file_whose_host_is_down_for_longer_than_evolink_offers_it_is_given_up() {
     let file = after_an_outage(25).await;
-    assert_eq!((&file["url"], &file["archived_at"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&file["url"], &file["archived_at"]),
+        (&Value::Null, &Value::Null)
+    );
     assert_eq!(file["error"], "the server answered 500");
 }
 
@@ -144,10 +163,22 @@ async fn evolink_is_asked_once_for_a_fresh_url() {
     assert_eq!(shown[0]["origin_url"], origin.url("old-0.png"));
     assert_eq!(shown[1]["error"], "the server answered 403");
     let paths: Vec<String> = origin.asked().into_iter().map(|asked| asked.path).collect();
-    for (path, times) in [("/old-0.png", 1), ("/old-1.png", 1), ("/fresh.png", 1), ("/also-gone.png", 1)] {
-        assert_eq!(paths.iter().filter(|asked| *asked == path).count(), times, "{paths:?}");
+    for (path, times) in [
+        ("/old-0.png", 1),
+        ("/old-1.png", 1),
+        ("/fresh.png", 1),
+        ("/also-gone.png", 1),
+    ] {
+        assert_eq!(
+            paths.iter().filter(|asked| *asked == path).count(),
+            times,
+            "{paths:?}"
+        );
     }
-    let key = origin.asked().iter().any(|asked| asked.headers.contains_key("authorization"));
+    let key = origin
+        .asked()
+        .iter()
+        .any(|asked| asked.headers.contains_key("authorization"));
     assert!(!key, "the host of a file never sees EvoLink's key");
 
     // An operator has the other one tried again.

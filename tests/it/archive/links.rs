@@ -24,13 +24,23 @@ async fn a_link_opens_one_file_without_a_key_until_it_expires() {
         }];
     });
     let app = builder.start().await;
-    complete(&app, "web", "task-1", &[origin.url("a.png"), origin.url("b.png")]).await;
+    complete(
+        &app,
+        "web",
+        "task-1",
+        &[origin.url("a.png"), origin.url("b.png")],
+    )
+    .await;
     let path = "/v1/tasks/task-1/results/0";
     let asked = send(app.request(Method::GET, path)).await;
     asked.assert_error(401, "unauthorized", None, "without a key");
     let made = send(app.request(Method::POST, &format!("{path}/link"))).await;
     made.assert_error(401, "unauthorized", None, "a link without a key");
-    let made = send(app.request(Method::POST, &format!("{path}/link")).bearer_auth(KEY)).await;
+    let made = send(
+        app.request(Method::POST, &format!("{path}/link"))
+            .bearer_auth(KEY),
+    )
+    .await;
     assert_eq!(made.status, 200, "{made:?}");
     let link = made.body["url"].as_str().unwrap().to_owned();
     assert!(made.body["expires_at"].is_string());

@@ -21,25 +21,44 @@ async fn the_url_of_a_picture_works_right_after_the_submit() {
     assert_eq!(picture.status(), 200);
     let headers = picture.headers().clone();
     let bytes = picture.bytes().await.unwrap();
-    let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256: String = Sha256::digest(&bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     assert_eq!(headers["etag"], format!("\"{sha256}\""));
     assert_eq!(headers["x-content-type-options"], "nosniff");
-    assert_eq!(headers["content-security-policy"], "default-src 'none'; sandbox");
+    assert_eq!(
+        headers["content-security-policy"],
+        "default-src 'none'; sandbox"
+    );
 
-    let done = app.get(&format!("/v1/tasks/{id}?wait=30&for=archived")).await.1;
+    let done = app
+        .get(&format!("/v1/tasks/{id}?wait=30&for=archived"))
+        .await
+        .1;
     let result = &done["receiver"]["results"][0];
     assert_eq!(result["sha256"], sha256, "{done}");
     assert_eq!(result["bytes"], bytes.len());
     assert_eq!(result["origin_url"], done["results"][0]);
-    assert_eq!(result["content_type"], headers["content-type"].to_str().unwrap());
-    assert!(result["width"].as_u64().unwrap() > 0 && result["archived_at"].is_string(), "{result}");
+    assert_eq!(
+        result["content_type"],
+        headers["content-type"].to_str().unwrap()
+    );
+    assert!(
+        result["width"].as_u64().unwrap() > 0 && result["archived_at"].is_string(),
+        "{result}"
+    );
     assert_eq!(result["error"], Value::Null);
     let submission = done["receiver"]["submission_id"].as_str().unwrap();
     let url = format!("http://{}/v1/tasks/{submission}/results/0", app.internal);
     assert_eq!(result["url"], url);
 
     let (_, feed) = app.get("/v1/events").await;
-    let types = feed["data"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap());
+    let types = feed["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["type"].as_str().unwrap());
     let types: Vec<&str> = types.filter(|kind| *kind != "task.processing").collect();
     assert_eq!(types, ["task.submitted", "task.completed", "task.archived"]);
     let archived = feed["data"].as_array().unwrap().last().unwrap();
@@ -57,17 +76,41 @@ async fn a_picture_is_not_there_before_its_task_is_completed_nor_after_it_failed
     assert_eq!(early.header("retry-after"), Some("2"));
     let early = get(&app, &format!("/v1/tasks/{id}/results/0?wait=1")).await;
     early.assert_error(409, "not_completed", None, "after a wait");
-    let failing = app.submitted("a sad cat [sim:fail] [sim:duration=100ms]").await;
+    let failing = app
+        .submitted("a sad cat [sim:fail] [sim:duration=100ms]")
+        .await;
     let id = failing["id"].as_str().unwrap();
     let failed = get(&app, &format!("/v1/tasks/{id}/results/0?wait=50")).await;
     failed.assert_error(410, "task_failed", None, "a task that fails");
     for (path, status, code, param) in [
-        (format!("/v1/tasks/{id}/results/64"), 400, "invalid_request", Some("n")),
-        (format!("/v1/tasks/{id}/results/00"), 400, "invalid_request", Some("n")),
-        (format!("/v1/tasks/{id}/results/0?for=archived"), 400, "invalid_request", Some("for")),
-        ("/v1/tasks/unknown/results/0".to_owned(), 404, "task_not_found", None),
+        (
+            format!("/v1/tasks/{id}/results/64"),
+            400,
+            "invalid_request",
+            Some("n"),
+        ),
+        (
+            format!("/v1/tasks/{id}/results/00"),
+            400,
+            "invalid_request",
+            Some("n"),
+        ),
+        (
+            format!("/v1/tasks/{id}/results/0?for=archived"),
+            400,
+            "invalid_request",
+            Some("for"),
+        ),
+        (
+            "/v1/tasks/unknown/results/0".to_owned(),
+            404,
+            "task_not_found",
+            None,
+        ),
     ] {
-        get(&app, &path).await.assert_error(status, code, param, &path);
+        get(&app, &path)
+            .await
+            .assert_error(status, code, param, &path);
     }
     app.stop().await.0.unwrap();
 }

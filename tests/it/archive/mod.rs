@@ -34,7 +34,9 @@ async fn complete(app: &TestApp, client: &str, id: &str, results: &[String]) {
 async fn archived(app: &TestApp, id: &str) -> Vec<Value> {
     let is_over = |task: &Value| {
         let results = task["receiver"]["results"].as_array().unwrap();
-        results.iter().all(|result| result["archived_at"].is_string() || result["url"].is_null())
+        results
+            .iter()
+            .all(|result| result["archived_at"].is_string() || result["url"].is_null())
     };
     let task = app.task_when(id, is_over).await;
     task["receiver"]["results"].as_array().unwrap().clone()

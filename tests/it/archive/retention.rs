@@ -14,7 +14,10 @@ use crate::support::until::until;
 /// The path of the copy with this digest.
 fn copy(app: &TestApp, sha256: &Value) -> std::path::PathBuf {
     let sha256 = sha256.as_str().unwrap();
-    app.folder().join("results").join(&sha256[..2]).join(&sha256[2..])
+    app.folder()
+        .join("results")
+        .join(&sha256[..2])
+        .join(&sha256[2..])
 }
 
 #[tokio::test]
@@ -24,16 +27,29 @@ async fn a_damaged_or_missing_copy_is_found_and_fetched_again() {
     let urls = ["a", "bb", "ccc"].map(|name| origin.url(name));
     complete(&app, "web", "task-1", &urls).await;
     let shown = archived(&app, "task-1").await;
-    let verify = || async { send(app.request(Method::POST, "/v1/archive/verify")).await.body };
+    let verify = || async {
+        send(app.request(Method::POST, "/v1/archive/verify"))
+            .await
+            .body
+    };
     let verified = verify().await;
-    assert_eq!((&verified["verified"], &verified["damaged"]), (&json!(3), &json!([])));
+    assert_eq!(
+        (&verified["verified"], &verified["damaged"]),
+        (&json!(3), &json!([]))
+    );
     assert_eq!(verified["next"], Value::Null);
     std::fs::remove_file(copy(&app, &shown[0]["sha256"])).unwrap();
     std::fs::write(copy(&app, &shown[1]["sha256"]), "rot").unwrap();
     let verified = verify().await;
     let damaged = verified["damaged"].as_array().unwrap();
-    let reasons: Vec<&str> = damaged.iter().map(|file| file["reason"].as_str().unwrap()).collect();
-    assert_eq!(reasons, ["its copy is missing in the archive", "its copy is damaged"]);
+    let reasons: Vec<&str> = damaged
+        .iter()
+        .map(|file| file["reason"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        reasons,
+        ["its copy is missing in the archive", "its copy is damaged"]
+    );
     until("they are fetched again", || origin.count() == 5).await;
     archived(&app, "task-1").await;
     assert_eq!(verify().await["damaged"], json!([]));
@@ -72,6 +88,8 @@ async fn what_was_kept_for_its_retention_is_gone_and_says_so() {
     let app = builder.start().await;
     let is_gone = |task: &Value| task["receiver"]["results"][0]["url"].is_null();
     app.task_when("task-1", is_gone).await;
-    get(&app, "/v1/tasks/task-1/results/0").await.assert_error(410, "result_expired", None, "");
+    get(&app, "/v1/tasks/task-1/results/0")
+        .await
+        .assert_error(410, "result_expired", None, "");
     app.stop().await.0.unwrap();
 }

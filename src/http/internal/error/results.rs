@@ -48,7 +48,9 @@ impl ApiError {
     pub fn not_archived(last_error: Option<&str>) -> Self {
         let message = match last_error {
             None => "the file is being fetched; repeat the request".to_owned(),
-            Some(error) => format!("the file could not be fetched yet, and is tried again: {error}"),
+            Some(error) => {
+                format!("the file could not be fetched yet, and is tried again: {error}")
+            }
         };
         let mut error = Self::new(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -11,6 +11,7 @@ use tracing::error;
 
 use super::ArchiveAccess;
 use crate::archive::Digest;
+use crate::archive::fetch::{Following, Head};
 use crate::archive::storage::StorageError;
 use crate::domain::ids::TaskId;
 use crate::domain::result_file::Copy;
@@ -42,7 +43,10 @@ pub async fn answer(
     headers: &HeaderMap,
     is_head: bool,
 ) -> Result<Response, ApiError> {
-    let copy = file.copy.as_ref().ok_or_else(|| ApiError::not_archived(None))?;
+    let copy = file
+        .copy
+        .as_ref()
+        .ok_or_else(|| ApiError::not_archived(None))?;
     let digest: Digest = copy.sha256.parse().map_err(|_| ApiError::internal())?;
     let etag = format!("\"{}\"", copy.sha256);
     if has_already(headers, &etag) {
@@ -68,7 +72,9 @@ pub async fn answer(
             return Ok((StatusCode::RANGE_NOT_SATISFIABLE, total).into_response());
         }
     };
-    let length = range.as_ref().map_or(copy.bytes, |range| range.end - range.start);
+    let length = range
+        .as_ref()
+        .map_or(copy.bytes, |range| range.end - range.start);
     let body = if is_head {
         Body::empty()
     } else {
@@ -85,16 +91,43 @@ pub async fn answer(
         let text = format!("bytes {}-{}/{}", range.start, range.end - 1, copy.bytes);
         insert(answered, header::CONTENT_RANGE, &text);
     }
-    insert(answered, header::CONTENT_TYPE, &copy.content_type);
     insert(answered, header::ETAG, &etag);
     insert(answered, header::ACCEPT_RANGES, "bytes");
     insert(answered, header::CACHE_CONTROL, CACHE_CONTROL);
-    insert(answered, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    insert(answered, header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
-    let name = file_name(view, file, copy);
-    let disposition = format!("inline; filename=\"{name}\"");
-    insert(answered, header::CONTENT_DISPOSITION, &disposition);
+    describe(answered, view, file, &copy.content_type);
     Ok(response)
+}
+
+/// Answers with a file while it is being fetched. If the fetch fails, the connection breaks, and
+/// the client does not take the file for whole.
+pub fn answer_while_it_arrives(
+    view: &TaskView,
+    file: &ShownFile,
+    following: &Following,
+    head: Head,
+) -> Response {
+    let mut response = Body::from_stream(following.chunks()).into_response();
+    let answered = response.headers_mut();
+    if let Some(total) = head.bytes_total {
+        answered.insert(header::CONTENT_LENGTH, total.into());
+    }
+    insert(answered, header::CACHE_CONTROL, "no-store");
+    describe(answered, view, file, head.content_type);
+    response
+}
+
+/// Adds the headers that say what the file is, and keep it from being run.
+fn describe(headers: &mut HeaderMap, view: &TaskView, file: &ShownFile, content_type: &str) {
+    insert(headers, header::CONTENT_TYPE, content_type);
+    insert(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    insert(
+        headers,
+        header::CONTENT_SECURITY_POLICY,
+        CONTENT_SECURITY_POLICY,
+    );
+    let name = file_name(view, file, content_type);
+    let disposition = format!("inline; filename=\"{name}\"");
+    insert(headers, header::CONTENT_DISPOSITION, &disposition);
 }
 
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
@@ -104,11 +137,11 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 }
 
 /// A name of characters that need no escape: the task id, the number, and what the type suggests.
-fn file_name(view: &TaskView, file: &ShownFile, copy: &Copy) -> String {
+fn file_name(view: &TaskView, file: &ShownFile, content_type: &str) -> String {
     let task = &view.record.task;
     let id = task.task_id().map(TaskId::to_string);
     let id = id.unwrap_or_else(|| task.submission_id.to_string());
-    let extension = match copy.content_type.as_str() {
+    let extension = match content_type {
         "image/jpeg" => "jpg",
         "video/quicktime" => "mov",
         "audio/mpeg" => "mp3",
@@ -134,7 +167,11 @@ fn has_already(headers: &HeaderMap, etag: &str) -> bool {
 /// Reads `Range`. A range that is not understood, several ranges, and a range of another version
 /// (`If-Range`) count as absent.
 fn part(headers: &HeaderMap, etag: &str, bytes: u64) -> Part {
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
     let Some(range) = text(header::RANGE) else {
         return Part::Whole;
     };
@@ -182,7 +219,9 @@ fn unavailable(error: StorageError) -> ApiError {
 async fn lost(state: &InternalState, file: &ShownFile, copy: &Copy) -> ApiError {
     error!(file.id = %file.id, sha256 = copy.sha256, "an archived file is missing in the storage");
     let reason = "its copy is missing in the archive".to_owned();
-    let losing = state.recorder.lose_copy(file.id, copy.sha256.clone(), reason);
+    let losing = state
+        .recorder
+        .lose_copy(file.id, copy.sha256.clone(), reason);
     match losing.await {
         Ok(()) => ApiError::not_archived(Some("its copy is missing in the archive")),
         Err(error) => error.into(),
@@ -197,7 +236,9 @@ mod tests {
 
     fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
         let pairs = pairs.iter();
-        pairs.map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
+        pairs
+            .map(|(name, value)| (name.clone(), value.parse().unwrap()))
+            .collect()
     }
 
     fn shown(range: &str, if_range: Option<&str>) -> String {

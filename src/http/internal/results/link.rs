@@ -42,7 +42,10 @@ pub async fn create(
     State(state): State<InternalState>,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Json<Link>, ApiError> {
-    let archive = state.archive.clone().ok_or_else(ApiError::archive_disabled)?;
+    let archive = state
+        .archive
+        .clone()
+        .ok_or_else(ApiError::archive_disabled)?;
     let Path((id, number)) = path.map_err(|_| ApiError::invalid_task_id())?;
     let number = parse_number(&number)?;
     let view = tasks::find(&state, Some(Path(id))).await?;
@@ -53,7 +56,10 @@ pub async fn create(
     // Browsers open the link, so its time is the system's.
     let expires_at = state.clock.wall_now().after(archive.link_lifetime);
     let expires = expires_at.as_seconds();
-    let signature = archive.key_ring.sign_link(&text(&id.to_string(), &number.to_string(), expires));
+    let signature =
+        archive
+            .key_ring
+            .sign_link(&text(&id.to_string(), &number.to_string(), expires));
     let base_url = archive.base_url.trim_end_matches('/');
     Ok(Json(Link {
         url: format!(

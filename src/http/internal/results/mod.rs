@@ -12,15 +12,16 @@ use axum::Extension;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
-use http::{HeaderMap, Method};
-use tokio::time::{Instant, sleep_until};
+use http::{HeaderMap, Method, header};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::InternalState;
 use super::access::Caller;
 use super::error::ApiError;
 use super::query;
 use super::tasks::{self, waiting};
-use crate::archive::WantedFiles;
+use crate::archive::Fetches;
+use crate::archive::fetch::{Following, Head};
 use crate::archive::storage::Storage;
 use crate::domain::callback::KeyRing;
 use crate::domain::observation::Observation;
@@ -34,7 +35,7 @@ use crate::store::wake::POLL_INTERVAL;
 #[derive(Clone, Debug)]
 pub struct ArchiveAccess {
     pub storage: Storage,
-    pub wanted: WantedFiles,
+    pub fetches: Fetches,
     /// Signs links.
     pub key_ring: Arc<KeyRing>,
     /// How apps reach this listener.
@@ -59,37 +60,61 @@ pub async fn show(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let start = Instant::now();
-    let archive = state.archive.clone().ok_or_else(ApiError::archive_disabled)?;
+    let archive = state
+        .archive
+        .clone()
+        .ok_or_else(ApiError::archive_disabled)?;
     let Path((id, number)) = path.map_err(|_| ApiError::invalid_task_id())?;
     let number = parse_number(&number)?;
     let wait = parse_query(query.as_deref().unwrap_or_default())?;
     let deadline = start + wait;
     let view = tasks::find(&state, Some(Path(id))).await?;
-    let (view, file) = ready(&state, &caller, view, number, (start, deadline)).await?;
+    let view = completed(&state, &caller, view, deadline).await?;
     let is_head = method == Method::HEAD;
-    file::answer(&state, &archive, &view, &file, &headers, is_head).await
+    // What has not arrived whole has no ETag, and its parts cannot be told apart.
+    let may_follow = !is_head && !headers.contains_key(header::RANGE);
+    let deadline = deadline.max(start + FETCH_WAIT);
+    match ready(
+        &state, &archive, &caller, view, number, may_follow, deadline,
+    )
+    .await?
+    {
+        Ready::Archived(view, file) => {
+            file::answer(&state, &archive, &view, &file, &headers, is_head).await
+        }
+        Ready::Arriving(view, file, following, head) => Ok(file::answer_while_it_arrives(
+            &view, &file, &following, head,
+        )),
+    }
 }
 
-/// Waits until the file is archived, or until it is clear that it will not be.
+/// A file that can be answered.
+enum Ready {
+    Archived(Box<TaskView>, ShownFile),
+    /// It is being fetched by this process.
+    Arriving(Box<TaskView>, ShownFile, Following, Head),
+}
+
+/// Waits until the file is archived or arrives, or until it is clear that it will not be archived.
 async fn ready(
     state: &InternalState,
+    archive: &ArchiveAccess,
     caller: &Caller,
     view: TaskView,
     number: i64,
-    (start, deadline): (Instant, Instant),
-) -> Result<(TaskView, ShownFile), ApiError> {
-    let view = completed(state, caller, view, deadline).await?;
+    may_follow: bool,
+    deadline: Instant,
+) -> Result<Ready, ApiError> {
     let file = file_of(&view, number)?;
     if file.state != FileState::Pending {
         return kept(view, file);
     }
     let _permit = state.wait_permits.take(caller)?;
-    if let Some(archive) = &state.archive {
-        archive.wanted.add(file.id);
-    }
-    let deadline = deadline.max(start + FETCH_WAIT);
     let id = view.record.task.submission_id;
+    // Subscribe before the first look, so that nothing after it is missed.
     let mut watch = state.store.tail().watch_task(id);
+    let mut begun = archive.fetches.begun();
+    archive.fetches.want(file.id);
     let name = TaskName::Submission(id);
     drop((view, file));
     loop {
@@ -99,14 +124,20 @@ async fn ready(
         if file.state != FileState::Pending {
             return kept(view, file);
         }
+        if let Some(following) = archive.fetches.follow(file.id).filter(|_| may_follow)
+            && let Ok(Ok(head)) = timeout_at(deadline, following.head()).await
+        {
+            return Ok(Ready::Arriving(Box::new(view), file, following, head));
+        }
         if Instant::now() >= deadline || state.stopping.is_cancelled() {
             return Err(ApiError::not_archived(file.error.as_deref()));
         }
         drop((view, file));
-        // A file of several ends without an event, which only this process would notice.
+        // Another process may fetch it, and a file of several ends without an event.
         let next = deadline.min(Instant::now() + POLL_INTERVAL);
         tokio::select! {
             () = watch.news() => {}
+            _ = begun.changed() => {}
             () = sleep_until(next) => {}
             () = state.stopping.cancelled() => {}
         }
@@ -161,9 +192,9 @@ fn file_of(view: &TaskView, number: i64) -> Result<ShownFile, ApiError> {
 }
 
 /// Returns the file if it is archived.
-fn kept(view: TaskView, file: ShownFile) -> Result<(TaskView, ShownFile), ApiError> {
+fn kept(view: TaskView, file: ShownFile) -> Result<Ready, ApiError> {
     match file.state {
-        FileState::Archived => Ok((view, file)),
+        FileState::Archived => Ok(Ready::Archived(Box::new(view), file)),
         FileState::Expired => Err(ApiError::result_gone(
             "result_expired",
             "the file was kept for retention.results, and is deleted",

@@ -76,7 +76,10 @@ pub async fn retry(
     } else {
         for _ in 0..RETRY_BATCHES_MAX {
             let limit = CHANGED_AT_ONCE_MAX;
-            let batch = state.recorder.retry_files(RetriedFiles::Failed { limit }).await?;
+            let batch = state
+                .recorder
+                .retry_files(RetriedFiles::Failed { limit })
+                .await?;
             (all.retried, all.more) = (all.retried + batch.files, batch.more);
             if !batch.more {
                 break;
@@ -84,7 +87,10 @@ pub async fn retry(
         }
     }
     let retried = all.retried;
-    info!(retried, "{retried} failed result files are to be fetched again");
+    info!(
+        retried,
+        "{retried} failed result files are to be fetched again"
+    );
     Ok(Json(all))
 }
 
@@ -93,10 +99,16 @@ pub async fn verify(
     State(state): State<InternalState>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Verified>, ApiError> {
-    let archive = state.archive.clone().ok_or_else(ApiError::archive_disabled)?;
+    let archive = state
+        .archive
+        .clone()
+        .ok_or_else(ApiError::archive_disabled)?;
     let after = parse_cursor(query.as_deref().unwrap_or_default())?;
     let start = Instant::now();
-    let files = state.store.list_archived_files(after, VERIFIED_FILES_MAX).await?;
+    let files = state
+        .store
+        .list_archived_files(after, VERIFIED_FILES_MAX)
+        .await?;
     let is_last_page = files.len() < VERIFIED_FILES_MAX as usize;
     let mut page = Verified::default();
     let mut last = after;
@@ -107,12 +119,16 @@ pub async fn verify(
             break;
         }
         last = view.file.id;
-        let Some(copy) = view.file.copy() else { continue };
+        let Some(copy) = view.file.copy() else {
+            continue;
+        };
         page.verified += 1;
         page.bytes += copy.bytes;
         if let Some(reason) = fault(&archive, &copy.sha256).await? {
             warn!(submission.id = %view.submission_id, result = last.number(), sha256 = copy.sha256, "an archived file is wrong: {reason}");
-            let losing = state.recorder.lose_copy(last, copy.sha256.clone(), reason.to_owned());
+            let losing = state
+                .recorder
+                .lose_copy(last, copy.sha256.clone(), reason.to_owned());
             losing.await?;
             page.damaged.push(Damaged {
                 submission_id: view.submission_id,

@@ -78,9 +78,7 @@ pub async fn create(
         (Ok(Outcome::Accepted(accepted)), deadline) => {
             let id = accepted.submission_id;
             let response = match deadline {
-                Some(deadline) => {
-                    answer_in_time(&state, &caller, accepted, deadline, wait).await
-                }
+                Some(deadline) => answer_in_time(&state, &caller, accepted, deadline, wait).await,
                 None => answer(&accepted),
             };
             (response, Some(id))

@@ -45,8 +45,7 @@ pub async fn show(
         view,
         was_refused,
     };
-    let data =
-        data.map(move |(item, separator)| Ok(line(separator, &history.shown(&item))?));
+    let data = data.map(move |(item, separator)| Ok(line(separator, &history.shown(&item))?));
     let begin = iter::once(Ok(Bytes::from_static(br#"{"data":["#)));
     let end = iter::once(Ok::<_, io::Error>(Bytes::from_static(b"]}")));
     let body = Body::from_stream(stream::iter(begin.chain(data).chain(end)));
@@ -165,7 +164,9 @@ impl History {
                 event_type, source, ..
             } => (event_type.into_str(), *source),
             HistoryKind::Observation { source, .. } => ("observation", Some(*source)),
-            HistoryKind::SubmitBegun | HistoryKind::SubmitEnded(_) => ("submit", Some(Source::Submit)),
+            HistoryKind::SubmitBegun | HistoryKind::SubmitEnded(_) => {
+                ("submit", Some(Source::Submit))
+            }
             HistoryKind::Quarantined(entry) => ("quarantine", Some(entry.source)),
         };
         Shown {
@@ -191,7 +192,14 @@ impl History {
                 body,
                 ..
             } => Told::Event {
-                task: task_of_event(&self.objects, view, *event_type, *source, body.as_ref(), item.at),
+                task: task_of_event(
+                    &self.objects,
+                    view,
+                    *event_type,
+                    *source,
+                    body.as_ref(),
+                    item.at,
+                ),
             },
             HistoryKind::Observation {
                 number,

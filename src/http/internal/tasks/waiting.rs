@@ -112,7 +112,9 @@ fn not_seconds() -> ApiError {
 /// # Errors
 /// 400 if it is not in whole seconds.
 pub fn parse_seconds(text: &str) -> Result<Duration, ApiError> {
-    seconds(text).map(Duration::from_secs).ok_or_else(not_seconds)
+    seconds(text)
+        .map(Duration::from_secs)
+        .ok_or_else(not_seconds)
 }
 
 fn parse_goal(text: &str, archives: bool) -> Result<Goal, ApiError> {
@@ -123,7 +125,10 @@ fn parse_goal(text: &str, archives: bool) -> Result<Goal, ApiError> {
             "for",
             "`for` must not be archived: archive.enabled is false",
         )),
-        _ => Err(ApiError::invalid("for", "`for` must be finished or archived")),
+        _ => Err(ApiError::invalid(
+            "for",
+            "`for` must be finished or archived",
+        )),
     }
 }
 

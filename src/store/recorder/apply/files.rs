@@ -98,7 +98,10 @@ impl Ledger {
     }
 
     pub fn expire_files(&mut self, before: Timestamp) -> Receipt {
-        let (now, ids) = (self.now, self.files.known.keys().copied().collect::<Vec<_>>());
+        let (now, ids) = (
+            self.now,
+            self.files.known.keys().copied().collect::<Vec<_>>(),
+        );
         self.change_files(&ids, |file| file.expire(before, now))
     }
 
@@ -115,11 +118,7 @@ impl Ledger {
     }
 
     /// Returns whether the file is known and `change` changed it.
-    fn change_file(
-        &mut self,
-        id: FileId,
-        change: impl FnOnce(&mut ResultFile) -> bool,
-    ) -> bool {
+    fn change_file(&mut self, id: FileId, change: impl FnOnce(&mut ResultFile) -> bool) -> bool {
         let files = &mut self.files;
         let has_changed = files.known.get_mut(&id).is_some_and(change);
         if has_changed {

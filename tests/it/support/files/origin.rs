@@ -12,6 +12,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderMap;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -37,8 +38,8 @@ pub enum Given {
     Page(&'static str, Vec<u8>),
     /// Says that there are so many bytes more than there are.
     Truncated(Vec<u8>, usize),
-    /// A redirect.
-    Redirect(String),
+    /// The first half of the file, and the rest once this is notified.
+    Gated(Vec<u8>, Arc<Notify>),
 }
 
 type Answers = Arc<dyn Fn(&Asked) -> Given + Send + Sync>;
@@ -105,12 +106,18 @@ async fn answer(State(host): State<Host>, request: Request) -> Response {
         Given::File(bytes) => answer.body(Body::from(bytes)),
         Given::Slowly(bytes, pause) => {
             let length = bytes.len();
-            let pieces: Vec<Bytes> = bytes.chunks(length / 8 + 1).map(Bytes::copy_from_slice).collect();
-            let pieces = futures_util::stream::unfold(pieces.into_iter(), move |mut left| async move {
-                sleep(pause).await;
-                Some((Ok::<_, Infallible>(left.next()?), left))
-            });
-            answer.header("content-length", length).body(Body::from_stream(pieces))
+            let pieces: Vec<Bytes> = bytes
+                .chunks(length / 8 + 1)
+                .map(Bytes::copy_from_slice)
+                .collect();
+            let pieces =
+                futures_util::stream::unfold(pieces.into_iter(), move |mut left| async move {
+                    sleep(pause).await;
+                    Some((Ok::<_, Infallible>(left.next()?), left))
+                });
+            answer
+                .header("content-length", length)
+                .body(Body::from_stream(pieces))
         }
         Given::Status(status) => answer.status(status).body(Body::empty()),
         Given::Page(kind, bytes) => answer.header("content-type", kind).body(Body::from(bytes)),
@@ -120,9 +127,29 @@ async fn answer(State(host): State<Host>, request: Request) -> Response {
                 Ok(Bytes::from(bytes)),
                 Err(std::io::Error::other("the host hangs up")),
             ]);
-            answer.header("content-length", declared).body(Body::from_stream(pieces))
+            answer
+                .header("content-length", declared)
+                .body(Body::from_stream(pieces))
         }
-        Given::Redirect(to) => answer.status(302).header("location", to).body(Body::empty()),
+        Given::Gated(bytes, gate) => {
+            let length = bytes.len();
+            let half = length / 2;
+            let pieces = [bytes[..half].to_vec(), bytes[half..].to_vec()];
+            let pieces = pieces.into_iter().enumerate();
+            let pieces = futures_util::stream::unfold(pieces, move |mut left| {
+                let gate = Arc::clone(&gate);
+                async move {
+                    let (nth, piece) = left.next()?;
+                    if nth > 0 {
+                        gate.notified().await;
+                    }
+                    Some((Ok::<_, Infallible>(Bytes::from(piece)), left))
+                }
+            });
+            answer
+                .header("content-length", length)
+                .body(Body::from_stream(pieces))
+        }
     }
     .unwrap()
 }
