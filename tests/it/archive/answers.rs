@@ -157,7 +157,7 @@ async fn our_urls_replace_evolinks_where_that_is_wanted() {
 
 #[tokio::test]
 async fn a_file_is_passed_on_while_it_is_being_stored() {
-    let file = png(3, 400_000);
+    let file = png(3, 1_000_000);
     let (given, gate) = (file.clone(), Arc::new(Notify::new()));
     let opened = Arc::clone(&gate);
     let origin = Origin::start(move |_| Given::Gated(given.clone(), Arc::clone(&opened))).await;
