@@ -127,13 +127,11 @@ impl App {
             metrics.clone(),
         );
         let holder = Holder::new(clock.now());
-        let mut recorder_worker = recorder_worker
+        let recorder_worker = recorder_worker
             .with_bounds(settings::quarantine_bounds(&config))
-            .with_routes(settings::routes(&config, holder.clone()));
+            .with_routes(settings::routes(&config, holder.clone()))
+            .archiving_files(config.archive.enabled);
         let archive = archive::open(&config).await?;
-        if archive.is_some() {
-            recorder_worker = recorder_worker.archiving_files();
-        }
         let min_free = config.store.min_free.as_u64();
         let failed = recorder.failed();
         store.look_at_space(min_free, &metrics, failed).await;

@@ -21,7 +21,7 @@ use crate::observe::untrusted::Untrusted;
 const PAGES_MAX: u32 = 1_000_000;
 
 /// A file that is not archived yet is asked for again for this long, even without `--wait`.
-const FETCH_WAIT: Duration = Duration::from_secs(60);
+const FETCH_WAIT: Duration = Duration::from_mins(1);
 
 /// Downloads one result of a task.
 ///

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::Recorder;
-use super::entry::{Entry, Intent, PollEnded, Receipt, RetriedFiles, SubmitEnded};
+use super::entry::{Entry, FileEntry, Intent, PollEnded, Receipt, RetriedFiles, SubmitEnded};
 use crate::domain::callback::Subject;
 use crate::domain::delivery::{AttemptEnd, DeliveryId, DeliveryState, EndpointKey, Holder};
 use crate::domain::ids::SubmissionId;
@@ -305,7 +305,8 @@ impl Recorder {
 
     /// Claims a file to be fetched by `holder`, or renews its claim.
     pub async fn claim_file(&self, id: FileId, holder: Holder) -> Result<Claim, StoreError> {
-        self.claim(Entry::FileClaimed { id, holder }).await
+        let entry = FileEntry::Claimed { id, holder };
+        self.claim(Entry::File(entry)).await
     }
 
     /// Records the end of a fetch. `jitter` is random, from 0 to 1. Returns the state of the file
@@ -317,13 +318,13 @@ impl Recorder {
         end: FetchEnd,
         jitter: f64,
     ) -> Result<Option<FileState>, StoreError> {
-        let entry = Entry::FileEnded {
+        let entry = FileEntry::Ended {
             id,
             holder,
             end,
             jitter,
         };
-        match self.record(entry).await? {
+        match self.record(Entry::File(entry)).await? {
             Receipt::File(state) => Ok(Some(state)),
             Receipt::Stale => Ok(None),
             other => Err(StoreError::OtherReceipt(other)),
@@ -337,7 +338,8 @@ impl Recorder {
         sha256: String,
         reason: String,
     ) -> Result<(), StoreError> {
-        match self.record(Entry::FileLost { id, sha256, reason }).await? {
+        let entry = FileEntry::Lost { id, sha256, reason };
+        match self.record(Entry::File(entry)).await? {
             Receipt::Done | Receipt::Stale => Ok(()),
             other => Err(StoreError::OtherReceipt(other)),
         }
@@ -345,16 +347,16 @@ impl Recorder {
 
     /// Makes failed files due again, at an operator's request.
     pub async fn retry_files(&self, files: RetriedFiles) -> Result<FilesChanged, StoreError> {
-        self.change_files(Entry::FilesRetried(files)).await
+        self.change_files(FileEntry::Retried(files)).await
     }
 
     /// Ends the retention of files that were archived before `before`, up to a fixed number.
     pub async fn expire_files(&self, before: Timestamp) -> Result<FilesChanged, StoreError> {
-        self.change_files(Entry::FilesExpired { before }).await
+        self.change_files(FileEntry::Expired { before }).await
     }
 
-    async fn change_files(&self, entry: Entry) -> Result<FilesChanged, StoreError> {
-        match self.record(entry).await? {
+    async fn change_files(&self, entry: FileEntry) -> Result<FilesChanged, StoreError> {
+        match self.record(Entry::File(entry)).await? {
             Receipt::Files { files, more } => Ok(FilesChanged { files, more }),
             other => Err(StoreError::OtherReceipt(other)),
         }

@@ -83,25 +83,8 @@ pub enum Entry {
         endpoint: Option<EndpointKey>,
         limit: u32,
     },
-    /// The claim, or its renewal, of a file to be fetched by `holder`.
-    FileClaimed { id: FileId, holder: Holder },
-    /// The end of a fetch by `holder`. `jitter` is random, from 0 to 1.
-    FileEnded {
-        id: FileId,
-        holder: Holder,
-        end: FetchEnd,
-        jitter: f64,
-    },
-    /// The archived copy `sha256` is missing or damaged.
-    FileLost {
-        id: FileId,
-        sha256: String,
-        reason: String,
-    },
-    /// An operator's request to fetch failed files again.
-    FilesRetried(RetriedFiles),
-    /// Ends the retention of files that were archived before `before`, up to a fixed number.
-    FilesExpired { before: Timestamp },
+    /// A fact about result files.
+    File(FileEntry),
     /// The app received the complete answer to a submit without an idempotency key.
     AppAnswered { submission_id: SubmissionId },
     /// The app disconnected before it had the answer, or the answer said that the outcome is
@@ -145,23 +128,46 @@ impl Entry {
             | Self::DeliveryClaimed { .. }
             | Self::DeliveryRetried { .. }
             | Self::DeliveriesRetried { .. }
-            | Self::FileClaimed { .. }
-            | Self::FilesRetried(_) => true,
+            | Self::File(FileEntry::Claimed { .. } | FileEntry::Retried(_)) => true,
             Self::Observed { .. }
             | Self::Unreadable { .. }
             | Self::SubmitEnded { .. }
             | Self::PollEnded { .. }
             | Self::GaveUp { .. }
             | Self::DeliveryEnded { .. }
-            | Self::FileEnded { .. }
-            | Self::FileLost { .. }
-            | Self::FilesExpired { .. }
+            | Self::File(
+                FileEntry::Ended { .. } | FileEntry::Lost { .. } | FileEntry::Expired { .. },
+            )
             | Self::AppAnswered { .. }
             | Self::AppLost { .. }
             | Self::AppsWait { .. }
             | Self::HeldExpired { .. } => false,
         }
     }
+}
+
+/// A fact about result files.
+#[derive(Clone, Debug)]
+pub enum FileEntry {
+    /// The claim, or its renewal, of a file to be fetched by `holder`.
+    Claimed { id: FileId, holder: Holder },
+    /// The end of a fetch by `holder`. `jitter` is random, from 0 to 1.
+    Ended {
+        id: FileId,
+        holder: Holder,
+        end: FetchEnd,
+        jitter: f64,
+    },
+    /// The archived copy `sha256` is missing or damaged.
+    Lost {
+        id: FileId,
+        sha256: String,
+        reason: String,
+    },
+    /// An operator's request to fetch failed files again.
+    Retried(RetriedFiles),
+    /// Ends the retention of files that were archived before `before`, up to a fixed number.
+    Expired { before: Timestamp },
 }
 
 /// Which failed files are to be fetched again.

@@ -141,11 +141,7 @@ fn submission_of(entry: &Entry) -> Option<SubmissionId> {
         | Entry::DeliveryRetried { .. }
         | Entry::HeldExpired { .. }
         | Entry::DeliveriesRetried { .. }
-        | Entry::FileClaimed { .. }
-        | Entry::FileEnded { .. }
-        | Entry::FileLost { .. }
-        | Entry::FilesRetried(_)
-        | Entry::FilesExpired { .. }
+        | Entry::File(_)
         | Entry::AppAnswered { .. }
         | Entry::AppLost { .. }
         | Entry::AppsWait { .. } => None,

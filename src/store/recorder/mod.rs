@@ -202,10 +202,10 @@ impl RecorderWorker {
         self
     }
 
-    /// Has the files of completed tasks archived.
+    /// Sets whether the files of completed tasks are archived. Without it, they are not.
     #[must_use]
-    pub const fn archiving_files(mut self) -> Self {
-        self.archives_files = true;
+    pub const fn archiving_files(mut self, archives_files: bool) -> Self {
+        self.archives_files = archives_files;
         self
     }
 

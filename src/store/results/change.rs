@@ -10,7 +10,7 @@ use crate::store::StoreError;
 use crate::store::engine::rows::Rows;
 use crate::store::engine::script::Script;
 use crate::store::engine::writer::{Writer, on_writer};
-use crate::store::recorder::entry::{Entry, RetriedFiles};
+use crate::store::recorder::entry::{Entry, FileEntry, RetriedFiles};
 use crate::store::recorder::ledger::Ledger;
 
 /// The given value is the id of a task's first file.
@@ -43,10 +43,10 @@ pub async fn load(writer: &mut Writer, entries: &[&Entry]) -> Result<Files, Stor
     let mut rows = LOAD.fetch::<FileRow>(writer, &firsts).await?;
     for entry in entries {
         match entry {
-            Entry::FilesRetried(RetriedFiles::Failed { limit }) => {
+            Entry::File(FileEntry::Retried(RetriedFiles::Failed { limit })) => {
                 rows.extend(load_failed(writer, *limit).await?);
             }
-            Entry::FilesExpired { before } => {
+            Entry::File(FileEntry::Expired { before }) => {
                 rows.extend(load_past_retention(writer, *before).await?);
             }
             _ => {}
@@ -61,16 +61,17 @@ pub async fn load(writer: &mut Writer, entries: &[&Entry]) -> Result<Files, Stor
 
 /// Returns the id of the first file of the task whose files an entry concerns.
 const fn first_of(entry: &Entry) -> Option<i64> {
-    let id = match entry {
-        Entry::FileClaimed { id, .. }
-        | Entry::FileEnded { id, .. }
-        | Entry::FileLost { id, .. } => *id,
-        Entry::FilesRetried(RetriedFiles::OfTask { task_seq }) => {
-            return Some(*task_seq * FILES_PER_TASK);
-        }
-        _ => return None,
+    let Entry::File(entry) = entry else {
+        return None;
     };
-    Some(id.task_seq() * FILES_PER_TASK)
+    let task_seq = match entry {
+        FileEntry::Claimed { id, .. }
+        | FileEntry::Ended { id, .. }
+        | FileEntry::Lost { id, .. } => id.task_seq(),
+        FileEntry::Retried(RetriedFiles::OfTask { task_seq }) => *task_seq,
+        FileEntry::Retried(RetriedFiles::Failed { .. }) | FileEntry::Expired { .. } => return None,
+    };
+    Some(task_seq * FILES_PER_TASK)
 }
 
 /// Loads one file more than are to be retried. It shows whether there are more.

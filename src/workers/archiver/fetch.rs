@@ -33,7 +33,8 @@ impl Archiver {
         let (progress, following) = Progress::new();
         // It can be followed until its row says how it ended.
         let _running = self.dependencies.fetches.begin(id, following);
-        let fetching = self.try_fetch(&view, progress);
+        // Boxed, because it holds the state of a connection.
+        let fetching = Box::pin(self.try_fetch(&view, progress));
         let fetching = self.dependencies.giving_up.run_until_cancelled(fetching);
         let end = fetching.await.unwrap_or(FetchEnd::GivenBack);
         let state = self.record_end(id, end.clone()).await;
@@ -63,7 +64,7 @@ impl Archiver {
         let (fetcher, storage) = (&self.dependencies.fetcher, &self.dependencies.storage);
         let fetching = fetcher.fetch_with(storage, &view.file.url, Expected::AnyFormat, progress);
         match self.while_claimed(view.file.id, fetching).await {
-            Ok(fetched) => FetchEnd::Archived(copy(fetched)),
+            Ok(found) => FetchEnd::Archived(copy(found)),
             Err(failure) => self.failed(view, failure).await,
         }
     }

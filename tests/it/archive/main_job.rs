@@ -1,9 +1,9 @@
 //! The main job of the archive, end to end, with the simulator's pictures.
 
+use evolink_receiver::archive;
 use evolink_receiver::simulator::Options;
 use reqwest::Method;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use super::archiving;
 use crate::support::app::answer::get;
@@ -21,10 +21,7 @@ async fn the_url_of_a_picture_works_right_after_the_submit() {
     assert_eq!(picture.status(), 200);
     let headers = picture.headers().clone();
     let bytes = picture.bytes().await.unwrap();
-    let sha256: String = Sha256::digest(&bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let sha256 = archive::Digest::of(&bytes).to_string();
     assert_eq!(headers["x-content-type-options"], "nosniff");
     assert_eq!(
         headers["content-security-policy"],

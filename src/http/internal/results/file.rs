@@ -55,7 +55,7 @@ pub async fn answer(
     }
     if archive.redirects {
         let signed = archive.storage.presign(digest, archive.link_lifetime).await;
-        if let Some(url) = signed.map_err(unavailable)? {
+        if let Some(url) = signed.map_err(|error| unavailable(&error))? {
             let headers = [
                 (header::LOCATION, url.to_string()),
                 (header::CACHE_CONTROL, "no-store".to_owned()),
@@ -81,7 +81,7 @@ pub async fn answer(
         match archive.storage.read(digest, range.clone()).await {
             Ok(reading) => Body::from_stream(reading.chunks.map(logged)),
             Err(StorageError::NotFound) => return Err(lost(state, file, copy).await),
-            Err(error) => return Err(unavailable(error)),
+            Err(error) => return Err(unavailable(&error)),
         }
     };
     let mut response = (status, body).into_response();
@@ -154,7 +154,7 @@ fn file_name(view: &TaskView, file: &ShownFile, content_type: &str) -> String {
     format!("{id}-{}.{extension}", file.id.number())
 }
 
-/// Whether `If-None-Match` has the file's ETag.
+/// Whether `If-None-Match` has `etag`, the version of the file.
 fn has_already(headers: &HeaderMap, etag: &str) -> bool {
     let values = headers.get_all(header::IF_NONE_MATCH).iter();
     let mut tags = values
@@ -209,7 +209,7 @@ fn logged<T>(chunk: Result<T, StorageError>) -> Result<T, StorageError> {
     chunk
 }
 
-fn unavailable(error: StorageError) -> ApiError {
+fn unavailable(error: &StorageError) -> ApiError {
     error!(error = %error, "the archive failed a request: {error}");
     ApiError::archive_unavailable()
 }

@@ -37,6 +37,7 @@ pub struct Retried {
 
 /// A page of verified files.
 #[derive(Debug, Default, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the answer")]
 pub struct Verified {
     verified: u32,
     bytes: u64,

@@ -5,12 +5,27 @@ use crate::domain::delivery::Holder;
 use crate::domain::event::EventType;
 use crate::domain::result_file::{FetchEnd, FileId, FileState, ResultFile};
 use crate::domain::timestamp::Timestamp;
-use crate::store::recorder::entry::{Receipt, RetriedFiles};
+use crate::store::recorder::entry::{FileEntry, Receipt, RetriedFiles};
 use crate::store::recorder::ledger::{Ledger, NewEvent};
 use crate::store::results::CHANGED_AT_ONCE_MAX;
 
 impl Ledger {
-    pub fn claim_file(&mut self, id: FileId, holder: &Holder) -> Receipt {
+    pub fn apply_to_files(&mut self, entry: &FileEntry) -> Receipt {
+        match entry {
+            FileEntry::Claimed { id, holder } => self.claim_file(*id, holder),
+            FileEntry::Ended {
+                id,
+                holder,
+                end,
+                jitter,
+            } => self.end_fetch(*id, holder, end.clone(), *jitter),
+            FileEntry::Lost { id, sha256, reason } => self.lose_copy(*id, sha256, reason),
+            FileEntry::Retried(files) => self.retry_files(*files),
+            FileEntry::Expired { before } => self.expire_files(*before),
+        }
+    }
+
+    fn claim_file(&mut self, id: FileId, holder: &Holder) -> Receipt {
         let now = self.now;
         if self.change_file(id, |file| file.claim(holder, now)) {
             Receipt::Done
@@ -19,13 +34,7 @@ impl Ledger {
         }
     }
 
-    pub fn end_fetch(
-        &mut self,
-        id: FileId,
-        holder: &Holder,
-        end: FetchEnd,
-        jitter: f64,
-    ) -> Receipt {
+    fn end_fetch(&mut self, id: FileId, holder: &Holder, end: FetchEnd, jitter: f64) -> Receipt {
         let now = self.now;
         if !self.change_file(id, |file| file.end(holder, end, jitter, now)) {
             return Receipt::Stale;
@@ -63,7 +72,7 @@ impl Ledger {
         });
     }
 
-    pub fn lose_copy(&mut self, id: FileId, sha256: &str, reason: &str) -> Receipt {
+    fn lose_copy(&mut self, id: FileId, sha256: &str, reason: &str) -> Receipt {
         let now = self.now;
         if self.change_file(id, |file| file.lose(sha256, reason, now)) {
             Receipt::Done
@@ -72,7 +81,7 @@ impl Ledger {
         }
     }
 
-    pub fn retry_files(&mut self, wanted: RetriedFiles) -> Receipt {
+    fn retry_files(&mut self, wanted: RetriedFiles) -> Receipt {
         let now = self.now;
         match wanted {
             RetriedFiles::OfTask { task_seq } => {
@@ -97,7 +106,7 @@ impl Ledger {
         }
     }
 
-    pub fn expire_files(&mut self, before: Timestamp) -> Receipt {
+    fn expire_files(&mut self, before: Timestamp) -> Receipt {
         let (now, ids) = (
             self.now,
             self.files.known.keys().copied().collect::<Vec<_>>(),

@@ -59,16 +59,7 @@ impl Ledger {
             Entry::DeliveriesRetried { endpoint, limit } => {
                 self.retry_deliveries(endpoint.as_ref(), *limit)
             }
-            Entry::FileClaimed { id, holder } => self.claim_file(*id, holder),
-            Entry::FileEnded {
-                id,
-                holder,
-                end,
-                jitter,
-            } => self.end_fetch(*id, holder, end.clone(), *jitter),
-            Entry::FileLost { id, sha256, reason } => self.lose_copy(*id, sha256, reason),
-            Entry::FilesRetried(files) => self.retry_files(*files),
-            Entry::FilesExpired { before } => self.expire_files(*before),
+            Entry::File(entry) => self.apply_to_files(entry),
             Entry::AppAnswered { submission_id } => {
                 self.unanswered.remove(*submission_id);
                 self.unanswered.answered.push(*submission_id);
