@@ -91,7 +91,7 @@ impl Store {
         let subject = (record.origin != Origin::Standing).then_some(&subject);
         let task_id = record.task.task_id();
         let quarantined = self.list_quarantine_of_task(subject, task_id).await?;
-        let mut history = self.submit_of(record, seq).await?;
+        let mut history = self.submit_of(record, seq, &observations).await?;
         let first = history.len();
         history.extend(in_turn(observations)?);
         let rest = link(&mut history[first..], quarantined);
@@ -123,7 +123,12 @@ impl Store {
     }
 
     /// Returns how our submit began. Also how it ended, if no other item shows that.
-    async fn submit_of(&self, record: &Record, seq: i64) -> Result<Vec<HistoryItem>, StoreError> {
+    async fn submit_of(
+        &self,
+        record: &Record,
+        seq: i64,
+        observations: &[ObservationRow],
+    ) -> Result<Vec<HistoryItem>, StoreError> {
         let mut items = Vec::new();
         if record.origin == Origin::Submit {
             items.push(HistoryItem {
@@ -134,6 +139,12 @@ impl Store {
         let end: Option<SubmitEndRow> = on_pool!(self, pool => sqlx::query_as(SUBMIT_END)
             .bind(seq)
             .fetch_optional(pool))?;
+        // The reconciler may have ended the submit as interrupted just before its answer was
+        // recorded, or just after.
+        let is_answered = observations
+            .iter()
+            .any(|row| row.source == <&str>::from(Source::Submit));
+        let end = end.filter(|end| !(is_answered && end.result == SubmitEnd::Unknown.into_str()));
         items.extend(end.map(HistoryItem::try_from).transpose()?);
         Ok(items)
     }

@@ -314,7 +314,7 @@ impl RecorderWorker {
                     // The batch may have been written nevertheless.
                     self.store.tail().notify_all();
                     let is_contended = matches!(error, StoreError::Contended(_));
-                    let is_over = is_contended || self.store.free_space_after(&error).await;
+                    let is_over = is_contended || self.store.free_space_after(&error, began).await;
                     if !(is_over && tries < BATCH_TRIES) {
                         self.update_health(Some(&error));
                         return Err(error);

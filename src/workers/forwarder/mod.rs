@@ -33,7 +33,7 @@ use crate::egress::Egress;
 use crate::observe::metrics::Metrics;
 use crate::secrets::signing_files::SigningFiles;
 use crate::store::recorder::Recorder;
-use crate::store::wake::{POLL_INTERVAL, Waiter};
+use crate::store::wake::Waiter;
 use crate::store::{Store, StoreError};
 use crate::task_object::TaskObjects;
 use attempt::Ended;
@@ -113,19 +113,16 @@ impl Forwarder {
         }
     }
 
-    /// Scans for due work. Returns when to scan again.
-    async fn scan(&self, queues: &mut Queues) -> Result<Next, StoreError> {
+    /// Scans for due work. Returns when to scan again. `None` if the scan was cut off by a stop.
+    async fn scan(&self, queues: &mut Queues) -> Option<Result<Next, StoreError>> {
         let began = Instant::now();
-        let scanning = self
-            .dependencies
-            .stop
-            .run_until_cancelled(self.try_scan(queues));
-        let due_in = scanning.await.unwrap_or(Ok(POLL_INTERVAL))?;
+        let stop = &self.dependencies.stop;
+        let scanned = stop.run_until_cancelled(self.try_scan(queues)).await?;
         let now = Instant::now();
-        Ok(Next {
+        Some(scanned.map(|due_in| Next {
             not_before: now + began.elapsed(),
             due: now + due_in,
-        })
+        }))
     }
 
     /// Begins as many attempts as there are free slots. The loop ends, because a queue that was
@@ -177,7 +174,9 @@ impl Worker for ForwarderWorker {
             forwarder.end(queues, ended);
         }
         if std::mem::take(&mut self.is_scan_due) {
-            let scanned = forwarder.scan(queues).await;
+            let Some(scanned) = forwarder.scan(queues).await else {
+                return Ok(Progress::Unneeded);
+            };
             self.scans.note(&scanned);
             // Deliveries in the queues are sent even if the store cannot be scanned.
             self.next = scanned.unwrap_or_else(|_| Next::after_a_failure());

@@ -1,7 +1,9 @@
 //! Which attempts begin in a step of the worker.
 
+use std::fs;
+
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use super::*;
 use crate::config::Config;
@@ -77,6 +79,14 @@ impl Bench {
         }
     }
 
+    async fn break_scans(&mut self) {
+        let away = "ALTER TABLE delivery RENAME TO elsewhere";
+        self.beneath.execute(away).await.unwrap();
+        let store = &self.worker.forwarder.dependencies.store;
+        let scanned = store.list_endpoints_with_work(None, 1).await;
+        assert!(scanned.is_err(), "{scanned:?}");
+    }
+
     async fn attempts_after_a_step(&mut self) -> usize {
         self.worker.tick(&self.stop).await.unwrap();
         self.worker.attempts.len()
@@ -86,11 +96,7 @@ impl Bench {
 #[tokio::test]
 async fn a_delivery_in_the_queues_is_sent_although_the_scan_fails() {
     let mut bench = Bench::new().await;
-    let away = "ALTER TABLE delivery RENAME TO elsewhere";
-    bench.beneath.execute(away).await.unwrap();
-    let store = &bench.worker.forwarder.dependencies.store;
-    let scanned = store.list_endpoints_with_work(None, 1).await;
-    assert!(scanned.is_err(), "{scanned:?}");
+    bench.break_scans().await;
     assert_eq!(bench.attempts_after_a_step().await, 1);
 }
 
@@ -100,4 +106,24 @@ async fn no_attempt_begins_after_a_stop() {
     let mut bench = Bench::new().await;
     bench.stop.cancel();
     assert_eq!(bench.attempts_after_a_step().await, 0);
+}
+
+#[tokio::test]
+async fn a_scan_that_a_stop_cuts_off_is_not_logged_as_a_success() {
+    let log = NamedTempFile::new().unwrap();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(Mutex::new(log.reopen().unwrap()))
+        .with_ansi(false)
+        .finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let mut bench = Bench::new().await;
+    bench.break_scans().await;
+    bench.worker.tick(&bench.stop).await.unwrap();
+    bench.stop.cancel();
+    bench.worker.is_scan_due = true;
+    let step = bench.worker.tick(&bench.stop).await;
+    assert_eq!(step, Ok(Progress::Unneeded));
+    let log = fs::read_to_string(log.path()).unwrap();
+    assert!(log.contains("the scan for due deliveries failed"), "{log}");
+    assert!(!log.contains("works again"), "{log}");
 }

@@ -7,6 +7,8 @@
 
 mod reply;
 mod scan;
+#[cfg(test)]
+mod tests;
 mod unknown;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -92,6 +94,15 @@ struct Poll {
     is_last: bool,
 }
 
+/// The next poll, if there is one.
+enum NextPoll {
+    Poll(Poll),
+    /// Nothing is due, or EvoLink must not be polled now.
+    Wait,
+    /// The scan for due tasks was cut off by a stop.
+    CutOff,
+}
+
 /// The result of trying to begin a poll.
 enum Begun {
     Poll(Poll),
@@ -120,32 +131,30 @@ impl Reconciler {
         }
     }
 
-    /// Returns `None` if nothing is due, if EvoLink must not be polled now, or if `stop` is
-    /// cancelled.
-    async fn try_next_poll(&self, found: &mut Found) -> Result<Option<Poll>, StoreError> {
+    async fn try_next_poll(&self, found: &mut Found) -> Result<NextPoll, StoreError> {
         let stop = &self.dependencies.stop;
         // Interrupting `prepare` loses nothing. A claim is not interrupted, because then no replica
         // would poll the task until the lease ends.
         while let Some(is_any_due) = stop.run_until_cancelled(self.prepare(found)).await {
             if !is_any_due? {
-                return Ok(None);
+                return Ok(NextPoll::Wait);
             }
             while let Some(task) = found.due.pop_front() {
                 match self.begin(task).await? {
                     Begun::Poll(poll) => {
                         found.any_begun = true;
-                        return Ok(Some(poll));
+                        return Ok(NextPoll::Poll(poll));
                     }
                     Begun::Over => {}
-                    Begun::Wait => return Ok(None),
+                    Begun::Wait => return Ok(NextPoll::Wait),
                 }
             }
             // If no poll could begin, wait before the next scan.
             if !found.any_begun {
-                return Ok(None);
+                return Ok(NextPoll::Wait);
             }
         }
-        Ok(None)
+        Ok(NextPoll::CutOff)
     }
 
     /// Scans for due tasks if none are left from the last scan, then waits for the rate limit.
@@ -288,16 +297,21 @@ impl Worker for ReconcilerWorker {
         if self.polls.len() >= POLLS_AT_ONCE {
             let ended = stop.run_until_cancelled(self.polls.join_next()).await;
             ended.flatten().and_then(joined);
-            return Ok(Progress::More);
+        }
+        if stop.is_cancelled() {
+            return Ok(Progress::Unneeded);
         }
         let next = self.reconciler.try_next_poll(&mut self.found).await;
-        if let Ok(Some(poll)) = next {
+        if let Ok(NextPoll::Poll(poll)) = next {
             let reconciler = Arc::clone(&self.reconciler);
             self.polls.spawn(async move { reconciler.poll(poll).await });
             return Ok(Progress::More);
         }
         self.found.due.clear();
-        next.map(|_| Progress::Idle)
+        next.map(|next| match next {
+            NextPoll::CutOff => Progress::Unneeded,
+            NextPoll::Poll(_) | NextPoll::Wait => Progress::Idle,
+        })
     }
 
     async fn wake_up(&mut self) {

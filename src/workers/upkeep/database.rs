@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::SqliteConnection;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +29,7 @@ impl Worker for Checkpointer {
     type Error = StoreError;
 
     async fn tick(&mut self, _stop: &CancellationToken) -> Result<Progress, StoreError> {
+        let began = Instant::now();
         let Err(error) = self.store.checkpoint(&mut self.connection).await else {
             return Ok(Progress::Idle);
         };
@@ -37,7 +38,7 @@ impl Worker for Checkpointer {
             self.store.fail(&error, &self.failed);
             return Ok(Progress::Over);
         }
-        if self.store.free_space_after(&error).await {
+        if self.store.free_space_after(&error, began).await {
             // There may be no new commit that starts a checkpoint.
             self.store.log_written();
             return Ok(Progress::Idle);

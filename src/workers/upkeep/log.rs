@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::store::tail::{LogReader, Read};
 use crate::store::wake::{Listening, Waiter};
 use crate::store::{Store, StoreError};
-use crate::workers::run_loop::{Progress, Worker};
+use crate::workers::run_loop::{Progress, Worker, pause};
 
 /// The delay after a failed read, or before LISTEN is tried again.
 const BACK_OFF: Duration = Duration::from_secs(1);
@@ -36,11 +36,16 @@ impl Worker for WakeUpListener {
     }
 
     async fn wake_up(&mut self) {
+        let began = Instant::now();
         if let Some(listening) = &mut self.listening {
             listening.forward().await;
         }
         // The connection keeps its slot on the server until it is dropped.
         self.listening = None;
+        // A server may accept each connection and end it at once.
+        if began.elapsed() < BACK_OFF {
+            pause(BACK_OFF).await;
+        }
     }
 }
 

@@ -26,6 +26,10 @@ pub const READERS_WAIT: Duration = Duration::from_millis(100);
 /// anyway.
 const FREE_WAIT: Duration = Duration::from_secs(1);
 
+/// The pause before the log is folded in again on a full disk. Another checkpoint is usually over
+/// by then.
+const FREE_PAUSE: Duration = Duration::from_millis(10);
+
 /// A reader that stays longer, such as a backup, keeps the log from restarting. The recorder does
 /// not wait for it each time, because callbacks wait for the recorder.
 const RESTART_EVERY: Duration = Duration::from_secs(1);
@@ -110,14 +114,32 @@ impl SqliteFile {
     pub async fn free_log(&self) -> Result<u64, StoreError> {
         let before = self.log_bytes();
         let mut connection = self.connect_writer().await?;
-        set_busy_timeout(&mut connection, FREE_WAIT).await?;
-        let is_folded_in = truncate_log(&mut connection).await?;
+        let is_folded_in = truncate_log_in_time(&mut connection).await?;
         connection.close().await?;
         if is_folded_in {
             Ok(before.saturating_sub(self.log_bytes()))
         } else {
             Err(StoreError::Locked)
         }
+    }
+}
+
+/// Folds in and truncates the log, and waits up to `FREE_WAIT` for what keeps it. Returns whether
+/// nothing of it is left.
+async fn truncate_log_in_time(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
+    let began = Instant::now();
+    let mut left = FREE_WAIT;
+    loop {
+        // SQLite waits for readers. It does not wait for another checkpoint, and fails at once.
+        set_busy_timeout(connection, left).await?;
+        if truncate_log(connection).await? {
+            return Ok(true);
+        }
+        left = FREE_WAIT.saturating_sub(began.elapsed());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        sleep(FREE_PAUSE.min(left)).await;
     }
 }
 
@@ -154,4 +176,64 @@ async fn restart_log(connection: &mut SqliteConnection) -> Result<bool, StoreErr
         .await?;
     set_busy_timeout(connection, BUSY_TIMEOUT).await?;
     Ok(row.try_get::<i64, _>(0)? != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    async fn open() -> (TempDir, Store, SqliteFile) {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("receiver.db").display());
+        let store = Store::open(url.as_str()).await.unwrap();
+        let Database::Sqlite(file) = &store.database else {
+            unreachable!("the URL is SQLite's")
+        };
+        let file = SqliteFile::clone(file);
+        (folder, store, file)
+    }
+
+    async fn is_busy(connection: &mut SqliteConnection, checkpoint: &'static str) -> bool {
+        let row = connection.fetch_one(checkpoint).await.unwrap();
+        row.get::<i64, _>(0) != 0
+    }
+
+    #[tokio::test]
+    async fn the_log_is_freed_after_another_checkpoint_has_ended() {
+        let (_folder, _store, file) = open().await;
+        let mut writer = file.connect_writer().await.unwrap();
+        writer.execute("BEGIN IMMEDIATE").await.unwrap();
+        let mut other = file.connect_writer().await.unwrap();
+        // This checkpoint waits for the writer, and no other one can run meanwhile.
+        let other = async { while is_busy(&mut other, "PRAGMA wal_checkpoint(FULL)").await {} };
+        let mut third = file.connect_writer().await.unwrap();
+        let story = async {
+            while !is_busy(&mut third, "PRAGMA wal_checkpoint(PASSIVE)").await {
+                sleep(Duration::from_millis(1)).await;
+            }
+            let mut freeing = std::pin::pin!(file.free_log());
+            let early = timeout(FREE_WAIT / 10, &mut freeing).await;
+            assert!(early.is_err(), "it does not wait: {early:?}");
+            writer.execute("ROLLBACK").await.unwrap();
+            freeing.await
+        };
+        let ((), freed) = tokio::join!(other, story);
+        assert!(freed.is_ok(), "{freed:?}");
+        assert_eq!(file.log_bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_stays_keeps_the_log_on_a_full_disk() {
+        let (_folder, _store, file) = open().await;
+        let mut reader = file.connect_writer().await.unwrap();
+        let sql = "BEGIN; SELECT count(*) FROM task";
+        reader.execute(sql).await.unwrap();
+        let began = Instant::now();
+        let freed = file.free_log().await;
+        assert!(matches!(freed, Err(StoreError::Locked)), "{freed:?}");
+        assert!(began.elapsed() >= FREE_WAIT);
+    }
 }

@@ -167,8 +167,9 @@ impl Store {
 
     /// Frees space if `error` says that the disk is full. Folds in the log to free its space. If
     /// that fails for lack of space, or the log has none to free, releases the reserve file.
-    /// Returns whether space was freed, so that a retry at once is useful.
-    pub async fn free_space_after(&self, error: &StoreError) -> bool {
+    /// `began` is the time before the work that failed. Returns whether space was freed since then,
+    /// so that a retry at once is useful.
+    pub async fn free_space_after(&self, error: &StoreError, began: Instant) -> bool {
         let Database::Sqlite(file) = &self.database else {
             return false;
         };
@@ -178,16 +179,15 @@ impl Store {
         if !self.space.is_short.swap(true, Ordering::Relaxed) {
             warn!("the store's disk is full: submits are refused");
         }
-        let is_freed = self.free_space(file).await;
+        let is_freed = self.free_space(file, began).await;
         self.space.was_full.notify_one();
         is_freed
     }
 
-    /// Frees space, unless another caller does so meanwhile. Returns whether there is more.
-    async fn free_space(&self, file: &SqliteFile) -> bool {
-        let asked_at = Instant::now();
+    /// Frees space, unless another caller has done so since `began`. Returns whether there is more.
+    async fn free_space(&self, file: &SqliteFile, began: Instant) -> bool {
         let mut freed_at = self.space.freeing.lock().await;
-        if freed_at.is_some_and(|at| at >= asked_at) {
+        if freed_at.is_some_and(|at| at >= began) {
             return true;
         }
         let is_freed = self.fold_or_release(file).await;
@@ -254,4 +254,25 @@ fn look(file: &SqliteFile, min_free: u64) -> io::Result<Look> {
         has_reserve_file,
         failure,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn space_that_was_freed_since_the_work_began_leaves_the_reserve_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("receiver.db");
+        let url = format!("sqlite:{}", database.display());
+        let store = Store::open(url.as_str()).await.unwrap();
+        reserve_file::create(&database, 4096).unwrap();
+        let began = Instant::now();
+        assert!(store.free_space_after(&StoreError::Full, began).await);
+        assert!(!reserve_file::exists(&database), "the first caller frees");
+
+        reserve_file::create(&database, 4096).unwrap();
+        assert!(store.free_space_after(&StoreError::Full, began).await);
+        assert!(reserve_file::exists(&database), "space was freed already");
+    }
 }

@@ -179,9 +179,7 @@ impl Ledger {
         match source {
             Source::Submit => {
                 task.end_submit(SubmitEnd::Unknown);
-                if task.phase == Phase::SubmitUnknown {
-                    self.submit_ends.push((index, SubmitEnd::Unknown));
-                }
+                self.submit_ends.push((index, SubmitEnd::Unknown));
             }
             Source::Poll => task.asked_in_vain(self.now, &self.policy.pace),
             Source::Callback | Source::Replay => task.ask_soon(self.now, &self.policy.pace),

@@ -49,11 +49,9 @@ impl Ledger {
         let record = &mut self.records[index];
         match ended {
             SubmitEnded::Unknown => {
+                // Also after a callback: the app was answered that the outcome is unknown.
+                self.submit_ends.push((index, SubmitEnd::Unknown));
                 record.task.end_submit(SubmitEnd::Unknown);
-                // The answer may have come since the submit was found to be interrupted.
-                if record.task.phase == Phase::SubmitUnknown {
-                    self.submit_ends.push((index, SubmitEnd::Unknown));
-                }
             }
             SubmitEnded::Refused {
                 answer,

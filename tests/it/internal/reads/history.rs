@@ -228,6 +228,40 @@ async fn of_a_submit_without_an_answer_it_is_told_when_it_began_and_how_it_ended
     );
 }
 
+/// The app got 504 although a callback had come first.
+#[tokio::test]
+async fn a_submit_of_unknown_outcome_is_told_also_if_its_callback_came_first() {
+    for fault in ["reset", "garbage"] {
+        let (app, _evolink) = TestApp::start_with_simulator(Options::default()).await;
+        let prompt = format!("[sim:early-callback,{fault},duration=0ms]");
+        let answer = submit(&app, &generation(&prompt)).await;
+        let id = answer.assert_unknown(fault);
+        let history = get(&app, &format!("/v1/tasks/{id}/events")).await.body;
+        let found = lines(&history);
+        let has = |line: &str| found.iter().any(|found| found == line);
+        assert!(has("observation callback recorded"), "{fault}: {found:?}");
+        assert!(has("submit submit unknown"), "{fault}: {found:?}");
+    }
+}
+
+/// The reconciler may end a submit as interrupted at the moment when its answer is recorded.
+#[tokio::test]
+async fn a_submit_that_was_answered_is_not_told_to_be_of_unknown_outcome() {
+    let (app, _evolink) = TestApp::start_with_simulator(Options::default()).await;
+    let (id, ..) = pending(&app).await;
+    let database = app.database().await;
+    let interrupted = "INSERT INTO submit_end (task_seq, result, at)
+        SELECT seq, 'unknown', submitted_at FROM task";
+    database.execute(interrupted).await;
+    let history = get(&app, &format!("/v1/tasks/{id}/events")).await.body;
+    let wanted = [
+        "submit submit begun",
+        "observation submit recorded",
+        "task.submitted submit -",
+    ];
+    assert_eq!(lines(&history), wanted);
+}
+
 #[tokio::test]
 async fn completion_without_results_is_shown_as_completion_by_nobody() {
     let body = format!(r#"{{"id":"{PENDING_ID}","status":"completed"}}"#);

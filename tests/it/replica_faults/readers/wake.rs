@@ -1,13 +1,14 @@
 //! What one replica records wakes the waiters at another. If the notification is lost, a poll of
 //! the store every second wakes them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use evolink_receiver::store::wake::POLL_INTERVAL;
 use evolink_receiver::workers::run_loop::run_loop;
 use evolink_receiver::workers::upkeep::log::WakeUpListener;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::replica_faults::sessions;
@@ -93,5 +94,35 @@ async fn an_entry_recorded_by_one_replica_wakes_waiters_at_another() {
     stop.cancel();
     listening.await.unwrap();
     here.end().await;
+    there.end().await;
+}
+
+/// A server may accept each connection that listens, and end it at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_ends_at_once_is_replaced_about_once_a_second() {
+    const ENDED: &str = "SELECT pid::bigint, pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND query ILIKE 'LISTEN%'";
+    let Some(store) = TestStore::on_postgres() else {
+        return;
+    };
+    let there = Recording::start(store.url()).await;
+    let database = store.connect().await;
+    let stop = CancellationToken::new();
+    let listening = WakeUpListener {
+        store: Arc::clone(&there.store),
+        listening: None,
+    };
+    let listening = tokio::spawn(run_loop(listening, stop.clone()));
+    let (began, mut ended) = (Instant::now(), HashSet::new());
+    while began.elapsed() < Duration::from_millis(2500) {
+        let sessions: Vec<(i64, bool)> = database.rows(ENDED, &[]).await;
+        ended.extend(sessions.into_iter().map(|(pid, _)| pid));
+        sleep(Duration::from_millis(2)).await;
+    }
+    println!("{} connections in {:?}", ended.len(), began.elapsed());
+    assert!((1..=4).contains(&ended.len()), "{ended:?}");
+    is_listened(&database).await;
+    stop.cancel();
+    listening.await.unwrap();
     there.end().await;
 }
