@@ -74,6 +74,7 @@ impl App {
             key_ring: Arc::clone(&self.key_ring),
             base_url: settings::internal_base_url(&self.config, address).into(),
             link_lifetime: self.config.archive.link_lifetime,
+            min_free: self.config.archive.min_free.as_u64(),
             redirects: self.config.archive.redirect_to_bucket,
         })
     }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::time::timeout;
 
+use crate::domain::result_file::FileState;
 use crate::evolink::EvolinkHealth;
 use crate::http::internal::InternalState;
 use crate::http::tls::TlsSource;
@@ -62,6 +63,7 @@ pub struct Details {
     pub reader: Detail,
     pub evolink: Detail,
     pub endpoints: Detail,
+    pub archive: Detail,
     pub certificate: Detail,
     pub disk: Detail,
 }
@@ -216,13 +218,18 @@ pub async fn trouble(state: &InternalState) -> Option<String> {
 /// Returns the same as `trouble`, and all details.
 pub async fn details(state: &InternalState) -> (Option<String>, Details) {
     let store = &state.store;
-    let ((reader, writing), endpoints) = tokio::join!(readers_and_writing(state), endpoints(store));
+    let ((reader, writing), endpoints, archive) = tokio::join!(
+        readers_and_writing(state),
+        endpoints(store),
+        archive(state),
+    );
     let is_full = writing.is_for_full_disk();
     let details = Details {
         writer: Detail::of_writing(writing),
         reader,
         evolink: Detail::of_evolink(state.evolink.health()),
         endpoints,
+        archive,
         certificate: state.readiness.certificate(),
         disk: Detail::of_disk(is_full, store.is_nearly_full(), store.is_shared()),
     };
@@ -264,4 +271,26 @@ async fn endpoints(store: &Store) -> Detail {
     Detail::warning(format!(
         "{count} disabled, until one of their deliveries is retried: {names}"
     ))
+}
+
+async fn archive(state: &InternalState) -> Detail {
+    let Some(archive) = &state.archive else {
+        return Detail::ok("no results are archived: archive.enabled is false");
+    };
+    let measuring = timeout(PATIENCE, archive.storage.bytes_free());
+    let counting = timeout(PATIENCE, state.store.count_files(FileState::Failed));
+    let (Ok(Ok(free)), Ok(Ok(failed))) = tokio::join!(measuring, counting) else {
+        return Detail::warning("not known: the archive or the store does not answer");
+    };
+    if free.is_some_and(|free| free < archive.min_free) {
+        return Detail::warning(
+            "no results are fetched: less space is free than archive.min_free",
+        );
+    }
+    match failed {
+        0 => Detail::ok("no result was given up"),
+        failed => Detail::warning(format!(
+            "{failed} results were given up, until `archive retry`"
+        )),
+    }
 }

@@ -41,6 +41,8 @@ pub struct ArchiveAccess {
     /// How apps reach this listener.
     pub base_url: Arc<str>,
     pub link_lifetime: Duration,
+    /// In bytes, from `archive.min_free`.
+    pub min_free: u64,
     /// Whether files in a bucket are answered with a redirect.
     pub redirects: bool,
 }

@@ -198,6 +198,7 @@ async fn readyz_tells_people_the_state_of_each_part() {
         "reader",
         "evolink",
         "endpoints",
+        "archive",
         "certificate",
         "disk",
     ];
