@@ -40,7 +40,7 @@ CREATE TABLE result (
 -- What is to be fetched, by client, soonest gone first. With `due_at`, files that are not due need
 -- no look at their rows.
 CREATE INDEX result_pending ON result (client, offered_until, due_at) WHERE state = 'pending';
-CREATE INDEX result_failed ON result (id) WHERE state = 'failed';
+CREATE INDEX result_failed ON result (state, id) WHERE state = 'failed';
 -- What is past its retention.
 CREATE INDEX result_archived ON result (ended_at) WHERE state = 'archived';
 -- Whether a copy is still needed.

@@ -2,14 +2,14 @@
 //! table, or sorts what it found, becomes slow over the years.
 
 use evolink_receiver::store::read::{events, history, overdue};
-use evolink_receiver::store::{Store, deliveries, quarantine, read as reads, tail};
+use evolink_receiver::store::{Store, deliveries, quarantine, read as reads, results, tail};
 
 use crate::support::app::shelf;
 use crate::support::store::TestStore;
 use crate::support::store::database::Database;
 
 /// The index that each statement must use, by its name in SQLite and in PostgreSQL.
-const INDEXES: [[&str; 2]; 42] = [
+const INDEXES: [[&str; 2]; 50] = [
     ["sqlite_autoindex_task_2", "task_task_id_key"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
@@ -55,6 +55,14 @@ const INDEXES: [[&str; 2]; 42] = [
     ["delivery_due", "delivery_due"],
     ["delivery_due", "delivery_due"],
     ["delivery_due", "delivery_due"],
+    ["result_pending", "result_pending"],
+    ["result_pending", "result_pending"],
+    ["INTEGER PRIMARY KEY", "result_pkey"],
+    ["INTEGER PRIMARY KEY", "result_pkey"],
+    ["result_copy", "result_copy"],
+    ["result_copy", "result_copy"],
+    ["result_pending", "result_pending"],
+    ["result_failed", "result_failed"],
 ];
 
 /// Marks of a plan that scans a whole table.
@@ -96,6 +104,7 @@ async fn slow_plans(database: &Database) -> Vec<String> {
         &tail::STATEMENTS,
         &deliveries::READ_STATEMENTS,
         &deliveries::WORK_STATEMENTS,
+        &results::STATEMENTS,
     ]
     .concat();
     assert_eq!(statements.len(), INDEXES.len());
@@ -133,6 +142,9 @@ async fn every_question_is_answered_from_an_index() {
     let owe = "INSERT INTO delivery (id, event_seq, task_seq, endpoint, state, attempts, due_at, made_at, ended_at)
         SELECT seq * 1024, seq, seq, 'endpoint-' || seq % 5, CASE seq % 7 WHEN 0 THEN 'dead' ELSE 'delivered' END, 1, 0, 0, 1 FROM task";
     database.execute(owe).await;
+    let files = "INSERT INTO result (id, client, url, state, attempts, due_at, offered_until, refreshed)
+        SELECT seq * 64, 'client-' || seq % 5, 'u', 'pending', 0, 0, seq, 0 FROM task";
+    database.execute(files).await;
     let slow = slow_plans(&database).await;
     assert!(slow.is_empty(), "full: {}", slow.join("\n\n"));
     for index in [
@@ -145,6 +157,9 @@ async fn every_question_is_answered_from_an_index() {
         "delivery_due",
         "delivery_open",
         "delivery_dead",
+        "result_pending",
+        "result_failed",
+        "result_copy",
     ] {
         database.execute("BEGIN").await;
         database.execute(&format!("DROP INDEX {index}")).await;
