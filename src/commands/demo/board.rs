@@ -64,7 +64,7 @@ impl Row {
         self.task_id = own("/id");
         self.state = state;
         self.source = own("/receiver/source");
-        self.result_url = text(task, "/receiver/results/0/origin_url").map(str::to_owned);
+        self.result_url = text(task, "/receiver/results/0/url").map(str::to_owned);
         self.outcome_after_ms = outcome_after_ms(task);
         is_new
     }

@@ -118,6 +118,11 @@ impl Epochs {
         (!starts.is_empty()).then_some(Self(starts))
     }
 
+    /// The epoch in which the store was created.
+    pub fn first(&self) -> Epoch {
+        self.0[0].epoch
+    }
+
     /// The epoch of new events.
     pub fn current(&self) -> Epoch {
         self.0[self.0.len() - 1].epoch

@@ -63,7 +63,7 @@ pub fn report_durability(was_durable: &mut bool, is_durable: bool, metrics: &Met
 pub fn has_changes(ledger: &Ledger) -> bool {
     let counted = &ledger.deliveries.counted;
     !ledger.events.is_empty()
-        || !ledger.files.changed.is_empty()
+        || ledger.files.are_due_or_ended(ledger.now)
         || !ledger.submit_ends.is_empty()
         || !ledger.deliveries.endpoints.is_empty()
         || counted.iter().any(|(_, change)| *change == Change::Revived)

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::result_file::{FileId, ResultFile};
+use crate::domain::result_file::{FileId, ResultFile, Stage};
+use crate::domain::timestamp::Timestamp;
 
 /// The result files of one batch: those it creates, and those its entries concern.
 #[derive(Default)]
@@ -29,5 +30,14 @@ impl Files {
     pub fn of_task(&self, seq: i64) -> impl Iterator<Item = &ResultFile> {
         let ids = FileId::new(seq, 0)..FileId::new(seq + 1, 0);
         self.known.range(ids).map(|(_, file)| file)
+    }
+
+    /// Whether a file was ended by this batch, or made due again. A claim is news to nobody.
+    pub fn are_due_or_ended(&self, now: Timestamp) -> bool {
+        let changed = self.changed.iter().filter_map(|id| self.known.get(id));
+        let is_due = |file: &ResultFile| {
+            matches!(&file.stage, Stage::Pending { due_at, lease: None } if *due_at <= now)
+        };
+        !self.ended.is_empty() || changed.into_iter().any(is_due)
     }
 }
