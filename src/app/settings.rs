@@ -168,7 +168,7 @@ pub fn task_objects(config: &Config, internal: &TcpListener) -> TaskObjects {
     }
 }
 
-/// The bounds of one fetch. The time for a video grows with its size.
+/// The bounds of one fetch.
 pub fn fetch_bounds(archive: &Archive) -> fetch::Bounds {
     let default = fetch::Bounds::default();
     let bound = |bytes_max: ByteSize, of: fetch::Bound| fetch::Bound {

@@ -94,7 +94,7 @@ impl App {
             holder: self.holder.clone(),
             fetches_at_once: self.config.archive.fetches_at_once,
             min_free: self.config.archive.min_free.as_u64(),
-            retention: self.config.retention.results,
+            retention: (self.config.retention.results).min(self.config.retention.tasks),
             stop: parts.stopping.clone(),
             giving_up: parts.giving_up.clone(),
         }))

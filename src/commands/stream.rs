@@ -180,6 +180,10 @@ impl Following {
         })?;
         let response = match response {
             Opened::Stream(response) => response,
+            Opened::Elsewhere(_) => {
+                let message = format!("{} redirects a stream", self.api.base_url());
+                return Err(CommandError::new(Exit::Unavailable, message));
+            }
             Opened::Expired {
                 resume_after,
                 message,

@@ -173,6 +173,8 @@ impl Api {
             .timeout(DOWNLOAD_TIMEOUT);
         match self.open(request).await? {
             Opened::Stream(response) => Ok(response),
+            // The bucket gets no API key: the URL has a signature.
+            Opened::Elsewhere(url) => self.open_elsewhere(url).await,
             Opened::Expired { message, .. } => Err(CommandError::new(Exit::Usage, message)),
         }
     }
@@ -193,7 +195,9 @@ impl Api {
         if let Some(cursor) = cursor {
             url.query_pairs_mut().append_pair("cursor", cursor);
         }
-        self.send(self.http.post(url)).await
+        // A page ends with the file that is being read, however large that is.
+        self.send(self.http.post(url).timeout(DOWNLOAD_TIMEOUT))
+            .await
     }
 
     pub async fn submit(

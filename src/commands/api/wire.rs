@@ -4,7 +4,8 @@
 //! wrong (401, 403), and 75 if it may succeed later (409, 429, 503). It is 69 for any other status,
 //! and if there is no response at all. For a submit, see `send_submit`.
 
-use http::{HeaderName, StatusCode};
+use http::header::LOCATION;
+use http::{HeaderName, HeaderValue, StatusCode};
 use reqwest::{RequestBuilder, Response};
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -28,6 +29,8 @@ static SUBMISSION_ID: HeaderName = HeaderName::from_static("x-submission-id");
 pub enum Opened {
     /// The stream has begun; its body follows.
     Stream(Response),
+    /// A redirect: a result file is in a bucket.
+    Elsewhere(String),
     /// The log cannot continue from the requested position. From `resume_after` it misses nothing.
     Expired {
         resume_after: String,
@@ -45,6 +48,11 @@ impl Api {
         if status.is_success() {
             return Ok(Opened::Stream(answer));
         }
+        if status == StatusCode::FOUND
+            && let Some(Ok(url)) = answer.headers().get(LOCATION).map(HeaderValue::to_str)
+        {
+            return Ok(Opened::Elsewhere(url.to_owned()));
+        }
         let body = self.read(answer).await?;
         let refusal = refused(status, &body).unwrap_or_else(|| self.not_ours(status));
         let resume_after = body.pointer("/error/resume_after").and_then(Value::as_str);
@@ -54,6 +62,23 @@ impl Api {
                 message: refusal.message,
             }),
             None => Err(refusal),
+        }
+    }
+
+    /// Opens a URL of a bucket, without our API key.
+    pub(super) async fn open_elsewhere(&self, url: String) -> Result<Response, CommandError> {
+        let failed = |why: String| {
+            let message = format!("could not download from the bucket: {why}");
+            CommandError::new(Exit::Unavailable, message)
+        };
+        let client = reqwest::Client::builder().connect_timeout(super::CONNECT_TIMEOUT);
+        let client = client.build().map_err(|error| failed(error.to_string()))?;
+        let request = client.get(url).timeout(super::DOWNLOAD_TIMEOUT);
+        let response = request.send().await;
+        let response = response.map_err(|error| failed(error.without_url().to_string()))?;
+        match response.status() {
+            status if status.is_success() => Ok(response),
+            status => Err(failed(format!("it answered {status}"))),
         }
     }
 

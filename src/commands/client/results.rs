@@ -111,16 +111,19 @@ fn bar(total: Option<u64>) -> ProgressBar {
 /// Has failed files fetched again.
 pub async fn retry(args: &ArchiveRetryArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let api = api(&args.client)?;
-    let answer = api.retry_files(args.task.as_deref()).await?;
-    if args.json {
-        return print_json(&answer, out);
+    let (mut retried, mut more) = (0, true);
+    for _ in 0..super::PAGES_MAX {
+        let answer = api.retry_files(args.task.as_deref()).await?;
+        retried += answer["retried"].as_u64().unwrap_or_default();
+        more = answer["more"] == true;
+        if !more {
+            break;
+        }
     }
-    let retried = answer["retried"].as_u64().unwrap_or_default();
-    let rest = if answer["more"] == true {
-        ", and there are more"
-    } else {
-        ""
-    };
+    if args.json {
+        return print_json(&json!({"retried": retried, "more": more}), out);
+    }
+    let rest = if more { ", and there are more" } else { "" };
     writeln!(out, "{retried} to be fetched again{rest}").context("could not print")?;
     Ok(())
 }

@@ -103,9 +103,9 @@ fn retention(found: &mut Found, config: &Config) {
         "retention.results",
         "must be at least 1d: EvoLink itself keeps results that long",
     );
-    found.error_unless(
-        results <= config.retention.tasks,
+    found.warn_if(
+        config.archive.enabled && results > config.retention.tasks,
         "retention.results",
-        "must not exceed retention.tasks; otherwise files outlive the records that name them",
+        "exceeds retention.tasks, so files are kept for retention.tasks",
     );
 }

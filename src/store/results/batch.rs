@@ -35,9 +35,7 @@ impl Files {
     /// Whether a file was ended by this batch, or made due again. A claim is news to nobody.
     pub fn are_due_or_ended(&self, now: Timestamp) -> bool {
         let changed = self.changed.iter().filter_map(|id| self.known.get(id));
-        let is_due = |file: &ResultFile| {
-            matches!(&file.stage, Stage::Pending { due_at, lease: None } if *due_at <= now)
-        };
+        let is_due = |file: &ResultFile| matches!(&file.stage, Stage::Pending { due_at, lease: None } if *due_at <= now);
         !self.ended.is_empty() || changed.into_iter().any(is_due)
     }
 }

@@ -52,14 +52,11 @@ const ARCHIVED: &str = select_file!("state = 'archived' AND id > $1 ORDER BY id 
 
 const IS_COPY_NEEDED: &str = "SELECT count(*) FROM (SELECT 1 FROM result WHERE state = 'archived' AND sha256 = $1 LIMIT 1) AS one";
 
-const WITH_COPY: &str =
-    "SELECT id FROM result WHERE state = 'archived' AND sha256 = $1 LIMIT $2";
+const WITH_COPY: &str = "SELECT id FROM result WHERE state = 'archived' AND sha256 = $1 LIMIT $2";
 
 // The `LIMIT` is inside, so that the count is bounded too.
-const COUNT_PENDING: &str =
-    "SELECT count(*) FROM (SELECT 1 FROM result WHERE state = 'pending' AND client >= '' LIMIT $1) AS counted";
-const COUNT_FAILED: &str =
-    "SELECT count(*) FROM (SELECT 1 FROM result WHERE state = 'failed' AND id >= 0 LIMIT $1) AS counted";
+const COUNT_PENDING: &str = "SELECT count(*) FROM (SELECT 1 FROM result WHERE state = 'pending' AND client >= '' LIMIT $1) AS counted";
+const COUNT_FAILED: &str = "SELECT count(*) FROM (SELECT 1 FROM result WHERE state = 'failed' AND id >= 0 LIMIT $1) AS counted";
 
 /// Each statement here, with the PostgreSQL types of its parameters. An index answers all of them,
 /// however many files there are.

@@ -218,11 +218,8 @@ pub async fn trouble(state: &InternalState) -> Option<String> {
 /// Returns the same as `trouble`, and all details.
 pub async fn details(state: &InternalState) -> (Option<String>, Details) {
     let store = &state.store;
-    let ((reader, writing), endpoints, archive) = tokio::join!(
-        readers_and_writing(state),
-        endpoints(store),
-        archive(state),
-    );
+    let ((reader, writing), endpoints, archive) =
+        tokio::join!(readers_and_writing(state), endpoints(store), archive(state),);
     let is_full = writing.is_for_full_disk();
     let details = Details {
         writer: Detail::of_writing(writing),
@@ -283,9 +280,7 @@ async fn archive(state: &InternalState) -> Detail {
         return Detail::warning("not known: the archive or the store does not answer");
     };
     if free.is_some_and(|free| free < archive.min_free) {
-        return Detail::warning(
-            "no results are fetched: less space is free than archive.min_free",
-        );
+        return Detail::warning("no results are fetched: less space is free than archive.min_free");
     }
     match failed {
         0 => Detail::ok("no result was given up"),

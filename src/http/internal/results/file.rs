@@ -2,6 +2,7 @@
 //! (RFC 9110, sections 13 and 14).
 
 use std::ops::Range;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
@@ -25,6 +26,10 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; sandbox";
 
 /// A file never changes, so a client may keep it.
 const CACHE_CONTROL: &str = "private, max-age=86400, immutable";
+
+/// How long a redirect to the bucket works. A client follows it at once; a longer time would
+/// lengthen that of a signed link.
+const REDIRECT_LIFETIME: Duration = Duration::from_mins(1);
 
 /// The part of a file that a request wants.
 enum Part {
@@ -53,8 +58,9 @@ pub async fn answer(
         let headers = [(header::ETAG, etag)];
         return Ok((StatusCode::NOT_MODIFIED, headers).into_response());
     }
-    if archive.redirects {
-        let signed = archive.storage.presign(digest, archive.link_lifetime).await;
+    // A URL that is signed for GET does not work for HEAD.
+    if archive.redirects && !is_head {
+        let signed = archive.storage.presign(digest, REDIRECT_LIFETIME).await;
         if let Some(url) = signed.map_err(|error| unavailable(&error))? {
             let headers = [
                 (header::LOCATION, url.to_string()),

@@ -142,7 +142,8 @@ async fn every_question_is_answered_from_an_index() {
     let owe = "INSERT INTO delivery (id, event_seq, task_seq, endpoint, state, attempts, due_at, made_at, ended_at)
         SELECT seq * 1024, seq, seq, 'endpoint-' || seq % 5, CASE seq % 7 WHEN 0 THEN 'dead' ELSE 'delivered' END, 1, 0, 0, 1 FROM task";
     database.execute(owe).await;
-    let files = "INSERT INTO result (id, client, url, state, attempts, due_at, offered_until, refreshed)
+    let files =
+        "INSERT INTO result (id, client, url, state, attempts, due_at, offered_until, refreshed)
         SELECT seq * 64, 'client-' || seq % 5, 'u', 'pending', 0, 0, seq, 0 FROM task";
     database.execute(files).await;
     let slow = slow_plans(&database).await;
