@@ -1,5 +1,5 @@
-//! The files that this program writes. After a crash each is complete, or it is the one from
-//! before.
+//! Writes files so that after a crash each one is complete: either the new one, or the one that was
+//! there before.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
@@ -27,8 +27,7 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Removes a file. Of a symlink, removes the link and not its target. Returns whether the path
-/// existed.
+/// Removes a file, or a symlink but not its target. Returns whether the path existed.
 pub fn remove(path: &Path) -> io::Result<bool> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
@@ -86,8 +85,7 @@ pub fn write_once(path: &Path, content: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         linked => linked,
     });
-    // It must not stay where it could not be written either: the disk may be full. The first error
-    // counts.
+    // The draft is removed after a failure too: the disk may be full. The first error counts.
     let removed = remove(&draft);
     linked?;
     removed?;

@@ -8,7 +8,8 @@ pub mod domain;
 
 pub mod store;
 
-// Submits, calls to EvoLink, deliveries, background work, and `app`, which builds all of it.
+// Submits, calls to EvoLink, deliveries, result files, background work, and `app`, which builds all
+// of it.
 pub mod submit;
 
 pub mod evolink;

@@ -1,5 +1,5 @@
-//! `Retry-After`: what the header asks of us in the answers that we get, and the header of the
-//! answers that we give. The simulator has its own.
+//! The header `Retry-After`: parses it in the answers that we receive, and has the values for the
+//! answers that we send. The simulator has its own.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::domain::timestamp::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seconds(u32);
 
-/// This receiver lacks something that it usually has again in a moment.
+/// For a shortage in this receiver that usually ends within a second.
 pub const SOON: Seconds = Seconds(1);
 
 /// EvoLink cannot be called now, or an equal submit is under way. Both take a few seconds.
@@ -47,8 +47,8 @@ pub fn parse(value: Option<&str>, date: Option<&str>) -> Option<Duration> {
     Some(wait.clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX))
 }
 
-/// Returns what `parse` does, for the headers of an answer. If it has no `Date`, a date is compared
-/// with `now`, the system's time.
+/// Parses the `Retry-After` of an answer, like `parse`. If the answer has no `Date`, a date is
+/// compared with `now`, the system's time.
 pub fn of_answer(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     static PRINTER: DateTimePrinter = DateTimePrinter::new();
     let text = |name: HeaderName| headers.get(name)?.to_str().ok();

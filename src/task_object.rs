@@ -53,8 +53,8 @@ struct Receiver<'a> {
     results_left_out: usize,
 }
 
-/// A result file. `url` is the address at which this service has it, or gets it while EvoLink still
-/// offers it. `expires_at` is when EvoLink's own URL ends.
+/// A result file. `url` is its address at this service, which may still have to fetch the file.
+/// `expires_at` is when EvoLink's own URL expires.
 #[derive(Debug, Serialize)]
 struct ResultObject {
     url: Option<String>,
@@ -213,8 +213,8 @@ impl TaskObjects {
         }
     }
 
-    /// `results` with our URLs, where there are any. `None` if they are not wanted, or if the task
-    /// has no results.
+    /// Returns `results` with our URLs in place of EvoLink's, where we have one. `None` if
+    /// rewriting is off, or if the task has no results.
     fn rewritten(
         &self,
         seen: Option<&Observation>,
@@ -233,7 +233,7 @@ impl TaskObjects {
     }
 }
 
-/// What a task object shows.
+/// The data of one task object.
 struct Shown<'a> {
     record: &'a Record,
     body: Option<&'a Bytes>,
@@ -247,7 +247,7 @@ struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    /// A task of which no body is shown.
+    /// A pending task without a body.
     fn pending(view: &'a TaskView, source: Source) -> Self {
         Self {
             record: &view.record,

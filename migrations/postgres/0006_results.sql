@@ -1,7 +1,8 @@
 -- Result files: one row for each file of a completed task, from the completion on. Times are Unix
 -- milliseconds.
 CREATE TABLE result (
-    -- task.seq * 64 + n, n counting the task's files from 0: the rows of one task lie together.
+    -- task.seq * 64 + n, where n counts the files of the task from 0. So the rows of one task are
+    -- stored together.
     id               BIGINT  PRIMARY KEY,
     -- The client of the task; empty if it has none. The files of all clients are fetched in turns.
     client           TEXT    COLLATE "C" NOT NULL,
@@ -11,9 +12,9 @@ CREATE TABLE result (
     -- Failed fetches since it was recorded, or last retried by an operator.
     attempts         BIGINT  NOT NULL CHECK (attempts >= 0),
     due_at           BIGINT,
-    -- Until when EvoLink offers the file.
+    -- When EvoLink stops offering the file.
     offered_until    BIGINT  NOT NULL,
-    -- The process that fetches it, and until when it is alone with it.
+    -- The process that fetches the file, and when its lease ends.
     holder           TEXT,
     lease_until      BIGINT,
     -- 1 once EvoLink was asked for a fresh URL.
@@ -36,11 +37,11 @@ CREATE TABLE result (
     CHECK ((width IS NULL) = (height IS NULL))
 );
 
--- What is to be fetched, by client, soonest gone first. With `due_at`, files that are not due need
--- no look at their rows.
+-- Pending files by client, those that EvoLink deletes first before the others. `due_at` is in the
+-- index, so files that are not due are skipped without reading their rows.
 CREATE INDEX result_pending ON result (client, offered_until, due_at) WHERE state = 'pending';
 CREATE INDEX result_failed ON result (state, id) WHERE state = 'failed';
--- What is past its retention.
+-- Archived files by age, to find those whose retention is over.
 CREATE INDEX result_archived ON result (ended_at) WHERE state = 'archived';
--- Whether a copy is still needed.
+-- Archived files by copy, to find out whether a copy is still needed.
 CREATE INDEX result_copy ON result (sha256) WHERE state = 'archived';

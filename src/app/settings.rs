@@ -146,7 +146,7 @@ pub fn egress_rules(config: &Config, listeners: [&TcpListener; 2]) -> Rules {
     egress::rules(&config.forward, &listeners)
 }
 
-/// How apps reach the internal listener at `address`.
+/// Returns the URL by which apps reach the internal listener at `address`.
 pub fn internal_base_url(config: &Config, address: SocketAddr) -> String {
     match &config.internal.base_url {
         Some(url) => url.to_string(),
@@ -157,7 +157,7 @@ pub fn internal_base_url(config: &Config, address: SocketAddr) -> String {
     }
 }
 
-/// How task objects show archived files.
+/// Returns the builder of task objects, which shows archived files if they are archived.
 pub fn task_objects(config: &Config, internal: &TcpListener) -> TaskObjects {
     match internal.local_addr() {
         Ok(address) if config.archive.enabled => TaskObjects::with_links(

@@ -95,8 +95,9 @@ impl App {
             fetches_at_once: self.config.archive.fetches_at_once,
             min_free: self.config.archive.min_free.as_u64(),
             retention: (self.config.retention.results).min(self.config.retention.tasks),
+            // A fetch may take half an hour, and can be made again: it never delays a stop.
             stop: parts.stopping.clone(),
-            giving_up: parts.giving_up.clone(),
+            giving_up: parts.stopping.clone(),
         }))
     }
 

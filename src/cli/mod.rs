@@ -66,7 +66,7 @@ pub enum Command {
         #[command(subcommand)]
         command: ResultsCommand,
     },
-    /// Look after the archive of results.
+    /// Retry or verify archived results.
     Archive {
         #[command(subcommand)]
         command: ArchiveCommand,

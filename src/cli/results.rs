@@ -1,4 +1,4 @@
-//! `results` and `archive`: downloads archived files, and looks after the archive.
+//! `results` and `archive`: arguments to download result files, and to retry and verify them.
 
 use std::path::PathBuf;
 

@@ -23,12 +23,12 @@ end() {
         kill -KILL "$SERVER" 2>/dev/null || true
         wait "$SERVER" 2>/dev/null || true
     fi
-    # The server puts these where no option says, and its death leaves them.
+    # No option sets the place of these sockets, and a killed server does not delete them.
     for port in $MASTER_GRPC $VOLUME_GRPC $FILER_GRPC $S3_GRPC; do rm -f /tmp/seaweedfs-*-grpc-"$port".sock; done
     rm -rf "$FOLDER"
 }
 
-# The shell exits with 0 whatever happened, so its text counts.
+# `weed shell` always exits with 0, so its output is checked instead.
 bucket_is_made() {
     (cd "$FOLDER" && echo "s3.bucket.create -name $BUCKET" |
         timeout 10 weed shell -master="$IP:$MASTER.$MASTER_GRPC" -filer="$IP:$FILER.$FILER_GRPC") 2>&1 |
@@ -51,7 +51,7 @@ wait_until_ready() {
 }
 
 if ! command -v weed >/dev/null; then
-    echo "there is no program weed here, so no tests of buckets"
+    echo "the program weed is not installed: the tests of buckets are skipped"
     exec "$@"
 fi
 
@@ -72,7 +72,7 @@ cat >"$FOLDER/users.json" <<'JSON'
 ]}
 JSON
 # Runs in its folder, where it leaves a few files. It is killed when this script ends, even by
-# SIGKILL. It must not call home.
+# SIGKILL. It must send no telemetry.
 (cd "$FOLDER" && exec setpriv --pdeathsig=KILL weed -logtostderr server -dir="$FOLDER/data" -ip=$IP \
     -master.telemetry=false -master.port="$MASTER" -master.port.grpc="$MASTER_GRPC" \
     -master.volumeSizeLimitMB=256 -volume.max=100 -volume.port="$VOLUME" -volume.port.grpc="$VOLUME_GRPC" \

@@ -1,4 +1,5 @@
-//! `results` and `archive`: downloads archived files, and looks after the archive.
+//! `results` and `archive`: downloads result files, has failed ones fetched again, and verifies the
+//! archived ones.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -124,7 +125,7 @@ pub async fn retry(args: &ArchiveRetryArgs, out: &mut impl Write) -> Result<(), 
         return print_json(&json!({"retried": retried, "more": more}), out);
     }
     let rest = if more { ", and there are more" } else { "" };
-    writeln!(out, "{retried} to be fetched again{rest}").context("could not print")?;
+    writeln!(out, "{retried} files will be fetched again{rest}").context("could not print")?;
     Ok(())
 }
 

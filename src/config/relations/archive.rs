@@ -12,7 +12,7 @@ use crate::store::is_postgres;
 /// The longest lifetime of a signed link: that of S3 (AWS, "Sharing objects with presigned URLs").
 const LINK_LIFETIME_MAX: Duration = Duration::from_hours(7 * 24);
 
-/// More fetches at a time would only share the same line.
+/// More fetches at a time would only share the same bandwidth.
 const FETCHES_AT_ONCE_MAX: usize = 64;
 
 /// A single object of S3 has at most 5 GiB if it is copied in one request.

@@ -102,7 +102,7 @@ impl Default for Tls {
 #[serde(default, deny_unknown_fields)]
 pub struct Internal {
     pub listen: SocketAddr,
-    /// `None` means `http://` and `listen`.
+    /// `None` means `http://` and `listen`, or `localhost` if `listen` is an unspecified address.
     #[serde(deserialize_with = "units::optional_url")]
     pub base_url: Option<Url>,
     pub max_connections: usize,

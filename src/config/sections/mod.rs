@@ -216,7 +216,7 @@ impl Default for Archive {
             redirect_to_bucket: false,
             // Far above `store.min_free`, so that archiving stops long before submits do.
             min_free: ByteSize::kib(1024 * 1024),
-            // Each takes up to a MiB of memory, and a few of them fill a fast line.
+            // Each takes up to a MiB of memory, and a few of them use all the bandwidth.
             fetches_at_once: 8,
             // EvoLink's largest images have a few MiB, its largest videos some hundred.
             max_image: ByteSize::kib(32 * 1024),

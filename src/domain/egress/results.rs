@@ -112,7 +112,7 @@ impl ResultRules {
         has_mirrors.then_some(Way::Listed).ok_or(fault)
     }
 
-    /// Whether `name` may be connected to, given its addresses. All of them must be admitted.
+    /// Judges the addresses of `name`. All of them must be admitted.
     ///
     /// # Errors
     /// `RefusedUrl` names the first address that is not admitted.

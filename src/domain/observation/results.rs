@@ -2,6 +2,7 @@
 //! another observation. `observation` re-exports the digest.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -73,11 +74,14 @@ pub fn more_urls(members: &Members<'_>, results: &[String]) -> Vec<String> {
                 .filter(|text| text.starts_with("https://")),
         );
     }
-    let mut urls: Vec<String> = Vec::new();
-    for url in found {
-        let is_new = !url.is_empty() && !results.contains(&url) && !urls.contains(&url);
-        if is_new && urls.len() < RESULTS_MAX {
-            urls.push(url);
+    let mut known: HashSet<&str> = results.iter().map(String::as_str).collect();
+    let mut urls = Vec::new();
+    for url in &found {
+        if urls.len() == RESULTS_MAX {
+            break;
+        }
+        if !url.is_empty() && known.insert(url) {
+            urls.push(url.clone());
         }
     }
     urls
@@ -107,7 +111,8 @@ fn result_url(result: &RawValue) -> Option<String> {
     read_text(text).map(Cow::into_owned)
 }
 
-fn without_query(url: &str) -> &str {
+/// Returns a URL without its query string and fragment.
+pub fn without_query(url: &str) -> &str {
     url.split_once(['?', '#']).map_or(url, |(before, _)| before)
 }
 

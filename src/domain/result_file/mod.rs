@@ -2,8 +2,8 @@
 //! expires.
 //!
 //! Pure. Decides which process may fetch it, what the end of a fetch changes, and when the next
-//! fetch is. An archived file stays archived until its retention ends, or until its copy turns out
-//! to be damaged.
+//! fetch is due. An archived file stays archived until its retention ends, or until its copy turns
+//! out to be damaged.
 
 pub mod schedule;
 #[cfg(test)]
@@ -37,11 +37,11 @@ const ERROR_CHARS_MAX: usize = 200;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(pub i64);
 
-/// The state of a file by its name.
+/// The state of a file, as it is named in the database and in metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, EnumString)]
 #[strum(const_into_str, serialize_all = "snake_case")]
 pub enum FileState {
-    /// To be fetched.
+    /// Waits to be fetched.
     Pending,
     /// Kept: its copy is whole and durable.
     Archived,
@@ -58,11 +58,11 @@ pub struct Copy {
     pub sha256: String,
     pub bytes: u64,
     pub content_type: String,
-    /// In pixels. `None` unless the file is an image.
+    /// Width and height in pixels. `None` unless the file is an image.
     pub dimensions: Option<(u32, u32)>,
 }
 
-/// What only some states have.
+/// The state of a file, with the data that only this state has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
     Pending {
@@ -90,7 +90,7 @@ pub struct ResultFile {
     pub client: String,
     /// The newest URL at which EvoLink offers it.
     pub url: String,
-    /// Until when EvoLink offers it.
+    /// When EvoLink stops offering it.
     pub offered_until: Timestamp,
     pub stage: Stage,
     /// Fetches that failed since the file was recorded, or last retried by an operator.
@@ -115,7 +115,7 @@ pub enum FetchEnd {
     FreshUrl { url: String, reason: String },
     /// No further fetch can help.
     GaveUp { reason: String },
-    /// It was not begun, or was cut off by a shutdown. It is not counted.
+    /// The fetch did not begin, or a shutdown cut it off. It does not count as an attempt.
     GivenBack,
 }
 
@@ -170,8 +170,9 @@ impl ResultFile {
         true
     }
 
-    /// Applies the end of a fetch by `holder`. Returns whether it changed the file. A copy counts
-    /// whoever made it; any other end counts only while no other process fetches the file.
+    /// Applies the end of a fetch by `holder`. Returns whether it changed the file. A copy counts,
+    /// no matter which process made it. Any other end counts only while no other process fetches
+    /// the file.
     pub fn end(&mut self, holder: &Holder, end: FetchEnd, jitter: f64, now: Timestamp) -> bool {
         if let FetchEnd::Archived(copy) = end {
             if !matches!(self.stage, Stage::Pending { .. } | Stage::Failed { .. }) {
@@ -198,7 +199,7 @@ impl ResultFile {
             }
             FetchEnd::Retry { reason, after } => self.fail_once(&reason, after, jitter, now),
             FetchEnd::FreshUrl { url, reason } => {
-                (self.url, self.is_refreshed) = (url, true);
+                (self.url, self.is_refreshed) = (storable(&url), true);
                 self.error = Some(bounded(&reason));
                 let (due_at, lease) = (now, None);
                 self.stage = Stage::Pending { due_at, lease };
@@ -239,21 +240,20 @@ impl ResultFile {
     }
 
     /// Records that the copy `sha256` is missing or damaged. The file is fetched again if EvoLink
-    /// may still offer it. Returns false if that copy is not the one that is kept.
+    /// may still offer it. Otherwise it stays archived, because nothing can replace the copy, and
+    /// the storage may have it again later. Returns false if that copy is not the one that is kept.
     pub fn lose(&mut self, sha256: &str, reason: &str, now: Timestamp) -> bool {
         if self.copy().is_none_or(|copy| copy.sha256 != sha256) {
             return false;
         }
         self.error = Some(bounded(reason));
-        (self.attempts, self.is_refreshed) = (0, false);
-        self.stage = if now < self.offered_until {
-            Stage::Pending {
+        if now < self.offered_until {
+            (self.attempts, self.is_refreshed) = (0, false);
+            self.stage = Stage::Pending {
                 due_at: now,
                 lease: None,
-            }
-        } else {
-            Stage::Failed { at: now }
-        };
+            };
+        }
         true
     }
 
@@ -268,6 +268,11 @@ impl ResultFile {
             _ => false,
         }
     }
+}
+
+/// Returns a URL as it can be stored: PostgreSQL refuses U+0000 in a text value.
+pub fn storable(url: &str) -> String {
+    url.replace('\0', "\u{fffd}")
 }
 
 /// Shortens `reason` and replaces control characters. It may quote what another program sent.

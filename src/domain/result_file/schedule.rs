@@ -14,11 +14,11 @@ const GAPS: [Duration; 5] = [
     Duration::from_mins(15),
 ];
 
-/// Each gap is made up to this much longer, as a part of it, so that files that failed together
-/// spread out.
+/// The largest random increase of a gap, as a part of the gap. So files that failed together are
+/// fetched again at different times.
 const SPREAD: f64 = 0.1;
 
-/// Returns the time of the next fetch after `attempts` failed ones, or `None` if there is none.
+/// Returns the time of the next fetch after `attempts` failed ones. `None` if that was the last.
 /// `jitter` is a random number from 0 to 1. `after` is what the server asked for, and can only make
 /// the gap longer. The last fetch is at `offered_until`.
 pub fn next(

@@ -137,8 +137,8 @@ fn a_damaged_copy_is_fetched_again_while_evolink_offers_the_file() {
     assert_eq!(file.state(), FileState::Pending);
     file = archived;
     assert!(file.lose(&copy().sha256, "damaged", NOW.after(OFFERED_FOR)));
-    assert_eq!(file.state(), FileState::Failed);
-    assert_eq!(file.copy(), None);
+    assert_eq!(file.state(), FileState::Archived, "nothing can replace it");
+    assert_eq!(file.error.as_deref(), Some("damaged"));
 }
 
 #[test]

@@ -31,13 +31,19 @@ pub fn parse_number(text: &str) -> Option<i64> {
     text.parse().ok().filter(|_| is_ours)
 }
 
-/// Returns the position that a list made of its `cursor`.
+/// Returns the `cursor` that a list has parsed.
+///
+/// # Errors
+/// 400 if it could not be parsed.
 pub fn cursor<C>(parsed: Option<C>) -> Result<C, ApiError> {
     let message = "`cursor` must be the `next` of the page before";
     parsed.ok_or_else(|| ApiError::invalid("cursor", message))
 }
 
-/// Returns the name of a task that a list made of its `task`.
+/// Returns the `task` that a list has parsed.
+///
+/// # Errors
+/// 400 if it could not be parsed.
 pub fn task<T>(parsed: Option<T>) -> Result<T, ApiError> {
     let message = "`task` must be a task id or a submission id";
     parsed.ok_or_else(|| ApiError::invalid("task", message))

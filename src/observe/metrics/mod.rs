@@ -183,7 +183,7 @@ impl Metrics {
         self.0.results.files.get_or_create(&labels).set(files);
     }
 
-    /// Sets whether archiving pauses for want of space.
+    /// Sets whether archiving pauses for lack of space.
     pub fn archive_paused(&self, is_paused: bool) {
         self.0.results.paused.set(i64::from(is_paused));
     }

@@ -1,4 +1,4 @@
-//! All series, but for those of deliveries: each metric with its type, its name and its help text.
+//! All series except those of deliveries: each metric with its type, its name and its help text.
 
 use std::sync::atomic::AtomicU64;
 
@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use super::labels::{OutcomeLabels, ReaderLabel, ReasonLabel, ResultLabel, StateLabel};
 
 /// Declares a struct of metrics: `field: type = name, help;`. A type without a default has its
-/// first value behind the help text. `register` creates the metrics and registers them.
+/// first value after the help text. `register` creates the metrics and registers them.
 macro_rules! metrics {
     ($(#[$about:meta])* pub struct $struct:ident {
         $($field:ident: $type:ty = $name:literal, $help:literal $(, $new:expr)?;)*

@@ -281,7 +281,8 @@ impl LoggedEvent {
     /// Returns the size of its bodies.
     pub fn bytes(&self) -> usize {
         let length = |body: &Option<Bytes>| body.as_ref().map_or(0, Bytes::len);
-        length(&self.body) + length(&self.view.body)
+        // A shown file is about this large.
+        length(&self.body) + length(&self.view.body) + self.view.files.len() * 512
     }
 }
 

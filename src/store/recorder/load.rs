@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::entry::{Entry, Idempotency};
+use super::entry::{Entry, FileEntry, Idempotency};
 use super::ledger::Ledger;
 use super::record::{Record, RecordRow, record_columns};
 use crate::domain::callback::Subject;
@@ -72,13 +72,22 @@ pub async fn load(
     ledger.deliveries = deliveries::load(writer, entries, now, shared).await?;
     ledger.unanswered = repeats::load(writer, entries, now).await?;
     ledger.files = results::load(writer, entries).await?;
-    load_tasks_of_files(writer, &mut ledger).await?;
+    load_tasks_of_files(writer, entries, &mut ledger).await?;
     Ok(ledger)
 }
 
-/// Loads the tasks of the files that entries concern.
-async fn load_tasks_of_files(writer: &mut Writer, ledger: &mut Ledger) -> Result<(), StoreError> {
-    let mut seqs: Vec<i64> = ledger.files.known.keys().map(|id| id.task_seq()).collect();
+/// Loads the tasks of files whose fetch ended: their events tell of them.
+async fn load_tasks_of_files(
+    writer: &mut Writer,
+    entries: &[&Entry],
+    ledger: &mut Ledger,
+) -> Result<(), StoreError> {
+    let ended = entries.iter().filter_map(|entry| match entry {
+        Entry::File(FileEntry::Ended { id, .. }) => Some(id.task_seq()),
+        _ => None,
+    });
+    let mut seqs: Vec<i64> = ended.collect();
+    seqs.sort_unstable();
     seqs.dedup();
     let seqs: Vec<_> = seqs.into_iter().map(|seq| [seq.into()]).collect();
     for row in LOAD_BY_SEQ.fetch::<RecordRow>(writer, &seqs).await? {

@@ -202,7 +202,7 @@ impl RecorderWorker {
         self
     }
 
-    /// Sets whether the files of completed tasks are archived. Without it, they are not.
+    /// Sets whether the files of completed tasks are archived. By default they are not.
     #[must_use]
     pub const fn archiving_files(mut self, archives_files: bool) -> Self {
         self.archives_files = archives_files;

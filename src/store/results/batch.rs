@@ -32,7 +32,7 @@ impl Files {
         self.known.range(ids).map(|(_, file)| file)
     }
 
-    /// Whether a file was ended by this batch, or made due again. A claim is news to nobody.
+    /// Whether a fetch ended in this batch, or a file became due. A claim alone is not published.
     pub fn are_due_or_ended(&self, now: Timestamp) -> bool {
         let changed = self.changed.iter().filter_map(|id| self.known.get(id));
         let is_due = |file: &ResultFile| matches!(&file.stage, Stage::Pending { due_at, lease: None } if *due_at <= now);

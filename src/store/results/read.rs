@@ -2,9 +2,11 @@
 //! needed, and how many files wait or failed.
 
 use sqlx::FromRow;
+use tracing::error;
 
 use super::CHANGED_AT_ONCE_MAX;
 use super::row::{FileRow, corrupt, file_columns};
+use crate::domain::delivery::LEASE_MAX;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::result_file::{FileId, FileState, ResultFile};
 use crate::domain::timestamp::Timestamp;
@@ -41,7 +43,7 @@ macro_rules! select_file {
 }
 
 const DUE: &str = select_file!(
-    "state = 'pending' AND client = $1 AND due_at <= $2 AND (lease_until IS NULL OR lease_until <= $2 OR holder = $3)
+    "state = 'pending' AND client = $1 AND due_at <= $2 AND (lease_until IS NULL OR lease_until <= $2 OR lease_until > $5 OR holder = $3)
     ORDER BY offered_until LIMIT $4"
 );
 
@@ -62,7 +64,7 @@ const COUNT_FAILED: &str = "SELECT count(*) FROM (SELECT 1 FROM result WHERE sta
 /// however many files there are.
 pub const STATEMENTS: [(&str, &str); 8] = [
     (CLIENTS, "text, bigint"),
-    (DUE, "text, bigint, text, bigint"),
+    (DUE, "text, bigint, text, bigint, bigint"),
     (FIND, "bigint"),
     (ARCHIVED, "bigint, bigint"),
     (IS_COPY_NEEDED, "text"),
@@ -99,8 +101,9 @@ impl Store {
             .bind(now.as_millis())
             .bind(holder)
             .bind(i64::from(limit))
+            .bind(now.after(LEASE_MAX).as_millis())
             .fetch_all(pool))?;
-        rows.into_iter().map(FileView::try_from).collect()
+        Ok(readable(rows))
     }
 
     pub async fn find_file(&self, id: FileId) -> Result<Option<FileView>, StoreError> {
@@ -119,7 +122,7 @@ impl Store {
             .bind(after.0)
             .bind(i64::from(limit))
             .fetch_all(pool))?;
-        rows.into_iter().map(FileView::try_from).collect()
+        Ok(readable(rows))
     }
 
     /// Whether an archived file has this copy.
@@ -147,6 +150,17 @@ impl Store {
         };
         on_pool!(self, pool => sqlx::query_scalar(sql).bind(i64::from(COUNTED_MAX)).fetch_one(pool))
     }
+}
+
+/// Leaves out rows with an impossible value. Otherwise one of them would stop the archiver.
+fn readable(rows: Vec<FileViewRow>) -> Vec<FileView> {
+    let views = rows.into_iter().map(|row| {
+        let id = row.file.id;
+        FileView::try_from(row).inspect_err(|error| {
+            error!(file.id = id, error = %error, "could not read result file {id}; it is left out: {error}");
+        })
+    });
+    views.filter_map(Result::ok).collect()
 }
 
 #[derive(FromRow)]

@@ -27,8 +27,18 @@ impl Archiver {
     /// Fetches a file. Returns its id.
     pub(super) async fn fetch(&self, view: FileView) -> FileId {
         let id = view.file.id;
-        if !self.claim(id).await {
-            return id;
+        match self.claim(id).await {
+            Ok(true) => {}
+            Ok(false) => return id,
+            Err(error) => {
+                warn!(error = %error, file.id = %id, "could not claim a result file; trying again");
+                let resting = sleep(RECORD_AGAIN);
+                self.dependencies
+                    .giving_up
+                    .run_until_cancelled(resting)
+                    .await;
+                return id;
+            }
         }
         let (progress, following) = Progress::new();
         // It can be followed until its row says how it ended.
@@ -46,18 +56,13 @@ impl Archiver {
     }
 
     /// Claims the file, so that no other process fetches it. A SQLite store has only one process.
-    async fn claim(&self, id: FileId) -> bool {
+    async fn claim(&self, id: FileId) -> Result<bool, StoreError> {
         if !self.dependencies.store.is_shared() {
-            return true;
+            return Ok(true);
         }
         let holder = self.dependencies.holder.clone();
-        match self.dependencies.recorder.claim_file(id, holder).await {
-            Ok(claim) => claim == Claim::Ours,
-            Err(error) => {
-                warn!(error = %error, file.id = %id, "could not claim a result file; trying again");
-                false
-            }
-        }
+        let claimed = self.dependencies.recorder.claim_file(id, holder).await?;
+        Ok(claimed == Claim::Ours)
     }
 
     async fn try_fetch(&self, view: &FileView, progress: Progress) -> FetchEnd {
@@ -92,7 +97,8 @@ impl Archiver {
         }
     }
 
-    /// `state`: the file's state after the fetch. `None` if it is not ours to say.
+    /// Counts and logs the end of a fetch. `state` is the file's state after it, `None` if the end
+    /// was not recorded.
     fn report(&self, view: &FileView, end: &FetchEnd, state: Option<FileState>) {
         let (metrics, file) = (&self.dependencies.metrics, &view.file);
         let (task, number) = (view.submission_id, file.id.number());
@@ -107,21 +113,25 @@ impl Archiver {
                 Some(FileState::Failed),
             ) => {
                 metrics.fetch_ended(FetchResult::GaveUp);
+                let reason = loggable(reason);
                 warn!(submission.id = %task, result = number, reason, "a result is given up, until an operator retries it: {reason}");
             }
             (FetchEnd::Retry { reason, .. }, _) => {
                 metrics.fetch_ended(FetchResult::Failed);
+                let reason = loggable(reason);
                 info!(submission.id = %task, result = number, attempt = file.attempts + 1, reason, "could not fetch a result; trying again later: {reason}");
             }
             (FetchEnd::FreshUrl { reason, .. }, _) => {
                 metrics.fetch_ended(FetchResult::FreshUrl);
+                let reason = loggable(reason);
                 info!(submission.id = %task, result = number, reason, "EvoLink named a fresh URL for a result: {reason}");
             }
             (FetchEnd::GaveUp { .. } | FetchEnd::GivenBack, _) => {}
         }
     }
 
-    /// Tries until the end is recorded, or the process stops.
+    /// Records the end of a fetch. Tries again until that succeeds or the process stops. Returns
+    /// the file's state after it.
     async fn record_end(&self, id: FileId, end: FetchEnd) -> Option<FileState> {
         let jitter = fastrand::f64();
         let mut is_logged = false;
@@ -145,8 +155,8 @@ impl Archiver {
         }
     }
 
-    /// Looks for the copy once its row is on the disk. A sweep of another process may have deleted
-    /// it, if equal bytes had been stored long before and nobody needed them any more.
+    /// Checks that the copy exists after its row was committed. A sweep of another process may have
+    /// deleted it, if equal bytes had been stored long before and no file needed them any more.
     async fn check_copy(&self, id: FileId, sha256: String) {
         let Ok(digest) = sha256.parse::<Digest>() else {
             return;
@@ -159,6 +169,12 @@ impl Archiver {
             }
         }
     }
+}
+
+/// Leaves out the host of a refused URL. It comes from a body, and bodies are not logged.
+fn loggable(reason: &str) -> &str {
+    let named = reason.split_once(" is not fetched: ");
+    named.map_or(reason, |(_, why)| why)
 }
 
 fn copy(fetched: Fetched) -> Copy {

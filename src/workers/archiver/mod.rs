@@ -34,8 +34,7 @@ use crate::store::wake::Waiter;
 /// The pause between two scans after the store failed.
 const BACK_OFF: Duration = Duration::from_secs(5);
 
-/// The time between two scans, even if the wake-up comes earlier. So a flood of callbacks does not
-/// become a flood of queries.
+/// The shortest time between two scans. So a flood of callbacks does not become a flood of queries.
 const SCAN_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The dependencies of an archiver.

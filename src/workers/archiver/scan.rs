@@ -10,14 +10,16 @@ use crate::domain::result_file::{FileId, FileState};
 use crate::store::StoreError;
 use crate::store::results::FileView;
 
-/// The number of clients that one scan looks at. The next scan goes on after them.
+/// The maximum number of clients in one scan. The next scan begins one client later.
 const CLIENTS: u32 = 32;
 
-/// Where the turns between the clients are.
+/// The state between two scans: whose turn is next, and whether the last one was paused.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     /// The client from which the next scan begins.
     from: String,
+    /// Whether the next single slot is for a file that a client waits for.
+    is_wanted_first: bool,
     /// Whether nothing was fetched at the last scan, because the storage was nearly full.
     is_paused: bool,
 }
@@ -33,11 +35,37 @@ impl Archiver {
         if self.is_low(turns).await {
             return Ok(Vec::new());
         }
-        let mut found = self.wanted(running, limit).await?;
+        // What clients wait for comes first, but never takes all: the files of other clients would
+        // expire. With one free slot, the two take turns.
+        turns.is_wanted_first ^= true;
+        let share = match limit {
+            1 => usize::from(turns.is_wanted_first),
+            _ => limit.div_ceil(2),
+        };
+        let taken = self.dependencies.fetches.take_wanted(share);
+        let scanned = self.find(turns, running, &taken, limit).await;
+        if scanned.is_err() {
+            // Clients still wait for them.
+            for id in taken {
+                self.dependencies.fetches.want(id);
+            }
+        }
+        scanned
+    }
+
+    /// Finds the files that were `taken` for clients, and others that are due.
+    async fn find(
+        &self,
+        turns: &mut Turns,
+        running: &BTreeSet<FileId>,
+        taken: &[FileId],
+        limit: usize,
+    ) -> Result<Vec<FileView>, StoreError> {
+        let mut found = self.wanted(running, taken).await?;
         let mut known: BTreeSet<FileId> = running.clone();
         known.extend(found.iter().map(|view| view.file.id));
         let mut queues = self.queues(turns, &known, limit).await?;
-        // One file of each client in turn, until there is no room or nothing left.
+        // One file of each client in turn, until the limit is reached or no file is left.
         while found.len() < limit && !queues.is_empty() {
             queues.retain_mut(|queue| {
                 if found.len() < limit {
@@ -53,14 +81,11 @@ impl Archiver {
     async fn wanted(
         &self,
         running: &BTreeSet<FileId>,
-        limit: usize,
+        taken: &[FileId],
     ) -> Result<Vec<FileView>, StoreError> {
         let mut found = Vec::new();
-        for id in self.dependencies.fetches.take_wanted(limit) {
-            if running.contains(&id) {
-                continue;
-            }
-            let view = self.dependencies.store.find_file(id).await?;
+        for id in taken.iter().filter(|id| !running.contains(id)) {
+            let view = self.dependencies.store.find_file(*id).await?;
             found.extend(view.filter(|view| view.file.state() == FileState::Pending));
         }
         Ok(found)

@@ -1,5 +1,5 @@
-//! What the archiver does from time to time: counts files, ends retentions, and deletes copies and
-//! drafts that nobody needs.
+//! The periodic work of the archiver: counts files, ends retentions, and deletes drafts and copies
+//! that no file needs.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(super) enum Work {
     Sweep,
 }
 
-/// When to do what.
+/// The times of the next count and of the next sweep.
 #[derive(Debug)]
 pub(super) struct Upkeep {
     count_at: Instant,
@@ -81,7 +81,7 @@ impl Archiver {
             Work::Sweep => self.sweep().await,
         };
         if let Err(error) = done {
-            warn!(error = %error, "could not look after the archive; trying again later: {error}");
+            warn!(error = %error, "could not count or sweep archived files; trying again later: {error}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a step of the worker reports about the store.
+//! Tests what one tick of the worker reports if it fails or is cut off.
 
 use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tempfile::TempDir;

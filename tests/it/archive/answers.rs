@@ -1,4 +1,4 @@
-//! What apps get of an archived file: whole, in part, or nothing new.
+//! Tests the answers with an archived file: the whole file, a part, or 304.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,7 +67,7 @@ async fn a_file_is_answered_whole_in_part_or_not_at_all_to_a_client_that_has_it(
 }
 
 #[tokio::test]
-async fn many_who_ask_for_a_file_that_is_not_archived_yet_share_one_fetch() {
+async fn concurrent_requests_for_a_file_that_is_not_archived_yet_share_one_fetch() {
     let file = png(2, 50_000);
     let given = file.clone();
     let pause = Duration::from_millis(100);

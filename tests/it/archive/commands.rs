@@ -41,7 +41,7 @@ async fn results_get_writes_the_whole_file_or_nothing() {
     assert_eq!(drafts.count(), 0);
 
     let retried = command::run(&app, &["archive", "retry", "--task", "task-1"]).await;
-    assert_eq!(retried.stdout, "1 to be fetched again\n");
+    assert_eq!(retried.stdout, "1 files will be fetched again\n");
     let verified = command::run(&app, &["archive", "verify"]).await;
     let length = file.len();
     assert_eq!(

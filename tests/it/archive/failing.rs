@@ -92,7 +92,7 @@ async fn a_host_that_fails_is_asked_again_until_it_answers() {
     app.stop().await.0.unwrap();
 }
 
-/// Has the host of a file down for so many hours. Returns the file's state afterwards.
+/// Keeps the host of a file down for `hours`. Returns the file as the task shows it afterwards.
 async fn after_an_outage(hours: u64) -> Value {
     let is_up = Arc::new(AtomicBool::new(false));
     let up = Arc::clone(&is_up);

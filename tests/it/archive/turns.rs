@@ -1,4 +1,4 @@
-//! Whose files are fetched first.
+//! Tests the order in which files are fetched.
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ use crate::retry_after;
 
 impl ApiError {
     pub fn invalid_result_number() -> Self {
-        let message = "the number of a result is from 0 to 63";
+        let message = "`n`, the number of a result, must be from 0 to 63";
         Self::invalid("n", message)
     }
 
@@ -24,14 +24,13 @@ impl ApiError {
     /// 409: the task has no results yet.
     pub fn not_completed() -> Self {
         let message = "the task is not completed yet; repeat the request, or add `wait`";
-        let mut error = Self::new(
+        Self::new(
             StatusCode::CONFLICT,
             "not_completed",
             "invalid_request_error",
             message,
-        );
-        error.retry_after = Some(retry_after::NOT_COMPLETED);
-        error
+        )
+        .retry_after(retry_after::NOT_COMPLETED)
     }
 
     /// 410: the task ended without results.
@@ -52,27 +51,25 @@ impl ApiError {
                 format!("the file could not be fetched yet, and is tried again: {error}")
             }
         };
-        let mut error = Self::new(
+        Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "not_archived",
             "api_error",
             message,
-        );
-        error.retry_after = Some(retry_after::ARCHIVE);
-        error
+        )
+        .retry_after(retry_after::ARCHIVE)
     }
 
     /// 503: the storage of files does not work.
     pub fn archive_unavailable() -> Self {
         let message = "the archive does not answer; the log of the receiver says why";
-        let mut error = Self::new(
+        Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "archive_unavailable",
             "api_error",
             message,
-        );
-        error.retry_after = Some(retry_after::ARCHIVE);
-        error
+        )
+        .retry_after(retry_after::ARCHIVE)
     }
 
     /// 403: a link with a signature that does not fit, or that has expired.

@@ -104,8 +104,8 @@ pub async fn answer(
     Ok(response)
 }
 
-/// Answers with a file while it is being fetched. If the fetch fails, the connection breaks, and
-/// the client does not take the file for whole.
+/// Answers with a file while it is being fetched. If the fetch fails, the connection is closed
+/// before the end, so that the client does not take the file for whole.
 pub fn answer_while_it_arrives(
     view: &TaskView,
     file: &ShownFile,
@@ -142,7 +142,7 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-/// A name of characters that need no escape: the task id, the number, and what the type suggests.
+/// Returns a file name that needs no escape: task id, number, and an extension for the type.
 fn file_name(view: &TaskView, file: &ShownFile, content_type: &str) -> String {
     let task = &view.record.task;
     let id = task.task_id().map(TaskId::to_string);
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_has_the_file_is_told_so() {
+    fn if_none_match_recognises_the_version_that_the_client_has() {
         for (tags, has) in [
             (ETAG, true),
             ("\"cd\", \"ab\"", true),

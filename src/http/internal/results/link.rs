@@ -18,7 +18,7 @@ use crate::http::internal::access::{Caller, ScopedGate};
 use crate::http::internal::error::ApiError;
 use crate::http::internal::tasks;
 
-/// All links count as one caller where callers share something.
+/// The caller of all links. So links together share the waiting permits of one caller.
 const CALLER: &str = "(link)";
 
 /// A signed link.
@@ -53,7 +53,7 @@ pub async fn create(
         file_of(&view, number)?;
     }
     let id = view.record.task.submission_id;
-    // Browsers open the link, so its time is the system's.
+    // The link is used outside this process, so its expiry is in the system's time.
     let expires_at = state.clock.wall_now().after(archive.link_lifetime);
     let expires = expires_at.as_seconds();
     let signature =
@@ -105,7 +105,7 @@ impl LinkGate {
     }
 }
 
-/// What a link stands for, as it is signed.
+/// The text of a link that is signed.
 fn text(id: &str, number: &str, expires: i64) -> String {
     format!("{id}/{number}/{expires}")
 }

@@ -1,5 +1,6 @@
-//! `GET /v1/tasks/{id}/results/{n}`: one result file. The URL is valid from the submit on. Until the
-//! task is completed the request may wait, and a file that is not archived yet is fetched at once.
+//! `GET /v1/tasks/{id}/results/{n}`: one result file. The URL is valid from the submit on. The
+//! request may wait until the task is completed. A file that is not archived yet is fetched
+//! at once.
 
 mod file;
 pub mod link;
@@ -9,14 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
+use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
+use futures_util::StreamExt as _;
 use http::{HeaderMap, Method, header};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::InternalState;
 use super::access::Caller;
+use super::access::wait_permits::WaitPermit;
 use super::error::ApiError;
 use super::query;
 use super::tasks::{self, waiting};
@@ -25,23 +30,23 @@ use crate::archive::fetch::{Following, Head};
 use crate::archive::storage::Storage;
 use crate::domain::callback::KeyRing;
 use crate::domain::observation::Observation;
-use crate::domain::result_file::{FILES_PER_TASK, FileState};
+use crate::domain::result_file::{FILES_PER_TASK, FileId, FileState};
 use crate::domain::task::State as TaskState;
 use crate::store::read::{TaskName, TaskView};
 use crate::store::results::ShownFile;
 use crate::store::wake::POLL_INTERVAL;
 
-/// What the routes for result files need.
+/// The dependencies of the routes for result files.
 #[derive(Clone, Debug)]
 pub struct ArchiveAccess {
     pub storage: Storage,
     pub fetches: Fetches,
     /// Signs links.
     pub key_ring: Arc<KeyRing>,
-    /// How apps reach this listener.
+    /// The URL by which apps reach this listener.
     pub base_url: Arc<str>,
     pub link_lifetime: Duration,
-    /// In bytes, from `archive.min_free`.
+    /// `archive.min_free`, in bytes.
     pub min_free: u64,
     /// Whether files in a bucket are answered with a redirect.
     pub redirects: bool,
@@ -73,24 +78,37 @@ pub async fn show(
     let view = tasks::find(&state, Some(Path(id))).await?;
     let view = completed(&state, &caller, view, deadline).await?;
     let is_head = method == Method::HEAD;
-    // What has not arrived whole has no ETag, and its parts cannot be told apart.
+    // A file that is still arriving has no ETag, so a client could not combine parts of it safely.
     let may_follow = !is_head && !headers.contains_key(header::RANGE);
     let deadline = deadline.max(start + FETCH_WAIT);
-    match ready(
+    let ready = ready(
         &state, &archive, &caller, view, number, may_follow, deadline,
-    )
-    .await?
-    {
+    );
+    let ready = ready.await?;
+    // A download may take as long as a wait.
+    let permit = state.wait_permits.take(&caller)?;
+    let response = match ready {
         Ready::Archived(view, file) => {
-            file::answer(&state, &archive, &view, &file, &headers, is_head).await
+            file::answer(&state, &archive, &view, &file, &headers, is_head).await?
         }
-        Ready::Arriving(view, file, following, head) => Ok(file::answer_while_it_arrives(
-            &view, &file, &following, head,
-        )),
-    }
+        Ready::Arriving(view, file, following, head) => {
+            file::answer_while_it_arrives(&view, &file, &following, head)
+        }
+    };
+    Ok(holding(permit, response))
 }
 
-/// A file that can be answered.
+/// Keeps the permit until the body was sent, or the client has left.
+fn holding(permit: WaitPermit, response: Response) -> Response {
+    response.map(|body| {
+        let chunks = body.into_data_stream();
+        Body::from_stream(chunks.inspect(move |_| {
+            let _held = &permit;
+        }))
+    })
+}
+
+/// A file that can be sent to the client.
 enum Ready {
     Archived(Box<TaskView>, ShownFile),
     /// It is being fetched by this process.
@@ -111,16 +129,16 @@ async fn ready(
     if file.state != FileState::Pending {
         return kept(view, file);
     }
-    let _permit = state.wait_permits.take(caller)?;
+    let (permit, file_id) = (state.wait_permits.take(caller)?, file.id);
     let id = view.record.task.submission_id;
-    // Subscribe before the first look, so that nothing after it is missed.
+    // Subscribe before the first query, so that no change after it is missed.
     let mut watch = state.store.tail().watch_task(id);
     let mut begun = archive.fetches.begun();
     archive.fetches.want(file.id);
     let name = TaskName::Submission(id);
     drop((view, file));
     loop {
-        let view = state.store.find_task(&name).await?;
+        let view = permit.query(Box::pin(state.store.find_task(&name))).await?;
         let view = view.ok_or_else(ApiError::task_not_found)?;
         let file = file_of(&view, number)?;
         if file.state != FileState::Pending {
@@ -135,13 +153,23 @@ async fn ready(
             return Err(ApiError::not_archived(file.error.as_deref()));
         }
         drop((view, file));
-        // Another process may fetch it, and a file of several ends without an event.
+        // Poll as well: another process may fetch the file, and only the last file of a task causes
+        // an event.
         let next = deadline.min(Instant::now() + POLL_INTERVAL);
         tokio::select! {
             () = watch.news() => {}
-            _ = begun.changed() => {}
+            () = fetch_of(archive, file_id, &mut begun), if may_follow => {}
             () = sleep_until(next) => {}
             () = state.stopping.cancelled() => {}
+        }
+    }
+}
+
+/// Waits until the fetch of this file begins. Every fetch wakes it, but only this one ends it.
+async fn fetch_of(archive: &ArchiveAccess, id: FileId, begun: &mut watch::Receiver<()>) {
+    while begun.changed().await.is_ok() {
+        if archive.fetches.follow(id).is_some() {
+            return;
         }
     }
 }
@@ -217,7 +245,7 @@ pub fn parse_number(text: &str) -> Result<i64, ApiError> {
     number.ok_or_else(ApiError::invalid_result_number)
 }
 
-/// Returns how long the request wants to wait. What belongs to a link was checked before.
+/// Returns how long the request wants to wait. The parameters of a link were checked before.
 fn parse_query(query: &str) -> Result<Duration, ApiError> {
     let mut wait = Duration::ZERO;
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {

@@ -20,7 +20,7 @@ use crate::http::internal::{query, tasks};
 use crate::store::recorder::entry::RetriedFiles;
 use crate::store::results::CHANGED_AT_ONCE_MAX;
 
-/// Transactions of one request, and the limits of one page of verified files. The request is
+/// The limits of one retry, in transactions, and of one page of verified files. So each request is
 /// answered in time, and the caller asks for the next page.
 const RETRY_BATCHES_MAX: u32 = 10;
 const VERIFIED_FILES_MAX: u32 = 200;
@@ -126,7 +126,7 @@ pub async fn verify(
         page.verified += 1;
         page.bytes += copy.bytes;
         if let Some(reason) = fault(&archive, &copy.sha256).await? {
-            warn!(submission.id = %view.submission_id, result = last.number(), sha256 = copy.sha256, "an archived file is wrong: {reason}");
+            warn!(submission.id = %view.submission_id, result = last.number(), sha256 = copy.sha256, "an archived file is damaged or missing: {reason}");
             let losing = state
                 .recorder
                 .lose_copy(last, copy.sha256.clone(), reason.to_owned());
@@ -152,7 +152,7 @@ async fn fault(archive: &ArchiveAccess, sha256: &str) -> Result<Option<&'static 
         Ok(found) if found == digest => Ok(None),
         Ok(_) => Ok(Some("its copy is damaged")),
         Err(StorageError::NotFound) => Ok(Some("its copy is missing in the archive")),
-        // That says nothing about the file.
+        // A storage that fails says nothing about the file.
         Err(error) => {
             warn!(error = %error, "could not verify the archive: {error}");
             Err(ApiError::archive_unavailable())

@@ -139,7 +139,7 @@ impl Bound {
     }
 }
 
-/// The task that a history is of.
+/// The task whose history is shown.
 struct History {
     objects: TaskObjects,
     view: TaskView,

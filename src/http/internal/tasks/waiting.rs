@@ -32,7 +32,7 @@ pub struct Wait {
     pub goal: Goal,
 }
 
-/// What a request waits for.
+/// The condition that a request waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Goal {
     /// The task is finished.
@@ -132,7 +132,7 @@ fn parse_goal(text: &str, archives: bool) -> Result<Goal, ApiError> {
     }
 }
 
-/// Whether the task is as `goal` wants it, or will not become so by itself.
+/// Whether the task has reached `goal`, or will not reach it by itself.
 pub fn is_reached(view: &TaskView, goal: Goal) -> bool {
     let is_pending = |file: &ShownFile| file.state == FileState::Pending;
     let has_pending = goal == Goal::Archived && view.files.iter().any(is_pending);
@@ -144,8 +144,8 @@ pub const fn is_over(state: State) -> bool {
     state.is_outcome() || matches!(state, State::Rejected | State::Unresolved)
 }
 
-/// Returns the task once `goal` is reached, `deadline` has passed, or the process is stopping. Returns
-/// `None` if the task no longer exists.
+/// Returns the task once `goal` is reached, `deadline` has passed, or the process is stopping.
+/// Returns `None` if the task no longer exists.
 pub async fn until_over(
     state: &InternalState,
     permit: WaitPermit,

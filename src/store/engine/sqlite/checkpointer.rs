@@ -124,8 +124,8 @@ impl SqliteFile {
     }
 }
 
-/// Folds in and truncates the log, and waits up to `FREE_WAIT` for what keeps it. Returns whether
-/// nothing of it is left.
+/// Folds in and truncates the log. Waits up to `FREE_WAIT` for readers and for another checkpoint.
+/// Returns whether nothing of the log is left.
 async fn truncate_log_in_time(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
     let began = Instant::now();
     let mut left = FREE_WAIT;

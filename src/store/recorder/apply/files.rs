@@ -114,7 +114,7 @@ impl Ledger {
         self.change_files(&ids, |file| file.expire(before, now))
     }
 
-    /// `more`: as many changed as one transaction may change.
+    /// Changes the files `ids`. `more` is true if the limit of one transaction was reached.
     fn change_files(
         &mut self,
         ids: &[FileId],

@@ -230,7 +230,7 @@ async fn of_a_submit_without_an_answer_it_is_told_when_it_began_and_how_it_ended
 
 /// The app got 504 although a callback had come first.
 #[tokio::test]
-async fn a_submit_of_unknown_outcome_is_told_also_if_its_callback_came_first() {
+async fn a_submit_of_unknown_outcome_is_shown_even_if_its_callback_came_first() {
     for fault in ["reset", "garbage"] {
         let (app, _evolink) = TestApp::start_with_simulator(Options::default()).await;
         let prompt = format!("[sim:early-callback,{fault},duration=0ms]");
@@ -246,7 +246,7 @@ async fn a_submit_of_unknown_outcome_is_told_also_if_its_callback_came_first() {
 
 /// The reconciler may end a submit as interrupted at the moment when its answer is recorded.
 #[tokio::test]
-async fn a_submit_that_was_answered_is_not_told_to_be_of_unknown_outcome() {
+async fn a_submit_that_was_answered_is_not_shown_as_unknown() {
     let (app, _evolink) = TestApp::start_with_simulator(Options::default()).await;
     let (id, ..) = pending(&app).await;
     let database = app.database().await;

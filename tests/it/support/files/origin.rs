@@ -21,11 +21,11 @@ use tokio::time::sleep;
 pub struct Asked {
     pub path: String,
     pub headers: HeaderMap,
-    /// How often this path was asked for, with this time.
+    /// The number of requests for this path so far, including this one.
     pub nth: usize,
 }
 
-/// What the host answers.
+/// One answer of the host.
 #[derive(Clone, Debug)]
 pub enum Given {
     /// The whole file.
@@ -36,7 +36,7 @@ pub enum Given {
     Status(u16),
     /// Status 200 with this type and body.
     Page(&'static str, Vec<u8>),
-    /// Says that there are so many bytes more than there are.
+    /// These bytes, with a `Content-Length` that is too large by this number.
     Truncated(Vec<u8>, usize),
     /// The first half of the file, and the rest once this is notified.
     Gated(Vec<u8>, Arc<Notify>),
