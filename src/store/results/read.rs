@@ -52,7 +52,7 @@ const FIND: &str = select_file!("id = $1");
 // Pages of all files that are archived.
 const ARCHIVED: &str = select_file!("state = 'archived' AND id > $1 ORDER BY id LIMIT $2");
 
-const IS_COPY_NEEDED: &str = "SELECT count(*) FROM (SELECT 1 FROM result WHERE state = 'archived' AND sha256 = $1 LIMIT 1) AS one";
+const IS_COPY_NEEDED: &str = "SELECT count(*) FROM (SELECT 1 FROM result WHERE state = 'archived' AND sha256 = $1 LIMIT 1) AS counted";
 
 const WITH_COPY: &str = "SELECT id FROM result WHERE state = 'archived' AND sha256 = $1 LIMIT $2";
 
