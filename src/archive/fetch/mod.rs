@@ -9,7 +9,7 @@ mod bounds;
 mod failure;
 mod following;
 #[cfg(test)]
-mod tests;
+pub(in crate::archive) mod tests;
 mod transfer;
 
 use std::net::IpAddr;
