@@ -20,6 +20,8 @@ pub enum Format {
     Wav,
     Ogg,
     Flac,
+    /// An MP4 with audio alone.
+    M4a,
     /// Without any structure: only EvoLink's word says what it is.
     Pcm,
 }
@@ -34,14 +36,15 @@ pub enum Media {
 type Matcher = fn(&[u8]) -> bool;
 
 /// Only the matchers of our formats are asked. The library has many more, for archives and
-/// documents, which would only be more code that reads hostile bytes. AVIF comes before the videos,
-/// whose container it shares.
+/// documents, which would only be more code that reads hostile bytes. AVIF and M4A come before the
+/// videos, whose container they share.
 const MATCHERS: [(Format, Matcher); 14] = [
     (Format::Png, infer::image::is_png),
     (Format::Jpeg, infer::image::is_jpeg),
     (Format::WebP, infer::image::is_webp),
     (Format::Avif, infer::image::is_avif),
     (Format::Gif, infer::image::is_gif),
+    (Format::M4a, is_m4a),
     (Format::Mp4, infer::video::is_mp4),
     (Format::Mp4, infer::video::is_m4v),
     (Format::Mp4, is_other_mp4),
@@ -50,7 +53,16 @@ const MATCHERS: [(Format, Matcher); 14] = [
     (Format::Wav, infer::audio::is_wav),
     (Format::Ogg, infer::audio::is_ogg),
     (Format::Flac, infer::audio::is_flac),
-    (Format::Mp3, infer::audio::is_mp3),
+];
+
+/// The brands of MP4 files, of their fragments, and of the codecs in them.
+const MP4_BRANDS: [&[u8; 4]; 18] = [
+    b"isom", b"iso2", b"iso3", b"iso4", b"iso5", b"iso6", b"iso7", b"iso8", b"iso9", b"mp41",
+    b"mp42", b"mp71", b"cmfc", b"cmf2", b"avc1", b"hvc1", b"hev1", b"av01",
+];
+/// Images in the same container, of formats that are not kept.
+const OTHER_BRANDS: [&[u8; 4]; 7] = [
+    b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1",
 ];
 
 impl Format {
@@ -58,6 +70,9 @@ impl Format {
         let found = MATCHERS.iter().find(|(_, matches)| matches(head));
         if let Some((format, _)) = found {
             return Ok(*format);
+        }
+        if is_mp3(head, expected) {
+            return Ok(Self::Mp3);
         }
         if let Some(refused) = text(head) {
             return Err(refused);
@@ -72,7 +87,7 @@ impl Format {
         match self {
             Self::Png | Self::Jpeg | Self::WebP | Self::Avif | Self::Gif => Media::Image,
             Self::Mp4 | Self::Mov | Self::WebM => Media::Video,
-            Self::Mp3 | Self::Wav | Self::Ogg | Self::Flac | Self::Pcm => Media::Audio,
+            Self::Mp3 | Self::Wav | Self::Ogg | Self::Flac | Self::M4a | Self::Pcm => Media::Audio,
         }
     }
 
@@ -91,6 +106,7 @@ impl Format {
             Self::Wav => "audio/wav",
             Self::Ogg => "audio/ogg",
             Self::Flac => "audio/flac",
+            Self::M4a => "audio/mp4",
             Self::Pcm => "audio/pcm",
         }
     }
@@ -110,25 +126,49 @@ impl Format {
             Self::Wav => "wav",
             Self::Ogg => "ogg",
             Self::Flac => "flac",
+            Self::M4a => "m4a",
             Self::Pcm => "pcm",
         }
     }
 }
 
-/// An MP4 whose main brand is newer than the library, but which says that it is compatible with an
-/// older one.
+/// Returns the main brand of a file of boxes, and the brands that it says it is compatible with.
+fn brands(head: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, _) = head.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+    if head.get(4..8)? != b"ftyp" {
+        return None;
+    }
+    let compatible = head.get(16..length.min(head.len())).unwrap_or_default();
+    Some((head.get(8..12)?, compatible))
+}
+
+/// An MP4 with a brand that the library does not know.
 fn is_other_mp4(head: &[u8]) -> bool {
-    let Some((length, rest)) = head.split_first_chunk::<4>() else {
+    let Some((main, compatible)) = brands(head) else {
         return false;
     };
-    let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
-    if !rest.starts_with(b"ftyp") || rest.starts_with(b"ftypqt  ") {
-        return false;
+    let known = |brand: &[u8]| MP4_BRANDS.iter().any(|known| brand == *known);
+    let is_other = main == b"qt  " || OTHER_BRANDS.iter().any(|other| main == *other);
+    !is_other && (known(main) || compatible.chunks_exact(4).any(known))
+}
+
+fn is_m4a(head: &[u8]) -> bool {
+    brands(head).is_some_and(|(main, _)| main == b"M4A " || main == b"M4B ")
+}
+
+/// A tag, or the header of a first frame: MPEG 1, 2 or 2.5, layer III. Samples of raw PCM may look
+/// like the header of a frame.
+fn is_mp3(head: &[u8], expected: Expected) -> bool {
+    match head {
+        [b'I', b'D', b'3', ..] => true,
+        [0xff, second, third, ..] if expected == Expected::AnyFormat => {
+            let is_layer_3 = matches!(second, 0xfa | 0xfb | 0xf2 | 0xf3 | 0xe2 | 0xe3);
+            let (bitrate, sample_rate) = (third >> 4, third >> 2 & 3);
+            is_layer_3 && bitrate != 15 && sample_rate != 3
+        }
+        _ => false,
     }
-    let brands = head.get(16..length.min(head.len())).unwrap_or_default();
-    let brands = brands.chunks_exact(4);
-    let known: [&[u8]; 6] = [b"isom", b"iso2", b"iso4", b"iso5", b"mp41", b"mp42"];
-    brands.into_iter().any(|brand| known.contains(&brand))
 }
 
 /// Stricter than the library's, which also takes any file with `mdat` at two places.

@@ -1,6 +1,7 @@
 //! The structure of each format, as far as it says where the file ends.
 
 use super::Format;
+use super::boxes::Boxes;
 use super::walk::{Step, Then};
 
 /// What the next bytes of a file are.
@@ -11,13 +12,8 @@ pub(super) enum Grammar {
     Jpeg(Jpeg),
     Gif(Gif),
     Riff,
-    /// MP4, MOV and AVIF: boxes. Without both the box `needed` and the data, nothing can be shown.
-    Boxes {
-        needed: [u8; 4],
-        has_needed: bool,
-        has_data: bool,
-        is_in_large: bool,
-    },
+    /// MP4, MOV, M4A and AVIF.
+    Boxes(Boxes),
     Ogg {
         is_in_table: bool,
     },
@@ -51,9 +47,7 @@ pub(super) enum Gif {
     SubBlock,
 }
 
-/// The bytes of a box's length and type, of a large box's, and of a page.
-const BOX_BYTES: u64 = 8;
-const LARGE_BOX_BYTES: u64 = 16;
+/// The bytes of the head of a page.
 const OGG_PAGE_BYTES: usize = 27;
 /// Enough for the name of an EBML element and its length.
 const EBML_BYTES: usize = 12;
@@ -61,19 +55,15 @@ const EBML_BYTES: usize = 12;
 impl Grammar {
     /// Returns the grammar, and what to do first.
     pub fn new(format: Format) -> (Self, Then) {
-        let boxes = |needed: &[u8; 4]| Self::Boxes {
-            needed: *needed,
-            has_needed: false,
-            has_data: false,
-            is_in_large: false,
-        };
         match format {
             Format::Png => (Self::Png { is_started: false }, Then::Read(8)),
             Format::Jpeg => (Self::Jpeg(Jpeg::Start), Then::Read(2)),
             Format::Gif => (Self::Gif(Gif::Start), Then::Read(13)),
             Format::WebP | Format::Wav => (Self::Riff, Then::Read(12)),
-            Format::Avif => (boxes(b"meta"), Then::Read(8)),
-            Format::Mp4 | Format::Mov => (boxes(b"moov"), Then::Read(8)),
+            Format::Avif => (Self::Boxes(Boxes::new(*b"meta")), Then::Read(8)),
+            Format::Mp4 | Format::Mov | Format::M4a => {
+                (Self::Boxes(Boxes::new(*b"moov")), Then::Read(8))
+            }
             Format::Ogg => (Self::Ogg { is_in_table: false }, Then::Read(OGG_PAGE_BYTES)),
             Format::WebM => (Self::Ebml { is_started: false }, Then::Read(EBML_BYTES)),
             Format::Mp3 | Format::Flac | Format::Pcm => (Self::None, Then::Unknown),
@@ -83,12 +73,7 @@ impl Grammar {
     /// Whether the file may end between two steps.
     pub fn may_end(&self) -> bool {
         match self {
-            Self::Boxes {
-                has_needed,
-                has_data,
-                is_in_large,
-                ..
-            } => *has_needed && *has_data && !is_in_large,
+            Self::Boxes(boxes) => boxes.may_end(),
             Self::Ogg { is_in_table } => !is_in_table,
             _ => false,
         }
@@ -101,7 +86,7 @@ impl Grammar {
             Self::Jpeg(state) => jpeg(state, bytes),
             Self::Gif(state) => gif(state, bytes),
             Self::Riff => riff(bytes),
-            Self::Boxes { .. } => self.boxes(bytes),
+            Self::Boxes(boxes) => boxes.next(bytes),
             Self::Ogg { is_in_table } => ogg(is_in_table, bytes),
             Self::Ebml { is_started } => ebml(is_started, bytes),
             Self::None => None,
@@ -109,41 +94,14 @@ impl Grammar {
         step.unwrap_or_else(Step::unknown)
     }
 
-    /// Boxes with a length and a type. The length of a large box follows its type.
-    fn boxes(&mut self, bytes: &[u8]) -> Option<Step> {
-        let Self::Boxes {
-            needed,
-            has_needed,
-            has_data,
-            is_in_large,
-        } = self
-        else {
-            return None;
-        };
-        if std::mem::replace(is_in_large, false) {
-            let (length, _) = bytes.split_first_chunk()?;
-            let rest = u64::from_be_bytes(*length).checked_sub(LARGE_BOX_BYTES)?;
-            return Some(Step::skip(rest, Then::Read(8)));
-        }
-        let name = bytes.get(4..8)?;
-        *has_needed |= name == needed;
-        *has_data |= name == b"mdat";
-        match u32_be(bytes)? {
-            // The last box, to the end of the file.
-            0 => has_needed.then(Step::end),
-            1 => {
-                *is_in_large = true;
-                Some(Step::read(8))
-            }
-            length => {
-                let rest = length.checked_sub(BOX_BYTES)?;
-                Some(Step::skip(rest, Then::Read(8)))
-            }
-        }
+    /// Whether `bytes`, which are too few for the next step, may follow the end. Some programs fill
+    /// the last sector, or leave the end of a box list, with zeros.
+    pub fn is_padding(&self, bytes: &[u8]) -> bool {
+        matches!(self, Self::Boxes(_)) && bytes.iter().all(|byte| *byte == 0)
     }
 }
 
-fn u32_be(bytes: &[u8]) -> Option<u64> {
+pub(super) fn u32_be(bytes: &[u8]) -> Option<u64> {
     let (number, _) = bytes.split_first_chunk()?;
     Some(u32::from_be_bytes(*number).into())
 }
@@ -241,11 +199,16 @@ fn gif(state: &mut Gif, bytes: &[u8]) -> Option<Step> {
     Some(step)
 }
 
-/// One length for all. Programs that write a WAV to a pipe leave it at 0 or at its maximum.
+/// A WAV that says that it is longer is not: its writer did not know the length.
+const WAV_BYTES_MAX: u32 = 1 << 30;
+
+/// One length for all. Programs that write a WAV to a pipe leave it at 0, or at some maximum.
 fn riff(bytes: &[u8]) -> Option<Step> {
     let (length, _) = bytes.get(4..)?.split_first_chunk()?;
+    let is_wav = bytes.ends_with(b"WAVE");
     match u32::from_le_bytes(*length) {
         0 | u32::MAX => None,
+        length if is_wav && length > WAV_BYTES_MAX => None,
         // The length includes the four bytes after it, which are read already.
         length => Some(Step::skip(u64::from(length).checked_sub(4)?, Then::End)),
     }

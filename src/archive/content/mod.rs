@@ -4,6 +4,8 @@
 //! shows whether its end is missing. Bytes after that end are kept: a file is served as it came,
 //! with a type that cannot be run.
 
+mod boxes;
+mod dimensions;
 mod format;
 mod grammar;
 mod refused;
@@ -16,11 +18,16 @@ mod walk;
 pub use format::{Format, Media};
 pub use refused::RefusedContent;
 
+use dimensions::Size;
 use walk::Walk;
 
 /// Bytes from which the format and the dimensions are read. The dimensions of a JPEG come after its
 /// metadata, such as a colour profile or a preview.
 const HEAD_BYTES: usize = 256 * 1024;
+
+/// Bytes from which the dimensions are read if the metadata is long. An upload to a bucket must
+/// know the type before its first 5 MiB are written.
+const HEAD_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// The content of a whole file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +61,11 @@ pub struct Inspector {
 }
 
 enum Stage {
-    /// The first bytes, until there are enough.
-    Head(Vec<u8>),
+    /// The first bytes, until there are `wanted`.
+    Head {
+        bytes: Vec<u8>,
+        wanted: usize,
+    },
     Body(Content, Walk),
 }
 
@@ -65,14 +75,17 @@ impl Inspector {
             expected,
             pixels_max,
             bytes: 0,
-            stage: Stage::Head(Vec::new()),
+            stage: Stage::Head {
+                bytes: Vec::new(),
+                wanted: HEAD_BYTES,
+            },
         }
     }
 
     /// The content, as soon as it is known.
     pub fn content(&self) -> Option<Content> {
         match &self.stage {
-            Stage::Head(_) => None,
+            Stage::Head { .. } => None,
             Stage::Body(content, _) => Some(*content),
         }
     }
@@ -84,9 +97,9 @@ impl Inspector {
     pub fn feed(&mut self, chunk: &[u8]) -> Result<(), RefusedContent> {
         self.bytes += chunk.len() as u64;
         match &mut self.stage {
-            Stage::Head(head) => {
-                head.extend_from_slice(chunk);
-                if head.len() >= HEAD_BYTES {
+            Stage::Head { bytes, wanted } => {
+                bytes.extend_from_slice(chunk);
+                if bytes.len() >= *wanted {
                     self.judge_head(false)?;
                 }
             }
@@ -107,63 +120,61 @@ impl Inspector {
                 format: content.format,
                 bytes: self.bytes,
             }),
-            Stage::Head(_) => Err(RefusedContent::Empty),
+            Stage::Head { .. } => Err(RefusedContent::Empty),
         }
     }
 
-    /// Judges the first bytes. Does nothing if they were judged before.
+    /// Judges the first bytes. Does nothing if they were judged before. Waits for more if the
+    /// dimensions come later.
     fn judge_head(&mut self, is_whole_file: bool) -> Result<(), RefusedContent> {
-        let Stage::Head(head) = &self.stage else {
+        let Stage::Head { bytes, wanted } = &mut self.stage else {
             return Ok(());
         };
-        let format = Format::of(head, self.expected)?;
+        let format = Format::of(bytes, self.expected)?;
         let dimensions = match format.media() {
-            Media::Image => Some(self.dimensions(format, head, is_whole_file)?),
             Media::Video | Media::Audio => None,
+            Media::Image => match Size::of(format, bytes) {
+                Size::Known(width, height) => Some(judged(format, width, height, self.pixels_max)?),
+                Size::NotYet if is_whole_file => {
+                    return Err(RefusedContent::Truncated {
+                        format,
+                        bytes: self.bytes,
+                    });
+                }
+                Size::NotYet if bytes.len() < HEAD_BYTES_MAX => {
+                    *wanted = bytes.len() * 2;
+                    return Ok(());
+                }
+                Size::NotYet | Size::Never => {
+                    return Err(RefusedContent::NoDimensions { format });
+                }
+            },
         };
         let mut walk = Walk::new(format);
-        walk.feed(head);
+        walk.feed(bytes);
         self.stage = Stage::Body(Content { format, dimensions }, walk);
         Ok(())
     }
+}
 
-    fn dimensions(
-        &self,
-        format: Format,
-        head: &[u8],
-        is_whole_file: bool,
-    ) -> Result<Dimensions, RefusedContent> {
-        let missing = if is_whole_file {
-            RefusedContent::Truncated {
-                format,
-                bytes: self.bytes,
-            }
-        } else {
-            RefusedContent::NoDimensions { format }
-        };
-        let size = match imagesize::blob_size(head) {
-            Ok(size) => size,
-            Err(imagesize::ImageError::IoError(error))
-                if error.kind() == std::io::ErrorKind::UnexpectedEof =>
-            {
-                return Err(missing);
-            }
-            Err(_) => return Err(RefusedContent::NoDimensions { format }),
-        };
-        let (Ok(width), Ok(height)) = (u32::try_from(size.width), u32::try_from(size.height))
-        else {
-            return Err(RefusedContent::NoDimensions { format });
-        };
-        if width == 0 || height == 0 {
-            return Err(RefusedContent::NoPixels { format });
-        }
-        if u64::from(width) * u64::from(height) > self.pixels_max {
-            return Err(RefusedContent::TooManyPixels {
-                width,
-                height,
-                pixels_max: self.pixels_max,
-            });
-        }
-        Ok(Dimensions { width, height })
+fn judged(
+    format: Format,
+    width: u64,
+    height: u64,
+    pixels_max: u64,
+) -> Result<Dimensions, RefusedContent> {
+    let (Ok(width), Ok(height)) = (u32::try_from(width), u32::try_from(height)) else {
+        return Err(RefusedContent::NoDimensions { format });
+    };
+    if width == 0 || height == 0 {
+        return Err(RefusedContent::NoPixels { format });
     }
+    if u64::from(width) * u64::from(height) > pixels_max {
+        return Err(RefusedContent::TooManyPixels {
+            width,
+            height,
+            pixels_max,
+        });
+    }
+    Ok(Dimensions { width, height })
 }

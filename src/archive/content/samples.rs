@@ -23,6 +23,11 @@ pub(in crate::archive) fn png(width: u32, height: u32, data_bytes: usize) -> Vec
 }
 
 fn jpeg() -> Vec<u8> {
+    jpeg_with(&[])
+}
+
+/// A JPEG with `metadata` before its size. It has whole segments, or fill bytes.
+pub(super) fn jpeg_with(metadata: &[u8]) -> Vec<u8> {
     let segment = |code: u8, data: &[u8]| {
         let length = u16::try_from(data.len() + 2).unwrap().to_be_bytes();
         [&[0xff, code][..], &length, data].concat()
@@ -32,6 +37,7 @@ fn jpeg() -> Vec<u8> {
         &segment(0xe0, b"JFIF\0\x01\x01\0\0\x01\0\x01\0\0"),
         // A preview in the metadata has its own end marker.
         &segment(0xe1, b"Exif\0\0\xff\xd8\xff\xd9"),
+        metadata,
         &segment(0xc0, b"\x08\0\x10\0\x20\x03\x01\x11\0\x02\x11\0\x03\x11\0"),
         &segment(0xda, b"\x03\x01\0\x02\0\x03\0\0\x3f\0"),
         b"data\xff\x00more\xff\xd0data",
@@ -46,12 +52,12 @@ fn gif() -> Vec<u8> {
     b"GIF89a\x02\0\x03\0\x80\0\0\xff\xff\xff\0\0\0!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x02\0\x03\0\x80abcdef\x02\x02D\x01\x03abc\0;".to_vec()
 }
 
-fn riff(kind: [u8; 4], chunks: &[u8]) -> Vec<u8> {
+pub(super) fn riff(kind: [u8; 4], chunks: &[u8]) -> Vec<u8> {
     let length = u32::try_from(chunks.len() + 4).unwrap().to_le_bytes();
     [&b"RIFF"[..], &length, &kind, chunks].concat()
 }
 
-fn webp() -> Vec<u8> {
+pub(super) fn webp() -> Vec<u8> {
     let mut file = Vec::new();
     image_webp::WebPEncoder::new(&mut file)
         .encode(&[9; 5 * 4 * 3], 5, 4, image_webp::ColorType::Rgb8)
@@ -59,30 +65,37 @@ fn webp() -> Vec<u8> {
     file
 }
 
-fn wav() -> Vec<u8> {
+pub(super) fn wav() -> Vec<u8> {
     riff(
         *b"WAVE",
         b"fmt \x10\0\0\0\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0data\x04\0\0\0abcd",
     )
 }
 
-fn boxed(name: [u8; 4], content: &[u8]) -> Vec<u8> {
+pub(super) fn boxed(name: [u8; 4], content: &[u8]) -> Vec<u8> {
     let length = u32::try_from(content.len() + 8).unwrap().to_be_bytes();
     [&length[..], &name, content].concat()
 }
 
 fn avif() -> Vec<u8> {
+    avif_with(&[], &[], &boxed(*b"mdat", &[1; 100]))
+}
+
+/// An AVIF with boxes before its metadata, in it, and after it.
+pub(super) fn avif_with(before: &[u8], inside: &[u8], after: &[u8]) -> Vec<u8> {
     let size = boxed(*b"ispe", b"\0\0\0\0\0\0\0\x06\0\0\0\x07");
     let properties = boxed(*b"iprp", &boxed(*b"ipco", &size));
+    let metadata = [b"\0\0\0\0", &properties[..], inside].concat();
     [
-        boxed(*b"ftyp", b"avif\0\0\0\0avifmif1miaf"),
-        boxed(*b"meta", &[&b"\0\0\0\0"[..], &properties].concat()),
-        boxed(*b"mdat", &[1; 100]),
+        &boxed(*b"ftyp", b"avif\0\0\0\0avifmif1miaf"),
+        before,
+        &boxed(*b"meta", &metadata),
+        after,
     ]
     .concat()
 }
 
-fn video(brand: [u8; 4], compatible: &[u8]) -> Vec<u8> {
+pub(super) fn video(brand: [u8; 4], compatible: &[u8]) -> Vec<u8> {
     let large = [&b"\0\0\0\x01mdat"[..], &116_u64.to_be_bytes(), &[1; 100]].concat();
     [
         boxed(*b"ftyp", &[&brand[..], b"\0\0\0\0", compatible].concat()),
@@ -122,6 +135,7 @@ pub(in crate::archive) fn all() -> Vec<(Format, Vec<u8>, bool)> {
         (Format::Mp4, video(*b"isom", b"isommp41"), true),
         (Format::Mp4, video(*b"M4V ", b"M4V mp42"), true),
         (Format::Mp4, video(*b"iso9", b"iso9isom"), true),
+        (Format::M4a, video(*b"M4A ", b"M4A isom"), true),
         (Format::Mov, video(*b"qt  ", b"qt  "), true),
         (Format::WebM, webm(), true),
         (Format::Wav, wav(), true),

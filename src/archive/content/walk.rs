@@ -81,7 +81,8 @@ impl Walk {
 
     /// Whether the file may end here.
     pub fn is_whole(&self) -> bool {
-        let is_between = self.skip_bytes == 0 && self.read.is_empty();
+        let has_rest = !self.read.is_empty() && !self.grammar.is_padding(&self.read);
+        let is_between = self.skip_bytes == 0 && !has_rest;
         match self.then {
             Then::Unknown => true,
             Then::End => self.skip_bytes == 0,

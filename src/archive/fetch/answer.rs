@@ -21,8 +21,6 @@ const RETRY_AFTER_MAX_SECONDS: u64 = 3600;
 
 /// An answer that has a file, or the rest of one.
 pub(super) struct Answer {
-    /// Where the redirects led.
-    pub url: Url,
     pub response: Response,
     /// The length of the whole file. `None` if the server does not say.
     pub bytes_total: Option<u64>,
@@ -56,7 +54,7 @@ impl Fetcher {
         loop {
             let response = self.send(&admitted, part).await?;
             if !is_redirect(response.status()) {
-                return judged(admitted.url, response, part);
+                return judged(response, part);
             }
             if redirects == REDIRECTS_MAX {
                 return Err(Failure::give_up(Reason::TooManyRedirects));
@@ -111,7 +109,7 @@ fn target(from: &Url, headers: &HeaderMap) -> Result<String, RefusedUrl> {
     }
 }
 
-fn judged(url: Url, response: Response, part: Option<&Part>) -> Result<Answer, Failure> {
+fn judged(response: Response, part: Option<&Part>) -> Result<Answer, Failure> {
     let (status, headers) = (response.status(), response.headers());
     let is_expected = match part {
         // A server that sends everything again does not have the same file any more.
@@ -122,7 +120,7 @@ fn judged(url: Url, response: Response, part: Option<&Part>) -> Result<Answer, F
         return Err(refused_status(status, headers));
     }
     if is_encoded(headers) {
-        return Err(Failure::give_up(Reason::Encoded));
+        return Err(Failure::retry_few(Reason::Encoded));
     }
     let etag = strong_etag(headers);
     let bytes_total = match part {
@@ -139,7 +137,6 @@ fn judged(url: Url, response: Response, part: Option<&Part>) -> Result<Answer, F
     };
     let has_ranges = text(headers, &ACCEPT_RANGES) != Some("none");
     Ok(Answer {
-        url,
         bytes_total,
         etag: etag.filter(|_| has_ranges),
         response,
@@ -172,9 +169,18 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
+/// `aws-chunked` is how a file was uploaded to a bucket. Some servers send it back, or what is left
+/// of it, although the body has no such form any more.
 fn is_encoded(headers: &HeaderMap) -> bool {
-    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
-    encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    let plain = ["", "identity", "aws-chunked"];
+    let is_plain = |coding: &str| {
+        let mut all = plain.iter();
+        all.any(|plain| coding.trim().eq_ignore_ascii_case(plain))
+    };
+    headers.get_all(CONTENT_ENCODING).iter().any(|encoding| {
+        let codings = encoding.to_str().map(|text| text.split(','));
+        !codings.is_ok_and(|mut codings| codings.all(is_plain))
+    })
 }
 
 /// A weak `ETag` does not prove that the bytes are the same.

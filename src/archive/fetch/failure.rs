@@ -22,6 +22,9 @@ pub struct Failure {
 pub enum Next {
     /// The same URL, later. `after` is what the server asked for, within bounds.
     Retry { after: Option<Duration> },
+    /// The same URL, later, but only a few times: three attempts in all. The fault passes soon or
+    /// not at all.
+    RetryFew,
     /// A fresh URL from EvoLink: this one has expired, or never existed.
     FreshUrl,
     /// Nothing. The same file would be refused again.
@@ -64,6 +67,11 @@ impl Failure {
         Self { next, reason }
     }
 
+    pub(super) fn retry_few(reason: Reason) -> Self {
+        let next = Next::RetryFew;
+        Self { next, reason }
+    }
+
     pub(super) fn give_up(reason: Reason) -> Self {
         let next = Next::GiveUp;
         Self { next, reason }
@@ -72,8 +80,20 @@ impl Failure {
     /// The failure of a request that got no answer.
     pub(super) fn no_answer(error: reqwest::Error) -> Self {
         match cause::<RefusedUrl>(&error) {
-            Some(refused) => refused.clone().into(),
+            // The addresses of the name were refused. Its next look-up may have others.
+            Some(refused) => Self::retry_few(Reason::Url(refused.clone())),
             None => Self::retry(Reason::NoAnswer(error.into())),
+        }
+    }
+
+    /// Whether the same request may succeed in a moment.
+    pub(super) fn is_brief(&self) -> bool {
+        match &self.reason {
+            Reason::NoAnswer(_) | Reason::Silent => true,
+            Reason::Status(status) => {
+                *status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
+            }
+            _ => false,
         }
     }
 }
@@ -94,9 +114,18 @@ impl From<RefusedContent> for Failure {
     fn from(refused: RefusedContent) -> Self {
         let reason = Reason::Content(refused);
         match refused {
-            // The server may have had only this much of the file.
-            RefusedContent::Truncated { .. } => Self::retry(reason),
-            _ => Self::give_up(reason),
+            // The server may have had only this much of the file, or the page of an error.
+            RefusedContent::Truncated { .. }
+            | RefusedContent::Empty
+            | RefusedContent::Html
+            | RefusedContent::Json
+            | RefusedContent::Text
+            | RefusedContent::Xml => Self::retry_few(reason),
+            RefusedContent::Svg
+            | RefusedContent::Unknown
+            | RefusedContent::NoDimensions { .. }
+            | RefusedContent::NoPixels { .. }
+            | RefusedContent::TooManyPixels { .. } => Self::give_up(reason),
         }
     }
 }

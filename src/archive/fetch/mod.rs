@@ -9,7 +9,7 @@ mod bounds;
 mod failure;
 mod following;
 #[cfg(test)]
-mod tests;
+pub(in crate::archive) mod tests;
 mod transfer;
 
 use std::net::IpAddr;
@@ -24,7 +24,7 @@ pub use bounds::{Bound, Bounds, Rate};
 pub use failure::{Failure, Next, Reason};
 pub use following::{Following, Head, Lost, Progress};
 
-use answer::Answer;
+use answer::{Answer, Part};
 use transfer::{Stop, Transfer};
 
 use super::Digest;
@@ -45,6 +45,11 @@ const RESUMPTIONS_MAX: u32 = 5;
 /// Below this, starting again costs no more than asking for the rest.
 const RESUMED_BYTES_MIN: u64 = 1024 * 1024;
 
+/// Requests for the rest that may fail, for reasons that pass, before the transfer is given up.
+const REOPEN_FAILURES_MAX: u32 = 3;
+/// A server that asks for a longer pause gets it, and then a new transfer.
+const REOPEN_PAUSE_MAX: Duration = Duration::from_secs(30);
+
 /// A client for result files. All copies share their connections.
 #[derive(Clone, Debug)]
 pub struct Fetcher {
@@ -61,6 +66,8 @@ pub struct Fetched {
     pub sha256: Digest,
     pub bytes: u64,
     pub content_type: &'static str,
+    /// The end of a file name, without its dot.
+    pub extension: &'static str,
     /// `None` unless it is an image, like `height`.
     pub width: Option<u32>,
     pub height: Option<u32>,
@@ -131,7 +138,7 @@ impl Fetcher {
         let writer = storage.writer().await.map_err(Failure::from)?;
         *growing = writer.growing();
         let mut transfer = Transfer::new(&self.bounds, expected, writer, progress);
-        match self.receive(&mut transfer, answer).await {
+        match self.receive(&mut transfer, url, answer).await {
             Ok(()) => transfer.finish().await,
             Err(failure) => {
                 transfer.abort().await;
@@ -144,9 +151,10 @@ impl Fetcher {
     async fn receive(
         &self,
         transfer: &mut Transfer<'_>,
+        url: &str,
         mut answer: Answer,
     ) -> Result<(), Failure> {
-        transfer.declare(answer.bytes_total)?;
+        transfer.declare(answer.bytes_total).await?;
         let mut resumed_from = 0;
         for resumption in 1.. {
             let broken = match transfer.receive(&mut answer.response).await {
@@ -163,10 +171,34 @@ impl Fetcher {
             };
             resumed_from = got;
             sleep(self.bounds.resume_pause * resumption).await;
-            let url = answer.url.to_string();
-            answer = self.open(&url, Some(&part)).await?;
+            answer = match self.reopen(url, &part).await {
+                // A fresh URL, and with it the whole file, is for the next attempt.
+                Err(gone) if gone.next == Next::FreshUrl => return Err(broken),
+                reopened => reopened?,
+            };
         }
         Ok(())
+    }
+
+    /// Requests the rest of a file. What has arrived is not given up for one failure.
+    async fn reopen(&self, url: &str, part: &Part) -> Result<Answer, Failure> {
+        let mut failures = 0;
+        loop {
+            // Not the URL that the redirects led to: it may have expired.
+            let failure = match self.open(url, Some(part)).await {
+                Err(failure) if failure.is_brief() => failure,
+                reopened => return reopened,
+            };
+            failures += 1;
+            let pause = match failure.next {
+                Next::Retry { after: Some(after) } => after,
+                _ => self.bounds.resume_pause * failures,
+            };
+            if failures > REOPEN_FAILURES_MAX || pause > REOPEN_PAUSE_MAX {
+                return Err(failure);
+            }
+            sleep(pause).await;
+        }
     }
 
     fn client(&self, way: Way) -> &Client {

@@ -69,10 +69,14 @@ impl<'a> Transfer<'a> {
         self.bytes
     }
 
-    /// Takes the length that the server declares.
-    pub fn declare(&mut self, bytes_total: Option<u64>) -> Result<(), Failure> {
+    /// Takes the length that the server declares. Refuses it if there is too little space.
+    pub async fn declare(&mut self, bytes_total: Option<u64>) -> Result<(), Failure> {
         self.bytes_total = bytes_total;
-        self.judge_size()
+        self.judge_size()?;
+        if let Some(bytes_total) = bytes_total {
+            self.writer.require_space(bytes_total).await?;
+        }
+        Ok(())
     }
 
     /// Receives a body to its end.
@@ -99,6 +103,10 @@ impl<'a> Transfer<'a> {
 
     async fn take(&mut self, chunk: Bytes) -> Result<(), Failure> {
         self.bytes += chunk.len() as u64;
+        // Only an answer with the rest can have more: HTTP ends a whole one.
+        if self.bytes_total.is_some_and(|total| self.bytes > total) {
+            return Err(Failure::retry(Reason::NotTheRest));
+        }
         self.inspector.feed(&chunk)?;
         self.judge_size()?;
         let Some(content) = self.inspector.content() else {
@@ -197,6 +205,7 @@ impl<'a> Transfer<'a> {
             sha256: stored.sha256,
             bytes: stored.bytes,
             content_type,
+            extension: content.format.extension(),
             width: content.dimensions.map(|size| size.width),
             height: content.dimensions.map(|size| size.height),
         })

@@ -10,25 +10,30 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
-use object_store::signer::Signer as _;
+use object_store::signer::{SignedUrlOptions, Signer as _};
 use object_store::{
-    ClientOptions, GetOptions, ObjectMeta, ObjectStore as _, ObjectStoreExt as _, RetryConfig,
+    ClientOptions, Error, GetOptions, ObjectMeta, ObjectStore as _, ObjectStoreExt as _, PutMode,
+    RetryConfig,
 };
 use reqwest::Method;
 use url::Url;
 
-use super::{Entry, Reading, StorageError, inside};
+use super::error::says;
+use super::{
+    Entry, IDENTITY_BYTES_MAX, MARKER, Reading, ShownAs, StorageError, draft, identity, inside,
+};
 use crate::archive::Digest;
 use crate::domain::timestamp::Timestamp;
 
 /// The archiver itself tries again later, so a request is not repeated for long.
 const RETRIES_MAX: usize = 3;
-const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
+const RETRY_TIMEOUT: Duration = Duration::from_mins(3);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest silence of the server, and the longest time for one part of an upload. There is no
-/// limit on a whole transfer, because a large file may be read slowly.
-const SILENCE_TIMEOUT: Duration = Duration::from_mins(1);
+/// The longest silence of the server, and the longest time for one part of an upload. A server may
+/// be silent while it copies a large draft. There is no limit on a whole transfer, because a large
+/// file may be read slowly.
+const SILENCE_TIMEOUT: Duration = Duration::from_mins(5);
 
 const DRAFTS: &str = "tmp";
 
@@ -63,11 +68,18 @@ impl Bucket {
         let store = options_under(variables, options)
             .with_bucket_name(name)
             .with_retry(retry)
+            // We delete single objects, and some servers have no other way.
+            .with_disable_bulk_delete(true)
             .build()
             .map_err(&failed)?;
         let prefix = Path::parse(prefix).map_err(|error| failed(error.into()))?;
         let store = Arc::new(store);
         Ok(Self { store, prefix })
+    }
+
+    pub(super) async fn look(&self) -> Result<(), StorageError> {
+        let first = self.store.list(Some(&self.prefix)).try_next().await;
+        first.map(|_| ()).map_err(StorageError::bucket("list"))
     }
 
     pub(super) fn key(&self, digest: Digest) -> Path {
@@ -89,7 +101,11 @@ impl Bucket {
         if range.is_some() {
             // Servers answer a range outside the object in different ways, so look first.
             let bytes_total = self.bytes_of(digest).await?;
-            options = options.with_range(Some(inside(range, bytes_total)?));
+            let inside = inside(range, bytes_total)?;
+            // The whole object needs no range.
+            if inside != (0..bytes_total) {
+                options = options.with_range(Some(inside));
+            }
         }
         let found = self.store.get_opts(&key, options).await;
         let found = found.map_err(StorageError::object("read from"))?;
@@ -104,12 +120,89 @@ impl Bucket {
     }
 
     pub(super) async fn bytes_of(&self, digest: Digest) -> Result<u64, StorageError> {
-        let found = self.store.head(&self.key(digest)).await;
-        Ok(found.map_err(StorageError::object("read from"))?.size)
+        Ok(self.head(&self.key(digest)).await?.size)
+    }
+
+    async fn head(&self, key: &Path) -> Result<ObjectMeta, StorageError> {
+        let found = match self.store.head(key).await {
+            // Only an answer with a body says what is missing: the object or the bucket.
+            Err(Error::NotFound { .. }) => self.store.get(key).await.map(|found| found.meta),
+            found => found,
+        };
+        found.map_err(StorageError::object("read from"))
     }
 
     pub(super) async fn delete(&self, digest: Digest) -> Result<(), StorageError> {
         self.remove(&self.key(digest)).await
+    }
+
+    /// An object that is stored again between the two requests is deleted. That takes a fetch that
+    /// ends in these milliseconds, with bytes that no file has needed for long.
+    pub(super) async fn delete_older(
+        &self,
+        digest: Digest,
+        before: Timestamp,
+    ) -> Result<bool, StorageError> {
+        let key = self.key(digest);
+        let is_older = match self.head(&key).await {
+            Ok(found) => modified_at(&found) < before,
+            Err(StorageError::NotFound) => false,
+            Err(error) => return Err(error),
+        };
+        if is_older {
+            self.remove(&key).await?;
+        }
+        Ok(is_older)
+    }
+
+    pub(super) async fn now(&self) -> Result<Timestamp, StorageError> {
+        let failed = StorageError::bucket("write to");
+        let probe = self.drafts().join(draft::name());
+        let put = self.store.put(&probe, Vec::new().into()).await;
+        put.map_err(&failed)?;
+        let found = self.store.head(&probe).await;
+        self.remove(&probe).await?;
+        Ok(modified_at(&found.map_err(failed)?))
+    }
+
+    fn marker(&self) -> Path {
+        self.prefix.clone().join(MARKER)
+    }
+
+    pub(super) async fn identity(&self) -> Result<Option<String>, StorageError> {
+        let found = self.store.get(&self.marker()).await;
+        let found = match found.map_err(StorageError::object("read from")) {
+            Ok(found) if found.meta.size <= IDENTITY_BYTES_MAX => found,
+            Ok(_) => return Err(StorageError::Damaged),
+            Err(StorageError::NotFound) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let bytes = found.bytes().await;
+        identity(&bytes.map_err(StorageError::bucket("read from"))?).map(Some)
+    }
+
+    pub(super) async fn set_identity(&self, identity: &str) -> Result<bool, StorageError> {
+        if self.identity().await?.is_some() {
+            return Ok(false);
+        }
+        let marker = self.marker();
+        let bytes = identity.to_owned();
+        // Another replica may set it at the same time.
+        let only_new = PutMode::Create.into();
+        let put = self
+            .store
+            .put_opts(&marker, bytes.clone().into(), only_new)
+            .await;
+        let put = match put {
+            Err(Error::AlreadyExists { .. }) => return Ok(false),
+            // Some servers know no conditions.
+            Err(error) if says(&error, "NotImplemented") => {
+                self.store.put(&marker, bytes.into()).await
+            }
+            put => put,
+        };
+        put.map_err(StorageError::bucket("write to"))?;
+        Ok(true)
     }
 
     pub(super) async fn remove(&self, key: &Path) -> Result<(), StorageError> {
@@ -149,9 +242,17 @@ impl Bucket {
         &self,
         digest: Digest,
         lifetime: Duration,
+        shown: ShownAs<'_>,
     ) -> Result<Url, StorageError> {
         let key = self.key(digest);
-        let signed = self.store.signed_url(Method::GET, &key, lifetime).await;
+        let shown = SignedUrlOptions::new().with_query([
+            ("response-content-type", shown.content_type),
+            ("response-content-disposition", shown.content_disposition),
+        ]);
+        let signed = self
+            .store
+            .signed_url_opts(Method::GET, &key, lifetime, &shown)
+            .await;
         signed.map_err(StorageError::bucket("sign a URL of"))
     }
 }

@@ -45,14 +45,6 @@ impl StorageError {
         }
     }
 
-    /// The error of opening a kept file.
-    pub(super) fn opening(source: io::Error) -> Self {
-        match source.kind() {
-            io::ErrorKind::NotFound => Self::NotFound,
-            _ => Self::io("read from")(source),
-        }
-    }
-
     /// The error of a request to the bucket. If something was not found, it is the bucket.
     pub(super) fn bucket(doing: &'static str) -> impl Fn(object_store::Error) -> Self {
         move |source| Self::Bucket { doing, source }
@@ -61,18 +53,22 @@ impl StorageError {
     /// The error of a request about one object, which may not exist.
     pub(super) fn object(doing: &'static str) -> impl Fn(object_store::Error) -> Self {
         move |source| match source {
-            object_store::Error::NotFound { .. } => Self::NotFound,
+            object_store::Error::NotFound { .. } if !says(&source, "NoSuchBucket") => {
+                Self::NotFound
+            }
             source => Self::Bucket { doing, source },
         }
     }
 }
 
+/// Whether the server's answer has this code.
+pub(super) fn says(error: &object_store::Error, code: &str) -> bool {
+    innermost(error).contains(code)
+}
+
 /// Returns the reason in one line: the server's code and message, or the innermost cause.
 fn why(error: &object_store::Error) -> String {
-    let first: &(dyn Error + 'static) = error;
-    let causes = iter::successors(Some(first), |cause| (*cause).source());
-    let text = causes.last().map(ToString::to_string).unwrap_or_default();
-    // The type that has the server's answer is private. Its text ends with the body.
+    let text = innermost(error);
     let said = |tag: &str| {
         let (_, after) = text.split_once(&format!("<{tag}>"))?;
         Some(after.split_once("</")?.0)
@@ -84,4 +80,12 @@ fn why(error: &object_store::Error) -> String {
     };
     let words: Vec<_> = why.split_whitespace().collect();
     words.join(" ").chars().take(WHY_CHARS_MAX).collect()
+}
+
+/// The text of the innermost cause. That of a server's answer has a private type, and its text ends
+/// with the body.
+fn innermost(error: &object_store::Error) -> String {
+    let first: &(dyn Error + 'static) = error;
+    let causes = iter::successors(Some(first), |cause| (*cause).source());
+    causes.last().map(ToString::to_string).unwrap_or_default()
 }

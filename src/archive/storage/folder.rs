@@ -1,9 +1,9 @@
 //! The storage in a folder of this machine.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::ops::Range;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,7 +12,8 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use tokio::task::spawn_blocking;
 
-use super::draft::{DRAFT_SUFFIX, Draft, Root};
+use super::draft::{DRAFT_SUFFIX, Draft};
+use super::root::{Root, modified_at, remove};
 use super::{Entry, Reading, StorageError, inside};
 use crate::archive::Digest;
 use crate::domain::timestamp::Timestamp;
@@ -26,10 +27,14 @@ pub struct Folder {
 }
 
 impl Folder {
-    pub(super) async fn open(path: PathBuf) -> Result<Self, StorageError> {
-        let root = blocking(move || Root::create(path)).await?;
+    pub(super) async fn open(path: PathBuf, min_free: u64) -> Result<Self, StorageError> {
+        let root = blocking(move || Root::create(path, min_free)).await?;
         let root = Arc::new(root);
         Ok(Self { root })
+    }
+
+    pub(super) async fn look(path: PathBuf) -> Result<(), StorageError> {
+        blocking(move || Root::look(&path)).await
     }
 
     pub(super) async fn draft(&self) -> Result<Draft, StorageError> {
@@ -42,11 +47,11 @@ impl Folder {
         digest: Digest,
         range: Option<Range<u64>>,
     ) -> Result<Reading, StorageError> {
-        let path = self.root.file(digest);
+        let root = Arc::clone(&self.root);
         let (file, bytes_total) = blocking(move || {
-            let file = File::open(path).map_err(StorageError::opening)?;
-            let bytes = file.metadata().map_err(StorageError::opening)?.len();
-            Ok((file, bytes))
+            let file = File::open(root.file(digest)).map_err(|error| root.opening(error))?;
+            let found = file.metadata().map_err(StorageError::io("read from"))?;
+            Ok((file, found.len()))
         })
         .await?;
         let range = inside(range, bytes_total)?;
@@ -58,17 +63,53 @@ impl Folder {
     }
 
     pub(super) async fn bytes_of(&self, digest: Digest) -> Result<u64, StorageError> {
-        let path = self.root.file(digest);
+        let root = Arc::clone(&self.root);
         blocking(move || {
-            let found = fs::metadata(path).map_err(StorageError::opening)?;
+            let found = fs::metadata(root.file(digest)).map_err(|error| root.opening(error))?;
             Ok(found.len())
         })
         .await
     }
 
     pub(super) async fn delete(&self, digest: Digest) -> Result<(), StorageError> {
-        let path = self.root.file(digest);
-        blocking(move || remove(path).map(|_| ())).await
+        let root = Arc::clone(&self.root);
+        blocking(move || {
+            if remove(&root.file(digest))? {
+                return Ok(());
+            }
+            root.require()
+        })
+        .await
+    }
+
+    pub(super) async fn delete_older(
+        &self,
+        digest: Digest,
+        before: Timestamp,
+    ) -> Result<bool, StorageError> {
+        let root = Arc::clone(&self.root);
+        blocking(move || root.delete_older(digest, before)).await
+    }
+
+    pub(super) async fn identity(&self) -> Result<Option<String>, StorageError> {
+        let root = Arc::clone(&self.root);
+        blocking(move || root.identity()).await
+    }
+
+    pub(super) async fn set_identity(&self, identity: &str) -> Result<bool, StorageError> {
+        let root = Arc::clone(&self.root);
+        let identity = identity.to_owned();
+        blocking(move || {
+            let mut draft = Draft::create(root)?;
+            draft.append(identity.as_bytes())?;
+            draft.place_as_marker()
+        })
+        .await
+    }
+
+    pub(super) async fn now(&self) -> Result<Timestamp, StorageError> {
+        let root = Arc::clone(&self.root);
+        blocking(move || Draft::create(root)?.modified_at()).await
     }
 
     pub(super) fn list(&self) -> BoxStream<'static, Result<Entry, StorageError>> {
@@ -101,7 +142,7 @@ impl Folder {
                 let is_old = found
                     .metadata()
                     .is_ok_and(|found| found.is_file() && modified_at(&found) < before);
-                if is_draft && is_old && remove(found.path())? {
+                if is_draft && is_old && remove(&found.path())? {
                     swept += 1;
                 }
             }
@@ -112,12 +153,7 @@ impl Folder {
 
     pub(super) async fn bytes_free(&self) -> Result<u64, StorageError> {
         let root = Arc::clone(&self.root);
-        blocking(move || {
-            let found = rustix::fs::statvfs(root.path())
-                .map_err(|errno| StorageError::io("measure")(errno.into()))?;
-            Ok(found.f_bavail.saturating_mul(found.f_frsize))
-        })
-        .await
+        blocking(move || root.bytes_free()).await
     }
 }
 
@@ -125,7 +161,10 @@ impl Folder {
 fn entries(root: &Root, first: u8) -> Result<Vec<Entry>, StorageError> {
     let listed = match fs::read_dir(root.folder(first)) {
         Ok(listed) => listed,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            root.require()?;
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(StorageError::io("list")(error)),
     };
     let mut entries = Vec::new();
@@ -171,20 +210,6 @@ pub(super) fn chunks(
         Ok(Some((chunk, (file, next))))
     })
     .boxed()
-}
-
-/// Returns false if there was nothing to remove.
-fn remove(path: PathBuf) -> Result<bool, StorageError> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(StorageError::io("delete from")(error)),
-    }
-}
-
-fn modified_at(metadata: &Metadata) -> Timestamp {
-    let millis = metadata.mtime_nsec() / 1_000_000;
-    Timestamp::from_millis(metadata.mtime().saturating_mul(1000).saturating_add(millis))
 }
 
 /// Runs file operations on a thread that may block. They are not cut short if the caller stops

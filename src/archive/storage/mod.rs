@@ -9,6 +9,7 @@ mod draft;
 mod error;
 mod folder;
 mod place;
+mod root;
 #[cfg(test)]
 pub(in crate::archive) mod tests;
 mod upload;
@@ -18,8 +19,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use url::Url;
 
 pub use error::StorageError;
@@ -31,6 +32,12 @@ use folder::Folder;
 
 use super::Digest;
 use crate::domain::timestamp::Timestamp;
+
+/// The name of the marker at the root, which says whose storage it is.
+const MARKER: &str = ".evolink-receiver";
+
+/// The longest identity that is read. One that we write is much shorter.
+const IDENTITY_BYTES_MAX: u64 = 1024;
 
 /// Where files are kept. All copies are the same storage.
 #[derive(Clone, Debug)]
@@ -48,6 +55,13 @@ pub struct Reading {
     pub chunks: BoxStream<'static, Result<Bytes, StorageError>>,
 }
 
+/// What a browser is told about a file that it gets from the bucket itself.
+#[derive(Clone, Copy, Debug)]
+pub struct ShownAs<'a> {
+    pub content_type: &'a str,
+    pub content_disposition: &'a str,
+}
+
 /// A kept file in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -58,14 +72,30 @@ pub struct Entry {
 }
 
 impl Storage {
-    /// Opens the storage. Creates the folder if it is missing.
+    /// Whether the storage can be used, without side effects: nothing is created. A folder that is
+    /// missing can be used if it can be made. A bucket is asked for one list.
+    ///
+    /// # Errors
+    /// If the folder cannot be written, or if the bucket cannot be listed.
+    pub async fn look(place: &Place) -> Result<(), StorageError> {
+        match place {
+            Place::Folder(path) => Folder::look(path.clone()).await,
+            Place::Bucket { name, prefix } => Bucket::open(name, prefix)?.look().await,
+        }
+    }
+
+    /// Opens the storage. Creates the folder if it is missing. Files are refused with `Full` while
+    /// the file system of a folder has less than `min_free` bytes free; 0 is no limit.
     ///
     /// # Errors
     /// If the folder cannot be created, or if settings of the bucket are missing or wrong. A bucket
     /// is not contacted: see `check`.
-    pub async fn open(place: &Place) -> Result<Self, StorageError> {
+    pub async fn open(place: &Place, min_free: u64) -> Result<Self, StorageError> {
         match place {
-            Place::Folder(path) => Folder::open(path.clone()).await.map(Self::Folder),
+            Place::Folder(path) => {
+                let folder = Folder::open(path.clone(), min_free).await?;
+                Ok(Self::Folder(folder))
+            }
             Place::Bucket { name, prefix } => Bucket::open(name, prefix).map(Self::Bucket),
         }
     }
@@ -110,6 +140,53 @@ impl Storage {
             Self::Folder(folder) => folder.delete(digest).await,
             Self::Bucket(bucket) => bucket.delete(digest).await,
         }
+    }
+
+    /// Deletes a file that was last stored before `before`, by the clock of the storage. Returns
+    /// whether it did. So a sweep spares a file that was stored again after it was listed.
+    pub async fn delete_older(
+        &self,
+        digest: Digest,
+        before: Timestamp,
+    ) -> Result<bool, StorageError> {
+        match self {
+            Self::Folder(folder) => folder.delete_older(digest, before).await,
+            Self::Bucket(bucket) => bucket.delete_older(digest, before).await,
+        }
+    }
+
+    /// Returns the time by the clock of the storage. Writes and deletes an empty draft.
+    pub async fn now(&self) -> Result<Timestamp, StorageError> {
+        match self {
+            Self::Folder(folder) => folder.now().await,
+            Self::Bucket(bucket) => bucket.now().await,
+        }
+    }
+
+    /// Returns the identity that was set. `None` if the storage has none: it is new, or it is not
+    /// the storage that was meant, for example because a volume is not mounted.
+    ///
+    /// # Errors
+    /// `Damaged` if the marker has no identity.
+    pub async fn identity(&self) -> Result<Option<String>, StorageError> {
+        match self {
+            Self::Folder(folder) => folder.identity().await,
+            Self::Bucket(bucket) => bucket.identity().await,
+        }
+    }
+
+    /// Sets the identity, unless the storage has one. Returns whether it did.
+    pub async fn set_identity(&self, identity: &str) -> Result<bool, StorageError> {
+        match self {
+            Self::Folder(folder) => folder.set_identity(identity).await,
+            Self::Bucket(bucket) => bucket.set_identity(identity).await,
+        }
+    }
+
+    /// Whether there is no kept file. Drafts and the marker do not count.
+    pub async fn is_empty(&self) -> Result<bool, StorageError> {
+        let first = self.list().try_next().await?;
+        Ok(first.is_none())
     }
 
     /// Lists all files, in no particular order. Leaves out what is not a kept file.
@@ -166,10 +243,11 @@ impl Storage {
         &self,
         digest: Digest,
         lifetime: Duration,
+        shown: ShownAs<'_>,
     ) -> Result<Option<Url>, StorageError> {
         match self {
             Self::Folder(_) => Ok(None),
-            Self::Bucket(bucket) => bucket.presign(digest, lifetime).await.map(Some),
+            Self::Bucket(bucket) => bucket.presign(digest, lifetime, shown).await.map(Some),
         }
     }
 
@@ -192,4 +270,13 @@ fn inside(range: Option<Range<u64>>, bytes_total: u64) -> Result<Range<u64>, Sto
         return Err(StorageError::RangeOutside { bytes_total });
     }
     Ok(inside)
+}
+
+/// Reads the bytes of the marker.
+fn identity(bytes: &[u8]) -> Result<String, StorageError> {
+    let is_short = bytes.len() as u64 <= IDENTITY_BYTES_MAX;
+    match std::str::from_utf8(bytes) {
+        Ok(text) if is_short && !text.trim().is_empty() => Ok(text.trim().to_owned()),
+        _ => Err(StorageError::Damaged),
+    }
 }

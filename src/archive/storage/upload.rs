@@ -4,16 +4,29 @@
 //! The digest of a large file is known only at its end: it is uploaded in parts to a draft, which
 //! the server then copies.
 
+use std::time::Duration;
+
 use object_store::path::Path;
-use object_store::{Attribute, Attributes, MultipartUpload, ObjectStore as _, ObjectStoreExt as _};
+use object_store::{
+    Attribute, Attributes, Error, MultipartUpload, ObjectStore as _, ObjectStoreExt as _,
+};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::bucket::Bucket;
-use super::{StorageError, Stored};
+use super::{StorageError, Stored, draft};
 use crate::archive::Hasher;
 
 /// The smallest part that S3 accepts. Each upload holds one part in memory.
 const PART_BYTES: usize = 5 * 1024 * 1024;
+
+/// A file with more bytes than these gets the memory of a whole part at once, because a buffer that
+/// grows by doubling needs three times its bytes for a moment. Most images have fewer.
+const SMALL_BYTES: usize = 1024 * 1024;
+
+/// The longest time that an upload which nobody waits for is aborted.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An object that is being uploaded.
 pub(super) struct Upload {
@@ -23,6 +36,8 @@ pub(super) struct Upload {
     content_type: Option<&'static str>,
     part: Vec<u8>,
     multipart: Option<Multipart>,
+    /// Whether a write has failed, or was cancelled. The object must not be finished then.
+    is_broken: bool,
 }
 
 struct Multipart {
@@ -41,6 +56,7 @@ impl Upload {
             content_type: None,
             part: Vec::new(),
             multipart: None,
+            is_broken: false,
         }
     }
 
@@ -56,15 +72,33 @@ impl Upload {
             .collect()
     }
 
-    pub(super) async fn write(&mut self, chunk: &[u8]) -> Result<(), StorageError> {
+    pub(super) async fn write(&mut self, mut chunk: &[u8]) -> Result<(), StorageError> {
+        self.refuse_broken()?;
+        self.is_broken = true;
         self.hasher.update(chunk);
         self.bytes += chunk.len() as u64;
-        self.part.extend_from_slice(chunk);
-        while self.part.len() >= PART_BYTES {
+        while !chunk.is_empty() {
             // Some servers want all parts but the last to be equally long.
-            let rest = self.part.split_off(PART_BYTES);
-            self.put_part().await?;
-            self.part = rest;
+            let (taken, rest) = chunk.split_at(chunk.len().min(PART_BYTES - self.part.len()));
+            if self.part.len() + taken.len() > SMALL_BYTES {
+                self.part.reserve_exact(PART_BYTES - self.part.len());
+            }
+            self.part.extend_from_slice(taken);
+            chunk = rest;
+            if self.part.len() == PART_BYTES {
+                self.put_part().await?;
+            }
+        }
+        self.is_broken = false;
+        Ok(())
+    }
+
+    fn refuse_broken(&self) -> Result<(), StorageError> {
+        if self.is_broken {
+            return Err(StorageError::bucket("write to")(Error::Generic {
+                store: "S3",
+                source: "an earlier write failed".into(),
+            }));
         }
         Ok(())
     }
@@ -72,8 +106,7 @@ impl Upload {
     async fn put_part(&mut self) -> Result<(), StorageError> {
         let failed = StorageError::bucket("write to");
         if self.multipart.is_none() {
-            let name = format!("{:016x}{:016x}.draft", fastrand::u64(..), fastrand::u64(..));
-            let draft = self.bucket.drafts().join(name.as_str());
+            let draft = self.bucket.drafts().join(draft::name());
             let upload = self
                 .bucket
                 .store
@@ -95,6 +128,10 @@ impl Upload {
     }
 
     pub(super) async fn finish(mut self) -> Result<Stored, StorageError> {
+        if let Err(error) = self.refuse_broken() {
+            self.abort().await;
+            return Err(error);
+        }
         let sha256 = std::mem::take(&mut self.hasher).finish();
         let bytes = self.bytes;
         let key = self.bucket.key(sha256);
@@ -131,21 +168,40 @@ impl Upload {
         if let Err(error) = self.bucket.remove(&multipart.draft).await {
             warn!(%error, "could not delete a draft in the bucket; the next sweep does");
         }
+        self.multipart = None;
         Ok(())
     }
 
-    pub(super) async fn abort(self) {
-        let Some(mut multipart) = self.multipart else {
-            return;
-        };
-        let aborted = if multipart.is_complete {
-            self.bucket.remove(&multipart.draft).await
+    pub(super) async fn abort(mut self) {
+        if let Some(multipart) = self.multipart.take() {
+            multipart.abort(&self.bucket).await;
+        }
+    }
+}
+
+impl Multipart {
+    async fn abort(mut self, bucket: &Bucket) {
+        let aborted = if self.is_complete {
+            bucket.remove(&self.draft).await
         } else {
-            let aborted = multipart.upload.abort().await;
+            let aborted = self.upload.abort().await;
             aborted.map_err(StorageError::bucket("write to"))
         };
         if let Err(error) = aborted {
             warn!(%error, "could not abort an upload; the bucket's lifecycle rule must delete it");
+        }
+    }
+}
+
+impl Drop for Upload {
+    /// Aborts the upload if the caller stopped waiting, for example at a shutdown. It does so on a
+    /// task that nobody waits for, so the runtime may end before the upload is aborted.
+    fn drop(&mut self) {
+        if let (Some(multipart), Ok(runtime)) = (self.multipart.take(), Handle::try_current()) {
+            let bucket = self.bucket.clone();
+            runtime.spawn(async move {
+                let _ = timeout(ABORT_TIMEOUT, multipart.abort(&bucket)).await;
+            });
         }
     }
 }

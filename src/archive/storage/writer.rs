@@ -18,8 +18,8 @@ use crate::archive::Digest;
 /// some microseconds.
 const BLOCK_BYTES: usize = 256 * 1024;
 
-/// A new file. If the writer is dropped, nothing is kept. A multipart upload that is dropped, not
-/// aborted, leaves its parts in the bucket, until a lifecycle rule of the bucket deletes them.
+/// A new file. If the writer is dropped, nothing is kept. But if the process ends before an upload
+/// in parts is aborted, its parts stay in the bucket until a lifecycle rule deletes them.
 pub struct Writer(Target);
 
 enum Target {
@@ -68,6 +68,21 @@ impl Writer {
         match &mut self.0 {
             Target::Folder { .. } => {}
             Target::Bucket(upload) => upload.set_content_type(content_type),
+        }
+    }
+
+    /// Refuses a file of this length if it does not fit above the free space that must stay.
+    ///
+    /// # Errors
+    /// `Full`. A bucket is never full.
+    pub async fn require_space(&self, bytes_total: u64) -> Result<(), StorageError> {
+        match &self.0 {
+            Target::Folder { draft, .. } => {
+                let draft = draft.as_ref().ok_or_else(given_up)?;
+                let root = Arc::clone(draft.root());
+                blocking(move || root.require_space(bytes_total)).await
+            }
+            Target::Bucket(_) => Ok(()),
         }
     }
 

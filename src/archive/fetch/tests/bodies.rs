@@ -13,6 +13,7 @@ async fn a_file_of_each_format_is_kept_with_its_type_and_size() {
         assert_eq!(fetched.sha256, expected);
         assert_eq!(fetched.bytes, bytes);
         assert_eq!(fetched.content_type, format.content_type());
+        assert_eq!(fetched.extension, format.extension());
         assert_eq!(bed.storage.bytes_of(expected).await.unwrap(), bytes);
     }
     let bed = Bed::new(|_| ok(&png(30, 20, 300_000))).await;
@@ -73,7 +74,7 @@ async fn a_file_that_the_server_itself_has_only_in_part_is_tried_again() {
     let file = png(3, 2, 100_000);
     let bed = Bed::new(move |_| ok(&file[..50_000])).await;
     let failure = bed.failure("/").await;
-    assert!(is_retry(&failure));
+    assert_eq!(failure.next, Next::RetryFew);
     assert_eq!(
         failure.to_string(),
         "the end of the file is missing: its 50000 bytes are not a whole image/png"
@@ -81,10 +82,12 @@ async fn a_file_that_the_server_itself_has_only_in_part_is_tried_again() {
 }
 
 #[tokio::test]
-async fn what_is_no_media_file_is_given_up() {
+async fn what_is_no_media_file_is_given_up_unless_it_may_pass() {
     for (body, reason) in [
         (&b""[..], RefusedContent::Empty),
         (b"<!doctype html><p>Sign in", RefusedContent::Html),
+        (b"<?xml version=\"1.0\"?><Error/>", RefusedContent::Xml),
+        (b"try again later", RefusedContent::Text),
         (
             b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>",
             RefusedContent::Svg,
@@ -94,7 +97,12 @@ async fn what_is_no_media_file_is_given_up() {
     ] {
         let bed = Bed::new(move |_| ok_with("Content-Type: image/png\r\n", body)).await;
         let failure = bed.failure("/0.png").await;
-        assert_eq!(failure.next, Next::GiveUp, "{failure}");
+        let next = match reason {
+            RefusedContent::Svg | RefusedContent::Unknown => Next::GiveUp,
+            // The page of an error, with a status that is wrong.
+            _ => Next::RetryFew,
+        };
+        assert_eq!(failure.next, next, "{failure}");
         let found = match failure.reason {
             Reason::Content(found) => found,
             other => panic!("{other}"),
@@ -108,8 +116,15 @@ async fn what_is_no_media_file_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_compressed_body_is_given_up() {
-    for encoding in ["gzip", "br", "identity, gzip", "x"] {
+async fn a_compressed_body_is_refused() {
+    for encoding in [
+        "gzip",
+        "br",
+        "identity, gzip",
+        "aws-chunked,gzip",
+        "x",
+        "\u{e9}",
+    ] {
         let bed = Bed::new(move |_| {
             ok_with(
                 &format!("Content-Encoding: {encoding}\r\n"),
@@ -119,10 +134,13 @@ async fn a_compressed_body_is_given_up() {
         .await;
         let failure = bed.failure("/").await;
         assert!(matches!(failure.reason, Reason::Encoded), "{failure}");
-        assert_eq!(failure.next, Next::GiveUp);
+        assert_eq!(failure.next, Next::RetryFew);
     }
-    let bed = Bed::new(|_| ok_with("Content-Encoding: identity\r\n", &png(3, 2, 10))).await;
-    bed.fetch("/").await.unwrap();
+    for encoding in ["identity", "", "aws-chunked", "Identity, AWS-Chunked", ","] {
+        let header = format!("Content-Encoding: {encoding}\r\n");
+        let bed = Bed::new(move |_| ok_with(&header, &png(3, 2, 10))).await;
+        bed.fetch("/").await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -221,4 +239,25 @@ async fn a_storage_that_fails_is_tried_again() {
     let failure = bed.failure("/").await;
     assert!(matches!(failure.reason, Reason::Storage(_)), "{failure}");
     assert!(is_retry(&failure));
+}
+
+#[tokio::test]
+async fn a_file_for_which_there_is_no_space_is_not_fetched() {
+    let mut bed = Bed::new(|asked| {
+        let mut turns = match asked.path.as_str() {
+            "/declared" => head("HTTP/1.1 200 OK\nContent-Length: 100000\n\n"),
+            _ => head("HTTP/1.1 200 OK\nConnection: close\n\n"),
+        };
+        turns.push(Turn::Send(png(3, 2, 99_943)));
+        turns
+    })
+    .await;
+    let place = Place::Folder(bed.folder.path().join("results"));
+    bed.storage = Storage::open(&place, u64::MAX).await.unwrap();
+    let failure = bed.failure("/declared").await;
+    let is_full = matches!(failure.reason, Reason::Storage(StorageError::Full));
+    assert!(is_full, "{failure}");
+    assert!(is_retry(&failure));
+    // Too few bytes to look at the space.
+    bed.fetch("/undeclared").await.unwrap();
 }

@@ -4,7 +4,7 @@ mod bodies;
 mod following;
 mod headers;
 mod resumed;
-mod server;
+pub(in crate::archive) mod server;
 
 use std::sync::Arc;
 
@@ -65,7 +65,7 @@ impl Bed {
         let folder = tempfile::tempdir().unwrap();
         let place = Place::Folder(folder.path().join("results"));
         Self {
-            storage: Storage::open(&place).await.unwrap(),
+            storage: Storage::open(&place, 0).await.unwrap(),
             fetcher: Fetcher::new(rules(), bounds, "evolink-receiver/test", &[]).unwrap(),
             server: Server::start(turns).await,
             folder,

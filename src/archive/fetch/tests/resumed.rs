@@ -89,13 +89,109 @@ async fn the_rest_of_another_file_is_not_taken() {
         .await;
         let failure = bed.failure("/").await;
         assert_eq!(bed.server.asked().len(), 2, "{change}");
+        assert!(is_retry(&failure));
         if change == "gone" {
-            assert_eq!(failure.next, Next::FreshUrl);
+            // The whole file may be asked for once more.
+            assert!(matches!(failure.reason, Reason::Broken { .. }), "{failure}");
         } else {
             assert!(matches!(failure.reason, Reason::NotTheRest), "{failure}");
-            assert!(is_retry(&failure));
         }
     }
+}
+
+#[tokio::test]
+async fn the_rest_is_asked_for_where_the_whole_file_was() {
+    let file = png(3, 2, 5 * MIB);
+    let expected = Digest::of(&file);
+    let bed = Bed::with(large_bounds(), move |asked| match asked.path.as_str() {
+        // A URL that works once.
+        "/0.png" => head(&format!(
+            "HTTP/1.1 302 x\nLocation: /signed-{}\nContent-Length: 0\n\n",
+            asked.number
+        )),
+        path if path == format!("/signed-{}", asked.number - 1) => {
+            broken(&file, asked, "\"v1\"", 3 * MIB)
+        }
+        _ => head("HTTP/1.1 403 x\nContent-Length: 0\n\n"),
+    })
+    .await;
+    let fetched = bed.fetch("/0.png").await.unwrap();
+    assert_eq!(fetched.sha256, expected);
+    let asked = bed.server.asked();
+    let paths: Vec<_> = asked.iter().map(|asked| asked.path.as_str()).collect();
+    assert_eq!(paths, ["/0.png", "/signed-0", "/0.png", "/signed-2"]);
+}
+
+#[tokio::test]
+async fn what_has_arrived_is_not_given_up_for_a_few_failures() {
+    for (failures, is_kept) in [(3, true), (4, false)] {
+        let file = png(3, 2, 5 * MIB);
+        let expected = Digest::of(&file);
+        let bed = Bed::with(large_bounds(), move |asked| match asked.number {
+            1 => Vec::new(),
+            2 => head("HTTP/1.1 503 x\nContent-Length: 0\n\n"),
+            3 if failures == 3 => vec![Turn::Pause(Duration::from_secs(10))],
+            3 | 4 if failures == 4 => head("HTTP/1.1 429 x\nContent-Length: 0\n\n"),
+            _ => broken(&file, asked, "\"v1\"", 3 * MIB),
+        })
+        .await;
+        let fetched = bed.fetch("/").await;
+        assert_eq!(bed.server.asked().len(), 5);
+        match fetched {
+            Ok(fetched) if is_kept => assert_eq!(fetched.sha256, expected),
+            Err(failure) if !is_kept => {
+                assert!(is_retry(&failure));
+                assert_eq!(failure.to_string(), "the server answered 429");
+            }
+            other => panic!("{failures}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failure_that_does_not_pass_ends_the_transfer() {
+    for (answer, next) in [
+        ("400 x\n", Next::Retry { after: None }),
+        (
+            "503 x\nRetry-After: 600\n",
+            Next::Retry {
+                after: Some(Duration::from_mins(10)),
+            },
+        ),
+        ("302 x\nLocation: https://evil.example/\n", Next::GiveUp),
+    ] {
+        let file = png(3, 2, 5 * MIB);
+        let bed = Bed::with(large_bounds(), move |asked| match asked.number {
+            0 => broken(&file, asked, "\"v1\"", 3 * MIB),
+            _ => head(&format!("HTTP/1.1 {answer}Content-Length: 0\n\n")),
+        })
+        .await;
+        assert_eq!(bed.failure("/").await.next, next, "{answer}");
+        assert_eq!(bed.server.asked().len(), 2, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn more_than_the_rest_is_not_taken() {
+    let file = png(3, 2, 5 * MIB);
+    let length = file.len();
+    let bed = Bed::with(large_bounds(), move |asked| match asked.number {
+        0 => broken(&file, asked, "\"v1\"", 3 * MIB),
+        _ => {
+            let start = 3 * MIB;
+            let range = format!("bytes {start}-{}/{length}", length - 1);
+            let mut turns = head(&format!(
+                "HTTP/1.1 206 x\nETag: \"v1\"\nContent-Range: {range}\nConnection: close\n\n"
+            ));
+            turns.push(Turn::Send(file[start..].to_vec()));
+            turns.push(Turn::Send(b"<script>".to_vec()));
+            turns
+        }
+    })
+    .await;
+    let failure = bed.failure("/").await;
+    assert!(matches!(failure.reason, Reason::NotTheRest), "{failure}");
+    assert!(is_retry(&failure));
 }
 
 #[tokio::test]

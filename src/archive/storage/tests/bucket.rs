@@ -1,13 +1,14 @@
 //! Tests the storage in a bucket of a server that works.
 
 use object_store::ObjectStoreExt as _;
-use reqwest::header::CONTENT_TYPE;
-use reqwest::{Client, Response};
+use object_store::signer::{SignedUrlOptions, Signer as _};
+use reqwest::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use reqwest::{Client, Method, Response};
 use tokio::time::{Instant, sleep};
 
 use super::super::*;
 use super::server::S3;
-use super::{bytes, kept, later, listed, read};
+use super::{SHOWN, bytes, kept, later, listed, read};
 use crate::archive::Hasher;
 
 #[tokio::test]
@@ -105,7 +106,7 @@ async fn a_bucket_without_a_prefix_is_a_storage() {
     // Other tests have their files and drafts in the same bucket, below prefixes.
     kept(&s3.storage().await, b"below a prefix").await;
     let place: Place = format!("s3://{}", s3.bucket()).parse().unwrap();
-    let storage = Storage::open(&place).await.unwrap();
+    let storage = Storage::open(&place, 0).await.unwrap();
     let digest = kept(&storage, b"at the top").await;
     let found = listed(&storage).await;
     let digests: Vec<_> = found.iter().map(|entry| entry.digest).collect();
@@ -125,9 +126,48 @@ async fn an_aborted_upload_leaves_nothing() {
     let mut writer = storage.writer().await.unwrap();
     writer.write(bytes(12_000_000).into()).await.unwrap();
     assert!(listed(&storage).await.is_empty());
+    assert!(has_uploads(&storage).await);
     writer.abort().await;
     assert!(listed(&storage).await.is_empty());
+    assert!(!has_uploads(&storage).await);
     assert_eq!(storage.sweep(later()).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_upload_that_nobody_waits_for_is_aborted() {
+    let Some(s3) = S3::find() else {
+        return;
+    };
+    let storage = s3.storage().await;
+    let mut writer = storage.writer().await.unwrap();
+    writer.write(bytes(12_000_000).into()).await.unwrap();
+    drop(writer);
+    let dropped_at = Instant::now();
+    while has_uploads(&storage).await {
+        let waited = dropped_at.elapsed();
+        assert!(waited < Duration::from_secs(10), "its parts stay");
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(storage.sweep(later()).await.unwrap(), 0);
+}
+
+/// Whether the server has an upload in parts of this storage.
+async fn has_uploads(storage: &Storage) -> bool {
+    let Storage::Bucket(bucket) = storage else {
+        return false;
+    };
+    let of_bucket = SignedUrlOptions::new().with_query([("uploads", "")]);
+    let lifetime = Duration::from_mins(1);
+    let root = object_store::path::Path::default();
+    let signed = bucket
+        .store
+        .signed_url_opts(Method::GET, &root, lifetime, &of_bucket)
+        .await;
+    let answer = opened(&signed.unwrap()).await;
+    assert_eq!(answer.status(), 200);
+    let answer = answer.text().await.unwrap();
+    assert!(answer.contains("ListMultipartUploadsResult"), "{answer}");
+    answer.contains(bucket.drafts().as_ref())
 }
 
 #[tokio::test]
@@ -164,9 +204,13 @@ async fn a_presigned_url_needs_no_key_until_it_expires() {
     let digest = kept(&storage, b"abc").await;
     let lifetime = Duration::from_secs(3);
     let signed_at = Instant::now();
-    let url = storage.presign(digest, lifetime).await.unwrap().unwrap();
+    let signed = storage.presign(digest, lifetime, SHOWN).await;
+    let url = signed.unwrap().unwrap();
     let answer = opened(&url).await;
     assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()[CONTENT_TYPE], SHOWN.content_type);
+    let disposition = &answer.headers()[CONTENT_DISPOSITION];
+    assert_eq!(disposition, SHOWN.content_disposition);
     assert_eq!(answer.bytes().await.unwrap(), "abc");
     let mut unsigned = url.clone();
     unsigned.set_query(None);
@@ -195,8 +239,12 @@ async fn a_browser_is_shown_the_type_of_a_file() {
         writer.write(bytes(length).into()).await.unwrap();
         let digest = writer.finish().await.unwrap().sha256;
         let lifetime = Duration::from_mins(1);
-        let url = storage.presign(digest, lifetime).await.unwrap().unwrap();
-        let answer = opened(&url).await;
+        let Storage::Bucket(bucket) = &storage else {
+            return;
+        };
+        let key = bucket.key(digest);
+        let signed = bucket.store.signed_url(Method::GET, &key, lifetime).await;
+        let answer = opened(&signed.unwrap()).await;
         assert_eq!(answer.headers()[CONTENT_TYPE], "image/png");
         storage.delete(digest).await.unwrap();
     }

@@ -185,6 +185,53 @@ async fn a_bucket_that_does_not_exist_is_no_missing_file() {
     assert!(failed.contains("answered NoSuchBucket: "), "{failed}");
     let failed = write(&storage, &bytes(LENGTH)).await;
     assert!(matches!(failed, Err(StorageError::Bucket { .. })));
+    let digest = Digest::of(b"abc");
+    let failed = [
+        storage.read(digest, None).await.err(),
+        storage.read(digest, Some(0..1)).await.err(),
+        storage.bytes_of(digest).await.err(),
+        storage.delete_older(digest, later()).await.err(),
+        storage.identity().await.err(),
+        storage.is_empty().await.err(),
+    ];
+    for (n, failed) in failed.into_iter().enumerate() {
+        let is_bucket = matches!(failed, Some(StorageError::Bucket { .. }));
+        assert!(is_bucket, "{n}: {failed:?}");
+    }
+    // Some servers say that an object of no bucket is deleted.
+    let deleted = storage.delete(digest).await;
+    assert!(!matches!(deleted, Err(StorageError::NotFound)));
+}
+
+#[tokio::test]
+async fn a_file_with_a_hole_cannot_be_finished() {
+    let Some(s3) = S3::find() else {
+        return;
+    };
+    // One write fails or is cancelled, and the caller goes on all the same.
+    for is_cancelled in [false, true] {
+        let (mut proxy, storage) = if is_cancelled {
+            behind(&s3, Fault::SilentAfterSent(6_000_000)).await
+        } else {
+            behind(&s3, Fault::KilledAfterSent(6_000_000)).await
+        };
+        let mut writer = storage.writer().await.unwrap();
+        writer.write(bytes(5_500_000).into()).await.unwrap();
+        let second = writer.write(bytes(5_000_000).into());
+        if is_cancelled {
+            let waited = tokio::time::timeout(Duration::from_millis(200), second).await;
+            assert!(waited.is_err());
+        } else {
+            second.await.unwrap_err();
+        }
+        proxy.restart().await;
+        let third = writer.write(bytes(1000).into()).await;
+        assert!(matches!(third, Err(StorageError::Bucket { .. })));
+        let failed = writer.finish().await.unwrap_err().to_string();
+        assert!(failed.ends_with("an earlier write failed"), "{failed}");
+        assert!(listed(&storage).await.is_empty());
+        assert_eq!(storage.sweep(later()).await.unwrap(), 0);
+    }
 }
 
 #[tokio::test]

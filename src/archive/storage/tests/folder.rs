@@ -6,21 +6,21 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::super::*;
-use super::{bytes, kept, listed, read};
+use super::{SHOWN, bytes, kept, listed, read};
 
-async fn opened() -> (TempDir, Storage) {
+pub(super) async fn opened() -> (TempDir, Storage) {
     let folder = tempfile::tempdir().unwrap();
     let place = Place::Folder(folder.path().join("data/results"));
-    let storage = Storage::open(&place).await.unwrap();
+    let storage = Storage::open(&place, 0).await.unwrap();
     (folder, storage)
 }
 
-fn root(folder: &TempDir) -> PathBuf {
+pub(super) fn root(folder: &TempDir) -> PathBuf {
     folder.path().join("data/results")
 }
 
 /// All files below `folder`, relative to it.
-fn files(folder: &Path) -> Vec<String> {
+pub(super) fn files(folder: &Path) -> Vec<String> {
     fn collect(folder: &Path, root: &Path, found: &mut Vec<String>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -123,7 +123,7 @@ async fn what_a_kill_leaves_is_swept_and_what_was_placed_stays() {
     fs::write(root(&folder).join("ba/README"), b"x").unwrap();
     // On restart, a file that was renamed is whole, and there are no drafts in the list.
     let place = Place::Folder(root(&folder));
-    let restarted = Storage::open(&place).await.unwrap();
+    let restarted = Storage::open(&place, 0).await.unwrap();
     let [entry] = listed(&restarted).await.try_into().unwrap();
     assert_eq!(entry.digest, digest);
     let long_ago = Timestamp::from_millis(0);
@@ -162,7 +162,8 @@ async fn the_check_leaves_nothing() {
     assert!(storage.bytes_free().await.unwrap().unwrap() > 0);
     let digest = Digest::of(b"abc");
     let lifetime = Duration::from_mins(1);
-    assert_eq!(storage.presign(digest, lifetime).await.unwrap(), None);
+    let signed = storage.presign(digest, lifetime, SHOWN).await;
+    assert_eq!(signed.unwrap(), None);
     // Without its folder of drafts, the storage cannot be written.
     fs::remove_dir(root(&folder).join("tmp")).unwrap();
     let failed = storage.check().await.unwrap_err();
@@ -175,9 +176,9 @@ async fn a_folder_that_cannot_be_made_is_refused() {
     let file = folder.path().join("file");
     fs::write(&file, b"x").unwrap();
     let place = Place::Folder(file.join("results"));
-    assert!(Storage::open(&place).await.is_err());
+    assert!(Storage::open(&place, 0).await.is_err());
     let place = Place::Folder(file);
-    assert!(Storage::open(&place).await.is_err());
+    assert!(Storage::open(&place, 0).await.is_err());
 }
 
 #[tokio::test]

@@ -2,11 +2,20 @@
 
 mod bucket;
 mod bucket_faults;
+mod bucket_requests;
 mod folder;
+mod folder_faults;
 mod proxy;
 pub(in crate::archive) mod server;
+mod upkeep;
 
 use super::*;
+
+/// What the answer of a presigned URL says.
+const SHOWN: ShownAs<'_> = ShownAs {
+    content_type: "image/webp",
+    content_disposition: "inline; filename=\"task-0.webp\"",
+};
 
 async fn kept(storage: &Storage, bytes: &[u8]) -> Digest {
     let mut writer = storage.writer().await.unwrap();

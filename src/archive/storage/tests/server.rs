@@ -48,7 +48,7 @@ impl S3 {
             name: self.bucket.clone(),
             prefix: self.prefix.clone(),
         };
-        Storage::open(&place).await.unwrap()
+        Storage::open(&place, 0).await.unwrap()
     }
 
     /// A storage with some variables of its own.

@@ -1,5 +1,7 @@
 //! Tests what is kept and why the rest is not, for every format and every place of a cut.
 
+mod unusual;
+
 use super::samples::{all, png};
 use super::*;
 
@@ -177,7 +179,7 @@ fn raw_pcm_is_kept_only_where_it_is_expected() {
 proptest::proptest! {
     #[test]
     fn no_bytes_make_it_panic(
-        which in 0..16_usize,
+        which in 0..17_usize,
         changes in proptest::collection::vec((0..400_usize, proptest::prelude::any::<u8>()), 0..8),
         length in 0..500_usize,
     ) {
