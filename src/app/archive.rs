@@ -5,11 +5,13 @@ use tracing::warn;
 use super::settings;
 use crate::archive::Fetches;
 use crate::archive::fetch::Fetcher;
-use crate::archive::storage::{Place, Storage, StorageError};
+use crate::archive::storage::{MARKER, Place, Storage, StorageError};
 use crate::config::Config;
 use crate::domain::egress::{AllowedHosts, ResultRules};
+use crate::domain::result_file::FileId;
 use crate::evolink::USER_AGENT;
 use crate::exit::{CommandError, Exit};
+use crate::store::Store;
 
 /// The archive of this process.
 #[derive(Clone, Debug)]
@@ -19,11 +21,11 @@ pub struct Archive {
     pub fetches: Fetches,
 }
 
-/// Opens the archive. `None` if it is disabled.
+/// Opens the archive of `store`. `None` if it is disabled.
 ///
 /// # Errors
-/// If the storage cannot be reached or written to.
-pub async fn open(config: &Config) -> Result<Option<Archive>, CommandError> {
+/// If the storage cannot be reached or written to, or if it is not the one of this store.
+pub async fn open(config: &Config, store: &Store) -> Result<Option<Archive>, CommandError> {
     let archive = &config.archive;
     if !archive.enabled {
         return Ok(None);
@@ -38,9 +40,11 @@ pub async fn open(config: &Config) -> Result<Option<Archive>, CommandError> {
         Place::Bucket { .. } => Exit::Unavailable,
     };
     let failed = |error: StorageError| CommandError::new(exit, format!("archive.url: {error}"));
-    let storage = Storage::open(&place).await.map_err(failed)?;
+    let storage = Storage::open(&place, archive.min_free.as_u64())
+        .await
+        .map_err(failed)?;
     match storage.check().await {
-        Ok(()) => {}
+        Ok(()) => identify(&storage, store, &archive.url).await?,
         // Callbacks can still be recorded.
         Err(error @ StorageError::Full) => {
             warn!(error = %error, "no results are archived until there is space: {error}");
@@ -57,4 +61,36 @@ pub async fn open(config: &Config) -> Result<Option<Archive>, CommandError> {
         fetcher: Fetcher::new(rules, bounds, USER_AGENT, &[])?,
         fetches: Fetches::default(),
     }))
+}
+
+/// Checks that the storage is the archive of this store. Without the check, a volume that is not
+/// mounted would look like an archive whose files are all lost, and two stores in one place would
+/// delete each other's files.
+async fn identify(storage: &Storage, store: &Store, url: &str) -> Result<(), CommandError> {
+    let failed =
+        |error: StorageError| CommandError::new(Exit::Unavailable, format!("archive.url: {error}"));
+    let wanted = store.log_state().await?.epochs.first().as_str().to_owned();
+    let found = storage.identity().await.map_err(failed)?;
+    let has_files = !store.list_archived_files(FileId(0), 1).await?.is_empty();
+    match found {
+        Some(found) if found == wanted => Ok(()),
+        Some(found) => Err(CommandError::new(
+            Exit::Config,
+            format!(
+                "archive.url: {url} has the archive of another store ({found}, not {wanted}): choose another place"
+            ),
+        )),
+        None if has_files => Err(CommandError::new(
+            Exit::Config,
+            format!(
+                "archive.url: {url} is not the archive that this store has files in: mount the right one; or, to go \
+                 on without those files, write {wanted} into {MARKER} there"
+            ),
+        )),
+        None => {
+            // Another replica may have set it in the meantime.
+            storage.set_identity(&wanted).await.map_err(failed)?;
+            Ok(())
+        }
+    }
 }

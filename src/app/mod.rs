@@ -131,7 +131,7 @@ impl App {
             .with_bounds(settings::quarantine_bounds(&config))
             .with_routes(settings::routes(&config, holder.clone()))
             .archiving_files(config.archive.enabled);
-        let archive = archive::open(&config).await?;
+        let archive = archive::open(&config, &store).await?;
         let min_free = config.store.min_free.as_u64();
         let failed = recorder.failed();
         store.look_at_space(min_free, &metrics, failed).await;

@@ -34,7 +34,7 @@ use super::Digest;
 use crate::domain::timestamp::Timestamp;
 
 /// The name of the marker at the root, which says whose storage it is.
-const MARKER: &str = ".evolink-receiver";
+pub const MARKER: &str = ".evolink-receiver";
 
 /// The longest identity that is read. One that we write is much shorter.
 const IDENTITY_BYTES_MAX: u64 = 1024;

@@ -75,7 +75,7 @@ impl Writer {
     ///
     /// # Errors
     /// `Full`. A bucket is never full.
-    pub async fn require_space(&self, bytes_total: u64) -> Result<(), StorageError> {
+    pub async fn require_space(&mut self, bytes_total: u64) -> Result<(), StorageError> {
         match &self.0 {
             Target::Folder { draft, .. } => {
                 let draft = draft.as_ref().ok_or_else(given_up)?;

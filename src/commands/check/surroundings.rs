@@ -11,6 +11,7 @@ use super::files::{STORE, not_made, will_be_made};
 use super::free_space::free_space;
 use super::listeners::listeners;
 use super::{failed, found};
+use crate::archive::storage::Storage;
 use crate::clock::Clock;
 use crate::commands::data_folders;
 use crate::commands::data_folders::nearest_folder;
@@ -70,6 +71,9 @@ pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
     if tls.mode != TlsMode::SelfSigned || !is_denied(&self_signed) {
         findings.extend(certificate(&config.public, clock));
     }
+    if config.archive.enabled && !denied.iter().any(|denied| denied.key == ARCHIVE) {
+        findings.extend(archive(config).await);
+    }
     findings.push(system_roots());
     findings.extend(listeners(config));
     match store {
@@ -85,6 +89,18 @@ pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
         None => {}
     }
     findings
+}
+
+const ARCHIVE: &str = "archive.url";
+
+/// Looks at the place of result files. `None` if its URL is refused anyway.
+async fn archive(config: &Config) -> Option<Finding> {
+    let url = &config.archive.url;
+    let place = url.parse().ok()?;
+    Some(match Storage::look(&place).await {
+        Ok(()) => Finding::ok(ARCHIVE, url.clone()),
+        Err(error) => found(Level::Error, ARCHIVE, error.to_string()),
+    })
 }
 
 const KIB: u64 = 1024;

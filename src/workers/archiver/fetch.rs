@@ -20,6 +20,9 @@ use crate::store::results::FileView;
 /// How often a lease is renewed during a fetch.
 const RENEW_INTERVAL: Duration = Duration::from_secs(LEASE.as_secs() / 3);
 
+/// The attempts of a fetch that failed for a reason that passes soon or not at all.
+const ATTEMPTS_OF_FEW: u32 = 3;
+
 /// The pause before the recorder is tried again.
 const RECORD_AGAIN: Duration = Duration::from_secs(1);
 
@@ -91,7 +94,11 @@ impl Archiver {
         let reason = failure.to_string();
         match failure.next {
             Next::Retry { after } => FetchEnd::Retry { reason, after },
-            Next::GiveUp => FetchEnd::GaveUp { reason },
+            Next::RetryFew if view.file.attempts + 1 < ATTEMPTS_OF_FEW => FetchEnd::Retry {
+                reason,
+                after: None,
+            },
+            Next::RetryFew | Next::GiveUp => FetchEnd::GaveUp { reason },
             Next::FreshUrl if view.file.is_refreshed => FetchEnd::GaveUp { reason },
             Next::FreshUrl => self.fresh_url(view, reason).await,
         }

@@ -11,6 +11,7 @@ use super::Archiver;
 use crate::archive::Digest;
 use crate::archive::storage::StorageError;
 use crate::domain::result_file::FileState;
+use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
 
 const COUNT_INTERVAL: Duration = Duration::from_secs(10);
@@ -104,14 +105,14 @@ impl Archiver {
                 break;
             }
         }
-        // The storage has the times of the system's clock.
-        let before = self.dependencies.clock.wall_now().before(SWEPT_AFTER);
+        // By the clock of the storage, which may be another machine's.
+        let before = self.dependencies.storage.now().await?.before(SWEPT_AFTER);
         let drafts = self.dependencies.storage.sweep(before).await?;
         let mut copies = 0;
         let mut listed = self.dependencies.storage.list();
         while let Some(entry) = listed.next().await {
             let entry = entry?;
-            if entry.modified_at < before && self.delete_unneeded(entry.digest).await? {
+            if entry.modified_at < before && self.delete_unneeded(entry.digest, before).await? {
                 copies += 1;
             }
         }
@@ -125,12 +126,19 @@ impl Archiver {
     }
 
     /// Deletes a copy that no archived file has. Returns whether it did.
-    async fn delete_unneeded(&self, digest: Digest) -> Result<bool, SweepError> {
+    async fn delete_unneeded(&self, digest: Digest, before: Timestamp) -> Result<bool, SweepError> {
         let (store, sha256) = (&self.dependencies.store, digest.to_string());
         if store.is_copy_needed(&sha256).await? {
             return Ok(false);
         }
-        self.dependencies.storage.delete(digest).await?;
+        if !self
+            .dependencies
+            .storage
+            .delete_older(digest, before)
+            .await?
+        {
+            return Ok(false);
+        }
         // Equal bytes may have been archived in the meantime. A fetch that records that after this
         // query looks for its copy itself.
         for id in store.list_files_with_copy(&sha256).await? {

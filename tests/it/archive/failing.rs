@@ -38,12 +38,17 @@ async fn what_is_no_picture_is_given_up_with_its_reason_and_nothing_is_kept() {
         _ => Given::File(png(1, 100)),
     })
     .await;
-    let app = archiving().start().await;
+    let app = archiving().with_manual_clock().start().await;
     let urls = ["html", "svg", "good"].map(|name| origin.url(name));
     let foreign = "https://elsewhere.example/x.png".to_owned();
     let inside = "http://169.254.169.254/latest".to_owned();
     let urls = [&urls[..], &[foreign, inside]].concat();
     complete(&app, "web", "task-1", &urls).await;
+    // A page may be that of a maintenance, so it is asked for a few times.
+    for (failed, pause) in [(2, 3), (4, 12)] {
+        until("the pages are refused", || app.counter(FAILED) == failed).await;
+        app.clock.advance(Duration::from_secs(pause));
+    }
     let shown = archived(&app, "task-1").await;
     for (number, reason) in [
         (0, "HTML"),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use evolink_receiver::exit::Exit;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -91,5 +92,42 @@ async fn what_was_kept_for_its_retention_is_gone_and_says_so() {
     get(&app, "/v1/tasks/task-1/results/0")
         .await
         .assert_error(410, "result_expired", None, "");
+    app.stop().await.0.unwrap();
+}
+
+#[tokio::test]
+async fn a_start_without_the_archive_that_has_the_files_is_refused_and_loses_nothing() {
+    let origin = Origin::start(|_| Given::File(png(1, 1000))).await;
+    let app = archiving().start().await;
+    complete(&app, "web", "task-1", &[origin.url("a.png")]).await;
+    archived(&app, "task-1").await;
+    let (results, away) = (app.folder().join("results"), app.folder().join("away"));
+    let (ended, builder) = app.stop().await;
+    ended.unwrap();
+    std::fs::rename(&results, &away).unwrap();
+    let refused = builder.try_build().await.err().unwrap();
+    assert_eq!(refused.exit, Exit::Config);
+    assert!(
+        refused.message.contains("mount the right one"),
+        "{}",
+        refused.message
+    );
+    std::fs::write(results.join(".evolink-receiver"), "another0").unwrap();
+    let refused = builder.try_build().await.err().unwrap();
+    assert!(
+        refused.message.contains("another store"),
+        "{}",
+        refused.message
+    );
+    std::fs::remove_dir_all(&results).unwrap();
+    std::fs::rename(&away, &results).unwrap();
+    let app = builder.start().await;
+    let kept = app
+        .request(Method::GET, "/v1/tasks/task-1/results/0")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(kept.status(), 200);
+    assert_eq!(origin.count(), 1);
     app.stop().await.0.unwrap();
 }

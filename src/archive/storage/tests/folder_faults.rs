@@ -75,7 +75,7 @@ async fn space_for_the_declared_bytes_must_be_free() {
     let free = free.bytes_free().await.unwrap().unwrap();
     // Half of what is free must stay.
     let storage = Storage::open(&place, free / 2).await.unwrap();
-    let writer = storage.writer().await.unwrap();
+    let mut writer = storage.writer().await.unwrap();
     writer.require_space(free / 4).await.unwrap();
     for too_many in [free / 4 * 3, u64::MAX] {
         let refused = writer.require_space(too_many).await;
@@ -83,6 +83,6 @@ async fn space_for_the_declared_bytes_must_be_free() {
     }
     // No limit.
     let storage = Storage::open(&place, 0).await.unwrap();
-    let writer = storage.writer().await.unwrap();
+    let mut writer = storage.writer().await.unwrap();
     writer.require_space(u64::MAX).await.unwrap();
 }

@@ -13,7 +13,7 @@ use tracing::error;
 use super::ArchiveAccess;
 use crate::archive::Digest;
 use crate::archive::fetch::{Following, Head};
-use crate::archive::storage::StorageError;
+use crate::archive::storage::{ShownAs, StorageError};
 use crate::domain::ids::TaskId;
 use crate::domain::result_file::Copy;
 use crate::http::internal::InternalState;
@@ -60,7 +60,15 @@ pub async fn answer(
     }
     // A URL that is signed for GET does not work for HEAD.
     if archive.redirects && !is_head {
-        let signed = archive.storage.presign(digest, REDIRECT_LIFETIME).await;
+        let disposition = disposition(view, file, &copy.content_type);
+        let shown = ShownAs {
+            content_type: &copy.content_type,
+            content_disposition: &disposition,
+        };
+        let signed = archive
+            .storage
+            .presign(digest, REDIRECT_LIFETIME, shown)
+            .await;
         if let Some(url) = signed.map_err(|error| unavailable(&error))? {
             let headers = [
                 (header::LOCATION, url.to_string()),
@@ -131,9 +139,13 @@ fn describe(headers: &mut HeaderMap, view: &TaskView, file: &ShownFile, content_
         header::CONTENT_SECURITY_POLICY,
         CONTENT_SECURITY_POLICY,
     );
-    let name = file_name(view, file, content_type);
-    let disposition = format!("inline; filename=\"{name}\"");
+    let disposition = disposition(view, file, content_type);
     insert(headers, header::CONTENT_DISPOSITION, &disposition);
+}
+
+fn disposition(view: &TaskView, file: &ShownFile, content_type: &str) -> String {
+    let name = file_name(view, file, content_type);
+    format!("inline; filename=\"{name}\"")
 }
 
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
