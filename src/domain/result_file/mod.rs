@@ -198,7 +198,7 @@ impl ResultFile {
             }
             FetchEnd::Retry { reason, after } => self.fail_once(&reason, after, jitter, now),
             FetchEnd::FreshUrl { url, reason } => {
-                (self.url, self.is_refreshed) = (url, true);
+                (self.url, self.is_refreshed) = (storable_url(&url), true);
                 self.error = Some(bounded(&reason));
                 let (due_at, lease) = (now, None);
                 self.stage = Stage::Pending { due_at, lease };
@@ -268,6 +268,12 @@ impl ResultFile {
             _ => false,
         }
     }
+}
+
+/// Returns the URL as it is stored. PostgreSQL has no U+0000 in its texts. The space in its place
+/// has the URL refused, as U+0000 would.
+pub fn storable_url(url: &str) -> String {
+    url.replace('\0', " ")
 }
 
 /// Shortens `reason` and replaces control characters. It may quote what another program sent.
