@@ -2,7 +2,8 @@
 
 mod answers;
 mod commands;
-mod failing;
+mod egress;
+mod faults;
 mod links;
 mod main_job;
 mod retention;

@@ -1,7 +1,9 @@
 //! Hosts of result files that behave as a test wants, and small files for them.
 
 mod origin;
+mod place;
 mod samples;
 
 pub use origin::{Given, Origin};
+pub use place::archive_in;
 pub use samples::png;

@@ -1,0 +1,3 @@
+//! What fails around the archive: the hosts of files.
+
+mod hosts;
