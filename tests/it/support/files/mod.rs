@@ -1,5 +1,6 @@
 //! Hosts of result files that behave as a test wants, and small files for them.
 
+pub mod kept;
 mod origin;
 mod place;
 mod samples;
