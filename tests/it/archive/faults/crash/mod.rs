@@ -2,6 +2,7 @@
 //! the disk has, everything is archived afterwards, and the sweep deletes what is left over.
 
 mod kill;
+mod power;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
