@@ -6,6 +6,7 @@ mod egress;
 mod faults;
 mod links;
 mod main_job;
+mod replicas;
 mod retention;
 mod turns;
 
