@@ -64,7 +64,7 @@ async fn below_the_minimum_of_free_space_the_archive_pauses() {
     pause_is(&receiver, 0).await;
 
     let free = || {
-        let found = statvfs(&disk.seen("")).unwrap();
+        let found = statvfs(disk.seen("")).unwrap();
         found.f_bavail * found.f_frsize
     };
     fill_until(&disk.seen("filler"), || free() < 30 * 1024 * 1024);

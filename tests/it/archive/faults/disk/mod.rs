@@ -22,7 +22,7 @@ const LOOPBACK: &str = r#"allow_networks = ["127.0.0.0/8"]"#;
 /// A host with a file of 100 kB for each name.
 async fn origin() -> Origin {
     Origin::start(|asked| {
-        let number = asked.path.trim_start_matches("/").parse().unwrap();
+        let number = asked.path.trim_start_matches('/').parse().unwrap();
         Given::File(png(number, 100_000))
     })
     .await
