@@ -199,7 +199,7 @@ impl ResultFile {
             }
             FetchEnd::Retry { reason, after } => self.fail_once(&reason, after, jitter, now),
             FetchEnd::FreshUrl { url, reason } => {
-                (self.url, self.is_refreshed) = (storable(&url), true);
+                (self.url, self.is_refreshed) = (storable_url(&url), true);
                 self.error = Some(bounded(&reason));
                 let (due_at, lease) = (now, None);
                 self.stage = Stage::Pending { due_at, lease };
@@ -270,9 +270,10 @@ impl ResultFile {
     }
 }
 
-/// Returns a URL as it can be stored: PostgreSQL refuses U+0000 in a text value.
-pub fn storable(url: &str) -> String {
-    url.replace('\0', "\u{fffd}")
+/// Returns the URL as it is stored. PostgreSQL has no U+0000 in its texts. The space in its place
+/// has the URL refused, as U+0000 would.
+pub fn storable_url(url: &str) -> String {
+    url.replace('\0', " ")
 }
 
 /// Shortens `reason` and replaces control characters. It may quote what another program sent.

@@ -151,3 +151,14 @@ fn only_an_archived_file_expires() {
     assert_eq!((file.state(), file.copy()), (FileState::Expired, None));
     assert!(!file.end(&holder, FetchEnd::Archived(copy()), 0.0, later));
 }
+
+#[test]
+fn a_url_with_a_null_character_is_stored_as_one_that_is_refused() {
+    let (mut file, holder) = (pending(), Holder::new(NOW));
+    let fresh = FetchEnd::FreshUrl {
+        url: "https://files.evolink.ai/a\0b".to_owned(),
+        reason: "the server answered 403".to_owned(),
+    };
+    assert!(file.end(&holder, fresh, 0.0, NOW));
+    assert_eq!(file.url, "https://files.evolink.ai/a b");
+}

@@ -1,7 +1,7 @@
 //! New result files: their rows are written in the transaction that records the completion.
 
 use crate::domain::observation::{Observation, RESULTS_MAX};
-use crate::domain::result_file::{FileId, OFFERED_FOR, storable};
+use crate::domain::result_file::{FileId, OFFERED_FOR, storable_url};
 use crate::store::engine::rows::Rows;
 use crate::store::engine::script::Script;
 use crate::store::recorder::ledger::Ledger;
@@ -17,8 +17,7 @@ static INSERT: Rows<5> = Rows::new(
 impl Ledger {
     /// Adds the files of a task that `seen` completes. Returns whether there are any.
     pub fn create_files(&mut self, record: usize, seen: &Observation) -> bool {
-        let urls = seen.urls().take(RESULTS_MAX);
-        let urls: Vec<String> = urls.map(storable).collect();
+        let urls: Vec<String> = seen.urls().take(RESULTS_MAX).map(storable_url).collect();
         let has_files = !urls.is_empty();
         if has_files {
             self.files.made.push(NewFiles { record, urls });

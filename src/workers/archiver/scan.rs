@@ -22,6 +22,8 @@ pub(super) struct Turns {
     is_wanted_first: bool,
     /// Whether nothing was fetched at the last scan, because the storage was nearly full.
     is_paused: bool,
+    /// Whether the free space could not be measured at the last scan.
+    is_unmeasured: bool,
 }
 
 impl Archiver {
@@ -126,9 +128,15 @@ impl Archiver {
     async fn is_low(&self, turns: &mut Turns) -> bool {
         let min_free = self.dependencies.min_free;
         let free = match self.dependencies.storage.bytes_free().await {
-            Ok(free) => free,
+            Ok(free) => {
+                turns.is_unmeasured = false;
+                free
+            }
             Err(error) => {
-                warn!(error = %error, "could not measure the free space of the archive: {error}");
+                // Not at every scan: a folder that is gone may be gone for long.
+                if !std::mem::replace(&mut turns.is_unmeasured, true) {
+                    warn!(error = %error, "could not measure the free space of the archive: {error}");
+                }
                 None
             }
         };

@@ -2,9 +2,11 @@
 
 mod answers;
 mod commands;
-mod failing;
+mod egress;
+mod faults;
 mod links;
 mod main_job;
+mod replicas;
 mod retention;
 mod turns;
 

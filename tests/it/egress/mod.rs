@@ -2,13 +2,11 @@
 //! DNS lies. Only permitted addresses may be called. Each test also calls some of those, so that
 //! zero calls elsewhere proves something.
 
-mod dns;
 mod literals;
 mod names;
 mod receiver;
 mod redirects;
 mod roots;
-mod traps;
 
 use std::net::SocketAddr;
 
@@ -16,7 +14,6 @@ use evolink_receiver::config::{Config, Forward};
 use evolink_receiver::egress::{self, Egress, NoAnswer};
 use url::Url;
 
-use crate::support::machine::needs::{self, Root};
 use crate::support::machine::own_network;
 
 /// The address where the receiver would listen if there were one.
@@ -29,25 +26,7 @@ fn is_inside(name: &str) -> bool {
 }
 
 fn is_inside_with(name: &str, env: &[(&str, &str)]) -> bool {
-    let tools = ["mount"].into_iter().chain(own_network::TOOLS);
-    if !needs::are_met(Root::Needed, &tools.collect::<Vec<_>>()) {
-        return false;
-    }
-    // No proxy may connect for us.
-    let proxy = "http://10.0.0.99:80";
-    let proxies = [
-        "http_proxy",
-        "HTTP_PROXY",
-        "https_proxy",
-        "HTTPS_PROXY",
-        "all_proxy",
-        "ALL_PROXY",
-    ];
-    let env = proxies
-        .map(|name| (name, proxy))
-        .into_iter()
-        .chain(env.iter().copied());
-    own_network::is_inside(&format!("egress::{name}"), &env.collect::<Vec<_>>())
+    own_network::is_inside_lab(&format!("egress::{name}"), env)
 }
 
 fn egress(allowed: &[&str], networks: &[&str]) -> Egress {

@@ -5,43 +5,12 @@ use std::net::IpAddr;
 
 use evolink_receiver::egress::{Egress, NoAnswer};
 
-use super::dns::{Answer, Dns};
-use super::traps::Traps;
 use super::{egress, is_inside, is_refused, own, standing};
-
-pub const BAD: &[&str] = &[
-    "127.0.0.1",
-    "127.9.9.9",
-    "10.0.0.1",
-    "172.16.0.1",
-    "192.168.0.1",
-    "169.254.169.254",
-    "100.64.0.1",
-    "100.100.100.200",
-    "168.63.129.16",
-    "198.18.0.1",
-    "203.0.113.10",
-    "240.0.0.1",
-    "0.0.0.0",
-    "::",
-    "::1",
-    "fc00::1",
-    "fd00:ec2::254",
-    "::ffff:10.0.0.1",
-    "::ffff:127.0.0.1",
-    "64:ff9b::a00:1",
-    "64:ff9b::a9fe:a9fe",
-    "64:ff9b:1::a00:1",
-    "2002:a00:1::1",
-    "::127.0.0.1",
-    "fec0::1",
-];
+use crate::support::machine::addresses::BAD;
+use crate::support::machine::dns::{Answer, Dns, at};
+use crate::support::machine::traps::Traps;
 
 const GOOD: &str = "8.8.8.8";
-
-pub fn at(addresses: &[&str]) -> Answer {
-    Answer::Addresses(addresses.iter().map(|a| a.parse().unwrap()).collect())
-}
 
 fn called(address: &str) -> Vec<(String, u32)> {
     vec![(address.to_owned(), 1)]

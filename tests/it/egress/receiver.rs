@@ -8,10 +8,10 @@ use evolink_receiver::simulator::Simulator;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::dns::{Answer, Dns};
 use super::is_inside;
-use super::names::{BAD, at};
-use super::traps::Traps;
+use crate::support::machine::addresses::BAD;
+use crate::support::machine::dns::{Answer, Dns, at};
+use crate::support::machine::traps::Traps;
 use crate::support::process::{Place, Receiver};
 use crate::support::until::PATIENCE;
 

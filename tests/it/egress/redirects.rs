@@ -1,7 +1,7 @@
 //! Endpoints that redirect us: no redirect is followed.
 
-use super::traps::Traps;
 use super::{egress, is_inside, own, standing};
+use crate::support::machine::traps::Traps;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_redirect_is_followed() {

@@ -2,8 +2,8 @@
 
 use evolink_receiver::egress::NoAnswer;
 
-use super::traps::Traps;
 use super::{egress, is_inside_with, own, standing};
+use crate::support::machine::traps::Traps;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plain_http_needs_no_certificates_of_authorities() {

@@ -2,6 +2,7 @@
 //! is killed, and with any number of replicas at once. A store that this program cannot upgrade is
 //! refused with a line that says why.
 
+mod archive;
 mod content;
 mod frozen;
 mod interrupted;

@@ -39,6 +39,11 @@ pub fn folder(engine: &str) -> PathBuf {
 /// Fills `store` as the release with schema `version` left it: its migrations, applied as it
 /// applied them, and data.
 pub async fn make(store: &TestStore, version: i64) {
+    make_and_upgrade(store, version, version).await;
+}
+
+/// Like `make`. Then applies the migrations up to `newest`, which may not be released.
+pub async fn make_and_upgrade(store: &TestStore, version: i64, newest: i64) {
     let released = RELEASED.iter().find(|released| released.version == version);
     let data = released.unwrap().data;
     let now = jiff::Timestamp::now().as_millisecond().to_string();
@@ -60,5 +65,9 @@ pub async fn make(store: &TestStore, version: i64) {
     }
     let bytes = database.either("x'", r"bytea '\x");
     database.execute(&data.replace("BYTES'", bytes)).await;
+    match &database {
+        Database::Sqlite(pool) => migrator.run_to(newest, pool).await.unwrap(),
+        Database::Postgres(pool) => migrator.run_to(newest, pool).await.unwrap(),
+    }
     database.close().await;
 }

@@ -3,6 +3,8 @@
 
 use std::process::Command;
 
+use super::needs::{self, Root};
+
 /// Set in the process that runs inside.
 const INSIDE: &str = "EVOLINK_RECEIVER_TEST_IN_OWN_NETWORK";
 
@@ -22,6 +24,28 @@ pub fn is_inside(name: &str, env: &[(&str, &str)]) -> bool {
     let ended = again.envs(env).status().unwrap();
     assert!(ended.success(), "inside: {ended}");
     false
+}
+
+/// Like `is_inside`, for a lab in which DNS lies. False too, after saying so, where this machine
+/// does not support that.
+pub fn is_inside_lab(name: &str, env: &[(&str, &str)]) -> bool {
+    let tools = ["mount"].into_iter().chain(TOOLS);
+    if !needs::are_met(Root::Needed, &tools.collect::<Vec<_>>()) {
+        return false;
+    }
+    // No proxy may connect for us.
+    let proxy = "http://10.0.0.99:80";
+    let proxies = [
+        "http_proxy",
+        "HTTP_PROXY",
+        "https_proxy",
+        "HTTPS_PROXY",
+        "all_proxy",
+        "ALL_PROXY",
+    ];
+    let proxies = proxies.map(|name| (name, proxy)).into_iter();
+    let env = proxies.chain(env.iter().copied());
+    is_inside(name, &env.collect::<Vec<_>>())
 }
 
 /// The commands that `is_inside` needs.

@@ -9,7 +9,12 @@ use evolink_receiver::clock::Clock;
 use evolink_receiver::http::serve::limits::Limits;
 use evolink_receiver::http::tls::{TlsError, TlsSource};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
+use tokio_rustls::TlsAcceptor;
 
 use super::echo::{EchoServer, HELLO};
 use super::raw::RawClient;
@@ -24,7 +29,17 @@ pub struct Pem {
 impl Pem {
     /// A pair for `localhost`, valid from the first of January of one year to that of another.
     pub fn valid(from_year: i32, to_year: i32) -> Self {
-        let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        Self::valid_for(&["localhost"], from_year, to_year)
+    }
+
+    /// A pair for these names, which may begin with `*.`.
+    pub fn good_for(names: &[&str]) -> Self {
+        Self::valid_for(names, 2020, 2099)
+    }
+
+    fn valid_for(names: &[&str], from_year: i32, to_year: i32) -> Self {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).expect("names");
         params.not_before = date_time_ymd(from_year, 1, 1);
         params.not_after = date_time_ymd(to_year, 1, 1);
         let key = KeyPair::generate().expect("a key");
@@ -49,6 +64,18 @@ impl Pem {
 
     pub fn good() -> Self {
         Self::valid(2020, 2099)
+    }
+
+    /// Accepts connections with this pair.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let cert = CertificateDer::from_pem_slice(self.cert.as_bytes()).expect("a certificate");
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("a key");
+        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the provider has these versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![cert], key);
+        TlsAcceptor::from(Arc::new(config.expect("a pair")))
     }
 }
 

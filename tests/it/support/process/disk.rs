@@ -38,16 +38,29 @@ impl Disk {
     /// Returns a fresh disk and a receiver's place on it. `None`, after printing one line, if this
     /// machine does not support that.
     pub fn with_place(size: &str) -> Option<(Self, Place)> {
-        Self::formatted(size, &[])
+        Self::formatted(size, &[]).map(Self::and_place)
+    }
+
+    /// Returns a fresh disk for the archive of a receiver, and the receiver's place, whose other
+    /// files are elsewhere.
+    pub fn with_archive(size: &str) -> Option<(Self, Place)> {
+        let (disk, scratch) = Self::formatted(size, &[])?;
+        let place = Place::in_scratch(scratch, disk.namespace.entering());
+        let results = place.data().join("results");
+        place.configure(
+            &format!("file:{}", results.display()),
+            &format!("file:{}", disk.path("results").display()),
+        );
+        Some((disk, place))
     }
 
     /// Like `with_place`, with blocks as large as a page of memory, as volumes from 512 MiB have.
     /// With smaller ones a full disk can end the process with SIGBUS (docs/disk.md).
     pub fn with_whole_pages(size: &str) -> Option<(Self, Place)> {
-        Self::formatted(size, &["-b", "4096"])
+        Self::formatted(size, &["-b", "4096"]).map(Self::and_place)
     }
 
-    fn formatted(size: &str, options: &[&str]) -> Option<(Self, Place)> {
+    fn formatted(size: &str, options: &[&str]) -> Option<(Self, TempDir)> {
         let kind = std::env::var(FILE_SYSTEM).unwrap_or_else(|_| "ext4".to_owned());
         if kind == "tmpfs" {
             let source = ["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"];
@@ -71,7 +84,7 @@ impl Disk {
     pub fn with_place_for_files(size: &str, files: u32) -> Option<(Self, Place)> {
         let options = format!("size={size},nr_inodes={files}");
         let source = ["-t", "tmpfs", "-o", &options, "tmpfs"].map(OsString::from);
-        Self::mounted(tempfile::tempdir().unwrap(), source.to_vec())
+        Self::mounted(tempfile::tempdir().unwrap(), source.to_vec()).map(Self::and_place)
     }
 
     /// Returns an ext4 file system of `size` on a device that can store only `memory`. Beyond that,
@@ -97,7 +110,7 @@ impl Disk {
         run(mkfs.args(["-q", "-J", "size=4"]).arg(&image)).unwrap();
         let options = "loop,errors=remount-ro";
         let source = vec!["-o".into(), options.into(), image.into()];
-        Self::mounted_in(namespace, scratch, source)
+        Self::mounted_in(namespace, scratch, source).map(Self::and_place)
     }
 
     /// Enlarges the memory of the device of `with_place_on_scarce_memory`.
@@ -108,7 +121,7 @@ impl Disk {
         run(mount.args(["-o", &options]).arg(device)).unwrap();
     }
 
-    fn mounted(scratch: TempDir, source: Vec<OsString>) -> Option<(Self, Place)> {
+    fn mounted(scratch: TempDir, source: Vec<OsString>) -> Option<(Self, TempDir)> {
         let tools = ["mount", "unshare", "nsenter", "python3"];
         if !needs::are_met(Root::Needed, &tools) {
             return None;
@@ -120,7 +133,7 @@ impl Disk {
         namespace: Namespace,
         scratch: TempDir,
         source: Vec<OsString>,
-    ) -> Option<(Self, Place)> {
+    ) -> Option<(Self, TempDir)> {
         let mount_point = scratch.path().join("disk");
         std::fs::create_dir(&mount_point).unwrap();
         let disk = Self {
@@ -132,22 +145,31 @@ impl Disk {
             needs::skip(&format!("a disk cannot be mounted here: {reason}"));
             return None;
         }
-        let place = disk.place(scratch);
-        Some((disk, place))
+        Some((disk, scratch))
     }
 
-    fn place(&self, scratch: TempDir) -> Place {
-        Place::in_folder(
-            scratch,
-            &self.mount_point,
-            self.namespace.path(&self.mount_point),
-            self.namespace.entering(),
-        )
+    fn and_place((disk, scratch): (Self, TempDir)) -> (Self, Place) {
+        let seen = disk.namespace.path(&disk.mount_point);
+        let entering = disk.namespace.entering();
+        let place = Place::in_folder(scratch, &disk.mount_point, seen, entering);
+        (disk, place)
     }
 
     /// The path by which the receiver sees a file of the disk.
     pub fn path(&self, name: &str) -> PathBuf {
         self.mount_point.join(name)
+    }
+
+    /// The path by which the test sees a file of the disk.
+    pub fn seen(&self, name: &str) -> PathBuf {
+        self.namespace.path(&self.path(name))
+    }
+
+    /// Mounts the disk anew, `ro` or `rw`, under open files.
+    pub fn remount(&self, how: &str) {
+        let mut mount = self.namespace.command("mount");
+        let options = format!("remount,{how}");
+        run(mount.args(["-o", &options]).arg(&self.mount_point)).unwrap();
     }
 
     /// Builds a command that sees the disk at the same path as the receiver.

@@ -38,11 +38,17 @@ pub struct Place {
 impl Place {
     /// Creates a place in its own folder, on the database engine of this test run.
     pub fn new() -> Self {
-        let scratch = tempfile::tempdir().unwrap();
+        Self::in_scratch(tempfile::tempdir().unwrap(), Vec::new())
+    }
+
+    /// Like `new`, in `scratch`. `launcher` starts the receivers.
+    pub fn in_scratch(scratch: TempDir, launcher: Vec<OsString>) -> Self {
         let data = scratch.path().join("data");
         let store = TestStore::in_folder(&data);
         let url = store.url().to_owned();
-        Self::with(scratch.into(), store.into(), &url, &data, data.clone())
+        let mut place = Self::with(scratch.into(), store.into(), &url, &data, data.clone());
+        place.launcher = launcher;
+        place
     }
 
     /// Creates a place on PostgreSQL, whatever the engine of this test run. `None`, after saying

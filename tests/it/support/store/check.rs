@@ -96,7 +96,8 @@ pub async fn task_ids(store: &TestStore) -> HashSet<String> {
     ids.into_iter().collect()
 }
 
-async fn open(store: &TestStore) -> Result<(Database, Option<TempDir>), sqlx::Error> {
+/// Opens a copy of a SQLite store, which lives as long as the folder, or a store on a server.
+pub async fn open(store: &TestStore) -> Result<(Database, Option<TempDir>), sqlx::Error> {
     let Some(file) = store.file() else {
         return Ok((Database::try_connect(store.url()).await?, None));
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{archived, archiving, complete};
+use crate::archive::{archived, archiving, complete};
 use crate::support::app::TestApp;
 use crate::support::app::answer::{get, send};
 use crate::support::files::{Given, Origin, png};
@@ -70,6 +70,25 @@ async fn what_is_no_picture_is_given_up_with_its_reason_and_nothing_is_kept() {
     assert!(shown[2]["archived_at"].is_string());
     assert_eq!(app.counter(GAVE_UP), 4);
     assert_eq!(types(&app).await, ["task.completed", "task.archived"]);
+    app.stop().await.0.unwrap();
+}
+
+/// PostgreSQL cannot store U+0000, and a callback that cannot be stored would come again for ever.
+#[tokio::test]
+async fn a_url_with_a_null_character_is_given_up_and_the_others_are_archived() {
+    let origin = Origin::start(|_| Given::File(png(1, 100))).await;
+    let app = archiving().start().await;
+    let urls = ["a\0b.png", "\0", "good.png"].map(|name| origin.url(name));
+    complete(&app, "web", "task-1", &urls).await;
+    let shown = archived(&app, "task-1").await;
+    for number in [0, 1] {
+        let error = shown[number]["error"].as_str().unwrap();
+        assert!(error.contains("a control character"), "{error}");
+        let origin_url = urls[number].replace('\0', "\u{fffd}");
+        assert_eq!(shown[number]["origin_url"], origin_url);
+    }
+    assert!(shown[2]["archived_at"].is_string());
+    assert_eq!(origin.count(), 1);
     app.stop().await.0.unwrap();
 }
 

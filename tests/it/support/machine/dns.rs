@@ -10,7 +10,7 @@ use std::thread;
 
 use tempfile::NamedTempFile;
 
-use crate::support::machine::own_network::run;
+use super::own_network::run;
 
 const ADDRESS: &str = "127.0.0.53";
 const A: u16 = 1;
@@ -25,6 +25,11 @@ pub enum Answer {
     Alias(&'static str, Vec<IpAddr>),
     NoSuchName,
     Silence,
+}
+
+/// An answer with these addresses.
+pub fn at(addresses: &[&str]) -> Answer {
+    Answer::Addresses(addresses.iter().map(|a| a.parse().unwrap()).collect())
 }
 
 /// The answers for each name, one per look-up. The last one is repeated.
