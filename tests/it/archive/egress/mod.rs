@@ -74,13 +74,16 @@ impl Lab {
     /// Completes tasks with these results, and waits until `is_over` holds for each of them. Returns
     /// them as the tasks show them, in the same order.
     async fn results(&self, urls: &[String], is_over: impl Fn(&Value) -> bool) -> Vec<Value> {
-        let mut shown = Vec::new();
+        // All at once, so that their pauses between attempts pass together.
+        let mut ids = Vec::new();
         for urls in urls.chunks(RESULTS_AT_ONCE) {
-            let id = self.complete(urls).await;
-            let results = self.shown_when(&id, &is_over).await;
-            assert_eq!(results.len(), urls.len(), "{results:?}");
-            shown.extend(results);
+            ids.push(self.complete(urls).await);
         }
+        let mut shown = Vec::new();
+        for id in ids {
+            shown.extend(self.shown_when(&id, &is_over).await);
+        }
+        assert_eq!(shown.len(), urls.len(), "{shown:?}");
         shown
     }
 
