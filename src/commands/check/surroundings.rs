@@ -11,7 +11,7 @@ use super::files::{STORE, not_made, will_be_made};
 use super::free_space::free_space;
 use super::listeners::listeners;
 use super::{failed, found};
-use crate::archive::storage::Storage;
+use crate::archive::storage::{Place, Storage};
 use crate::clock::Clock;
 use crate::commands::data_folders;
 use crate::commands::data_folders::nearest_folder;
@@ -71,8 +71,11 @@ pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
     if tls.mode != TlsMode::SelfSigned || !is_denied(&self_signed) {
         findings.extend(certificate(&config.public, clock));
     }
-    if config.archive.enabled && !denied.iter().any(|denied| denied.key == ARCHIVE) {
-        findings.extend(archive(config).await);
+    if config.archive.enabled
+        && let Ok(place) = config.archive.url.parse()
+        && !matches!(&place, Place::Folder(folder) if is_denied(&folder.join("file")))
+    {
+        findings.push(archive(&config.archive.url, &place).await);
     }
     findings.push(system_roots());
     findings.extend(listeners(config));
@@ -93,14 +96,12 @@ pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
 
 const ARCHIVE: &str = "archive.url";
 
-/// Looks at the place of result files. `None` if its URL is refused anyway.
-async fn archive(config: &Config) -> Option<Finding> {
-    let url = &config.archive.url;
-    let place = url.parse().ok()?;
-    Some(match Storage::look(&place).await {
-        Ok(()) => Finding::ok(ARCHIVE, url.clone()),
+/// Looks at the place of result files.
+async fn archive(url: &str, place: &Place) -> Finding {
+    match Storage::look(place).await {
+        Ok(()) => Finding::ok(ARCHIVE, url),
         Err(error) => found(Level::Error, ARCHIVE, error.to_string()),
-    })
+    }
 }
 
 const KIB: u64 = 1024;

@@ -51,7 +51,11 @@ pub async fn submit(args: &SubmitArgs, out: &mut impl Write) -> Result<(), Comma
         (Some(_), "completed") => match &args.out {
             Some(path) => {
                 let id = name(&task);
-                results::download(&api, id, 0, Duration::ZERO, path).await?;
+                let bytes = results::download(&api, id, 0, Duration::ZERO, path).await?;
+                if !args.json {
+                    let path = path.display();
+                    writeln!(out, "{:<11} {path}: {bytes} bytes", "saved").context("could not print")?;
+                }
                 Ok(())
             }
             None => Ok(()),

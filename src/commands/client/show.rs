@@ -66,6 +66,12 @@ pub(super) fn write_task(task: &Value, out: &mut impl Write) -> std::io::Result<
         let url = text(result, "/url").or(text(result, "/origin_url"));
         let url = Untrusted::up_to(url.unwrap_or("-"), URL_CHARS_MAX);
         writeln!(out, "{:<11} {url}", "result")?;
+        if let Some(error) = text(result, "/error") {
+            let is_over = text(result, "/url").is_none();
+            let state = if is_over { "not archived" } else { "not archived yet" };
+            let error = Untrusted::up_to(error, MESSAGE_CHARS_MAX);
+            writeln!(out, "{:<11} {state}: {error}", "")?;
+        }
         if let Some(at) = text(result, "/expires_at").filter(|_| text(result, "/url").is_none()) {
             writeln!(out, "{:<11} {} at EvoLink", "expires", Untrusted(at))?;
         }

@@ -97,7 +97,7 @@ async fn equal_files_are_stored_once_and_each_task_shows_its_own() {
     assert_eq!(shown[0]["sha256"], shown[2]["sha256"]);
     assert_ne!(shown[0]["sha256"], shown[1]["sha256"]);
     let files = walk(&app.folder().join("results"));
-    assert_eq!(files, 2, "one for each content");
+    assert_eq!(files, 3, "one for each content, and the marker");
     app.stop().await.0.unwrap();
 }
 

@@ -83,11 +83,11 @@ impl ApiError {
         )
     }
 
-    /// 409: the receiver does not archive results.
+    /// 404: the receiver does not archive results.
     pub fn archive_disabled() -> Self {
         let message = "this receiver archives no results: archive.enabled is false";
         Self::new(
-            StatusCode::CONFLICT,
+            StatusCode::NOT_FOUND,
             "archive_disabled",
             "invalid_request_error",
             message,

@@ -45,7 +45,7 @@ async fn what_is_no_picture_is_given_up_with_its_reason_and_nothing_is_kept() {
     let urls = [&urls[..], &[foreign, inside]].concat();
     complete(&app, "web", "task-1", &urls).await;
     // A page may be that of a maintenance, so it is asked for a few times.
-    for (failed, pause) in [(2, 3), (4, 12)] {
+    for (failed, pause) in [(1, 3), (2, 12)] {
         until("the pages are refused", || app.counter(FAILED) == failed).await;
         app.clock.advance(Duration::from_secs(pause));
     }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use evolink_receiver::archive::storage::MARKER;
 use evolink_receiver::archive::Digest;
 
 use crate::support::store::TestStore;
@@ -63,7 +64,10 @@ pub fn orphans(rows: &[Row], folder: &Path) -> Vec<PathBuf> {
         .map(|row| folder.join(&row.sha256[..2]).join(&row.sha256[2..]))
         .collect();
     let mut found = files(folder);
-    found.retain(|path| !needed.contains(path) && !path.starts_with(folder.join("tmp")));
+    let (drafts, marker) = (folder.join("tmp"), folder.join(MARKER));
+    found.retain(|path| {
+        !needed.contains(path) && !path.starts_with(&drafts) && *path != marker
+    });
     found
 }
 
