@@ -54,7 +54,8 @@ pub async fn submit(args: &SubmitArgs, out: &mut impl Write) -> Result<(), Comma
                 let bytes = results::download(&api, id, 0, Duration::ZERO, path).await?;
                 if !args.json {
                     let path = path.display();
-                    writeln!(out, "{:<11} {path}: {bytes} bytes", "saved").context("could not print")?;
+                    writeln!(out, "{:<11} {path}: {bytes} bytes", "saved")
+                        .context("could not print")?;
                 }
                 Ok(())
             }

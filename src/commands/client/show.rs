@@ -68,7 +68,11 @@ pub(super) fn write_task(task: &Value, out: &mut impl Write) -> std::io::Result<
         writeln!(out, "{:<11} {url}", "result")?;
         if let Some(error) = text(result, "/error") {
             let is_over = text(result, "/url").is_none();
-            let state = if is_over { "not archived" } else { "not archived yet" };
+            let state = if is_over {
+                "not archived"
+            } else {
+                "not archived yet"
+            };
             let error = Untrusted::up_to(error, MESSAGE_CHARS_MAX);
             writeln!(out, "{:<11} {state}: {error}", "")?;
         }

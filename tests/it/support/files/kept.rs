@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use evolink_receiver::archive::storage::MARKER;
 use evolink_receiver::archive::Digest;
+use evolink_receiver::archive::storage::MARKER;
 
 use crate::support::store::TestStore;
 use crate::support::store::check;
@@ -65,9 +65,7 @@ pub fn orphans(rows: &[Row], folder: &Path) -> Vec<PathBuf> {
         .collect();
     let mut found = files(folder);
     let (drafts, marker) = (folder.join("tmp"), folder.join(MARKER));
-    found.retain(|path| {
-        !needed.contains(path) && !path.starts_with(&drafts) && *path != marker
-    });
+    found.retain(|path| !needed.contains(path) && !path.starts_with(&drafts) && *path != marker);
     found
 }
 
