@@ -1,7 +1,6 @@
 //! The boxes of MP4, MOV, M4A and AVIF: each has a length and a type.
 
-use super::grammar::u32_be;
-use super::walk::{Step, Then};
+use super::step::{Step, Then, u32_be};
 
 /// The bytes of a box's length and type, and of a large box's.
 const BOX_BYTES: u64 = 8;

@@ -2,7 +2,7 @@
 
 use super::Format;
 use super::boxes::Boxes;
-use super::walk::{Step, Then};
+use super::step::{Step, Then, u32_be};
 
 /// What the next bytes of a file are.
 pub(super) enum Grammar {
@@ -99,11 +99,6 @@ impl Grammar {
     pub fn is_padding(&self, bytes: &[u8]) -> bool {
         matches!(self, Self::Boxes(_)) && bytes.iter().all(|byte| *byte == 0)
     }
-}
-
-pub(super) fn u32_be(bytes: &[u8]) -> Option<u64> {
-    let (number, _) = bytes.split_first_chunk()?;
-    Some(u32::from_be_bytes(*number).into())
 }
 
 /// Chunks: a length, a type, the data and a checksum. `IEND` is the last.

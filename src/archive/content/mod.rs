@@ -11,6 +11,7 @@ mod grammar;
 mod refused;
 #[cfg(test)]
 pub(in crate::archive) mod samples;
+mod step;
 #[cfg(test)]
 mod tests;
 mod walk;

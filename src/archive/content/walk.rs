@@ -5,6 +5,7 @@
 
 use super::Format;
 use super::grammar::Grammar;
+use super::step::{Step, Then};
 
 /// The position in a file.
 pub(super) struct Walk {
@@ -13,24 +14,6 @@ pub(super) struct Walk {
     then: Then,
     /// The bytes of `Then::Read` that have arrived.
     read: Vec<u8>,
-}
-
-/// A step: skip bytes, then do something.
-pub(super) struct Step {
-    pub skip_bytes: u64,
-    pub then: Then,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Then {
-    /// Pass this many bytes to the grammar. At least 1.
-    Read(usize),
-    /// Skip to the next byte 0xFF and over it, then pass one byte to the grammar.
-    ReadAfterMarker,
-    /// The file is whole. What follows is not looked at.
-    End,
-    /// The file does not follow the grammar, or has none.
-    Unknown,
 }
 
 impl Walk {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::StorageError;
 use super::root::{Root, modified_at, sync_folder};
-use super::writer::Stored;
+use super::stored::Stored;
 use crate::archive::Hasher;
 use crate::domain::timestamp::Timestamp;
 

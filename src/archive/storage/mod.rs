@@ -10,6 +10,7 @@ mod error;
 mod folder;
 mod place;
 mod root;
+mod stored;
 #[cfg(test)]
 pub(in crate::archive) mod tests;
 mod upload;
@@ -25,7 +26,8 @@ use url::Url;
 
 pub use error::StorageError;
 pub use place::{BadPlace, Place};
-pub use writer::{Growing, Stored, Writer};
+pub use stored::Stored;
+pub use writer::{Growing, Writer};
 
 use bucket::Bucket;
 use folder::Folder;

@@ -11,8 +11,8 @@ use super::StorageError;
 use super::bucket::Bucket;
 use super::draft::Draft;
 use super::folder::{self, blocking};
+use super::stored::Stored;
 use super::upload::Upload;
-use crate::archive::Digest;
 
 /// Bytes that are written to a folder at once: each write is a job for another thread, and costs
 /// some microseconds.
@@ -29,13 +29,6 @@ enum Target {
         block: Vec<u8>,
     },
     Bucket(Box<Upload>),
-}
-
-/// A file that is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stored {
-    pub sha256: Digest,
-    pub bytes: u64,
 }
 
 /// A file in a folder that can be read while it is written. It stays readable after it was placed

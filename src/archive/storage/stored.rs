@@ -1,0 +1,10 @@
+//! What the storage says of a file that it keeps.
+
+use crate::archive::Digest;
+
+/// A file that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    pub sha256: Digest,
+    pub bytes: u64,
+}
