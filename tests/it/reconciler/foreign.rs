@@ -102,7 +102,9 @@ async fn a_wrong_base_url_loses_no_task_in_flight() {
         });
         let app = builder.start().await;
         app.clock.advance(seconds(15));
-        until("several polls", || polls(&wrong) >= 5).await;
+        // After five failures the clock, which stands still, keeps the others back. Some of the
+        // five may have failed before they reached the server.
+        until("several polls", || polls(&wrong) >= 3).await;
         for _ in 0..5 {
             app.clock.advance(seconds(30));
             sleep(SOME_TICKS).await;
