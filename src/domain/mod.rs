@@ -11,6 +11,7 @@ pub mod generation;
 pub mod ids;
 pub mod json;
 pub mod observation;
+pub mod reason;
 pub mod result_file;
 pub mod task;
 pub mod timestamp;

@@ -1,12 +1,13 @@
 //! Recognises the format of a file by its first bytes.
 
 use super::{Expected, RefusedContent};
+use strum::VariantArray;
 
 /// Bytes that are looked at to tell text from other data.
 const TEXT_BYTES: usize = 4096;
 
 /// The formats that are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, VariantArray)]
 pub enum Format {
     Png,
     Jpeg,
@@ -109,6 +110,12 @@ impl Format {
             Self::M4a => "audio/mp4",
             Self::Pcm => "audio/pcm",
         }
+    }
+
+    /// The format with this content type.
+    pub fn of_content_type(content_type: &str) -> Option<Self> {
+        let mut formats = Self::VARIANTS.iter().copied();
+        formats.find(|format| format.content_type() == content_type)
     }
 
     /// The end of a file name, without its dot.

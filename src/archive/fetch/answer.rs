@@ -1,9 +1,7 @@
 //! Sends one request, follows redirects, and judges the headers of the answer.
 
-use std::time::Duration;
-
 use reqwest::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue,
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue,
     IF_RANGE, LOCATION, RANGE, RETRY_AFTER,
 };
 use reqwest::{Response, StatusCode};
@@ -13,11 +11,9 @@ use url::Url;
 use super::Fetcher;
 use super::failure::{Failure, Next, Reason};
 use crate::domain::egress::{Admitted, RefusedUrl, UrlFault};
+use crate::retry_after;
 
 const REDIRECTS_MAX: u32 = 3;
-
-/// The longest pause that a server may ask for. A result expires after 24 hours.
-const RETRY_AFTER_MAX_SECONDS: u64 = 3600;
 
 /// An answer that has a file, or the rest of one.
 pub(super) struct Answer {
@@ -156,17 +152,11 @@ fn refused_status(status: StatusCode, headers: &HeaderMap) -> Failure {
     let next = match status {
         StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE => Next::FreshUrl,
         _ => Next::Retry {
-            after: retry_after(headers),
+            after: retry_after::parse(text(headers, &RETRY_AFTER), text(headers, &DATE)),
         },
     };
     let reason = Reason::Status(status);
     Failure { next, reason }
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds: u64 = text(headers, &RETRY_AFTER)?.parse().ok()?;
-    let seconds = seconds.clamp(1, RETRY_AFTER_MAX_SECONDS);
-    Some(Duration::from_secs(seconds))
 }
 
 /// `aws-chunked` is how a file was uploaded to a bucket. Some servers send it back, or what is left

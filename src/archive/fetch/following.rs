@@ -31,8 +31,6 @@ pub struct Following(Arc<watch::Sender<State>>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     pub content_type: &'static str,
-    /// The end of a file name, without its dot.
-    pub extension: &'static str,
     /// `None` if the server does not say.
     pub bytes_total: Option<u64>,
 }
@@ -108,7 +106,6 @@ impl Progress {
                     *state = State::Arriving {
                         head: Head {
                             content_type: content.format.content_type(),
-                            extension: content.format.extension(),
                             bytes_total,
                         },
                         bytes,
@@ -164,7 +161,6 @@ impl Following {
             State::Arriving { head, .. } => Ok(head),
             State::Kept { fetched, .. } => Ok(Head {
                 content_type: fetched.content_type,
-                extension: fetched.extension,
                 bytes_total: Some(fetched.bytes),
             }),
             State::Started | State::Stopped => Err(Lost::Stopped),

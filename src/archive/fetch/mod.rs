@@ -66,8 +66,6 @@ pub struct Fetched {
     pub sha256: Digest,
     pub bytes: u64,
     pub content_type: &'static str,
-    /// The end of a file name, without its dot.
-    pub extension: &'static str,
     /// `None` unless it is an image, like `height`.
     pub width: Option<u32>,
     pub height: Option<u32>,

@@ -205,7 +205,6 @@ impl<'a> Transfer<'a> {
             sha256: stored.sha256,
             bytes: stored.bytes,
             content_type,
-            extension: content.format.extension(),
             width: content.dimensions.map(|size| size.width),
             height: content.dimensions.map(|size| size.height),
         })

@@ -194,8 +194,8 @@ impl Multipart {
 }
 
 impl Drop for Upload {
-    /// Aborts the upload if the caller stopped waiting, for example at a shutdown. It does so on a
-    /// task that nobody waits for, so the runtime may end before the upload is aborted.
+    /// Aborts the upload if the caller stopped waiting, for example at a shutdown. Nobody waits for
+    /// the abort, so the runtime may end before it.
     fn drop(&mut self) {
         if let (Some(multipart), Ok(runtime)) = (self.multipart.take(), Handle::try_current()) {
             let bucket = self.bucket.clone();

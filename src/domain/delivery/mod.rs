@@ -23,6 +23,7 @@ pub use shown::ShownState;
 use strum::{EnumString, IntoStaticStr};
 
 use super::ids::SubmissionId;
+use super::reason::bounded;
 use super::timestamp::Timestamp;
 
 /// The length of a lease. It covers an attempt of 10 s and the wait before it.
@@ -37,9 +38,6 @@ pub const HELD_MAX: Duration = Duration::from_hours(72);
 
 /// The status 410 Gone.
 const GONE: u16 = 410;
-
-/// The maximum length of the stored failure reason, in characters.
-const ERROR_CHARS_MAX: usize = 200;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryId(pub i64);
@@ -242,19 +240,6 @@ impl Lease {
     pub fn counts(&self, now: Timestamp) -> bool {
         self.until > now && self.until <= now.after(LEASE_MAX)
     }
-}
-
-/// Shortens `reason` and replaces control characters. People read it, and it may quote what another
-/// program sent.
-fn bounded(reason: &str) -> String {
-    let plain = |character: char| {
-        if character.is_control() {
-            ' '
-        } else {
-            character
-        }
-    };
-    reason.chars().take(ERROR_CHARS_MAX).map(plain).collect()
 }
 
 impl fmt::Display for DeliveryId {

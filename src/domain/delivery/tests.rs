@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::reason;
 
 const NOW: Timestamp = Timestamp::from_millis(1_757_165_031_007);
 const YEARS: Duration = Duration::from_hours(10 * 365 * 24);
@@ -163,7 +164,7 @@ fn what_is_never_sent_is_dead_and_no_attempt() {
     );
     let error = delivery.last_error.unwrap();
     assert!(
-        error.starts_with("no line x") && error.len() == ERROR_CHARS_MAX,
+        error.starts_with("no line x") && error.len() == reason::CHARS_MAX,
         "{error}"
     );
 }

@@ -16,6 +16,7 @@ use strum::{EnumString, IntoStaticStr};
 
 use super::delivery::{Holder, Lease};
 use super::observation::RESULTS_MAX;
+use super::reason::bounded;
 use super::timestamp::Timestamp;
 
 /// How long EvoLink keeps a result (from its z-image-turbo page).
@@ -29,9 +30,6 @@ pub const FILES_PER_TASK: i64 = 64;
 
 // The SQL of the store and the migrations contains the literal 64.
 const _: () = assert!(FILES_PER_TASK == 64 && RESULTS_MAX == 64);
-
-/// The maximum length of the stored failure reason, in characters.
-const ERROR_CHARS_MAX: usize = 200;
 
 /// The number of a file among all files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -274,18 +272,6 @@ impl ResultFile {
 /// has the URL refused, as U+0000 would.
 pub fn storable_url(url: &str) -> String {
     url.replace('\0', " ")
-}
-
-/// Shortens `reason` and replaces control characters. It may quote what another program sent.
-fn bounded(reason: &str) -> String {
-    let plain = |character: char| {
-        if character.is_control() {
-            ' '
-        } else {
-            character
-        }
-    };
-    reason.chars().take(ERROR_CHARS_MAX).map(plain).collect()
 }
 
 impl fmt::Display for FileId {

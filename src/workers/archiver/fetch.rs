@@ -7,6 +7,7 @@ use tokio::time::{Instant, interval_at, sleep};
 use tracing::{error, info, warn};
 
 use super::Archiver;
+use super::sweep::COPY_DELETED;
 use crate::archive::Digest;
 use crate::archive::content::Expected;
 use crate::archive::fetch::{Failure, Fetched, Next, Progress};
@@ -169,7 +170,8 @@ impl Archiver {
             return;
         };
         if let Err(StorageError::NotFound) = self.dependencies.storage.bytes_of(digest).await {
-            let reason = "its copy was deleted".to_owned();
+            warn!(file.id = %id, sha256, "a sweep deleted a copy that was just archived; it is fetched again");
+            let reason = COPY_DELETED.to_owned();
             let losing = self.dependencies.recorder.lose_copy(id, sha256, reason);
             if let Err(error) = losing.await {
                 error!(error = %error, file.id = %id, "could not record that a copy is missing");

@@ -24,6 +24,9 @@ const SWEEP_INTERVAL: Duration = Duration::from_hours(1);
 /// is longer than any fetch takes.
 const SWEPT_AFTER: Duration = Duration::from_hours(2);
 
+/// Why the copy of an archived file is missing after a sweep.
+pub(super) const COPY_DELETED: &str = "its copy was deleted";
+
 /// How many transactions end retentions in one sweep.
 const EXPIRY_BATCHES_MAX: u32 = 1000;
 
@@ -105,7 +108,7 @@ impl Archiver {
                 break;
             }
         }
-        // By the clock of the storage, which may be another machine's.
+        // The storage may be another machine, with a clock of its own.
         let before = self.dependencies.storage.now().await?.before(SWEPT_AFTER);
         let drafts = self.dependencies.storage.sweep(before).await?;
         let mut copies = 0;
@@ -142,7 +145,8 @@ impl Archiver {
         // Equal bytes may have been archived in the meantime. A fetch that records that after this
         // query looks for its copy itself.
         for id in store.list_files_with_copy(&sha256).await? {
-            let reason = "its copy was deleted".to_owned();
+            warn!(file.id = %id, sha256, "a sweep deleted a copy that was archived in the meantime; it is fetched again");
+            let reason = COPY_DELETED.to_owned();
             let losing = self
                 .dependencies
                 .recorder

@@ -1,6 +1,8 @@
 //! Tests files that are unusual and whole: none of them is refused.
 
 use super::super::samples::{avif_with, boxed, jpeg_with, video, wav, webp};
+use strum::VariantArray as _;
+
 use super::*;
 
 const KIB: usize = 1024;
@@ -145,4 +147,13 @@ fn an_mp4_may_have_a_newer_brand() {
         };
         assert_eq!(format(*unknown, compatible), Err(RefusedContent::Unknown));
     }
+}
+
+#[test]
+fn a_content_type_names_one_format() {
+    for format in Format::VARIANTS {
+        let found = Format::of_content_type(format.content_type());
+        assert_eq!(found, Some(*format));
+    }
+    assert_eq!(Format::of_content_type("text/html"), None);
 }

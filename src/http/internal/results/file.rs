@@ -12,6 +12,7 @@ use tracing::error;
 
 use super::ArchiveAccess;
 use crate::archive::Digest;
+use crate::archive::content::Format;
 use crate::archive::fetch::{Following, Head};
 use crate::archive::storage::{ShownAs, StorageError};
 use crate::domain::ids::TaskId;
@@ -159,16 +160,8 @@ fn file_name(view: &TaskView, file: &ShownFile, content_type: &str) -> String {
     let task = &view.record.task;
     let id = task.task_id().map(TaskId::to_string);
     let id = id.unwrap_or_else(|| task.submission_id.to_string());
-    let extension = match content_type {
-        "image/jpeg" => "jpg",
-        "video/quicktime" => "mov",
-        "audio/mpeg" => "mp3",
-        "audio/wav" | "audio/x-wav" => "wav",
-        other => {
-            let subtype = other.split_once('/').map_or(other, |(_, subtype)| subtype);
-            subtype.strip_prefix("x-").unwrap_or(subtype)
-        }
-    };
+    let format = Format::of_content_type(content_type);
+    let extension = format.map_or("bin", Format::extension);
     format!("{id}-{}.{extension}", file.id.number())
 }
 

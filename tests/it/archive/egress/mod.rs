@@ -1,6 +1,6 @@
 //! Result URLs of an attacker, in a lab network: every address in the world is a trap that records
-//! its callers, and DNS lies. The real program may fetch from EvoLink's hosts and from nowhere else.
-//! Each test also fetches something, so that zero connections elsewhere prove something.
+//! its callers, and DNS lies. The real program may fetch from EvoLink's hosts and from nowhere
+//! else. Each test also fetches something, so that zero connections elsewhere prove something.
 
 mod literals;
 mod names;
@@ -44,7 +44,8 @@ struct Lab {
 }
 
 impl Lab {
-    /// Starts a receiver with these settings of its archive. It trusts the traps as EvoLink's hosts.
+    /// Starts a receiver with these settings of its archive. It trusts the traps as EvoLink's
+    /// hosts.
     async fn with(settings: &str) -> Self {
         let pem = Pem::good_for(&["*.evolink.ai"]);
         let roots = NamedTempFile::new().unwrap();
@@ -71,8 +72,8 @@ impl Lab {
         }
     }
 
-    /// Completes tasks with these results, and waits until `is_over` holds for each of them. Returns
-    /// them as the tasks show them, in the same order.
+    /// Completes tasks with these results, and waits until `is_over` holds for each of them.
+    /// Returns them as the tasks show them, in the same order.
     async fn results(&self, urls: &[String], is_over: impl Fn(&Value) -> bool) -> Vec<Value> {
         // All at once, so that their pauses between attempts pass together.
         let mut ids = Vec::new();

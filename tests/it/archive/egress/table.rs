@@ -1,5 +1,5 @@
-//! Result URLs that are no address of a file of EvoLink's: other schemes, other hosts, and texts that
-//! two programs could read in two ways.
+//! Result URLs that are no address of a file of EvoLink's: other schemes, other hosts, and texts
+//! that two programs could read in two ways.
 
 use super::{HOSTS, Lab, is_inside, once};
 use crate::support::machine::addresses;

@@ -50,7 +50,7 @@ async fn the_other_replica_takes_over_when_the_lease_is_over() {
     let url = format!("http://{}/v1/tasks/task-1/results/0", second.internal());
     let got = second.http.get(url).send().await.unwrap();
     assert_eq!(got.bytes().await.unwrap(), file);
-    // What the dead one left is swept.
+    // The next sweep deletes the drafts of the killed process.
     second.stop().await;
     kept::age(&place.data().join("results"));
     let second = other.start().await;

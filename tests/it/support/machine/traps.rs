@@ -106,7 +106,8 @@ impl Traps {
     }
 
     /// Handles one request per connection. Answers `/redirect?STATUS+LOCATION` with that redirect
-    /// (`%5C` is a backslash), `/loop` with one to itself, `/page` with the page, `/gone` with 403, and `/fail` with 500.
+    /// (`%5C` is a backslash), `/loop` with one to itself, `/page` with the page, `/gone` with 403,
+    /// and `/fail` with 500.
     async fn answer(self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
         let mut head = Vec::new();
         while !head.windows(4).any(|end| end == b"\r\n\r\n") {

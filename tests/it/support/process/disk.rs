@@ -165,7 +165,7 @@ impl Disk {
         self.namespace.path(&self.path(name))
     }
 
-    /// Mounts the disk anew, `ro` or `rw`, under open files.
+    /// Remounts the disk as `ro` or `rw` while files on it are open.
     pub fn remount(&self, how: &str) {
         let mut mount = self.namespace.command("mount");
         let options = format!("remount,{how}");

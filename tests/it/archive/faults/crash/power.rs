@@ -4,7 +4,7 @@ use super::Campaign;
 use crate::support::campaign::{random, rounds};
 use crate::support::process::disk::Disk;
 
-/// With space for all rounds of a long run.
+/// The size of the disk, which holds the files of all rounds of a long run.
 const DISK: &str = "512M";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -74,7 +74,7 @@ async fn below_the_minimum_of_free_space_the_archive_pauses() {
         ids.push(complete(&receiver, &origin, number).await);
     }
     assert_eq!(receiver.status("/readyz").await, Some(200));
-    // A client that waits for a file does not get one either, and is told so.
+    // A client that waits for a file gets an error that says so.
     let url = format!(
         "http://{}/v1/tasks/{}/results/0",
         receiver.internal(),

@@ -1,5 +1,5 @@
-//! The archive on a disk of its own, which fills up, turns read-only or is gone. Callbacks go on, and
-//! everything is archived once the disk is well again.
+//! The archive on a disk of its own, which fills up, turns read-only or is gone. Callbacks go on,
+//! and everything is archived once the disk is well again.
 
 mod full;
 mod gone;
