@@ -1,7 +1,7 @@
 //! Hosts that fail: what is tried again, what is given up, and what apps and operators see of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -211,5 +211,28 @@ async fn evolink_is_asked_once_for_a_fresh_url() {
     until("it is fetched again", || app.counter(GAVE_UP) == 2).await;
     let retried = send(app.request(reqwest::Method::POST, "/v1/archive/retry")).await;
     assert_eq!(retried.body, json!({"retried": 1, "more": false}));
+    app.stop().await.0.unwrap();
+}
+
+#[tokio::test]
+async fn an_evolink_that_names_another_url_each_time_is_asked_once() {
+    let origin = Origin::start(|_| Given::Status(403)).await;
+    let (address, polls) = (origin.address, AtomicUsize::new(0));
+    let answers = move |_: &str| {
+        let poll = polls.fetch_add(1, Ordering::Relaxed) + 1;
+        let url = format!("http://{address}/fresh-{poll}.png");
+        let body = json!({"id": "task-1", "status": "completed", "results": [url]}).to_string();
+        let length = body.len();
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes()
+    };
+    let evolink = RawServer::start_slow(Duration::ZERO, answers).await;
+    let url = evolink.url.parse().unwrap();
+    let builder = archiving().with(|config| config.evolink.base_url = url);
+    let app = builder.start().await;
+    complete(&app, "web", "task-1", &[origin.url("old.png")]).await;
+    let shown = archived(&app, "task-1").await;
+    assert_eq!(shown[0]["error"], "the server answered 403");
+    let paths: Vec<String> = origin.asked().into_iter().map(|asked| asked.path).collect();
+    assert_eq!(paths, ["/old.png", "/fresh-1.png"]);
     app.stop().await.0.unwrap();
 }
