@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits until `is_it` returns true.
-pub async fn until(what: &str, is_it: impl Fn() -> bool) {
+pub async fn until(what: &str, mut is_it: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_it() {
         assert!(Instant::now() < deadline, "it never came: {what}");
