@@ -31,12 +31,14 @@ pub mod secrets;
 
 pub mod observe;
 
+pub mod background;
 pub mod clock;
 pub mod exit;
 pub mod files;
 pub mod pauses;
 pub mod process;
 pub mod retry_after;
+pub mod secret_file;
 
 pub mod cli;
 pub mod commands;

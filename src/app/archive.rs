@@ -1,12 +1,14 @@
 //! Opens the archive of result files, and checks at the start that it works.
 
+use anyhow::Context as _;
 use tracing::warn;
 
 use super::settings;
 use crate::archive::Fetches;
 use crate::archive::fetch::Fetcher;
-use crate::archive::storage::{MARKER, Place, Storage, StorageError};
-use crate::config::Config;
+use crate::archive::storage::{MARKER, Storage, StorageError};
+use crate::background::Background;
+use crate::config::{Config, Place};
 use crate::domain::egress::{AllowedHosts, ResultRules};
 use crate::domain::result_file::FileId;
 use crate::evolink::USER_AGENT;
@@ -19,6 +21,7 @@ pub struct Archive {
     pub storage: Storage,
     pub fetcher: Fetcher,
     pub fetches: Fetches,
+    pub background: Background,
 }
 
 /// Opens the archive of `store`. `None` if it is disabled.
@@ -39,7 +42,9 @@ pub async fn open(config: &Config, store: &Store) -> Result<Option<Archive>, Com
         // It may be reachable later.
         Place::Bucket { .. } => Exit::Unavailable,
     };
-    let failed = |error: StorageError| CommandError::new(exit, format!("archive.url: {error}"));
+    let url = &archive.url;
+    let failed =
+        |error: StorageError| CommandError::new(exit, format!("archive.url: {url}: {error}"));
     let storage = Storage::open(&place, archive.min_free.as_u64())
         .await
         .map_err(failed)?;
@@ -60,6 +65,7 @@ pub async fn open(config: &Config, store: &Store) -> Result<Option<Archive>, Com
         storage,
         fetcher: Fetcher::new(rules, bounds, USER_AGENT, &[])?,
         fetches: Fetches::default(),
+        background: Background::start().context("could not start threads for the archive")?,
     }))
 }
 
@@ -67,8 +73,9 @@ pub async fn open(config: &Config, store: &Store) -> Result<Option<Archive>, Com
 /// mounted would look like an archive whose files are all lost, and two stores in one place would
 /// delete each other's files.
 async fn identify(storage: &Storage, store: &Store, url: &str) -> Result<(), CommandError> {
-    let failed =
-        |error: StorageError| CommandError::new(Exit::Unavailable, format!("archive.url: {error}"));
+    let failed = |error: StorageError| {
+        CommandError::new(Exit::Unavailable, format!("archive.url: {url}: {error}"))
+    };
     let wanted = store.log_state().await?.epochs.first().as_str().to_owned();
     let found = storage.identity().await.map_err(failed)?;
     let has_files = !store.list_archived_files(FileId(0), 1).await?.is_empty();

@@ -2,6 +2,8 @@
 //! module that depends on all others.
 
 mod archive;
+pub mod backup_places;
+pub mod data_folders;
 mod parts;
 mod settings;
 mod states;
@@ -19,7 +21,6 @@ use tracing::{info, warn};
 
 use crate::cli;
 use crate::clock::Clock;
-use crate::commands::{backup_places, data_folders};
 use crate::config::{Config, Level};
 use crate::domain::callback::KeyRing;
 use crate::domain::delivery::Holder;

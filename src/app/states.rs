@@ -89,6 +89,7 @@ impl App {
             storage: archive.storage.clone(),
             fetcher: archive.fetcher.clone(),
             fetches: archive.fetches.clone(),
+            background: archive.background.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             holder: self.holder.clone(),

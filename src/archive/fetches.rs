@@ -1,5 +1,5 @@
-//! The fetches of this process, as its clients see them: what they wait for is fetched before all
-//! other files, and a fetch under way can be followed.
+//! The fetches of this process. A request can ask for a file, which is then fetched before all
+//! others, and can follow a fetch that is under way.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 use super::fetch::Following;
 use crate::domain::result_file::FileId;
 
-/// What clients wait for, and what is under way. Cheap to clone.
+/// The files that requests wait for, and the fetches under way. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Fetches(Arc<Shared>);
 
@@ -28,15 +28,15 @@ pub struct Running {
 }
 
 impl Fetches {
-    /// Has the file fetched soon. Its number stays until the archiver takes it, so the set has at
-    /// most one entry for each waiting client.
+    /// Asks the archiver to fetch a file soon. Its id stays in the set until the archiver takes it,
+    /// so the set has at most one entry for each waiting request.
     pub fn want(&self, id: FileId) {
         if locked(&self.0.wanted).insert(id) {
             self.0.wanted_more.notify_one();
         }
     }
 
-    /// Takes up to `limit` wanted files, the oldest first.
+    /// Removes and returns up to `limit` wanted files, those with the lowest ids first.
     pub fn take_wanted(&self, limit: usize) -> Vec<FileId> {
         let mut wanted = locked(&self.0.wanted);
         let taken: Vec<FileId> = wanted.iter().take(limit).copied().collect();
@@ -46,12 +46,12 @@ impl Fetches {
         taken
     }
 
-    /// Waits until a file is wanted that was not.
+    /// Waits until another file is wanted.
     pub async fn wanted_more(&self) {
         self.0.wanted_more.notified().await;
     }
 
-    /// Lets clients follow a fetch, until the result is dropped.
+    /// Lets requests follow a fetch, until the returned value is dropped.
     pub fn begin(&self, id: FileId, following: Following) -> Running {
         locked(&self.0.running).insert(id, following);
         self.0.begun.send_replace(());
@@ -66,7 +66,7 @@ impl Fetches {
         locked(&self.0.running).get(&id).cloned()
     }
 
-    /// Sees every fetch that begins after this call.
+    /// Returns a receiver that is notified of every fetch that begins after this call.
     pub fn begun(&self) -> watch::Receiver<()> {
         self.0.begun.subscribe()
     }

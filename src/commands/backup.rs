@@ -10,7 +10,7 @@ use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use secrecy::ExposeSecret as _;
 use tokio_util::sync::CancellationToken;
 
-use super::backup_places;
+use crate::app::backup_places;
 use crate::cli::BackupArgs;
 use crate::clock::Clock;
 use crate::commands::environment;

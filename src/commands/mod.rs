@@ -3,10 +3,8 @@
 
 pub mod api;
 pub mod backup;
-pub mod backup_places;
 pub mod check;
 pub mod client;
-pub mod data_folders;
 pub mod demo;
 pub mod keys;
 pub mod operate;

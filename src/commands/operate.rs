@@ -7,14 +7,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use url::Url;
 
-use super::backup_places::advice;
+use crate::app::backup_places::advice;
 use crate::cli::{CallbackUrlArgs, HealthcheckArgs};
 use crate::commands::environment;
 use crate::config::Config;
 use crate::domain::callback::{Label, Subject};
 use crate::exit::{CommandError, Exit};
+use crate::secret_file::shown_path;
 use crate::secrets::key_ring;
-use crate::secrets::secret_file::shown_path;
 
 /// A container's health check has a few seconds. A service that needs longer is not healthy.
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);

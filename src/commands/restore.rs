@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use super::backup::last_event;
-use super::backup_places;
-use super::backup_places::{finish, remove_staged};
+use crate::app::backup_places::{self, finish, remove_staged};
 use crate::cli::RestoreArgs;
 use crate::clock::Clock;
 use crate::commands::environment;

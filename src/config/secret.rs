@@ -8,7 +8,7 @@ use url::Url;
 
 use super::{ConfigError, Evolink, StoreConfig, hosts};
 use crate::evolink::KEY_BYTES_MIN;
-use crate::secrets::secret_file;
+use crate::secret_file;
 use crate::store::Location;
 
 /// The environment variable from which other tools for EvoLink read the key, too.

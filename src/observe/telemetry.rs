@@ -4,6 +4,7 @@
 //! their stdout is a result that a program may read. On a terminal, a line is text for people.
 //! Otherwise it is JSON.
 
+use std::fmt::Display;
 use std::io::{IsTerminal, Write as _, stderr, stdout};
 use std::panic::PanicHookInfo;
 
@@ -11,8 +12,6 @@ use tracing::subscriber::SetGlobalDefaultError;
 use tracing::{Subscriber, error};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::{EnvFilter, fmt as subscriber_fmt};
-
-use crate::exit::CommandError;
 
 /// The log target of warnings about the configuration.
 pub const CONFIGURATION: &str = "evolink_receiver::configuration";
@@ -47,7 +46,7 @@ pub fn init(log_to: LogTo) {
 }
 
 /// Writes the last line of a failed command to stderr.
-pub fn complain(error: &CommandError) {
+pub fn complain(error: &impl Display) {
     let _ = writeln!(stderr(), "evolink-receiver: {error}");
 }
 

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use tracing::{info, warn};
 
-use super::secret_file;
 use crate::config::{Config, ConfigError};
 use crate::domain::callback::KeyRing;
 use crate::exit::CommandError;
 use crate::files::folder_of;
 use crate::observe::telemetry::CONFIGURATION;
+use crate::secret_file;
 use crate::store::backup;
 use crate::store::engine::sqlite::expected::is_gone;
 use crate::store::engine::sqlite::mark;

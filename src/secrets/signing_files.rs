@@ -11,10 +11,10 @@ use arc_swap::ArcSwap;
 use secrecy::ExposeSecret as _;
 use tracing::{info, warn};
 
-use super::secret_file;
 use crate::config::{ConfigError, Forward, read_secret_file};
 use crate::domain::delivery::signing::SigningSecrets;
 use crate::observe::telemetry::CONFIGURATION;
+use crate::secret_file;
 
 /// The configuration key of the file that signs deliveries to apps' own addresses.
 const OWN_KEY: &str = "forward.secret_file";

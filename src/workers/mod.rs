@@ -7,3 +7,4 @@ pub mod run_loop;
 pub mod upkeep;
 
 mod breaker;
+mod polled;

@@ -3,7 +3,7 @@
 use super::{Expected, RefusedContent};
 use strum::VariantArray;
 
-/// Bytes that are looked at to tell text from other data.
+/// The number of first bytes that are examined to distinguish text from other data.
 const TEXT_BYTES: usize = 4096;
 
 /// The formats that are kept.
@@ -23,7 +23,7 @@ pub enum Format {
     Flac,
     /// An MP4 with audio alone.
     M4a,
-    /// Without any structure: only EvoLink's word says what it is.
+    /// Raw samples without any structure. Recognized only if the caller expects them.
     Pcm,
 }
 
@@ -118,7 +118,7 @@ impl Format {
         formats.find(|format| format.content_type() == content_type)
     }
 
-    /// The end of a file name, without its dot.
+    /// The extension of a file name, without the dot.
     pub const fn extension(self) -> &'static str {
         match self {
             Self::Png => "png",
@@ -178,7 +178,8 @@ fn is_mp3(head: &[u8], expected: Expected) -> bool {
     }
 }
 
-/// Stricter than the library's, which also takes any file with `mdat` at two places.
+/// Whether the file is a MOV. Stricter than the library's matcher, which also accepts any file that
+/// has `mdat` at one of two offsets.
 fn is_mov(head: &[u8]) -> bool {
     let kind = head.get(4..8).unwrap_or_default();
     match kind {

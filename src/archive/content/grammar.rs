@@ -4,7 +4,7 @@ use super::Format;
 use super::boxes::Boxes;
 use super::step::{Step, Then, u32_be};
 
-/// What the next bytes of a file are.
+/// The state of the parser of a format: what the next bytes of the file are.
 pub(super) enum Grammar {
     Png {
         is_started: bool,
@@ -20,7 +20,7 @@ pub(super) enum Grammar {
     Ebml {
         is_started: bool,
     },
-    /// MP3, FLAC and PCM: the end cannot be told from the bytes.
+    /// MP3, FLAC and PCM: their bytes do not show where the file ends.
     None,
 }
 
@@ -79,7 +79,7 @@ impl Grammar {
         }
     }
 
-    /// `bytes` has as many bytes as the last step asked for.
+    /// Returns the next step. `bytes` has the number of bytes that the last step asked for.
     pub fn next(&mut self, bytes: &[u8]) -> Step {
         let step = match self {
             Self::Png { is_started } => png(is_started, bytes),
@@ -182,7 +182,7 @@ fn gif(state: &mut Gif, bytes: &[u8]) -> Option<Step> {
             _ => return None,
         },
         Gif::ExtensionLabel => (Gif::SubBlock, Step::read(1)),
-        // The byte after the table is the size of codes.
+        // The table is followed by one byte, the size of the codes.
         Gif::ImageDescriptor => (
             Gif::SubBlock,
             Step::skip(table(*bytes.get(8)?) + 1, Then::Read(1)),
@@ -227,7 +227,7 @@ fn ogg(is_in_table: &mut bool, bytes: &[u8]) -> Option<Step> {
     }))
 }
 
-/// The head, and one segment with everything. A live recording does not know its length.
+/// A header, and one segment with everything else. In a live recording, the segment has no length.
 fn ebml(is_started: &mut bool, bytes: &[u8]) -> Option<Step> {
     let (name, rest) = bytes.split_first_chunk::<4>()?;
     let length_bytes = rest.first()?.leading_zeros() + 1;

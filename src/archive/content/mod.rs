@@ -1,4 +1,4 @@
-//! What a file is, judged by its bytes alone. Nothing is decoded or decompressed.
+//! Judges by its bytes alone what a file is. Nothing is decoded or decompressed.
 //!
 //! The first bytes show the format and the dimensions, and a walk through the file's own structure
 //! shows whether its end is missing. Bytes after that end are kept: a file is served as it came,
@@ -30,6 +30,9 @@ const HEAD_BYTES: usize = 256 * 1024;
 /// know the type before its first 5 MiB are written.
 const HEAD_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// The content types of raw PCM.
+const PCM_TYPES: [&str; 4] = ["audio/pcm", "audio/x-pcm", "audio/l16", "audio/l24"];
+
 /// The content of a whole file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Content {
@@ -44,13 +47,28 @@ pub struct Dimensions {
     pub height: u32,
 }
 
-/// What the caller knows about a file before it is fetched.
+/// What the server of a file says about it before its bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Expected {
     #[default]
     AnyFormat,
-    /// EvoLink says that the file is raw PCM, which has no structure.
+    /// Samples without any header, which nothing but the server can tell from other bytes.
     RawPcm,
+}
+
+impl Expected {
+    /// `content_type` is the value of the header, and `path` is that of the URL.
+    /// See RFC 2586 and RFC 3190 for the types.
+    pub fn of(content_type: Option<&str>, path: &str) -> Self {
+        let said = content_type.and_then(|said| said.split(';').next());
+        let said = said.unwrap_or_default().trim();
+        let is_pcm = |name: &&str| said.eq_ignore_ascii_case(name);
+        if PCM_TYPES.iter().any(is_pcm) || path.to_ascii_lowercase().ends_with(".pcm") {
+            Self::RawPcm
+        } else {
+            Self::AnyFormat
+        }
+    }
 }
 
 /// Judges a file while it arrives.

@@ -1,4 +1,4 @@
-//! Small files of each format, made by hand: as much structure as the rules read.
+//! Small files of each format for tests. They have only the structure that the inspector reads.
 
 use super::Format;
 

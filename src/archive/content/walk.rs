@@ -7,7 +7,7 @@ use super::Format;
 use super::grammar::Grammar;
 use super::step::{Step, Then};
 
-/// The position in a file.
+/// The position in a file, and what to do with the next bytes.
 pub(super) struct Walk {
     grammar: Grammar,
     skip_bytes: u64,

@@ -1,8 +1,8 @@
 //! Sends one request, follows redirects, and judges the headers of the answer.
 
 use reqwest::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue,
-    IF_RANGE, LOCATION, RANGE, RETRY_AFTER,
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap,
+    HeaderName, HeaderValue, IF_RANGE, LOCATION, RANGE, RETRY_AFTER,
 };
 use reqwest::{Response, StatusCode};
 use tokio::time::timeout;
@@ -10,6 +10,7 @@ use url::Url;
 
 use super::Fetcher;
 use super::failure::{Failure, Next, Reason};
+use crate::archive::content::Expected;
 use crate::domain::egress::{Admitted, RefusedUrl, UrlFault};
 use crate::retry_after;
 
@@ -20,6 +21,7 @@ pub(super) struct Answer {
     pub response: Response,
     /// The length of the whole file. `None` if the server does not say.
     pub bytes_total: Option<u64>,
+    pub expected: Expected,
     /// The version of the file, if the server can send a part of it.
     etag: Option<HeaderValue>,
 }
@@ -32,7 +34,8 @@ pub(super) struct Part {
 }
 
 impl Answer {
-    /// `None` if the server cannot send the rest, or cannot prove that it is of the same file.
+    /// Returns the request for the bytes after `start`. `None` if the server cannot send them, or
+    /// cannot prove that they belong to the same file.
     pub fn rest_after(&self, start: u64) -> Option<Part> {
         Some(Part {
             start,
@@ -88,8 +91,8 @@ fn target(from: &Url, headers: &HeaderMap) -> Result<String, RefusedUrl> {
     let location = headers
         .get(LOCATION)
         .and_then(|location| location.to_str().ok())
-        .ok_or_else(|| refuse("redirects to nowhere"))?;
-    // The parser would correct these, and then the judge could not see them.
+        .ok_or_else(|| refuse("redirects without a usable Location"))?;
+    // The URL parser would correct these silently, so the rules would not see them.
     if location.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\') {
         return Err(refuse(
             "redirects to a URL with a space, a control character or a backslash",
@@ -101,7 +104,7 @@ fn target(from: &Url, headers: &HeaderMap) -> Result<String, RefusedUrl> {
     }
     match from.join(location) {
         Ok(url) => Ok(url.into()),
-        Err(_) => Err(refuse("redirects to what is not a URL")),
+        Err(_) => Err(refuse("redirects to something that is not a URL")),
     }
 }
 
@@ -134,6 +137,7 @@ fn judged(response: Response, part: Option<&Part>) -> Result<Answer, Failure> {
     let has_ranges = text(headers, &ACCEPT_RANGES) != Some("none");
     Ok(Answer {
         bytes_total,
+        expected: Expected::of(text(headers, &CONTENT_TYPE), response.url().path()),
         etag: etag.filter(|_| has_ranges),
         response,
     })

@@ -1,4 +1,4 @@
-//! How much a fetch may take.
+//! The limits of one fetch: bytes, pixels, time and rate.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub struct Bounds {
     pub video: Bound,
     /// Pixels of an image, by its header.
     pub pixels_max: u64,
-    /// The time until the headers of each answer.
+    /// The longest time until the headers of each answer.
     pub answer_time_max: Duration,
     pub rate: Rate,
     /// The pause before a broken transfer is resumed. Grows with each resumption.

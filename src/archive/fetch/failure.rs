@@ -10,14 +10,14 @@ use crate::archive::storage::StorageError;
 use crate::domain::egress::RefusedUrl;
 use crate::egress::{NoAnswer, cause};
 
-/// Nothing was kept.
+/// A failed fetch. Nothing of the file is kept.
 #[derive(Debug)]
 pub struct Failure {
     pub next: Next,
     pub reason: Reason,
 }
 
-/// What may help.
+/// The next step after a failed fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// The same URL, later. `after` is what the server asked for, within bounds.
@@ -31,7 +31,7 @@ pub enum Next {
     GiveUp,
 }
 
-/// Shows neither the path nor the query of a URL.
+/// Why a fetch failed. The text shows neither the path nor the query of a URL.
 #[derive(Debug)]
 pub enum Reason {
     Url(RefusedUrl),

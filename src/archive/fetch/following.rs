@@ -17,7 +17,8 @@ use super::failure::{Failure, Next};
 use crate::archive::content::Content;
 use crate::archive::storage::{Growing, Storage, StorageError};
 
-/// What the fetch reports. If it is dropped before the end, readers get `Lost::Stopped`.
+/// Reports to readers how far the fetch has come. If this is dropped before the end of the fetch,
+/// readers get `Lost::Stopped`.
 pub struct Progress(Arc<watch::Sender<State>>);
 
 /// A fetch that can be followed. All copies follow the same one.
@@ -35,7 +36,7 @@ pub struct Head {
     pub bytes_total: Option<u64>,
 }
 
-/// Why a reader does not get the file. What it has read of it must not be used.
+/// Why a reader does not get the file. The bytes that it has read must not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Lost {
     /// The text of the `Failure`.
@@ -49,11 +50,11 @@ pub enum Lost {
 
 #[derive(Clone)]
 enum State {
-    /// Not even the head is known.
+    /// The head is not known yet.
     Started,
     Arriving {
         head: Head,
-        /// The bytes of `file` that may be read.
+        /// The number of bytes of `file` that may be read.
         bytes: u64,
         /// `None` in a bucket.
         file: Option<Growing>,
@@ -90,7 +91,7 @@ impl Progress {
         self.0.receiver_count() > 0
     }
 
-    /// Shows the head, and the first `bytes` of the draft.
+    /// Lets readers see the head and the first `bytes` of the draft.
     pub(super) fn show(
         &self,
         content: &Content,
@@ -117,7 +118,7 @@ impl Progress {
         });
     }
 
-    /// `file` is the former draft. `None` in a bucket.
+    /// Publishes the result to readers. `file` is the former draft, `None` in a bucket.
     pub(super) fn end(
         self,
         result: &Result<Fetched, Failure>,

@@ -28,7 +28,6 @@ use answer::{Answer, Part};
 use transfer::{Stop, Transfer};
 
 use super::Digest;
-use super::content::Expected;
 use super::storage::{Growing, Storage};
 use crate::domain::egress::{ResultRules, Way};
 use crate::egress::resolver::{JudgingResolver, LookUps};
@@ -55,7 +54,8 @@ const REOPEN_PAUSE_MAX: Duration = Duration::from_secs(30);
 pub struct Fetcher {
     rules: ResultRules,
     bounds: Bounds,
-    /// Two clients, because a resolver knows only the name of a connection.
+    /// Two clients, because a resolver knows only the name, and not by which rule its addresses
+    /// must be judged.
     public: Client,
     listed: Client,
 }
@@ -98,14 +98,9 @@ impl Fetcher {
     ///
     /// # Errors
     /// `Failure` says why, and what to do next.
-    pub async fn fetch(
-        &self,
-        storage: &Storage,
-        url: &str,
-        expected: Expected,
-    ) -> Result<Fetched, Failure> {
+    pub async fn fetch(&self, storage: &Storage, url: &str) -> Result<Fetched, Failure> {
         let (progress, _) = Progress::new();
-        self.fetch_with(storage, url, expected, progress).await
+        self.fetch_with(storage, url, progress).await
     }
 
     /// Like `fetch`. The `Following` of `progress` gets the bytes while they arrive.
@@ -113,29 +108,27 @@ impl Fetcher {
         &self,
         storage: &Storage,
         url: &str,
-        expected: Expected,
         progress: Progress,
     ) -> Result<Fetched, Failure> {
         let mut growing = None;
-        let fetched = self.fetch_into(storage, url, expected, &progress, &mut growing);
+        let fetched = self.fetch_into(storage, url, &progress, &mut growing);
         let fetched = fetched.await;
         progress.end(&fetched, storage, growing);
         fetched
     }
 
-    /// Puts the file that grows into `growing`, which must outlive the writer.
+    /// Sets `growing` to the file that is being written. It must outlive the writer.
     async fn fetch_into(
         &self,
         storage: &Storage,
         url: &str,
-        expected: Expected,
         progress: &Progress,
         growing: &mut Option<Growing>,
     ) -> Result<Fetched, Failure> {
         let answer = self.open(url, None).await?;
         let writer = storage.writer().await.map_err(Failure::from)?;
         *growing = writer.growing();
-        let mut transfer = Transfer::new(&self.bounds, expected, writer, progress);
+        let mut transfer = Transfer::new(&self.bounds, answer.expected, writer, progress);
         match self.receive(&mut transfer, url, answer).await {
             Ok(()) => transfer.finish().await,
             Err(failure) => {

@@ -69,7 +69,7 @@ impl<'a> Transfer<'a> {
         self.bytes
     }
 
-    /// Takes the length that the server declares. Refuses it if there is too little space.
+    /// Records the length that the server declares, and judges it. Refuses it if there is too little space.
     pub async fn declare(&mut self, bytes_total: Option<u64>) -> Result<(), Failure> {
         self.bytes_total = bytes_total;
         self.judge_size()?;
@@ -95,7 +95,7 @@ impl<'a> Transfer<'a> {
                 Ok(Ok(Some(chunk))) => self.take(chunk).await?,
                 Ok(Ok(None)) => return self.judge_end(),
                 Ok(Err(error)) => return Err(self.broken(NoAnswer::from(error).to_string())),
-                // The next turn finds out which time is over.
+                // The next iteration finds out which of the two limits was reached.
                 Err(_) => {}
             }
         }
@@ -122,7 +122,7 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
-    /// Shows readers what has arrived. Blocks are written out early only if somebody reads them.
+    /// Lets readers see what has arrived. Incomplete blocks are written only if there are readers.
     async fn show(&mut self, content: &Content) -> Result<(), Failure> {
         if self.progress.has_readers() {
             self.writer.flush().await?;
@@ -152,8 +152,8 @@ impl<'a> Transfer<'a> {
         Ok(())
     }
 
-    /// Returns the time that the transfer may still take. The first bytes, which show the kind of
-    /// the file, have the time of an image.
+    /// Returns the time that the transfer may still take. Until the first bytes show the kind of
+    /// the file, the limit of images applies.
     fn time_left(&self) -> Result<Duration, Failure> {
         let media = self.media().unwrap_or(Media::Image);
         let time_max = self.bounds.of(media).time_max;

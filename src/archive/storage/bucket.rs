@@ -99,7 +99,7 @@ impl Bucket {
         let key = self.key(digest);
         let mut options = GetOptions::new();
         if range.is_some() {
-            // Servers answer a range outside the object in different ways, so look first.
+            // Servers answer a range outside the object in different ways, so get the length first.
             let bytes_total = self.bytes_of(digest).await?;
             let inside = inside(range, bytes_total)?;
             // The whole object needs no range.
@@ -273,7 +273,7 @@ fn options_under(
     builder
 }
 
-/// `None` for what is not a kept file.
+/// Returns the entry of an object. `None` if the object is not a kept file.
 fn entry(prefix: &Path, found: &ObjectMeta) -> Option<Entry> {
     let below: Vec<_> = found.location.prefix_match(prefix)?.collect();
     let [first, rest] = below.as_slice() else {

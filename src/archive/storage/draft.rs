@@ -1,8 +1,8 @@
 //! A file that is being written to a folder. It gets its name once it is whole and on the disk.
 //!
-//! This is our own code and not `object_store`'s: there, drafts of killed processes appear in no
-//! list, so nobody could sweep them, and a file whose name is known only at its end would be
-//! renamed twice, with a sync of the folder each time.
+//! `object_store` is not used for folders. Its lists leave out the drafts of killed processes, so
+//! nothing could sweep them. And a file whose name is known only at its end would be renamed twice,
+//! with a sync of the folder each time.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;

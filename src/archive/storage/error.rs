@@ -5,10 +5,10 @@ use std::{io, iter};
 
 use rustix::io::Errno;
 
-/// A server may answer with a page.
+/// The maximum length of a reason, in characters. A server may answer with a whole page.
 const WHY_CHARS_MAX: usize = 300;
 
-/// Shows no path of a file below the root and no URL with a signature.
+/// An error of the storage. Its text shows no path below the root and no signed URL.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     #[error("the storage has no such file")]

@@ -18,7 +18,7 @@ use super::{Entry, Reading, StorageError, inside};
 use crate::archive::Digest;
 use crate::domain::timestamp::Timestamp;
 
-/// Bytes that are read at once: each read is a job for another thread, and costs some microseconds.
+/// The size of one read. Each read runs on another thread, which costs some microseconds.
 const CHUNK_BYTES: usize = 256 * 1024;
 
 #[derive(Clone, Debug)]

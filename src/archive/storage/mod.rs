@@ -8,7 +8,6 @@ mod bucket;
 mod draft;
 mod error;
 mod folder;
-mod place;
 mod root;
 mod stored;
 #[cfg(test)]
@@ -25,7 +24,6 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use url::Url;
 
 pub use error::StorageError;
-pub use place::{BadPlace, Place};
 pub use stored::Stored;
 pub use writer::{Growing, Writer};
 
@@ -33,6 +31,7 @@ use bucket::Bucket;
 use folder::Folder;
 
 use super::Digest;
+use crate::config::Place;
 use crate::domain::timestamp::Timestamp;
 
 /// The name of the marker at the root, which says whose storage it is.
@@ -113,7 +112,7 @@ impl Storage {
     /// Reads a file, or the part of it that is inside `range`.
     ///
     /// # Errors
-    /// `NotFound`, or `RangeOutside` if the range is empty or starts behind the end of the file.
+    /// `NotFound`, or `RangeOutside` if the range is empty or starts after the end of the file.
     pub async fn read(
         &self,
         digest: Digest,
@@ -199,8 +198,8 @@ impl Storage {
         }
     }
 
-    /// Deletes drafts that were last written before `before`, and returns their number. A draft
-    /// that is still written to must not be older, so leave more time than the longest fetch takes.
+    /// Deletes drafts that were last written before `before`, and returns their number. The time
+    /// since `before` must be longer than any fetch takes, so that no draft in use is deleted.
     pub async fn sweep(&self, before: Timestamp) -> Result<usize, StorageError> {
         match self {
             Self::Folder(folder) => folder.sweep(before).await,

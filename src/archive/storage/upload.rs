@@ -166,7 +166,7 @@ impl Upload {
         let copied = self.bucket.store.copy(&multipart.draft, key).await;
         copied.map_err(failed)?;
         if let Err(error) = self.bucket.remove(&multipart.draft).await {
-            warn!(%error, "could not delete a draft in the bucket; the next sweep does");
+            warn!(%error, "could not delete a draft in the bucket; the next sweep deletes it");
         }
         self.multipart = None;
         Ok(())

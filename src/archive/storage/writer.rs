@@ -14,8 +14,8 @@ use super::folder::{self, blocking};
 use super::stored::Stored;
 use super::upload::Upload;
 
-/// Bytes that are written to a folder at once: each write is a job for another thread, and costs
-/// some microseconds.
+/// The size of one write to a folder. Each write runs on another thread, which costs some
+/// microseconds.
 const BLOCK_BYTES: usize = 256 * 1024;
 
 /// A new file. If the writer is dropped, nothing is kept. But if the process ends before an upload
@@ -112,7 +112,7 @@ impl Writer {
         }
     }
 
-    /// Makes readable what was written. A bucket has nothing to do.
+    /// Makes the bytes that were written readable. Does nothing for a bucket.
     pub async fn flush(&mut self) -> Result<(), StorageError> {
         match &mut self.0 {
             Target::Folder { draft, block } if !block.is_empty() => append(draft, block).await,
@@ -153,8 +153,8 @@ impl Writer {
     }
 }
 
-/// Writes the block on another thread. The draft goes there and comes back, so that it is deleted
-/// if the caller stops waiting.
+/// Writes the block on another thread. The draft is moved there and back, so that it is dropped and
+/// deleted if the caller stops waiting.
 async fn append(draft: &mut Option<Draft>, block: &mut Vec<u8>) -> Result<(), StorageError> {
     let mut moved = draft.take().ok_or_else(given_up)?;
     let mut bytes = std::mem::take(block);

@@ -5,9 +5,9 @@ use std::path::Path;
 use rustix::fs::{Access, FsWord, access, statfs};
 
 use super::found;
-use crate::commands::data_folders::nearest_folder;
+use crate::app::data_folders::nearest_folder;
 use crate::config::{Finding, Level};
-use crate::secrets::secret_file::shown_path;
+use crate::secret_file::shown_path;
 
 /// The key that the store is configured with.
 pub(super) const STORE: &str = "store.url";

@@ -8,7 +8,7 @@ use rustix::fs::statfs;
 
 use super::files::STORE;
 use super::found;
-use crate::commands::data_folders::nearest_folder;
+use crate::app::data_folders::nearest_folder;
 use crate::config::{Finding, Level, StoreConfig};
 use crate::store::read::inspect::RoomFound;
 

@@ -159,9 +159,13 @@ pub async fn verify(args: &ArchiveVerifyArgs, out: &mut impl Write) -> Result<()
         for file in &damaged {
             let cell = |pointer| Untrusted(text(file, pointer).unwrap_or("-"));
             let number = file["result"].as_i64().unwrap_or_default();
+            let what_now = match file["is_fetched_again"] == true {
+                true => "it is fetched again",
+                false => "EvoLink does not offer it any more",
+            };
             let line = writeln!(
                 out,
-                "{}/{number}  {}",
+                "{}/{number}  {}: {what_now}",
                 cell("/submission_id"),
                 cell("/reason")
             );

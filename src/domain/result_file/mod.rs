@@ -51,7 +51,7 @@ pub enum FileState {
 
 /// The copy of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Copy {
+pub struct FileCopy {
     /// 64 lower-case hexadecimal digits, which also name the copy in the storage.
     pub sha256: String,
     pub bytes: u64,
@@ -68,14 +68,14 @@ pub enum Stage {
         lease: Option<Lease>,
     },
     Archived {
-        copy: Copy,
+        copy: FileCopy,
         at: Timestamp,
     },
     Failed {
         at: Timestamp,
     },
     Expired {
-        copy: Copy,
+        copy: FileCopy,
         at: Timestamp,
     },
 }
@@ -101,9 +101,9 @@ pub struct ResultFile {
 
 /// The end of a fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FetchEnd {
+pub enum FetchOutcome {
     /// The copy is whole and durable.
-    Archived(Copy),
+    Archived(FileCopy),
     /// The same URL may work later.
     Retry {
         reason: String,
@@ -144,7 +144,7 @@ impl ResultFile {
     }
 
     /// The copy that is kept now.
-    pub const fn copy(&self) -> Option<&Copy> {
+    pub const fn copy(&self) -> Option<&FileCopy> {
         match &self.stage {
             Stage::Archived { copy, .. } => Some(copy),
             Stage::Pending { .. } | Stage::Failed { .. } | Stage::Expired { .. } => None,
@@ -171,8 +171,8 @@ impl ResultFile {
     /// Applies the end of a fetch by `holder`. Returns whether it changed the file. A copy counts,
     /// no matter which process made it. Any other end counts only while no other process fetches
     /// the file.
-    pub fn end(&mut self, holder: &Holder, end: FetchEnd, jitter: f64, now: Timestamp) -> bool {
-        if let FetchEnd::Archived(copy) = end {
+    pub fn end(&mut self, holder: &Holder, end: FetchOutcome, jitter: f64, now: Timestamp) -> bool {
+        if let FetchOutcome::Archived(copy) = end {
             if !matches!(self.stage, Stage::Pending { .. } | Stage::Failed { .. }) {
                 return false;
             }
@@ -188,21 +188,21 @@ impl ResultFile {
             return false;
         }
         match end {
-            FetchEnd::Archived(_) => return false,
-            FetchEnd::GivenBack => {
+            FetchOutcome::Archived(_) => return false,
+            FetchOutcome::GivenBack => {
                 let Stage::Pending { lease, .. } = &mut self.stage else {
                     return false;
                 };
                 *lease = None;
             }
-            FetchEnd::Retry { reason, after } => self.fail_once(&reason, after, jitter, now),
-            FetchEnd::FreshUrl { url, reason } => {
+            FetchOutcome::Retry { reason, after } => self.fail_once(&reason, after, jitter, now),
+            FetchOutcome::FreshUrl { url, reason } => {
                 (self.url, self.is_refreshed) = (storable_url(&url), true);
                 self.error = Some(bounded(&reason));
                 let (due_at, lease) = (now, None);
                 self.stage = Stage::Pending { due_at, lease };
             }
-            FetchEnd::GaveUp { reason } => {
+            FetchOutcome::GaveUp { reason } => {
                 self.attempts = self.attempts.saturating_add(1);
                 self.error = Some(bounded(&reason));
                 self.stage = Stage::Failed { at: now };

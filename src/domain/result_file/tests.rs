@@ -20,8 +20,8 @@ fn pending() -> ResultFile {
     }
 }
 
-fn copy() -> Copy {
-    Copy {
+fn copy() -> FileCopy {
+    FileCopy {
         sha256: "ab".repeat(32),
         bytes: 5,
         content_type: "image/png".to_owned(),
@@ -29,8 +29,8 @@ fn copy() -> Copy {
     }
 }
 
-fn retry() -> FetchEnd {
-    FetchEnd::Retry {
+fn retry() -> FetchOutcome {
+    FetchOutcome::Retry {
         reason: "the server answered\n503".to_owned(),
         after: None,
     }
@@ -67,7 +67,7 @@ fn a_server_can_only_make_a_gap_longer() {
     for (after, wanted) in [(1, 2), (40, 40)] {
         let after = Some(Duration::from_secs(after));
         let (mut file, reason) = (pending(), String::new());
-        file.end(&holder, FetchEnd::Retry { reason, after }, 0.0, NOW);
+        file.end(&holder, FetchOutcome::Retry { reason, after }, 0.0, NOW);
         let Stage::Pending { due_at, .. } = file.stage else {
             panic!("{:?}", file.stage);
         };
@@ -83,9 +83,9 @@ fn only_one_process_fetches_a_file_while_its_lease_lasts() {
     assert!(!file.end(&two, retry(), 0.0, NOW), "its end says nothing");
     let later = NOW.after(LEASE);
     assert!(file.claim(&two, later), "the lease is over");
-    assert!(!file.end(&one, FetchEnd::GivenBack, 0.0, later));
+    assert!(!file.end(&one, FetchOutcome::GivenBack, 0.0, later));
     assert!(
-        file.end(&one, FetchEnd::Archived(copy()), 0.0, later),
+        file.end(&one, FetchOutcome::Archived(copy()), 0.0, later),
         "a copy counts"
     );
     assert!(!file.end(&two, retry(), 0.0, later));
@@ -99,7 +99,7 @@ fn a_fresh_url_is_tried_at_once_and_only_one_is_asked_for() {
     let (url, reason) = ("https://files.evolink.ai/b.png".to_owned(), String::new());
     assert!(file.end(
         &holder,
-        FetchEnd::FreshUrl {
+        FetchOutcome::FreshUrl {
             url: url.clone(),
             reason
         },
@@ -116,18 +116,18 @@ fn an_operator_can_only_retry_what_failed() {
     let (mut file, holder) = (pending(), Holder::new(NOW));
     assert!(!file.retry(NOW));
     let reason = "an HTML page".to_owned();
-    assert!(file.end(&holder, FetchEnd::GaveUp { reason }, 0.0, NOW));
+    assert!(file.end(&holder, FetchOutcome::GaveUp { reason }, 0.0, NOW));
     assert_eq!(file.state(), FileState::Failed);
     assert!(file.retry(NOW.after(OFFERED_FOR)));
     assert_eq!((file.state(), file.attempts), (FileState::Pending, 0));
-    assert!(file.end(&holder, FetchEnd::Archived(copy()), 0.0, NOW));
+    assert!(file.end(&holder, FetchOutcome::Archived(copy()), 0.0, NOW));
     assert!(!file.retry(NOW));
 }
 
 #[test]
 fn a_damaged_copy_is_fetched_again_while_evolink_offers_the_file() {
     let (mut file, holder) = (pending(), Holder::new(NOW));
-    file.end(&holder, FetchEnd::Archived(copy()), 0.0, NOW);
+    file.end(&holder, FetchOutcome::Archived(copy()), 0.0, NOW);
     let archived = file.clone();
     assert!(
         !file.lose("another", "damaged", NOW),
@@ -145,17 +145,17 @@ fn a_damaged_copy_is_fetched_again_while_evolink_offers_the_file() {
 fn only_an_archived_file_expires() {
     let (mut file, holder, later) = (pending(), Holder::new(NOW), NOW.after(OFFERED_FOR));
     assert!(!file.expire(later, later));
-    file.end(&holder, FetchEnd::Archived(copy()), 0.0, NOW);
+    file.end(&holder, FetchOutcome::Archived(copy()), 0.0, NOW);
     assert!(!file.expire(NOW, later), "it is not old enough");
     assert!(file.expire(later, later));
     assert_eq!((file.state(), file.copy()), (FileState::Expired, None));
-    assert!(!file.end(&holder, FetchEnd::Archived(copy()), 0.0, later));
+    assert!(!file.end(&holder, FetchOutcome::Archived(copy()), 0.0, later));
 }
 
 #[test]
 fn a_url_with_a_null_character_is_stored_as_one_that_is_refused() {
     let (mut file, holder) = (pending(), Holder::new(NOW));
-    let fresh = FetchEnd::FreshUrl {
+    let fresh = FetchOutcome::FreshUrl {
         url: "https://files.evolink.ai/a\0b".to_owned(),
         reason: "the server answered 403".to_owned(),
     };

@@ -43,10 +43,9 @@ use access::wait_permits::WaitPermits;
 use error::ApiError;
 use events::CatchUpPermit;
 use operators::readiness::Readiness;
-use operators::{deliveries, health, quarantine};
+use operators::{archive, deliveries, health, quarantine};
 use results::ArchiveAccess;
 use results::link::{self, LinkGate};
-use results::operate as archive;
 use tasks::history;
 
 /// State that the handlers of the internal API share.

@@ -18,7 +18,7 @@ use thiserror::Error;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::secrets::secret_file::shown_path;
+use crate::secret_file::shown_path;
 
 /// Lifetime of a self-signed certificate. The first start after its expiry makes a new one.
 const SELF_SIGNED_DAYS: i64 = 365;

@@ -11,7 +11,7 @@ use crate::domain::callback::Subject;
 use crate::domain::delivery::{AttemptEnd, DeliveryId, DeliveryState, EndpointKey, Holder};
 use crate::domain::ids::SubmissionId;
 use crate::domain::observation::{Observation, Source};
-use crate::domain::result_file::{FetchEnd, FileId, FileState};
+use crate::domain::result_file::{FetchOutcome, FileId, FileState};
 use crate::domain::task::Verdict;
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
@@ -315,7 +315,7 @@ impl Recorder {
         &self,
         id: FileId,
         holder: Holder,
-        end: FetchEnd,
+        end: FetchOutcome,
         jitter: f64,
     ) -> Result<Option<FileState>, StoreError> {
         let entry = FileEntry::Ended {
@@ -324,6 +324,10 @@ impl Recorder {
             end,
             jitter,
         };
+        self.change_of_file(entry).await
+    }
+
+    async fn change_of_file(&self, entry: FileEntry) -> Result<Option<FileState>, StoreError> {
         match self.record(Entry::File(entry)).await? {
             Receipt::File(state) => Ok(Some(state)),
             Receipt::Stale => Ok(None),
@@ -331,18 +335,16 @@ impl Recorder {
         }
     }
 
-    /// Records that the archived copy `sha256` of a file is missing or damaged.
+    /// Records that the archived copy `sha256` of a file is missing or damaged. Returns the state of
+    /// the file after it: `Pending` if it is fetched again. `None` if it has no such copy.
     pub async fn lose_copy(
         &self,
         id: FileId,
         sha256: String,
         reason: String,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<FileState>, StoreError> {
         let entry = FileEntry::Lost { id, sha256, reason };
-        match self.record(Entry::File(entry)).await? {
-            Receipt::Done | Receipt::Stale => Ok(()),
-            other => Err(StoreError::OtherReceipt(other)),
-        }
+        self.change_of_file(entry).await
     }
 
     /// Makes failed files due again, at an operator's request.

@@ -9,7 +9,7 @@ use crate::domain::callback::Subject;
 use crate::domain::delivery::{AttemptEnd, DeliveryId, DeliveryState, EndpointKey, Holder};
 use crate::domain::ids::SubmissionId;
 use crate::domain::observation::{Observation, Source};
-use crate::domain::result_file::{FetchEnd, FileId, FileState};
+use crate::domain::result_file::{FetchOutcome, FileId, FileState};
 use crate::domain::task::Verdict;
 use crate::domain::timestamp::Timestamp;
 use crate::store::repeats::RepeatGuard;
@@ -155,7 +155,7 @@ pub enum FileEntry {
     Ended {
         id: FileId,
         holder: Holder,
-        end: FetchEnd,
+        end: FetchOutcome,
         jitter: f64,
     },
     /// The archived copy `sha256` is missing or damaged.

@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 
 use crate::domain::delivery::{Holder, Lease};
-use crate::domain::result_file::{Copy, FileId, FileState, ResultFile, Stage};
+use crate::domain::result_file::{FileCopy, FileId, FileState, ResultFile, Stage};
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
 use crate::store::engine::value::Value;
@@ -105,7 +105,7 @@ impl FileRow {
         })
     }
 
-    fn copy(&self) -> Result<Option<Copy>, &'static str> {
+    fn copy(&self) -> Result<Option<FileCopy>, &'static str> {
         let (Some(sha256), Some(bytes), Some(content_type)) =
             (&self.sha256, self.bytes, &self.content_type)
         else {
@@ -116,7 +116,7 @@ impl FileRow {
             Some((width, height)) => Some((pixels(width)?, pixels(height)?)),
             None => None,
         };
-        Ok(Some(Copy {
+        Ok(Some(FileCopy {
             sha256: sha256.clone(),
             bytes: u64::try_from(bytes).map_err(|_| "bytes")?,
             content_type: content_type.clone(),

@@ -4,7 +4,7 @@
 //! Each file is a line, and its values are separated by tabs. No value can contain either: error
 //! texts are stored without control characters.
 
-use crate::domain::result_file::{Copy, FileId, FileState};
+use crate::domain::result_file::{FileCopy, FileId, FileState};
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
 
@@ -28,7 +28,7 @@ pub struct ShownFile {
     pub id: FileId,
     pub state: FileState,
     pub ended_at: Option<Timestamp>,
-    pub copy: Option<Copy>,
+    pub copy: Option<FileCopy>,
     pub error: Option<String>,
 }
 
@@ -65,7 +65,7 @@ fn parse_line(line: &str) -> Result<ShownFile, StoreError> {
     let wrong = |column| move |_| corrupt(id, column);
     let copy = match sha256 {
         "" => None,
-        sha256 => Some(Copy {
+        sha256 => Some(FileCopy {
             sha256: sha256.to_owned(),
             bytes: bytes.parse().map_err(wrong("bytes"))?,
             content_type: content_type.to_owned(),

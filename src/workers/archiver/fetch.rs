@@ -9,10 +9,9 @@ use tracing::{error, info, warn};
 use super::Archiver;
 use super::sweep::COPY_DELETED;
 use crate::archive::Digest;
-use crate::archive::content::Expected;
 use crate::archive::fetch::{Failure, Fetched, Next, Progress};
 use crate::archive::storage::StorageError;
-use crate::domain::result_file::{Copy, FetchEnd, FileId, FileState, LEASE};
+use crate::domain::result_file::{FetchOutcome, FileCopy, FileId, FileState, LEASE};
 use crate::observe::metrics::FetchResult;
 use crate::store::StoreError;
 use crate::store::recorder::calls::Claim;
@@ -50,10 +49,10 @@ impl Archiver {
         // Boxed, because it holds the state of a connection.
         let fetching = Box::pin(self.try_fetch(&view, progress));
         let fetching = self.dependencies.giving_up.run_until_cancelled(fetching);
-        let end = fetching.await.unwrap_or(FetchEnd::GivenBack);
+        let end = fetching.await.unwrap_or(FetchOutcome::GivenBack);
         let state = self.record_end(id, end.clone()).await;
         self.report(&view, &end, state);
-        if let FetchEnd::Archived(copy) = end {
+        if let FetchOutcome::Archived(copy) = end {
             self.check_copy(id, copy.sha256).await;
         }
         id
@@ -69,11 +68,16 @@ impl Archiver {
         Ok(claimed == Claim::Ours)
     }
 
-    async fn try_fetch(&self, view: &FileView, progress: Progress) -> FetchEnd {
-        let (fetcher, storage) = (&self.dependencies.fetcher, &self.dependencies.storage);
-        let fetching = fetcher.fetch_with(storage, &view.file.url, Expected::AnyFormat, progress);
+    async fn try_fetch(&self, view: &FileView, progress: Progress) -> FetchOutcome {
+        let (fetcher, storage) = (
+            self.dependencies.fetcher.clone(),
+            self.dependencies.storage.clone(),
+        );
+        let url = view.file.url.clone();
+        let fetching = async move { fetcher.fetch_with(&storage, &url, progress).await };
+        let fetching = self.dependencies.background.run(fetching);
         match self.while_claimed(view.file.id, fetching).await {
-            Ok(found) => FetchEnd::Archived(copy(found)),
+            Ok(found) => FetchOutcome::Archived(copy(found)),
             Err(failure) => self.failed(view, failure).await,
         }
     }
@@ -91,56 +95,56 @@ impl Archiver {
         }
     }
 
-    async fn failed(&self, view: &FileView, failure: Failure) -> FetchEnd {
+    async fn failed(&self, view: &FileView, failure: Failure) -> FetchOutcome {
         let reason = failure.to_string();
         match failure.next {
-            Next::Retry { after } => FetchEnd::Retry { reason, after },
-            Next::RetryFew if view.file.attempts + 1 < ATTEMPTS_OF_FEW => FetchEnd::Retry {
+            Next::Retry { after } => FetchOutcome::Retry { reason, after },
+            Next::RetryFew if view.file.attempts + 1 < ATTEMPTS_OF_FEW => FetchOutcome::Retry {
                 reason,
                 after: None,
             },
-            Next::RetryFew | Next::GiveUp => FetchEnd::GaveUp { reason },
-            Next::FreshUrl if view.file.is_refreshed => FetchEnd::GaveUp { reason },
+            Next::RetryFew | Next::GiveUp => FetchOutcome::GaveUp { reason },
+            Next::FreshUrl if view.file.is_refreshed => FetchOutcome::GaveUp { reason },
             Next::FreshUrl => self.fresh_url(view, reason).await,
         }
     }
 
     /// Counts and logs the end of a fetch. `state` is the file's state after it, `None` if the end
     /// was not recorded.
-    fn report(&self, view: &FileView, end: &FetchEnd, state: Option<FileState>) {
+    fn report(&self, view: &FileView, end: &FetchOutcome, state: Option<FileState>) {
         let (metrics, file) = (&self.dependencies.metrics, &view.file);
         let (task, number) = (view.submission_id, file.id.number());
         match (end, state) {
-            (FetchEnd::Archived(copy), _) => {
+            (FetchOutcome::Archived(copy), _) => {
                 metrics.fetch_ended(FetchResult::Archived);
                 metrics.bytes_archived(copy.bytes);
                 info!(submission.id = %task, result = number, bytes = copy.bytes, "archived a result");
             }
             (
-                FetchEnd::GaveUp { reason } | FetchEnd::Retry { reason, .. },
+                FetchOutcome::GaveUp { reason } | FetchOutcome::Retry { reason, .. },
                 Some(FileState::Failed),
             ) => {
                 metrics.fetch_ended(FetchResult::GaveUp);
                 let reason = loggable(reason);
                 warn!(submission.id = %task, result = number, reason, "a result is given up, until an operator retries it: {reason}");
             }
-            (FetchEnd::Retry { reason, .. }, _) => {
+            (FetchOutcome::Retry { reason, .. }, _) => {
                 metrics.fetch_ended(FetchResult::Failed);
                 let reason = loggable(reason);
                 info!(submission.id = %task, result = number, attempt = file.attempts + 1, reason, "could not fetch a result; trying again later: {reason}");
             }
-            (FetchEnd::FreshUrl { reason, .. }, _) => {
+            (FetchOutcome::FreshUrl { reason, .. }, _) => {
                 metrics.fetch_ended(FetchResult::FreshUrl);
                 let reason = loggable(reason);
                 info!(submission.id = %task, result = number, reason, "EvoLink named a fresh URL for a result: {reason}");
             }
-            (FetchEnd::GaveUp { .. } | FetchEnd::GivenBack, _) => {}
+            (FetchOutcome::GaveUp { .. } | FetchOutcome::GivenBack, _) => {}
         }
     }
 
     /// Records the end of a fetch. Tries again until that succeeds or the process stops. Returns
     /// the file's state after it.
-    async fn record_end(&self, id: FileId, end: FetchEnd) -> Option<FileState> {
+    async fn record_end(&self, id: FileId, end: FetchOutcome) -> Option<FileState> {
         let jitter = fastrand::f64();
         let mut is_logged = false;
         loop {
@@ -186,8 +190,8 @@ fn loggable(reason: &str) -> &str {
     named.map_or(reason, |(_, why)| why)
 }
 
-fn copy(fetched: Fetched) -> Copy {
-    Copy {
+fn copy(fetched: Fetched) -> FileCopy {
+    FileCopy {
         sha256: fetched.sha256.to_string(),
         bytes: fetched.bytes,
         content_type: fetched.content_type.to_owned(),

@@ -22,6 +22,7 @@ use super::run_loop::{Failures, Progress, Worker, joined, varied};
 use crate::archive::Fetches;
 use crate::archive::fetch::Fetcher;
 use crate::archive::storage::Storage;
+use crate::background::Background;
 use crate::clock::Clock;
 use crate::domain::delivery::Holder;
 use crate::domain::result_file::FileId;
@@ -47,6 +48,8 @@ pub struct Dependencies {
     pub storage: Storage,
     pub fetcher: Fetcher,
     pub fetches: Fetches,
+    /// Where files are transferred.
+    pub background: Background,
     pub clock: Clock,
     pub metrics: Metrics,
     /// The lease holder id of this process.

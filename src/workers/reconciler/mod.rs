@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::breaker::{Breaker, CallOutcome, Change, Pauses, Permit};
+use super::polled;
 use super::run_loop::{Progress, Worker, joined, pause};
 use crate::clock::Clock;
 use crate::domain::ids::SubmissionId;
@@ -225,9 +226,8 @@ impl Reconciler {
             reply::log_failure(self.dependencies.recorder.end_poll(id, ended).await);
             return;
         };
-        self.dependencies
-            .metrics
-            .poll_ended(reply::log(&reply, task_id));
+        polled::count(&self.dependencies.metrics, &reply);
+        reply::log(&reply, task_id);
         let outcome = reply::call_outcome(&reply);
         let evolink_fails = self.report_to_breaker(outcome, &poll);
         let reply = self.believed(reply, &poll.task);

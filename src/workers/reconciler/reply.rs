@@ -11,7 +11,6 @@ use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::observation::Source;
 use crate::domain::timestamp::Timestamp;
 use crate::evolink::PollReply;
-use crate::observe::metrics::PollEnd;
 use crate::store::StoreError;
 use crate::store::read::overdue::DueTask;
 use crate::store::recorder::Recorder;
@@ -33,21 +32,16 @@ pub fn call_outcome(reply: &PollReply) -> CallOutcome {
     }
 }
 
-/// Logs the answer, and returns the outcome to count.
-pub fn log(reply: &PollReply, task_id: &TaskId) -> PollEnd {
+/// Logs the answer.
+pub fn log(reply: &PollReply, task_id: &TaskId) {
     match reply {
         PollReply::Seen(observation) => {
             info!(task.id = %task_id, status = observation.status.as_str(), "polled a task");
-            PollEnd::Seen
         }
-        PollReply::Gone => {
-            warn!(task.id = %task_id, "EvoLink does not know a task");
-            PollEnd::Gone
-        }
-        PollReply::Throttled { .. } => PollEnd::Throttled,
+        PollReply::Gone => warn!(task.id = %task_id, "EvoLink does not know a task"),
+        PollReply::Throttled { .. } => {}
         PollReply::Failed { reason } | PollReply::Unreadable { reason, .. } => {
             warn!(task.id = %task_id, reason, "could not poll a task; polling it again later");
-            PollEnd::Failed
         }
     }
 }

@@ -218,17 +218,26 @@ async fn a_transfer_that_takes_too_long_is_tried_again() {
 }
 
 #[tokio::test]
-async fn raw_pcm_is_kept_where_it_is_expected() {
+async fn raw_pcm_is_kept_if_its_server_says_what_it_is() {
     let samples = [0, 1, 0xff, 0x7f].repeat(1000);
-    let bed = Bed::new(move |_| ok(&samples)).await;
-    let url = format!("{}/0.pcm", bed.server.base());
-    assert!(bed.fetch_url(&url).await.is_err());
-    let fetched = bed
-        .fetcher
-        .fetch(&bed.storage, &url, Expected::RawPcm)
-        .await;
-    let content_type = fetched.unwrap().content_type;
-    assert_eq!(content_type, Format::Pcm.content_type());
+    let bed = Bed::new(move |asked| {
+        let said = match asked.path.as_str() {
+            "/typed" => "audio/L16; rate=24000",
+            _ => "application/octet-stream",
+        };
+        let length = samples.len();
+        let mut turns = head(&format!(
+            "HTTP/1.1 200 OK\nContent-Type: {said}\nContent-Length: {length}\n\n"
+        ));
+        turns.push(Turn::Send(samples.clone()));
+        turns
+    })
+    .await;
+    assert!(bed.fetch("/anything").await.is_err());
+    for path in ["/typed", "/0.PCM"] {
+        let fetched = bed.fetch(path).await.unwrap();
+        assert_eq!(fetched.content_type, "audio/pcm", "{path}");
+    }
 }
 
 #[tokio::test]

@@ -50,10 +50,7 @@ async fn halting(go: &Arc<Notify>) -> Bed {
 async fn fetch(bed: &Bed, progress: Progress) -> Result<Fetched, Failure> {
     let url = format!("{}/0.png", bed.server.base());
     let fetcher = &bed.fetcher;
-    let expected = Expected::AnyFormat;
-    fetcher
-        .fetch_with(&bed.storage, &url, expected, progress)
-        .await
+    fetcher.fetch_with(&bed.storage, &url, progress).await
 }
 
 /// Reads until there are `length` bytes.
@@ -157,7 +154,7 @@ async fn a_file_that_is_not_whole_has_no_end_for_readers() {
 }
 
 #[tokio::test]
-async fn readers_are_told_why_a_fetch_failed() {
+async fn readers_get_the_reason_of_a_failed_fetch() {
     let bed = Bed::new(|_| head("HTTP/1.1 404 Not Found\nContent-Length: 0\n\n")).await;
     let (progress, following) = Progress::new();
     let (fetched, lost) = tokio::join!(fetch(&bed, progress), following.head());
@@ -176,7 +173,7 @@ async fn readers_are_told_why_a_fetch_failed() {
 }
 
 #[tokio::test]
-async fn readers_are_told_that_a_fetch_was_stopped() {
+async fn readers_of_a_stopped_fetch_get_an_error() {
     let bed = halting(&Arc::default()).await;
     let (progress, following) = Progress::new();
     let mut chunks = following.chunks();

@@ -14,8 +14,9 @@ use server::{Asked, Server, Turn};
 
 use super::*;
 use crate::archive::content::samples::{all, png};
-use crate::archive::content::{Format, Media, RefusedContent};
-use crate::archive::storage::{Place, StorageError};
+use crate::archive::content::{Media, RefusedContent};
+use crate::archive::storage::StorageError;
+use crate::config::Place;
 use crate::domain::egress::AllowedHosts;
 
 /// A storage, a fetcher that may call loopback, and a server there.
@@ -78,8 +79,7 @@ impl Bed {
     }
 
     async fn fetch_url(&self, url: &str) -> Result<Fetched, Failure> {
-        let expected = Expected::AnyFormat;
-        let fetched = self.fetcher.fetch(&self.storage, url, expected).await;
+        let fetched = self.fetcher.fetch(&self.storage, url).await;
         let is_kept = fetched.is_ok();
         assert_eq!(self.has_files(), is_kept, "whole or not at all");
         fetched

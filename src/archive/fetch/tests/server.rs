@@ -1,4 +1,4 @@
-//! A server that sends the bytes it is told to, whether they are HTTP or not.
+//! A server that sends the bytes that a test gives it, whether they are HTTP or not.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

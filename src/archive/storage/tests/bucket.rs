@@ -189,7 +189,7 @@ async fn a_draft_that_was_completed_and_not_copied_is_swept() {
     assert_eq!(storage.sweep(later()).await.unwrap(), 0);
 }
 
-/// A client that knows nothing of buckets.
+/// Opens a URL with a client that has no credentials.
 async fn opened(url: &Url) -> Response {
     let client = Client::builder().no_proxy().build().unwrap();
     client.get(url.clone()).send().await.unwrap()

@@ -1,4 +1,4 @@
-//! What the tests of both kinds of storage do.
+//! Tests of both kinds of storage, and their helpers.
 
 mod bucket;
 mod bucket_faults;

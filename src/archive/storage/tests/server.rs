@@ -1,7 +1,8 @@
 //! The S3 server of the tests. `tests/s3/with_server.sh` starts it. Without it, they are skipped.
 //!
-//! `EVOLINK_RECEIVER_TEST_S3_URL=s3://bucket` names its bucket. The usual `AWS_…` variables have its
-//! address and a user who may write. `EVOLINK_RECEIVER_TEST_S3_READER=id:secret` is one who may not.
+//! `EVOLINK_RECEIVER_TEST_S3_URL=s3://bucket` names its bucket. The usual `AWS_…` variables have
+//! its address and a user with the right to write.
+//! `EVOLINK_RECEIVER_TEST_S3_READER=id:secret` is a user without that right.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;

@@ -1,5 +1,6 @@
-//! The routes for operators: health, metrics, deliveries and the quarantine.
+//! The routes for operators: health, metrics, deliveries, the archive and the quarantine.
 
+pub mod archive;
 pub mod deliveries;
 pub mod health;
 pub mod quarantine;

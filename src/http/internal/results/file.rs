@@ -10,13 +10,13 @@ use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tracing::error;
 
-use super::ArchiveAccess;
+use super::{ArchiveAccess, given_up};
 use crate::archive::Digest;
 use crate::archive::content::Format;
 use crate::archive::fetch::{Following, Head};
 use crate::archive::storage::{ShownAs, StorageError};
 use crate::domain::ids::TaskId;
-use crate::domain::result_file::Copy;
+use crate::domain::result_file::{FileCopy, FileState};
 use crate::http::internal::InternalState;
 use crate::http::internal::error::ApiError;
 use crate::store::read::TaskView;
@@ -227,14 +227,15 @@ fn unavailable(error: &StorageError) -> ApiError {
 
 /// The copy is missing although its row says that it is there. It is fetched again if EvoLink still
 /// offers the file.
-async fn lost(state: &InternalState, file: &ShownFile, copy: &Copy) -> ApiError {
+async fn lost(state: &InternalState, file: &ShownFile, copy: &FileCopy) -> ApiError {
     error!(file.id = %file.id, sha256 = copy.sha256, "an archived file is missing in the storage");
-    let reason = "its copy is missing in the archive".to_owned();
+    let reason = "its copy is missing in the archive";
     let losing = state
         .recorder
-        .lose_copy(file.id, copy.sha256.clone(), reason);
+        .lose_copy(file.id, copy.sha256.clone(), reason.to_owned());
     match losing.await {
-        Ok(()) => ApiError::not_archived(Some("its copy is missing in the archive")),
+        Ok(Some(FileState::Failed)) => given_up(reason),
+        Ok(_) => ApiError::not_archived(Some(reason)),
         Err(error) => error.into(),
     }
 }

@@ -4,7 +4,6 @@
 
 mod file;
 pub mod link;
-pub mod operate;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -229,13 +228,14 @@ fn kept(view: TaskView, file: ShownFile) -> Result<Ready, ApiError> {
             "result_expired",
             "the file was kept for retention.results, and is deleted",
         )),
-        FileState::Failed => {
-            let reason = file.error.unwrap_or_default();
-            let message = format!("the file could not be archived: {reason}");
-            Err(ApiError::result_gone("archive_failed", message))
-        }
+        FileState::Failed => Err(given_up(&file.error.unwrap_or_default())),
         FileState::Pending => Err(ApiError::not_archived(file.error.as_deref())),
     }
+}
+
+fn given_up(reason: &str) -> ApiError {
+    let message = format!("the file could not be archived: {reason}");
+    ApiError::result_gone("archive_failed", message)
 }
 
 pub fn parse_number(text: &str) -> Result<i64, ApiError> {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::address;
-use crate::secrets::secret_file::{self, shown_path};
+use crate::secret_file::{self, shown_path};
 use crate::store::error::{is_without_tls, shown};
 use crate::store::{Location, StoreError, epochs};
 

@@ -9,6 +9,7 @@ pub mod last_mark;
 pub mod locks;
 pub mod mark;
 pub mod open_files;
+mod open_log;
 pub mod reserve_file;
 pub mod space;
 pub mod start;

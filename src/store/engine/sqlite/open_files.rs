@@ -8,8 +8,7 @@
 //!
 //! A file that was overwritten in place keeps its inode. The database is recognized by its stamp,
 //! the `user_version` in its header. The recorder raises the stamp at most once a second, and an
-//! older copy has a lower one. The write-ahead log is compared with its index, which says how long
-//! the log is and which salts its header has.
+//! older copy has a lower one. `OpenLog` recognizes the write-ahead log.
 //!
 //! A checkpoint in progress while the database is overwritten may write the newest stamp over the
 //! old one. A smaller copy then lacks pages at the end of the file, which no checkpoint writes
@@ -19,7 +18,6 @@
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io;
-use std::mem::ManuallyDrop;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +27,7 @@ use rustix::fs::{SeekFrom, seek};
 
 use super::files::{cannot_open, log_file};
 use super::locks::Locks;
+use super::open_log::OpenLog;
 use crate::files::beside;
 use crate::store::StoreError;
 
@@ -53,20 +52,6 @@ const TAIL_INTERVAL: Duration = Duration::from_secs(1);
 const PAGE_BYTES: u64 = 4096;
 const PAGE_HEAD_BYTES: usize = 64;
 
-/// The offset of the salts in the header of the log, and their length.
-const LOG_SALTS_OFFSET: u64 = 16;
-const SALTS_BYTES: usize = 8;
-
-/// The header of the log, and of each page in it.
-const LOG_HEAD_BYTES: u64 = 32;
-const FRAME_HEAD_BYTES: u64 = 24;
-
-/// The header of the index, which is stored twice. See <https://www.sqlite.org/walformat.html>.
-const INDEX_HEAD_BYTES: usize = 48;
-
-/// How often the log and its index are read until they agree. Another thread may be writing.
-const READS: usize = 16;
-
 /// The open files of one database.
 #[derive(Debug)]
 pub struct OpenFiles {
@@ -75,10 +60,7 @@ pub struct OpenFiles {
     given: Option<OpenFile>,
     log: OpenFile,
     index: OpenFile,
-    /// Closing this descriptor is safe, because SQLite holds no locks on the log.
-    log_file: File,
-    /// Never closed. Closing any descriptor of the index would release SQLite's locks on it.
-    index_file: ManuallyDrop<File>,
+    log_content: OpenLog,
     locks: Arc<Locks>,
     seen: Mutex<Seen>,
 }
@@ -107,13 +89,6 @@ struct Seen {
     tail_bytes: u64,
 }
 
-/// The state of the log according to its index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct LogHead {
-    salts: [u8; SALTS_BYTES],
-    bytes: u64,
-}
-
 impl OpenFiles {
     /// Opens second descriptors of the files of `database`. SQLite must have all of them open.
     /// `given` is the path of the database in the configuration. `newest_stamp` is the one that a
@@ -126,7 +101,6 @@ impl OpenFiles {
         synced_stamp: Option<i32>,
     ) -> Result<Self, StoreError> {
         let (log, index) = (log_file(database), beside(database, "-shm"));
-        let open = |path: &Path| File::open(path).map_err(|error| cannot_open(path, &error));
         let opened = OpenFile::at(database.to_owned())?;
         let given = (given != database).then(|| OpenFile {
             path: given.to_owned(),
@@ -135,9 +109,8 @@ impl OpenFiles {
         let files = Self {
             database: opened,
             given,
-            log_file: open(&log)?,
+            log_content: OpenLog::new(&log, &index)?,
             log: OpenFile::at(log)?,
-            index_file: ManuallyDrop::new(open(&index)?),
             index: OpenFile::at(index)?,
             locks,
             seen: Mutex::default(),
@@ -164,7 +137,11 @@ impl OpenFiles {
         self.log.check_place()?;
         self.index.check_place()?;
         self.check_database()?;
-        self.check_log()
+        if self.log_content.is_ours()? {
+            Ok(())
+        } else {
+            Err(self.log.overwritten())
+        }
     }
 
     /// Returns the stamp that the next transaction must write, or `None` if the last one is recent.
@@ -234,44 +211,6 @@ impl OpenFiles {
         }
         seen.stamp = stamp;
         Ok(())
-    }
-
-    /// Compares the log with its index. SQLite writes the log first and then its index, so the
-    /// index never claims more than the log has.
-    fn check_log(&self) -> Result<(), StoreError> {
-        for _ in 0..READS {
-            let Some(said) = self.read_index()? else {
-                return Ok(());
-            };
-            if self.log_has(&said)? {
-                return Ok(());
-            }
-            // The log may have restarted between the two reads.
-            if self.read_index()? == Some(said) {
-                return Err(self.log.overwritten());
-            }
-        }
-        Ok(())
-    }
-
-    fn log_has(&self, said: &LogHead) -> Result<bool, StoreError> {
-        let mut salts = [0; SALTS_BYTES];
-        let read = self.log_file.read_exact_at(&mut salts, LOG_SALTS_OFFSET);
-        match read.and_then(|()| self.log_file.metadata()) {
-            Ok(found) => Ok(salts == said.salts && found.len() >= said.bytes),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-            Err(error) => Err(StoreError::DiskFailed(error.to_string())),
-        }
-    }
-
-    /// Returns `None` while the log is empty, or while the index is being written.
-    fn read_index(&self) -> Result<Option<LogHead>, StoreError> {
-        let mut heads = [0; 2 * INDEX_HEAD_BYTES];
-        self.index_file
-            .read_exact_at(&mut heads, 0)
-            .map_err(|error| StoreError::DiskFailed(error.to_string()))?;
-        let (head, second) = heads.split_at(INDEX_HEAD_BYTES);
-        Ok((head == second).then(|| log_head(head)).flatten())
     }
 
     fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
@@ -346,18 +285,6 @@ fn is_page(file: &File, offset: u64) -> bool {
     head.iter().any(|byte| *byte != 0) || seek(file, SeekFrom::Data(offset)) == Ok(offset)
 }
 
-/// Parses a header of the index, which is in the machine's byte order. `None` if the log is empty.
-fn log_head(head: &[u8]) -> Option<LogHead> {
-    let half = |at: usize| Some(u16::from_ne_bytes(head.get(at..at + 2)?.try_into().ok()?));
-    let word = |at: usize| Some(u32::from_ne_bytes(head.get(at..at + 4)?.try_into().ok()?));
-    let (page, frames) = (u64::from(half(14)?), u64::from(word(16)?));
-    // The value 1 means 65536.
-    let page = if page == 1 { 1 << 16 } else { page };
-    let salts = head.get(32..32 + SALTS_BYTES)?.try_into().ok()?;
-    let bytes = LOG_HEAD_BYTES + frames * (FRAME_HEAD_BYTES + page);
-    (frames > 0).then_some(LogHead { salts, bytes })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -394,19 +321,5 @@ mod tests {
         assert!(is_page(&file, 0) && is_page(&file, 1 << 20));
         assert!(!is_page(&file, 64 << 10), "a hole");
         assert!(!is_page(&file, 2 << 20), "the end");
-    }
-
-    #[test]
-    fn an_index_says_how_long_the_log_is_and_which_salts_it_has() {
-        let mut head = [0; INDEX_HEAD_BYTES];
-        head[14..16].copy_from_slice(&4096_u16.to_ne_bytes());
-        assert_eq!(log_head(&head), None, "an empty log");
-        head[16..20].copy_from_slice(&3_u32.to_ne_bytes());
-        head[32..40].copy_from_slice(b"saltsalt");
-        let wanted = LogHead {
-            salts: *b"saltsalt",
-            bytes: 32 + 3 * (24 + 4096),
-        };
-        assert_eq!(log_head(&head), Some(wanted));
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::domain::delivery::Holder;
 use crate::domain::event::EventType;
-use crate::domain::result_file::{FetchEnd, FileId, FileState, ResultFile};
+use crate::domain::result_file::{FetchOutcome, FileId, FileState, ResultFile};
 use crate::domain::timestamp::Timestamp;
 use crate::store::recorder::entry::{FileEntry, Receipt, RetriedFiles};
 use crate::store::recorder::ledger::{Ledger, NewEvent};
@@ -34,7 +34,13 @@ impl Ledger {
         }
     }
 
-    fn end_fetch(&mut self, id: FileId, holder: &Holder, end: FetchEnd, jitter: f64) -> Receipt {
+    fn end_fetch(
+        &mut self,
+        id: FileId,
+        holder: &Holder,
+        end: FetchOutcome,
+        jitter: f64,
+    ) -> Receipt {
         let now = self.now;
         if !self.change_file(id, |file| file.end(holder, end, jitter, now)) {
             return Receipt::Stale;
@@ -74,11 +80,15 @@ impl Ledger {
 
     fn lose_copy(&mut self, id: FileId, sha256: &str, reason: &str) -> Receipt {
         let now = self.now;
-        if self.change_file(id, |file| file.lose(sha256, reason, now)) {
-            Receipt::Done
-        } else {
-            Receipt::Stale
+        if !self.change_file(id, |file| file.lose(sha256, reason, now)) {
+            return Receipt::Stale;
         }
+        self.file_receipt(id)
+    }
+
+    fn file_receipt(&self, id: FileId) -> Receipt {
+        let file = self.files.known.get(&id);
+        file.map_or(Receipt::Stale, |file| Receipt::File(file.state()))
     }
 
     fn retry_files(&mut self, wanted: RetriedFiles) -> Receipt {

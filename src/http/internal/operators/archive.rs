@@ -9,13 +9,13 @@ use serde::Serialize;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::ArchiveAccess;
 use crate::archive::storage::{Storage, StorageError};
 use crate::archive::{Digest, Hasher};
 use crate::domain::ids::SubmissionId;
-use crate::domain::result_file::FileId;
+use crate::domain::result_file::{FileId, FileState};
 use crate::http::internal::InternalState;
 use crate::http::internal::error::ApiError;
+use crate::http::internal::results::ArchiveAccess;
 use crate::http::internal::{query, tasks};
 use crate::store::recorder::entry::RetriedFiles;
 use crate::store::results::CHANGED_AT_ONCE_MAX;
@@ -46,13 +46,15 @@ pub struct Verified {
     next: Option<String>,
 }
 
-/// A file whose copy is missing or damaged. It is fetched again if EvoLink still offers it.
+/// A file whose copy is missing or damaged.
 #[derive(Debug, Serialize)]
 pub struct Damaged {
     submission_id: SubmissionId,
     result: i64,
     sha256: String,
     reason: &'static str,
+    /// EvoLink still offers the file.
+    is_fetched_again: bool,
 }
 
 /// Has failed files fetched again: those of one task, or the oldest.
@@ -130,8 +132,9 @@ pub async fn verify(
             let losing = state
                 .recorder
                 .lose_copy(last, copy.sha256.clone(), reason.to_owned());
-            losing.await?;
+            let now = losing.await?;
             page.damaged.push(Damaged {
+                is_fetched_again: now == Some(FileState::Pending),
                 submission_id: view.submission_id,
                 result: last.number(),
                 sha256: copy.sha256.clone(),

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use crate::archive::storage::Place;
-use crate::config::{Config, TlsMode};
+use crate::config::{Config, Place, TlsMode};
 use crate::exit::{CommandError, Exit};
 use crate::http::tls::TlsSource;
 use crate::process;
