@@ -1,10 +1,16 @@
 #!/usr/bin/env bash
 # Pictures that stay: apps submit, the simulator of the same image calls back, and every picture is
-# archived on /data, whole, over kill -9 and a restart.
+# archived on /data, or at ARCHIVE_URL, whole, over kill -9 and a restart.
 source tests/container/story.sh
 TASKS=256
 
 ARCHIVE_CONFIG=$'[archive]\nallow_networks = ["127.0.0.0/8"]\nmin_free = "0B"'
+if [ -n "${ARCHIVE_URL:-}" ]; then
+    ARCHIVE_CONFIG+=$'\n'"url = \"$ARCHIVE_URL\""
+    for variable in AWS_ENDPOINT_URL AWS_ALLOW_HTTP AWS_REGION AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY; do
+        RUN_OPTIONS+=(--env "$variable")
+    done
+fi
 endpoint_url() { echo "http://127.0.0.1:$endpoint_port/evolink"; }
 secret="whsec_$(head -c 32 /dev/urandom | base64)"
 write_config </dev/null

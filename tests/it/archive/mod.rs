@@ -4,6 +4,7 @@ mod answers;
 mod commands;
 mod egress;
 mod faults;
+mod large;
 mod links;
 mod main_job;
 mod replicas;

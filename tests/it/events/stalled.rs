@@ -21,15 +21,6 @@ const PER_READER_KIB: u64 = 1024;
 const EVENTS: usize = 200;
 const BODY_BYTES: usize = 200_000;
 
-/// Resident memory in KiB, as the system reports it.
-fn resident(receiver: &Receiver) -> u64 {
-    let path = format!("/proc/{}/status", receiver.pid());
-    let status = std::fs::read_to_string(path).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let digits = line.unwrap().split_whitespace().nth(1).unwrap();
-    digits.parse().unwrap()
-}
-
 /// A reader with small buffers that requests all events and reads none.
 async fn stall(receiver: &Receiver) -> RawClient {
     let socket = TcpSocket::new_v4().unwrap();
@@ -78,7 +69,7 @@ async fn readers_that_cease_to_read_cost_little_and_are_cut_off() {
     for _ in 0..3 {
         read_all(&receiver).await;
     }
-    let before = resident(&receiver);
+    let before = receiver.memory_kib("VmRSS");
     let mut stalled = Vec::new();
     for _ in 0..STALLED {
         stalled.push(stall(&receiver).await);
@@ -86,7 +77,7 @@ async fn readers_that_cease_to_read_cost_little_and_are_cut_off() {
     let (began, lasts) = (Instant::now(), Duration::from_secs(rounds(5, 60).into()));
     let mut most = 0;
     while began.elapsed() < lasts {
-        most = most.max(resident(&receiver));
+        most = most.max(receiver.memory_kib("VmRSS"));
         sleep(Duration::from_millis(100)).await;
     }
     // Other readers are not affected.

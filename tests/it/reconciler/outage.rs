@@ -92,7 +92,12 @@ async fn fails_and_is_well_again(failure: Vec<u8>) {
     );
     is_well.store(true, Ordering::Relaxed);
     app.clock.advance(seconds(20));
-    until("all outcomes", || app.counter(BY_POLL) == TASKS as u64).await;
+    until("all outcomes", || {
+        // On a busy machine a poll may fail once more, and is made again later.
+        app.clock.advance(seconds(1));
+        app.counter(BY_POLL) == TASKS as u64
+    })
+    .await;
     assert_eq!(app.counter(SUSPENDED), 0);
 }
 

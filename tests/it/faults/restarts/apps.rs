@@ -84,7 +84,7 @@ async fn place(number: u32, http: reqwest::Client, base_url: String, statuses: S
             200 => return,
             0 => sleep(Duration::from_millis(200)).await,
             // Unknown until its callback arrives, if EvoLink has the task at all.
-            409 | 503 | 504 => sleep(Duration::from_millis(500)).await,
+            409 | 429 | 503 | 504 => sleep(Duration::from_millis(500)).await,
             other => panic!("{other} is no answer to an order"),
         }
     }

@@ -88,6 +88,15 @@ impl Receiver {
         self.child.id()
     }
 
+    /// Its memory in KiB, as the system reports it: `VmRSS` is now, `VmHWM` the highest so far.
+    pub fn memory_kib(&self, field: &str) -> u64 {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find(|line| line.starts_with(field));
+        let digits = line.unwrap().split_whitespace().nth(1).unwrap();
+        digits.parse().unwrap()
+    }
+
     pub fn public(&self) -> SocketAddr {
         self.public
     }
@@ -212,10 +221,6 @@ impl Receiver {
             );
             sleep(Duration::from_millis(5)).await;
         }
-    }
-
-    pub fn has_ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
     }
 
     pub fn log(&self) -> String {
