@@ -1,12 +1,13 @@
 """Compares the archive with curl: both fetch the same files from the same nginx, alternately, in one run.
 
-    python3 benches/archive/run.py PROGRAM [--rounds N] [--tasks N]
+    python3 benches/archive/run.py PROGRAM [--rounds N] [--tasks N] [--limit-rate RATE] [--results FOLDER]
 
 It needs nginx and curl, calls only loopback, and writes to a temporary folder, whose file system is the disk under
 test. Each round fetches TASKS x 1 to 4 files of 0.1 to 8 MB. A ratio is that of one round: the archive's rate, from the
 first callback to the last file that is recorded, divided by curl's rate with as many transfers at once. While files are
 fetched, one client sends callbacks at a steady pace; its 99th percentile is compared with that of a pause without
-fetches.
+fetches, and with that while curl fetches the same files beside an idle archive. --limit-rate is nginx's limit for each
+connection, such as 15m. --results is another folder for the archive, such as one in memory.
 """
 
 import argparse
@@ -41,7 +42,7 @@ key_file = "{folder}/ring"
 [forward]
 secret_file = "{folder}/whsec"
 [archive]
-url = "file:{folder}/results"
+url = "file:{results}"
 allow_networks = ["127.0.0.0/8"]
 fetches_at_once = {at_once}
 min_free = "0B"
@@ -53,7 +54,7 @@ daemon off; pid {folder}/nginx.pid; error_log stderr crit; worker_processes 1;
 events {{ worker_connections 256; }}
 http {{ access_log off; sendfile on; default_type image/png; client_body_temp_path {folder}; proxy_temp_path {folder};
 fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
-server {{ listen 127.0.0.1:{port}; root {folder}/origin; }} }}
+server {{ listen 127.0.0.1:{port}; root {folder}/origin; limit_rate {rate}; }} }}
 """
 
 
@@ -126,6 +127,8 @@ def main():
     parser.add_argument("program")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tasks", type=int, default=1000)
+    parser.add_argument("--limit-rate", default="0")
+    parser.add_argument("--results")
     options = parser.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="archive-bench-"))
     children = []
@@ -146,9 +149,10 @@ def measure(options, folder, children):
     sizes = [int(100_000 * 80 ** random.random()) for _ in range(64)]
     for number, size in enumerate(sizes):
         (folder / "origin" / f"{number}.png").write_bytes(png(number, size))
-    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=origin))
+    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=origin, rate=options.limit_rate))
     (folder / "config.toml").write_text(
-        CONFIG.format(folder=folder, public=public, internal=internal, at_once=AT_ONCE)
+        CONFIG.format(folder=folder, results=options.results or folder / "results", public=public, internal=internal,
+                      at_once=AT_ONCE)
     )
     children.append(subprocess.Popen(["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]))
     with open(folder / "log", "w") as log:
@@ -164,7 +168,7 @@ def measure(options, folder, children):
             time.sleep(0.1)
     path = "/callbacks/" + subprocess.run(url, capture_output=True, text=True, check=True).stdout.split("/callbacks/")[1].strip()
     idle = memory(service.pid, "VmRSS")
-    ratios, latencies, number = [], [], 0
+    ratios, latencies, beside_curl, number = [], [], [], 0
     for turn in range(options.rounds):
         tasks = [[random.randrange(len(sizes)) for _ in range(random.randint(1, 4))] for _ in range(options.tasks)]
         files = [name for task in tasks for name in task]
@@ -174,6 +178,10 @@ def measure(options, folder, children):
         quiet.start()
         time.sleep(5)
         quiet = quiet.p99()
+        control = Callbacks(public, path, f"control-{turn}")
+        control.start()
+        curl_seconds(folder, origin, files)
+        control = control.p99()
         before = metric(internal, "evolink_receiver_results_archived_bytes_total")
         busy = Callbacks(public, path, f"busy-{turn}")
         began = time.perf_counter()
@@ -191,11 +199,12 @@ def measure(options, folder, children):
         busy = busy.p99()
         ratios.append(curl / ours)
         latencies.append(busy / quiet)
+        beside_curl.append(busy / control)
         print(f"{len(files)} files, {total / 1e6:.0f} MB: curl {curl:.1f} s, archive {ours:.1f} s, ratio {curl / ours:.2f}; "
-              f"p99 of callbacks {quiet:.1f} ms, meanwhile {busy:.1f} ms", file=sys.stderr)
+              f"p99 of callbacks {quiet:.1f} ms, beside curl {control:.1f} ms, meanwhile {busy:.1f} ms", file=sys.stderr)
     return {
         "ratio": round(statistics.median(ratios), 3), "ratios": [round(ratio, 3) for ratio in ratios],
-        "p99_ratio": round(statistics.median(latencies), 2),
+        "p99_ratio": round(statistics.median(latencies), 2), "p99_ratio_to_curl": round(statistics.median(beside_curl), 2),
         "memory_idle_mib": round(idle, 1), "memory_peak_mib": round(memory(service.pid, "VmHWM"), 1),
     }
 

@@ -8,9 +8,9 @@ use crate::archive::Fetches;
 use crate::archive::fetch::Fetcher;
 use crate::archive::storage::{MARKER, Storage, StorageError};
 use crate::background::Background;
-use crate::config::{Config, Place};
+use crate::config::Config;
 use crate::domain::egress::{AllowedHosts, ResultRules};
-use crate::domain::result_file::FileId;
+use crate::domain::result_file::{FileId, Place};
 use crate::evolink::USER_AGENT;
 use crate::exit::{CommandError, Exit};
 use crate::store::Store;
@@ -43,8 +43,7 @@ pub async fn open(config: &Config, store: &Store) -> Result<Option<Archive>, Com
         Place::Bucket { .. } => Exit::Unavailable,
     };
     let url = &archive.url;
-    let failed =
-        |error: StorageError| CommandError::new(exit, format!("archive.url: {url}: {error}"));
+    let failed = failed(exit, url);
     let storage = Storage::open(&place, archive.min_free.as_u64())
         .await
         .map_err(failed)?;
@@ -65,7 +64,7 @@ pub async fn open(config: &Config, store: &Store) -> Result<Option<Archive>, Com
         storage,
         fetcher: Fetcher::new(rules, bounds, USER_AGENT, &[])?,
         fetches: Fetches::default(),
-        background: Background::start().context("could not start threads for the archive")?,
+        background: Background::start().context("could not start the archive")?,
     }))
 }
 
@@ -73,9 +72,7 @@ pub async fn open(config: &Config, store: &Store) -> Result<Option<Archive>, Com
 /// mounted would look like an archive whose files are all lost, and two stores in one place would
 /// delete each other's files.
 async fn identify(storage: &Storage, store: &Store, url: &str) -> Result<(), CommandError> {
-    let failed = |error: StorageError| {
-        CommandError::new(Exit::Unavailable, format!("archive.url: {url}: {error}"))
-    };
+    let failed = failed(Exit::Unavailable, url);
     let wanted = store.log_state().await?.epochs.first().as_str().to_owned();
     let found = storage.identity().await.map_err(failed)?;
     let has_files = !store.list_archived_files(FileId(0), 1).await?.is_empty();
@@ -100,4 +97,8 @@ async fn identify(storage: &Storage, store: &Store, url: &str) -> Result<(), Com
             Ok(())
         }
     }
+}
+
+fn failed(exit: Exit, url: &str) -> impl Fn(StorageError) -> CommandError + Copy {
+    move |error| CommandError::new(exit, format!("archive.url: {url}: {error}"))
 }

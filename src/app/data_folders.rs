@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use crate::config::{Config, Place, TlsMode};
+use crate::config::{Config, TlsMode};
+use crate::domain::result_file::Place;
 use crate::exit::{CommandError, Exit};
 use crate::http::tls::TlsSource;
 use crate::process;

@@ -212,6 +212,8 @@ impl App {
             address.map_or_else(|_| "?".to_owned(), |at| at.to_string())
         };
         let (public, internal) = (at(self.public_address()), at(self.internal_address()));
+        // At a stop, uploads are aborted and drafts are deleted on these threads.
+        let background = (self.archive.as_ref()).map(|archive| archive.background.clone());
         self.start(&parts);
         info!(
             public,
@@ -239,6 +241,9 @@ impl App {
         finish("calls of EvoLink", &parts.calls, CALLS_DRAIN).await;
         parts.recorder_stop.cancel();
         finish("the workers", &parts.workers, WORKERS_DRAIN).await;
+        if let Some(background) = background {
+            background.stop(WORKERS_DRAIN).await;
+        }
         // Write nothing more to a disk that has failed.
         let disk_is_good = !recorder.failed().is_cancelled();
         if disk_is_good && timeout(STORE_DRAIN, store.close()).await.is_err() {

@@ -71,6 +71,7 @@ impl App {
         Some(ArchiveAccess {
             storage: archive.storage.clone(),
             fetches: archive.fetches.clone(),
+            background: archive.background.clone(),
             key_ring: Arc::clone(&self.key_ring),
             base_url: settings::internal_base_url(&self.config, address).into(),
             link_lifetime: self.config.archive.link_lifetime,

@@ -5,7 +5,6 @@
 //! key. Printing or serialising these types never shows a secret. After the start, nothing reads
 //! the environment again.
 
-mod archive_place;
 mod choices;
 mod closest;
 mod findings;
@@ -25,7 +24,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::archive_place::Place;
 pub use self::choices::{OutcomeEvent, Scope, TlsMode};
 pub use self::findings::{Finding, Level};
 pub use self::key_digest::KeyDigest;

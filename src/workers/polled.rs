@@ -1,4 +1,4 @@
-//! Counts the answers to polls, whichever worker asked.
+//! Counts the answers to the polls of all workers.
 
 use crate::evolink::PollReply;
 use crate::observe::metrics::{Metrics, PollEnd};

@@ -23,7 +23,7 @@ pub enum Format {
     Flac,
     /// An MP4 with audio alone.
     M4a,
-    /// Raw samples without any structure. Recognized only if the caller expects them.
+    /// Raw samples without any structure. Accepted only if the server declares them.
     Pcm,
 }
 

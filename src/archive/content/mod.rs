@@ -1,4 +1,5 @@
-//! Judges by its bytes alone what a file is. Nothing is decoded or decompressed.
+//! Judges by its bytes what a file is. Only raw PCM is known by what its server says. Nothing is
+//! decoded or decompressed.
 //!
 //! The first bytes show the format and the dimensions, and a walk through the file's own structure
 //! shows whether its end is missing. Bytes after that end are kept: a file is served as it came,
@@ -47,7 +48,7 @@ pub struct Dimensions {
     pub height: u32,
 }
 
-/// What the server of a file says about it before its bytes.
+/// What the headers and the URL say about the format of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Expected {
     #[default]
@@ -57,8 +58,8 @@ pub enum Expected {
 }
 
 impl Expected {
-    /// `content_type` is the value of the header, and `path` is that of the URL.
-    /// See RFC 2586 and RFC 3190 for the types.
+    /// Judges the header `Content-Type` and the path of the URL. RFC 2586 and RFC 3190 define L16 and
+    /// L24.
     pub fn of(content_type: Option<&str>, path: &str) -> Self {
         let said = content_type.and_then(|said| said.split(';').next());
         let said = said.unwrap_or_default().trim();

@@ -69,7 +69,8 @@ impl<'a> Transfer<'a> {
         self.bytes
     }
 
-    /// Records the length that the server declares, and judges it. Refuses it if there is too little space.
+    /// Records and judges the length that the server declares. Fails if it is too large, or if
+    /// there is too little space.
     pub async fn declare(&mut self, bytes_total: Option<u64>) -> Result<(), Failure> {
         self.bytes_total = bytes_total;
         self.judge_size()?;

@@ -40,6 +40,9 @@ const DRAFTS: &str = "tmp";
 #[derive(Clone)]
 pub struct Bucket {
     pub(super) store: Arc<AmazonS3>,
+    /// The client of uploads, which run on threads of low priority. A connection stays on the
+    /// threads that opened it, so nothing else uses these.
+    pub(super) uploads: Arc<AmazonS3>,
     prefix: Path,
 }
 
@@ -65,16 +68,17 @@ impl Bucket {
             ..RetryConfig::default()
         };
         // The variables are applied over our options, so that `AWS_ALLOW_HTTP` has its effect.
-        let store = options_under(variables, options)
+        let builder = options_under(variables, options)
             .with_bucket_name(name)
             .with_retry(retry)
             // We delete single objects, and some servers have no other way.
-            .with_disable_bulk_delete(true)
-            .build()
-            .map_err(&failed)?;
-        let prefix = Path::parse(prefix).map_err(|error| failed(error.into()))?;
-        let store = Arc::new(store);
-        Ok(Self { store, prefix })
+            .with_disable_bulk_delete(true);
+        let client = |builder: AmazonS3Builder| Ok(Arc::new(builder.build().map_err(&failed)?));
+        Ok(Self {
+            store: client(builder.clone())?,
+            uploads: client(builder)?,
+            prefix: Path::parse(prefix).map_err(|error| failed(error.into()))?,
+        })
     }
 
     pub(super) async fn look(&self) -> Result<(), StorageError> {

@@ -31,7 +31,7 @@ use bucket::Bucket;
 use folder::Folder;
 
 use super::Digest;
-use crate::config::Place;
+use crate::domain::result_file::Place;
 use crate::domain::timestamp::Timestamp;
 
 /// The name of the marker at the root, which says whose storage it is.

@@ -109,7 +109,7 @@ impl Upload {
             let draft = self.bucket.drafts().join(draft::name());
             let upload = self
                 .bucket
-                .store
+                .uploads
                 .put_multipart_opts(&draft, self.attributes().into())
                 .await;
             let upload = upload.map_err(&failed)?;
@@ -145,7 +145,7 @@ impl Upload {
             let options = self.attributes().into();
             let put = self
                 .bucket
-                .store
+                .uploads
                 .put_opts(&key, whole.into(), options)
                 .await;
             put.map_err(StorageError::bucket("write to"))?;
@@ -163,7 +163,7 @@ impl Upload {
         };
         multipart.upload.complete().await.map_err(&failed)?;
         multipart.is_complete = true;
-        let copied = self.bucket.store.copy(&multipart.draft, key).await;
+        let copied = self.bucket.uploads.copy(&multipart.draft, key).await;
         copied.map_err(failed)?;
         if let Err(error) = self.bucket.remove(&multipart.draft).await {
             warn!(%error, "could not delete a draft in the bucket; the next sweep deletes it");

@@ -159,13 +159,14 @@ pub async fn verify(args: &ArchiveVerifyArgs, out: &mut impl Write) -> Result<()
         for file in &damaged {
             let cell = |pointer| Untrusted(text(file, pointer).unwrap_or("-"));
             let number = file["result"].as_i64().unwrap_or_default();
-            let what_now = match file["is_fetched_again"] == true {
-                true => "it is fetched again",
-                false => "EvoLink does not offer it any more",
+            let next = match file["is_fetched_again"].as_bool() {
+                Some(true) => ": it is fetched again",
+                Some(false) => ": EvoLink does not offer it any more",
+                None => "",
             };
             let line = writeln!(
                 out,
-                "{}/{number}  {}: {what_now}",
+                "{}/{number}  {}{next}",
                 cell("/submission_id"),
                 cell("/reason")
             );

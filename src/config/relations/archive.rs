@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{DAY, host_patterns};
 use crate::config::findings::Found;
 use crate::config::hosts::Ports;
-use crate::config::{Archive, ByteSize, Config, Level, OutcomeEvent, Place};
+use crate::config::{Archive, ByteSize, Config, Level, OutcomeEvent};
+use crate::domain::result_file::Place;
 use crate::store::is_postgres;
 
 /// The longest lifetime of a signed link: that of S3 (AWS, "Sharing objects with presigned URLs").

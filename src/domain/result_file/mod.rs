@@ -5,6 +5,7 @@
 //! fetch is due. An archived file stays archived until its retention ends, or until its copy turns
 //! out to be damaged.
 
+mod place;
 pub mod schedule;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,8 @@ use std::fmt;
 use std::time::Duration;
 
 use strum::{EnumString, IntoStaticStr};
+
+pub use place::{BadPlace, Place};
 
 use super::delivery::{Holder, Lease};
 use super::observation::RESULTS_MAX;
@@ -99,7 +102,7 @@ pub struct ResultFile {
     pub error: Option<String>,
 }
 
-/// The end of a fetch.
+/// The outcome of a fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FetchOutcome {
     /// The copy is whole and durable.
@@ -242,6 +245,9 @@ impl ResultFile {
     /// the storage may have it again later. Returns false if that copy is not the one that is kept.
     pub fn lose(&mut self, sha256: &str, reason: &str, now: Timestamp) -> bool {
         if self.copy().is_none_or(|copy| copy.sha256 != sha256) {
+            return false;
+        }
+        if now >= self.offered_until && self.error.as_deref() == Some(reason) {
             return false;
         }
         self.error = Some(bounded(reason));

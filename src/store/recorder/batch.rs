@@ -1,4 +1,4 @@
-//! One batch: a transaction, and the answers to those who wait for it.
+//! Records one batch: one transaction, and the receipts for its callers.
 
 use std::time::Instant;
 
@@ -53,7 +53,7 @@ impl RecorderWorker {
             };
             if let (Err(error), None) = (&receipt, &fault) {
                 self.report_error(error);
-                if crate::store::recorder::health::is_of_store(error) {
+                if super::health::is_of_store(error) {
                     fault = Some(error.clone());
                 }
             }

@@ -46,10 +46,7 @@ impl Archiver {
         let (progress, following) = Progress::new();
         // It can be followed until its row says how it ended.
         let _running = self.dependencies.fetches.begin(id, following);
-        // Boxed, because it holds the state of a connection.
-        let fetching = Box::pin(self.try_fetch(&view, progress));
-        let fetching = self.dependencies.giving_up.run_until_cancelled(fetching);
-        let end = fetching.await.unwrap_or(FetchOutcome::GivenBack);
+        let end = self.try_fetch(&view, progress).await;
         let state = self.record_end(id, end.clone()).await;
         self.report(&view, &end, state);
         if let FetchOutcome::Archived(copy) = end {
@@ -74,11 +71,21 @@ impl Archiver {
             self.dependencies.storage.clone(),
         );
         let url = view.file.url.clone();
-        let fetching = async move { fetcher.fetch_with(&storage, &url, progress).await };
-        let fetching = self.dependencies.background.run(fetching);
+        let giving_up = self.dependencies.giving_up.clone();
+        // At a stop the fetch ends on those threads, and this waits for it. So its draft is deleted
+        // before the process ends.
+        let fetching = self.dependencies.background.run(Box::pin(async move {
+            let fetching = fetcher.fetch_with(&storage, &url, progress);
+            giving_up.run_until_cancelled(fetching).await
+        }));
         match self.while_claimed(view.file.id, fetching).await {
-            Ok(found) => FetchOutcome::Archived(copy(found)),
-            Err(failure) => self.failed(view, failure).await,
+            Some(Ok(found)) => FetchOutcome::Archived(copy(found)),
+            Some(Err(failure)) => {
+                let failed = Box::pin(self.failed(view, failure));
+                let failed = self.dependencies.giving_up.run_until_cancelled(failed);
+                failed.await.unwrap_or(FetchOutcome::GivenBack)
+            }
+            None => FetchOutcome::GivenBack,
         }
     }
 
@@ -90,7 +97,11 @@ impl Archiver {
             tokio::select! {
                 done = work.as_mut() => return done,
                 // If the claim is lost, the fetch goes on: two copies of a file do no harm.
-                _ = renewals.tick() => drop(self.claim(id).await),
+                _ = renewals.tick() => {
+                    let renewing = self.claim(id);
+                    let giving_up = &self.dependencies.giving_up;
+                    drop(giving_up.run_until_cancelled(renewing).await);
+                }
             }
         }
     }

@@ -48,7 +48,7 @@ pub struct Dependencies {
     pub storage: Storage,
     pub fetcher: Fetcher,
     pub fetches: Fetches,
-    /// Where files are transferred.
+    /// The threads on which files are transferred.
     pub background: Background,
     pub clock: Clock,
     pub metrics: Metrics,

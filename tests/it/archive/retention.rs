@@ -10,6 +10,7 @@ use super::{archived, archiving, complete};
 use crate::support::app::TestApp;
 use crate::support::app::answer::{get, send};
 use crate::support::files::{Given, Origin, png};
+use crate::support::process::command;
 use crate::support::until::until;
 
 /// The path of the copy with this digest.
@@ -51,6 +52,7 @@ async fn a_damaged_or_missing_copy_is_found_and_fetched_again() {
         reasons,
         ["its copy is missing in the archive", "its copy is damaged"]
     );
+    assert!(damaged.iter().all(|file| file["is_fetched_again"] == true));
     until("they are fetched again", || origin.count() == 5).await;
     archived(&app, "task-1").await;
     assert_eq!(verify().await["damaged"], json!([]));
@@ -71,6 +73,34 @@ async fn a_copy_that_is_missing_when_it_is_asked_for_is_fetched_again() {
     lost.assert_error(503, "not_archived", None, "at first");
     let found = app.request(Method::GET, path).send().await.unwrap();
     assert_eq!(found.bytes().await.unwrap(), file);
+    app.stop().await.0.unwrap();
+}
+
+#[tokio::test]
+async fn a_copy_that_is_lost_after_evolink_has_deleted_its_own_is_gone_until_it_is_put_back() {
+    let origin = Origin::start(|_| Given::File(png(1, 1000))).await;
+    let app = archiving().with_manual_clock().start().await;
+    complete(&app, "web", "task-1", &[origin.url("a.png")]).await;
+    let shown = archived(&app, "task-1").await;
+    app.clock.advance(Duration::from_hours(25));
+    let copy = copy(&app, &shown[0]["sha256"]);
+    let bytes = std::fs::read(&copy).unwrap();
+    std::fs::remove_file(&copy).unwrap();
+    let path = "/v1/tasks/task-1/results/0";
+    for time in ["first", "second"] {
+        let lost = get(&app, path).await;
+        lost.assert_error(410, "archive_failed", None, time);
+    }
+    let verified = send(app.request(Method::POST, "/v1/archive/verify")).await;
+    assert_eq!(verified.body["damaged"][0]["is_fetched_again"], false);
+    let verified = command::run(&app, &["archive", "verify"]).await;
+    assert_eq!(verified.code, Some(65));
+    let said = "its copy is missing in the archive: EvoLink does not offer it any more\n";
+    assert!(verified.stdout.contains(said), "{}", verified.stdout);
+    std::fs::write(&copy, &bytes).unwrap();
+    let found = app.request(Method::GET, path).send().await.unwrap();
+    assert_eq!(found.bytes().await.unwrap(), bytes);
+    assert_eq!(origin.count(), 1);
     app.stop().await.0.unwrap();
 }
 

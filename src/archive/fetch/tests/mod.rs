@@ -16,8 +16,8 @@ use super::*;
 use crate::archive::content::samples::{all, png};
 use crate::archive::content::{Media, RefusedContent};
 use crate::archive::storage::StorageError;
-use crate::config::Place;
 use crate::domain::egress::AllowedHosts;
+use crate::domain::result_file::Place;
 
 /// A storage, a fetcher that may call loopback, and a server there.
 struct Bed {

@@ -53,7 +53,7 @@ pub struct Damaged {
     result: i64,
     sha256: String,
     reason: &'static str,
-    /// EvoLink still offers the file.
+    /// Whether EvoLink still offers the file.
     is_fetched_again: bool,
 }
 
@@ -132,9 +132,12 @@ pub async fn verify(
             let losing = state
                 .recorder
                 .lose_copy(last, copy.sha256.clone(), reason.to_owned());
-            let now = losing.await?;
+            // It may have been noticed by somebody else, or it may have expired.
+            let Some(now) = losing.await? else {
+                continue;
+            };
             page.damaged.push(Damaged {
-                is_fetched_again: now == Some(FileState::Pending),
+                is_fetched_again: now == FileState::Pending,
                 submission_id: view.submission_id,
                 result: last.number(),
                 sha256: copy.sha256.clone(),
@@ -151,7 +154,11 @@ async fn fault(archive: &ArchiveAccess, sha256: &str) -> Result<Option<&'static 
     let Ok(digest) = sha256.parse::<Digest>() else {
         return Ok(Some("its copy has no usable name"));
     };
-    match hash(&archive.storage, digest).await {
+    let storage = archive.storage.clone();
+    let hashing = archive
+        .background
+        .run(async move { hash(&storage, digest).await });
+    match hashing.await {
         Ok(found) if found == digest => Ok(None),
         Ok(_) => Ok(Some("its copy is damaged")),
         Err(StorageError::NotFound) => Ok(Some("its copy is missing in the archive")),

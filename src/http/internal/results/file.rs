@@ -226,7 +226,7 @@ fn unavailable(error: &StorageError) -> ApiError {
 }
 
 /// The copy is missing although its row says that it is there. It is fetched again if EvoLink still
-/// offers the file.
+/// offers the file. Otherwise it is gone, unless somebody puts the copy back.
 async fn lost(state: &InternalState, file: &ShownFile, copy: &FileCopy) -> ApiError {
     error!(file.id = %file.id, sha256 = copy.sha256, "an archived file is missing in the storage");
     let reason = "its copy is missing in the archive";
@@ -234,7 +234,8 @@ async fn lost(state: &InternalState, file: &ShownFile, copy: &FileCopy) -> ApiEr
         .recorder
         .lose_copy(file.id, copy.sha256.clone(), reason.to_owned());
     match losing.await {
-        Ok(Some(FileState::Failed)) => given_up(reason),
+        // EvoLink does not offer it any more.
+        Ok(Some(FileState::Archived)) => given_up(reason),
         Ok(_) => ApiError::not_archived(Some(reason)),
         Err(error) => error.into(),
     }

@@ -27,6 +27,7 @@ use super::tasks::{self, waiting};
 use crate::archive::Fetches;
 use crate::archive::fetch::{Following, Head};
 use crate::archive::storage::Storage;
+use crate::background::Background;
 use crate::domain::callback::KeyRing;
 use crate::domain::observation::Observation;
 use crate::domain::result_file::{FILES_PER_TASK, FileId, FileState};
@@ -40,6 +41,8 @@ use crate::store::wake::POLL_INTERVAL;
 pub struct ArchiveAccess {
     pub storage: Storage,
     pub fetches: Fetches,
+    /// Where files are hashed.
+    pub background: Background,
     /// Signs links.
     pub key_ring: Arc<KeyRing>,
     /// The URL by which apps reach this listener.

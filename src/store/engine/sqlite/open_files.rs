@@ -137,7 +137,7 @@ impl OpenFiles {
         self.log.check_place()?;
         self.index.check_place()?;
         self.check_database()?;
-        if self.log_content.is_ours()? {
+        if self.log_content.matches_its_index()? {
             Ok(())
         } else {
             Err(self.log.overwritten())

@@ -1,5 +1,5 @@
-//! Checks whether the write-ahead log that this process has open was overwritten. The log is compared
-//! with its index, which says how long the log is and which salts its header has.
+//! Checks whether the write-ahead log that this process has open was overwritten. The log is
+//! compared with its index, which says how long the log is and which salts its header has.
 
 use std::fs::File;
 use std::io;
@@ -51,7 +51,7 @@ impl OpenLog {
 
     /// Returns whether the log is the one that its index describes. SQLite writes the log first and
     /// then its index, so the index never claims more than the log has.
-    pub fn is_ours(&self) -> Result<bool, StoreError> {
+    pub fn matches_its_index(&self) -> Result<bool, StoreError> {
         for _ in 0..READS {
             let Some(said) = self.read_index()? else {
                 return Ok(true);

@@ -45,10 +45,8 @@ impl Ledger {
         if !self.change_file(id, |file| file.end(holder, end, jitter, now)) {
             return Receipt::Stale;
         }
-        let Some(state) = self.files.known.get(&id).map(ResultFile::state) else {
-            return Receipt::Stale;
-        };
-        if state != FileState::Pending {
+        let receipt = self.file_receipt(id);
+        if !matches!(receipt, Receipt::File(FileState::Pending) | Receipt::Stale) {
             self.files.ended.push(id);
             let seq = id.task_seq();
             let mut states = self.files.of_task(seq).map(ResultFile::state);
@@ -58,7 +56,7 @@ impl Ledger {
                 self.publish_archived(seq);
             }
         }
-        Receipt::File(state)
+        receipt
     }
 
     /// Publishes that all files of a task are archived or given up.
@@ -80,9 +78,11 @@ impl Ledger {
 
     fn lose_copy(&mut self, id: FileId, sha256: &str, reason: &str) -> Receipt {
         let now = self.now;
-        if !self.change_file(id, |file| file.lose(sha256, reason, now)) {
+        let copy = self.files.known.get(&id).and_then(ResultFile::copy);
+        if copy.is_none_or(|copy| copy.sha256 != sha256) {
             return Receipt::Stale;
         }
+        self.change_file(id, |file| file.lose(sha256, reason, now));
         self.file_receipt(id)
     }
 

@@ -84,6 +84,7 @@ async fn place(number: u32, http: reqwest::Client, base_url: String, statuses: S
             200 => return,
             0 => sleep(Duration::from_millis(200)).await,
             // Unknown until its callback arrives, if EvoLink has the task at all.
+            // 429: too many submits at once, and this one was not sent.
             409 | 429 | 503 | 504 => sleep(Duration::from_millis(500)).await,
             other => panic!("{other} is no answer to an order"),
         }

@@ -107,8 +107,8 @@ impl Place {
     ) -> Self {
         // Each place has its own address, so its ports are free and stay the same over restarts.
         static STARTED: AtomicU32 = AtomicU32::new(0);
-        // Two tests that start together have neighbouring process ids, and each may have many places.
-        let number = std::process::id().wrapping_mul(64) + STARTED.fetch_add(1, Ordering::Relaxed);
+        // Tests that start together have neighbouring process ids, and each may have many places.
+        let number = std::process::id() * 64 + STARTED.fetch_add(1, Ordering::Relaxed);
         // Avoids the first and last address of a network, and gives each number a different
         // address.
         let part = |value: u32| u8::try_from(value % 250 + 1).unwrap();

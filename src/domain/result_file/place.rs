@@ -34,10 +34,13 @@ impl FromStr for Place {
         let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let prefix = prefix.trim_matches('/');
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+        let is_segment = |segment: &str| {
+            !matches!(segment, "" | "." | "..") && !segment.contains(char::is_control)
+        };
         let is_good = !name.is_empty()
             && name.bytes().all(is_name)
             && !prefix.contains(['?', '#'])
-            && object_store::path::Path::parse(prefix).is_ok();
+            && (prefix.is_empty() || prefix.split('/').all(is_segment));
         if !is_good {
             return Err(BadPlace);
         }
