@@ -216,7 +216,7 @@ def curl_seconds(folder, port, files):
     lines = [f'url = "http://127.0.0.1:{port}/{name}.png"\noutput = "{out}/{n}"' for n, name in enumerate(files)]
     (folder / "curl.conf").write_text("\n".join(lines))
     began = time.perf_counter()
-    command = ["curl", "--silent", "--fail", "--parallel", "--parallel-max", str(AT_ONCE), "--config", str(folder / "curl.conf")]
+    command = ["curl", "--silent", "--no-progress-meter", "--fail", "--parallel", "--parallel-max", str(AT_ONCE), "--config", str(folder / "curl.conf")]
     subprocess.run(command, check=True)
     subprocess.run(["sync", "-f", str(out)], check=True)
     took = time.perf_counter() - began
