@@ -23,7 +23,7 @@ pub(crate) use no_answer::cause;
 use resolver::{JudgingResolver, LookUps};
 
 use crate::config::Forward;
-use crate::domain::egress::{AllowedHosts, Author, Refused, Rules};
+use crate::domain::egress::{ANSWER_HEADER_LINES_MAX, AllowedHosts, Author, Refused, Rules};
 
 /// The timeout of a delivery, from resolving the name to the last byte of the answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -197,6 +197,7 @@ fn builder(resolver: &JudgingResolver, author: Author, user_agent: &str) -> Clie
         .referer(false)
         .no_proxy()
         .http1_only()
+        .http1_max_headers(ANSWER_HEADER_LINES_MAX)
 }
 
 /// Tests whether `address` belongs to this machine: the system binds a socket only to its own

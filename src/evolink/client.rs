@@ -22,6 +22,7 @@ use super::health::EvolinkHealth;
 use super::redaction::{EvolinkKey, Redaction};
 use super::reply::{Answer, NoAnswer, PollReply, SubmitReply};
 use crate::domain::callback::KeyRing;
+use crate::domain::egress::ANSWER_HEADER_LINES_MAX;
 use crate::domain::ids::{SubmissionId, TaskId};
 
 /// The `User-Agent` of all requests.
@@ -305,6 +306,7 @@ fn client_builder(headers: &HeaderMap, timeout: Duration, user_agent: &str) -> C
         .referer(false)
         .no_proxy()
         .http1_only()
+        .http1_max_headers(ANSWER_HEADER_LINES_MAX)
 }
 
 fn is_encoded(headers: &HeaderMap) -> bool {

@@ -29,7 +29,7 @@ use transfer::{Stop, Transfer};
 
 use super::Digest;
 use super::storage::{Growing, Storage};
-use crate::domain::egress::{ResultRules, Way};
+use crate::domain::egress::{ANSWER_HEADER_LINES_MAX, ResultRules, Way};
 use crate::egress::resolver::{JudgingResolver, LookUps};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -225,6 +225,7 @@ fn client(
         .referer(false)
         .no_proxy()
         .http1_only()
+        .http1_max_headers(ANSWER_HEADER_LINES_MAX)
         .tls_certs_merge(roots.iter().cloned())
         .build()
         .context("could not make a client for result files: install ca-certificates, or set SSL_CERT_FILE")

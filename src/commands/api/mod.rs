@@ -16,7 +16,7 @@ pub(super) use wire::Opened;
 
 use crate::exit::{CommandError, Exit};
 
-/// Longer than the 30 s that a submit waits for EvoLink, and than the 60 s that a query may wait.
+/// Longer than the 30 s that a submit waits for EvoLink, and than the 50 s that a query may wait.
 const TIMEOUT: Duration = Duration::from_secs(75);
 /// The longest download: 2 GiB at 5 Mbit/s.
 const DOWNLOAD_TIMEOUT: Duration = Duration::from_hours(1);
@@ -81,7 +81,7 @@ impl Api {
     }
 
     /// Returns the task once it is finished, or as it is after `seconds`. The service treats more
-    /// than 60 as 60.
+    /// than 50 as 50.
     pub async fn task_within(&self, id: &str, seconds: u64) -> Result<Value, CommandError> {
         let url = self.url(&["v1", "tasks", id])?;
         self.send(self.http.get(waiting(url, seconds))).await

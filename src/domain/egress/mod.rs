@@ -30,6 +30,10 @@ use network::Network;
 /// The longest `callback_url`, in characters. EvoLink has the same bound.
 pub const URL_CHARS_MAX: usize = 2048;
 
+/// The most header lines of an answer that is read. More than any server sends, because an answer
+/// with too many counts as none.
+pub const ANSWER_HEADER_LINES_MAX: usize = 1000;
+
 /// The author of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Author {

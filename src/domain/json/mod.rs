@@ -145,11 +145,16 @@ impl Serialize for Fields {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for (key, value) in &self.0 {
+            // Two names may become the same. Nobody reads members whose names have U+0000.
+            let key = match key.contains('\0') {
+                true => Cow::Owned(key.replace('\0', "\u{fffd}")),
+                false => Cow::Borrowed(key.as_str()),
+            };
             match without_nul(value.get()) {
-                Cow::Borrowed(_) => map.serialize_entry(key, value)?,
+                Cow::Borrowed(_) => map.serialize_entry(&key, value)?,
                 Cow::Owned(text) => {
                     let value = RawValue::from_string(text).map_err(serde::ser::Error::custom)?;
-                    map.serialize_entry(key, &value)?;
+                    map.serialize_entry(&key, &value)?;
                 }
             }
         }
@@ -236,6 +241,14 @@ mod tests {
 
     fn parse(text: &str) -> Result<Fields, JsonError> {
         Fields::parse(text.as_bytes())
+    }
+
+    #[test]
+    fn u_0000_is_replaced_in_names_and_values() {
+        let fields = parse(r#"{"a\u0000":"b\u0000","c":{"d\u0000":1}}"#).unwrap();
+        let shown = serde_json::to_string(&fields).unwrap();
+        let expected = "{\"a\u{fffd}\":\"b\\ufffd\",\"c\":{\"d\\ufffd\":1}}";
+        assert_eq!(shown, expected);
     }
 
     #[test]

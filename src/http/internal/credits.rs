@@ -1,13 +1,14 @@
-//! `GET /v1/credits`: returns EvoLink's answer unchanged.
+//! `GET /v1/credits`: returns EvoLink's answer.
 
 use axum::extract::State;
 use axum::response::Response;
+use serde::de::IgnoredAny;
 use tracing::warn;
 
 use super::InternalState;
 use super::error::ApiError;
-use super::passed_on::pass_on;
-use crate::evolink::NoAnswer;
+use super::passed_on::{pass_on, unchanged};
+use crate::evolink::{Answer, NoAnswer};
 use crate::submit::KeyRejection;
 
 pub async fn show(State(state): State<InternalState>) -> Result<Response, ApiError> {
@@ -17,7 +18,9 @@ pub async fn show(State(state): State<InternalState>) -> Result<Response, ApiErr
             is_by_evolink: answer.is_in_envelope(),
             key_source: state.evolink.health().key_source(),
         })),
-        Ok(answer) => Ok(pass_on(answer)),
+        Ok(answer) if answer.status >= 400 => Ok(pass_on(answer)),
+        Ok(answer) if is_json(&answer) => Ok(unchanged(answer)),
+        Ok(_) => Err(ApiError::evolink_unreadable()),
         Err(error) => {
             warn!(error = %error, "could not ask for credits");
             Err(match error {
@@ -26,4 +29,8 @@ pub async fn show(State(state): State<InternalState>) -> Result<Response, ApiErr
             })
         }
     }
+}
+
+fn is_json(answer: &Answer) -> bool {
+    serde_json::from_slice::<IgnoredAny>(&answer.body).is_ok()
 }

@@ -2,8 +2,32 @@
 //! by parameter, so the answer names the first bad one.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use super::error::ApiError;
+
+/// The parameters of a query, in order. Those whose names are in `lists` may be repeated.
+///
+/// # Errors
+/// 400 if another parameter is repeated: it is not clear which of its values counts.
+pub fn parameters<'a>(
+    query: &'a str,
+    lists: &[&str],
+) -> Result<Vec<(Cow<'a, str>, Cow<'a, str>)>, ApiError> {
+    let mut seen = HashSet::new();
+    let parameters = url::form_urlencoded::parse(query.as_bytes());
+    let checked = parameters.map(|(name, value)| {
+        let is_list = lists.contains(&name.as_ref());
+        if is_list || seen.insert(name.clone()) {
+            Ok((name, value))
+        } else {
+            let name = shown(&name);
+            let message = format!("`{name}` must not be repeated");
+            Err(ApiError::invalid(name, message))
+        }
+    });
+    checked.collect()
+}
 
 /// Rows on a page: the default, and the maximum.
 pub const LIMIT_DEFAULT: u32 = 50;
@@ -50,13 +74,13 @@ pub fn task<T>(parsed: Option<T>) -> Result<T, ApiError> {
 }
 
 pub fn unknown_parameter(name: &str, known: &str) -> ApiError {
-    let name: Cow<'_, str> = name
-        .chars()
-        .filter(|character| !character.is_control())
-        .take(64)
-        .collect();
-    ApiError::invalid(
-        name.clone(),
-        format!("unknown parameter `{name}`: want {known}"),
-    )
+    let name = shown(name);
+    let message = format!("unknown parameter `{name}`: want {known}");
+    ApiError::invalid(name, message)
+}
+
+/// The beginning of a parameter's name, for a message.
+fn shown(name: &str) -> String {
+    let visible = name.chars().filter(|character| !character.is_control());
+    visible.take(64).collect()
 }

@@ -59,7 +59,7 @@ impl Limits {
 
     /// Limits of the internal listener, for apps and operators.
     ///
-    /// There is no request timeout, because queries may wait (up to 60 s) and event streams stay
+    /// There is no request timeout, because queries may wait (up to 50 s) and event streams stay
     /// open. Connection pools may keep idle connections for longer. A client that disconnects while
     /// it waits frees its permit at once. That loses nothing: submits do not run in their
     /// connection, and apps do not half-close it.

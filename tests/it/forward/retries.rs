@@ -106,6 +106,15 @@ async fn what_cannot_be_read_uses_up_no_attempt() {
 }
 
 #[tokio::test]
+async fn a_2xx_with_many_header_lines_is_a_delivery() {
+    let headers: String = (0..500).map(|number| format!("x-{number}: a\n")).collect();
+    let (app, endpoint) = start(answer(200, &headers)).await;
+    outcome(&app, 1).await;
+    endpoint.has(1).await;
+    assert_eq!(after(&app, 1).await.0, "delivered");
+}
+
+#[tokio::test]
 async fn a_retry_after_of_an_endpoint_is_honoured_for_at_most_an_hour() {
     for (wish, seconds) in [("7", 7), ("1000000000", 3600)] {
         let headers = format!("retry-after: {wish}\n");

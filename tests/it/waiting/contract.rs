@@ -208,7 +208,7 @@ async fn a_preference_is_applied_and_said_to_be_and_a_parameter_is_stronger() {
     told(&app, ID, "completed").await;
     let answer = waiting.await.unwrap();
     answer.assert_told("completed");
-    assert_eq!(answer.header("preference-applied"), Some("wait=60"));
+    assert_eq!(answer.header("preference-applied"), Some("wait=50"));
     app.stop().await.0.unwrap();
 }
 

@@ -46,7 +46,7 @@ impl Crowd {
     /// Starts clients that each repeat their request after a pause, whatever the answer is.
     fn start(receiver: &Receiver, id: &str) -> Self {
         let request = format!(
-            "GET /v1/tasks/{id}?wait=60 HTTP/1.1\r\nhost: {}\r\n\r\n",
+            "GET /v1/tasks/{id}?wait=50 HTTP/1.1\r\nhost: {}\r\n\r\n",
             receiver.internal
         );
         let (tally, stop) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));

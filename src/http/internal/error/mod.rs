@@ -2,6 +2,7 @@
 //! parse.
 
 mod cursors;
+mod evolink;
 mod operators;
 mod results;
 mod submits;

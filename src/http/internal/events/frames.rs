@@ -60,25 +60,72 @@ pub fn of_events<'a>(
     }
 }
 
-/// A stream comment with the reader's position. No client takes a comment for an event. A separate
-/// `id:` field would not do: programs that parse lines instead of messages would take it for a
-/// repeated event.
+/// A stream comment with the reader's position. No client takes a comment for an event. It has no
+/// blank line of its own, which widely used clients take for an empty event. A separate `id:` field
+/// would not do: programs that parse lines instead of messages would take it for a repeated event.
 pub fn of_place(place: EventId) -> Bytes {
-    format!(": at {place}\n\n").into()
+    format!(": at {place}\n").into()
 }
 
 fn write_frame(text: &mut Vec<u8>, objects: &TaskObjects, event: &LoggedEvent) {
     let (id, kind) = (event.id, event.event_type.into_str());
     write!(text, "id: {id}\nevent: {kind}\ndata: ").expect("a Vec takes any bytes");
-    let data = text.len();
-    serde_json::to_writer(&mut *text, &EventObject::of(objects, event))
+    let data = serde_json::to_vec(&EventObject::of(objects, event))
         .expect("our own types have a JSON form");
-    // EvoLink's values are passed on unchanged and may span several lines, but a `data` field may
-    // not. Replacing the line breaks is safe, because a JSON string cannot contain one.
-    for byte in &mut text[data..] {
-        if matches!(byte, b'\n' | b'\r') {
-            *byte = b' ';
+    push_one_line(text, &data);
+    text.extend_from_slice(b"\n\n");
+}
+
+/// Appends JSON as one line. EvoLink's values are passed on unchanged and may span several lines,
+/// but a `data` field may not. JSON has CR and LF only between its values, where a blank means the
+/// same, and the other line ends of Unicode only in strings, where the escape means the same.
+fn push_one_line(text: &mut Vec<u8>, json: &[u8]) {
+    let mut rest = json;
+    let may_end_a_line = |byte: &u8| matches!(byte, b'\n' | b'\r' | 0xC2 | 0xE2);
+    while let Some(at) = rest.iter().position(may_end_a_line) {
+        let (before, from) = rest.split_at(at);
+        text.extend_from_slice(before);
+        let (written, length): (&[u8], _) = match from {
+            [b'\n' | b'\r', ..] => (b" ", 1),
+            [0xC2, 0x85, ..] => (b"\\u0085", 2),
+            [0xE2, 0x80, 0xA8, ..] => (b"\\u2028", 3),
+            [0xE2, 0x80, 0xA9, ..] => (b"\\u2029", 3),
+            _ => (&from[..1], 1),
+        };
+        text.extend_from_slice(written);
+        rest = &from[length..];
+    }
+    text.extend_from_slice(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn one_line(json: &str) -> String {
+        let mut text = Vec::new();
+        push_one_line(&mut text, json.as_bytes());
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn every_line_end_is_replaced_and_nothing_else() {
+        let json = "{\r\n \"a\u{85}\": \"\u{2028}\u{2029}é日本\u{2027}\"}";
+        let expected = "{   \"a\\u0085\": \"\\u2028\\u2029é日本\u{2027}\"}";
+        assert_eq!(one_line(json), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn the_value_stays_the_same(text in any::<String>()) {
+            let json = serde_json::to_string(&text).unwrap();
+            let line = one_line(&json);
+            let has_line_end = line.contains(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']);
+            prop_assert!(!has_line_end, "{line:?}");
+            prop_assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), Value::String(text));
         }
     }
-    text.extend_from_slice(b"\n\n");
 }

@@ -39,11 +39,11 @@ impl Parameters {
             types: None,
             task: None,
         };
-        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        for (name, value) in query::parameters(query, &["types"])? {
             match name.as_ref() {
                 "after" => parameters.place = Some(place("after", Some(&value))?),
                 "limit" => parameters.limit = query::parse_limit(&value)?,
-                "types" => parameters.types = Some(types(&value)?),
+                "types" => (parameters.types.get_or_insert_default()).extend(types(&value)?),
                 "task" => parameters.task = Some(Cow::into_owned(value)),
                 other => return Err(query::unknown_parameter(other, PARAMETERS)),
             }
@@ -149,5 +149,10 @@ mod tests {
             assert_eq!(types(&format!("types={bad}")), None, "{bad:?}");
         }
         assert!(parse("type=task.failed", &[]).is_err());
+        // As `requests`, `httpx` and `URLSearchParams` write a list.
+        assert_eq!(
+            types("types=task.failed&types=task.completed").as_deref(),
+            Some(&both[..])
+        );
     }
 }

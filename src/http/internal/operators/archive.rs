@@ -181,7 +181,7 @@ async fn hash(storage: &Storage, digest: Digest) -> Result<Digest, StorageError>
 
 fn parse_task(query: &str) -> Result<Option<crate::store::read::TaskName>, ApiError> {
     let mut task = None;
-    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+    for (name, value) in query::parameters(query, &[])? {
         match name.as_ref() {
             "task" => {
                 task = Some(query::task(tasks::parse_name(&value))?);
@@ -194,7 +194,7 @@ fn parse_task(query: &str) -> Result<Option<crate::store::read::TaskName>, ApiEr
 
 fn parse_cursor(query: &str) -> Result<FileId, ApiError> {
     let mut after = FileId(0);
-    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+    for (name, value) in query::parameters(query, &[])? {
         match name.as_ref() {
             "cursor" => {
                 after = query::cursor(query::parse_number(&value).map(FileId))?;

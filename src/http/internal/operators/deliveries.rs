@@ -211,7 +211,7 @@ fn parse_id(id: Option<Path<String>>) -> Result<DeliveryId, ApiError> {
 fn parse_list_query(query: &str) -> Result<(DeliveryFilter, u32), ApiError> {
     let mut filter = DeliveryFilter::default();
     let mut limit = query::LIMIT_DEFAULT;
-    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+    for (name, value) in query::parameters(query, &[])? {
         match name.as_ref() {
             "state" => filter.state = Some(parse_state(&value)?),
             "endpoint" => filter.endpoint = Some(parse_endpoint(&value)?),
@@ -229,7 +229,7 @@ fn parse_list_query(query: &str) -> Result<(DeliveryFilter, u32), ApiError> {
 
 fn parse_retry_query(query: &str) -> Result<Option<EndpointKey>, ApiError> {
     let mut endpoint = None;
-    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+    for (name, value) in query::parameters(query, &[])? {
         match name.as_ref() {
             "endpoint" => endpoint = Some(parse_endpoint(&value)?),
             "state" if value == DeliveryState::Dead.into_str() => {}

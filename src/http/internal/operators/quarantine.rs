@@ -199,7 +199,7 @@ fn parse_id(id: Option<Path<String>>) -> Result<i64, ApiError> {
 fn parse_list_query(query: &str) -> Result<(QuarantineFilter, u32), ApiError> {
     let mut filter = QuarantineFilter::default();
     let mut limit = query::LIMIT_DEFAULT;
-    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+    for (name, value) in query::parameters(query, &[])? {
         match name.as_ref() {
             "subject" => {
                 let subject = value.parse();

@@ -110,7 +110,8 @@ fn text(id: &str, number: &str, expires: i64) -> String {
     format!("{id}/{number}/{expires}")
 }
 
-/// Returns the parameters of a link, if the query has a signature.
+/// Returns the parameters of a link, if the query has a signature. The last of several counts here;
+/// the handler refuses them.
 fn signature(query: &str) -> Option<(i64, String)> {
     let mut expires = 0;
     let mut signature = None;

@@ -251,7 +251,7 @@ pub fn parse_number(text: &str) -> Result<i64, ApiError> {
 /// Returns how long the request wants to wait. The parameters of a link were checked before.
 fn parse_query(query: &str) -> Result<Duration, ApiError> {
     let mut wait = Duration::ZERO;
-    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+    for (name, value) in query::parameters(query, &[])? {
         match name.as_ref() {
             "wait" => wait = waiting::parse_seconds(&value)?,
             "expires" | "signature" => {}

@@ -219,14 +219,21 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let key = value
         .to_str()
         .ok()
+        .map(unquoted)
         .filter(|key| (16..=96).contains(&key.len()) && key.bytes().all(allowed));
     match (key, values.next()) {
         (Some(key), None) => Ok(Some(key)),
         _ => {
-            let message = "`Idempotency-Key` must be one header of 16 to 96 of [A-Za-z0-9._-]";
+            let message = "`Idempotency-Key` must be one header of 16 to 96 of [A-Za-z0-9._-], with or without quotes";
             Err(ApiError::invalid("Idempotency-Key", message))
         }
     }
+}
+
+/// The IETF's draft of the header has the key in quotes. Both forms are the same key.
+fn unquoted(key: &str) -> &str {
+    let inside = key.strip_prefix('"').and_then(|key| key.strip_suffix('"'));
+    inside.unwrap_or(key)
 }
 
 fn answer(accepted: &Accepted) -> Response {

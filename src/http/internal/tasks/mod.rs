@@ -100,7 +100,7 @@ pub fn parse_name(text: &str) -> Option<TaskName> {
 fn parse_list_query(query: &str) -> Result<(TaskFilter, u32), ApiError> {
     let mut filter = TaskFilter::default();
     let mut limit = query::LIMIT_DEFAULT;
-    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+    for (name, value) in query::parameters(query, &[])? {
         match name.as_ref() {
             "status" => filter.state = Some(parse_state(&value)?),
             "client" => filter.client = Some(parse_client(&value)?),

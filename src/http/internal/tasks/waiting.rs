@@ -20,8 +20,9 @@ use crate::store::read::{TaskName, TaskView};
 use crate::store::results::ShownFile;
 use crate::store::wake::POLL_INTERVAL;
 
-/// Maximum waiting time. A longer one counts as this (rule B13).
-const WAIT_SECONDS_MAX: u64 = 60;
+/// Maximum waiting time. A longer one counts as this (rule B13), because many proxies give up after
+/// 60 s.
+const WAIT_SECONDS_MAX: u64 = 50;
 
 const PARAMETERS: &str = "wait, for";
 
@@ -65,7 +66,7 @@ impl Wait {
     ) -> Result<Self, ApiError> {
         let mut asked = None;
         let mut goal = Goal::default();
-        for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        for (name, value) in query::parameters(query.unwrap_or_default(), &[])? {
             match name.as_ref() {
                 "wait" => asked = Some(seconds(&value).ok_or_else(not_seconds)?),
                 "for" => goal = parse_goal(&value, archives)?,
@@ -103,7 +104,7 @@ fn seconds(text: &str) -> Option<u64> {
 }
 
 fn not_seconds() -> ApiError {
-    let message = "`wait` must be whole seconds; above 60 counts as 60";
+    let message = "`wait` must be whole seconds; above 50 counts as 50";
     ApiError::invalid("wait", message)
 }
 
@@ -201,16 +202,16 @@ mod tests {
     }
 
     #[test]
-    fn whole_seconds_up_to_a_minute() {
+    fn whole_seconds_up_to_fifty() {
         for (query, prefer, wait) in [
             ("", "", Time::Asked(0)),
             ("wait=0", "", Time::Asked(0)),
             ("wait=30", "wait=5", Time::Asked(30)),
-            ("wait=61", "", Time::Asked(60)),
-            ("wait=1000000000", "", Time::Asked(60)),
-            ("wait=99999999999999999999999", "", Time::Asked(60)),
+            ("wait=51", "", Time::Asked(50)),
+            ("wait=1000000000", "", Time::Asked(50)),
+            ("wait=99999999999999999999999", "", Time::Asked(50)),
             ("", "wait=30", Time::Preferred(30)),
-            ("", "respond-async, wait=100", Time::Preferred(60)),
+            ("", "respond-async, wait=100", Time::Preferred(50)),
             ("", "wait=-1", Time::Asked(0)),
             ("", "wait=soon", Time::Asked(0)),
         ] {

@@ -5,6 +5,7 @@ mod deadline;
 mod history;
 mod lists;
 mod pages;
+mod parameters;
 mod plans;
 mod submitted;
 mod tasks;

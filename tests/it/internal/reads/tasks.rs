@@ -147,6 +147,14 @@ async fn credits_are_evolinks_own_answer() {
         (429, "{\"error\":{\"code\":1}}", Some("9"))
     );
 
+    let page = RawServer::start(http(200, &[], "<html>"), End::Close).await;
+    let app = TestApp::builder()
+        .with(|config| config.evolink.base_url = page.url.parse().unwrap())
+        .start()
+        .await;
+    let answer = get(&app, "/v1/credits").await;
+    answer.assert_error(502, "evolink_unreadable", None, "a page");
+
     let garbage = RawServer::start(b"garbage\r\n\r\n".to_vec(), End::Close).await;
     let app = TestApp::builder()
         .with(|config| config.evolink.base_url = garbage.url.parse().unwrap())

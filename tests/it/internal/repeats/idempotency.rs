@@ -36,6 +36,20 @@ fn assert_replayed(first: &Answer, replay: &Answer) {
     }
 }
 
+/// The IETF's draft of the header has the key in quotes.
+#[tokio::test]
+async fn a_key_in_quotes_is_the_same_key() {
+    let (app, _evolink) = started().await;
+    let first = submit_under(&app, KEY, body("a")).await;
+    let quoted = submit_under(&app, &format!("\"{KEY}\""), body("a")).await;
+    assert_replayed(&first, &quoted);
+    for bad in [format!("\"{KEY}"), format!("{KEY}\""), "\"\"".to_owned()] {
+        let refused = submit_under(&app, &bad, body("a")).await;
+        refused.assert_error(400, "invalid_request", Some("Idempotency-Key"), &bad);
+    }
+    app.stop().await.0.unwrap();
+}
+
 #[tokio::test]
 async fn n9_a_key_is_one_header_of_16_to_96_plain_characters() {
     let (app, evolink) = started().await;

@@ -180,6 +180,40 @@ async fn e4_a_refusal_is_passed_on_byte_for_byte() {
     }
 }
 
+/// For example the page of a gateway in front of EvoLink. A client cannot parse it as JSON.
+#[tokio::test]
+async fn a_refusal_in_another_form_is_put_into_ours() {
+    let long = "x".repeat(100_000);
+    for (status, body, begins) in [
+        (
+            403,
+            "<html>Just a moment</html>",
+            "EvoLink answered 403: <html>Just a moment",
+        ),
+        (413, "", "EvoLink answered 413 without a body"),
+        (429, "slow down", "EvoLink answered 429: slow down"),
+        (400, "[]", "EvoLink answered 400: []"),
+        (
+            404,
+            r#"{"detail":"x"}"#,
+            "EvoLink answered 404: {\"detail\"",
+        ),
+        (422, &long, "EvoLink answered 422: xxx"),
+    ] {
+        let bytes = http(status, &["retry-after: 7"], body);
+        let (app, evolink, answer) = submit_to(bytes, End::Close).await;
+        answer.assert_error(status, "evolink_error", None, body);
+        let message = answer.body["error"]["message"].as_str().unwrap();
+        assert!(message.starts_with(begins), "{message}");
+        assert!(message.len() < 300, "{message}");
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert_eq!(answer.header("retry-after"), Some("7"));
+        let id = answer.header("x-submission-id").unwrap();
+        assert_eq!(state(&app, id).await, "rejected");
+        assert_eq!(evolink.requests().len(), 1);
+    }
+}
+
 #[tokio::test]
 async fn an_echo_of_our_evolink_key_is_redacted() {
     let body =

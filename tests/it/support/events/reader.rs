@@ -66,10 +66,17 @@ impl SseReader {
         })
     }
 
-    /// The next complete block.
+    /// The next event or comment. A comment is one line, without a blank line of its own.
     pub async fn next(&mut self) -> Came {
         loop {
-            if let Some(end) = self.buffer.windows(2).position(|two| two == b"\n\n") {
+            if self.buffer.starts_with(b":") {
+                if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                    let comment = self.buffer.split_to(end + 1);
+                    let place = comment[..end].strip_prefix(b": at ").expect("a place");
+                    let place = std::str::from_utf8(place).unwrap();
+                    return Came::Comment(EventId::parse(place).unwrap().seq);
+                }
+            } else if let Some(end) = self.buffer.windows(2).position(|two| two == b"\n\n") {
                 let block = self.buffer.split_to(end + 2);
                 let block = std::str::from_utf8(&block[..end]).unwrap().to_owned();
                 return self.read(&block);
@@ -89,9 +96,6 @@ impl SseReader {
 
     fn read(&mut self, block: &str) -> Came {
         let lines: Vec<&str> = block.split('\n').collect();
-        if let Some(place) = block.strip_prefix(": at ") {
-            return Came::Comment(EventId::parse(place).unwrap().seq);
-        }
         let [id, kind, data] = lines[..] else {
             panic!("not three lines: {block:?}");
         };
