@@ -146,9 +146,10 @@ impl Serialize for Fields {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for (key, value) in &self.0 {
             // Two names may become the same. Nobody reads members whose names have U+0000.
-            let key = match key.contains('\0') {
-                true => Cow::Owned(key.replace('\0', "\u{fffd}")),
-                false => Cow::Borrowed(key.as_str()),
+            let key = if key.contains('\0') {
+                Cow::Owned(key.replace('\0', "\u{fffd}"))
+            } else {
+                Cow::Borrowed(key.as_str())
             };
             match without_nul(value.get()) {
                 Cow::Borrowed(_) => map.serialize_entry(&key, value)?,

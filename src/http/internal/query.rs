@@ -6,14 +6,14 @@ use std::collections::HashSet;
 
 use super::error::ApiError;
 
+/// The decoded name and value of a parameter.
+type Parameter<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 /// The parameters of a query, in order. Those whose names are in `lists` may be repeated.
 ///
 /// # Errors
 /// 400 if another parameter is repeated: it is not clear which of its values counts.
-pub fn parameters<'a>(
-    query: &'a str,
-    lists: &[&str],
-) -> Result<Vec<(Cow<'a, str>, Cow<'a, str>)>, ApiError> {
+pub fn parameters<'a>(query: &'a str, lists: &[&str]) -> Result<Vec<Parameter<'a>>, ApiError> {
     let mut seen = HashSet::new();
     let parameters = url::form_urlencoded::parse(query.as_bytes());
     let checked = parameters.map(|(name, value)| {
