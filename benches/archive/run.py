@@ -6,8 +6,9 @@ It needs nginx and curl, calls only loopback, and writes to a temporary folder, 
 test. Each round fetches TASKS x 1 to 4 files of 0.1 to 8 MB. A ratio is that of one round: the archive's rate, from the
 first callback to the last file that is recorded, divided by curl's rate with as many transfers at once. While files are
 fetched, one client sends callbacks at a steady pace; its 99th percentile is compared with that of a pause without
-fetches, and with that while curl fetches the same files beside an idle archive. --limit-rate is nginx's limit for each
-connection, such as 15m. --results is another folder for the archive, such as one in memory.
+fetches, with that while curl fetches the same files beside an idle archive, and with that while as many tasks fail as
+are completed later. --limit-rate is nginx's limit for each connection, such as 15m. --results is another folder for the
+archive, such as one in memory.
 """
 
 import argparse
@@ -168,7 +169,7 @@ def measure(options, folder, children):
             time.sleep(0.1)
     path = "/callbacks/" + subprocess.run(url, capture_output=True, text=True, check=True).stdout.split("/callbacks/")[1].strip()
     idle = memory(service.pid, "VmRSS")
-    ratios, latencies, beside_curl, number = [], [], [], 0
+    ratios, latencies, beside_curl, beside_outcomes, number = [], [], [], [], 0
     for turn in range(options.rounds):
         tasks = [[random.randrange(len(sizes)) for _ in range(random.randint(1, 4))] for _ in range(options.tasks)]
         files = [name for task in tasks for name in task]
@@ -182,10 +183,16 @@ def measure(options, folder, children):
         control.start()
         curl_seconds(folder, origin, files)
         control = control.p99()
+        connection = http.client.HTTPConnection("127.0.0.1", public)
+        plain = Callbacks(public, path, f"plain-{turn}")
+        plain.start()
+        for n in range(options.tasks):
+            error = {"code": "x", "message": "x"}
+            post(connection, path, json.dumps({"id": f"task-failed-{turn}-{n}", "status": "failed", "error": error}))
+        plain = plain.p99()
         before = metric(internal, "evolink_receiver_results_archived_bytes_total")
         busy = Callbacks(public, path, f"busy-{turn}")
         began = time.perf_counter()
-        connection = http.client.HTTPConnection("127.0.0.1", public)
         for task in tasks:
             number += 1
             urls = [f"http://127.0.0.1:{origin}/{name}.png" for name in task]
@@ -200,11 +207,15 @@ def measure(options, folder, children):
         ratios.append(curl / ours)
         latencies.append(busy / quiet)
         beside_curl.append(busy / control)
+        beside_outcomes.append(busy / plain)
         print(f"{len(files)} files, {total / 1e6:.0f} MB: curl {curl:.1f} s, archive {ours:.1f} s, ratio {curl / ours:.2f}; "
-              f"p99 of callbacks {quiet:.1f} ms, beside curl {control:.1f} ms, meanwhile {busy:.1f} ms", file=sys.stderr)
+              f"p99 of callbacks {quiet:.1f} ms, beside curl {control:.1f} ms, "
+              f"beside outcomes without files {plain:.1f} ms, meanwhile {busy:.1f} ms", file=sys.stderr)
     return {
         "ratio": round(statistics.median(ratios), 3), "ratios": [round(ratio, 3) for ratio in ratios],
-        "p99_ratio": round(statistics.median(latencies), 2), "p99_ratio_to_curl": round(statistics.median(beside_curl), 2),
+        "p99_ratio": round(statistics.median(latencies), 2),
+        "p99_ratio_to_curl": round(statistics.median(beside_curl), 2),
+        "p99_ratio_to_outcomes": round(statistics.median(beside_outcomes), 2),
         "memory_idle_mib": round(idle, 1), "memory_peak_mib": round(memory(service.pid, "VmHWM"), 1),
     }
 
