@@ -14,8 +14,8 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::spawn_blocking;
 use tokio_util::task::AbortOnDropHandle;
 
-/// What is added to the niceness of the process, which is usually 0. With more, a busy machine would
-/// give transfers so little time that they count as too slow.
+/// The threads have the niceness of the process, usually 0, plus this. With more, a busy machine
+/// would give transfers so little time that they count as too slow.
 const NICENESS: i32 = 5;
 const NICENESS_MAX: i32 = 19;
 
@@ -77,8 +77,8 @@ impl Background {
         }
     }
 
-    /// Stops the threads, and waits up to `limit` for the writes that are under way on them. The work
-    /// that is left does not end.
+    /// Stops the threads, and waits up to `limit` for the writes that are under way on them. The
+    /// work that is left does not end.
     pub async fn stop(&self, limit: Duration) {
         if let Some(runtime) = self.threads.take() {
             // It waits in a blocking way. If that panics, there is nothing left to wait for.

@@ -58,8 +58,8 @@ pub enum Expected {
 }
 
 impl Expected {
-    /// Judges the header `Content-Type` and the path of the URL. RFC 2586 and RFC 3190 define L16 and
-    /// L24.
+    /// Judges the header `Content-Type` and the path of the URL. RFC 2586 and RFC 3190 define L16
+    /// and L24.
     pub fn of(content_type: Option<&str>, path: &str) -> Self {
         let said = content_type.and_then(|said| said.split(';').next());
         let said = said.unwrap_or_default().trim();

@@ -56,7 +56,7 @@ pub struct Reading {
     pub chunks: BoxStream<'static, Result<Bytes, StorageError>>,
 }
 
-/// What a browser is told about a file that it gets from the bucket itself.
+/// The headers of a file that a browser gets from the bucket itself.
 #[derive(Clone, Copy, Debug)]
 pub struct ShownAs<'a> {
     pub content_type: &'a str,

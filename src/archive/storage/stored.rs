@@ -1,4 +1,4 @@
-//! What the storage says of a file that it keeps.
+//! A file that the storage keeps.
 
 use crate::archive::Digest;
 

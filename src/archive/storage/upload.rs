@@ -25,7 +25,7 @@ const PART_BYTES: usize = 5 * 1024 * 1024;
 /// grows by doubling needs three times its bytes for a moment. Most images have fewer.
 const SMALL_BYTES: usize = 1024 * 1024;
 
-/// The longest time that an upload which nobody waits for is aborted.
+/// The limit for the abort of an upload that nobody waits for.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An object that is being uploaded.

@@ -7,8 +7,8 @@ use http::{HeaderValue, StatusCode, header};
 use super::error::ApiError;
 use crate::evolink::Answer;
 
-/// Passes an error on: with status and body unchanged if it is in EvoLink's own form. Otherwise, for
-/// example if it is the page of a gateway, it is put into our form with EvoLink's status.
+/// Passes an error on, with status and body unchanged if it is in EvoLink's own form. Any other,
+/// such as the page of a gateway, is put into our form with EvoLink's status.
 pub fn pass_on(answer: Answer) -> Response {
     if answer.is_in_envelope() {
         return unchanged(answer);

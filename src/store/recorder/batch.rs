@@ -3,15 +3,16 @@
 use std::time::Instant;
 
 use tokio::time::timeout_at;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::entry::{Entry, Receipt};
 use super::ledger::Ledger;
 use super::publish::{changed_submissions, has_changes, report_durability};
 use super::{Job, RecorderWorker, load, rewind, write};
-use crate::store::StoreError;
-use crate::store::engine::writer::EventTable;
+use crate::store::engine::writer::{EventTable, Writer};
 use crate::store::repeats::Context;
+use crate::store::{Store, StoreError};
 
 /// How often a batch is tried if other recorders conflict with it, or if space was freed on a full
 /// disk.
@@ -115,14 +116,7 @@ impl RecorderWorker {
     }
 
     async fn commit(&mut self, entries: &[&Entry]) -> Result<(Ledger, Vec<Receipt>), StoreError> {
-        if self.failed.is_cancelled() {
-            return Err(StoreError::Stopped);
-        }
-        let writer = match &mut self.writer {
-            Some(writer) => writer,
-            none => none.insert(self.store.connect_writer().await?),
-        };
-        self.store.check_files()?;
+        let writer = connected(&mut self.writer, &self.store, &self.failed).await?;
         let before = self
             .events
             .map(|events| self.store.with_events_seen(events));
@@ -187,6 +181,26 @@ impl RecorderWorker {
             self.disconnect().await;
         }
     }
+}
+
+/// Returns the connection, which is opened if needed, after a check of the database's files.
+///
+/// # Errors
+/// `Stopped` if the recorder has failed.
+pub(super) async fn connected<'w>(
+    writer: &'w mut Option<Writer>,
+    store: &Store,
+    failed: &CancellationToken,
+) -> Result<&'w mut Writer, StoreError> {
+    if failed.is_cancelled() {
+        return Err(StoreError::Stopped);
+    }
+    let writer = match writer {
+        Some(writer) => writer,
+        none => none.insert(store.connect_writer().await?),
+    };
+    store.check_files()?;
+    Ok(writer)
 }
 
 /// Returns whether to record a job. One that matters only to its caller is skipped if the caller

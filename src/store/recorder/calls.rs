@@ -335,9 +335,9 @@ impl Recorder {
         }
     }
 
-    /// Records that the archived copy `sha256` of a file is missing or damaged. Returns the state of
-    /// the file afterwards: `Pending` if it is fetched again, `Archived` if EvoLink does not offer
-    /// it any more. `None` if the file has no such copy.
+    /// Records that the archived copy `sha256` of a file is missing or damaged. Returns the state
+    /// of the file afterwards: `Pending` if it is fetched again, `Archived` if EvoLink does not
+    /// offer it any more. `None` if the file has no such copy.
     pub async fn lose_copy(
         &self,
         id: FileId,

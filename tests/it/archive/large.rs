@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use evolink_receiver::archive::{Digest, Hasher};
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::stream;
 use http::{HeaderMap, Uri};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -129,21 +129,13 @@ fn start_of(range: &str) -> Option<u64> {
 
 fn cut_off(host: &Host) -> Body {
     let chunks = host.video.bytes(0, host.cut).map(Ok);
-    let chunks = stream::iter(chunks).chain(hang_up());
-    Body::from_stream(chunks)
-}
-
-/// Waits a little, so that what was sent before has left.
-fn hang_up() -> impl Stream<Item = io::Result<Bytes>> {
-    stream::once(async {
-        sleep(Duration::from_millis(500)).await;
-        Err(io::Error::other("the host hangs up"))
-    })
+    let hang_up = std::iter::once_with(|| Err(io::Error::other("the host hangs up")));
+    Body::from_stream(stream::iter(chunks.chain(hang_up)))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_video_whose_transfer_breaks_is_archived_in_flat_memory() {
-    // As much as `archive.max_video` allows, in the long form.
+    // In the long form it has as many bytes as `archive.max_video` allows.
     let total = u64::from(rounds(64, 2048)) * MIB;
     let video = Video { total };
     let digest = tokio::task::spawn_blocking(move || video.digest());

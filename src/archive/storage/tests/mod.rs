@@ -11,7 +11,7 @@ mod upkeep;
 
 use super::*;
 
-/// What the answer of a presigned URL says.
+/// The headers of the answer to a presigned URL.
 const SHOWN: ShownAs<'_> = ShownAs {
     content_type: "image/webp",
     content_disposition: "inline; filename=\"task-0.webp\"",

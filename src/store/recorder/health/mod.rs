@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use super::batch::connected;
 use super::{Recorder, RecorderWorker};
 use crate::store::StoreError;
 
@@ -244,14 +245,7 @@ impl RecorderWorker {
     }
 
     async fn try_to_write(&mut self) -> Result<(), StoreError> {
-        if self.failed.is_cancelled() {
-            return Err(StoreError::Stopped);
-        }
-        let writer = match &mut self.writer {
-            Some(writer) => writer,
-            none => none.insert(self.store.connect_writer().await?),
-        };
-        self.store.check_files()?;
+        let writer = connected(&mut self.writer, &self.store, &self.failed).await?;
         Ok(writer.probe().await?)
     }
 
