@@ -139,6 +139,8 @@ fn a_damaged_copy_is_fetched_again_while_evolink_offers_the_file() {
     assert!(file.lose(&copy().sha256, "damaged", NOW.after(OFFERED_FOR)));
     assert_eq!(file.state(), FileState::Archived, "nothing can replace it");
     assert_eq!(file.error.as_deref(), Some("damaged"));
+    let again = file.lose(&copy().sha256, "damaged", NOW.after(OFFERED_FOR));
+    assert!(!again, "nothing is new, so nothing is written");
 }
 
 #[test]
