@@ -2,8 +2,12 @@
 //! created the URL, and for which submission or label.
 //!
 //! A token is `{key id}.{submission id}.{mac}`. In a standing callback URL, which any number of
-//! tasks may share, it is `{key id}.~{label}.{mac}`. Tokens are computed from the key ring and
+//! tasks may share, it is `{key id}.-{label}.{mac}`. Tokens are computed from the key ring and
 //! never stored. Verifying one needs no query, so a flood of guessed tokens causes no disk access.
+//!
+//! Everywhere but in tokens the label is marked with `~`. The first version marked it so in tokens,
+//! too, and those URLs still work. But some clients escape a `~`, and a token is valid only as it
+//! was spelled.
 
 pub mod token_echo;
 
@@ -28,6 +32,10 @@ const PURPOSE: &[u8] = b"evolink-receiver callback token v1\0";
 const LINK_PURPOSE: &[u8] = b"evolink-receiver result link v1\0";
 
 const FINGERPRINT_PURPOSE: &[u8] = b"evolink-receiver callback key fingerprint v1\0";
+
+/// How the label of a standing callback URL is marked: with `-` in the tokens that are made, with
+/// `~` elsewhere. No submission id begins with either.
+const MARKS: [char; 2] = ['-', '~'];
 
 /// Distinguishes keys without revealing anything about them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +62,16 @@ impl fmt::Display for Subject {
     }
 }
 
+impl Subject {
+    /// The spellings in tokens, the one of new tokens first.
+    fn in_tokens(&self) -> Vec<String> {
+        match self {
+            Self::Submission(id) => vec![id.to_string()],
+            Self::Standing(label) => MARKS.map(|mark| format!("{mark}{label}")).to_vec(),
+        }
+    }
+}
+
 /// The error for text that is not a subject.
 #[derive(Debug, thiserror::Error)]
 #[error("want a submission id, or ~ and the label of a shared callback URL")]
@@ -63,7 +81,7 @@ impl FromStr for Subject {
     type Err = InvalidSubject;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.strip_prefix('~') {
+        match text.strip_prefix(MARKS) {
             Some(label) => label
                 .parse()
                 .map(Self::Standing)
@@ -185,15 +203,16 @@ impl KeyRing {
 
     /// Makes the token for `subject` with the first key.
     pub fn mint(&self, subject: &Subject) -> String {
-        let subject = subject.to_string();
-        format!("{}.{subject}.{}", self.first.id, self.first.mac(&subject))
+        let subject = &subject.in_tokens()[0];
+        format!("{}.{subject}.{}", self.first.id, self.first.mac(subject))
     }
 
-    /// The MACs of all tokens for `subject`, one for each key of the ring.
+    /// The MACs of all tokens for `subject`, of each key of the ring.
     pub fn macs(&self, subject: &Subject) -> Vec<String> {
-        let subject = subject.to_string();
+        let spellings = subject.in_tokens();
         let keys = std::iter::once(&self.first).chain(&self.others);
-        keys.map(|key| key.mac(&subject)).collect()
+        keys.flat_map(|key| spellings.iter().map(|spelling| key.mac(spelling)))
+            .collect()
     }
 
     /// Signs a link with the first key. `link` is the text that the link stands for.
@@ -319,6 +338,29 @@ mod tests {
         );
         let without = KeyRing::parse(&format!("k1 {}", "ab".repeat(32))).unwrap();
         assert_eq!(without.verify(&token, Timestamp::from_millis(0), DAY), None);
+    }
+
+    #[test]
+    fn a_standing_token_has_only_characters_that_no_client_escapes() {
+        for label in ["shop", "a-b_c", "-", "--x"] {
+            let subject = Subject::Standing(label.parse().unwrap());
+            let token = ring().mint(&subject);
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+            assert!(token.bytes().all(plain), "{token}");
+            let now = Timestamp::from_millis(0);
+            assert_eq!(ring().verify(&token, now, DAY), Some(subject));
+        }
+    }
+
+    #[test]
+    fn a_standing_url_of_the_first_version_still_works() {
+        let subject = Subject::Standing("shop".parse().unwrap());
+        let mac = "GjWxj766tCJo1OWDwwa3lPpOwjM0zPfdqMwKIXVq40A";
+        let now = Timestamp::from_millis(0);
+        let verify = |token: String| ring().verify(&token, now, DAY);
+        assert_eq!(verify(format!("k1.~shop.{mac}")), Some(subject.clone()));
+        assert_eq!(verify(format!("k1.-shop.{mac}")), None);
+        assert!(ring().macs(&subject).contains(&mac.to_owned()));
     }
 
     #[test]

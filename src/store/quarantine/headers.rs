@@ -40,9 +40,9 @@ pub fn headers_text(headers: &HeaderMap, subject: &Subject) -> String {
 fn may_hold_token(value: &str, subject: &Subject) -> bool {
     match subject {
         Subject::Submission(id) => value.contains(&id.to_string()),
-        Subject::Standing(label) => ["~", "%7E", "%7e"]
+        Subject::Standing(label) => ["-", "~", "%7E", "%7e"]
             .iter()
-            .any(|tilde| value.contains(&format!("{tilde}{label}."))),
+            .any(|mark| value.contains(&format!("{mark}{label}."))),
     }
 }
 
@@ -62,6 +62,7 @@ mod tests {
             ("x-original-uri", "/"),
             ("user-agent", "/callbacks/k1.%7Eshop.mac"),
             ("x-request-id", "/callbacks/k1.~shop.mac"),
+            ("traceparent", "/callbacks/k1.-shop.mac"),
             ("x-forwarded-for", "10.0.0.1"),
         ];
         let headers = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));

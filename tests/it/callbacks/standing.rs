@@ -93,6 +93,24 @@ async fn a_task_that_an_app_submits_itself_is_recorded_under_the_label() {
 }
 
 #[tokio::test]
+async fn a_client_that_escapes_whatever_it_can_reaches_the_url() {
+    let desk = Desk::open().await;
+    let url = minted(&desk.app, "my-shop_1").await;
+    let token = url.rsplit_once('/').unwrap().1;
+    // Python's urllib did so before 3.7.
+    let escape = |c: char| match c {
+        'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' | '.' => c.to_string(),
+        c => format!("%{:02X}", u32::from(c)),
+    };
+    let sent: String = token.chars().map(escape).collect();
+    let id = "task-unified-1757165031-escaped1";
+    assert_eq!(
+        desk.app.callback_result(&sent, completed(id)).await,
+        "recorded"
+    );
+}
+
+#[tokio::test]
 async fn a_task_known_only_by_its_progress_is_polled() {
     let desk = Desk::open().await;
     let url = minted(&desk.app, "shop").await;

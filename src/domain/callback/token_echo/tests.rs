@@ -38,8 +38,9 @@ fn the_secret_of_each_callback_url_is_redacted_however_it_is_spelled() {
             ("callbacks callbacks/callbacks/", r"\u002e"),
             (r"/c\u0061llb%61cks/", "."),
         ] {
-            for tilde in ["~", "%7E", r"\u007e"] {
-                let names = rest.replace('.', dot).replace('~', tilde);
+            for mark in ["-", "%2D", r"\u002d", "~", "%7E", r"\u007e"] {
+                let marked = rest.replace("k1.-", &format!("k1.{mark}"));
+                let names = marked.replace('.', dot);
                 let start = format!("{before}{names}{dot}");
                 let body = format!(r#"{{"a":"{start}{mac}","b":"{start}{mac}?x"}}"#);
                 let expected = format!(r#"{{"a":"{start}{REDACTED}","b":"{start}{REDACTED}?x"}}"#);

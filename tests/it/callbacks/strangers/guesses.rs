@@ -71,7 +71,11 @@ fn guess(n: usize, known: &Submit, ours: &KeyRing, foreign: &KeyRing) -> String 
             NOW.before(Duration::from_hours(91 * 24)),
         ))),
         8 => good.replace('.', "%2e"),
-        _ => format!("{start}.~{}", filler(8)),
+        _ => format!(
+            "{start}.{}{}",
+            if n % 20 == 9 { '-' } else { '~' },
+            filler(8)
+        ),
     }
 }
 

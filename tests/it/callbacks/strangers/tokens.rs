@@ -58,6 +58,10 @@ fn bad_tokens(good: &str, other: &str) -> Vec<(String, String)> {
         ),
         (
             "K3 as a label".to_owned(),
+            format!("{key}.-{submission}.{mac}"),
+        ),
+        (
+            "K3 as a label of the first version".to_owned(),
             format!("{key}.~{submission}.{mac}"),
         ),
         ("K4".to_owned(), format!("nokey.{submission}.{mac}")),
