@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::parts::Parts;
 use super::{App, settings};
 use crate::http::internal::InternalState;
+use crate::http::internal::access::origin::OwnOrigin;
 use crate::http::internal::access::wait_permits::WaitPermits;
 use crate::http::internal::events::CatchUpPermit;
 use crate::http::internal::operators::readiness::Readiness;
@@ -53,6 +54,7 @@ impl App {
             task_objects: self.task_objects.clone(),
             archive: self.archive_access(),
             stopping: parts.stopping.clone(),
+            own_origin: OwnOrigin::new(self.config.internal.base_url.as_ref()),
             allow_unknown_fields: self.config.evolink.allow_unknown_fields,
             endpoints: Arc::new(settings::endpoints(&self.config).into_keys().collect()),
             body_budget: BodyBudget::new(INTERNAL_BODIES_BYTES_MAX),

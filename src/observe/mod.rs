@@ -2,4 +2,5 @@
 
 pub mod metrics;
 pub mod telemetry;
+pub mod throttle;
 pub mod untrusted;

@@ -22,4 +22,17 @@ impl State {
     pub const fn is_outcome(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
     }
+
+    /// Whether the task will not change by itself any more. An unresolved one may still: a late
+    /// outcome counts.
+    pub const fn is_finished(self) -> bool {
+        match self {
+            Self::Completed
+            | Self::Failed
+            | Self::Cancelled
+            | Self::Rejected
+            | Self::Unresolved => true,
+            Self::Submitting | Self::SubmitUnknown | Self::Pending | Self::Processing => false,
+        }
+    }
 }

@@ -14,17 +14,13 @@ pub mod tasks;
 use std::any::Any;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::trace::TraceLayer;
-use tracing::{Span, info, info_span, warn};
 
 use crate::clock::Clock;
 use crate::config::Scope;
@@ -38,7 +34,9 @@ use crate::store::recorder::Recorder;
 use crate::submit::Submits;
 use crate::task_object::TaskObjects;
 use access::Gate;
+use access::origin::{self, OwnOrigin};
 use access::request_id;
+use access::request_log::{self, Strangers};
 use access::wait_permits::WaitPermits;
 use error::ApiError;
 use events::CatchUpPermit;
@@ -65,6 +63,7 @@ pub struct InternalState {
     pub archive: Option<ArchiveAccess>,
     /// Cancelled when the process begins to stop. From then on nothing waits.
     pub stopping: CancellationToken,
+    pub own_origin: OwnOrigin,
     pub allow_unknown_fields: bool,
     /// The endpoints of the configuration.
     pub endpoints: Arc<HashSet<EndpointKey>>,
@@ -77,6 +76,7 @@ pub struct InternalState {
 }
 
 pub fn router(state: InternalState, gate: &Gate) -> Router {
+    let own = state.own_origin.clone();
     let needs = |scope| from_fn_with_state(gate.for_scope(scope), access::require);
     let submits = Router::new()
         .route("/v1/images/generations", post(submits::create))
@@ -123,17 +123,13 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
         .fallback(async || ApiError::no_route())
         .method_not_allowed_fallback(async || ApiError::wrong_method())
         .with_state(state)
+        .layer(from_fn_with_state(own, origin::refuse_cross_site))
         .layer(from_fn_with_state(
             gate.clone(),
             access::require_loopback_host,
         ))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(
-            TraceLayer::new_for_http()
-                .make_span_with(span)
-                .on_response(log_answer)
-                .on_failure(()),
-        )
+        .layer(from_fn_with_state(Strangers::default(), request_log::log))
         .layer(from_fn(request_id::set))
 }
 
@@ -141,30 +137,6 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
 /// The message is in the log.
 fn panicked(_: Box<dyn Any + Send>) -> Response {
     ApiError::internal().into_response()
-}
-
-/// Contains the route's template, never the raw path. Routes that machines poll every few seconds
-/// have no span.
-fn span(request: &Request) -> Span {
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("none", MatchedPath::as_str);
-    if matches!(route, "/livez" | "/readyz" | "/metrics") {
-        return Span::none();
-    }
-    let request_id = request_id::of(request);
-    info_span!("request", method = %request.method(), route, request_id)
-}
-
-fn log_answer(response: &Response, latency: Duration, span: &Span) {
-    let status = response.status().as_u16();
-    let ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
-    if response.status().is_server_error() {
-        warn!(status, latency_ms = ms, "answered {status} after {ms} ms");
-    } else if !span.is_none() {
-        info!(status, latency_ms = ms, "answered {status} after {ms} ms");
-    }
 }
 
 #[cfg(test)]

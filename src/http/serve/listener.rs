@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,7 @@ use super::admission::{Admission, ConnectionPermit};
 use super::connection::serve_connection;
 use super::limits::Limits;
 use crate::http::tls::TlsSource;
+use crate::observe::throttle::Throttle;
 
 /// Pause after a failed accept. It is long enough not to spin while file descriptors are short, and
 /// short enough to go unnoticed.
@@ -87,8 +88,8 @@ async fn accept_until_shutdown(
     connections: &TaskTracker,
 ) {
     let admission = Admission::new(&server.limits);
-    let mut admission_trouble = Throttle::default();
-    let mut accept_trouble = Throttle::default();
+    let mut admission_trouble = Throttle::every(WARNING_INTERVAL);
+    let mut accept_trouble = Throttle::every(WARNING_INTERVAL);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -177,24 +178,5 @@ impl Server {
             }
         }
         None
-    }
-}
-
-/// Lets one warning through per interval, and returns how many occurrences that warning stands for.
-#[derive(Default)]
-struct Throttle {
-    last: Option<Instant>,
-    times: u64,
-}
-
-impl Throttle {
-    fn pass(&mut self) -> Option<u64> {
-        self.times += 1;
-        let now = Instant::now();
-        if self.last.is_some_and(|last| now - last < WARNING_INTERVAL) {
-            return None;
-        }
-        self.last = Some(now);
-        Some(std::mem::take(&mut self.times))
     }
 }

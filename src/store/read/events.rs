@@ -57,6 +57,8 @@ pub struct EventPage {
     pub events: Vec<LoggedEvent>,
     /// The number of the last event examined.
     pub next: i64,
+    /// Whether no event after `next` had been recorded when the page was read.
+    pub is_last: bool,
 }
 
 /// The result of one read of the log.
@@ -150,8 +152,11 @@ impl Store {
             .max(after);
         let read = self.read_events(after, upto, filter, size).await?;
         let next = if read.is_cut { read.upto } else { upto };
-        let events = read.events;
-        Ok(EventPage { events, next })
+        Ok(EventPage {
+            events: read.events,
+            next,
+            is_last: next >= newest,
+        })
     }
 
     /// Reads the events of one task, which are few and lie far apart in the log.
@@ -176,6 +181,7 @@ impl Store {
         let mut page = EventPage {
             events: Vec::new(),
             next: newest.max(after),
+            is_last: true,
         };
         let (mut bytes, one) = (
             0,
@@ -187,6 +193,7 @@ impl Store {
         for seq in numbers {
             if page.events.len() == size.events as usize || bytes > size.bytes {
                 page.next = page.events.last().map_or(after, |last| last.id.seq);
+                page.is_last = false;
                 break;
             }
             let read = self.read_events(seq - 1, seq, filter, one).await?;

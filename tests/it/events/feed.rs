@@ -101,6 +101,26 @@ async fn filters_let_through_what_they_name() {
     app.stop().await.0.unwrap();
 }
 
+#[tokio::test]
+async fn a_page_says_whether_the_reader_has_caught_up() {
+    let app = TestApp::start().await;
+    let of = async |query: &str| {
+        let page = get(&app, &format!("/v1/events?{query}")).await.body;
+        (seq(&page["next"]), page["caught_up"].clone())
+    };
+    assert_eq!(of("").await, (0, true.into()), "an empty log");
+    post(&app, 0..5, "processing").await;
+    assert_eq!(of("limit=2").await, (2, false.into()));
+    assert_eq!(of("limit=2&after=2").await, (4, false.into()));
+    assert_eq!(of("limit=2&after=4").await, (5, true.into()));
+    assert_eq!(of("limit=2&after=3").await, (5, true.into()), "a full page");
+    assert_eq!(of("types=task.failed").await, (5, true.into()));
+    post(&app, 3..4, "failed").await;
+    assert_eq!(of("task=task-3&limit=1").await, (4, false.into()));
+    assert_eq!(of("task=task-3&limit=1&after=4").await, (6, true.into()));
+    app.stop().await.0.unwrap();
+}
+
 /// Parameters that are not understood are refused by name (rule B13). No answer leaves out events
 /// silently.
 #[tokio::test]

@@ -110,6 +110,35 @@ async fn a_waiter_by_either_id_is_notified_of_the_outcome_and_not_of_progress() 
     app.stop().await.0.unwrap();
 }
 
+/// An app that waits until `finished` neither asks for ever nor stops too early.
+#[tokio::test]
+async fn only_a_finished_task_is_answered_at_once() {
+    let app = started().await;
+    let waited = async |id: &str, state: &str, finished: bool| {
+        let answer = get(&app, &format!("/v1/tasks/{id}?wait=1")).await;
+        answer.assert_told(state);
+        assert_eq!(answer.body["receiver"]["finished"], finished, "{state}");
+        let has_waited = answer.took >= Duration::from_secs(1);
+        assert_eq!(has_waited, !finished, "{state}: {:?}", answer.took);
+    };
+    for state in ["completed", "failed", "cancelled"] {
+        told(&app, &format!("task-{state}"), state).await;
+        waited(&format!("task-{state}"), state, true).await;
+    }
+    let database = app.database().await;
+    for (state, finished) in [
+        ("pending", false),
+        ("processing", false),
+        ("unresolved", true),
+    ] {
+        let sql = format!("UPDATE task SET state = '{state}' WHERE task_id = '{ID}'");
+        database.execute(&sql).await;
+        waited(ID, state, finished).await;
+    }
+    database.close().await;
+    app.stop().await.0.unwrap();
+}
+
 #[tokio::test]
 async fn a_submit_that_evolink_refuses_is_over() {
     let refusal = json!({"error": {"code": "invalid_request", "message": "no"}}).to_string();

@@ -154,6 +154,16 @@ impl ApiError {
         )
     }
 
+    pub fn cross_site() -> Self {
+        let message = "a web page of another origin must not change anything here";
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "permission_denied",
+            "permission_error",
+            message,
+        )
+    }
+
     pub fn task_not_found() -> Self {
         Self::new(
             StatusCode::NOT_FOUND,

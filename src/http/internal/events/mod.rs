@@ -32,6 +32,8 @@ struct EventsPage<'a> {
     data: Vec<EventObject<'a>>,
     /// The `after` parameter for the next page.
     next: EventId,
+    /// Whether nothing after `next` had been recorded yet.
+    caught_up: bool,
 }
 
 pub async fn show(
@@ -62,6 +64,7 @@ pub async fn show(
             .map(|event| EventObject::of(&state.task_objects, event))
             .collect(),
         next: log.epochs.id(page.next),
+        caught_up: page.is_last,
     };
     Ok(Json(page).into_response())
 }

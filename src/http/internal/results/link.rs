@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::domain::callback::KeyRing;
 use crate::domain::timestamp::Timestamp;
 use crate::http::internal::InternalState;
+use crate::http::internal::access::request_log::Authorized;
 use crate::http::internal::access::{Caller, ScopedGate};
 use crate::http::internal::error::ApiError;
 use crate::http::internal::tasks;
@@ -86,7 +87,9 @@ pub async fn require(
         }
     };
     request.extensions_mut().insert(caller);
-    Ok(next.run(request).await)
+    let mut response = next.run(request).await;
+    response.extensions_mut().insert(Authorized);
+    Ok(response)
 }
 
 impl LinkGate {

@@ -183,7 +183,7 @@ async fn completed(
     mut view: TaskView,
     deadline: Instant,
 ) -> Result<TaskView, ApiError> {
-    if !waiting::is_over(view.record.task.state()) && Instant::now() < deadline {
+    if !view.record.task.state().is_finished() && Instant::now() < deadline {
         let permit = state.wait_permits.take(caller)?;
         let (id, goal) = (view.record.task.submission_id, waiting::Goal::Finished);
         drop(view);

@@ -47,7 +47,7 @@ pub async fn show(
     };
     let data = data.map(move |(item, separator)| Ok(line(separator, &history.shown(&item))?));
     let begin = iter::once(Ok(Bytes::from_static(br#"{"data":["#)));
-    let end = iter::once(Ok::<_, io::Error>(Bytes::from_static(b"]}")));
+    let end = iter::once(Ok::<_, io::Error>(Bytes::from_static(br#"],"next":null}"#)));
     let body = Body::from_stream(stream::iter(begin.chain(data).chain(end)));
     Ok(([(CONTENT_TYPE, "application/json")], body).into_response())
 }

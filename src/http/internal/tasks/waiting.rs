@@ -137,12 +137,7 @@ fn parse_goal(text: &str, archives: bool) -> Result<Goal, ApiError> {
 pub fn is_reached(view: &TaskView, goal: Goal) -> bool {
     let is_pending = |file: &ShownFile| file.state == FileState::Pending;
     let has_pending = goal == Goal::Archived && view.files.iter().any(is_pending);
-    is_over(view.record.task.state()) && !has_pending
-}
-
-/// Whether waiting has no more use: the task has an outcome, or will not get one by itself.
-pub const fn is_over(state: State) -> bool {
-    state.is_outcome() || matches!(state, State::Rejected | State::Unresolved)
+    view.record.task.state().is_finished() && !has_pending
 }
 
 /// Returns the task once `goal` is reached, `deadline` has passed, or the process is stopping.

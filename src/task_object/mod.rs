@@ -2,22 +2,23 @@
 //! our own, `receiver`. Queries return it, and deliveries send it. It is separate from `http` and
 //! `workers`, because these do not depend on each other.
 
+mod receiver;
+mod unconfirmed;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::Serialize;
-use serde_json::json;
 
-use crate::domain::ids::SubmissionId;
 use crate::domain::json::Fields;
 use crate::domain::observation::{Observation, RESULTS_MAX, Source, Status};
 use crate::domain::result_file::{FileState, OFFERED_FOR};
 use crate::domain::task::{Accepted, State};
 use crate::domain::timestamp::Timestamp;
-use crate::evolink::ErrorEnvelope;
 use crate::store::read::TaskView;
 use crate::store::recorder::record::Record;
 use crate::store::results::ShownFile;
+use receiver::{Receiver, ResultObject};
+use unconfirmed::unconfirmed;
 
 /// Builds task objects. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -33,45 +34,6 @@ struct Links {
     base_url: Arc<str>,
     /// Whether they replace EvoLink's URLs in `results` as well.
     rewrite_results: bool,
-}
-
-/// The member of our own: what we know about a task in addition to what EvoLink says.
-#[derive(Debug, Serialize)]
-struct Receiver<'a> {
-    submission_id: SubmissionId,
-    state: &'static str,
-    source: Option<&'static str>,
-    submitted_at: Timestamp,
-    outcome_at: Option<Timestamp>,
-    client: Option<&'a str>,
-    /// The unconfirmed outcome: a callback reported it, EvoLink has not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unconfirmed: Option<&'static str>,
-    results: Vec<ResultObject>,
-    /// The number of results after the 64th, which are not fetched.
-    #[serde(skip_serializing_if = "is_zero")]
-    results_left_out: usize,
-}
-
-/// A result file. `url` is its address at this service, which may still have to fetch the file.
-/// `expires_at` is when EvoLink's own URL expires.
-#[derive(Debug, Serialize)]
-struct ResultObject {
-    url: Option<String>,
-    origin_url: String,
-    sha256: Option<String>,
-    bytes: Option<u64>,
-    content_type: Option<String>,
-    width: Option<u32>,
-    height: Option<u32>,
-    archived_at: Option<Timestamp>,
-    expires_at: Option<Timestamp>,
-    error: Option<String>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
-const fn is_zero(number: &usize) -> bool {
-    *number == 0
 }
 
 impl TaskObjects {
@@ -170,6 +132,7 @@ impl TaskObjects {
         let receiver = Receiver {
             submission_id: record.task.submission_id,
             state: shown.state.into_str(),
+            finished: shown.state.is_finished(),
             source: shown.source.map(<&str>::from),
             submitted_at: record.task.submitted_at,
             outcome_at: shown.outcome_at,
@@ -260,39 +223,4 @@ impl<'a> Shown<'a> {
             claimed: None,
         }
     }
-}
-
-/// Builds what to show while there is no body of EvoLink that can be shown. It has the form of
-/// EvoLink's first answer. Its id is our own until the task id is known.
-fn unconfirmed(record: &Record) -> Fields {
-    let request = record
-        .request
-        .as_deref()
-        .and_then(|request| Fields::parse(request).ok())
-        .unwrap_or_default();
-    let rejected = record.task.state() == State::Rejected;
-    let mut fields = Fields::default();
-    fields.set("created", &record.task.submitted_at.as_seconds());
-    match record.task.task_id() {
-        Some(task_id) => fields.set("id", task_id),
-        None => fields.set("id", &record.task.submission_id),
-    }
-    fields.set("model", &request.read::<String>("model"));
-    fields.set("object", &"image.generation.task");
-    fields.set("progress", &0);
-    fields.set("status", if rejected { &"failed" } else { &"pending" });
-    fields.set("type", &"image");
-    if rejected {
-        let refusal = record.refusal.as_deref().and_then(ErrorEnvelope::parse);
-        let (code, message) = refusal.map_or((None, None), |error| (error.code, error.message));
-        fields.set(
-            "error",
-            &json!({
-                "code": code.unwrap_or_else(|| "evolink_unreachable".to_owned()),
-                "message": message.unwrap_or_else(|| "EvoLink did not accept this submit".to_owned()),
-                "type": "task_error",
-            }),
-        );
-    }
-    fields
 }

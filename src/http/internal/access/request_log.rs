@@ -1,0 +1,123 @@
+//! The log of requests: one line for each, and for those of strangers one line a minute.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{Method, StatusCode};
+use tracing::{Instrument as _, Span, debug, info, info_span, warn};
+
+use super::request_id;
+use crate::observe::throttle::Throttles;
+
+const STRANGERS_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Marks the answer to a request that was authorized. Only those have a line each: whoever reaches
+/// the listener can send the others.
+#[derive(Clone, Copy, Debug)]
+pub struct Authorized;
+
+/// Counts the refused requests of strangers by status. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Strangers(Arc<Throttles<StatusCode>>);
+
+impl Default for Strangers {
+    fn default() -> Self {
+        Self(Arc::new(Throttles::every(STRANGERS_INTERVAL)))
+    }
+}
+
+pub async fn log(State(strangers): State<Strangers>, request: Request, next: Next) -> Response {
+    let span = span(&request);
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.map(|ConnectInfo(peer)| *peer);
+    let started = Instant::now();
+    let response = next.run(request).instrument(span.clone()).await;
+    let took = started.elapsed();
+    span.in_scope(|| log_answer(&response, took, peer, &span, &strangers));
+    response
+}
+
+/// Contains the route's template, never the raw path. Routes that machines poll every few seconds
+/// have no span.
+fn span(request: &Request) -> Span {
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("none", MatchedPath::as_str);
+    if matches!(route, "/livez" | "/readyz" | "/metrics") {
+        return Span::none();
+    }
+    let method = known_method(request.method());
+    let request_id = request_id::of(request);
+    info_span!("request", method, route, request_id)
+}
+
+/// A client may send any word as its method, of any length.
+const fn known_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+fn log_answer(
+    response: &Response,
+    took: Duration,
+    peer: Option<SocketAddr>,
+    span: &Span,
+    strangers: &Strangers,
+) {
+    let status = response.status();
+    let code = status.as_u16();
+    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    if status.is_server_error() {
+        warn!(
+            status = code,
+            latency_ms = ms,
+            "answered {code} after {ms} ms"
+        );
+    } else if span.is_none() {
+    } else if response.extensions().get::<Authorized>().is_some() {
+        info!(
+            status = code,
+            latency_ms = ms,
+            "answered {code} after {ms} ms"
+        );
+    } else {
+        debug!(
+            status = code,
+            latency_ms = ms,
+            "answered {code} after {ms} ms"
+        );
+        if let Some(times) = strangers.0.pass(status) {
+            let peer = peer.map_or_else(|| "an unknown address".to_owned(), |it| it.to_string());
+            let advice = advice(status);
+            warn!(
+                status = code, times, client.address = %peer,
+                "answered {code} to {times} requests without authorization, the last from {peer}: {advice}"
+            );
+        }
+    }
+}
+
+fn advice(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => "it sent no API key, or one that is not in internal.api_keys",
+        StatusCode::FORBIDDEN => {
+            "its API key lacks the scope, its link has expired, or a page of another site sent it"
+        }
+        StatusCode::NOT_FOUND => "there is no such route",
+        StatusCode::METHOD_NOT_ALLOWED => "the route has other methods",
+        _ => "see docs/errors.md",
+    }
+}
