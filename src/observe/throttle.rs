@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn one_message_passes_per_interval_and_says_how_often_it_occurred() {
-        let mut throttle = Throttle::every(Duration::from_secs(60));
+        let mut throttle = Throttle::every(Duration::from_mins(1));
         let start = Instant::now();
         let mut pass = |seconds| throttle.pass_at(start + Duration::from_secs(seconds));
         assert_eq!([pass(0), pass(1), pass(59)], [Some(1), None, None]);

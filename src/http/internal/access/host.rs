@@ -35,12 +35,11 @@ impl Authority {
             }
         };
         let port = match port.strip_prefix(':') {
+            None if port.is_empty() => None,
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
                 Some(digits.parse().ok()?)
             }
-            Some(_) => return None,
-            None if port.is_empty() => None,
-            None => return None,
+            Some(_) | None => return None,
         };
         Some(Self { host, port })
     }
@@ -77,7 +76,7 @@ pub fn targets(request: &Request) -> Option<Vec<Authority>> {
     let mut texts: Vec<&str> = request
         .uri()
         .authority()
-        .map(|it| it.as_str())
+        .map(http::uri::Authority::as_str)
         .into_iter()
         .collect();
     for host in request.headers().get_all(header::HOST) {
