@@ -6,6 +6,7 @@
 mod backup;
 mod deliveries;
 mod events;
+mod keys;
 mod quarantine;
 mod results;
 mod tasks;
@@ -15,13 +16,14 @@ use std::process::ExitCode;
 use std::sync::LazyLock;
 
 use clap::error::{ContextKind, ContextValue};
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 pub use self::backup::{BackupArgs, RestoreArgs};
 pub use self::deliveries::{DeliveriesCommand, DeliveriesListArgs, DeliveriesRetryArgs};
 pub use self::events::{EventsCommand, EventsTailArgs};
+pub use self::keys::{KeysCommand, KeysNewArgs};
 pub use self::quarantine::{
     QuarantineCommand, QuarantineListArgs, QuarantineReplayArgs, QuarantineShowArgs,
 };
@@ -29,7 +31,7 @@ pub use self::results::{
     ArchiveCommand, ArchiveRetryArgs, ArchiveVerifyArgs, ResultsCommand, ResultsGetArgs,
 };
 pub use self::tasks::{TasksCommand, TasksListArgs, TasksShowArgs, TasksWatchArgs};
-use crate::config::{Scope, check_name, read_secret_file};
+use crate::config::read_secret_file;
 use crate::exit::{CommandError, Exit};
 
 /// The internal listener's default address, as seen from the same machine.
@@ -88,7 +90,7 @@ pub enum Command {
     },
     /// Create a shared callback URL, for tasks that an app submits to EvoLink itself.
     CallbackUrl(CallbackUrlArgs),
-    /// Create API keys.
+    /// Create API keys, and other secrets.
     Keys {
         #[command(subcommand)]
         command: KeysCommand,
@@ -234,25 +236,6 @@ pub struct CallbackUrlArgs {
     pub config: ConfigArgs,
 }
 
-#[derive(Debug, Subcommand)]
-pub enum KeysCommand {
-    /// Print a new API key and the configuration lines for it.
-    New(KeysNewArgs),
-}
-
-#[derive(Debug, Args)]
-pub struct KeysNewArgs {
-    /// The user of the key. Tasks show this name as their client.
-    #[arg(long, value_parser = key_name)]
-    pub name: String,
-    /// The permissions of the key: submit, read, admin.
-    #[arg(long, value_name = "SCOPES", value_delimiter = ',', required = true, action = ArgAction::Append)]
-    pub scopes: Vec<Scope>,
-    /// Print one JSON object: name, key, sha256, scopes.
-    #[arg(long)]
-    pub json: bool,
-}
-
 #[derive(Debug, Args)]
 pub struct HealthcheckArgs {
     /// The URL of the service's internal listener; by default the one in the configuration.
@@ -317,10 +300,6 @@ pub fn version() -> &'static str {
         format!("{version} ({commit})")
     });
     &VERSION
-}
-
-fn key_name(text: &str) -> Result<String, String> {
-    check_name(text).map(|()| text.to_owned())
 }
 
 // In both functions below, as everywhere, an empty environment variable counts as absent.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::config::{Config, ConfigError};
 use crate::domain::callback::KeyRing;
@@ -21,21 +21,21 @@ use crate::store::{Store, StoreError};
 /// The configuration key that names the file.
 const KEY: &str = "callback_tokens.key_file";
 
-/// Reads the ring in `path`, or creates one if there is no such file. Registers its keys in the
+/// Reads the ring in `path`, or creates one if this is the first start. Registers its keys in the
 /// store.
 ///
 /// # Errors
-/// If the file is not a key ring, or cannot be read or created. If other processes use the database
-/// with other keys; then no ring is created.
+/// If the file is not a key ring, or cannot be read or created. If there is none although the store
+/// has tasks, or other processes use the database with other keys; then no ring is created.
 pub async fn open(store: &Store, path: &Path) -> Result<KeyRing, CommandError> {
-    let mut has_tasks = false;
     if !path.try_exists().unwrap_or(true) {
         let traces = store.traces().await?;
-        has_tasks = traces.has_tasks;
+        let knows_keys = store.is_shared() && traces.has_keys;
+        let refusal = refusal_to_make(path, knows_keys, traces.has_tasks);
         // A replica that shares the folder makes its ring before it registers the keys, so look
         // again.
-        if store.is_shared() && traces.has_keys && !path.try_exists().unwrap_or(true) {
-            return Err(absent(path).into());
+        if let Some(refusal) = refusal.filter(|_| !path.try_exists().unwrap_or(true)) {
+            return Err(refusal.into());
         }
     }
     let (ring, is_made) = load_or_create(path)?;
@@ -47,28 +47,51 @@ pub async fn open(store: &Store, path: &Path) -> Result<KeyRing, CommandError> {
         fs::remove_file(path).map_err(|error| failed(path, &error))?;
         return Err(absent(path).into());
     }
-    match (is_made, has_tasks) {
-        (false, _) => {}
-        // This is normal at the first start.
-        (true, false) => {
-            info!(target: CONFIGURATION, file = %path.display(), "made a new key ring, {}", path.display());
-        }
-        // The file was lost, or its path is misspelled.
-        (true, true) => {
-            warn!(target: CONFIGURATION, file = %path.display(), "made a new key ring, {}: callback URLs made before are void", path.display());
-        }
+    if is_made {
+        info!(target: CONFIGURATION, file = %path.display(), "made a new key ring, {}", path.display());
     }
     Ok(ring)
 }
 
+/// Returns why a start that finds no ring in `path` makes none. `knows_keys` says whether other
+/// processes of a shared database have registered theirs.
+pub fn refusal_to_make(path: &Path, knows_keys: bool, has_tasks: bool) -> Option<ConfigError> {
+    if knows_keys {
+        Some(absent(path))
+    } else {
+        has_tasks.then(|| lost(path))
+    }
+}
+
+/// The error where the store has tasks, and there is no ring.
+fn lost(path: &Path) -> ConfigError {
+    let shown = secret_file::shown_path(path);
+    ConfigError::new(
+        KEY,
+        format!(
+            "{shown} is absent, but the store has tasks: with a new ring, EvoLink's callbacks for them get 404. Is the path \
+             right, or is the file in a backup? If it is lost for good, {}, and the outcomes of the open tasks are found by \
+             polling",
+            make_one(path)
+        ),
+    )
+}
+
+/// What to do where a ring is lost for good.
+fn make_one(path: &Path) -> String {
+    let shown = secret_file::shown_path(path);
+    format!("make a new one with: (umask 077; evolink-receiver keys new --ring > {shown})")
+}
+
 /// The error where a shared database knows keys, and there is no ring.
-pub fn absent(path: &Path) -> ConfigError {
+fn absent(path: &Path) -> ConfigError {
+    let make_one = make_one(path);
     let path = secret_file::shown_path(path);
     ConfigError::new(
         KEY,
         format!(
             "{path} is absent, and the database's other processes have one: copy theirs here (if it is lost for good, empty \
-             the table callback_key)"
+             the table callback_key, and {make_one})"
         ),
     )
 }

@@ -51,18 +51,18 @@ pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
             None
         }
     };
-    let is_store_there = match &store {
-        Some(Ok(Inspected::Absent { .. } | Inspected::Server { schema: None, .. })) | None => false,
+    let has_tasks = match &store {
+        Some(Ok(inspected)) => inspected.has_tasks(),
         // A server may refuse this role before it shows what is there.
-        Some(Err(_)) => !config.store.is_postgres(),
-        Some(Ok(_)) => true,
+        Some(Err(_)) if !config.store.is_postgres() => None,
+        Some(Err(_)) | None => Some(false),
     };
     let keys: &[SeenKey] = match &store {
         Some(Ok(Inspected::Server { keys, .. })) => keys,
         _ => &[],
     };
     if !is_denied(&config.callback_tokens.key_file) {
-        findings.extend(key_ring(config, keys, is_store_there));
+        findings.extend(key_ring(config, keys, has_tasks));
     }
     if !is_denied(&config.forward.secret_file) {
         findings.extend(signing_file(config));
@@ -116,19 +116,21 @@ fn clock_finding(clock: &Clock) -> Finding {
     found(Level::Error, "clock", message)
 }
 
-/// Checks the key ring. `keys` are those that a shared database knows.
-fn key_ring(config: &Config, keys: &[SeenKey], is_store_there: bool) -> Vec<Finding> {
+/// Checks the key ring. `keys` are those that a shared database knows. `has_tasks` is `None` where
+/// that could not be found out.
+fn key_ring(config: &Config, keys: &[SeenKey], has_tasks: Option<bool>) -> Vec<Finding> {
     const KEY: &str = "callback_tokens.key_file";
     let file = &config.callback_tokens.key_file;
     let path = file.display();
     if !file.try_exists().unwrap_or(true) {
-        if !keys.is_empty() {
-            return vec![failed(key_ring::absent(file))];
+        let refusal = key_ring::refusal_to_make(file, !keys.is_empty(), has_tasks == Some(true));
+        if let Some(refusal) = refusal {
+            return vec![failed(refusal)];
         }
         let will_be_made = will_be_made(KEY, file);
-        if is_store_there && will_be_made.level == Level::Ok {
+        if has_tasks.is_none() && will_be_made.level == Level::Ok {
             let message = format!(
-                "{path}: absent, though the store is there: with a new key ring, tasks in flight are not called back"
+                "{path}: absent, though the store is there: if it has tasks, the start is refused"
             );
             return vec![found(Level::Warning, KEY, message)];
         }
@@ -203,6 +205,7 @@ fn store_findings(inspected: Inspected) -> Vec<Finding> {
             path,
             schema,
             newest,
+            has_tasks: _,
         } => vec![Finding::ok(
             STORE,
             schema_message(path.display(), schema, newest),
@@ -232,6 +235,7 @@ fn store_findings(inspected: Inspected) -> Vec<Finding> {
             schema,
             newest,
             careless,
+            has_tasks: _,
             keys: _,
         } => {
             let message = match schema {

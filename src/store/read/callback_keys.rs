@@ -16,6 +16,9 @@ pub type SeenKey = (String, Vec<u8>);
 
 const SEEN: &str = "SELECT id, fingerprint FROM callback_key";
 
+/// Whether there is any task.
+pub const HAS_TASKS: &str = "SELECT max(seq) IS NOT NULL FROM task";
+
 /// What earlier processes, and others that run, have left in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Traces {

@@ -24,7 +24,7 @@ use crate::store::engine::sqlite::locks::{check_names, lock_files};
 use crate::store::engine::sqlite::reserve_file;
 use crate::store::engine::sqlite::{connect_options, look_options, with_file};
 use crate::store::is_postgres;
-use crate::store::read::callback_keys::{SeenKey, seen_on_server};
+use crate::store::read::callback_keys::{HAS_TASKS, SeenKey, seen_on_server};
 use crate::store::{Location, StoreError};
 
 /// The state of the store.
@@ -42,6 +42,7 @@ pub enum Inspected {
         path: PathBuf,
         schema: i64,
         newest: i64,
+        has_tasks: bool,
     },
     /// A database on a server. `schema` is `None` if it has no tables of ours.
     Server {
@@ -50,6 +51,7 @@ pub enum Inspected {
         newest: i64,
         /// Settings by which the server does not wait for its disk.
         careless: Vec<&'static str>,
+        has_tasks: bool,
         /// The callback keys of its processes.
         keys: Vec<SeenKey>,
     },
@@ -95,6 +97,16 @@ impl RoomFound {
 }
 
 impl Inspected {
+    /// Returns whether the store has tasks; `None` where the process that has it open would have to
+    /// be asked.
+    pub fn has_tasks(&self) -> Option<bool> {
+        match self {
+            Self::Known { has_tasks, .. } | Self::Server { has_tasks, .. } => Some(*has_tasks),
+            Self::Absent { .. } | Self::Empty { has_log: false, .. } => Some(false),
+            Self::InUse { .. } | Self::Empty { has_log: true, .. } => None,
+        }
+    }
+
     /// Returns the path of a SQLite store.
     pub fn file(&self) -> Option<&Path> {
         match self {
@@ -124,12 +136,21 @@ async fn inspect_server(location: &Location) -> Result<Inspected, StoreError> {
     let connection = server.connect().await?;
     let (examined, mut connection) = examine(&server, connection).await?;
     let keys = seen_on_server(&mut connection).await?;
+    let has_tasks = match examined.schema.version {
+        Some(_) => {
+            sqlx::query_scalar(HAS_TASKS)
+                .fetch_one(&mut connection)
+                .await?
+        }
+        None => false,
+    };
     connection.close().await?;
     Ok(Inspected::Server {
         name: server.name().to_owned(),
         schema: examined.schema.version,
         newest: examined.schema.newest,
         careless: examined.careless,
+        has_tasks,
         keys,
     })
 }
@@ -168,12 +189,21 @@ async fn inspect_path(given: &Path, path: PathBuf) -> Result<Inspected, StoreErr
         check_database(expected, &path, &mut connection).await?;
     }
     let schema = sqlite::schema(&mut connection).await?;
+    let has_tasks = match schema.version {
+        Some(_) => {
+            sqlx::query_scalar(HAS_TASKS)
+                .fetch_one(&mut connection)
+                .await?
+        }
+        None => false,
+    };
     connection.close().await?;
     Ok(match schema.version {
         Some(version) => Inspected::Known {
             path,
             schema: version,
             newest: schema.newest,
+            has_tasks,
         },
         None => Inspected::Empty { path, has_log },
     })

@@ -3,6 +3,8 @@
 use clap::Parser as _;
 use evolink_receiver::cli::{self, Cli};
 use evolink_receiver::config::{Config, KeyDigest, Scope};
+use evolink_receiver::domain::callback::KeyRing;
+use evolink_receiver::domain::delivery::signing::SigningSecrets;
 use evolink_receiver::exit::Exit;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
@@ -49,6 +51,50 @@ fn a_new_key_as_json_is_one_object_and_another_each_time() {
     assert_eq!(first["sha256"], KeyDigest::of(key).to_string());
     assert_eq!(first["scopes"], serde_json::json!(["admin"]));
     assert_ne!(first["key"], second["key"]);
+}
+
+#[test]
+fn a_new_webhook_secret_and_a_new_ring_are_files_of_their_own() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let made = |what: &str| {
+        let output = run(&["keys", "new", what]);
+        assert_eq!(code(&output), Some(0), "{}", stderr(&output));
+        stdout(&output).to_owned()
+    };
+    let secret = made("--webhook");
+    SigningSecrets::parse(&secret).expect("a file of a secret");
+    let file = dir.path().join("receiver.toml");
+    let lines = secret.lines().filter_map(|line| line.strip_prefix("# "));
+    let lines: Vec<&str> = lines.skip_while(|line| !line.starts_with("[[")).collect();
+    std::fs::write(&file, lines.join("\n")).expect("a file");
+    let config = Config::load(Some(&file), std::iter::empty()).expect("the lines are TOML");
+    let endpoint = &config.forward.endpoints[0];
+    assert_eq!((&*endpoint.name, endpoint.events.len()), ("billing", 3));
+
+    let ring = made("--ring");
+    let ring = KeyRing::parse(&ring).expect("a file of a ring");
+    let other = KeyRing::parse(&made("--ring")).expect("a file of a ring");
+    assert_ne!(ring.fingerprints(), other.fingerprints());
+    for (what, member) in [("--ring", "ring"), ("--webhook", "secret")] {
+        let output = run(&["keys", "new", what, "--json"]);
+        let made: Value = serde_json::from_str(stdout(&output)).expect("JSON");
+        assert!(made[member].is_string(), "{made}");
+    }
+}
+
+#[test]
+fn a_new_key_is_of_one_kind() {
+    for args in [
+        &["--webhook", "--ring"][..],
+        &["--ring", "--name", "web", "--scopes", "read"],
+        &["--webhook", "--scopes", "read"],
+        &["--name", "web"],
+        &["--scopes", "read"],
+        &[],
+    ] {
+        let output = run(&[&["keys", "new"], args].concat());
+        assert_eq!(code(&output), Some(64), "{args:?}: {}", stdout(&output));
+    }
 }
 
 #[test]

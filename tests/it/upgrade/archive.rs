@@ -14,6 +14,7 @@ const BEFORE: i64 = 5;
 async fn tasks_from_before_the_archive_have_no_files() {
     let place = Place::new();
     make_and_upgrade(place.store(), 1, BEFORE).await;
+    place.make_ring();
     let before = Content::of(place.store()).await;
     assert!(before.rows() > 1000, "there is something to keep");
     archive_in(&place, r#"allowed_hosts = ["files.evolink.ai"]"#);

@@ -23,6 +23,7 @@ async fn an_upgrade_that_is_killed_goes_on_at_the_next_start() {
         let released = &RELEASED[random.usize(..RELEASED.len())];
         let place = Place::new();
         make(place.store(), released.version).await;
+        place.make_ring();
         let before = Content::of(place.store()).await;
         // Every start makes the first call, even if there is nothing to upgrade.
         let occurrence = match round {

@@ -10,7 +10,6 @@ mod refused;
 mod released;
 
 use content::Content;
-use evolink_receiver::domain::callback::KeyRing;
 use released::{RELEASED, make};
 
 use crate::support::process::{Place, Receiver};
@@ -21,6 +20,7 @@ async fn a_store_of_every_released_schema_is_upgraded_with_its_content() {
     for released in &RELEASED {
         let place = Place::new();
         make(place.store(), released.version).await;
+        place.make_ring();
         let before = Content::of(place.store()).await;
         assert!(before.rows() > 1000, "there is something to keep");
         let receiver = place.start().await;
@@ -48,8 +48,7 @@ async fn replicas_that_start_at_once_upgrade_together() {
         let before = Content::of(place.store()).await;
         // All of them use one certificate and one key ring.
         place.make_certificate();
-        let ring = place.data().join("callback_tokens.key");
-        std::fs::write(ring, KeyRing::generate().unwrap()).unwrap();
+        place.make_ring();
         let replicas = [place.replica(), place.replica()];
         let [second, third] = &replicas;
         let (first, second, third) = tokio::join!(place.start(), second.start(), third.start());

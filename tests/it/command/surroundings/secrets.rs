@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use evolink_receiver::store::Store;
+
 use super::place::Place;
 
 #[tokio::test]
@@ -35,11 +37,16 @@ async fn a_key_ring_is_there_or_can_be_made() {
     let made = format!("ok      {key}: ring: will be made");
     assert_eq!(place.finding(key).await, made);
     place.keep_store().await;
-    let lost = place.finding(key).await;
-    assert!(
-        lost.starts_with(&format!("warning {key}: ring: absent, though the store")),
-        "{lost}"
-    );
+    assert_eq!(place.finding(key).await, made, "a store without tasks");
+    let store = Store::open(&place.config.store.url).await.unwrap();
+    let in_use = place.finding(key).await;
+    let warning = format!("warning {key}: ring: absent, though the store");
+    assert!(in_use.starts_with(&warning), "{in_use}");
+    store.close().await;
+    drop(store);
+    fs::write(place.database(), "no database").unwrap();
+    let unknown = place.finding(key).await;
+    assert!(unknown.starts_with(&warning), "{unknown}");
     place.keep_ring();
     assert_eq!(
         place.finding(key).await,

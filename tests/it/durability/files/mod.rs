@@ -1,4 +1,4 @@
-//! The files of a SQLite store: their names and rights, and what other programs do to them.
+//! The files of a store: their names and rights, and what becomes of them while no process runs.
 
 mod damage;
 mod log;
@@ -7,3 +7,4 @@ mod names;
 mod orphans;
 mod readers;
 mod replaced;
+mod ring;

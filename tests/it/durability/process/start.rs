@@ -48,32 +48,6 @@ async fn an_address_in_use_is_named_with_its_key() {
 }
 
 #[tokio::test]
-async fn a_new_key_ring_is_worth_a_warning_only_where_the_store_has_tasks() {
-    let place = Place::new();
-    let receiver = place.start().await;
-    let made = |log: &str| {
-        let line = log
-            .lines()
-            .rfind(|line| line.contains("made a new key ring"));
-        line.expect("it is logged").to_owned()
-    };
-    let line = made(&receiver.log());
-    assert!(line.contains("INFO") && !line.contains("void"), "{line}");
-    let body = r#"{"id":"task-1","status":"processing"}"#;
-    assert_eq!(receiver.callback(body.to_owned()).await.unwrap().0, 200);
-    receiver.stop().await;
-    std::fs::remove_file(place.data().join("callback_tokens.key")).unwrap();
-    if place.store().url().starts_with("postgres") {
-        return;
-    }
-    let receiver = place.start().await;
-    let line = made(&receiver.log());
-    assert!(line.contains("WARN"), "{line}");
-    let says = "callback URLs made before are void";
-    assert!(line.contains(says), "{line}");
-}
-
-#[tokio::test]
 async fn a_store_under_another_name_is_asked_about_before_it_is_called_lost() {
     let place = Place::new();
     if place.store().url().starts_with("postgres") {

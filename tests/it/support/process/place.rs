@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use evolink_receiver::clock::Clock;
+use evolink_receiver::domain::callback::KeyRing;
 use evolink_receiver::http::tls::TlsSource;
+use evolink_receiver::secret_file;
 use evolink_receiver::simulator::{Options, Simulator};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -161,6 +163,13 @@ url = "file:{inside}/results"
         let names = ["localhost".to_owned(), self.address.to_string()];
         let source = TlsSource::self_signed_in(&self.data, &names, Clock::System).unwrap();
         source.certificate_pem()
+    }
+
+    /// Makes the key ring of a store that is there before the first start.
+    pub fn make_ring(&self) {
+        std::fs::create_dir_all(&self.data).unwrap();
+        let ring = self.data.join("callback_tokens.key");
+        secret_file::make(&ring, &KeyRing::generate().unwrap()).unwrap();
     }
 
     /// Replaces `from` by `to` in the configuration, effective from the next start.
