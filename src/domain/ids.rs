@@ -42,6 +42,15 @@ impl Serialize for TaskId {
     }
 }
 
+/// Longest name that an app may give its task, in characters.
+const REFERENCE_CHARS_MAX: usize = 128;
+
+/// Whether an app may call its task so: 1 to 128 characters without control characters.
+pub fn is_reference(text: &str) -> bool {
+    let is_short = (1..=REFERENCE_CHARS_MAX).contains(&text.chars().count());
+    is_short && !text.contains(char::is_control)
+}
+
 /// Our id of a record, created before EvoLink is called. It is a UUIDv7, hyphenated and in lower
 /// case. No other spelling is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -54,6 +54,7 @@ impl Running<'_> {
         let intent = Intent {
             submission_id: self.id,
             client: self.submission.client.clone(),
+            reference: self.submission.reference.clone(),
             request: Bytes::from(request),
             callback_url: generation.callback_url.clone(),
             idempotency: self.submission.idempotency.clone(),

@@ -81,6 +81,8 @@ pub struct Submits {
 pub struct Submission {
     pub generation: Generation,
     pub client: Option<String>,
+    /// What the app calls the task. A repeat of the submit may call it otherwise.
+    pub reference: Option<String>,
     pub idempotency: Option<Idempotency>,
 }
 

@@ -25,6 +25,8 @@ use unconfirmed::unconfirmed;
 pub struct TaskObjects {
     /// `None` if result files are not archived.
     links: Option<Links>,
+    /// Whether the app's request is shown.
+    shows_request: bool,
 }
 
 /// How the URLs of archived files are shown.
@@ -44,6 +46,16 @@ impl TaskObjects {
                 base_url: base_url.trim_end_matches('/').into(),
                 rewrite_results,
             }),
+            shows_request: false,
+        }
+    }
+
+    /// Shows requests too. An app that may only submit does not see them: a repeat of its submit
+    /// may be answered with that of another program under the same key.
+    pub fn for_readers(&self) -> Self {
+        Self {
+            shows_request: true,
+            ..self.clone()
         }
     }
 
@@ -137,6 +149,8 @@ impl TaskObjects {
             submitted_at: record.task.submitted_at,
             outcome_at: shown.outcome_at,
             client: record.client.as_deref(),
+            reference: record.reference.as_deref(),
+            request: self.request(record),
             unconfirmed: shown.claimed.map(<&str>::from),
             results_left_out,
             results,
@@ -148,6 +162,11 @@ impl TaskObjects {
         fields.remove("receiver");
         fields.set("receiver", &receiver);
         fields
+    }
+
+    fn request(&self, record: &Record) -> Option<Fields> {
+        let request = record.request.as_ref().filter(|_| self.shows_request)?;
+        Fields::parse(request).ok()
     }
 
     fn result(&self, shown: &Shown<'_>, number: i64, origin_url: String) -> ResultObject {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::domain::ids::SubmissionId;
+use crate::domain::json::Fields;
 use crate::domain::timestamp::Timestamp;
 
 /// The member of our own: what we know about a task in addition to what EvoLink says.
@@ -16,6 +17,11 @@ pub struct Receiver<'a> {
     pub submitted_at: Timestamp,
     pub outcome_at: Option<Timestamp>,
     pub client: Option<&'a str>,
+    /// What the app calls the task.
+    pub reference: Option<&'a str>,
+    /// The app's request, without its callback URL. Only for readers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<Fields>,
     /// The unconfirmed outcome: a callback reported it, EvoLink has not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unconfirmed: Option<&'static str>,

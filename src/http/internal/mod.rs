@@ -108,6 +108,7 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
         .route("/v1/quarantine/{id}/replay", post(quarantine::replay))
         .route("/v1/deliveries", get(deliveries::list))
         .route("/v1/deliveries/retry", post(deliveries::retry_all))
+        .route("/v1/deliveries/{id}", get(deliveries::show))
         .route("/v1/deliveries/{id}/retry", post(deliveries::retry))
         .route_layer(needs(Scope::Admin));
     let open = Router::new()

@@ -1,7 +1,7 @@
 //! Changes to existing deliveries: loads those that a batch's entries concern, and writes those
 //! that changed.
 
-use super::batch::Deliveries;
+use super::batch::{Deliveries, FailedAttempt};
 use super::endpoints;
 use super::row::{DeliveryRow, delivery_columns};
 use super::{EXPIRED_AT_ONCE_MAX, RETRIED_AT_ONCE_MAX};
@@ -10,6 +10,7 @@ use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
 use crate::store::engine::rows::Rows;
 use crate::store::engine::script::Script;
+use crate::store::engine::value::Value;
 use crate::store::engine::writer::{Writer, on_writer};
 use crate::store::recorder::entry::Entry;
 use crate::store::recorder::ledger::Ledger;
@@ -43,6 +44,13 @@ static CLAIM: Rows<3> = Rows::update("delivery", ["id", "holder", "lease_until"]
 static UPDATE: Rows<9> = Rows::update("delivery", [
     "id", "holder", "lease_until", "state", "attempts", "due_at", "last_status", "last_error", "ended_at",
 ]);
+
+static KEEP_FAILED: Rows<5> = Rows::new(
+    "INSERT INTO failed_attempt (delivery_id, number, at, status, error)
+    SELECT column1, column2, column3, column4, column5 FROM",
+    "WHERE column1 IS NOT NULL ON CONFLICT (delivery_id, number) DO UPDATE
+    SET at = excluded.at, status = excluded.status, error = excluded.error",
+);
 
 /// Loads the deliveries that `entries` concern.
 pub async fn load(
@@ -154,10 +162,23 @@ pub fn write(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {
         })
         .collect();
     UPDATE.add_to(script, &rows)?;
+    let failed = deliveries.failed.iter();
+    let rows: Vec<_> = failed.map(failed_values).collect();
+    KEEP_FAILED.add_to(script, &rows)?;
     endpoints::write(script, ledger)
 }
 
-fn claim_values(delivery: &Delivery) -> [crate::store::engine::value::Value<'_>; 3] {
+fn failed_values(failed: &FailedAttempt) -> [Value<'_>; 5] {
+    [
+        failed.delivery.0.into(),
+        i64::from(failed.number).into(),
+        failed.at.as_millis().into(),
+        failed.status.map(i64::from).into(),
+        failed.error.as_str().into(),
+    ]
+}
+
+fn claim_values(delivery: &Delivery) -> [Value<'_>; 3] {
     let lease = delivery.lease.as_ref();
     [
         delivery.id.0.into(),

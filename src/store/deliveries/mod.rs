@@ -5,13 +5,16 @@ mod batch;
 mod change;
 mod count;
 mod endpoints;
+mod failed;
 mod made;
 mod read;
 mod row;
 mod work;
 
+pub use batch::FailedAttempt;
 pub(super) use batch::{Change, Deliveries};
 pub(super) use change::{load, write};
+pub use failed::STATEMENTS as FAILED_STATEMENTS;
 pub(super) use made::insert;
 pub use read::{DeliveryFilter, DeliveryPage, DeliveryView, STATEMENTS as READ_STATEMENTS};
 pub use work::{DisabledEndpoint, DueDelivery, EndpointWork, STATEMENTS as WORK_STATEMENTS};

@@ -289,7 +289,8 @@ impl LoggedEvent {
     pub fn bytes(&self) -> usize {
         let length = |body: &Option<Bytes>| body.as_ref().map_or(0, Bytes::len);
         // A shown file is about this large.
-        length(&self.body) + length(&self.view.body) + self.view.files.len() * 512
+        let request = length(&self.view.record.request);
+        length(&self.body) + length(&self.view.body) + request + self.view.files.len() * 512
     }
 }
 

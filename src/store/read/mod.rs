@@ -40,6 +40,7 @@ pub enum TaskName {
 pub struct TaskFilter {
     pub state: Option<State>,
     pub client: Option<String>,
+    pub reference: Option<String>,
     /// Lists tasks submitted later than this.
     pub created_after: Option<Timestamp>,
     /// Lists tasks submitted before this one, the last of the previous page.
@@ -78,17 +79,25 @@ const FIND_BY_SUBMISSION_ID: &str = select_view!("submission_id = $1");
 
 const PAGE_OF_ANY: &str = select_view!(
     "submission_id >= $1 AND submission_id < $2 AND ($3 IS NULL OR state = $3)
-        AND ($4 IS NULL OR client = $4) ORDER BY submission_id DESC LIMIT $5"
+        AND ($4 IS NULL OR client = $4) AND ($6 IS NULL OR reference = $6)
+    ORDER BY submission_id DESC LIMIT $5"
 );
 // Pairs are compared although their parts would do, so that the query planner can prefer no other
 // index. The condition on `completed` is the one of the partial index `task_state`.
 const PAGE_OF_STATE: &str = select_view!(
     "(state, submission_id) >= ($3, $1) AND (state, submission_id) < ($3, $2) AND state <> 'completed'
-        AND ($4 IS NULL OR client = $4) ORDER BY state DESC, submission_id DESC LIMIT $5"
+        AND ($4 IS NULL OR client = $4) AND ($6 IS NULL OR reference = $6)
+    ORDER BY state DESC, submission_id DESC LIMIT $5"
 );
 const PAGE_OF_CLIENT: &str = select_view!(
     "(client, submission_id) >= ($4, $1) AND (client, submission_id) < ($4, $2)
-        AND ($3 IS NULL OR state = $3) ORDER BY client DESC, submission_id DESC LIMIT $5"
+        AND ($3 IS NULL OR state = $3) AND ($6 IS NULL OR reference = $6)
+    ORDER BY client DESC, submission_id DESC LIMIT $5"
+);
+const PAGE_OF_REFERENCE: &str = select_view!(
+    "(reference, submission_id) >= ($6, $1) AND (reference, submission_id) < ($6, $2) AND reference IS NOT NULL
+        AND ($3 IS NULL OR state = $3) AND ($4 IS NULL OR client = $4)
+    ORDER BY reference DESC, submission_id DESC LIMIT $5"
 );
 
 const HORIZON_OF_ANY: &str = "SELECT seq, submission_id FROM task
@@ -100,18 +109,23 @@ const HORIZON_OF_STATE: &str = "SELECT seq, submission_id FROM task
 const HORIZON_OF_CLIENT: &str = "SELECT seq, submission_id FROM task
     WHERE (client, submission_id) >= ($3, $1) AND (client, submission_id) < ($3, $2)
     ORDER BY client DESC, submission_id DESC LIMIT 1 OFFSET $4";
+const HORIZON_OF_REFERENCE: &str = "SELECT seq, submission_id FROM task
+    WHERE (reference, submission_id) >= ($3, $1) AND (reference, submission_id) < ($3, $2) AND reference IS NOT NULL
+    ORDER BY reference DESC, submission_id DESC LIMIT 1 OFFSET $4";
 
 /// Each statement here, with the PostgreSQL types of its parameters. An index answers all of them,
 /// however many tasks there are.
-pub const STATEMENTS: [(&str, &str); 8] = [
+pub const STATEMENTS: [(&str, &str); 10] = [
     (FIND_BY_TASK_ID, "text"),
     (FIND_BY_SUBMISSION_ID, "text"),
-    (PAGE_OF_ANY, "text, text, text, text, bigint"),
-    (PAGE_OF_STATE, "text, text, text, text, bigint"),
-    (PAGE_OF_CLIENT, "text, text, text, text, bigint"),
+    (PAGE_OF_ANY, "text, text, text, text, bigint, text"),
+    (PAGE_OF_STATE, "text, text, text, text, bigint, text"),
+    (PAGE_OF_CLIENT, "text, text, text, text, bigint, text"),
+    (PAGE_OF_REFERENCE, "text, text, text, text, bigint, text"),
     (HORIZON_OF_ANY, "text, text, text, bigint"),
     (HORIZON_OF_STATE, "text, text, text, bigint"),
     (HORIZON_OF_CLIENT, "text, text, text, bigint"),
+    (HORIZON_OF_REFERENCE, "text, text, text, bigint"),
 ];
 
 impl Store {
@@ -162,6 +176,7 @@ impl Store {
             Way::Any => PAGE_OF_ANY,
             Way::State(_) => PAGE_OF_STATE,
             Way::Client(_) => PAGE_OF_CLIENT,
+            Way::Reference(_) => PAGE_OF_REFERENCE,
         };
         // One row more than is shown tells whether there is a next page.
         let rows: Vec<ViewRow> = on_pool!(self, pool => sqlx::query_as(sql)
@@ -170,6 +185,7 @@ impl Store {
             .bind(filter.state.map(<&str>::from))
             .bind(&filter.client)
             .bind(i64::from(limit) + 1)
+            .bind(&filter.reference)
             .fetch_all(pool))?;
         let mut tasks = rows
             .into_iter()
@@ -195,6 +211,7 @@ impl Store {
             Way::Any => (HORIZON_OF_ANY, None),
             Way::State(state) => (HORIZON_OF_STATE, Some(state.into_str())),
             Way::Client(client) => (HORIZON_OF_CLIENT, Some(client)),
+            Way::Reference(reference) => (HORIZON_OF_REFERENCE, Some(reference)),
         };
         let row: Option<(i64, String)> = on_pool!(self, pool => sqlx::query_as(sql)
             .bind(oldest)
@@ -218,10 +235,14 @@ enum Way<'a> {
     Any,
     State(State),
     Client(&'a str),
+    Reference(&'a str),
 }
 
 impl TaskFilter {
     fn way(&self) -> Way<'_> {
+        if let Some(reference) = &self.reference {
+            return Way::Reference(reference);
+        }
         match (self.state, &self.client) {
             (Some(state), _) if state != State::Completed => Way::State(state),
             (_, Some(client)) => Way::Client(client),
@@ -234,6 +255,7 @@ impl TaskFilter {
         match self.way() {
             Way::Any | Way::Client(_) => self.state.is_some(),
             Way::State(_) => self.client.is_some(),
+            Way::Reference(_) => self.state.is_some() || self.client.is_some(),
         }
     }
 

@@ -99,6 +99,8 @@ pub struct Intent {
     pub submission_id: SubmissionId,
     /// The name of the API key that submits.
     pub client: Option<String>,
+    /// What the app calls the task.
+    pub reference: Option<String>,
     /// The request as sent to EvoLink, without the callback URL.
     pub request: Bytes,
     /// The app's own address, to which the outcome is delivered.

@@ -33,6 +33,8 @@ pub struct Record {
     pub origin: Origin,
     /// The API key's name, or the label of the standing URL.
     pub client: Option<String>,
+    /// What the app calls the task.
+    pub reference: Option<String>,
     /// The request to EvoLink, without the callback URL.
     pub request: Option<Bytes>,
     /// The app's own address, to which the outcome is delivered.
@@ -103,6 +105,7 @@ columns! {
         submission_id: String = id;
         origin: String = record.origin.into_str();
         client: Option<String> = record.client.as_deref();
+        reference: Option<String> = record.reference.as_deref();
         request: Option<Vec<u8>> = record.request.as_deref();
         callback_url: Option<String> = record.callback_url.as_deref();
         submitted_at: i64 = task.submitted_at.as_millis();
@@ -139,6 +142,7 @@ impl Record {
             task,
             origin,
             client,
+            reference: None,
             request: None,
             callback_url: None,
             refusal: None,
@@ -177,6 +181,7 @@ impl RecordRow {
             task,
             origin: self.origin.parse().map_err(|_| "origin")?,
             client: self.client,
+            reference: self.reference,
             request: self.request.map(Bytes::from),
             callback_url: self.callback_url,
             refusal: self.refusal.map(Bytes::from),

@@ -32,6 +32,34 @@ async fn listed(app: &TestApp, filter: &str) -> Vec<i64> {
 }
 
 #[tokio::test]
+async fn a_delivery_is_shown_with_its_failed_attempts() {
+    let app = start().await;
+    let id = fill(&app, 1, DEAD).await[0];
+    let database = app.database().await;
+    let fail = format!(
+        "INSERT INTO failed_attempt VALUES ({id}, 1, 1000, 503, 'busy'), ({id}, 2, 2000, NULL, 'reset')"
+    );
+    database.execute(&fail).await;
+    let (status, shown) = app.get(&format!("/v1/deliveries/{id}")).await;
+    let (_, listed) = app.get("/v1/deliveries").await;
+    let mut wanted = listed["data"][0].clone();
+    wanted["failed_attempts"] = json!([
+        {"number": 1, "at": "1970-01-01T00:00:01.000Z", "status": 503, "error": "busy"},
+        {"number": 2, "at": "1970-01-01T00:00:02.000Z", "status": null, "error": "reset"},
+    ]);
+    assert_eq!((status, shown), (200, wanted));
+    let (status, absent) = app.get("/v1/deliveries/1").await;
+    assert_eq!(
+        (status, &absent["error"]["code"]),
+        (404, &"delivery_not_found".into())
+    );
+    let (status, bad) = app.get("/v1/deliveries/x").await;
+    assert_eq!((status, &bad["error"]["param"]), (400, &"id".into()));
+    database.close().await;
+    app.stop().await.0.unwrap();
+}
+
+#[tokio::test]
 async fn deliveries_are_listed_newest_first_page_by_page_and_by_what_they_are() {
     let app = start().await;
     assert_eq!(

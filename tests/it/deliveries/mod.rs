@@ -108,6 +108,7 @@ impl Desk {
         let intent = Intent {
             submission_id: id,
             client: None,
+            reference: None,
             request: Bytes::from_static(b"{}"),
             callback_url: callback_url.map(str::to_owned),
             idempotency: None,

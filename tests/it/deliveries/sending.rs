@@ -81,6 +81,15 @@ async fn a_failure_is_tried_again_when_its_time_has_come_until_it_is_dead() {
         desk.store.list_endpoints_with_work(None, 10).await.unwrap(),
         []
     );
+    let numbers = async || {
+        let failed = desk.store.list_failed_attempts(DeliveryId(id)).await;
+        let failed = failed.unwrap();
+        assert!(failed.iter().all(|attempt| attempt.status == Some(503)));
+        let numbers = failed.into_iter().map(|attempt| attempt.number);
+        numbers.collect::<Vec<u32>>()
+    };
+    assert_eq!(numbers().await, (1..=10).collect::<Vec<u32>>());
+    desk.clock.advance(Duration::from_millis(1));
     assert_eq!(desk.retry(id).await, Receipt::Done);
     assert_eq!(desk.state(id).await.0, "pending");
     assert_eq!(
@@ -93,6 +102,8 @@ async fn a_failure_is_tried_again_when_its_time_has_come_until_it_is_dead() {
         Receipt::Delivery(DeliveryState::Pending),
         "ten more"
     );
+    let shown = numbers().await;
+    assert_eq!(shown, [2, 3, 4, 5, 6, 7, 8, 9, 10, 1], "by their time");
 }
 
 #[tokio::test]

@@ -152,6 +152,7 @@ impl History {
         let intent = Intent {
             submission_id: id,
             client: Some("app".to_owned()),
+            reference: None,
             request: Bytes::from_static(b"{}"),
             callback_url: None,
             idempotency: None,

@@ -64,6 +64,7 @@ async fn intend(url: &str, submission_id: SubmissionId) {
     let intent = Intent {
         submission_id,
         client: None,
+        reference: None,
         request: Bytes::from_static(b"{}"),
         callback_url: None,
         idempotency: None,

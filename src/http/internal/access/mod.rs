@@ -30,6 +30,8 @@ pub struct Gate {
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub name: Option<String>,
+    /// Whether it has the scope `read`.
+    pub may_read: bool,
 }
 
 /// A gate together with the scope that a group of routes requires.
@@ -61,7 +63,10 @@ impl Gate {
 
     fn admit(&self, headers: &HeaderMap, scope: Scope) -> Result<Caller, ApiError> {
         if self.keys.is_empty() {
-            return Ok(Caller { name: None });
+            return Ok(Caller {
+                name: None,
+                may_read: true,
+            });
         }
         let digest = KeyDigest::of(bearer(headers).ok_or_else(ApiError::unauthorized)?);
         // Compare every key, each in constant time, so that the response time reveals nothing.
@@ -76,6 +81,7 @@ impl Gate {
         }
         Ok(Caller {
             name: Some(key.name.clone()),
+            may_read: key.scopes.contains(&Scope::Read),
         })
     }
 }

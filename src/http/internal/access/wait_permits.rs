@@ -84,6 +84,14 @@ mod tests {
     fn named(name: &str) -> Caller {
         Caller {
             name: Some(name.to_owned()),
+            may_read: true,
+        }
+    }
+
+    fn nameless() -> Caller {
+        Caller {
+            name: None,
+            may_read: true,
         }
     }
 
@@ -111,10 +119,10 @@ mod tests {
     #[test]
     fn without_keys_all_clients_share_all_permits() {
         let wait_permits = wait_permits(1024);
-        let all = fill(&wait_permits, &Caller { name: None });
+        let all = fill(&wait_permits, &nameless());
         assert_eq!(all.len(), 768);
         drop(all);
-        assert_eq!(fill(&wait_permits, &Caller { name: None }).len(), 768);
+        assert_eq!(fill(&wait_permits, &nameless()).len(), 768);
     }
 
     #[test]

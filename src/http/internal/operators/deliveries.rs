@@ -92,6 +92,42 @@ pub async fn list(
     }))
 }
 
+/// One delivery, with its failed attempts.
+#[derive(Debug, Serialize)]
+pub struct DeliveryDetails {
+    #[serde(flatten)]
+    delivery: DeliveryObject,
+    failed_attempts: Vec<FailedAttemptObject>,
+}
+
+#[derive(Debug, Serialize)]
+struct FailedAttemptObject {
+    number: u32,
+    at: Timestamp,
+    status: Option<u16>,
+    error: String,
+}
+
+pub async fn show(
+    State(state): State<InternalState>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<DeliveryDetails>, ApiError> {
+    let id = parse_id(id.ok())?;
+    let found = state.store.find_delivery(id).await?;
+    let view = found.ok_or_else(ApiError::delivery_not_found)?;
+    let failed = state.store.list_failed_attempts(id).await?.into_iter();
+    let failed_attempts = failed.map(|attempt| FailedAttemptObject {
+        number: attempt.number,
+        at: attempt.at,
+        status: attempt.status,
+        error: attempt.error,
+    });
+    Ok(Json(DeliveryDetails {
+        delivery: DeliveryObject::of(&view),
+        failed_attempts: failed_attempts.collect(),
+    }))
+}
+
 /// Makes a dead delivery pending with a full number of attempts. Makes a pending or held one due
 /// now. Enables its endpoint if that is disabled.
 ///

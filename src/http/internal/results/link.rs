@@ -83,6 +83,7 @@ pub async fn require(
             gate.check(request.uri().path(), expires, &signature)?;
             Caller {
                 name: Some(CALLER.to_owned()),
+                may_read: false,
             }
         }
     };

@@ -1,6 +1,7 @@
 //! `POST /v1/images/generations`: an app submits a task. The request is validated here;
 //! `submit` does the rest.
 
+mod headers;
 pub mod presence;
 
 use axum::Extension;
@@ -29,6 +30,8 @@ use crate::http::serve::peer::Peer;
 use crate::observe::metrics::SubmitEnd;
 use crate::store::recorder::entry::Idempotency;
 use crate::submit::{Accepted, Outcome, Submission};
+use crate::task_object::TaskObjects;
+use headers::{client_reference, idempotency_key};
 use presence::Presence;
 
 /// Maximum length of a request body. EvoLink's six fields at their longest are under 30 KiB, with
@@ -37,8 +40,6 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Maximum time for the body to arrive. Even a slow client sends this little within it.
 const BODY_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(10);
-
-static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The app's waiting time counts from the start of this function.
 pub async fn create(
@@ -71,14 +72,20 @@ pub async fn create(
     let disconnected = presence.disconnected();
     // The submit runs on its own worker, so that an app that disconnects does not leave it half
     // recorded.
-    let submits = state.submits.clone();
+    let mut submits = state.submits.clone();
+    if caller.may_read {
+        submits.task_objects = submits.task_objects.for_readers();
+    }
+    let objects = submits.task_objects.clone();
     let running = async move { submits.run(&submission, id, &disconnected).await };
     let running = state.submits.running.spawn(running.in_current_span());
     let (response, accepted) = match (running.await, wait.deadline(start)) {
         (Ok(Outcome::Accepted(accepted)), deadline) => {
             let id = accepted.submission_id;
             let response = match deadline {
-                Some(deadline) => answer_in_time(&state, &caller, accepted, deadline, wait).await,
+                Some(deadline) => {
+                    answer_in_time(&state, &caller, accepted, deadline, wait, &objects).await
+                }
                 None => answer(&accepted),
             };
             (response, Some(id))
@@ -116,13 +123,14 @@ async fn answer_in_time(
     mut accepted: Accepted,
     deadline: Instant,
     wait: Wait,
+    objects: &TaskObjects,
 ) -> Response {
     let Ok(permit) = state.wait_permits.take(caller) else {
         return answer(&accepted);
     };
     let waiting = waiting::until_over(state, permit, accepted.submission_id, wait.goal, deadline);
     if let Ok(Some(view)) = waiting.await {
-        accepted.task = state.task_objects.of_view(&view);
+        accepted.task = objects.of_view(&view);
     }
     let mut response = answer(&accepted);
     if let Some(applied) = wait.applied() {
@@ -154,6 +162,7 @@ async fn judge(
     let submission = Submission {
         generation,
         client: caller.name.clone(),
+        reference: client_reference(&parts.headers)?,
         idempotency,
     };
     Ok((submission, wait))
@@ -207,33 +216,6 @@ fn is_json(content_type: &str) -> bool {
         _ => true,
     };
     (essence == "application/json" || suffixed) && parts.all(charset_is_utf8)
-}
-
-/// Reads `Idempotency-Key`: one header of 16 to 96 of `[A-Za-z0-9._-]` (rule B10).
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
-    let mut values = headers.get_all(&IDEMPOTENCY_KEY).iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    let key = value
-        .to_str()
-        .ok()
-        .map(unquoted)
-        .filter(|key| (16..=96).contains(&key.len()) && key.bytes().all(allowed));
-    match (key, values.next()) {
-        (Some(key), None) => Ok(Some(key)),
-        _ => {
-            let message = "`Idempotency-Key` must be one header of 16 to 96 of [A-Za-z0-9._-], with or without quotes";
-            Err(ApiError::invalid("Idempotency-Key", message))
-        }
-    }
-}
-
-/// The IETF's draft of the header has the key in quotes. Both forms are the same key.
-fn unquoted(key: &str) -> &str {
-    let inside = key.strip_prefix('"').and_then(|key| key.strip_suffix('"'));
-    inside.unwrap_or(key)
 }
 
 fn answer(accepted: &Accepted) -> Response {

@@ -17,7 +17,7 @@ use super::InternalState;
 use super::access::Caller;
 use super::error::ApiError;
 use super::query;
-use crate::domain::ids::{SubmissionId, TaskId};
+use crate::domain::ids::{SubmissionId, TaskId, is_reference};
 use crate::domain::json::Fields;
 use crate::domain::task::State as TaskState;
 use crate::domain::timestamp::Timestamp;
@@ -25,7 +25,7 @@ use crate::store::read::{TaskFilter, TaskName, TaskView};
 use prefer::PREFERENCE_APPLIED;
 use waiting::Wait;
 
-const PARAMETERS: &str = "status, client, created_after, limit, cursor";
+const PARAMETERS: &str = "status, client, reference, created_after, limit, cursor";
 
 /// A page of tasks, newest first. With a filter it may be short or empty although another page
 /// follows: one request searches only a bounded number of tasks.
@@ -104,6 +104,7 @@ fn parse_list_query(query: &str) -> Result<(TaskFilter, u32), ApiError> {
         match name.as_ref() {
             "status" => filter.state = Some(parse_state(&value)?),
             "client" => filter.client = Some(parse_client(&value)?),
+            "reference" => filter.reference = Some(parse_reference(&value)?),
             "created_after" => filter.created_after = Some(parse_time(&value)?),
             "limit" => limit = query::parse_limit(&value)?,
             "cursor" => filter.before = Some(query::cursor(value.parse().ok())?),
@@ -120,6 +121,13 @@ fn parse_client(text: &str) -> Result<String, ApiError> {
         return Err(ApiError::invalid("client", message));
     }
     Ok(text.to_owned())
+}
+
+fn parse_reference(text: &str) -> Result<String, ApiError> {
+    let message = "`reference` must be 1 to 128 characters, none of them a control character";
+    is_reference(text)
+        .then(|| text.to_owned())
+        .ok_or_else(|| ApiError::invalid("reference", message))
 }
 
 fn parse_state(text: &str) -> Result<TaskState, ApiError> {

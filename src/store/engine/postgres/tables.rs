@@ -1,7 +1,7 @@
 //! Our tables, and the rights that the statements of this program need on each.
 
 /// The rights that the statements of this program need on each table.
-pub const NEEDED: [(&str, &[&str]); 16] = [
+pub const NEEDED: [(&str, &[&str]); 17] = [
     ("_sqlx_migrations", &["SELECT"]),
     ("callback_key", &["SELECT", "INSERT"]),
     ("delivery", &["SELECT", "INSERT", "UPDATE"]),
@@ -9,6 +9,7 @@ pub const NEEDED: [(&str, &[&str]); 16] = [
     ("endpoint_gone", &["SELECT", "INSERT", "DELETE"]),
     ("epoch", &["SELECT", "INSERT"]),
     ("event", &["SELECT", "INSERT"]),
+    ("failed_attempt", &["SELECT", "INSERT", "UPDATE"]),
     ("idempotency", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("observation", &["SELECT", "INSERT"]),
     ("quarantine", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
@@ -33,8 +34,8 @@ pub fn tables() -> Vec<&'static str> {
 
 /// Waits for sessions that have locked our tables, so that the wait ends here and is explained.
 pub const LOCK_SHORTLY: &str = "BEGIN;
-    LOCK TABLE _sqlx_migrations, callback_key, delivery, endpoint, endpoint_gone, epoch, event, idempotency, observation,
-        quarantine, quarantine_total, recorder_turn, result, submit_end, task, unanswered_submit IN ACCESS SHARE MODE;
+    LOCK TABLE _sqlx_migrations, callback_key, delivery, endpoint, endpoint_gone, epoch, event, failed_attempt, idempotency,
+        observation, quarantine, quarantine_total, recorder_turn, result, submit_end, task, unanswered_submit IN ACCESS SHARE MODE;
     ROLLBACK";
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::domain::delivery::{AttemptEnd, DeliveryId, DeliveryState, EndpointKey, Holder};
-use crate::store::deliveries::{Change, RETRIED_AT_ONCE_MAX};
+use crate::store::deliveries::{Change, FailedAttempt, RETRIED_AT_ONCE_MAX};
 use crate::store::recorder::entry::Receipt;
 use crate::store::recorder::ledger::Ledger;
 
@@ -40,6 +40,15 @@ impl Ledger {
         };
         let endpoint = delivery.endpoint.clone();
         deliveries.changed.insert(id);
+        if let AttemptEnd::Failed { status, reason, .. } = end {
+            deliveries.failed.push(FailedAttempt {
+                delivery: id,
+                number: attempt,
+                at: now,
+                status: *status,
+                error: reason.clone(),
+            });
+        }
         if end.says_gone() {
             deliveries.endpoint_said_gone(&endpoint, id, now);
         } else if matches!(end, AttemptEnd::Delivered { .. }) {

@@ -35,6 +35,7 @@ impl Ledger {
         }
         let task = Task::new(intent.submission_id);
         let mut record = Record::new(task, Origin::Submit, intent.client.clone());
+        record.reference.clone_from(&intent.reference);
         record.request = Some(intent.request.clone());
         record.callback_url.clone_from(&intent.callback_url);
         let index = self.add(record);

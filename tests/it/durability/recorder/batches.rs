@@ -181,6 +181,7 @@ async fn a_refusal_recorded_twice_keeps_the_idempotency_key_of_the_next_attempt(
         let intent = Intent {
             submission_id: id,
             client: None,
+            reference: None,
             request: Bytes::from_static(b"{}"),
             callback_url: None,
             idempotency: Some(key.clone()),

@@ -209,6 +209,7 @@ impl Call {
             Self::Intend(submission_id, key) => Entry::Intent(Intent {
                 submission_id,
                 client: None,
+                reference: None,
                 request: Bytes::from_static(b"{}"),
                 callback_url: own_address(submission_id),
                 idempotency: key.map(|key| key.idempotency()),
@@ -217,6 +218,7 @@ impl Call {
             Self::IntendGuarded(submission_id, guard) => Entry::Intent(Intent {
                 submission_id,
                 client: Some(guard.client.clone()),
+                reference: None,
                 request: Bytes::from_static(b"{}"),
                 callback_url: own_address(submission_id),
                 idempotency: None,

@@ -24,6 +24,7 @@ fn wanted(tasks: &[Stored], filter: &TaskFilter) -> Vec<String> {
                 .client
                 .as_deref()
                 .is_none_or(|client| client == task.client)
+            && (filter.reference.is_none() || filter.reference.as_deref() == task.reference)
             && filter.created_after.is_none_or(|time| task.at > time)
     };
     let ids = tasks.iter().filter(is_wanted);
@@ -63,6 +64,15 @@ fn times() -> [Option<Timestamp>; 7] {
     ]
 }
 
+/// Each time without a reference, and each reference at two times.
+fn times_and_references() -> Vec<(Option<Timestamp>, Option<&'static str>)> {
+    let references = [Some("an order"), Some("a rare order"), Some("nobody's")];
+    let of = |time| references.map(|reference| (time, reference));
+    let [first, _, _, middle, ..] = times();
+    let without = times().map(|time| (time, None));
+    [&without[..], &of(first), &of(middle)].concat()
+}
+
 #[tokio::test]
 async fn every_filter_pages_through_each_task_once() {
     let home = TestStore::new();
@@ -80,10 +90,11 @@ async fn every_filter_pages_through_each_task_once() {
     let mut short = 0;
     for state in states.map(|state| state.and_then(|text| text.parse().ok())) {
         for client in [None, Some("web"), Some("rare"), Some("nobody")] {
-            for created_after in times() {
+            for (created_after, reference) in times_and_references() {
                 let filter = TaskFilter {
                     state,
                     client: client.map(str::to_owned),
+                    reference: reference.map(str::to_owned),
                     created_after,
                     before: None,
                 };

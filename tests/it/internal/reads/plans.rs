@@ -9,15 +9,17 @@ use crate::support::store::TestStore;
 use crate::support::store::database::Database;
 
 /// The index that each statement must use, by its name in SQLite and in PostgreSQL.
-const INDEXES: [[&str; 2]; 50] = [
+const INDEXES: [[&str; 2]; 53] = [
     ["sqlite_autoindex_task_2", "task_task_id_key"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
     ["task_state", "task_state"],
     ["task_client", "task_client"],
+    ["task_reference", "task_reference"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
     ["task_state", "task_state"],
     ["task_client", "task_client"],
+    ["task_reference", "task_reference"],
     ["task_due", "task_due"],
     ["task_due", "task_due"],
     ["task_rarely_due", "task_rarely_due"],
@@ -55,6 +57,7 @@ const INDEXES: [[&str; 2]; 50] = [
     ["delivery_due", "delivery_due"],
     ["delivery_due", "delivery_due"],
     ["delivery_due", "delivery_due"],
+    ["PRIMARY KEY", "failed_attempt_pkey"],
     ["result_pending", "result_pending"],
     ["result_pending", "result_pending"],
     ["INTEGER PRIMARY KEY", "result_pkey"],
@@ -104,6 +107,7 @@ async fn slow_plans(database: &Database) -> Vec<String> {
         &tail::STATEMENTS,
         &deliveries::READ_STATEMENTS,
         &deliveries::WORK_STATEMENTS,
+        &deliveries::FAILED_STATEMENTS,
         &results::STATEMENTS,
     ]
     .concat();
@@ -158,6 +162,7 @@ async fn every_question_is_answered_from_an_index() {
         "delivery_due",
         "delivery_open",
         "delivery_dead",
+        "task_reference",
         "result_pending",
         "result_failed",
         "result_copy",

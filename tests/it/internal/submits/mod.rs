@@ -6,5 +6,6 @@ mod bounds;
 mod callback_urls;
 mod late_intents;
 mod recording;
+mod references;
 mod retries;
 mod unanswered;

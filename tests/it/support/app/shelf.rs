@@ -18,6 +18,7 @@ pub struct Stored {
     pub submission_id: SubmissionId,
     pub state: &'static str,
     pub client: &'static str,
+    pub reference: Option<&'static str>,
     pub at: Timestamp,
 }
 
@@ -32,7 +33,7 @@ pub async fn fill(database: &Database) -> Vec<Stored> {
             .collect();
         database
             .execute(&format!(
-                "INSERT INTO task (seq, submission_id, task_id, origin, client, state, progress, source, results_digest,
+                "INSERT INTO task (seq, submission_id, task_id, origin, client, reference, state, progress, source, results_digest,
                     observations, submitted_at, outcome_at, next_poll_at, polls, empty_polls, missed_polls) VALUES {}",
                 rows.join(", ")
             ))
@@ -64,10 +65,16 @@ fn task(n: i64) -> Stored {
         _ if n % 3 == 0 => "batch",
         _ => "web",
     };
+    let reference = match n {
+        _ if n % 7 == 1 => Some("an order"),
+        _ if n % 4000 == 3 => Some("a rare order"),
+        _ => None,
+    };
     Stored {
         submission_id: id.parse().unwrap(),
         state,
         client,
+        reference,
         at,
     }
 }
@@ -76,6 +83,9 @@ impl Stored {
     fn row(&self, seq: usize, digest: &str) -> String {
         let (id, state, client) = (self.submission_id, self.state, self.client);
         let at = self.at.as_millis();
+        let reference = self
+            .reference
+            .map_or("NULL".to_owned(), |text| format!("'{text}'"));
         let outcome_at = match state {
             "completed" | "failed" => at.to_string(),
             _ => "NULL".to_owned(),
@@ -89,7 +99,7 @@ impl Stored {
             _ => "NULL".to_owned(),
         };
         format!(
-            "({seq}, '{id}', 'task-{seq}', 'submit', '{client}', '{state}', 0, 'poll', {digest}, 0, {at}, {outcome_at},
+            "({seq}, '{id}', 'task-{seq}', 'submit', '{client}', {reference}, '{state}', 0, 'poll', {digest}, 0, {at}, {outcome_at},
                 {next_poll_at}, 0, 0, 0)"
         )
     }
