@@ -44,7 +44,7 @@ async fn a_reference_is_shown_wherever_the_task_is_and_finds_it() {
         "a cat [sim:duration=10ms]"
     );
     let delivered = endpoint.has(1).await.remove(0);
-    let delivered: serde_json::Value = serde_json::from_str(&delivered.text()).unwrap();
+    let delivered: serde_json::Value = serde_json::from_str(delivered.text()).unwrap();
     assert_eq!(delivered["receiver"]["reference"], reference);
     let event = get(&app, &format!("/v1/events?task={id}&limit=1")).await;
     assert_eq!(
