@@ -25,6 +25,8 @@ pub enum Exit {
     OutcomeUnknown = 76,
     /// The configuration is wrong.
     Config = 78,
+    /// Ctrl-C while a command waited for something that goes on without it.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {

@@ -9,7 +9,10 @@ use evolink_receiver::cli::{
     ArchiveCommand, Cli, Command, DeliveriesCommand, EventsCommand, KeysCommand, QuarantineCommand,
     ResultsCommand, TasksCommand,
 };
-use evolink_receiver::commands::{backup, check, client, demo, keys, operate, restore, serve};
+use evolink_receiver::commands::output::Out;
+use evolink_receiver::commands::{
+    backup, check, client, completions, demo, init, keys, operate, restore, serve,
+};
 use evolink_receiver::exit::{CommandError, Exit};
 use evolink_receiver::observe::telemetry;
 use evolink_receiver::observe::telemetry::LogTo;
@@ -39,10 +42,11 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), CommandError> {
     // Not locked, because `serve` logs to stdout from every thread.
-    let mut out = stdout();
+    let mut out = Out::new(stdout());
     match command {
-        Command::Serve(args) => wait(serve::serve(&args)),
-        Command::Simulate(args) => wait(serve::simulate(args)),
+        Command::Serve(args) => wait(serve::serve(&args, &mut out)),
+        Command::Simulate(args) => wait(serve::simulate(args, &mut out)),
+        Command::Init(args) => init::init(&args, &mut out),
         Command::Check(args) => wait(check::check(&args, &mut out)),
         Command::CallbackUrl(args) => operate::callback_url(&args, &mut out),
         Command::Keys {
@@ -51,6 +55,8 @@ fn run(command: Command) -> Result<(), CommandError> {
         Command::Backup(args) => wait(backup::backup(&args, &mut out)),
         Command::Restore(args) => wait(restore::restore(&args, &mut out)),
         Command::Healthcheck(args) => wait(operate::healthcheck(&args)),
+        Command::Completions(args) => completions::completions(&args, &mut out),
+        Command::Man(args) => completions::man(&args, &mut out),
         Command::Demo(args) => wait(demo::demo(&args, &mut out)),
         Command::Submit(args) => wait(client::submit(&args, &mut out)),
         Command::Tasks { command } => match command {

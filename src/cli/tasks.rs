@@ -2,8 +2,12 @@
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use super::{ClientArgs, PageArgs};
+use crate::clock::Clock;
+use crate::config::parse_duration;
 
 #[derive(Debug, Subcommand)]
 pub enum TasksCommand {
@@ -24,7 +28,8 @@ pub struct TasksListArgs {
     /// Only tasks that were submitted with the API key of this name.
     #[arg(long = "client", value_name = "NAME")]
     pub client_name: Option<String>,
-    /// Only tasks created after this time (RFC 3339), such as 2026-11-29T17:00:00Z.
+    /// Only tasks created after this time: RFC 3339 such as 2026-11-29T17:00:00Z, a date (its
+    /// beginning in UTC), or how long ago, such as 30m, 1h or 2d.
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub created_after: Option<Timestamp>,
     #[command(flatten)]
@@ -57,8 +62,29 @@ pub struct TasksWatchArgs {
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {
-    let wanted = "must be a time with its zone, such as 2026-11-29T17:00:00Z";
-    text.parse().map_err(|_| wanted.to_owned())
+    let now = Clock::System.wall_now().as_millis();
+    let now = Timestamp::from_millisecond(now).map_err(|error| error.to_string())?;
+    time_at(text, now)
+}
+
+fn time_at(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    let ago = || now.checked_sub(parse_duration(text).ok()?).ok();
+    let time = text.parse().ok().or_else(|| midnight(text)).or_else(ago);
+    time.ok_or_else(|| {
+        "must be a time with its zone, such as 2026-11-29T17:00:00Z, a date, or how long ago, such as 1h"
+            .to_owned()
+    })
+}
+
+/// Returns the beginning of a date in UTC. `Date` also reads a time without a zone, and would drop
+/// it.
+fn midnight(text: &str) -> Option<Timestamp> {
+    let date: Date = text
+        .parse()
+        .ok()
+        .filter(|_| text.len() == "2026-11-29".len())?;
+    let midnight = date.to_zoned(TimeZone::UTC).ok()?;
+    Some(midnight.timestamp())
 }
 
 #[cfg(test)]
@@ -77,6 +103,29 @@ mod tests {
         let help = list.render_long_help().to_string();
         for state in State::VARIANTS {
             assert!(help.contains(state.into_str()), "{state:?}: {help}");
+        }
+    }
+
+    #[test]
+    fn a_time_may_be_a_date_or_how_long_ago_it_is() {
+        let now = "2026-11-30T12:00:00Z".parse().unwrap();
+        for (text, time) in [
+            ("2026-11-29T17:00:00Z", Some("2026-11-29T17:00:00Z")),
+            ("2026-11-29T17:00:00+02:00", Some("2026-11-29T15:00:00Z")),
+            ("2026-11-29", Some("2026-11-29T00:00:00Z")),
+            ("1h", Some("2026-11-30T11:00:00Z")),
+            ("30m", Some("2026-11-30T11:30:00Z")),
+            ("2d", Some("2026-11-28T12:00:00Z")),
+            ("2026-11-29T17:00:00", None),
+            ("2026-11-31", None),
+            ("-1h", None),
+            ("1", None),
+            ("99999999d", None),
+            ("yesterday", None),
+            ("", None),
+        ] {
+            let time = time.map(|time| time.parse().unwrap());
+            assert_eq!(super::time_at(text, now).ok(), time, "{text}");
         }
     }
 }

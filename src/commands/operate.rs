@@ -1,15 +1,13 @@
 //! Operators' commands that work on a service's own files: `callback-url`, `healthcheck`.
 
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use url::Url;
 
 use crate::app::backup_places::advice;
 use crate::cli::{CallbackUrlArgs, HealthcheckArgs};
-use crate::commands::environment;
+use crate::commands::{environment, service_url};
 use crate::config::Config;
 use crate::domain::callback::{Label, Subject};
 use crate::exit::{CommandError, Exit};
@@ -55,15 +53,7 @@ pub fn callback_url(args: &CallbackUrlArgs, out: &mut impl Write) -> Result<(), 
 /// # Errors
 /// `Unavailable` if it is not.
 pub async fn healthcheck(args: &HealthcheckArgs) -> Result<(), CommandError> {
-    let given = args.url.as_ref().and_then(|given| given.0.as_ref());
-    let base = match given {
-        Some(url) => url.clone(),
-        None => {
-            // Do not validate the configuration: only one address of it is needed.
-            let config = Config::load(args.config.config.as_deref(), environment())?;
-            loopback_url(config.internal.listen)?
-        }
-    };
+    let base = service_url(args.url.as_ref(), args.config.config.as_deref())?;
     let path = if args.live { "livez" } else { "readyz" };
     let url = base.join(path).context("--url cannot be a base")?;
     let mut client = reqwest::Client::builder()
@@ -85,17 +75,6 @@ pub async fn healthcheck(args: &HealthcheckArgs) -> Result<(), CommandError> {
     }
     let body = answer.text().await.unwrap_or_default();
     Err(not_ready(&format!("{status} {body}")))
-}
-
-/// Returns the URL of a service that listens on `address`, as seen from its own machine.
-fn loopback_url(address: SocketAddr) -> Result<Url, CommandError> {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    let url = format!("http://{}/", SocketAddr::new(ip, address.port()));
-    Ok(Url::parse(&url).context("the internal listener's address makes no URL")?)
 }
 
 fn not_ready(reason: &str) -> CommandError {

@@ -1,5 +1,6 @@
 //! `serve` and `simulate`: commands that run until they are stopped.
 
+use std::io::{IsTerminal as _, Write, stdout};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -9,14 +10,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::app::App;
-use crate::cli::ConfigArgs;
+use crate::cli::{ConfigArgs, SERVICE_URL};
 use crate::clock::Clock;
-use crate::commands::{environment, load_config};
+use crate::commands::{environment, load_config, loopback_url};
 use crate::config::unknown_variables;
 use crate::exit::CommandError;
 use crate::observe::telemetry::CONFIGURATION;
 use crate::process;
-use crate::simulator::{self, SimulateArgs};
+use crate::simulator::{Options, SimulateArgs, Simulator};
 
 /// How long a start may go on after SIGTERM. A start that waits for nothing ends within it, and is
 /// then stopped in order.
@@ -27,7 +28,7 @@ const START_GRACE: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// The reason why it could not start or why it ended, with its exit code.
-pub async fn serve(args: &ConfigArgs) -> Result<(), CommandError> {
+pub async fn serve(args: &ConfigArgs, out: &mut impl Write) -> Result<(), CommandError> {
     process::forbid_core_dumps();
     for stray in unknown_variables(environment()) {
         let message = &stray.message;
@@ -35,6 +36,8 @@ pub async fn serve(args: &ConfigArgs) -> Result<(), CommandError> {
     }
     let config = load_config(args.config.as_deref())?;
     let stop = stop_on_signal()?;
+    let base_url = config.public.base_url.to_string();
+    let needs_key = !config.internal.api_keys.is_empty();
     let building = App::build(config, Clock::System);
     let app = tokio::select! {
         built = building => built?,
@@ -44,6 +47,9 @@ pub async fn serve(args: &ConfigArgs) -> Result<(), CommandError> {
             return Ok(());
         }
     };
+    if stdout().is_terminal() {
+        greet(&app, &base_url, needs_key, out).context("could not print")?;
+    }
     let reload = app.reload();
     let mut hangups = signal(SignalKind::hangup()).context("could not listen for SIGHUP")?;
     let running = app.run(stop);
@@ -62,9 +68,46 @@ async fn patience_is_over(stop: &CancellationToken) {
     sleep(START_GRACE).await;
 }
 
+/// Says to a person where what is, and what to try. The log says it to everybody else.
+fn greet(app: &App, base_url: &str, needs_key: bool, out: &mut impl Write) -> anyhow::Result<()> {
+    let public = app.public_address()?;
+    let url = loopback_url(app.internal_address()?)?;
+    let url = url.as_str().trim_end_matches('/');
+    writeln!(out, "callbacks  {base_url} (listening on {public})")?;
+    writeln!(out, "apps       {url}")?;
+    write!(
+        out,
+        "next       evolink-receiver submit \"a cute cat\" --wait"
+    )?;
+    if url != SERVICE_URL {
+        write!(out, " --url {url}")?;
+    }
+    if needs_key {
+        write!(out, " --api-key-file FILE")?;
+    }
+    writeln!(out)?;
+    Ok(())
+}
+
 /// Runs the simulator until SIGTERM or SIGINT.
-pub async fn simulate(args: SimulateArgs) -> Result<(), CommandError> {
-    simulator::run_until(args.into(), stop_on_signal()?).await?;
+pub async fn simulate(args: SimulateArgs, out: &mut impl Write) -> Result<(), CommandError> {
+    let stop = stop_on_signal()?;
+    let options = Options::from(args);
+    let key = match &options.api_key {
+        Some(_) => "its --api-key",
+        None => "any key",
+    };
+    let simulator = Simulator::start(options).await?;
+    let url = simulator.base_url();
+    let greeting = format!(
+        "simulator  {url}\n\
+         receiver   set evolink.base_url to \"{url}\", and evolink.api_key to {key}\n\
+         faults     evolink-receiver simulate --help lists what a prompt can cause\n"
+    );
+    let greeted = out.write_all(greeting.as_bytes());
+    greeted.context("could not print")?;
+    stop.cancelled().await;
+    simulator.shutdown().await;
     Ok(())
 }
 

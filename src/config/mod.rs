@@ -35,6 +35,7 @@ pub use self::sections::{
     Quarantine, Reconcile, Retention, StoreConfig, Submits, Tls,
 };
 pub use self::units::ByteSize;
+pub use self::units::duration::parse as parse_duration;
 pub use self::unknown_variables::unknown_variables;
 pub use crate::domain::egress::network::Network;
 

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 
 mod addresses;
 mod api;
@@ -124,18 +124,6 @@ impl Simulator {
         self.shared.workers.close();
         self.shared.workers.wait().await;
     }
-}
-
-/// Runs a simulator until `cancel` is cancelled. This is the body of the `simulate` command.
-///
-/// # Errors
-/// Fails as [`Simulator::start`] does.
-pub async fn run_until(options: Options, cancel: CancellationToken) -> anyhow::Result<()> {
-    let simulator = Simulator::start(options).await?;
-    tracing::info!(addr = %simulator.addr(), "simulator listens on {}", simulator.base_url());
-    cancel.cancelled().await;
-    simulator.shutdown().await;
-    Ok(())
 }
 
 /// The only place where the simulator reads the system clock. Durations are measured by Tokio's

@@ -40,6 +40,17 @@ pub fn seconds(ms: i64) -> String {
     format!("{sign}{}.{:03} s", ms / 1000, ms % 1000)
 }
 
+/// Formats an age in milliseconds in its largest whole unit, such as `3m`.
+pub fn age(ms: i64) -> String {
+    let seconds = ms.max(0) / 1000;
+    match seconds {
+        ..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86_400 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
 /// Whether a task in this state is finished.
 pub fn is_terminal(state: &str) -> bool {
     matches!(

@@ -6,7 +6,7 @@ mod wire;
 
 use std::time::Duration;
 
-pub use answer::{is_terminal, outcome_after_ms, seconds, state, take_data, text, time_ms};
+pub use answer::{age, is_terminal, outcome_after_ms, seconds, state, take_data, text, time_ms};
 use http::HeaderName;
 use reqwest::{Client, RequestBuilder, Response};
 use secrecy::SecretString;
@@ -204,10 +204,9 @@ impl Api {
         &self,
         body: &Value,
         idempotency_key: Option<&str>,
-        wait_seconds: u64,
     ) -> Result<Value, CommandError> {
         let url = self.url(&["v1", "images", "generations"])?;
-        let mut request = self.http.post(waiting(url, wait_seconds)).json(body);
+        let mut request = self.http.post(url).json(body);
         if let Some(key) = idempotency_key {
             request = request.header(IDEMPOTENCY_KEY.clone(), key);
         }

@@ -4,6 +4,8 @@
 //! wrong (401, 403), and 75 if it may succeed later (409, 429, 503). It is 69 for any other status,
 //! and if there is no response at all. For a submit, see `send_submit`.
 
+use std::io;
+
 use http::header::LOCATION;
 use http::{HeaderName, HeaderValue, StatusCode};
 use reqwest::{RequestBuilder, Response};
@@ -183,17 +185,18 @@ impl Api {
     }
 
     fn not_reached(&self, error: reqwest::Error) -> CommandError {
-        let hint = if error.is_connect() {
-            "; is the service running (`evolink-receiver serve`)? --url URL names another address"
-        } else {
-            ""
-        };
+        let hint = "is `evolink-receiver serve` running? Start it, or set --url URL";
+        let (base, is_connect) = (self.base_url(), error.is_connect());
         let error = anyhow::Error::new(error.without_url());
-        let base = self.base_url();
-        CommandError::new(
-            Exit::Unavailable,
-            format!("could not reach {base}: {error:#}{hint}"),
-        )
+        let message = if is_refused(&error) {
+            // The system's words for it add nothing to the question.
+            format!("could not reach {base}: {hint}")
+        } else if is_connect {
+            format!("could not reach {base}: {error:#}; {hint}")
+        } else {
+            format!("could not reach {base}: {error:#}")
+        };
+        CommandError::new(Exit::Unavailable, message)
     }
 
     fn not_ours(&self, status: StatusCode) -> CommandError {
@@ -203,6 +206,15 @@ impl Api {
             format!("{base} answered {status}, and not as an evolink-receiver does"),
         )
     }
+}
+
+/// Whether nothing listens at the address.
+fn is_refused(error: &anyhow::Error) -> bool {
+    let causes = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>());
+    let mut kinds = causes.map(io::Error::kind);
+    kinds.any(|kind| kind == io::ErrorKind::ConnectionRefused)
 }
 
 /// Formats an error envelope as one line. `None` if the body is not an error envelope.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{PAGES_MAX, api, full_page, print_json};
 use crate::cli::{DeliveriesListArgs, DeliveriesRetryArgs};
 use crate::commands::api::text;
-use crate::commands::table::table;
+use crate::commands::table::{Table, column};
 use crate::exit::CommandError;
 use crate::observe::untrusted::Untrusted;
 
@@ -93,10 +93,17 @@ fn write_list(deliveries: &[Value], out: &mut impl Write) -> std::io::Result<()>
     if deliveries.is_empty() {
         return writeln!(out, "no deliveries");
     }
-    let header = [
-        "id", "state", "endpoint", "event", "task", "made", "attempts", "status", "error",
-    ];
-    let mut table = table(header, &[0, 6]);
+    let mut table = Table::new([
+        column("id").right(),
+        column("state"),
+        column("endpoint").cut(8),
+        column("event").drop(3),
+        column("task"),
+        column("made").drop(1),
+        column("attempts").right().drop(2),
+        column("status").drop(4),
+        column("error").cut(12).drop(5),
+    ]);
     for delivery in deliveries {
         let cell = |pointer| Untrusted(text(delivery, pointer).unwrap_or("-")).to_string();
         let number = |name: &str| delivery[name].as_i64().unwrap_or_default().to_string();
@@ -116,5 +123,5 @@ fn write_list(deliveries: &[Value], out: &mut impl Write) -> std::io::Result<()>
             Untrusted::up_to(error, ERROR_CHARS_MAX).to_string(),
         ]);
     }
-    writeln!(out, "{}", table.trim_fmt())
+    table.write(out)
 }

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::EventsTailArgs;
 use crate::commands::api::text;
+use crate::commands::output::is_read;
 use crate::commands::stream::{News, follow};
 use crate::exit::CommandError;
 use crate::observe::untrusted::Untrusted;
@@ -29,10 +30,8 @@ pub async fn tail(args: &EventsTailArgs, out: &mut impl Write) -> Result<(), Com
             _ = interrupts.recv() => return Ok(()),
         };
         let News::Event(event) = news else { continue };
-        match write_event(&event, args.json, out) {
-            // The reader of the output, such as `head`, has closed the pipe.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-            written => written.context("could not print")?,
+        if !is_read(write_event(&event, args.json, out)).context("could not print")? {
+            return Ok(());
         }
     }
 }

@@ -8,71 +8,35 @@ pub mod events;
 pub mod quarantine;
 pub mod results;
 mod show;
+mod submit;
 mod watch;
 
 use std::io::Write;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use serde_json::{Map, Value, json};
-use tokio::time::{Instant, sleep};
+use serde_json::{Value, json};
+use tokio::time::Instant;
 
 pub use self::show::show;
+pub use self::submit::submit;
 pub use self::watch::watch;
-use crate::cli::{ClientArgs, PageArgs, SubmitArgs, TasksListArgs};
-use crate::commands::api::{Api, is_terminal, outcome_after_ms, seconds, state, take_data, text};
-use crate::commands::table::table;
+use crate::cli::{ClientArgs, PageArgs, TasksListArgs};
+use crate::clock::Clock;
+use crate::commands::api::{Api, age, outcome_after_ms, seconds, take_data, text, time_ms};
+use crate::commands::service_url;
+use crate::commands::table::{Table, column};
 use crate::exit::{CommandError, Exit};
 use crate::observe::untrusted::Untrusted;
 
 /// The most pages of the service that one list reads. Each page may scan ten thousand tasks.
 const PAGES_MAX: usize = 1000;
 
+/// The start of a prompt in a list, enough to recognise it.
+const PROMPT_CHARS_MAX: usize = 60;
+
 /// The interval for polling what no event reports, and the delay before a failed query is repeated.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Submits one prompt, and waits for its outcome if requested.
-///
-/// # Errors
-/// The submit was not accepted, or nobody knows whether it was (76). With `--wait`: the task ended
-/// without results (1), or the time is over without an outcome (75).
-pub async fn submit(args: &SubmitArgs, out: &mut impl Write) -> Result<(), CommandError> {
-    let api = api(&args.client)?;
-    let deadline = Instant::now() + Duration::from_secs(args.wait.unwrap_or_default());
-    let (body, key) = (submit_body(args), args.idempotency_key.as_deref());
-    let task = api.submit(&body, key, seconds_until(deadline)).await?;
-    let task = outcome(&api, task, deadline).await?;
-    if args.json {
-        print_json(&task, out)?;
-    } else {
-        show::write_task(&task, out).context("could not print")?;
-    }
-    match (args.wait, state(&task)) {
-        (Some(_), "completed") => match &args.out {
-            Some(path) => {
-                let id = name(&task);
-                let bytes = results::download(&api, id, 0, Duration::ZERO, path).await?;
-                if !args.json {
-                    let path = path.display();
-                    writeln!(out, "{:<11} {path}: {bytes} bytes", "saved")
-                        .context("could not print")?;
-                }
-                Ok(())
-            }
-            None => Ok(()),
-        },
-        (None, _) => Ok(()),
-        (Some(_), state) if is_terminal(state) => {
-            let (id, state) = (Untrusted(name(&task)), Untrusted(state));
-            let message = format!("the task of submission {id} is {state}");
-            Err(CommandError::new(Exit::TaskFailed, message))
-        }
-        (Some(wait), _) => Err(CommandError::new(
-            Exit::TempFail,
-            format!("no outcome after {wait} s; the task goes on"),
-        )),
-    }
-}
 
 /// Lists a page of tasks. The page is full if there are enough tasks.
 pub async fn list(args: &TasksListArgs, out: &mut impl Write) -> Result<(), CommandError> {
@@ -137,41 +101,8 @@ async fn full_page(
 }
 
 fn api(args: &ClientArgs) -> Result<Api, CommandError> {
-    Api::new(args.url.clone(), args.read_api_key()?)
-}
-
-fn submit_body(args: &SubmitArgs) -> Value {
-    let mut body = Map::new();
-    body.insert("model".into(), json!(args.model));
-    body.insert("prompt".into(), json!(args.prompt));
-    // EvoLink chooses the values that were not given.
-    let optional = [
-        ("size", args.size.as_ref().map(|size| json!(size))),
-        ("seed", args.seed.map(|seed| json!(seed))),
-        ("nsfw_check", args.nsfw_check.map(|check| json!(check))),
-    ];
-    for (name, value) in optional {
-        if let Some(value) = value {
-            body.insert(name.into(), value);
-        }
-    }
-    Value::Object(body)
-}
-
-/// Returns the task once it is finished, or as it is at the deadline. Until then, asks again if the
-/// service restarts or has no free slot for a waiter: the submit was made, and its task continues.
-async fn outcome(api: &Api, mut task: Value, deadline: Instant) -> Result<Value, CommandError> {
-    let id = name(&task).to_owned();
-    while !is_terminal(state(&task)) && Instant::now() < deadline {
-        match api.task_within(&id, seconds_until(deadline)).await {
-            Ok(found) => task = found,
-            Err(error) if is_passing(error.exit) => {
-                sleep(POLL_INTERVAL.min(deadline - Instant::now())).await;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(task)
+    let url = service_url(args.url.as_ref(), args.config.as_deref())?;
+    Api::new(url, args.read_api_key()?)
 }
 
 /// Returns the seconds until the deadline, rounded up.
@@ -189,20 +120,31 @@ fn write_list(tasks: &[Value], out: &mut impl Write) -> std::io::Result<()> {
     if tasks.is_empty() {
         return writeln!(out, "no tasks");
     }
-    let header = ["task", "state", "source", "client", "submitted", "after"];
-    let mut table = table(header, &[5]);
+    let mut table = Table::new([
+        column("task"),
+        column("state"),
+        column("prompt").cut(8),
+        column("age").right().drop(4),
+        column("after").right().drop(3),
+        column("source").drop(2),
+        column("client").drop(1),
+    ]);
+    let now = Clock::System.wall_now().as_millis();
     for task in tasks {
         let cell = |pointer| Untrusted(text(task, pointer).unwrap_or("-")).to_string();
+        let prompt = text(task, "/receiver/request/prompt").unwrap_or("-");
+        let submitted = time_ms(task, "/receiver/submitted_at");
         table.add_row([
             cell("/id"),
             cell("/receiver/state"),
+            Untrusted::up_to(prompt, PROMPT_CHARS_MAX).to_string(),
+            submitted.map_or_else(|| "-".to_owned(), |at| age(now - at)),
+            outcome_after_ms(task).map_or_else(|| "-".to_owned(), seconds),
             cell("/receiver/source"),
             cell("/receiver/client"),
-            cell("/receiver/submitted_at"),
-            outcome_after_ms(task).map_or_else(|| "-".to_owned(), seconds),
         ]);
     }
-    writeln!(out, "{}", table.trim_fmt())
+    table.write(out)
 }
 
 fn write_more(next: Option<&str>, out: &mut impl Write) -> std::io::Result<()> {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{PAGES_MAX, api, full_page, print_json};
 use crate::cli::{QuarantineListArgs, QuarantineReplayArgs, QuarantineShowArgs};
 use crate::commands::api::{Api, ReplayAnswer, take_data, text};
-use crate::commands::table::table;
+use crate::commands::table::{Table, column};
 use crate::exit::{CommandError, Exit};
 use crate::observe::untrusted::Untrusted;
 
@@ -108,17 +108,16 @@ fn write_list(entries: &[Value], out: &mut impl Write) -> std::io::Result<()> {
     if entries.is_empty() {
         return writeln!(out, "nothing is in quarantine");
     }
-    let header = [
-        "id",
-        "kind",
-        "by the URL of",
-        "task",
-        "since",
-        "times",
-        "bytes",
-        "replayed",
-    ];
-    let mut table = table(header, &[0, 5, 6]);
+    let mut table = Table::new([
+        column("id").right(),
+        column("kind").cut(8),
+        column("by the URL of"),
+        column("task").drop(5),
+        column("since").drop(3),
+        column("times").right().drop(2),
+        column("bytes").right().drop(1),
+        column("replayed").drop(4),
+    ]);
     for entry in entries {
         let cell = |pointer| Untrusted(text(entry, pointer).unwrap_or("-")).to_string();
         let number = |name: &str| entry[name].as_i64().unwrap_or_default();
@@ -133,7 +132,7 @@ fn write_list(entries: &[Value], out: &mut impl Write) -> std::io::Result<()> {
             cell("/replay_result"),
         ]);
     }
-    writeln!(out, "{}", table.trim_fmt())
+    table.write(out)
 }
 
 fn write_entry(entry: &Value, out: &mut impl Write) -> std::io::Result<()> {

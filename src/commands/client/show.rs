@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::cli::TasksShowArgs;
 use crate::commands::api::{outcome_after_ms, seconds, text, time_ms};
-use crate::commands::table::table;
+use crate::commands::table::{Table, column};
 use crate::exit::CommandError;
 use crate::observe::untrusted::Untrusted;
 
@@ -16,6 +16,9 @@ const MESSAGE_CHARS_MAX: usize = 4096;
 
 /// The longest URL. A signed URL is long, and useless if it is cut.
 const URL_CHARS_MAX: usize = 4096;
+
+/// The longest prompt. EvoLink takes 2000 characters.
+const PROMPT_CHARS_MAX: usize = 2000;
 
 /// Shows one task and its history.
 pub async fn show(args: &TasksShowArgs, out: &mut impl Write) -> Result<(), CommandError> {
@@ -32,19 +35,38 @@ pub async fn show(args: &TasksShowArgs, out: &mut impl Write) -> Result<(), Comm
 
 /// Writes one line for each known value.
 pub(super) fn write_task(task: &Value, out: &mut impl Write) -> std::io::Result<()> {
+    write_ids(task, out)?;
+    write_rest(task, out)
+}
+
+/// Writes by which ids the task can be asked for.
+pub(super) fn write_ids(task: &Value, out: &mut impl Write) -> std::io::Result<()> {
+    let lines = [("task", "/id"), ("submission", "/receiver/submission_id")];
+    write_texts(task, &lines, out)
+}
+
+fn write_texts(task: &Value, lines: &[(&str, &str)], out: &mut impl Write) -> std::io::Result<()> {
+    for (label, pointer) in lines {
+        if let Some(text) = text(task, pointer) {
+            writeln!(out, "{label:<11} {}", Untrusted(text))?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes what `write_ids` does not.
+pub(super) fn write_rest(task: &Value, out: &mut impl Write) -> std::io::Result<()> {
     let lines = [
-        ("task", "/id"),
-        ("submission", "/receiver/submission_id"),
         ("state", "/receiver/state"),
         ("source", "/receiver/source"),
         ("model", "/model"),
         ("client", "/receiver/client"),
         ("submitted", "/receiver/submitted_at"),
     ];
-    for (label, pointer) in lines {
-        if let Some(text) = text(task, pointer) {
-            writeln!(out, "{label:<11} {}", Untrusted(text))?;
-        }
+    write_texts(task, &lines, out)?;
+    if let Some(prompt) = text(task, "/receiver/request/prompt") {
+        let prompt = Untrusted::up_to(prompt, PROMPT_CHARS_MAX);
+        writeln!(out, "{:<11} {prompt}", "prompt")?;
     }
     if let Some(note) = note(text(task, "/receiver/state").unwrap_or_default()) {
         writeln!(out, "{:<11} {note}", "note")?;
@@ -101,7 +123,14 @@ fn note(state: &str) -> Option<&'static str> {
 /// Writes everything that is known about the course of the task, oldest first.
 fn write_history(task: &Value, items: &[Value], out: &mut impl Write) -> std::io::Result<()> {
     let submitted = time_ms(task, "/receiver/submitted_at");
-    let mut table = table(["at", "after", "what", "by", "says", "result"], &[1]);
+    let mut table = Table::new([
+        column("at").drop(1),
+        column("after").right(),
+        column("what"),
+        column("by").drop(3),
+        column("says").drop(2),
+        column("result").cut(24),
+    ]);
     for item in items {
         let after = time_ms(item, "/at")
             .zip(submitted)
@@ -119,7 +148,8 @@ fn write_history(task: &Value, items: &[Value], out: &mut impl Write) -> std::io
         table.add_row([cell(item, "/at"), after, kind, way(item), says, result]);
     }
     if !items.is_empty() {
-        writeln!(out, "\n{}", table.trim_fmt())?;
+        writeln!(out)?;
+        table.write(out)?;
     }
     if !items.iter().any(|item| item["type"] == "observation") {
         writeln!(

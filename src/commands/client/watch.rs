@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use super::{POLL_INTERVAL, is_passing, name};
 use crate::cli::TasksWatchArgs;
 use crate::commands::api::{Api, is_terminal, outcome_after_ms, seconds, state, take_data, text};
+use crate::commands::output::is_read;
 use crate::commands::stream::{News, follow};
 use crate::exit::CommandError;
 use crate::observe::untrusted::Untrusted;
@@ -61,25 +62,25 @@ pub async fn watch(args: &TasksWatchArgs, out: &mut impl Write) -> Result<(), Co
             // No event reports a submit that EvoLink refuses, so poll for it.
             () = sleep(POLL_INTERVAL), if watched.has_submits() => News::Opened,
         };
-        match news {
+        let seen = match news {
             News::Opened if std::mem::take(&mut is_first) => {
                 let tasks = first_look(&api, args).await?;
                 if tasks.is_empty() && !args.json {
                     writeln!(out, "no task is under way").context("could not print")?;
                 }
-                watched.begin(&tasks, out).context("could not print")?;
+                watched.begin(&tasks, out)
             }
             News::Opened | News::Resumed => {
                 let ids: Vec<String> = watched.open.keys().cloned().collect();
                 let tasks = look_again(&api, &ids).await?;
-                watched.see(&tasks, out).context("could not print")?;
+                watched.see(&tasks, out)
             }
             News::Event(mut event) => {
                 let task = event["task"].take();
-                watched.see(&[task], out).context("could not print")?;
+                watched.see(&[task], out)
             }
-        }
-        if watched.open.is_empty() {
+        };
+        if !is_read(seen).context("could not print")? || watched.open.is_empty() {
             return Ok(());
         }
         // Someone who names a record wants to wait for its callback.

@@ -22,6 +22,7 @@ use self::stage::Stage;
 use self::summary::Summary;
 use crate::cli::DemoArgs;
 use crate::commands::api::{Api, take_data};
+use crate::commands::output::is_read;
 use crate::commands::serve::stop_on_signal;
 use crate::exit::{CommandError, Exit};
 
@@ -52,7 +53,8 @@ pub async fn demo(args: &DemoArgs, out: &mut impl Write) -> Result<(), CommandEr
         () = stop.cancelled() => Err(CommandError::new(Exit::Unavailable, "stopped before every task was finished")),
         ended = &mut receiver => return ended.context("the receiver died")?,
     };
-    if shown.is_ok() && !args.once {
+    let is_read = matches!(shown, Ok(true));
+    if is_read && !args.once {
         tokio::select! {
             () = stop.cancelled() => {}
             ended = &mut receiver => return ended.context("the receiver died")?,
@@ -62,7 +64,8 @@ pub async fn demo(args: &DemoArgs, out: &mut impl Write) -> Result<(), CommandEr
     shown.and(stopped)
 }
 
-async fn show(stage: &Stage, args: &DemoArgs, out: &mut impl Write) -> Result<(), CommandError> {
+/// Returns whether somebody still reads the output.
+async fn show(stage: &Stage, args: &DemoArgs, out: &mut impl Write) -> Result<bool, CommandError> {
     let count = usize::from(args.tasks);
     let mut rows: Vec<Row> = prompts::prompts(count).into_iter().map(Row::new).collect();
     let started = Instant::now();
@@ -74,8 +77,8 @@ async fn show(stage: &Stage, args: &DemoArgs, out: &mut impl Write) -> Result<()
     await_second_callback(&stage.api, &rows).await?;
     read_histories(&stage.api, &mut rows).await?;
     let summary = Summary::of(&rows, stage.simulator.stats().charges, elapsed_ms);
-    write_result(stage, args, &rows, &summary, out).context("could not print")?;
-    Ok(())
+    let written = write_result(stage, args, &rows, &summary, out);
+    Ok(is_read(written).context("could not print")?)
 }
 
 fn write_result(
@@ -84,7 +87,7 @@ fn write_result(
     rows: &[Row],
     summary: &Summary,
     out: &mut impl Write,
-) -> anyhow::Result<()> {
+) -> std::io::Result<()> {
     summary::write_table(rows, out)?;
     summary.write(out)?;
     if !args.once {
@@ -93,7 +96,7 @@ fn write_result(
     if args.json {
         writeln!(out, "{}", serde_json::to_string(summary)?)?;
     }
-    Ok(out.flush()?)
+    out.flush()
 }
 
 /// Submits every prompt, and polls until every task has an outcome.
@@ -104,7 +107,7 @@ async fn until_terminal(
 ) -> Result<(), CommandError> {
     let bodies: Vec<_> = rows.iter().map(|row| row.prompt.body()).collect();
     let mut submits = stream::iter(bodies.iter().enumerate())
-        .map(async |(n, body)| (n, api.submit(body, None, 0).await))
+        .map(async |(n, body)| (n, api.submit(body, None).await))
         .buffer_unordered(REQUESTS_AT_ONCE);
     let mut progress = Progress::new(rows);
     let started = Instant::now();

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::board::Row;
 use super::prompts::Trouble;
 use super::stage::Stage;
-use crate::commands::table::table;
+use crate::commands::table::{Table, column};
 use crate::observe::untrusted::Untrusted;
 
 /// Beyond this many tasks, only the first ones are listed. They include all with a trouble.
@@ -72,16 +72,15 @@ impl Summary {
 
 /// Writes a table with a row for each task.
 pub fn write_table(rows: &[Row], out: &mut impl Write) -> std::io::Result<()> {
-    let header = [
-        "prompt",
-        "trouble",
-        "outcome",
-        "source",
-        "callbacks",
-        "applied",
-        "after",
-    ];
-    let mut table = table(header, &[4, 5, 6]);
+    let mut table = Table::new([
+        column("prompt").cut(8),
+        column("trouble").cut(12),
+        column("outcome"),
+        column("source").drop(2),
+        column("callbacks").right().drop(1),
+        column("applied").right().drop(3),
+        column("after").right(),
+    ]);
     for row in rows.iter().take(ROWS_MAX) {
         table.add_row([
             row.prompt.subject.to_owned(),
@@ -93,7 +92,8 @@ pub fn write_table(rows: &[Row], out: &mut impl Write) -> std::io::Result<()> {
             row.outcome_after(),
         ]);
     }
-    writeln!(out, "\n{}", table.trim_fmt())?;
+    writeln!(out)?;
+    table.write(out)?;
     if rows.len() > ROWS_MAX {
         writeln!(out, "… and {} more", rows.len() - ROWS_MAX)?;
     }

@@ -42,7 +42,7 @@ fn an_error_about_the_command_line_says_what_would_be_right() {
         (&["deliveries", "retry"][..], "--all-dead"),
         (
             &["tasks", "list", "--created-after", "yesterday"],
-            "such as 2026-11-29T17:00:00Z",
+            "such as 2026-11-29T17:00:00Z, a date, or how long ago, such as 1h",
         ),
     ] {
         let output = run(args);

@@ -2,12 +2,18 @@
 
 mod binary;
 mod check;
+mod completions;
 mod demo;
 mod events;
+mod greetings;
+mod init;
 mod keys;
 mod line;
+mod narrow;
+mod pipes;
 mod script;
 mod submit;
 mod surroundings;
 mod tasks;
+mod waited;
 mod watch;

@@ -28,6 +28,11 @@ async fn tasks_are_listed_page_by_page() {
         .unwrap();
     let rest = json(&run(&app, &["tasks", "list", "--json", "--cursor", cursor]).await);
     assert_eq!(rest["data"].as_array().unwrap().len(), 1);
+    for (after, count) in [("1h", 3), ("2026-01-01", 3), ("2400-01-01", 0)] {
+        let args = ["tasks", "list", "--json", "--created-after", after];
+        let page = json(&run(&app, &args).await);
+        assert_eq!(page["data"].as_array().unwrap().len(), count, "{after}");
+    }
     let args = ["tasks", "list", "--status", "completed", "--client", "web"];
     let none = run(
         &app,

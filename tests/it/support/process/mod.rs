@@ -8,6 +8,7 @@ pub mod place;
 pub mod ready;
 mod receiver;
 pub mod replica_load;
+pub mod terminal;
 
 pub use place::Place;
 pub use receiver::Receiver;
