@@ -58,6 +58,7 @@ fn run(command: Command) -> Result<(), CommandError> {
         Command::Completions(args) => completions::completions(&args, &mut out),
         Command::Man(args) => completions::man(&args, &mut out),
         Command::Demo(args) => wait(demo::demo(&args, &mut out)),
+        Command::Status(args) => wait(client::status::status(&args, &mut out)),
         Command::Submit(args) => wait(client::submit(&args, &mut out)),
         Command::Tasks { command } => match command {
             TasksCommand::List(args) => wait(client::list(&args, &mut out)),

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use super::parts::Parts;
 use super::{App, settings};
+use crate::cli;
 use crate::http::internal::InternalState;
 use crate::http::internal::access::origin::OwnOrigin;
 use crate::http::internal::access::wait_permits::WaitPermits;
 use crate::http::internal::events::CatchUpPermit;
 use crate::http::internal::operators::readiness::Readiness;
+use crate::http::internal::operators::status::About;
 use crate::http::internal::results::ArchiveAccess;
 use crate::http::public::PublicState;
 use crate::http::public::unfinished::UnfinishedCallbacks;
@@ -59,6 +61,10 @@ impl App {
             endpoints: Arc::new(settings::endpoints(&self.config).into_keys().collect()),
             body_budget: BodyBudget::new(INTERNAL_BODIES_BYTES_MAX),
             catch_up_permit: CatchUpPermit::default(),
+            about: About {
+                version: cli::version(),
+                started_at: self.clock.wall_now(),
+            },
             readiness: Readiness::new(self.tls.clone()),
             wait_permits: WaitPermits::new(
                 self.config.internal.max_connections,

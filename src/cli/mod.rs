@@ -12,6 +12,7 @@ mod init;
 mod keys;
 mod quarantine;
 mod results;
+mod status;
 mod submit;
 mod tasks;
 
@@ -35,6 +36,7 @@ pub use self::quarantine::{
 pub use self::results::{
     ArchiveCommand, ArchiveRetryArgs, ArchiveVerifyArgs, ResultsCommand, ResultsGetArgs,
 };
+pub use self::status::StatusArgs;
 pub use self::submit::SubmitArgs;
 pub use self::tasks::{TasksCommand, TasksListArgs, TasksShowArgs, TasksWatchArgs};
 use crate::exit::Exit;
@@ -60,6 +62,8 @@ pub enum Command {
     Init(InitArgs),
     /// Validate configuration, secrets, certificate, database and clock, without side effects.
     Check(ConfigArgs),
+    /// Show on one screen what works, what is open, and what is wrong.
+    Status(StatusArgs),
     /// Submit a prompt.
     Submit(SubmitArgs),
     /// List, show and watch tasks.

@@ -149,7 +149,7 @@ fn total<const N: usize>(widths: &Widths<N>) -> usize {
 }
 
 /// Cuts a text to at most `width` columns, and marks that it is cut.
-fn shortened(text: &str, width: usize) -> String {
+pub fn shortened(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }
@@ -166,7 +166,7 @@ fn shortened(text: &str, width: usize) -> String {
 }
 
 /// The columns of the terminal on stdout, if it is one.
-fn terminal_width() -> Option<usize> {
+pub fn terminal_width() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(stdout()).ok()?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }

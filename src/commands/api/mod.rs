@@ -102,6 +102,20 @@ impl Api {
         self.send(self.http.get(url)).await
     }
 
+    /// Returns what works, what is open and what is wrong.
+    pub async fn status(&self) -> Result<Value, CommandError> {
+        let url = self.url(&["v1", "status"])?;
+        self.send(self.http.get(url)).await
+    }
+
+    /// Returns whether the service is ready, and the state of each of its parts. Needs no API key.
+    pub async fn readiness(&self) -> Result<Value, CommandError> {
+        let mut url = self.url(&["readyz"])?;
+        url.set_query(Some("verbose"));
+        let (_, body) = self.ask(self.http.get(url)).await?;
+        Ok(body)
+    }
+
     /// Returns a page of the quarantine as the service sent it: `data` and `next`.
     pub async fn quarantine(&self, query: &[(&str, String)]) -> Result<Value, CommandError> {
         let mut url = self.url(&["v1", "quarantine"])?;

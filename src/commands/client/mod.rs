@@ -1,4 +1,4 @@
-//! `submit`, `tasks`, `events`, `quarantine` and `deliveries`: clients of a running service's
+//! `status`, `submit`, `tasks`, `events`, `quarantine`, `deliveries`: clients of a running service's
 //! internal API. They print tables for people and JSON for programs. A command succeeds if the
 //! service did what was requested; `submit --wait` only if the task completed. `api` maps errors
 //! to exit codes.
@@ -8,6 +8,7 @@ pub mod events;
 pub mod quarantine;
 pub mod results;
 mod show;
+pub mod status;
 mod submit;
 mod watch;
 

@@ -41,6 +41,7 @@ use access::wait_permits::WaitPermits;
 use error::ApiError;
 use events::CatchUpPermit;
 use operators::readiness::Readiness;
+use operators::status::{self, About};
 use operators::{archive, deliveries, health, quarantine};
 use results::ArchiveAccess;
 use results::link::{self, LinkGate};
@@ -71,6 +72,7 @@ pub struct InternalState {
     /// Permits for waiting queries and event streams.
     pub wait_permits: WaitPermits,
     pub readiness: Readiness,
+    pub about: About,
     /// The permit that a reader of the event stream needs to catch up.
     pub catch_up_permit: CatchUpPermit,
 }
@@ -101,6 +103,7 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
         .route("/v1/tasks/{id}/results/{n}", get(results::show))
         .route_layer(from_fn_with_state(link_gate, link::require));
     let operators = Router::new()
+        .route("/v1/status", get(status::show))
         .route("/v1/archive/retry", post(archive::retry))
         .route("/v1/archive/verify", post(archive::verify))
         .route("/v1/quarantine", get(quarantine::list))

@@ -7,6 +7,7 @@
 mod deliveries;
 mod ends;
 mod labels;
+mod last_hour;
 mod series;
 
 use std::sync::Arc;
@@ -27,6 +28,8 @@ use deliveries::Deliveries;
 pub use deliveries::DeliveryEnd;
 pub use ends::{CallbackEnd, FetchResult, PollEnd, SubmitEnd, TailReader};
 use labels::{Name, OutcomeLabels, ReaderLabel, ReasonLabel, ResultLabel, StateLabel};
+use last_hour::LastHour;
+pub use last_hour::{Counts, HourCounts};
 use series::{Calls, Inside, Quarantine, Results, Tasks, Waiting};
 
 /// All metrics of one process. Cheap to clone.
@@ -43,6 +46,8 @@ struct Series {
     waiting: Waiting,
     inside: Inside,
     registry: Registry,
+    callbacks_of_hour: LastHour,
+    outcomes_of_hour: LastHour,
 }
 
 impl Metrics {
@@ -57,6 +62,8 @@ impl Metrics {
             waiting: Waiting::register(&mut registry),
             inside: Inside::register(&mut registry),
             registry,
+            callbacks_of_hour: LastHour::new(),
+            outcomes_of_hour: LastHour::new(),
         }))
     }
 
@@ -66,6 +73,7 @@ impl Metrics {
 
     pub fn callback_ended(&self, end: CallbackEnd) {
         count(&self.0.tasks.callbacks, end.as_str());
+        self.0.callbacks_of_hour.count(end.as_str());
     }
 
     pub fn event_recorded(&self, event_type: EventType, source: Option<Source>) {
@@ -73,11 +81,21 @@ impl Metrics {
             event_type,
             EventType::Completed | EventType::Failed | EventType::Cancelled
         ) {
+            let source = source.map_or("none", <&str>::from);
             let labels = OutcomeLabels {
                 r#type: Name(event_type.into_str()),
-                source: Name(source.map_or("none", <&str>::from)),
+                source: Name(source),
             };
             self.0.tasks.outcomes.get_or_create(&labels).inc();
+            self.0.outcomes_of_hour.count(source);
+        }
+    }
+
+    /// Returns what was counted in the last hour.
+    pub fn last_hour(&self) -> HourCounts {
+        HourCounts {
+            callbacks: self.0.callbacks_of_hour.counts(),
+            outcomes: self.0.outcomes_of_hour.counts(),
         }
     }
 

@@ -25,6 +25,8 @@ pub struct DueTask {
     /// Whether the task is unresolved without a claimed outcome. It is polled rarely, or because of
     /// a suspicion.
     pub is_rare: bool,
+    /// The time for which the poll was planned.
+    pub due_at: Timestamp,
 }
 
 impl DueTask {
@@ -39,22 +41,26 @@ impl DueTask {
 
 // The conditions on state are those of two partial indexes, word for word.
 const DUE: &str =
-    "SELECT seq, submission_id, task_id, state, submitted_at, claimed_at, polls FROM task
+    "SELECT seq, submission_id, task_id, state, submitted_at, claimed_at, polls, next_poll_at
+    FROM task
     WHERE next_poll_at <= $1 AND (state <> 'unresolved' OR claimed IS NOT NULL)
     ORDER BY next_poll_at LIMIT $2";
 
 const DUE_BEYOND: &str =
-    "SELECT seq, submission_id, task_id, state, submitted_at, claimed_at, polls FROM task
+    "SELECT seq, submission_id, task_id, state, submitted_at, claimed_at, polls, next_poll_at
+    FROM task
     WHERE next_poll_at > $1 AND (state <> 'unresolved' OR claimed IS NOT NULL)
     ORDER BY next_poll_at LIMIT $2";
 
 const RARELY_DUE: &str =
-    "SELECT seq, submission_id, task_id, state, submitted_at, claimed_at, polls FROM task
+    "SELECT seq, submission_id, task_id, state, submitted_at, claimed_at, polls, next_poll_at
+    FROM task
     WHERE next_poll_at <= $1 AND state = 'unresolved' AND claimed IS NULL
     ORDER BY next_poll_at LIMIT $2";
 
 const RARELY_DUE_BEYOND: &str =
-    "SELECT seq, submission_id, task_id, state, submitted_at, claimed_at, polls FROM task
+    "SELECT seq, submission_id, task_id, state, submitted_at, claimed_at, polls, next_poll_at
+    FROM task
     WHERE next_poll_at > $1 AND state = 'unresolved' AND claimed IS NULL
     ORDER BY next_poll_at LIMIT $2";
 
@@ -167,6 +173,7 @@ struct DueRow {
     submitted_at: i64,
     claimed_at: Option<i64>,
     polls: i64,
+    next_poll_at: i64,
 }
 
 impl TryFrom<DueRow> for DueTask {
@@ -191,6 +198,7 @@ impl TryFrom<DueRow> for DueTask {
             asked_since: Timestamp::from_millis(
                 row.submitted_at.max(row.claimed_at.unwrap_or(i64::MIN)),
             ),
+            due_at: Timestamp::from_millis(row.next_poll_at),
             polls: u32::try_from(row.polls).map_err(|_| corrupt("polls"))?,
         })
     }

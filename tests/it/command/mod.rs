@@ -12,6 +12,7 @@ mod line;
 mod narrow;
 mod pipes;
 mod script;
+mod status;
 mod submit;
 mod surroundings;
 mod tasks;
