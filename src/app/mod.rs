@@ -30,8 +30,10 @@ use crate::exit::{CommandError, Exit};
 use crate::http::internal;
 use crate::http::internal::access::Gate;
 use crate::http::public;
+use crate::http::serve::handshake::Tls;
 use crate::http::serve::listener;
 use crate::http::tls::TlsSource;
+use crate::observe::callback_path::CallbackPath;
 use crate::observe::metrics::Metrics;
 use crate::observe::telemetry::CONFIGURATION;
 use crate::secrets::key_ring;
@@ -82,6 +84,7 @@ pub struct App {
     holder: Holder,
     attempts_at_once: usize,
     metrics: Metrics,
+    callback_path: CallbackPath,
     tls: Option<Arc<TlsSource>>,
     public: TcpListener,
     internal: TcpListener,
@@ -121,6 +124,7 @@ impl App {
         let key_ring = Arc::new(key_ring::open(&store, ring_file).await?);
         let evolink = Arc::new(evolink.with_key_ring(Arc::clone(&key_ring)));
         let metrics = Metrics::new();
+        let callback_path = CallbackPath::new(metrics.clone());
         let (recorder, recorder_worker) = Recorder::new(
             Arc::clone(&store),
             clock.clone(),
@@ -158,6 +162,7 @@ impl App {
             holder,
             attempts_at_once,
             metrics,
+            callback_path,
             tls,
             public,
             internal,
@@ -262,6 +267,7 @@ impl App {
         let internal = internal::router(self.internal_state(parts), &gate);
         let reconciler = self.reconciler(parts).worker();
         let forwarder = self.forwarder(parts).worker();
+        let poll_only_watch = self.poll_only_watch();
         let archiver = self.archiver(parts).map(Archiver::worker);
         let store = StoreWorkers {
             store: Arc::clone(&self.store),
@@ -278,20 +284,18 @@ impl App {
             recording,
         );
         let limits = settings::public_limits(&self.config);
-        let serving = listener::serve(
-            self.public,
-            self.tls.clone(),
-            limits,
-            public,
-            stop.clone(),
-            drain,
-        );
+        let tls = self.tls.clone().map(|source| Tls {
+            source,
+            callback_path: self.callback_path,
+        });
+        let serving = listener::serve(self.public, tls, limits, public, stop.clone(), drain);
         parts.run("the public listener", &parts.listeners, stop, serving);
         let limits = settings::internal_limits(&self.config);
         let serving = listener::serve(self.internal, None, limits, internal, stop.clone(), drain);
         parts.run("the internal listener", &parts.listeners, stop, serving);
         start(parts, &parts.calls, stop, reconciler);
         start(parts, &parts.calls, stop, forwarder);
+        start(parts, &parts.workers, stop, poll_only_watch);
         if let Some(archiver) = archiver {
             start(parts, &parts.calls, stop, archiver);
         }

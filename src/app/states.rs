@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::parts::Parts;
 use super::{App, settings};
 use crate::cli;
+use crate::config::Level;
 use crate::http::internal::InternalState;
 use crate::http::internal::access::origin::OwnOrigin;
 use crate::http::internal::access::wait_permits::WaitPermits;
@@ -15,10 +16,13 @@ use crate::http::internal::results::ArchiveAccess;
 use crate::http::public::PublicState;
 use crate::http::public::unfinished::UnfinishedCallbacks;
 use crate::http::serve::body::BodyBudget;
+use crate::http::tls::expiry::Left;
+use crate::observe::callback_path::causes::Facts;
 use crate::submit::Submits;
 use crate::workers::archiver::{self, Archiver};
 use crate::workers::forwarder::{self, Forwarder};
 use crate::workers::reconciler::{self, Reconciler};
+use crate::workers::upkeep::poll_only::PollOnlyWatch;
 
 /// The total size of all bodies in memory. Small compared to a container's 256 MiB, and large
 /// compared to what EvoLink sends.
@@ -35,6 +39,7 @@ impl App {
             token_lifetime: self.config.retention.tasks,
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
+            callback_path: self.callback_path.clone(),
             body_bytes_max: public.max_body.as_usize(),
             body_timeout: public.body_timeout,
             body_budget: BodyBudget::new(PUBLIC_BODIES_BYTES_MAX),
@@ -65,7 +70,7 @@ impl App {
                 version: cli::version(),
                 started_at: self.clock.wall_now(),
             },
-            readiness: Readiness::new(self.tls.clone()),
+            readiness: Readiness::new(self.tls.clone(), self.callback_path.clone()),
             wait_permits: WaitPermits::new(
                 self.config.internal.max_connections,
                 self.metrics.clone(),
@@ -127,6 +132,25 @@ impl App {
             giving_up: parts.giving_up.clone(),
             evolink_timeout: self.config.evolink.timeout,
             repeat_window: self.config.submits.repeat_window,
+        }
+    }
+
+    pub(super) fn poll_only_watch(&self) -> PollOnlyWatch {
+        let tls = self.tls.clone();
+        let findings = self.config.findings();
+        let of_base_url = findings
+            .iter()
+            .filter(|finding| finding.level == Level::Warning && finding.key == "public.base_url");
+        let base_url = of_base_url.map(|finding| format!("{} {}", finding.key, finding.message));
+        let base_url: Vec<String> = base_url.collect();
+        PollOnlyWatch {
+            store: Arc::clone(&self.store),
+            clock: self.clock.clone(),
+            callback_path: self.callback_path.clone(),
+            facts: Box::new(move || Facts {
+                is_certificate_expired: tls.as_ref().is_some_and(|tls| tls.left() == Left::Expired),
+                base_url: base_url.clone(),
+            }),
         }
     }
 

@@ -119,6 +119,16 @@ impl FromStr for Label {
     }
 }
 
+/// What is wrong with a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenFault {
+    Malformed,
+    /// It names a key that is not in the ring.
+    UnknownKey,
+    BadMac,
+    Expired,
+}
+
 /// The keys for callback tokens. The first key makes new tokens. All keys verify, so that tokens in
 /// use survive a key rotation.
 #[derive(Clone)]
@@ -230,22 +240,33 @@ impl KeyRing {
         key.is_some_and(|key| key.sign_link(link).as_bytes().ct_eq(mac.as_bytes()).into())
     }
 
-    /// Returns the subject of `token`, or `None` if the token is not valid. A valid token was made
-    /// with one of our keys, is spelled exactly as `mint` spells it, and is younger than
-    /// `lifetime`. Tokens of standing callback URLs do not expire.
-    pub fn verify(&self, token: &str, now: Timestamp, lifetime: Duration) -> Option<Subject> {
-        let (key_id, rest) = token.split_once('.')?;
-        let (subject, mac) = rest.split_once('.')?;
+    /// Returns the subject of `token`. A valid token was made with one of our keys, is spelled
+    /// exactly as `mint` spells it, and is younger than `lifetime`. Tokens of standing callback
+    /// URLs do not expire.
+    ///
+    /// # Errors
+    /// What is wrong with the token: for the log and the metrics. Its sender is not told.
+    pub fn verify(
+        &self,
+        token: &str,
+        now: Timestamp,
+        lifetime: Duration,
+    ) -> Result<Subject, TokenFault> {
+        let (key_id, rest) = token.split_once('.').ok_or(TokenFault::Malformed)?;
+        let (subject, mac) = rest.split_once('.').ok_or(TokenFault::Malformed)?;
         let key = std::iter::once(&self.first)
             .chain(&self.others)
-            .find(|key| &*key.id == key_id)?;
+            .find(|key| &*key.id == key_id)
+            .ok_or(TokenFault::UnknownKey)?;
         if !bool::from(key.mac(subject).as_bytes().ct_eq(mac.as_bytes())) {
-            return None;
+            return Err(TokenFault::BadMac);
         }
-        let subject: Subject = subject.parse().ok()?;
+        let subject: Subject = subject.parse().map_err(|_| TokenFault::Malformed)?;
         match subject {
-            Subject::Submission(id) if now.since(id.made_at()) >= lifetime => None,
-            Subject::Submission(_) | Subject::Standing(_) => Some(subject),
+            Subject::Submission(id) if now.since(id.made_at()) >= lifetime => {
+                Err(TokenFault::Expired)
+            }
+            Subject::Submission(_) | Subject::Standing(_) => Ok(subject),
         }
     }
 }
@@ -321,10 +342,13 @@ mod tests {
         let made = Timestamp::from_millis(1_757_165_031_000);
         let subject = Subject::Submission(SubmissionId::new(made));
         let token = ring().mint(&subject);
-        assert_eq!(ring().verify(&token, made, DAY), Some(subject.clone()));
+        assert_eq!(ring().verify(&token, made, DAY), Ok(subject.clone()));
         let last = made.after(DAY).before(Duration::from_millis(1));
-        assert_eq!(ring().verify(&token, last, DAY), Some(subject));
-        assert_eq!(ring().verify(&token, made.after(DAY), DAY), None);
+        assert_eq!(ring().verify(&token, last, DAY), Ok(subject));
+        assert_eq!(
+            ring().verify(&token, made.after(DAY), DAY),
+            Err(TokenFault::Expired)
+        );
     }
 
     #[test]
@@ -334,10 +358,13 @@ mod tests {
         let token = old.mint(&subject);
         assert_eq!(
             ring().verify(&token, Timestamp::from_millis(i64::MAX), DAY),
-            Some(subject)
+            Ok(subject)
         );
         let without = KeyRing::parse(&format!("k1 {}", "ab".repeat(32))).unwrap();
-        assert_eq!(without.verify(&token, Timestamp::from_millis(0), DAY), None);
+        assert_eq!(
+            without.verify(&token, Timestamp::from_millis(0), DAY),
+            Err(TokenFault::UnknownKey)
+        );
     }
 
     #[test]
@@ -348,7 +375,7 @@ mod tests {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
             assert!(token.bytes().all(plain), "{token}");
             let now = Timestamp::from_millis(0);
-            assert_eq!(ring().verify(&token, now, DAY), Some(subject));
+            assert_eq!(ring().verify(&token, now, DAY), Ok(subject));
         }
     }
 
@@ -358,8 +385,8 @@ mod tests {
         let mac = "GjWxj766tCJo1OWDwwa3lPpOwjM0zPfdqMwKIXVq40A";
         let now = Timestamp::from_millis(0);
         let verify = |token: String| ring().verify(&token, now, DAY);
-        assert_eq!(verify(format!("k1.~shop.{mac}")), Some(subject.clone()));
-        assert_eq!(verify(format!("k1.-shop.{mac}")), None);
+        assert_eq!(verify(format!("k1.~shop.{mac}")), Ok(subject.clone()));
+        assert_eq!(verify(format!("k1.-shop.{mac}")), Err(TokenFault::BadMac));
         assert!(ring().macs(&subject).contains(&mac.to_owned()));
     }
 
@@ -372,7 +399,7 @@ mod tests {
                 let mut other = token.clone();
                 other.replace_range(at..=at, replacement);
                 if other != token {
-                    assert_eq!(ring().verify(&other, made, DAY), None, "{other}");
+                    assert!(ring().verify(&other, made, DAY).is_err(), "{other}");
                 }
             }
         }
@@ -382,7 +409,7 @@ mod tests {
             String::new(),
             "..".into(),
         ] {
-            assert_eq!(ring().verify(&other, made, DAY), None, "{other}");
+            assert!(ring().verify(&other, made, DAY).is_err(), "{other}");
         }
     }
 

@@ -29,10 +29,11 @@ pub struct Counted {
 }
 
 impl Counted {
-    pub fn begin(metrics: &Metrics) -> Self {
-        metrics.callback_received();
+    pub fn begin(state: &PublicState) -> Self {
+        state.metrics.callback_received();
+        state.callback_path.came(state.clock.wall_now());
         Self {
-            metrics: metrics.clone(),
+            metrics: state.metrics.clone(),
             end: CallbackEnd::Aborted,
         }
     }

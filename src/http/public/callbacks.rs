@@ -18,6 +18,7 @@ use super::state::PublicState;
 use crate::domain::callback::Subject;
 use crate::domain::ids::TaskId;
 use crate::domain::observation::{Source, Status};
+use crate::observe::callback_path::CallbackRefusal;
 use crate::observe::metrics::CallbackEnd;
 use crate::observe::untrusted::Untrusted;
 use crate::store::StoreError;
@@ -38,6 +39,7 @@ pub async fn receive(
         subject,
         headers,
         content,
+        peer,
         deadline,
         mut counted,
         share: _share,
@@ -50,11 +52,13 @@ pub async fn receive(
         }
         Ok(Err(error)) => {
             counted.end(CallbackEnd::Refused);
+            (state.callback_path).refused(CallbackRefusal::NotRecorded, peer);
             warn!(submission.id = %log.subject, task.id = log.task_id(), error = %error, "could not record the callback; answering 503 so that EvoLink retries");
             try_again()
         }
         Err(_) => {
             counted.end(CallbackEnd::Refused);
+            (state.callback_path).refused(CallbackRefusal::NotRecorded, peer);
             warn!(submission.id = %log.subject, task.id = log.task_id(), "could not record the callback in time; answering 503 so that EvoLink retries");
             try_again()
         }

@@ -2,10 +2,11 @@
 //! token comes first and is checked alone, before the body is read and without a query to the
 //! store. Then follow the encoding, the declared length, the arrival of the body, and its form.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{ConnectInfo, FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -13,10 +14,11 @@ use tokio::time::Instant;
 
 use super::answers::{Counted, deadline, try_again};
 use super::state::PublicState;
-use crate::domain::callback::Subject;
 use crate::domain::callback::token_echo;
+use crate::domain::callback::{Subject, TokenFault};
 use crate::domain::observation::Observation;
 use crate::http::serve::body::{BodyError, BudgetShare, declared_length, is_identity, read_body};
+use crate::observe::callback_path::CallbackRefusal;
 use crate::observe::metrics::CallbackEnd;
 
 /// A complete, parsed callback whose URL was issued by us. Only the extractor creates one.
@@ -25,6 +27,8 @@ pub struct VerifiedCallback {
     pub subject: Subject,
     pub headers: HeaderMap,
     pub content: CallbackContent,
+    /// The other end of the connection.
+    pub peer: Option<SocketAddr>,
     pub deadline: Instant,
     pub counted: Counted,
     /// Held until the callback is answered.
@@ -46,7 +50,7 @@ pub enum CallbackContent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallbackRejection {
     /// No valid token. The answer is the same as for a path that does not exist.
-    NotFound,
+    NotFound(TokenFault),
     UnsupportedEncoding,
     Body(BodyError),
 }
@@ -59,8 +63,15 @@ impl FromRequest<Arc<PublicState>> for VerifiedCallback {
         state: &Arc<PublicState>,
     ) -> Result<Self, CallbackRejection> {
         let deadline = deadline(state);
-        let (subject, mac) = subject(&request, state).ok_or(CallbackRejection::NotFound)?;
-        let mut counted = Counted::begin(&state.metrics);
+        let peer = peer(&request);
+        let refuse = |rejection: CallbackRejection| {
+            state.callback_path.refused(rejection.reason(), peer);
+            rejection
+        };
+        let (subject, mac) = subject(&request, state)
+            .map_err(CallbackRejection::NotFound)
+            .map_err(refuse)?;
+        let mut counted = Counted::begin(state);
         let (mut parts, body) = request.into_parts();
         let secrets: Vec<&str> = [Some(mac.as_str()), state.evolink_key.known()]
             .into_iter()
@@ -72,27 +83,35 @@ impl FromRequest<Arc<PublicState>> for VerifiedCallback {
                 subject,
                 headers: parts.headers,
                 content,
+                peer,
                 deadline,
                 counted,
                 share,
             }),
             Err(rejection) => {
                 counted.end(CallbackEnd::Refused);
-                Err(rejection)
+                Err(refuse(rejection))
             }
         }
     }
 }
 
+/// The other end of the connection, which may be a proxy.
+pub fn peer(request: &Request) -> Option<SocketAddr> {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    peer.map(|ConnectInfo(peer)| *peer)
+}
+
 /// The subject that the token in the path stands for, and the token's secret part. The token is
 /// compared as it is spelled in the request line. axum's path parameters are percent-decoded and
 /// would therefore accept many spellings of one token.
-fn subject(request: &Request, state: &PublicState) -> Option<(Subject, String)> {
-    let (_, token) = request.uri().path().rsplit_once('/')?;
+fn subject(request: &Request, state: &PublicState) -> Result<(Subject, String), TokenFault> {
+    let path = request.uri().path();
+    let (_, token) = path.rsplit_once('/').ok_or(TokenFault::Malformed)?;
     let now = state.clock.now();
     let subject = state.key_ring.verify(token, now, state.token_lifetime)?;
-    let (_, mac) = token.rsplit_once('.')?;
-    Some((subject, mac.to_owned()))
+    let (_, mac) = token.rsplit_once('.').ok_or(TokenFault::Malformed)?;
+    Ok((subject, mac.to_owned()))
 }
 
 /// Removes headers that repeat a callback token, such as a proxy's `X-Original-URI`, or one of
@@ -139,10 +158,27 @@ async fn read(
     Ok((content, share))
 }
 
+impl CallbackRejection {
+    const fn reason(self) -> CallbackRefusal {
+        match self {
+            Self::NotFound(TokenFault::Malformed) => CallbackRefusal::NoToken,
+            Self::NotFound(TokenFault::UnknownKey) => CallbackRefusal::UnknownKey,
+            Self::NotFound(TokenFault::BadMac) => CallbackRefusal::BadMac,
+            Self::NotFound(TokenFault::Expired) => CallbackRefusal::Expired,
+            Self::UnsupportedEncoding => CallbackRefusal::Encoded,
+            Self::Body(BodyError::TooLarge) => CallbackRefusal::TooLarge,
+            Self::Body(BodyError::TooSlow) => CallbackRefusal::TooSlow,
+            Self::Body(BodyError::NoRoom) => CallbackRefusal::NoRoom,
+            Self::Body(BodyError::TooManyUnfinished) => CallbackRefusal::TooManyUnfinished,
+            Self::Body(BodyError::Broken) => CallbackRefusal::CutOff,
+        }
+    }
+}
+
 impl IntoResponse for CallbackRejection {
     fn into_response(self) -> Response {
         let status = match self {
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Body(BodyError::NoRoom | BodyError::TooManyUnfinished) => return try_again(),
             Self::Body(error) => error.status(),

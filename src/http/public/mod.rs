@@ -9,10 +9,13 @@ pub mod unfinished;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::{Request, State};
 use axum::routing::post;
 use http::StatusCode;
 
 pub use state::PublicState;
+
+use crate::observe::callback_path::CallbackRefusal;
 
 /// `callback_path` is the path of `public.base_url`, then `/callbacks/`.
 pub fn router(callback_path: &str, state: PublicState) -> Router {
@@ -22,12 +25,26 @@ pub fn router(callback_path: &str, state: PublicState) -> Router {
             post(callbacks::receive),
         )
         .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
         // One `Arc` for all fields, so that a request changes one reference count and not one per
         // field.
         .with_state(Arc::new(state))
 }
 
 /// Answers 404 without a body. It reveals neither what exists nor why a request was refused.
-async fn not_found() -> StatusCode {
+async fn not_found(State(state): State<Arc<PublicState>>, request: Request) -> StatusCode {
+    let peer = extract::peer(&request);
+    state
+        .callback_path
+        .refused(CallbackRefusal::WrongPath, peer);
     StatusCode::NOT_FOUND
+}
+
+/// Answers 405 without a body; axum adds `Allow`.
+async fn wrong_method(State(state): State<Arc<PublicState>>, request: Request) -> StatusCode {
+    let peer = extract::peer(&request);
+    state
+        .callback_path
+        .refused(CallbackRefusal::WrongMethod, peer);
+    StatusCode::METHOD_NOT_ALLOWED
 }

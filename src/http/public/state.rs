@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::domain::callback::KeyRing;
 use crate::evolink::EvolinkKey;
 use crate::http::serve::body::BodyBudget;
+use crate::observe::callback_path::CallbackPath;
 use crate::observe::metrics::Metrics;
 use crate::store::recorder::Recorder;
 
@@ -22,6 +23,7 @@ pub struct PublicState {
     pub token_lifetime: Duration,
     pub clock: Clock,
     pub metrics: Metrics,
+    pub callback_path: CallbackPath,
     pub body_bytes_max: usize,
     pub body_timeout: Duration,
     pub body_budget: BodyBudget,

@@ -11,16 +11,14 @@ use anyhow::Context;
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::admission::{Admission, ConnectionPermit};
 use super::connection::serve_connection;
+use super::handshake::Tls;
 use super::limits::Limits;
-use crate::http::tls::TlsSource;
 use crate::observe::throttle::Throttle;
 
 /// Pause after a failed accept. It is long enough not to spin while file descriptors are short, and
@@ -31,7 +29,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 struct Server {
-    tls: Option<Arc<TlsSource>>,
+    tls: Option<Tls>,
     limits: Limits,
     router: Router,
     shutdown: CancellationToken,
@@ -44,7 +42,7 @@ struct Server {
 /// aborts its connections.
 pub async fn serve(
     listener: TcpListener,
-    tls: Option<Arc<TlsSource>>,
+    tls: Option<Tls>,
     limits: Limits,
     router: Router,
     shutdown: CancellationToken,
@@ -149,34 +147,13 @@ impl Server {
             let serving = serve_connection(stream, peer, router, limits, &self.shutdown);
             return Box::pin(serving).await;
         };
-        let shaken = Box::pin(self.shake_hands(tls, stream, peer)).await;
-        if let Some(stream) = shaken {
+        let time_max = limits.handshake_timeout;
+        let shaking = Box::pin(tls.shake_hands(stream, peer, time_max));
+        // No request has been received yet, so nothing is lost.
+        let shaken = self.shutdown.run_until_cancelled(shaking).await;
+        if let Some(Some(stream)) = shaken {
             let serving = serve_connection(stream, peer, router, limits, &self.shutdown);
             Box::pin(serving).await;
         }
-    }
-
-    async fn shake_hands(
-        &self,
-        tls: &TlsSource,
-        stream: TcpStream,
-        peer: SocketAddr,
-    ) -> Option<Box<TlsStream<TcpStream>>> {
-        let handshake = TlsAcceptor::from(tls.server_config()).accept(stream);
-        let shaken = tokio::select! {
-            // No request has been received yet, so nothing is lost.
-            () = self.shutdown.cancelled() => return None,
-            shaken = timeout(self.limits.handshake_timeout, handshake) => shaken,
-        };
-        match shaken {
-            Ok(Ok(stream)) => return Some(Box::new(stream)),
-            Ok(Err(error)) => {
-                debug!(client.address = %peer, error = %error, "TLS handshake with {peer} failed: {error}");
-            }
-            Err(_elapsed) => {
-                debug!(client.address = %peer, "TLS handshake with {peer} took too long");
-            }
-        }
-        None
     }
 }

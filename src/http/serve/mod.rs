@@ -6,6 +6,7 @@ pub mod body;
 pub mod bounded_io;
 pub mod connection;
 pub mod framing;
+pub mod handshake;
 pub mod limits;
 pub mod listener;
 pub mod peer;

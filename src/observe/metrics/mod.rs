@@ -8,6 +8,7 @@ mod deliveries;
 mod ends;
 mod labels;
 mod last_hour;
+mod refusals;
 mod series;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub use ends::{CallbackEnd, FetchResult, PollEnd, SubmitEnd, TailReader};
 use labels::{Name, OutcomeLabels, ReaderLabel, ReasonLabel, ResultLabel, StateLabel};
 use last_hour::LastHour;
 pub use last_hour::{Counts, HourCounts};
+pub use refusals::{CallbackRefusal, HandshakeFailure};
 use series::{Calls, Inside, Quarantine, Results, Tasks, Waiting};
 
 /// All metrics of one process. Cheap to clone.
@@ -40,6 +42,7 @@ pub struct Metrics(Arc<Series>);
 struct Series {
     tasks: Tasks,
     quarantine: Quarantine,
+    refusals: refusals::Refusals,
     deliveries: Deliveries,
     results: Results,
     calls: Calls,
@@ -53,7 +56,10 @@ struct Series {
 impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("evolink_receiver");
+        let refusals = refusals::Refusals::register(&mut registry);
+        refusals.begin();
         Self(Arc::new(Series {
+            refusals,
             tasks: Tasks::register(&mut registry),
             quarantine: Quarantine::register(&mut registry),
             deliveries: Deliveries::register(&mut registry),

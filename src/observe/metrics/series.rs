@@ -38,7 +38,7 @@ macro_rules! metrics {
 pub(super) use metrics;
 
 /// A gauge without labels that has no series until it is set.
-type Unset = Family<[(String, String); 0], Gauge>;
+pub(super) type Unset = Family<[(String, String); 0], Gauge>;
 
 /// Buckets from a fast disk to a server that does not respond.
 const COMMIT_SECONDS: [f64; 12] = [

@@ -5,6 +5,7 @@ pub mod events;
 pub mod history;
 pub mod inspect;
 pub mod overdue;
+pub mod told;
 
 use std::time::Duration;
 

@@ -4,3 +4,4 @@
 pub mod database;
 pub mod log;
 pub mod periodic;
+pub mod poll_only;

@@ -8,6 +8,7 @@ mod foreign;
 mod gateway;
 mod outage;
 mod pace;
+mod poll_only;
 mod stop;
 mod stuck;
 mod years;

@@ -3,4 +3,5 @@
 mod certificates;
 mod client;
 mod handshakes;
+mod refusals;
 mod reload;

@@ -11,10 +11,12 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use crate::domain::result_file::FileState;
+use crate::domain::timestamp::Timestamp;
 use crate::evolink::EvolinkHealth;
 use crate::http::internal::InternalState;
 use crate::http::tls::TlsSource;
 use crate::http::tls::expiry::Left;
+use crate::observe::callback_path::CallbackPath;
 use crate::store::recorder::WriteState;
 use crate::store::{Store, StoreError};
 
@@ -35,6 +37,7 @@ pub struct Readiness(Arc<Inner>);
 struct Inner {
     /// `None` if a proxy terminates TLS.
     tls: Option<Arc<TlsSource>>,
+    callback_path: CallbackPath,
     readers_answered_at: Mutex<Instant>,
 }
 
@@ -62,6 +65,7 @@ pub struct Details {
     pub writer: Detail,
     pub reader: Detail,
     pub evolink: Detail,
+    pub callbacks: Detail,
     pub endpoints: Detail,
     pub archive: Detail,
     pub certificate: Detail,
@@ -69,9 +73,10 @@ pub struct Details {
 }
 
 impl Readiness {
-    pub fn new(tls: Option<Arc<TlsSource>>) -> Self {
+    pub fn new(tls: Option<Arc<TlsSource>>, callback_path: CallbackPath) -> Self {
         Self(Arc::new(Inner {
             tls,
+            callback_path,
             readers_answered_at: Mutex::new(Instant::now()),
         }))
     }
@@ -97,6 +102,20 @@ impl Readiness {
                 }
             }
             Ok(Err(_)) => Detail::failing("the store does not answer"),
+        }
+    }
+
+    fn callbacks(&self, now: Timestamp) -> Detail {
+        let path = &self.0.callback_path;
+        if let Some(why) = path.poll_only() {
+            return Detail::warning(why.as_str());
+        }
+        match path.seen().last_callback {
+            Some(last) => {
+                let seconds = now.since(last).as_secs();
+                Detail::ok(format!("the last callback came {seconds} s ago"))
+            }
+            None => Detail::ok("no callback has come since the start"),
         }
     }
 
@@ -225,6 +244,7 @@ pub async fn details(state: &InternalState) -> (Option<String>, Details) {
         writer: Detail::of_writing(writing),
         reader,
         evolink: Detail::of_evolink(state.evolink.health()),
+        callbacks: state.readiness.callbacks(state.clock.wall_now()),
         endpoints,
         archive,
         certificate: state.readiness.certificate(),

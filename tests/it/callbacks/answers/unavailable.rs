@@ -13,9 +13,11 @@ use evolink_receiver::evolink::EvolinkKey;
 use evolink_receiver::http::public::unfinished::UnfinishedCallbacks;
 use evolink_receiver::http::public::{self, PublicState};
 use evolink_receiver::http::serve::body::BodyBudget;
+use evolink_receiver::http::serve::handshake::Tls;
 use evolink_receiver::http::serve::limits::Limits;
 use evolink_receiver::http::serve::listener::serve;
 use evolink_receiver::http::tls::TlsSource;
+use evolink_receiver::observe::callback_path::CallbackPath;
 use evolink_receiver::observe::metrics::Metrics;
 use evolink_receiver::store::Store;
 use evolink_receiver::store::recorder::entry::Entry;
@@ -174,6 +176,7 @@ impl Bench {
         let (metrics, clock) = (Metrics::new(), Clock::manual(NOW));
         let (recorder, worker) = Recorder::new(store, clock.clone(), pace, metrics.clone());
         let key_ring = Arc::new(KeyRing::parse(&KeyRing::generate().unwrap()).unwrap());
+        let callback_path = CallbackPath::new(metrics.clone());
         let state = PublicState {
             recorder: recorder.clone(),
             key_ring: Arc::clone(&key_ring),
@@ -181,6 +184,7 @@ impl Bench {
             token_lifetime: Duration::from_hours(1),
             clock,
             metrics: metrics.clone(),
+            callback_path: callback_path.clone(),
             body_bytes_max: 1024,
             body_timeout: Duration::from_secs(5),
             body_budget: BodyBudget::new(body_budget_bytes),
@@ -200,7 +204,10 @@ impl Bench {
         };
         tokio::spawn(serve(
             listener,
-            Some(Arc::clone(&tls)),
+            Some(Tls {
+                source: Arc::clone(&tls),
+                callback_path,
+            }),
             limits,
             router,
             stop.clone(),

@@ -3,6 +3,7 @@
 mod bounds;
 mod guesses;
 mod program;
+mod refusals;
 mod secrets;
 mod slow;
 mod tokens;

@@ -38,6 +38,8 @@ async fn one_token_has_few_unfinished_requests_and_other_tokens_are_not_affected
         }
     }
     assert!(refused > 0, "each unfinished request got a slot");
+    let counted = "evolink_receiver_callbacks_refused_total{reason=\"too_many_unfinished\"}";
+    assert_eq!(desk.app.counter(counted), refused);
     let result = desk
         .app
         .callback_result(&honest.token, completed(&honest.task_id))

@@ -9,4 +9,5 @@ mod parameters;
 mod plans;
 mod submitted;
 mod tasks;
+mod told;
 mod whole_history;

@@ -1,7 +1,7 @@
 //! Query plans: each statement must use an index and its order. A statement that scans a whole
 //! table, or sorts what it found, becomes slow over the years.
 
-use evolink_receiver::store::read::{events, history, overdue};
+use evolink_receiver::store::read::{events, history, overdue, told};
 use evolink_receiver::store::{Store, deliveries, quarantine, read as reads, results, tail};
 
 use crate::support::app::shelf;
@@ -9,7 +9,7 @@ use crate::support::store::TestStore;
 use crate::support::store::database::Database;
 
 /// The index that each statement must use, by its name in SQLite and in PostgreSQL.
-const INDEXES: [[&str; 2]; 53] = [
+const INDEXES: [[&str; 2]; 54] = [
     ["sqlite_autoindex_task_2", "task_task_id_key"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
@@ -66,6 +66,7 @@ const INDEXES: [[&str; 2]; 53] = [
     ["result_copy", "result_copy"],
     ["result_pending", "result_pending"],
     ["result_failed", "result_failed"],
+    ["INTEGER PRIMARY KEY", "event_pkey"],
 ];
 
 /// Marks of a plan that scans a whole table.
@@ -109,6 +110,7 @@ async fn slow_plans(database: &Database) -> Vec<String> {
         &deliveries::WORK_STATEMENTS,
         &deliveries::FAILED_STATEMENTS,
         &results::STATEMENTS,
+        &told::STATEMENTS,
     ]
     .concat();
     assert_eq!(statements.len(), INDEXES.len());

@@ -205,6 +205,7 @@ async fn readyz_tells_people_the_state_of_each_part() {
         "writer",
         "reader",
         "evolink",
+        "callbacks",
         "endpoints",
         "archive",
         "certificate",

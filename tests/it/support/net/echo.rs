@@ -14,9 +14,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use evolink_receiver::clock::Clock;
 use evolink_receiver::http::serve::body::{BodyBudget, BodyError, declared_length, read_body};
+use evolink_receiver::http::serve::handshake::Tls;
 use evolink_receiver::http::serve::limits::Limits;
 use evolink_receiver::http::serve::listener::serve;
 use evolink_receiver::http::tls::TlsSource;
+use evolink_receiver::observe::callback_path::CallbackPath;
+use evolink_receiver::observe::metrics::Metrics;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -36,6 +39,7 @@ pub struct EchoServer {
     pub address: SocketAddr,
     pub tls: Option<Arc<TlsSource>>,
     pub handlers: Arc<Handlers>,
+    pub metrics: Metrics,
     pub shutdown: CancellationToken,
     pub served: JoinHandle<anyhow::Result<()>>,
 }
@@ -95,9 +99,13 @@ impl EchoServer {
             body_time_max,
         });
         let shutdown = CancellationToken::new();
+        let metrics = Metrics::new();
         let serving = serve(
             listener,
-            tls.clone(),
+            tls.clone().map(|source| Tls {
+                source,
+                callback_path: CallbackPath::new(metrics.clone()),
+            }),
             limits,
             router(Arc::clone(&handlers)),
             shutdown.clone(),
@@ -107,6 +115,7 @@ impl EchoServer {
             address,
             tls,
             handlers,
+            metrics,
             shutdown,
             served: tokio::spawn(serving),
         }
