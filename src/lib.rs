@@ -18,6 +18,9 @@ pub mod egress;
 
 pub mod archive;
 
+// What `check --online` and a running service test of themselves.
+pub mod self_test;
+
 pub mod workers;
 
 // The task object as apps see it, whichever way they get it.

@@ -311,7 +311,11 @@ impl App {
     }
 }
 
-fn evolink_client(config: &Config) -> Result<EvolinkClient, CommandError> {
+/// The client of EvoLink, with the key of the configuration.
+///
+/// # Errors
+/// If the key cannot be read or used.
+pub fn evolink_client(config: &Config) -> Result<EvolinkClient, CommandError> {
     let client = EvolinkClient::new(
         config.evolink.base_url.clone(),
         config.evolink.read_api_key()?,

@@ -61,7 +61,7 @@ pub enum Command {
     /// Write a commented configuration to start from.
     Init(InitArgs),
     /// Validate configuration, secrets, certificate, database and clock, without side effects.
-    Check(ConfigArgs),
+    Check(CheckArgs),
     /// Show on one screen what works, what is open, and what is wrong.
     Status(StatusArgs),
     /// Submit a prompt.
@@ -121,6 +121,15 @@ pub struct ConfigArgs {
     /// The configuration file; `EVOLINK_RECEIVER__SECTION__KEY` overrides what it says.
     #[arg(long, value_name = "FILE", env = "EVOLINK_RECEIVER_CONFIG", value_parser = path)]
     pub config: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Test EvoLink's key and the public URL, too: calls both.
+    #[arg(long)]
+    pub online: bool,
 }
 
 #[derive(Debug, Args)]

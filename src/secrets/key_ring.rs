@@ -108,16 +108,13 @@ fn load_or_create(path: &Path) -> Result<(KeyRing, bool), ConfigError> {
     }
 }
 
-/// Checks the ring in `path`, if there is one, without making it.
+/// Reads the ring in `path`, if there is one, without making it.
 ///
 /// # Errors
 /// If the file is not a key ring, or cannot be read.
-pub fn load_if_there(path: &Path) -> Result<(), ConfigError> {
+pub fn load_if_there(path: &Path) -> Result<Option<KeyRing>, ConfigError> {
     let is_there = path.try_exists().map_err(|error| failed(path, &error))?;
-    if is_there {
-        load(path)?;
-    }
-    Ok(())
+    is_there.then(|| load(path)).transpose()
 }
 
 /// Refuses a key ring beside a SQLite database that is missing: the start creates the ring after

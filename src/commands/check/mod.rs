@@ -1,10 +1,11 @@
 //! `check`: lists what is wrong with a service's configuration and surroundings, one line for each
-//! finding. Has no side effects.
+//! finding. Has no side effects; only `--online` calls other hosts than the database server.
 
 mod certificate;
 mod files;
 mod free_space;
 mod listeners;
+mod online;
 mod surroundings;
 
 use std::io::Write;
@@ -12,7 +13,7 @@ use std::io::Write;
 use anyhow::Context as _;
 
 pub use self::surroundings::surroundings;
-use crate::cli::ConfigArgs;
+use crate::cli::{CheckArgs, ConfigArgs};
 use crate::clock::Clock;
 use crate::commands::environment;
 use crate::config::{Config, ConfigError, Finding, Level, unknown_variables};
@@ -23,10 +24,13 @@ use crate::secrets::signing_files;
 ///
 /// # Errors
 /// Exit code 78 if any finding is an error.
-pub async fn check(args: &ConfigArgs, out: &mut impl Write) -> Result<(), CommandError> {
-    let (config, mut findings) = configuration(args);
+pub async fn check(args: &CheckArgs, out: &mut impl Write) -> Result<(), CommandError> {
+    let (config, mut findings) = configuration(&args.config);
     if let Some(config) = config {
         findings.extend(surroundings(&config, &Clock::System).await);
+        if args.online {
+            findings.extend(online::online(&config, &Clock::System).await);
+        }
     }
     report(&findings, out)
 }

@@ -9,6 +9,7 @@
 //! too, and those URLs still work. But some clients escape a `~`, and a token is valid only as it
 //! was spelled.
 
+pub mod probe;
 pub mod token_echo;
 
 use std::fmt;
@@ -142,8 +143,10 @@ struct Key {
     id: Box<str>,
     /// Already initialised with the key and with `PURPOSE`.
     mac: Hmac<Sha256>,
-    /// The same with `LINK_PURPOSE`.
+    /// The same with other purposes.
     link_mac: Hmac<Sha256>,
+    probe_mac: Hmac<Sha256>,
+    proof_mac: Hmac<Sha256>,
     fingerprint: [u8; 32],
 }
 
@@ -299,6 +302,8 @@ impl Key {
         Some(Self {
             id: id.into(),
             link_mac: mac.clone().chain_update(LINK_PURPOSE),
+            probe_mac: mac.clone().chain_update(probe::PROBE_PURPOSE),
+            proof_mac: mac.clone().chain_update(probe::PROOF_PURPOSE),
             mac: mac.chain_update(PURPOSE),
             fingerprint: fingerprint.into_bytes().into(),
         })

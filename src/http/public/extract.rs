@@ -5,15 +5,18 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::answers::{Counted, deadline, try_again};
 use super::state::PublicState;
+use crate::domain::callback::probe::is_probe;
 use crate::domain::callback::token_echo;
 use crate::domain::callback::{Subject, TokenFault};
 use crate::domain::observation::Observation;
@@ -47,8 +50,11 @@ pub enum CallbackContent {
 }
 
 /// Why a callback is refused without a row in the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallbackRejection {
+    /// It is no callback, but a receiver that asks whether it reaches one with its key ring. The
+    /// proof is answered. The body is not read.
+    Probe(String),
     /// No valid token. The answer is the same as for a path that does not exist.
     NotFound(TokenFault),
     UnsupportedEncoding,
@@ -65,9 +71,16 @@ impl FromRequest<Arc<PublicState>> for VerifiedCallback {
         let deadline = deadline(state);
         let peer = peer(&request);
         let refuse = |rejection: CallbackRejection| {
-            state.callback_path.refused(rejection.reason(), peer);
+            if let Some(reason) = rejection.reason() {
+                state.callback_path.refused(reason, peer);
+            }
             rejection
         };
+        if let Some(probe) = probe(&request) {
+            let proof = state.key_ring.answer_probe(probe, state.clock.now());
+            let fault = || refuse(CallbackRejection::NotFound(TokenFault::BadMac));
+            return Err(proof.map_or_else(fault, CallbackRejection::Probe));
+        }
         let (subject, mac) = subject(&request, state)
             .map_err(CallbackRejection::NotFound)
             .map_err(refuse)?;
@@ -100,6 +113,12 @@ impl FromRequest<Arc<PublicState>> for VerifiedCallback {
 pub fn peer(request: &Request) -> Option<SocketAddr> {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     peer.map(|ConnectInfo(peer)| *peer)
+}
+
+/// The token in the path, if it is spelled as a probe's.
+fn probe(request: &Request) -> Option<&str> {
+    let (_, token) = request.uri().path().rsplit_once('/')?;
+    is_probe(token).then_some(token)
 }
 
 /// The subject that the token in the path stands for, and the token's secret part. The token is
@@ -159,8 +178,10 @@ async fn read(
 }
 
 impl CallbackRejection {
-    const fn reason(self) -> CallbackRefusal {
-        match self {
+    /// `None` for a probe, which is not refused.
+    const fn reason(&self) -> Option<CallbackRefusal> {
+        Some(match self {
+            Self::Probe(_) => return None,
             Self::NotFound(TokenFault::Malformed) => CallbackRefusal::NoToken,
             Self::NotFound(TokenFault::UnknownKey) => CallbackRefusal::UnknownKey,
             Self::NotFound(TokenFault::BadMac) => CallbackRefusal::BadMac,
@@ -171,13 +192,17 @@ impl CallbackRejection {
             Self::Body(BodyError::NoRoom) => CallbackRefusal::NoRoom,
             Self::Body(BodyError::TooManyUnfinished) => CallbackRefusal::TooManyUnfinished,
             Self::Body(BodyError::Broken) => CallbackRefusal::CutOff,
-        }
+        })
     }
 }
 
 impl IntoResponse for CallbackRejection {
     fn into_response(self) -> Response {
         let status = match self {
+            Self::Probe(proof) => {
+                let body = json!({"result": "probe", "proof": proof});
+                return Json(body).into_response();
+            }
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Body(BodyError::NoRoom | BodyError::TooManyUnfinished) => return try_again(),

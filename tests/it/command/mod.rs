@@ -10,6 +10,7 @@ mod init;
 mod keys;
 mod line;
 mod narrow;
+mod online;
 mod pipes;
 mod script;
 mod status;

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod guesses;
+mod probes;
 mod program;
 mod refusals;
 mod secrets;
