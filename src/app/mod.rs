@@ -21,7 +21,7 @@ use tracing::{info, warn};
 
 use crate::cli;
 use crate::clock::Clock;
-use crate::config::{Config, Level};
+use crate::config::{Config, Finding, Level};
 use crate::domain::callback::KeyRing;
 use crate::domain::delivery::Holder;
 use crate::egress::Egress;
@@ -38,6 +38,7 @@ use crate::observe::metrics::Metrics;
 use crate::observe::telemetry::CONFIGURATION;
 use crate::secrets::key_ring;
 use crate::secrets::signing_files::SigningFiles;
+use crate::self_test::LastSelfTest;
 use crate::store::recorder::{Recorder, RecorderWorker};
 use crate::store::repeats::Apps;
 use crate::store::{Store, StoreError};
@@ -85,8 +86,10 @@ pub struct App {
     attempts_at_once: usize,
     metrics: Metrics,
     callback_path: CallbackPath,
+    self_tested: LastSelfTest,
     tls: Option<Arc<TlsSource>>,
-    public: TcpListener,
+    /// `None` if there are no callbacks.
+    public: Option<TcpListener>,
     internal: TcpListener,
     reload: Arc<Notify>,
 }
@@ -99,14 +102,7 @@ impl App {
     pub async fn build(config: Config, clock: Clock) -> Result<Self, CommandError> {
         config.validate()?;
         let (config, attempts_at_once) = settings::within_descriptors(config);
-        for finding in config
-            .findings()
-            .iter()
-            .filter(|finding| finding.level == Level::Warning)
-        {
-            let (key, message) = (&finding.key, &finding.message);
-            warn!(target: CONFIGURATION, key, "{key}: {message}");
-        }
+        warn_of(&config);
         data_folders::check(&config)?;
         backup_places::finish_restore(&config)?;
         let ring_file = &config.callback_tokens.key_file;
@@ -140,9 +136,12 @@ impl App {
         let min_free = config.store.min_free.as_u64();
         let failed = recorder.failed();
         store.look_at_space(min_free, &metrics, failed).await;
-        let public = settings::bind("public.listen", config.public.listen)?;
+        let bind_public = || settings::bind("public.listen", config.public.listen);
+        let public = (config.public.has_callbacks())
+            .then(bind_public)
+            .transpose()?;
         let internal = settings::bind("internal.listen", config.internal.listen)?;
-        let egress_rules = settings::egress_rules(&config, [&public, &internal]);
+        let egress_rules = settings::egress_rules(&config, [public.as_ref(), Some(&internal)]);
         let egress = Egress::new(egress_rules, USER_AGENT)?;
         let task_objects = settings::task_objects(&config, &internal);
         let reload = Arc::new(Notify::new());
@@ -163,6 +162,7 @@ impl App {
             attempts_at_once,
             metrics,
             callback_path,
+            self_tested: LastSelfTest::default(),
             tls,
             public,
             internal,
@@ -170,9 +170,9 @@ impl App {
         })
     }
 
-    /// The address of the public listener, which EvoLink calls.
-    pub fn public_address(&self) -> std::io::Result<SocketAddr> {
-        self.public.local_addr()
+    /// The address of the public listener, which EvoLink calls. `None` if there are no callbacks.
+    pub fn public_address(&self) -> Option<SocketAddr> {
+        self.public.as_ref()?.local_addr().ok()
     }
 
     /// The address of the internal listener, for apps and operators.
@@ -213,10 +213,11 @@ impl App {
         let parts = Parts::new(&stop);
         let (recorder, store) = (self.recorder.clone(), Arc::clone(&self.store));
         let drain = self.config.public.drain_timeout;
-        let at = |address: std::io::Result<SocketAddr>| {
-            address.map_or_else(|_| "?".to_owned(), |at| at.to_string())
+        let at = |address: Option<SocketAddr>, otherwise: &str| {
+            address.map_or_else(|| otherwise.to_owned(), |at| at.to_string())
         };
-        let (public, internal) = (at(self.public_address()), at(self.internal_address()));
+        let public = at(self.public_address(), "no address (poll-only)");
+        let internal = at(self.internal_address().ok(), "?");
         // At a stop, uploads are aborted and drafts are deleted on these threads.
         let background = (self.archive.as_ref()).map(|archive| archive.background.clone());
         self.start(&parts);
@@ -260,14 +261,15 @@ impl App {
     }
 
     /// Starts every component. Those that store data start before those that receive it.
-    fn start(self, parts: &Parts) {
+    fn start(mut self, parts: &Parts) {
         let (stop, drain) = (&parts.stopping, self.config.public.drain_timeout);
-        let public = public::router(&self.config.public.callback_path(), self.public_state());
+        let public = self.serving_public(stop);
         let gate = Gate::new(self.config.internal.api_keys.clone());
         let internal = internal::router(self.internal_state(parts), &gate);
         let reconciler = self.reconciler(parts).worker();
         let forwarder = self.forwarder(parts).worker();
-        let poll_only_watch = self.poll_only_watch();
+        let poll_only_watch = public.is_some().then(|| self.poll_only_watch());
+        let self_tester = self.self_tester();
         let archiver = self.archiver(parts).map(Archiver::worker);
         let store = StoreWorkers {
             store: Arc::clone(&self.store),
@@ -283,19 +285,20 @@ impl App {
             &parts.recorder_stop,
             recording,
         );
-        let limits = settings::public_limits(&self.config);
-        let tls = self.tls.clone().map(|source| Tls {
-            source,
-            callback_path: self.callback_path,
-        });
-        let serving = listener::serve(self.public, tls, limits, public, stop.clone(), drain);
-        parts.run("the public listener", &parts.listeners, stop, serving);
+        if let Some(serving) = public {
+            parts.run("the public listener", &parts.listeners, stop, serving);
+        }
         let limits = settings::internal_limits(&self.config);
         let serving = listener::serve(self.internal, None, limits, internal, stop.clone(), drain);
         parts.run("the internal listener", &parts.listeners, stop, serving);
         start(parts, &parts.calls, stop, reconciler);
         start(parts, &parts.calls, stop, forwarder);
-        start(parts, &parts.workers, stop, poll_only_watch);
+        if let Some(poll_only_watch) = poll_only_watch {
+            start(parts, &parts.workers, stop, poll_only_watch);
+        }
+        if let Some(self_tester) = self_tester {
+            start(parts, &parts.calls, stop, self_tester);
+        }
         if let Some(archiver) = archiver {
             start(parts, &parts.calls, stop, archiver);
         }
@@ -308,6 +311,34 @@ impl App {
             let watching = tls.watch(CERTIFICATE_INTERVAL, self.reload, stop.clone());
             parts.run("the certificate watch", &parts.workers, stop, watching);
         }
+    }
+
+    /// The public listener, if there are callbacks.
+    fn serving_public(
+        &mut self,
+        stop: &CancellationToken,
+    ) -> Option<impl Future<Output = anyhow::Result<()>> + Send + use<>> {
+        let listener = self.public.take()?;
+        let public = &self.config.public;
+        let router = public::router(&public.callback_path(), self.public_state());
+        let tls = self.tls.clone().map(|source| Tls {
+            source,
+            callback_path: self.callback_path.clone(),
+        });
+        let limits = settings::public_limits(&self.config);
+        let (stop, drain) = (stop.clone(), public.drain_timeout);
+        Some(listener::serve(listener, tls, limits, router, stop, drain))
+    }
+}
+
+/// Logs what is dubious in the configuration.
+fn warn_of(config: &Config) {
+    let findings = config.findings();
+    let warnings = findings
+        .iter()
+        .filter(|found| found.level == Level::Warning);
+    for Finding { key, message, .. } in warnings {
+        warn!(target: CONFIGURATION, key, "{key}: {message}");
     }
 }
 

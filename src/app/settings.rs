@@ -33,6 +33,9 @@ const BACKLOG: u32 = 2048;
 pub const REQUEST_GRACE: Duration = Duration::from_millis(500);
 
 pub fn tls_source(config: &Config) -> Result<Option<Arc<TlsSource>>, CommandError> {
+    if !config.public.has_callbacks() {
+        return Ok(None);
+    }
     let tls = &config.public.tls;
     // Clients judge the certificate by their own clocks, which no test controls.
     let clock = Clock::System;
@@ -87,8 +90,15 @@ pub fn within_descriptors(mut config: Config) -> (Config, usize) {
 }
 
 pub fn pace(config: &Config) -> Pace {
+    let reconcile = &config.reconcile;
+    // No callback can come before the first poll where there are none.
+    let first_poll_after = if config.public.has_callbacks() {
+        reconcile.first_poll_after
+    } else {
+        reconcile.first_poll_after.min(reconcile.interval_min)
+    };
     Pace {
-        first_poll_after: config.reconcile.first_poll_after,
+        first_poll_after,
         interval_min: config.reconcile.interval_min,
         give_up_after: config.reconcile.give_up_after,
     }
@@ -140,8 +150,8 @@ pub fn policy(config: &Config) -> Policy {
 }
 
 /// Uses the actual addresses of the listeners, because the system may have chosen the port.
-pub fn egress_rules(config: &Config, listeners: [&TcpListener; 2]) -> Rules {
-    let listeners = listeners.map(|listener| listener.local_addr().ok());
+pub fn egress_rules(config: &Config, listeners: [Option<&TcpListener>; 2]) -> Rules {
+    let listeners = listeners.map(|listener| listener?.local_addr().ok());
     let listeners: Vec<_> = listeners.into_iter().flatten().collect();
     egress::rules(&config.forward, &listeners)
 }

@@ -10,6 +10,7 @@ use crate::http::internal::InternalState;
 use crate::http::internal::access::origin::OwnOrigin;
 use crate::http::internal::access::wait_permits::WaitPermits;
 use crate::http::internal::events::CatchUpPermit;
+use crate::http::internal::operators::outside::Outside;
 use crate::http::internal::operators::readiness::Readiness;
 use crate::http::internal::operators::status::About;
 use crate::http::internal::results::ArchiveAccess;
@@ -18,11 +19,13 @@ use crate::http::public::unfinished::UnfinishedCallbacks;
 use crate::http::serve::body::BodyBudget;
 use crate::http::tls::expiry::Left;
 use crate::observe::callback_path::causes::Facts;
+use crate::self_test::SelfTest;
 use crate::submit::Submits;
 use crate::workers::archiver::{self, Archiver};
 use crate::workers::forwarder::{self, Forwarder};
 use crate::workers::reconciler::{self, Reconciler};
 use crate::workers::upkeep::poll_only::PollOnlyWatch;
+use crate::workers::upkeep::self_tester::SelfTester;
 
 /// The total size of all bodies in memory. Small compared to a container's 256 MiB, and large
 /// compared to what EvoLink sends.
@@ -70,7 +73,7 @@ impl App {
                 version: cli::version(),
                 started_at: self.clock.wall_now(),
             },
-            readiness: Readiness::new(self.tls.clone(), self.callback_path.clone()),
+            readiness: Readiness::new(self.seen_from_outside()),
             wait_permits: WaitPermits::new(
                 self.config.internal.max_connections,
                 self.metrics.clone(),
@@ -133,6 +136,34 @@ impl App {
             evolink_timeout: self.config.evolink.timeout,
             repeat_window: self.config.submits.repeat_window,
         }
+    }
+
+    fn seen_from_outside(&self) -> Outside {
+        let public = &self.config.public;
+        Outside {
+            has_callbacks: public.has_callbacks(),
+            tls: self.tls.clone(),
+            callback_path: self.callback_path.clone(),
+            self_tested: self.self_tested.clone(),
+            self_test: public.self_test,
+        }
+    }
+
+    /// `None` if the service does not test itself.
+    pub(super) fn self_tester(&self) -> Option<SelfTester> {
+        let public = &self.config.public;
+        (public.has_callbacks() && !public.self_test.is_zero()).then(|| SelfTester {
+            test: SelfTest {
+                evolink: Ok(Arc::clone(&self.evolink)),
+                base_url: public.base_url.clone(),
+                key_ring: Some(Arc::clone(&self.key_ring)),
+                clock: self.clock.clone(),
+            },
+            every: public.self_test,
+            rate_limits: Arc::clone(&self.rate_limits),
+            metrics: self.metrics.clone(),
+            last: self.self_tested.clone(),
+        })
     }
 
     pub(super) fn poll_only_watch(&self) -> PollOnlyWatch {

@@ -30,6 +30,10 @@ pub fn callback_url(args: &CallbackUrlArgs, out: &mut impl Write) -> Result<(), 
     // Do not validate the rest: minting a URL needs no EvoLink key.
     let config = Config::load(args.config.config.as_deref(), environment())?;
     config.validate_key("public.base_url")?;
+    if !config.public.has_callbacks() {
+        let message = "public.mode: \"poll-only\" has no callback URLs, because nothing would hear the callbacks";
+        return Err(CommandError::new(Exit::Config, message));
+    }
     let file = &config.callback_tokens.key_file;
     if !file.exists() {
         let advice = advice(

@@ -70,10 +70,12 @@ async fn patience_is_over(stop: &CancellationToken) {
 
 /// Says to a person where what is, and what to try. The log says it to everybody else.
 fn greet(app: &App, base_url: &str, needs_key: bool, out: &mut impl Write) -> anyhow::Result<()> {
-    let public = app.public_address()?;
     let url = loopback_url(app.internal_address()?)?;
     let url = url.as_str().trim_end_matches('/');
-    writeln!(out, "callbacks  {base_url} (listening on {public})")?;
+    match app.public_address() {
+        Some(public) => writeln!(out, "callbacks  {base_url} (listening on {public})")?,
+        None => writeln!(out, "callbacks  none: outcomes are found by polling")?,
+    }
     writeln!(out, "apps       {url}")?;
     write!(
         out,

@@ -64,6 +64,16 @@ macro_rules! choice {
 }
 
 choice! {
+    /// How the outcomes of tasks come.
+    PublicMode {
+        /// EvoLink calls us, and what it does not tell is polled.
+        Callbacks = "callbacks",
+        /// Nothing can call us: no callback URL is attached, and all outcomes are polled.
+        PollOnly = "poll-only",
+    }
+}
+
+choice! {
     /// The source of the public listener's certificate.
     TlsMode {
         /// Read from `cert_file` and `key_file`, and read again when they change.

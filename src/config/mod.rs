@@ -24,7 +24,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::choices::{OutcomeEvent, Scope, TlsMode};
+pub use self::choices::{OutcomeEvent, PublicMode, Scope, TlsMode};
 pub use self::findings::{Finding, Level};
 pub use self::key_digest::KeyDigest;
 pub use self::load::Fault;

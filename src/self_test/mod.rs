@@ -10,6 +10,7 @@ mod public;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use strum::{IntoStaticStr, VariantArray};
 use tokio::net::lookup_host;
 use url::Url;
@@ -17,6 +18,7 @@ use url::Url;
 use crate::clock::Clock;
 use crate::domain::callback::KeyRing;
 use crate::domain::egress::Class;
+use crate::domain::timestamp::Timestamp;
 use crate::evolink::EvolinkClient;
 
 /// What the steps work with.
@@ -24,11 +26,32 @@ use crate::evolink::EvolinkClient;
 pub struct SelfTest {
     /// Why there is no client, if there is none.
     pub evolink: Result<Arc<EvolinkClient>, String>,
-    /// Whether callbacks are asked for at all.
     pub base_url: Url,
     /// `None` before the first start has made one.
     pub key_ring: Option<Arc<KeyRing>>,
     pub clock: Clock,
+}
+
+/// The results of the last test of a running service. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct LastSelfTest(Arc<ArcSwapOption<Tested>>);
+
+/// All steps, and when they were done.
+#[derive(Clone, Debug)]
+pub struct Tested {
+    pub at: Timestamp,
+    pub steps: Vec<Step>,
+}
+
+impl LastSelfTest {
+    /// `None` before the first test is done.
+    pub fn load(&self) -> Option<Arc<Tested>> {
+        self.0.load_full()
+    }
+
+    pub fn store(&self, tested: Tested) {
+        self.0.store(Some(Arc::new(tested)));
+    }
 }
 
 /// The result of one step, for people to read.

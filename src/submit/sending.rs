@@ -31,9 +31,12 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 impl Running<'_> {
     /// Sends the submit, whose intent is recorded.
     pub(super) async fn send(&self) -> Outcome {
-        let token = (self.submits.key_ring).mint(&Subject::Submission(self.id));
-        let callback_url = self.submits.public.callback_url(&token);
-        let body = self.submission.generation.to_evolink(&callback_url);
+        let public = &self.submits.public;
+        let callback_url = public.has_callbacks().then(|| {
+            let token = (self.submits.key_ring).mint(&Subject::Submission(self.id));
+            public.callback_url(&token)
+        });
+        let body = (self.submission.generation).to_evolink(callback_url.as_deref());
         let sending = self.send_until_connected(&body);
         let Some(reply) = self.submits.giving_up.run_until_cancelled(sending).await else {
             let reason = "EvoLink has not answered, and this process is stopping";

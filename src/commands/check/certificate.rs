@@ -14,6 +14,10 @@ use crate::http::tls::expiry::Left;
 
 /// Returns nothing if the findings about the configuration already cover it.
 pub(super) fn certificate(public: &Public, clock: &Clock) -> Vec<Finding> {
+    if !public.has_callbacks() {
+        let message = "poll-only: no callback URL is attached, and no certificate is needed";
+        return vec![Finding::ok("public.mode", message)];
+    }
     let tls = &public.tls;
     match tls.mode {
         TlsMode::Off => vec![Finding::ok("public.tls.mode", "off: a proxy ends TLS")],

@@ -13,12 +13,11 @@ const LISTEN: &str = "0A";
 /// Returns a warning for each address in use. It is no error, because the service itself may run.
 pub(super) fn listeners(config: &Config) -> Vec<Finding> {
     let taken = listening();
-    let wanted = [
-        ("public.listen", config.public.listen),
-        ("internal.listen", config.internal.listen),
-    ];
+    let public = (config.public.has_callbacks()).then_some(("public.listen", config.public.listen));
+    let internal = ("internal.listen", config.internal.listen);
+    let wanted = public.into_iter().chain([internal]);
     // Port 0 makes the system choose a port that is free.
-    let wanted = wanted.into_iter().filter(|(_, listen)| listen.port() != 0);
+    let wanted = wanted.filter(|(_, listen)| listen.port() != 0);
     let in_use = wanted.filter(|(_, listen)| taken.iter().any(|taken| collide(*taken, *listen)));
     in_use
         .map(|(key, listen)| {

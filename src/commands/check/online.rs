@@ -11,6 +11,10 @@ use crate::secrets::key_ring;
 use crate::self_test::{SelfTest, Step, StepState};
 
 pub(super) async fn online(config: &Config, clock: &Clock) -> Vec<Finding> {
+    if !config.public.has_callbacks() {
+        let message = "not tested: public.mode is poll-only";
+        return vec![found(Level::Warning, "online", message)];
+    }
     let evolink = evolink_client(config);
     let key_ring = key_ring::load_if_there(&config.callback_tokens.key_file);
     let test = SelfTest {

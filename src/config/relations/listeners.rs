@@ -3,8 +3,6 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use url::Url;
-
 use super::unique_name;
 use crate::config::findings::Found;
 use crate::config::hosts;
@@ -21,7 +19,8 @@ const ANSWER_TIMEOUT_MAX: Duration = Duration::from_secs(9);
 /// The longest drain timeout. The steps after the drain need the rest of the promised 10 s.
 const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(8);
 
-pub(super) fn base_url(found: &mut Found, url: &Url) {
+pub(super) fn base_url(found: &mut Found, public: &Public) {
+    let url = &public.base_url;
     let key = "public.base_url";
     let bare = url.query().is_none() && url.fragment().is_none();
     found.error_unless(
@@ -46,12 +45,12 @@ pub(super) fn base_url(found: &mut Found, url: &Url) {
     );
     found.error_unless(chars <= chars_max, key, message);
     found.warn_if(
-        hosts::is_internal(url),
+        public.has_callbacks() && hosts::is_internal(url),
         key,
         "is an internal address, which EvoLink refuses to call; good only with the simulator",
     );
     found.warn_if(
-        url.host_str() == Some("hooks.example.com"),
+        public.has_callbacks() && url.host_str() == Some("hooks.example.com"),
         key,
         "is still the example's; EvoLink's callbacks will not arrive here",
     );
@@ -94,6 +93,10 @@ pub(super) fn public(found: &mut Found, public: &Public) {
     ] {
         found.within(key, timeout, Duration::from_millis(1), max);
     }
+    let (least, most) = (Duration::from_secs(1), Duration::from_hours(24));
+    if !public.self_test.is_zero() {
+        found.within("public.self_test", public.self_test, least, most);
+    }
     found.warn_if(
         public.drain_timeout < public.request_timeout,
         "public.drain_timeout",
@@ -102,6 +105,9 @@ pub(super) fn public(found: &mut Found, public: &Public) {
 }
 
 pub(super) fn tls(found: &mut Found, public: &Public) {
+    if !public.has_callbacks() {
+        return;
+    }
     match public.tls.mode {
         TlsMode::Files => {
             for (key, file) in [

@@ -31,7 +31,7 @@ const ANSWER_GRACE: Duration = Duration::from_secs(10);
 
 /// Adds all findings, in the order of the sections.
 pub(super) fn check(found: &mut Found, config: &Config) {
-    listeners::base_url(found, &config.public.base_url);
+    listeners::base_url(found, &config.public);
     listeners::public(found, &config.public);
     listeners::tls(found, &config.public);
     listeners::check_internal(found, config);

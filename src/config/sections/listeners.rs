@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::config::choices::{Scope, TlsMode};
+use crate::config::choices::{PublicMode, Scope, TlsMode};
 use crate::config::key_digest::KeyDigest;
 use crate::config::units::{self, ByteSize, duration};
 
@@ -15,6 +15,7 @@ use crate::config::units::{self, ByteSize, duration};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Public {
+    pub mode: PublicMode,
     pub listen: SocketAddr,
     #[serde(deserialize_with = "units::url")]
     pub base_url: Url,
@@ -31,12 +32,16 @@ pub struct Public {
     pub request_timeout: Duration,
     #[serde(with = "duration")]
     pub drain_timeout: Duration,
+    /// How often a running service tests itself. Zero means never.
+    #[serde(with = "duration")]
+    pub self_test: Duration,
     pub tls: Tls,
 }
 
 impl Default for Public {
     fn default() -> Self {
         Self {
+            mode: PublicMode::Callbacks,
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8443)),
             base_url: Url::parse("https://hooks.example.com").expect("a literal URL"),
             max_body: ByteSize::kib(256),
@@ -55,12 +60,18 @@ impl Default for Public {
             // The longest request, then 2 s for the store, add up to the promised 10 s from SIGTERM
             // to exit.
             drain_timeout: Duration::from_secs(8),
+            self_test: Duration::ZERO,
             tls: Tls::default(),
         }
     }
 }
 
 impl Public {
+    /// Whether EvoLink calls us at all.
+    pub fn has_callbacks(&self) -> bool {
+        self.mode == PublicMode::Callbacks
+    }
+
     /// Returns the path under which the public listener serves callbacks: `base_url`'s path and
     /// `/callbacks/`.
     pub fn callback_path(&self) -> String {

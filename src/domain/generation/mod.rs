@@ -82,10 +82,10 @@ impl Generation {
         })
     }
 
-    /// Returns the body for EvoLink, with the `callback_url` of this service. Absent members are
-    /// not sent.
-    pub fn to_evolink<'a>(&'a self, callback_url: &'a str) -> EvolinkRequest<'a> {
-        self.request(Some(callback_url))
+    /// Returns the body for EvoLink, with the `callback_url` of this service if it has one, and
+    /// never with the app's. Absent members are not sent.
+    pub fn to_evolink<'a>(&'a self, callback_url: Option<&'a str>) -> EvolinkRequest<'a> {
+        self.request(callback_url)
     }
 
     /// Returns the body without a callback URL, for the store. A callback URL is a secret.

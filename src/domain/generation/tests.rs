@@ -23,7 +23,7 @@ fn parse(body: &str) -> Result<Generation, InvalidRequest> {
 /// The body that EvoLink receives for `body`.
 fn sent(body: &str) -> Value {
     let generation = parse(body).unwrap_or_else(|error| panic!("{body}: {error}"));
-    serde_json::to_value(generation.to_evolink("https://us.example/callbacks/t")).unwrap()
+    serde_json::to_value(generation.to_evolink(Some("https://us.example/callbacks/t"))).unwrap()
 }
 
 fn assert_refused(body: &str, param: &str) {
@@ -232,7 +232,7 @@ fn table_n_unknown_fields_are_refused_by_name_or_passed_on_as_they_came() {
     let text = r#"{"model":"z-image-turbo","x":{"k":[1.50, 1e400]},"prompt":"p"}"#;
     let generation = Generation::parse(text.as_bytes(), true).unwrap();
     assert_eq!(
-        serde_json::to_string(&generation.to_evolink("https://us.example/")).unwrap(),
+        serde_json::to_string(&generation.to_evolink(Some("https://us.example/"))).unwrap(),
         r#"{"model":"z-image-turbo","prompt":"p","callback_url":"https://us.example/","x":{"k":[1.50, 1e400]}}"#
     );
 }

@@ -9,6 +9,7 @@ mod ends;
 mod labels;
 mod last_hour;
 mod refusals;
+mod self_test;
 mod series;
 
 use std::sync::Arc;
@@ -43,6 +44,7 @@ struct Series {
     tasks: Tasks,
     quarantine: Quarantine,
     refusals: refusals::Refusals,
+    self_tests: self_test::SelfTests,
     deliveries: Deliveries,
     results: Results,
     calls: Calls,
@@ -60,6 +62,7 @@ impl Metrics {
         refusals.begin();
         Self(Arc::new(Series {
             refusals,
+            self_tests: self_test::SelfTests::register(&mut registry),
             tasks: Tasks::register(&mut registry),
             quarantine: Quarantine::register(&mut registry),
             deliveries: Deliveries::register(&mut registry),

@@ -5,3 +5,4 @@ pub mod database;
 pub mod log;
 pub mod periodic;
 pub mod poll_only;
+pub mod self_tester;

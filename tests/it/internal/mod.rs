@@ -7,4 +7,5 @@ mod envelope;
 mod keys;
 mod reads;
 mod repeats;
+mod self_test;
 mod submits;

@@ -17,7 +17,10 @@ async fn a_running_service_shows_which_of_its_tests_fail_and_stays_ready() {
     let deadline = Instant::now() + PATIENCE;
     let message = loop {
         let (status, ready) = app.get("/readyz?verbose").await;
-        assert_eq!(status, 200, "faults outside are no reason to get no callbacks");
+        assert_eq!(
+            status, 200,
+            "faults outside are no reason to get no callbacks"
+        );
         let part = &ready["details"]["self_test"];
         if part["state"] == "failing" {
             break part["message"].as_str().unwrap().to_owned();
@@ -27,10 +30,16 @@ async fn a_running_service_shows_which_of_its_tests_fail_and_stays_ready() {
     };
     // The certificate is self-signed, and the name is this machine's.
     assert!(message.starts_with("dns: localhost is "), "{message}");
-    assert!(message.contains("; tls: the issuer of the certificate is not known"), "{message}");
+    assert!(
+        message.contains("; tls: the issuer of the certificate is not known"),
+        "{message}"
+    );
     let step = |name| app.counter(&format!("evolink_receiver_self_test{{step=\"{name}\"}}"));
-    assert_eq!(["evolink_key", "dns", "tls", "route"].map(step), [1, 0, 0, 0]);
-    assert!(app.counter("evolink_receiver_self_test_timestamp_seconds") > 0);
+    assert_eq!(
+        ["evolink_key", "dns", "tls", "route"].map(step),
+        [1, 0, 0, 0]
+    );
+    assert!(app.counter("evolink_receiver_self_test_timestamp_seconds{}") > 0);
 }
 
 #[tokio::test]

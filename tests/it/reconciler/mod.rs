@@ -9,6 +9,7 @@ mod gateway;
 mod outage;
 mod pace;
 mod poll_only;
+mod poll_only_mode;
 mod stop;
 mod stuck;
 mod years;

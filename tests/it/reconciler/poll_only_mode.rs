@@ -21,11 +21,17 @@ fn poll_only() -> TestAppBuilder {
 async fn no_callback_url_is_sent_and_a_poll_finds_the_outcome_soon() {
     let (app, simulator) = poll_only().start_with_simulator(Options::default()).await;
     let address = app.config.public.listen;
-    TcpListener::bind(address).await.expect("nobody listens for callbacks");
+    TcpListener::bind(address)
+        .await
+        .expect("nobody listens for callbacks");
     let task = app.submitted("a cat [sim:duration=0ms]").await;
     let sent = simulator.tasks().pop().unwrap();
     assert_eq!(sent.callback_url, None);
-    app.clock.advance(app.config.reconcile.interval_min.mul_f64(1.3));
+    let planned = "SELECT next_poll_at FROM task";
+    let planned: i64 = app.database().await.value(planned, &[]).await;
+    let soon = app.clock.now().after(app.config.reconcile.interval_min);
+    assert_eq!(planned, soon.as_millis());
+    app.clock.advance(Duration::from_mins(1));
     let id = task["id"].as_str().unwrap();
     let is_done = |task: &Value| task["status"] == "completed";
     let task = app.task_when(id, is_done).await;
@@ -39,12 +45,11 @@ async fn no_callback_url_is_sent_and_a_poll_finds_the_outcome_soon() {
 #[tokio::test]
 async fn an_apps_own_address_still_gets_the_outcome() {
     let endpoint = Endpoint::good().await;
-    let builder = poll_only()
-        .with(|config| config.forward.allowed_hosts = vec!["127.0.0.1".to_owned()]);
+    let builder =
+        poll_only().with(|config| config.forward.allowed_hosts = vec!["127.0.0.1".to_owned()]);
     let (app, simulator) = builder.start_with_simulator(Options::default()).await;
     let prompt = "a cat [sim:duration=0ms]";
-    let body =
-        json!({"model": "z-image-turbo", "prompt": prompt, "callback_url": endpoint.url()});
+    let body = json!({"model": "z-image-turbo", "prompt": prompt, "callback_url": endpoint.url()});
     let (status, task) = app.submit(&body).await;
     assert_eq!(status, 200, "{task}");
     assert_eq!(simulator.tasks().pop().unwrap().callback_url, None);

@@ -114,13 +114,13 @@ async fn an_overdue_task_is_asked_about_by_one_of_three() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_is_given_up_after_three_polls_not_after_one_by_each_replica() {
-    follow(http(404, &[], NOT_FOUND), "unresolved").await;
+    Box::pin(follow(http(404, &[], NOT_FOUND), "unresolved")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn completed_without_results_is_accepted_after_three_polls_not_after_one_by_each_replica() {
     let empty = json!({"id": ID, "status": "completed", "results": []});
-    follow(http(200, &[], &empty.to_string()), "completed").await;
+    Box::pin(follow(http(200, &[], &empty.to_string()), "completed")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,9 @@
 
 pub mod archive;
 pub mod deliveries;
+pub mod detail;
 pub mod health;
+pub mod outside;
 pub mod quarantine;
 pub mod readiness;
 pub mod status;

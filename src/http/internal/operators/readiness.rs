@@ -10,13 +10,10 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::time::timeout;
 
+use super::detail::{Detail, DetailState};
+use super::outside::Outside;
 use crate::domain::result_file::FileState;
-use crate::domain::timestamp::Timestamp;
-use crate::evolink::EvolinkHealth;
 use crate::http::internal::InternalState;
-use crate::http::tls::TlsSource;
-use crate::http::tls::expiry::Left;
-use crate::observe::callback_path::CallbackPath;
 use crate::store::recorder::WriteState;
 use crate::store::{Store, StoreError};
 
@@ -35,28 +32,8 @@ const NAMES_MAX: usize = 10;
 pub struct Readiness(Arc<Inner>);
 
 struct Inner {
-    /// `None` if a proxy terminates TLS.
-    tls: Option<Arc<TlsSource>>,
-    callback_path: CallbackPath,
+    outside: Outside,
     readers_answered_at: Mutex<Instant>,
-}
-
-/// The state of one component, for people to read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Detail {
-    pub state: DetailState,
-    /// One sentence, without secrets.
-    pub message: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DetailState {
-    Ok,
-    /// The component works, but an operator should look at it.
-    Warning,
-    /// The component does not work.
-    Failing,
 }
 
 /// All components. The field names are those in the response.
@@ -70,13 +47,13 @@ pub struct Details {
     pub archive: Detail,
     pub certificate: Detail,
     pub disk: Detail,
+    pub self_test: Detail,
 }
 
 impl Readiness {
-    pub fn new(tls: Option<Arc<TlsSource>>, callback_path: CallbackPath) -> Self {
+    pub fn new(outside: Outside) -> Self {
         Self(Arc::new(Inner {
-            tls,
-            callback_path,
+            outside,
             readers_answered_at: Mutex::new(Instant::now()),
         }))
     }
@@ -104,118 +81,11 @@ impl Readiness {
             Ok(Err(_)) => Detail::failing("the store does not answer"),
         }
     }
-
-    fn callbacks(&self, now: Timestamp) -> Detail {
-        let path = &self.0.callback_path;
-        if let Some(why) = path.poll_only() {
-            return Detail::warning(why.as_str());
-        }
-        match path.seen().last_callback {
-            Some(last) => {
-                let seconds = now.since(last).as_secs();
-                Detail::ok(format!("the last callback came {seconds} s ago"))
-            }
-            None => Detail::ok("no callback has come since the start"),
-        }
-    }
-
-    fn certificate(&self) -> Detail {
-        let Some(tls) = &self.0.tls else {
-            return Detail::ok("TLS ends at a proxy, whose certificate is not known here");
-        };
-        let not_after = tls.not_after();
-        match tls.left() {
-            Left::Enough => Detail::ok(format!("valid until {not_after}")),
-            Left::Days(days) => {
-                Detail::warning(format!("expires in {days} days or less, at {not_after}"))
-            }
-            Left::Expired => Detail::failing(format!(
-                "expired at {not_after}: EvoLink's callbacks do not arrive"
-            )),
-        }
-    }
 }
 
 impl fmt::Debug for Readiness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Readiness").finish_non_exhaustive()
-    }
-}
-
-impl Detail {
-    fn ok(message: impl Into<String>) -> Self {
-        Self::new(DetailState::Ok, message)
-    }
-
-    fn warning(message: impl Into<String>) -> Self {
-        Self::new(DetailState::Warning, message)
-    }
-
-    fn failing(message: impl Into<String>) -> Self {
-        Self::new(DetailState::Failing, message)
-    }
-
-    fn new(state: DetailState, message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self { state, message }
-    }
-
-    fn of_writing(writing: WriteState) -> Self {
-        match writing {
-            WriteState::Working { last: None } => Self::ok("nothing was recorded yet"),
-            WriteState::Working { last: Some(last) } => {
-                let ago = match last.as_secs() {
-                    0 => "just now".to_owned(),
-                    seconds => format!("{seconds} s ago"),
-                };
-                Self::ok(format!("the last transaction succeeded {ago}"))
-            }
-            WriteState::Stuck { waiting } => {
-                let seconds = waiting.as_secs();
-                Self::failing(format!(
-                    "an entry has waited for {seconds} s: a lock or the disk holds the store up"
-                ))
-            }
-            WriteState::Failing { reason, lasting } => Self::failing(match lasting.as_secs() {
-                0 => format!("recording began to fail just now: {reason}"),
-                seconds => format!("nothing was recorded for {seconds} s: {reason}"),
-            }),
-        }
-    }
-
-    fn of_evolink(health: &EvolinkHealth) -> Self {
-        if let Some(rejected_for) = health.key_rejected_for() {
-            let key = health.key_source();
-            return Self::failing(match rejected_for.as_secs() {
-                0 => format!("EvoLink rejected our API key just now: look at {key}"),
-                seconds => {
-                    format!("EvoLink has rejected our API key for {seconds} s: look at {key}")
-                }
-            });
-        }
-        match health.submits_refused_with() {
-            Some(402) => Self::warning("EvoLink refuses submits (402): no credits are left"),
-            Some(status) => Self::warning(format!(
-                "EvoLink refuses submits ({status}): our account lacks a right"
-            )),
-            None => Self::ok("EvoLink has not refused our key or our submits"),
-        }
-    }
-
-    fn of_disk(is_full: bool, is_nearly_full: bool, is_on_server: bool) -> Self {
-        match (is_full, is_on_server) {
-            (true, true) => {
-                Self::failing("the database server's disk is full: callbacks and submits get 503")
-            }
-            (true, false) => {
-                Self::failing("the store's disk is full: callbacks and submits get 503")
-            }
-            (false, true) => Self::ok("the database server looks after its own disk"),
-            (false, false) if is_nearly_full => Self::warning(
-                "the store's disk is nearly full: submits are refused, callbacks are recorded",
-            ),
-            (false, false) => Self::ok("the store's disk has space"),
-        }
     }
 }
 
@@ -240,15 +110,17 @@ pub async fn details(state: &InternalState) -> (Option<String>, Details) {
     let ((reader, writing), endpoints, archive) =
         tokio::join!(readers_and_writing(state), endpoints(store), archive(state),);
     let is_full = writing.is_for_full_disk();
+    let (outside, now) = (&state.readiness.0.outside, state.clock.wall_now());
     let details = Details {
         writer: Detail::of_writing(writing),
         reader,
         evolink: Detail::of_evolink(state.evolink.health()),
-        callbacks: state.readiness.callbacks(state.clock.wall_now()),
+        callbacks: outside.callbacks(now),
         endpoints,
         archive,
-        certificate: state.readiness.certificate(),
+        certificate: outside.certificate(),
         disk: Detail::of_disk(is_full, store.is_nearly_full(), store.is_shared()),
+        self_test: outside.self_test(now),
     };
     let failing = [&details.writer, &details.reader]
         .into_iter()

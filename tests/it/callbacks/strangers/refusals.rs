@@ -101,7 +101,7 @@ async fn a_body_that_never_ends_is_counted_as_too_slow() {
 
 #[tokio::test]
 async fn the_time_of_the_last_callback_is_shown_and_no_guess_changes_it() {
-    const SERIES: &str = "evolink_receiver_last_callback_timestamp_seconds";
+    const SERIES: &str = "evolink_receiver_last_callback_timestamp_seconds{}";
     let desk = Desk::open().await;
     let submit = desk.bound().await;
     assert_eq!(desk.app.callback("nobody", "").await.0, 404);

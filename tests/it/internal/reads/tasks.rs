@@ -210,6 +210,7 @@ async fn readyz_tells_people_the_state_of_each_part() {
         "archive",
         "certificate",
         "disk",
+        "self_test",
     ];
     let ready = get(&app, "/readyz?verbose").await;
     assert_eq!(
