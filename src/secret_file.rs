@@ -37,6 +37,44 @@ pub fn read(path: &Path) -> io::Result<SecretString> {
     Ok(secret.into())
 }
 
+/// Returns what is most likely wrong with the text of a secret, or with a line of a file of them:
+/// what the tools that fill such files leave behind. Lines that begin with `#` are comments.
+pub fn oddity(text: &str) -> Option<&'static str> {
+    if text.contains('\u{feff}') {
+        return Some("has a byte order mark (U+FEFF): save it as UTF-8 without one");
+    }
+    let mut lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.find_map(oddity_of_line)
+}
+
+fn oddity_of_line(line: &str) -> Option<&'static str> {
+    let value = line.trim();
+    let is_quoted = |quote| value.len() > 1 && value.starts_with(quote) && value.ends_with(quote);
+    if is_quoted('"') || is_quoted('\'') {
+        Some("is in quotes, which would be a part of the secret: remove them")
+    } else if is_assignment(value) {
+        Some("looks like NAME=value: only the value belongs there")
+    } else if value.contains("${") || value.contains("$(") {
+        Some("has a placeholder, ${…} or $(…), that nothing has replaced")
+    } else if value.contains('\r') {
+        Some("has a carriage return inside: end its lines with a line feed")
+    } else {
+        None
+    }
+}
+
+/// Whether `text` begins as a line of a shell or an environment file. Base64 may end with `=`.
+fn is_assignment(text: &str) -> bool {
+    let text = text.strip_prefix("export ").unwrap_or(text);
+    let Some((name, value)) = text.split_once('=') else {
+        return false;
+    };
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && name.bytes().all(is_name)
+        && !value.trim_matches('=').is_empty()
+}
+
 /// Opens a regular file. Others are refused at once: the open of a FIFO would wait for its writer.
 ///
 /// # Errors
@@ -85,6 +123,37 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn what_tools_leave_in_a_secret_is_named_and_secrets_are_not() {
+        for (text, says) in [
+            ("\u{feff}sk-abc", "byte order mark"),
+            ("\"sk-abc\"", "in quotes"),
+            ("'sk-abc'", "in quotes"),
+            (" \"sk-abc\" ", "in quotes"),
+            ("EVOLINK_API_KEY=sk-abc", "NAME=value"),
+            ("export key=sk-abc", "NAME=value"),
+            ("${EVOLINK_API_KEY}", "placeholder"),
+            ("$(cat key)", "placeholder"),
+            ("sk-a\rbc", "carriage return"),
+            ("# two\nwhsec_ok\n'whsec_x'", "in quotes"),
+        ] {
+            let oddity = oddity(text).unwrap_or_default();
+            assert!(oddity.contains(says), "{text:?}: {oddity}");
+        }
+        for text in [
+            "sk-abc",
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw=",
+            "whsec_Mf+Q9r8GKYqrTwjUPD8ILPZIo2La/aSw==",
+            "ABCDEF==",
+            "# key=\"value\"\nwhsec_ok",
+            "k1 5ec7e7\r\nk2 5ec7e7",
+            "pa'ss\"word",
+            "\"",
+        ] {
+            assert_eq!(oddity(text), None, "{text:?}");
+        }
+    }
 
     #[test]
     fn what_is_not_a_regular_file_is_refused_at_once() {

@@ -115,7 +115,7 @@ impl App {
             config.evolink.polls_per_second,
             config.evolink.submits_per_second,
         ));
-        let store = Arc::new(Box::pin(Store::open(config.store.location()?)).await?);
+        let store = Arc::new(Box::pin(Store::open(settings::location(&config)?)).await?);
         // After the database: a key ring without one is the trace of a database that is gone.
         let key_ring = Arc::new(key_ring::open(&store, ring_file).await?);
         let evolink = Arc::new(evolink.with_key_ring(Arc::clone(&key_ring)));

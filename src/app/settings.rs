@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
+use tracing::warn;
 use url::Url;
 
 use crate::archive::fetch;
 use crate::clock::Clock;
-use crate::config::{Archive, ByteSize, Config, TlsMode};
+use crate::config::{Archive, ByteSize, Config, ConfigError, TlsMode};
 use crate::domain::delivery::routes::{Route, Routes};
 use crate::domain::delivery::{EndpointKey, Holder, LEASE};
 use crate::domain::egress::Rules;
@@ -20,7 +22,9 @@ use crate::egress;
 use crate::exit::{CommandError, Exit};
 use crate::http::serve::limits::Limits;
 use crate::http::tls::TlsSource;
+use crate::observe::telemetry::CONFIGURATION;
 use crate::process;
+use crate::store::Location;
 use crate::store::quarantine::Bounds;
 use crate::task_object::TaskObjects;
 
@@ -42,7 +46,10 @@ pub fn tls_source(config: &Config) -> Result<Option<Arc<TlsSource>>, CommandErro
     let source = match tls.mode {
         TlsMode::Off => return Ok(None),
         TlsMode::Files => match (&tls.cert_file, &tls.key_file) {
-            (Some(cert), Some(key)) => TlsSource::from_files(cert, key, clock),
+            (Some(cert), Some(key)) => {
+                let source = TlsSource::from_files(cert, key, clock);
+                source.inspect(|source| warn_of_chain(config, source, cert))
+            }
             _ => {
                 return Err(CommandError::new(
                     Exit::Config,
@@ -68,6 +75,27 @@ pub fn tls_source(config: &Config) -> Result<Option<Arc<TlsSource>>, CommandErro
     source
         .map(|source| Some(Arc::new(source)))
         .map_err(|error| CommandError::new(Exit::Config, format!("public.tls: {error}")))
+}
+
+/// Warns of what EvoLink would refuse about the certificate. Only its dates may end the callbacks of
+/// a service that had them, and they are logged as they pass.
+fn warn_of_chain(config: &Config, source: &TlsSource, cert: &Path) {
+    let host = config.public.base_url.host_str().unwrap_or_default();
+    for fault in source.faults(host.trim_matches(['[', ']'])) {
+        let file = cert.display();
+        warn!(target: CONFIGURATION, "public.tls: {file}: {fault}");
+    }
+}
+
+/// Where the store is. Warns of a password that is most likely not what it should be.
+///
+/// # Errors
+/// Names the key that is wrong.
+pub fn location(config: &Config) -> Result<Location, ConfigError> {
+    if let Some(odd) = config.store.password_oddity() {
+        warn!(target: CONFIGURATION, "{odd}");
+    }
+    config.store.location()
 }
 
 /// Deliveries that may be sent at the same time. Each holds a connection and a task object.

@@ -20,9 +20,23 @@ pub(super) const API_KEY_MISSING: &str =
 /// Reads the secret from the file that `key` names.
 ///
 /// # Errors
-/// Unreadable, too long, not UTF-8, or empty. Names the key and the file, never the content.
+/// Unreadable, too long, not UTF-8, empty, or not what a secret looks like. Names the key and the
+/// file, never the content.
 pub fn read_secret_file(key: &str, path: &Path) -> Result<SecretString, ConfigError> {
+    let secret = read_any(key, path)?;
+    match secret_file::oddity(secret.expose_secret()) {
+        Some(oddity) => Err(odd_file(key, path, oddity)),
+        None => Ok(secret),
+    }
+}
+
+/// Like `read_secret_file`, for passwords, which may look like anything.
+fn read_any(key: &str, path: &Path) -> Result<SecretString, ConfigError> {
     secret_file::read(path).map_err(|error| ConfigError::new(key, error.to_string()))
+}
+
+fn odd_file(key: &str, path: &Path, oddity: &str) -> ConfigError {
+    ConfigError::new(key, format!("{} {oddity}", secret_file::shown_path(path)))
 }
 
 /// Serialises whether there is a secret, not the secret.
@@ -51,7 +65,12 @@ impl Evolink {
     /// Names the key, and the file if there is one.
     pub fn read_api_key(&self) -> Result<SecretString, ConfigError> {
         let (key, secret) = match (&self.api_key, &self.api_key_file) {
-            (Some(api_key), _) => (self.key_source(), api_key.clone()),
+            (Some(api_key), _) => {
+                if let Some(oddity) = secret_file::oddity(api_key.expose_secret()) {
+                    return Err(ConfigError::new(self.key_source(), oddity));
+                }
+                (self.key_source(), api_key.clone())
+            }
             (None, Some(path)) => {
                 let key = self.key_source();
                 (key, read_secret_file(key, path)?)
@@ -76,6 +95,8 @@ impl Evolink {
     }
 }
 
+const PASSWORD_FILE: &str = "store.password_file";
+
 impl StoreConfig {
     pub fn is_postgres(&self) -> bool {
         ["postgres:", "postgresql:"]
@@ -89,14 +110,13 @@ impl StoreConfig {
     /// # Errors
     /// Names the key, and the file if there is one.
     pub fn location(&self) -> Result<Location, ConfigError> {
-        const KEY: &str = "store.password_file";
         if let Some(path) = &self.password_file {
-            read_secret_file(KEY, path)?;
+            read_any(PASSWORD_FILE, path)?;
             let url = Url::parse(&self.url)
                 .map_err(|error| ConfigError::new("store.url", error.to_string()))?;
             if url.username().is_empty() && !has_parameter(&url, "user") {
                 let message = "store.url has no user whose password it could be";
-                return Err(ConfigError::new(KEY, message));
+                return Err(ConfigError::new(PASSWORD_FILE, message));
             }
         }
         Ok(Location {
@@ -104,6 +124,17 @@ impl StoreConfig {
             password_file: self.password_file.clone(),
             max_connections: self.max_connections,
         })
+    }
+
+    /// Returns what is odd about the password of the database. It may be meant, so it is no error.
+    pub fn password_oddity(&self) -> Option<ConfigError> {
+        let path = self.password_file.as_deref()?;
+        let password = read_any(PASSWORD_FILE, path).ok()?;
+        let password = password.expose_secret();
+        let has_blanks = password.trim() != password;
+        let blanks = has_blanks.then_some("begins or ends with a blank, which is a part of it");
+        let oddity = secret_file::oddity(password).or(blanks)?;
+        Some(odd_file(PASSWORD_FILE, path, oddity))
     }
 }
 

@@ -172,6 +172,10 @@ pub fn refusal(agreement: &Agreement) -> Option<ConfigError> {
 }
 
 fn parse(path: &Path, text: &str) -> Result<KeyRing, ConfigError> {
+    if let Some(oddity) = secret_file::oddity(text) {
+        let path = secret_file::shown_path(path);
+        return Err(ConfigError::new(KEY, format!("{path} {oddity}")));
+    }
     KeyRing::parse(text)
         .map_err(|error| ConfigError::new(KEY, format!("{}: {error}", path.display())))
 }

@@ -142,7 +142,7 @@ pub fn load(key: &str, path: &Path) -> Result<SigningSecrets, ConfigError> {
         if path.try_exists().unwrap_or(true) {
             return error;
         }
-        let make = "make a secret for it with: echo \"whsec_$(openssl rand -base64 32)\"";
+        let make = "make a secret for it with: evolink-receiver keys new --webhook";
         ConfigError::new(key, format!("{}; {make}", error.message))
     })?;
     SigningSecrets::parse(text.expose_secret())

@@ -3,10 +3,9 @@
 
 use std::path::Path;
 
-use jiff::Timestamp;
-
 use super::files::will_be_made;
 use super::found;
+use super::secrets::readable_by_others;
 use crate::clock::Clock;
 use crate::config::{Finding, Level, Public, TlsMode};
 use crate::http::tls::TlsSource;
@@ -29,8 +28,9 @@ pub(super) fn certificate(public: &Public, clock: &Clock) -> Vec<Finding> {
             };
             match TlsSource::from_files(cert, key, clock.clone()) {
                 Ok(source) => {
-                    let mut findings = vec![lasts(&source, cert, clock)];
-                    findings.extend(other_names(&source, cert, public));
+                    let mut findings = vec![lasts(&source, cert)];
+                    findings.extend(faults(&source, cert, public));
+                    findings.extend(readable_by_others("public.tls.key_file", key));
                     findings
                 }
                 Err(error) => vec![found(Level::Error, "public.tls", error.to_string())],
@@ -40,18 +40,18 @@ pub(super) fn certificate(public: &Public, clock: &Clock) -> Vec<Finding> {
     }
 }
 
-/// Warns if EvoLink would not accept the certificate, because it is for other names than the one
-/// that EvoLink calls.
-fn other_names(source: &TlsSource, cert: &Path, public: &Public) -> Option<Finding> {
-    let host = public.base_url.host_str()?.trim_matches(['[', ']']);
-    if source.is_for(host) {
-        return None;
-    }
-    let message = format!(
-        "{}: is not for {host}, the host of public.base_url: EvoLink will refuse it, and callbacks will not arrive",
-        cert.display()
-    );
-    Some(found(Level::Warning, "public.tls", message))
+/// Warns if EvoLink would not accept the certificate.
+fn faults(source: &TlsSource, cert: &Path, public: &Public) -> Vec<Finding> {
+    let host = public.base_url.host_str().unwrap_or_default();
+    let faults = source.faults(host.trim_matches(['[', ']']));
+    let said = |fault| {
+        found(
+            Level::Warning,
+            "public.tls",
+            format!("{}: {fault}", cert.display()),
+        )
+    };
+    faults.into_iter().map(said).collect()
 }
 
 fn self_signed(folder: &Path, clock: &Clock) -> Finding {
@@ -60,7 +60,16 @@ fn self_signed(folder: &Path, clock: &Clock) -> Finding {
         return will_be_made("public.tls.self_signed_dir", &cert);
     }
     match TlsSource::from_files(&cert, &key, clock.clone()) {
-        Ok(source) => lasts(&source, &cert, clock),
+        Ok(source) => match source.left() {
+            Left::Enough | Left::Days(_) => lasts(&source, &cert),
+            Left::Expired | Left::NotYet => {
+                let message = format!(
+                    "{}: is not valid now; the start makes a new pair",
+                    cert.display()
+                );
+                found(Level::Warning, "public.tls.self_signed_dir", message)
+            }
+        },
         Err(error) => {
             let message = format!("{error}; the start makes a new pair");
             found(Level::Warning, "public.tls.self_signed_dir", message)
@@ -68,22 +77,32 @@ fn self_signed(folder: &Path, clock: &Clock) -> Finding {
     }
 }
 
-fn lasts(source: &TlsSource, cert: &Path, clock: &Clock) -> Finding {
+fn lasts(source: &TlsSource, cert: &Path) -> Finding {
+    const LOST: &str = "callbacks do not arrive, and outcomes are found by polling";
     let (file, not_after) = (cert.display(), source.not_after());
-    let now = Timestamp::from_millisecond(clock.wall_now().as_millis()).unwrap_or(Timestamp::MAX);
-    match Left::until(not_after, now) {
-        Left::Enough => Finding::ok("public.tls", format!("{file}: valid until {not_after}")),
+    let (level, message) = match source.left() {
+        Left::Enough => (Level::Ok, format!("{file}: valid until {not_after}")),
         Left::Expired => {
-            let message = format!("{file}: expired at {not_after}");
-            found(Level::Error, "public.tls", message)
+            let message = format!(
+                "the certificate in {file} expired at {not_after}: {LOST} until it is renewed"
+            );
+            (Level::Error, message)
         }
-        Left::Days(1) => {
-            let message = format!("{file}: expires within a day, at {not_after}");
-            found(Level::Warning, "public.tls", message)
+        Left::NotYet => {
+            let not_before = source.not_before();
+            let message = format!(
+                "the certificate in {file} is not valid before {not_before}: until then {LOST}"
+            );
+            (Level::Error, message)
         }
+        Left::Days(1) => (
+            Level::Warning,
+            format!("{file}: expires within a day, at {not_after}"),
+        ),
         Left::Days(days) => {
             let message = format!("{file}: expires within {days} days, at {not_after}");
-            found(Level::Warning, "public.tls", message)
+            (Level::Warning, message)
         }
-    }
+    };
+    found(level, "public.tls", message)
 }

@@ -6,6 +6,7 @@ mod files;
 mod free_space;
 mod listeners;
 mod online;
+mod secrets;
 mod surroundings;
 
 use std::io::Write;
@@ -54,7 +55,7 @@ pub fn configuration(args: &ConfigArgs) -> (Option<Config>, Vec<Finding>) {
     };
     findings.extend(unknown_variables(environment()));
     let mut rest = config.findings();
-    rest.extend(secrets(&config));
+    rest.extend(unreadable_secrets(&config));
     // Where a value could not be read there is the default, about which nothing is said.
     let is_about_defaults =
         |finding: &Finding| unread.iter().any(|key| is_related(key, &finding.key));
@@ -91,7 +92,7 @@ fn is_related(unread: &str, key: &str) -> bool {
     table(key) == table(unread) || key.starts_with(unread)
 }
 
-fn secrets(config: &Config) -> Vec<Finding> {
+fn unreadable_secrets(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
     let is_key_configured =
         config.evolink.api_key.is_some() || config.evolink.api_key_file.is_some();

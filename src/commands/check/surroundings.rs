@@ -2,14 +2,14 @@
 //! here creates, changes or locks a file, binds a socket, or calls another host except the database
 //! server.
 
-use std::os::unix::fs::PermissionsExt;
+use std::fmt;
 use std::path::Path;
-use std::{fmt, fs};
 
 use super::certificate::certificate;
 use super::files::{STORE, not_made, will_be_made};
 use super::free_space::free_space;
 use super::listeners::listeners;
+use super::secrets::{key_ring, others, signing_file};
 use super::{failed, found};
 use crate::app::data_folders;
 use crate::app::data_folders::nearest_folder;
@@ -19,9 +19,8 @@ use crate::config::{Config, Finding, Level, TlsMode};
 use crate::domain::result_file::Place;
 use crate::domain::timestamp::Timestamp;
 use crate::http::tls::TlsSource;
-use crate::secrets::key_ring;
-use crate::secrets::signing_files;
-use crate::store::read::callback_keys::{Agreement, SeenKey};
+use crate::secrets::key_ring::check_database_is_there;
+use crate::store::read::callback_keys::SeenKey;
 use crate::store::read::inspect::{Inspected, START_BYTES, bytes_to_fill, inspect};
 
 /// 2026-01-01. This program is younger, so a clock with an earlier time is wrong.
@@ -67,6 +66,7 @@ pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
     if !is_denied(&config.forward.secret_file) {
         findings.extend(signing_file(config));
     }
+    findings.extend(others(config));
     let tls = &config.public.tls;
     let (self_signed, _) = TlsSource::self_signed_files(&tls.self_signed_dir);
     if tls.mode != TlsMode::SelfSigned || !is_denied(&self_signed) {
@@ -83,7 +83,7 @@ pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
     match store {
         Some(Ok(inspected)) => {
             let file = inspected.file().map(Path::to_owned);
-            match key_ring::check_database_is_there(config) {
+            match check_database_is_there(config) {
                 Ok(()) => findings.extend(store_findings(inspected)),
                 Err(error) => findings.push(found(Level::Error, STORE, error.to_string())),
             }
@@ -114,71 +114,6 @@ fn clock_finding(clock: &Clock) -> Finding {
     }
     let message = format!("shows {now}, which cannot be: certificates and tokens depend on it");
     found(Level::Error, "clock", message)
-}
-
-/// Checks the key ring. `keys` are those that a shared database knows. `has_tasks` is `None` where
-/// that could not be found out.
-fn key_ring(config: &Config, keys: &[SeenKey], has_tasks: Option<bool>) -> Vec<Finding> {
-    const KEY: &str = "callback_tokens.key_file";
-    let file = &config.callback_tokens.key_file;
-    let path = file.display();
-    if !file.try_exists().unwrap_or(true) {
-        let refusal = key_ring::refusal_to_make(file, !keys.is_empty(), has_tasks == Some(true));
-        if let Some(refusal) = refusal {
-            return vec![failed(refusal)];
-        }
-        let will_be_made = will_be_made(KEY, file);
-        if has_tasks.is_none() && will_be_made.level == Level::Ok {
-            let message = format!(
-                "{path}: absent, though the store is there: if it has tasks, the start is refused"
-            );
-            return vec![found(Level::Warning, KEY, message)];
-        }
-        return vec![will_be_made];
-    }
-    let mut findings = vec![match key_ring::load(file) {
-        Ok(ring) => {
-            let agreement = Agreement::of(&ring.fingerprints(), keys, true);
-            match key_ring::refusal(&agreement) {
-                Some(refusal) => failed(refusal),
-                None => Finding::ok(KEY, format!("{path}: a key ring")),
-            }
-        }
-        Err(error) => failed(error),
-    }];
-    findings.extend(readable_by_others(KEY, file));
-    findings
-}
-
-/// Checks the secret that signs deliveries to apps' own addresses. Without `forward.allowed_hosts`
-/// there are no such deliveries, so an error becomes a warning.
-fn signing_file(config: &Config) -> Vec<Finding> {
-    const KEY: &str = "forward.secret_file";
-    let file = &config.forward.secret_file;
-    let mut findings = if file.try_exists().unwrap_or(true) {
-        vec![match signing_files::load(KEY, file) {
-            Ok(_) => Finding::ok(KEY, format!("{}: signs deliveries", file.display())),
-            Err(error) => failed(error),
-        }]
-    } else {
-        vec![will_be_made(KEY, file)]
-    };
-    for finding in &mut findings {
-        if finding.level == Level::Error && config.forward.allowed_hosts.is_empty() {
-            finding.level = Level::Warning;
-        }
-    }
-    findings.extend(readable_by_others(KEY, file));
-    findings
-}
-
-fn readable_by_others(key: &str, file: &Path) -> Option<Finding> {
-    let mode = fs::metadata(file).map_or(0, |file| file.permissions().mode());
-    (mode & 0o077 != 0).then(|| {
-        let (path, mode) = (file.display(), mode & 0o777);
-        let message = format!("{path}: others may read it: mode {mode:03o}");
-        found(Level::Warning, key, message)
-    })
 }
 
 /// Builds a client as for EvoLink, which fails if the system has no root certificates.

@@ -18,6 +18,8 @@ use thiserror::Error;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::chain::{self, ChainFault};
+use super::expiry::Left;
 use crate::secret_file::shown_path;
 
 /// Lifetime of a self-signed certificate. The first start after its expiry makes a new one.
@@ -73,10 +75,12 @@ pub struct PemPair {
     pub key_pem: Vec<u8>,
 }
 
-/// A pair that passed all checks.
+/// A pair that can be served. The time may be outside its dates.
 pub struct Identity {
     pub server_config: Arc<ServerConfig>,
     pub certificate_pem: String,
+    pub chain_faults: Vec<ChainFault>,
+    pub not_before: Timestamp,
     pub not_after: Timestamp,
     /// DNS names and IP addresses, as text.
     pub names: Vec<String>,
@@ -140,23 +144,36 @@ impl PemPair {
         })
     }
 
-    /// Runs all checks, the most useful error for an operator first.
-    pub fn check(&self, now: Timestamp) -> Result<Identity, TlsError> {
+    /// Runs all checks but that of the dates, the most useful error for an operator first.
+    pub fn check(&self) -> Result<Identity, TlsError> {
         let chain = self.parse_chain()?;
         let leaf = chain.first().ok_or_else(|| TlsError::NoCertificate {
             file: self.cert_file.clone(),
         })?;
         let (_rest, leaf) = X509Certificate::from_der(leaf)
             .map_err(|_| self.bad_certificate(&"it is not a well-formed X.509 certificate"))?;
-        let not_after = self.check_validity(&leaf, now)?;
+        let (not_before, not_after) = self.validity(&leaf)?;
         let names = subject_names(&leaf);
         let certified_key = self.certified_key(chain.clone())?;
         Ok(Identity {
             server_config: Arc::new(self.server_config(certified_key)?),
             certificate_pem: String::from_utf8_lossy(&self.cert_pem).into_owned(),
+            chain_faults: chain::faults(&chain),
+            not_before,
             not_after,
             names,
         })
+    }
+
+    /// Checks that the pair is valid `now`, by the dates of its certificate.
+    pub fn check_dates(&self, identity: &Identity, now: Timestamp) -> Result<(), TlsError> {
+        let file = self.cert_file.clone();
+        let (not_before, not_after) = (identity.not_before, identity.not_after);
+        match Left::until(not_before, not_after, now) {
+            Left::Expired => Err(TlsError::Expired { file, not_after }),
+            Left::NotYet => Err(TlsError::NotYetValid { file, not_before }),
+            Left::Enough | Left::Days(_) => Ok(()),
+        }
     }
 
     fn parse_chain(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -166,30 +183,12 @@ impl PemPair {
             .map_err(|_| self.bad_certificate(&NOT_PEM))
     }
 
-    fn check_validity(
-        &self,
-        leaf: &X509Certificate<'_>,
-        now: Timestamp,
-    ) -> Result<Timestamp, TlsError> {
+    fn validity(&self, leaf: &X509Certificate<'_>) -> Result<(Timestamp, Timestamp), TlsError> {
         let validity = leaf.validity();
         let at = |time: x509_parser::time::ASN1Time| {
             Timestamp::from_second(time.timestamp()).map_err(|error| self.bad_certificate(&error))
         };
-        let (not_before, not_after) = (at(validity.not_before)?, at(validity.not_after)?);
-        let file = || self.cert_file.clone();
-        if now > not_after {
-            return Err(TlsError::Expired {
-                file: file(),
-                not_after,
-            });
-        }
-        if now < not_before {
-            return Err(TlsError::NotYetValid {
-                file: file(),
-                not_before,
-            });
-        }
-        Ok(not_after)
+        Ok((at(validity.not_before)?, at(validity.not_after)?))
     }
 
     fn certified_key(&self, chain: Vec<CertificateDer<'static>>) -> Result<CertifiedKey, TlsError> {

@@ -14,10 +14,16 @@ pub enum Left {
     /// At most this many days; one of `DAYS_AHEAD`.
     Days(i64),
     Expired,
+    /// Its first day is to come.
+    NotYet,
 }
 
 impl Left {
-    pub fn until(not_after: Timestamp, now: Timestamp) -> Self {
+    /// What is left `now` of the time from `not_before` to `not_after`.
+    pub fn until(not_before: Timestamp, not_after: Timestamp, now: Timestamp) -> Self {
+        if now < not_before {
+            return Self::NotYet;
+        }
         let left = not_after.duration_since(now);
         if left.is_negative() {
             return Self::Expired;
@@ -37,8 +43,13 @@ pub struct ExpiryLog {
 
 impl ExpiryLog {
     /// Logs the current step unless it was logged before. Returns what was logged.
-    pub fn look(&mut self, not_after: Timestamp, now: Timestamp) -> Option<Left> {
-        let left = Left::until(not_after, now);
+    pub fn look(
+        &mut self,
+        not_before: Timestamp,
+        not_after: Timestamp,
+        now: Timestamp,
+    ) -> Option<Left> {
+        let left = Left::until(not_before, not_after, now);
         if left == Left::Enough || self.told == Some((not_after, left)) {
             return None;
         }
@@ -49,7 +60,10 @@ impl ExpiryLog {
                 warn!(tls.not_after = %not_after, days, "the certificate of the public listener expires in {days} days or less, at {not_after}");
             }
             Left::Expired => {
-                error!(tls.not_after = %not_after, "the certificate of the public listener has expired, at {not_after}: callbacks do not arrive");
+                error!(tls.not_after = %not_after, "the certificate of the public listener has expired, at {not_after}: callbacks do not arrive, and outcomes are found by polling until its files are renewed");
+            }
+            Left::NotYet => {
+                error!(tls.not_before = %not_before, "the certificate of the public listener is not valid before {not_before}: callbacks do not arrive until then, and outcomes are found by polling");
             }
         }
         Some(left)
@@ -63,9 +77,12 @@ mod tests {
     #[test]
     fn each_step_is_told_once_of_each_certificate() {
         let end = Timestamp::from_second(2_000_000_000).unwrap();
+        let begin = end - SignedDuration::from_hours(90 * 24);
         let before = |hours| end - SignedDuration::from_hours(hours);
         let mut log = ExpiryLog::default();
         for (now, told) in [
+            (before(91 * 24), Some(Left::NotYet)),
+            (before(91 * 24 - 1), None),
             (before(22 * 24), None),
             (before(21 * 24), Some(Left::Days(21))),
             (before(20 * 24), None),
@@ -75,9 +92,9 @@ mod tests {
             (before(-1), Some(Left::Expired)),
             (before(-2), None),
         ] {
-            assert_eq!(log.look(end, now), told, "{now}");
+            assert_eq!(log.look(begin, end, now), told, "{now}");
         }
         let renewed = end + SignedDuration::from_hours(6 * 24);
-        assert_eq!(log.look(renewed, end), Some(Left::Days(7)));
+        assert_eq!(log.look(begin, renewed, end), Some(Left::Days(7)));
     }
 }

@@ -1,9 +1,10 @@
 //! Where the listener's certificate comes from, and how it is replaced while connections continue.
-//! Invariant: whatever happens to the files, the pair in use has passed every check, and a
-//! handshake never sees a half-replaced pair. `app` builds the source and runs `watch`; `check`
+//! Invariant: whatever happens to the files, the pair in use has passed every check but, at the
+//! start, that of its dates, and a handshake never sees a half-replaced pair. `app` builds the source and runs `watch`; `check`
 //! uses the same constructor.
 
 pub mod certificate;
+pub mod chain;
 pub mod expiry;
 
 use std::io::{ErrorKind, Write};
@@ -62,7 +63,8 @@ struct Refused {
 type Fingerprint = [u8; 32];
 
 impl TlsSource {
-    /// Loads the pair of mode `files`. The certificate file contains the chain, leaf first.
+    /// Loads the pair of mode `files`. The certificate file contains the chain, leaf first. Its dates
+    /// are not checked: outcomes come by polling until it is renewed.
     pub fn from_files(cert_file: &Path, key_file: &Path, clock: Clock) -> Result<Self, TlsError> {
         let pair = PemPair::read(cert_file, key_file)?;
         let files = Files {
@@ -90,8 +92,15 @@ impl TlsSource {
         let (cert, key) = Self::self_signed_files(dir);
         if cert.exists() && key.exists() {
             match Self::from_files(&cert, &key, clock.clone()) {
-                Ok(kept) if kept.covers(names) => return Ok(kept),
-                Ok(_) => info!("the self-signed certificate is for other names: making a new one"),
+                Ok(kept) if !kept.covers(names) => {
+                    info!("the self-signed certificate is for other names: making a new one")
+                }
+                Ok(kept) => match kept.left() {
+                    Left::Enough | Left::Days(_) => return Ok(kept),
+                    Left::Expired | Left::NotYet => {
+                        info!("the self-signed certificate is not valid now: making a new one");
+                    }
+                },
                 Err(error) => {
                     warn!(error = %error, "the self-signed certificate is unusable, making a new one: {error}");
                 }
@@ -126,6 +135,11 @@ impl TlsSource {
         self.current.load().identity.certificate_pem.clone()
     }
 
+    /// When the certificate in use becomes valid.
+    pub fn not_before(&self) -> Timestamp {
+        self.current.load().identity.not_before
+    }
+
     /// When the certificate in use expires.
     pub fn not_after(&self) -> Timestamp {
         self.current.load().identity.not_after
@@ -133,7 +147,7 @@ impl TlsSource {
 
     /// How soon the certificate in use expires.
     pub fn left(&self) -> Left {
-        Left::until(self.not_after(), time(&self.clock))
+        Left::until(self.not_before(), self.not_after(), time(&self.clock))
     }
 
     /// Checks the files now. If there is an error, the current pair stays in use. This reads files,
@@ -154,7 +168,7 @@ impl TlsSource {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut expiry = ExpiryLog::default();
         loop {
-            expiry.look(self.not_after(), time(&self.clock));
+            expiry.look(self.not_before(), self.not_after(), time(&self.clock));
             let is_asked_for = tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = reload.notified() => true,
@@ -171,7 +185,7 @@ impl TlsSource {
 
     fn from_pair(pair: &PemPair, files: Option<Files>, clock: Clock) -> Result<Self, TlsError> {
         let current = Current {
-            identity: pair.check(time(&clock))?,
+            identity: pair.check()?,
             fingerprint: fingerprint(&Ok(pair)),
         };
         Ok(Self {
@@ -180,6 +194,19 @@ impl TlsSource {
             refused: Mutex::default(),
             clock,
         })
+    }
+
+    /// Returns why EvoLink, which calls `host`, would refuse the chain in use.
+    pub fn faults(&self, host: &str) -> Vec<String> {
+        let current = self.current.load();
+        let faults = current.identity.chain_faults.iter();
+        let mut faults: Vec<String> = faults.map(ToString::to_string).collect();
+        if !self.is_for(host) {
+            faults.push(format!(
+                "is not for {host}, the host of public.base_url: EvoLink will refuse it, and callbacks will not arrive"
+            ));
+        }
+        faults
     }
 
     /// Whether the certificate in use is for `host`: a DNS name, or an IP address without brackets.
@@ -213,7 +240,15 @@ impl TlsSource {
         }
         // Check a refused pair again at every reload: it may be refused today because it is valid
         // from tomorrow.
-        let checked = read.and_then(|pair| pair.check(time(&self.clock)));
+        let is_valid = matches!(self.left(), Left::Enough | Left::Days(_));
+        let checked = read.and_then(|pair| {
+            let identity = pair.check()?;
+            // One that is not valid now replaces another of that kind only.
+            if is_valid {
+                pair.check_dates(&identity, time(&self.clock))?;
+            }
+            Ok(identity)
+        });
         let identity = checked.map_err(|error| (fingerprint, error))?;
         self.current.store(Arc::new(Current {
             identity,

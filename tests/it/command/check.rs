@@ -47,7 +47,7 @@ fn check_reports_every_key_that_is_wrong_and_what_is_around() {
         "error   forward.endpoints[0].urls: unknown key",
         "error   public.base_url: must be https",
         "error   forward.endpoints[0].secret_file: could not read /nowhere/a: ",
-        "make a secret for it with: echo \"whsec_$(openssl rand -base64 32)\"",
+        "make a secret for it with: evolink-receiver keys new --webhook",
         "ok      clock: ",
     ] {
         assert!(

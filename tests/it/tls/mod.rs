@@ -2,6 +2,7 @@
 
 mod certificates;
 mod client;
+mod expired;
 mod handshakes;
 mod refusals;
 mod reload;

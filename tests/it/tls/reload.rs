@@ -55,6 +55,19 @@ async fn a_bad_new_pair_never_replaces_a_good_one() {
     assert!(connects(&server, &other).await && !connects(&server, &good).await);
 }
 
+#[test]
+fn a_pair_that_is_not_valid_now_is_replaced_by_any_other() {
+    let [expired, also_expired] = [Pem::valid(2020, 2021), Pem::valid(2020, 2022)];
+    let files = Files::with(&expired);
+    let source = files.source().expect("a pair");
+    for next in [&also_expired, &Pem::good()] {
+        fs::write(&files.cert, &next.cert).expect("written");
+        fs::write(&files.key, &next.key).expect("written");
+        assert_eq!(source.reload().expect("a pair"), Reloaded::Replaced);
+        assert_eq!(source.certificate_pem(), next.cert);
+    }
+}
+
 /// Connects continuously until `stop` is set. Every handshake must succeed with one of the good
 /// certificates.
 async fn traffic(

@@ -72,7 +72,11 @@ impl Outside {
                 Detail::warning(format!("expires in {days} days or less, at {not_after}"))
             }
             Left::Expired => Detail::failing(format!(
-                "expired at {not_after}: EvoLink's callbacks do not arrive"
+                "the certificate expired at {not_after}: EvoLink's callbacks do not arrive"
+            )),
+            Left::NotYet => Detail::failing(format!(
+                "the certificate is not valid before {}: EvoLink's callbacks do not arrive",
+                tls.not_before()
             )),
         }
     }

@@ -89,7 +89,7 @@ impl fmt::Debug for Readiness {
     }
 }
 
-/// Returns why callbacks would not be recorded now, or `None` if they would be.
+/// Returns why callbacks would not arrive or not be recorded now, or `None` if they would be.
 ///
 /// A nearly full disk is not a reason, because then only submits are refused. Faults of EvoLink and
 /// of endpoints are not reasons either.
@@ -98,7 +98,8 @@ pub async fn trouble(state: &InternalState) -> Option<String> {
         return Some(trouble.to_owned());
     }
     let (reader, writing) = readers_and_writing(state).await;
-    [Detail::of_writing(writing), reader]
+    let certificate = state.readiness.0.outside.certificate();
+    [Detail::of_writing(writing), reader, certificate]
         .into_iter()
         .find(|detail| detail.state == DetailState::Failing)
         .map(|detail| detail.message)
@@ -122,7 +123,7 @@ pub async fn details(state: &InternalState) -> (Option<String>, Details) {
         disk: Detail::of_disk(is_full, store.is_nearly_full(), store.is_shared()),
         self_test: outside.self_test(now),
     };
-    let failing = [&details.writer, &details.reader]
+    let failing = [&details.writer, &details.reader, &details.certificate]
         .into_iter()
         .find(|detail| detail.state == DetailState::Failing)
         .map(|detail| detail.message.clone());

@@ -1,6 +1,7 @@
 //! `check` of certificates.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use evolink_receiver::clock::Clock;
@@ -87,9 +88,80 @@ async fn a_certificate_for_another_name_than_evolink_calls_is_a_warning() {
     place.config.public.base_url = "https://localhost/in".parse().unwrap();
     let finding = place.certificate().await;
     assert!(
-        finding.starts_with("ok ") && !finding.contains("warning"),
+        finding.starts_with("ok ") && !finding.contains("is not for"),
         "{finding}"
     );
+}
+
+#[tokio::test]
+async fn a_chain_that_evolink_refuses_is_named_with_what_to_do() {
+    let mut place = Place::new();
+    let (cert, key) = (place.path("tls.crt"), place.path("tls.key"));
+    place.config.public.base_url = "https://localhost".parse().unwrap();
+    place.config.public.tls.mode = TlsMode::Files;
+    place.config.public.tls.cert_file = Some(cert.clone());
+    place.config.public.tls.key_file = Some(key.clone());
+    let [leaf, intermediate, root] = Pem::chain();
+    let of = |parts: &[&Pem]| parts.iter().map(|pem| &*pem.cert).collect::<String>();
+    let authority = Pem::of_ca();
+    let alone = Pem::good();
+    let one = "holds one certificate: append that of its issuer";
+    let order = "certificate 1 is not followed by that of its issuer";
+    for (chain, of_key, says) in [
+        (of(&[&leaf, &intermediate]), &leaf, ""),
+        (of(&[&leaf, &intermediate, &root]), &leaf, ""),
+        (of(&[&leaf]), &leaf, one),
+        (of(&[&leaf, &root]), &leaf, order),
+        (of(&[&leaf, &root, &intermediate]), &leaf, order),
+        (
+            of(&[&leaf, &intermediate, &leaf]),
+            &leaf,
+            "certificate 2 is not followed",
+        ),
+        (
+            of(&[&authority]),
+            &authority,
+            "begins with the certificate of an authority",
+        ),
+        (
+            of(&[&intermediate, &leaf]),
+            &intermediate,
+            "begins with the certificate of an authority",
+        ),
+        (of(&[&alone]), &alone, "is signed by itself"),
+    ] {
+        fs::write(&cert, chain).unwrap();
+        fs::write(&key, &of_key.key).unwrap();
+        let finding = place.certificate().await;
+        let mut lines = finding.lines();
+        assert!(lines.next().unwrap().starts_with("ok  "), "{finding}");
+        let warning = lines.next().unwrap_or_default();
+        assert_eq!(says.is_empty(), warning.is_empty(), "{finding}");
+        let start = format!("warning public.tls: tls.crt: {says}");
+        assert!(says.is_empty() || warning.starts_with(&start), "{finding}");
+    }
+}
+
+#[tokio::test]
+async fn a_private_key_that_others_may_read_is_a_warning() {
+    let mut place = Place::new();
+    let pem = Pem::good();
+    let (cert, key) = (place.path("tls.crt"), place.path("tls.key"));
+    fs::write(&cert, &pem.cert).unwrap();
+    fs::write(&key, &pem.key).unwrap();
+    place.config.public.tls.mode = TlsMode::Files;
+    place.config.public.tls.cert_file = Some(cert);
+    place.config.public.tls.key_file = Some(key.clone());
+    for (mode, says) in [
+        (
+            0o644,
+            "warning public.tls.key_file: tls.key: others may read it: mode 644",
+        ),
+        (0o600, ""),
+    ] {
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(place.finding("public.tls.key_file").await, says);
+    }
 }
 
 #[tokio::test]

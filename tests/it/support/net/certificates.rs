@@ -8,7 +8,7 @@ use std::time::Duration;
 use evolink_receiver::clock::Clock;
 use evolink_receiver::http::serve::limits::Limits;
 use evolink_receiver::http::tls::{TlsError, TlsSource};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject as _;
@@ -64,6 +64,37 @@ impl Pem {
 
     pub fn good() -> Self {
         Self::valid(2020, 2099)
+    }
+
+    /// A chain: a pair for `localhost`, its intermediate authority, and the root.
+    pub fn chain() -> [Self; 3] {
+        let authority = |name: &str| {
+            let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names");
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.distinguished_name.push(DnType::CommonName, name);
+            (params, KeyPair::generate().expect("a key"))
+        };
+        let pem = |cert: rcgen::Certificate, key: &KeyPair| Self {
+            cert: cert.pem(),
+            key: key.serialize_pem(),
+        };
+        let (root, root_key) = authority("a root");
+        let root_cert = root.self_signed(&root_key).expect("a certificate");
+        let root_issuer = Issuer::from_params(&root, &root_key);
+        let (middle, middle_key) = authority("an intermediate");
+        let middle_cert = middle
+            .signed_by(&middle_key, &root_issuer)
+            .expect("a certificate");
+        let issuer = Issuer::from_params(&middle, &middle_key);
+        let mut leaf = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        leaf.distinguished_name.push(DnType::CommonName, "a host");
+        let leaf_key = KeyPair::generate().expect("a key");
+        let leaf_cert = leaf.signed_by(&leaf_key, &issuer).expect("a certificate");
+        [
+            pem(leaf_cert, &leaf_key),
+            pem(middle_cert, &middle_key),
+            pem(root_cert, &root_key),
+        ]
     }
 
     /// Accepts connections with this pair.
