@@ -38,11 +38,13 @@ impl From<Exit> for ExitCode {
 /// The characters of one line of a cause. Paths and values of the configuration may be long.
 const LINE_CHARS_MAX: usize = 4096;
 
-/// The failure of a command: one line for people, and an exit code for programs.
+/// The failure of a command: one line for people, and an exit code for programs. A configuration may
+/// have several errors, with a line for each.
 #[derive(Debug)]
 pub struct CommandError {
     pub exit: Exit,
     pub message: String,
+    more: Vec<Self>,
 }
 
 impl CommandError {
@@ -50,7 +52,22 @@ impl CommandError {
         Self {
             exit,
             message: message.into(),
+            more: Vec::new(),
         }
+    }
+
+    /// Makes one failure of several errors.
+    pub fn of_all(exit: Exit, messages: Vec<String>) -> Self {
+        let mut errors = messages.into_iter().map(|message| Self::new(exit, message));
+        let first = errors.next();
+        let mut first = first.unwrap_or_else(|| Self::new(exit, "failed"));
+        first.more = errors.collect();
+        first
+    }
+
+    /// Returns all errors, each of which is shown on one line.
+    pub fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(&self.more)
     }
 }
 

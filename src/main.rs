@@ -16,12 +16,14 @@ use evolink_receiver::commands::{
 use evolink_receiver::exit::{CommandError, Exit};
 use evolink_receiver::observe::telemetry;
 use evolink_receiver::observe::telemetry::LogTo;
+use evolink_receiver::process;
 use tokio::runtime::Runtime;
 
 /// How long the exit waits for threads that are still busy when everything else has ended.
 const LEFT_OVER_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
+    process::without_empty_variables();
     let cli = match Cli::from_process() {
         Ok(cli) => cli,
         Err(exit) => return exit,
@@ -34,7 +36,7 @@ fn main() -> ExitCode {
     match run(cli.command) {
         Ok(()) => Exit::Ok.into(),
         Err(error) => {
-            telemetry::complain(&error);
+            error.all().for_each(telemetry::complain);
             error.exit.into()
         }
     }

@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
@@ -11,6 +13,33 @@ use tracing::warn;
 
 /// Descriptors that are not connections: the store, certificates, the log, calls to EvoLink.
 const DESCRIPTORS_RESERVED: u64 = 64;
+
+/// Variables of libraries that do not take an empty one as absent, as everything else here does.
+const FOREIGN: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+
+/// Replaces this process by itself without the variables of `FOREIGN` that are set to nothing.
+/// Returns if there are none. No safe code can remove a variable from its own process.
+pub fn without_empty_variables() {
+    let is_empty = |name: &&str| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let empty: Vec<&str> = FOREIGN.into_iter().filter(is_empty).collect();
+    if empty.is_empty() {
+        return;
+    }
+    let Ok(program) = std::env::current_exe() else {
+        return;
+    };
+    let mut arguments = std::env::args_os();
+    let mut again = Command::new(program);
+    if let Some(name) = arguments.next() {
+        again.arg0(name);
+    }
+    again.args(arguments);
+    for name in empty {
+        again.env_remove(name);
+    }
+    // If this fails, the library reports the variable where it matters.
+    let _ = again.exec();
+}
 
 /// Disables core dumps, because they would contain keys and prompts.
 pub fn forbid_core_dumps() {

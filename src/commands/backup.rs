@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::backup_places;
 use crate::cli::BackupArgs;
 use crate::clock::Clock;
-use crate::commands::environment;
+use crate::commands::load_config;
 use crate::commands::serve::stop_on_signal;
 use crate::config::Config;
 use crate::exit::{CommandError, Exit};
@@ -36,7 +36,7 @@ const SECRET_BYTES_MAX: u64 = 64 * 1024;
 /// fit on its disk, 78 if the
 /// schema is newer than this program or the database has several names.
 pub async fn backup(args: &BackupArgs, out: &mut impl Write) -> Result<(), CommandError> {
-    let config = Config::load(args.config.config.as_deref(), environment())?;
+    let config = load_config(args.config.config.as_deref())?;
     // Without a slash at the end: names are made from it.
     let path: PathBuf = args.path.components().collect();
     if path.symlink_metadata().is_ok() {

@@ -23,17 +23,15 @@ use anyhow::Context as _;
 use url::Url;
 
 use crate::cli::GivenUrl;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::exit::CommandError;
 
-/// Loads the configuration from file and environment, and checks the relations between keys.
+/// Loads the configuration from file and environment.
 ///
 /// # Errors
-/// The first error found, with exit code 78.
-pub fn load_config(path: Option<&Path>) -> Result<Config, CommandError> {
-    let config = Config::load(path, environment())?;
-    config.validate()?;
-    Ok(config)
+/// The first error found.
+pub fn load_config(path: Option<&Path>) -> Result<Config, ConfigError> {
+    Config::load(path, environment()?.into_iter())
 }
 
 /// Returns the URL of a service: the given one, or else where the configuration lets it listen, as
@@ -45,7 +43,7 @@ pub fn load_config(path: Option<&Path>) -> Result<Config, CommandError> {
 pub fn service_url(given: Option<&GivenUrl>, config: Option<&Path>) -> Result<Url, CommandError> {
     match given.and_then(|given| given.0.as_ref()) {
         Some(url) => Ok(url.clone()),
-        None => loopback_url(Config::load(config, environment())?.internal.listen),
+        None => loopback_url(load_config(config)?.internal.listen),
     }
 }
 
@@ -60,8 +58,22 @@ pub fn loopback_url(address: SocketAddr) -> Result<Url, CommandError> {
     Ok(Url::parse(&url).context("the internal listener's address makes no URL")?)
 }
 
-/// Returns the process's environment, without variables that are not Unicode. Ours all are.
-pub fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+/// Returns the process's environment, without variables of others that are not UTF-8.
+///
+/// # Errors
+/// Names a variable of ours that is not.
+pub fn environment() -> Result<Vec<(String, String)>, ConfigError> {
+    let mut variables = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        match (name.into_string(), value.into_string()) {
+            (Ok(name), Ok(value)) => variables.push((name, value)),
+            (name, _) => {
+                let name = name.unwrap_or_else(|name| name.to_string_lossy().into_owned());
+                if name.starts_with("EVOLINK_RECEIVER") || name == "EVOLINK_API_KEY" {
+                    return Err(ConfigError::new(name, "is not UTF-8"));
+                }
+            }
+        }
+    }
+    Ok(variables)
 }

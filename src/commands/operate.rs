@@ -7,8 +7,7 @@ use anyhow::Context as _;
 
 use crate::app::backup_places::advice;
 use crate::cli::{CallbackUrlArgs, HealthcheckArgs};
-use crate::commands::{environment, service_url};
-use crate::config::Config;
+use crate::commands::{load_config, service_url};
 use crate::domain::callback::{Label, Subject};
 use crate::exit::{CommandError, Exit};
 use crate::secret_file::shown_path;
@@ -28,7 +27,7 @@ pub fn callback_url(args: &CallbackUrlArgs, out: &mut impl Write) -> Result<(), 
         .parse()
         .map_err(|error| CommandError::new(Exit::Usage, format!("--label: {error}")))?;
     // Do not validate the rest: minting a URL needs no EvoLink key.
-    let config = Config::load(args.config.config.as_deref(), environment())?;
+    let config = load_config(args.config.config.as_deref())?;
     config.validate_key("public.base_url")?;
     if !config.public.has_callbacks() {
         let message = "public.mode: \"poll-only\" has no callback URLs, because nothing would hear the callbacks";

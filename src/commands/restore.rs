@@ -10,7 +10,7 @@ use super::backup::last_event;
 use crate::app::backup_places::{self, finish, remove_staged};
 use crate::cli::RestoreArgs;
 use crate::clock::Clock;
-use crate::commands::environment;
+use crate::commands::load_config;
 use crate::config::Config;
 use crate::domain::callback::KeyRing;
 use crate::domain::event::id::Epoch;
@@ -31,7 +31,7 @@ use crate::store::engine::sqlite::mark;
 /// backup is damaged. 75 if a service runs. 78 if the backup is of a newer version or does not fit
 /// the configuration.
 pub async fn restore(args: &RestoreArgs, out: &mut impl Write) -> Result<(), CommandError> {
-    let config = Config::load(args.config.config.as_deref(), environment())?;
+    let config = load_config(args.config.config.as_deref())?;
     let Some(folder) = &args.path else {
         backup_places::must_have_store(&config, args.config.config.as_deref())?;
         return new_epoch(&config, out).await;

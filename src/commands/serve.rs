@@ -12,7 +12,8 @@ use tracing::{info, warn};
 use crate::app::App;
 use crate::cli::{ConfigArgs, SERVICE_URL};
 use crate::clock::Clock;
-use crate::commands::{environment, load_config, loopback_url};
+use crate::commands::check::configuration_of_start;
+use crate::commands::{environment, loopback_url};
 use crate::config::unknown_variables;
 use crate::exit::CommandError;
 use crate::observe::telemetry::CONFIGURATION;
@@ -30,11 +31,11 @@ const START_GRACE: Duration = Duration::from_secs(2);
 /// The reason why it could not start or why it ended, with its exit code.
 pub async fn serve(args: &ConfigArgs, out: &mut impl Write) -> Result<(), CommandError> {
     process::forbid_core_dumps();
-    for stray in unknown_variables(environment()) {
+    for stray in unknown_variables(environment()?.into_iter()) {
         let message = &stray.message;
         warn!(target: CONFIGURATION, "{message}");
     }
-    let config = load_config(args.config.as_deref())?;
+    let config = configuration_of_start(args)?;
     let stop = stop_on_signal()?;
     let base_url = config.public.base_url.to_string();
     let needs_key = !config.internal.api_keys.is_empty();

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::closest::closest;
 use crate::domain::event::EventType;
 
 /// Defines an enum whose variants have one spelling each, with the conversions both ways.
@@ -36,7 +37,10 @@ macro_rules! choice {
             fn from_str(text: &str) -> Result<Self, String> {
                 let known = Self::ALL.iter().copied().find(|choice| choice.as_str() == text);
                 known.ok_or_else(|| {
-                    format!("unknown variant {text:?}, expected {}", Self::known())
+                    let meant = closest(text, Self::ALL.iter().map(|choice| choice.as_str()));
+                    let advice = meant.map(|meant| format!("; did you mean {meant}?"));
+                    let advice = advice.unwrap_or_default();
+                    format!("unknown variant {text:?}, expected {}{advice}", Self::known())
                 })
             }
         }

@@ -1,14 +1,14 @@
 //! Loads a `Config` from the file and the environment, or fails with one line that names the key.
 //!
-//! Lists are possible in TOML only, because an environment variable is a single text. Where the key
-//! needs a number or a boolean, it is parsed from that text. Nothing guesses types: a secret of
-//! digits only must stay text.
+//! An environment variable is a single text. Where the key needs a number or a boolean, it is parsed
+//! from that text; a list is JSON. Nothing guesses types: a secret of digits only must stay text.
 
 use std::path::Path;
 
 use config::ConfigError as Cause;
 use serde_path_to_error::Error;
 
+use super::closest::closest;
 use super::sources::Sources;
 use super::{Config, ConfigError, OutcomeEvent, Scope};
 
@@ -37,7 +37,10 @@ impl Config {
         path: Option<&Path>,
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let sources = Sources::read(path, env)?;
+        let mut sources = Sources::read(path, env)?;
+        if let Some(error) = sources.take_faults().into_iter().next() {
+            return Err(error);
+        }
         sources
             .parse()
             .map_err(|error| fault(&sources, *error).error)
@@ -62,7 +65,13 @@ impl Config {
                 );
             }
         };
-        let mut faults = Vec::new();
+        let unread = sources.take_faults().into_iter();
+        let mut faults: Vec<Fault> = unread
+            .map(|error| Fault {
+                error,
+                is_unknown_key: false,
+            })
+            .collect();
         loop {
             let error = match sources.parse() {
                 Ok(config) => return (Some(config), faults),
@@ -82,7 +91,7 @@ impl Config {
 fn fault(sources: &Sources, error: Error<Cause>) -> Fault {
     let path = sources.original(error.path());
     let error = naming_the_key(path, error.into_inner());
-    let is_unknown_key = error.message == UNKNOWN_KEY;
+    let is_unknown_key = error.message.starts_with(UNKNOWN_KEY);
     Fault {
         error,
         is_unknown_key,
@@ -121,7 +130,7 @@ fn naming_the_key(path: String, cause: Cause) -> ConfigError {
         other => {
             let message = other.to_string();
             if message.starts_with("unknown field ") {
-                return ConfigError::new(key, UNKNOWN_KEY);
+                return ConfigError::new(key, unknown_key(&message));
             }
             let of_type = message.strip_prefix("invalid type: ");
             let message = match of_type.and_then(|text| text.rsplit_once(", expected ")) {
@@ -130,6 +139,17 @@ fn naming_the_key(path: String, cause: Cause) -> ConfigError {
             };
             ConfigError::new(key, message)
         }
+    }
+}
+
+/// Suggests the key that is meant, from the names that the library lists between backticks: first
+/// the one that was found.
+fn unknown_key(message: &str) -> String {
+    let mut names = message.split('`').skip(1).step_by(2);
+    let found = names.next().unwrap_or_default();
+    match closest(found, names) {
+        Some(meant) => format!("{UNKNOWN_KEY}; did you mean {meant}?"),
+        None => UNKNOWN_KEY.to_owned(),
     }
 }
 

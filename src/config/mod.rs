@@ -10,8 +10,10 @@ mod closest;
 mod findings;
 mod hosts;
 mod key_digest;
+mod lists;
 mod load;
 mod names;
+mod places;
 mod relations;
 mod secret;
 mod sections;
@@ -29,6 +31,7 @@ pub use self::findings::{Finding, Level};
 pub use self::key_digest::KeyDigest;
 pub use self::load::Fault;
 pub use self::names::check_name;
+pub use self::places::Places;
 pub use self::secret::read_secret_file;
 pub use self::sections::{
     ApiKey, Archive, CallbackTokens, Callbacks, Endpoint, Evolink, Forward, Internal, Public,

@@ -1,7 +1,7 @@
 //! The file and the environment, merged into one table. `load` reads a `Config` from it. After a
 //! fault it removes the key that caused it and reads again, to find the next one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use config::{
@@ -9,6 +9,7 @@ use config::{
 };
 use serde_path_to_error::{Error, Path as KeyPath, Segment};
 
+use super::lists;
 use super::secret::EVOLINK_API_KEY;
 use super::{Config, ConfigError};
 
@@ -19,6 +20,8 @@ const SEPARATOR: &str = "__";
 pub(super) struct Sources {
     table: Map<String, Value>,
     evolink_api_key: Option<String>,
+    /// Variables that should be lists and are none.
+    faults: Vec<ConfigError>,
     /// The elements that were removed from lists: the path of the list, and the index that the
     /// element had.
     removed: HashSet<(String, usize)>,
@@ -29,7 +32,8 @@ impl Sources {
         path: Option<&Path>,
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let env: HashMap<String, String> = env.collect();
+        // In the order of their names, so that faults are always found in the same order.
+        let mut env: BTreeMap<String, String> = env.collect();
         let evolink_api_key = env.get(EVOLINK_API_KEY).cloned();
         // An empty `EVOLINK_RECEIVER_CONFIG=` names no file.
         let path = path.filter(|path| !path.as_os_str().is_empty());
@@ -37,13 +41,24 @@ impl Sources {
         if let Some(path) = path {
             sources = sources.add_source(File::from_str(&read(path)?, FileFormat::Toml));
         }
+        let (lists, faults) = lists::take(&mut env);
         let merged = sources.add_source(overrides(env)).build();
         let table = merged.and_then(|merged| merged.collect());
+        let mut table = table.map_err(|cause| not_parsed(path, &cause))?;
+        for (key, list) in lists {
+            insert(&mut table, &key, list);
+        }
         Ok(Self {
-            table: table.map_err(|cause| not_parsed(path, &cause))?,
+            table,
             evolink_api_key,
+            faults,
             removed: HashSet::new(),
         })
+    }
+
+    /// Takes what is wrong with single variables. Everything else can be read without them.
+    pub(super) fn take_faults(&mut self) -> Vec<ConfigError> {
+        std::mem::take(&mut self.faults)
     }
 
     pub(super) fn parse(&self) -> Result<Config, Box<Error<Cause>>> {
@@ -106,8 +121,8 @@ impl Sources {
             passed > last
         });
         match parent {
-            Some(ValueKind::Table(table)) => table.remove(key).is_some(),
-            None if last == 0 => self.table.remove(key).is_some(),
+            Some(ValueKind::Table(table)) => table.shift_remove(key).is_some(),
+            None if last == 0 => self.table.shift_remove(key).is_some(),
             Some(_) | None => false,
         }
     }
@@ -160,7 +175,27 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     })
 }
 
-fn overrides(env: HashMap<String, String>) -> Environment {
+/// The name of the environment variable that sets `key`.
+pub(super) fn variable(key: &str) -> String {
+    let name = key.replace('.', SEPARATOR).to_ascii_uppercase();
+    format!("{PREFIX}{SEPARATOR}{name}")
+}
+
+/// Puts `list` at `key`, which is a section and a name, or a name alone.
+fn insert(table: &mut Map<String, Value>, key: &str, list: Value) {
+    let Some((section, name)) = key.split_once('.') else {
+        table.insert(key.to_owned(), list);
+        return;
+    };
+    let nothing = || Value::new(None, ValueKind::Table(Map::new()));
+    let section = table.entry(section.to_owned()).or_insert_with(nothing);
+    // A section that is no table is an error of its own.
+    if let ValueKind::Table(section) = &mut section.kind {
+        insert(section, name, list);
+    }
+}
+
+fn overrides(env: BTreeMap<String, String>) -> Environment {
     Environment::with_prefix(PREFIX)
         .prefix_separator(SEPARATOR)
         .separator(SEPARATOR)

@@ -95,8 +95,6 @@ fn add(settings: &mut Vec<String>, path: &str, value: &Value) {
                 add(settings, &format!("{path}{separator}{key}"), value);
             }
         }
-        // Lists are possible in TOML only.
-        Value::Array(_) => {}
         _ => settings.push(path.to_owned()),
     }
 }

@@ -49,7 +49,9 @@ pub struct Bucket {
 impl Bucket {
     /// The credentials, the region and the endpoint come from the usual `AWS_…` variables.
     pub(super) fn open(name: &str, prefix: &str) -> Result<Self, StorageError> {
-        Self::open_with(std::env::vars_os(), name, prefix)
+        // As everywhere, a variable that is set to nothing counts as absent.
+        let set = std::env::vars_os().filter(|(_, value)| !value.is_empty());
+        Self::open_with(set, name, prefix)
     }
 
     pub(super) fn open_with(

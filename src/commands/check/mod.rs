@@ -17,7 +17,7 @@ pub use self::surroundings::surroundings;
 use crate::cli::{CheckArgs, ConfigArgs};
 use crate::clock::Clock;
 use crate::commands::environment;
-use crate::config::{Config, ConfigError, Finding, Level, unknown_variables};
+use crate::config::{Config, ConfigError, Finding, Level, Places, unknown_variables};
 use crate::exit::{CommandError, Exit};
 use crate::secrets::signing_files;
 
@@ -28,18 +28,49 @@ use crate::secrets::signing_files;
 pub async fn check(args: &CheckArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let (config, mut findings) = configuration(&args.config);
     if let Some(config) = config {
-        findings.extend(surroundings(&config, &Clock::System).await);
+        let mut around = surroundings(&config, &Clock::System).await;
         if args.online {
-            findings.extend(online::online(&config, &Clock::System).await);
+            around.extend(online::online(&config, &Clock::System).await);
         }
+        if let Ok(environment) = environment() {
+            let places = Places::read(args.config.config.as_deref(), &environment);
+            for finding in &mut around {
+                places.add_to(finding);
+            }
+        }
+        findings.extend(around);
     }
     report(&findings, out)
+}
+
+/// Returns the configuration for a start.
+///
+/// # Errors
+/// All errors that `check` finds in the configuration, with exit code 78.
+pub fn configuration_of_start(args: &ConfigArgs) -> Result<Config, CommandError> {
+    let (config, findings) = configuration(args);
+    let errors = findings
+        .into_iter()
+        .filter(|finding| finding.level == Level::Error);
+    let errors: Vec<String> = errors
+        .map(|error| ConfigError::new(error.key, error.message).to_string())
+        .collect();
+    match config {
+        Some(config) if errors.is_empty() => Ok(config),
+        _ => Err(CommandError::of_all(Exit::Config, errors)),
+    }
 }
 
 /// Checks the configuration alone. Returns it if it can be used to check its surroundings: that is,
 /// unless a value could not be read.
 pub fn configuration(args: &ConfigArgs) -> (Option<Config>, Vec<Finding>) {
-    let (config, faults) = Config::load_all(args.config.as_deref(), environment());
+    let environment = match environment() {
+        Ok(environment) => environment,
+        Err(error) => return (None, vec![failed(error)]),
+    };
+    let places = Places::read(args.config.as_deref(), &environment);
+    let (config, faults) =
+        Config::load_all(args.config.as_deref(), environment.clone().into_iter());
     let is_read = faults.iter().all(|fault| fault.is_unknown_key);
     let unread: Vec<String> = faults
         .iter()
@@ -50,10 +81,17 @@ pub fn configuration(args: &ConfigArgs) -> (Option<Config>, Vec<Finding>) {
         .into_iter()
         .map(|fault| failed(fault.error))
         .collect();
-    let Some(config) = config else {
-        return (None, findings);
+    let in_their_place = |mut findings: Vec<Finding>| {
+        findings.sort_by_key(|finding| places.line(&finding.key));
+        for finding in &mut findings {
+            places.add_to(finding);
+        }
+        findings
     };
-    findings.extend(unknown_variables(environment()));
+    let Some(config) = config else {
+        return (None, in_their_place(findings));
+    };
+    findings.extend(unknown_variables(environment.into_iter()));
     let mut rest = config.findings();
     rest.extend(unreadable_secrets(&config));
     // Where a value could not be read there is the default, about which nothing is said.
@@ -63,6 +101,7 @@ pub fn configuration(args: &ConfigArgs) -> (Option<Config>, Vec<Finding>) {
         rest.into_iter()
             .filter(|finding| !is_about_defaults(finding)),
     );
+    let mut findings = in_their_place(findings);
     if !is_read {
         let message = "files, certificate, store and listeners are not checked until these errors are corrected";
         findings.push(found(Level::Warning, "configuration", message));

@@ -93,7 +93,7 @@ impl TlsSource {
         if cert.exists() && key.exists() {
             match Self::from_files(&cert, &key, clock.clone()) {
                 Ok(kept) if !kept.covers(names) => {
-                    info!("the self-signed certificate is for other names: making a new one")
+                    info!("the self-signed certificate is for other names: making a new one");
                 }
                 Ok(kept) => match kept.left() {
                     Left::Enough | Left::Days(_) => return Ok(kept),

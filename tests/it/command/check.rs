@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::binary::{check, code, stderr, stdout};
+use super::binary::{check, code, run, stderr, stdout};
 
 #[test]
 fn check_lists_every_error_and_exits_with_78() {
@@ -11,8 +11,13 @@ fn check_lists_every_error_and_exits_with_78() {
     std::fs::write(&path, "[public]\nbase_url = 'http://hooks.acme.io'\n").expect("a file");
     let output = check(&path, &[]);
     assert_eq!(code(&output), Some(78));
+    let in_line_2 = format!(
+        "error   public.base_url: must be https, the only scheme that EvoLink calls; with a proxy in front, this is the proxy's \
+         address ({}:2)",
+        path.display()
+    );
     let expected = [
-        "error   public.base_url: must be https, the only scheme that EvoLink calls; with a proxy in front, this is the proxy's address",
+        &*in_line_2,
         "error   public.tls.cert_file: missing: public.tls.mode \"files\" needs it",
         "error   public.tls.key_file: missing: public.tls.mode \"files\" needs it",
         "error   evolink.api_key_file: missing: set it, or evolink.api_key, or the environment variable EVOLINK_API_KEY",
@@ -42,9 +47,9 @@ fn check_reports_every_key_that_is_wrong_and_what_is_around() {
     let output = check(&path, &key);
     assert_eq!(code(&output), Some(78));
     for line in [
-        "error   publik: unknown key",
-        "error   public.lissten: unknown key",
-        "error   forward.endpoints[0].urls: unknown key",
+        "error   publik: unknown key; did you mean public?",
+        "error   public.lissten: unknown key; did you mean listen?",
+        "error   forward.endpoints[0].urls: unknown key; did you mean url?",
         "error   public.base_url: must be https",
         "error   forward.endpoints[0].secret_file: could not read /nowhere/a: ",
         "make a secret for it with: evolink-receiver keys new --webhook",
@@ -146,4 +151,121 @@ fn check_of_a_good_file_binds_nothing_and_says_where_roots_are_missing() {
         "{}",
         stdout(&output)
     );
+}
+
+/// Ends each line of a file whose key must be found with `#` and the key.
+const PLACES: &str = r#"
+publik = 1                              # publik
+[public]
+base_url = """http://a
+"""                                     # (begins one line above)
+max_body = 1                            # public.max_body
+tls = { mode = "of" }                   # public.tls.mode
+[evolink]
+timeout = "ever"                        # evolink.timeout
+submits.x = 1                           # evolink.submits
+[[internal.api_keys]]                   # internal.api_keys[0].sha256
+name = "a"
+scopes = ["read"]
+[archive]
+allowed_hosts = [
+    "x.io",
+    7,                                  # archive.allowed_hosts[1]
+]
+[reconcile]
+interval_max = "5s"                     # reconcile.interval_max
+[retention]
+tasks = "1h"                            # retention.tasks
+"#;
+
+#[test]
+fn an_error_has_its_file_and_line_or_its_variable() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("receiver.toml");
+    std::fs::write(&path, PLACES).expect("a file");
+    let env = [
+        ("EVOLINK_RECEIVER__PUBLIC__BODY_TIMEOUT", "ever"),
+        ("EVOLINK_RECEIVER__FORWARD__ALLOWED_HOSTS", "[7]"),
+    ];
+    let output = check(&path, &env);
+    let found = stdout(&output);
+    let file = path.display();
+    let lines = (1..).zip(PLACES.lines());
+    let keys = lines.filter_map(|(line, text)| Some((line, text.split_once("  # ")?.1)));
+    let mut wanted: Vec<(String, String)> = keys
+        .filter(|(_, key)| !key.starts_with('('))
+        .map(|(line, key)| (key.to_owned(), format!("({file}:{line})")))
+        .collect();
+    assert_eq!(wanted.len(), 9);
+    for (key, variable) in [
+        ("public.body_timeout", env[0].0),
+        ("forward.allowed_hosts[0]", env[1].0),
+    ] {
+        wanted.push((key.to_owned(), format!("({variable})")));
+    }
+    for (key, place) in &wanted {
+        let start = format!("error   {key}: ");
+        let line = found.lines().find(|line| line.starts_with(&start));
+        assert!(
+            line.is_some_and(|line| line.ends_with(place)),
+            "{key}: {place}: {found}"
+        );
+    }
+    let errors = found.lines().filter(|line| line.starts_with("error "));
+    assert_eq!(errors.count(), wanted.len(), "{found}");
+    // Those of the file are in its order.
+    let order = found
+        .lines()
+        .filter_map(|line| line.rsplit_once(&format!("{file}:")));
+    let order = order.map(|(_, line)| line.trim_end_matches(')').parse().expect("a number"));
+    assert!(order.collect::<Vec<usize>>().is_sorted(), "{found}");
+}
+
+#[test]
+fn errors_come_in_the_same_order_every_time() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("receiver.toml");
+    let twice = |n| format!("[[forward.endpoints]]\nname = {n}\nurl = {n}\nevents = {n}\n");
+    let toml: String = (0..12)
+        .map(|n| format!("[section{n}]\nkey{n} = 1\n{}", twice(n)))
+        .collect();
+    std::fs::write(&path, toml).expect("a file");
+    let env: Vec<(String, String)> = (0..12)
+        .map(|n| (format!("EVOLINK_RECEIVER__PUBLIC__KEY{n}"), "x".to_owned()))
+        .collect();
+    let env: Vec<(&str, &str)> = env
+        .iter()
+        .map(|(name, value)| (&**name, &**value))
+        .collect();
+    let first = check(&path, &env);
+    assert!(stdout(&first).lines().count() > 36, "{}", stdout(&first));
+    for _ in 0..10 {
+        assert_eq!(stdout(&check(&path, &env)), stdout(&first));
+    }
+}
+
+#[test]
+fn serve_names_all_errors_at_once_and_the_same_ones_as_check() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("receiver.toml");
+    for toml in [
+        PLACES,
+        "[public]\nbase_url = 'http://hooks.acme.io'\n[reconcile]\ninterval_min = '0s'\n",
+        "[public\n",
+    ] {
+        std::fs::write(&path, toml).expect("a file");
+        let checked = check(&path, &[]);
+        let errors = stdout(&checked).lines();
+        let errors: Vec<&str> = errors
+            .filter_map(|line| line.strip_prefix("error   "))
+            .collect();
+        assert!(!errors.is_empty());
+        let served = run(&["serve", "--config", path.to_str().expect("UTF-8")]);
+        assert_eq!(code(&served), Some(78));
+        let said = stderr(&served).lines();
+        let said: Vec<&str> = said
+            .filter_map(|line| line.strip_prefix("evolink-receiver: "))
+            .collect();
+        assert_eq!(said, errors);
+    }
 }

@@ -1,6 +1,8 @@
 //! The command line: exit codes, what goes to which stream, and what the environment changes.
 
+use std::ffi::OsStr;
 use std::fs::Permissions;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 
@@ -97,6 +99,43 @@ fn an_environment_variable_that_is_set_to_nothing_counts_as_absent() {
     assert_eq!(lasting(&check), lasting(&run(&["check"])));
     let list = run_env(&["tasks", "list"], &nothing);
     assert_ne!(code(&list), Some(64), "{}", stderr(&list));
+}
+
+/// An empty variable of a library counts as absent too.
+#[test]
+fn an_empty_variable_of_another_is_none() {
+    let roots = |env: &[(&str, &str)]| {
+        let output = run_env(&["check"], env);
+        let mut lines = stdout(&output).lines();
+        let line = lines.find(|line| line.contains(" system roots: "));
+        line.expect("a finding").to_owned()
+    };
+    let without = roots(&[]);
+    assert!(without.starts_with("ok "), "{without}");
+    let empty = [("SSL_CERT_FILE", ""), ("SSL_CERT_DIR", "")];
+    assert_eq!(roots(&empty), without);
+    let wrong = roots(&[("SSL_CERT_FILE", "/nowhere"), ("SSL_CERT_DIR", "")]);
+    assert!(wrong.starts_with("error "), "{wrong}");
+}
+
+#[test]
+fn a_variable_of_ours_that_is_not_utf_8_is_an_error_and_one_of_another_is_none() {
+    for name in ["EVOLINK_API_KEY", "EVOLINK_RECEIVER__STORE__URL", "OTHER"] {
+        for command in ["check", "serve", "backup"] {
+            let mut run = Command::new(env!("CARGO_BIN_EXE_evolink-receiver"));
+            run.arg(command)
+                .env_clear()
+                .env(name, OsStr::from_bytes(b"a\xff"));
+            if command == "backup" {
+                run.arg("/nowhere/copy");
+            }
+            let output = run.output().expect("it runs");
+            let said = [stdout(&output), stderr(&output)].concat();
+            let is_named = said.contains(&format!("{name}: is not UTF-8"));
+            assert_eq!(is_named, name != "OTHER", "{command}: {said}");
+            assert_ne!(code(&output), Some(0), "{command}: {said}");
+        }
+    }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The content of a loaded configuration: which source overrides which, units, and hidden secrets.
 
-use evolink_receiver::config::{ByteSize, KeyDigest, Network, Scope, TlsMode};
+use evolink_receiver::config::{ByteSize, Config, KeyDigest, Network, Scope, TlsMode};
 
-use super::{MINIMAL, SHA256, as_json, load_env, load_toml, load_toml_env};
+use super::{MINIMAL, SHA256, as_json, env_name, load_env, load_toml, load_toml_env};
 
 #[test]
 fn environment_overrides_the_file_with_text_numbers_and_booleans() {
@@ -34,7 +34,7 @@ fn environment_overrides_the_file_with_text_numbers_and_booleans() {
         "a secret of digits stays text"
     );
     let unknown = load_env(&[("public.tls.modus", "x")]).expect_err("unknown");
-    assert_eq!(unknown, "public.tls.modus: unknown key");
+    assert_eq!(unknown, "public.tls.modus: unknown key; did you mean mode?");
     let wrong = load_env(&[("public.max_connections", "many")]).expect_err("not a number");
     assert_eq!(
         wrong,
@@ -194,4 +194,75 @@ fn api_keys_are_known_by_their_hash() {
 }
 fn secret_text(secret: &secrecy::SecretString) -> &str {
     secrecy::ExposeSecret::expose_secret(secret)
+}
+
+#[test]
+fn lists_come_from_the_environment_as_json() {
+    let toml = format!(
+        "[internal]\napi_keys = [{{ name = 'web', sha256 = '{SHA256}', scopes = ['read', 'submit'] }}]\n\
+         [archive]\nallowed_hosts = ['files.evolink.ai', '*.x.io']\nallow_networks = ['10.0.0.0/8']\n\
+         [forward]\nallowed_hosts = ['app:8000']\n\
+         [[forward.endpoints]]\nname = 'a'\nurl = 'http://a'\nsecret_file = 's'\nevents = ['task.failed']"
+    );
+    let api_keys = format!(r#"[{{"name":"web","sha256":"{SHA256}","scopes":["read","submit"]}}]"#);
+    let endpoint = r#"[{"name":"a","url":"http://a","secret_file":"s","events":["task.failed"]}]"#;
+    let by_environment = load_env(&[
+        ("internal.api_keys", &api_keys),
+        ("archive.allowed_hosts", r#"["files.evolink.ai", "*.x.io"]"#),
+        ("archive.allow_networks", r#"["10.0.0.0/8"]"#),
+        ("forward.allowed_hosts", r#"["app:8000"]"#),
+        ("forward.endpoints", endpoint),
+    ]);
+    let by_environment = as_json(&by_environment.expect("lists"));
+    assert_eq!(by_environment, as_json(&load_toml(&toml).expect("lists")));
+
+    let over = |value| {
+        load_toml_env(
+            &toml,
+            &[("EVOLINK_RECEIVER__FORWARD__ALLOWED_HOSTS", value)],
+        )
+    };
+    assert_eq!(over("[]").expect("none").forward.allowed_hosts, [""; 0]);
+    let kept = over("").expect("absent");
+    assert_eq!(kept.forward.allowed_hosts, ["app:8000"]);
+    assert_eq!(kept.internal.api_keys.len(), 1);
+}
+
+#[test]
+fn a_list_in_the_environment_that_is_none_is_refused_and_not_quoted() {
+    let list = "must be a list in JSON, as in '[\"a\"]' or '[{\"name\": \"a\"}]'";
+    for (key, value, line) in [
+        (
+            "forward.allowed_hosts",
+            "app",
+            format!("forward.allowed_hosts: {list}"),
+        ),
+        (
+            "forward.allowed_hosts",
+            "{}",
+            format!("forward.allowed_hosts: {list}"),
+        ),
+        (
+            "forward.allowed_hosts",
+            "[\"5ec7e7",
+            format!("forward.allowed_hosts: {list}"),
+        ),
+        (
+            "forward.allowed_hosts",
+            "[7]",
+            "forward.allowed_hosts[0]: must be a string, is 7".to_owned(),
+        ),
+        (
+            "internal.api_keys",
+            r#"[{"name":"a","sha256":"5ec7e7","scopes":["read"]}]"#,
+            "internal.api_keys[0].sha256: must be 64 hex digits, the SHA-256 of the key".to_owned(),
+        ),
+    ] {
+        assert_eq!(load_env(&[(key, value)]).expect_err(value), line, "{value}");
+    }
+    let pairs = [("forward.allowed_hosts", "app"), ("public.tls.modus", "x")];
+    let pairs = pairs.map(|(key, value)| (env_name(key), value.to_owned()));
+    let (_, faults) = Config::load_all(None, pairs.into_iter());
+    let keys: Vec<&str> = faults.iter().map(|fault| &*fault.error.key).collect();
+    assert_eq!(keys, ["forward.allowed_hosts", "public.tls.modus"]);
 }
