@@ -170,7 +170,7 @@ scopes = ["read"]
 [archive]
 allowed_hosts = [
     "x.io",
-    7,                                  # archive.allowed_hosts[1]
+    ["y.io"],                           # archive.allowed_hosts[1]
 ]
 [reconcile]
 interval_max = "5s"                     # reconcile.interval_max
@@ -185,7 +185,7 @@ fn an_error_has_its_file_and_line_or_its_variable() {
     std::fs::write(&path, PLACES).expect("a file");
     let env = [
         ("EVOLINK_RECEIVER__PUBLIC__BODY_TIMEOUT", "ever"),
-        ("EVOLINK_RECEIVER__FORWARD__ALLOWED_HOSTS", "[7]"),
+        ("EVOLINK_RECEIVER__FORWARD__ALLOWED_HOSTS", "[[\"app\"]]"),
     ];
     let output = check(&path, &env);
     let found = stdout(&output);
@@ -226,9 +226,8 @@ fn errors_come_in_the_same_order_every_time() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("receiver.toml");
     let twice = |n| format!("[[forward.endpoints]]\nname = {n}\nurl = {n}\nevents = {n}\n");
-    let toml: String = (0..12)
-        .map(|n| format!("[section{n}]\nkey{n} = 1\n{}", twice(n)))
-        .collect();
+    let sections = (0..12).map(|n| format!("[section{n}]\nkey{n} = 1\n{}", twice(n)));
+    let toml = sections.collect::<Vec<_>>().concat();
     std::fs::write(&path, toml).expect("a file");
     let env: Vec<(String, String)> = (0..12)
         .map(|n| (format!("EVOLINK_RECEIVER__PUBLIC__KEY{n}"), "x".to_owned()))

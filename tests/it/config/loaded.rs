@@ -249,8 +249,8 @@ fn a_list_in_the_environment_that_is_none_is_refused_and_not_quoted() {
         ),
         (
             "forward.allowed_hosts",
-            "[7]",
-            "forward.allowed_hosts[0]: must be a string, is 7".to_owned(),
+            "[[\"app\"]]",
+            "forward.allowed_hosts[0]: must be a string, is a list".to_owned(),
         ),
         (
             "internal.api_keys",

@@ -98,7 +98,7 @@ async fn what_is_wrong_with_a_secret_file_is_named_and_its_content_is_not_shown(
          [[forward.endpoints]]\nname = 'a'\nurl = 'http://a'\nsecret_file = '{}'\nevents = ['task.failed']\n",
         path("api"),
         path("ring"),
-        path("receiver.db"),
+        path("store/receiver.db"),
         path("whsec"),
         path("endpoint"),
     );
