@@ -6,6 +6,7 @@ use super::parts::Parts;
 use super::{App, settings};
 use crate::cli;
 use crate::config::Level;
+use crate::evolink::Relay;
 use crate::http::internal::InternalState;
 use crate::http::internal::access::origin::OwnOrigin;
 use crate::http::internal::access::wait_permits::WaitPermits;
@@ -30,7 +31,7 @@ use crate::workers::upkeep::self_tester::SelfTester;
 /// The total size of all bodies in memory. Small compared to a container's 256 MiB, and large
 /// compared to what EvoLink sends.
 const PUBLIC_BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
-const INTERNAL_BODIES_BYTES_MAX: usize = 16 * 1024 * 1024;
+const INTERNAL_BODIES_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 impl App {
     pub(super) fn public_state(&self) -> PublicState {
@@ -56,6 +57,8 @@ impl App {
             store: Arc::clone(&self.store),
             recorder: self.recorder.clone(),
             evolink: Arc::clone(&self.evolink),
+            relay: Relay::new(Arc::clone(&self.evolink)),
+            passes_unknown_tasks: self.config.evolink.pass_unknown_tasks,
             rate_limits: Arc::clone(&self.rate_limits),
             egress_rules: self.egress.rules().clone(),
             clock: self.clock.clone(),
@@ -66,8 +69,13 @@ impl App {
             stopping: parts.stopping.clone(),
             own_origin: OwnOrigin::new(self.config.internal.base_url.as_ref()),
             allow_unknown_fields: self.config.evolink.allow_unknown_fields,
+            models: self.config.evolink.models.clone(),
+            body_bytes_max: self.config.internal.max_body.as_usize(),
             endpoints: Arc::new(settings::endpoints(&self.config).into_keys().collect()),
-            body_budget: BodyBudget::new(INTERNAL_BODIES_BYTES_MAX),
+            body_budget: BodyBudget::new(
+                // One body of the largest size must fit.
+                INTERNAL_BODIES_BYTES_MAX.max(self.config.internal.max_body.as_usize()),
+            ),
             catch_up_permit: CatchUpPermit::default(),
             about: About {
                 version: cli::version(),

@@ -1,4 +1,5 @@
-//! The client for EvoLink's API. It makes three calls, each bounded in time and size.
+//! The client for EvoLink's API: submits, polls, and reads for apps. Each call is bounded in time
+//! and size.
 //!
 //! A submit always uses a new connection, from a client that keeps none. So a stale connection can
 //! neither leave the outcome of a submit unknown, nor cause a hidden second attempt (hyper-util
@@ -12,24 +13,30 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName};
-use reqwest::header::{CONTENT_ENCODING, DATE, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_ENCODING, DATE, ETAG, HeaderValue, IF_NONE_MATCH, RETRY_AFTER};
 use reqwest::{Certificate, Client, ClientBuilder, RequestBuilder, Response, redirect, retry};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Serialize;
 use url::Url;
 
 use super::health::EvolinkHealth;
 use super::redaction::{EvolinkKey, Redaction};
+use super::relay::Read;
 use super::reply::{Answer, NoAnswer, PollReply, SubmitReply};
 use crate::domain::callback::KeyRing;
 use crate::domain::egress::ANSWER_HEADER_LINES_MAX;
 use crate::domain::ids::{SubmissionId, TaskId};
+use crate::domain::kind::Kind;
 
 /// The `User-Agent` of all requests.
 pub const USER_AGENT: &str = concat!("evolink-receiver/", env!("CARGO_PKG_VERSION"));
 
 /// The maximum size of an answer. EvoLink's answers have a few hundred bytes.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// The maximum size and time of an answer that is passed on to an app. The catalog of all models is
+/// the largest.
+const RELAYED_BYTES_MAX: usize = 4 * 1024 * 1024;
+const RELAY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The maximum time for connecting, which is also at most half of the whole timeout. So a slow
 /// connection can be distinguished from a slow answer: in the first case, nothing was sent.
@@ -42,6 +49,8 @@ pub struct EvolinkClient {
     redaction: Redaction,
     submits: Client,
     reads: Client,
+    /// For public data: it does not send the key.
+    open_reads: Client,
     health: EvolinkHealth,
 }
 
@@ -97,6 +106,10 @@ impl EvolinkClient {
                 .build()
                 .context(no_client)?,
             reads: builder().build().context(no_client)?,
+            open_reads: client_builder(&open_headers(), timeout, user_agent)
+                .tls_certs_merge(roots.iter().cloned())
+                .build()
+                .context(no_client)?,
             base_url,
             redaction: Redaction::new(api_key),
             health: EvolinkHealth::default(),
@@ -122,17 +135,19 @@ impl EvolinkClient {
         self.redaction.api_key()
     }
 
-    /// Submits `body`, once.
+    /// Submits the JSON `body`, once.
     pub async fn submit(
         &self,
-        body: &(impl Serialize + Sync),
+        kind: Kind,
+        body: Bytes,
         submission_id: SubmissionId,
     ) -> SubmitReply {
         let request = self
             .submits
-            .post(self.url(&["v1", "images", "generations"]))
+            .post(self.url(&["v1", kind.segment(), "generations"]))
             .header("idempotency-key", submission_id.to_string())
-            .json(body);
+            .header(CONTENT_TYPE, "application/json")
+            .body(body);
         let answered = self.answer_with_key(request).await;
         let answered = self.redaction.without_tokens_of(submission_id, answered);
         if let Ok(answer) = &answered {
@@ -182,9 +197,46 @@ impl EvolinkClient {
 
     /// Makes a call that EvoLink accepts only with a valid key.
     async fn answer_with_key(&self, request: RequestBuilder) -> Result<Answer, NoAnswer> {
-        let answer = self.answer(request).await?;
+        let answer = self.answer(request, BODY_BYTES_MAX).await?;
         self.health.saw(&answer);
         Ok(answer)
+    }
+
+    /// Makes a read for an app. With `etag`, EvoLink answers 304 if nothing has changed.
+    ///
+    /// # Errors
+    /// `NoAnswer` if there is no readable answer.
+    pub async fn read(&self, read: Read<'_>, etag: Option<&str>) -> Result<Answer, NoAnswer> {
+        let mut url = self.url(&["v1"]);
+        url.path_segments_mut()
+            .expect("an http URL has a path")
+            .extend(read.path);
+        url.set_query(read.query);
+        let client = if read.with_key {
+            &self.reads
+        } else {
+            &self.open_reads
+        };
+        let request = client.get(url).timeout(RELAY_TIMEOUT);
+        let request = match etag {
+            Some(etag) => request.header(IF_NONE_MATCH, etag),
+            None => request,
+        };
+        let answer = self.answer(request, RELAYED_BYTES_MAX).await?;
+        if read.with_key {
+            self.health.saw(&answer);
+        }
+        Ok(answer)
+    }
+
+    /// Asks for the price of a request.
+    ///
+    /// # Errors
+    /// `NoAnswer` if there is no readable answer.
+    pub async fn estimate(&self, body: Bytes) -> Result<Answer, NoAnswer> {
+        let request = self.reads.post(self.url(&["v1", "agent-estimates"]));
+        let request = request.header(CONTENT_TYPE, "application/json").body(body);
+        self.answer_with_key(request.timeout(RELAY_TIMEOUT)).await
     }
 
     fn url(&self, segments: &[&str]) -> Url {
@@ -196,7 +248,7 @@ impl EvolinkClient {
         url
     }
 
-    async fn answer(&self, request: RequestBuilder) -> Result<Answer, NoAnswer> {
+    async fn answer(&self, request: RequestBuilder, bytes_max: usize) -> Result<Answer, NoAnswer> {
         let response = request
             .send()
             .await
@@ -213,14 +265,15 @@ impl EvolinkClient {
             body: Bytes::new(),
             content_type: header(&CONTENT_TYPE),
             retry_after: header(&RETRY_AFTER),
+            etag: header(&ETAG),
             request_id,
             date: header(&DATE),
         };
-        answer.body = self.body(response).await?;
+        answer.body = self.body(response, bytes_max).await?;
         Ok(answer)
     }
 
-    async fn body(&self, mut response: Response) -> Result<Bytes, NoAnswer> {
+    async fn body(&self, mut response: Response, bytes_max: usize) -> Result<Bytes, NoAnswer> {
         let status = Some(response.status().as_u16());
         let unreadable = |reason: &str| NoAnswer::Unreadable {
             reason: reason.to_owned(),
@@ -235,8 +288,9 @@ impl EvolinkClient {
         let mut body = BytesMut::new();
         loop {
             match response.chunk().await {
-                Ok(Some(chunk)) if body.len() + chunk.len() > BODY_BYTES_MAX => {
-                    return Err(unreadable("the answer is larger than 1 MiB"));
+                Ok(Some(chunk)) if body.len() + chunk.len() > bytes_max => {
+                    let mib = bytes_max / (1024 * 1024);
+                    return Err(unreadable(&format!("the answer is larger than {mib} MiB")));
                 }
                 Ok(Some(chunk)) => body.extend_from_slice(&chunk),
                 Ok(None) => return Ok(self.redaction.body(body.freeze())),
@@ -283,16 +337,18 @@ impl std::fmt::Debug for EvolinkClient {
     }
 }
 
+fn open_headers() -> HeaderMap {
+    HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))])
+}
+
 fn default_headers(api_key: &SecretString) -> anyhow::Result<HeaderMap> {
     // The error for an invalid header value does not contain the value.
     let mut bearer = HeaderValue::from_str(&format!("Bearer {}", api_key.expose_secret()))
         .context("EvoLink's API key cannot be sent in a header")?;
     bearer.set_sensitive(true);
-    let identity = HeaderValue::from_static("identity");
-    Ok(HeaderMap::from_iter([
-        (AUTHORIZATION, bearer),
-        (ACCEPT_ENCODING, identity),
-    ]))
+    let mut headers = open_headers();
+    headers.insert(AUTHORIZATION, bearer);
+    Ok(headers)
 }
 
 fn client_builder(headers: &HeaderMap, timeout: Duration, user_agent: &str) -> ClientBuilder {

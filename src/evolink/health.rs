@@ -177,6 +177,7 @@ mod tests {
             body: body.to_owned().into(),
             content_type: None,
             retry_after: None,
+            etag: None,
             request_id: None,
             date: None,
         }

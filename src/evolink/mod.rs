@@ -9,6 +9,7 @@ mod envelope;
 mod health;
 mod rate_limits;
 mod redaction;
+mod relay;
 mod reply;
 mod unknown_task;
 
@@ -17,4 +18,5 @@ pub use envelope::ErrorEnvelope;
 pub use health::EvolinkHealth;
 pub use rate_limits::RateLimits;
 pub use redaction::{EvolinkKey, KEY_BYTES_MIN};
+pub use relay::{Read, Relay, RelayError};
 pub use reply::{Answer, NoAnswer, PollReply, SubmitReply};

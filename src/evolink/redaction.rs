@@ -90,6 +90,7 @@ impl Redaction {
                 body: token_echo::redact(answer.body, &macs),
                 content_type: answer.content_type.map(text),
                 retry_after: answer.retry_after.map(text),
+                etag: answer.etag.map(text),
                 request_id: answer.request_id.map(text),
                 date: answer.date.map(text),
             }),

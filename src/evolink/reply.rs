@@ -18,6 +18,8 @@ pub struct Answer {
     pub content_type: Option<String>,
     /// The header as received. `retry_after()` parses it.
     pub retry_after: Option<String>,
+    /// What identifies this version of the body (RFC 9110 section 8.8.3).
+    pub etag: Option<String>,
     /// EvoLink's id of the request.
     pub request_id: Option<String>,
     pub(super) date: Option<String>,

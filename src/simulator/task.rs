@@ -40,15 +40,16 @@ pub(super) fn new_id(created: i64) -> String {
 impl Task {
     /// The response to the submit, field for field as EvoLink's page shows it.
     pub(super) fn submit_answer(&self) -> Value {
+        let kind = self.generation.route.task_type();
         json!({
             "created": self.created,
             "id": self.id,
-            "model": "z-image-turbo",
-            "object": "image.generation.task",
+            "model": self.generation.model,
+            "object": format!("{kind}.generation.task"),
             "progress": 0,
             "status": "pending",
             "task_info": {"can_cancel": true, "estimated_time": self.estimated_time_s},
-            "type": "image",
+            "type": kind,
             "usage": self.usage(),
         })
     }
@@ -126,7 +127,8 @@ impl Task {
     }
 
     fn result_url(&self, public_url: &str) -> String {
-        let url = format!("{public_url}/files/{}/0.webp", self.id);
+        let name = self.generation.route.file_name();
+        let url = format!("{public_url}/files/{}/{name}", self.id);
         if self.plan.signed_results {
             return format!("{url}?signature={:016x}", fastrand::u64(..));
         }

@@ -49,13 +49,13 @@ impl Running<'_> {
         deadline: Instant,
     ) -> Result<Intended, Outcome> {
         let generation = &self.submission.generation;
-        let request =
-            serde_json::to_vec(&generation.to_record()).expect("a request has a JSON form");
         let intent = Intent {
             submission_id: self.id,
             client: self.submission.client.clone(),
+            kind: generation.kind,
+            model: generation.model.clone(),
             reference: self.submission.reference.clone(),
-            request: Bytes::from(request),
+            request: generation.to_record(),
             callback_url: generation.callback_url.clone(),
             idempotency: self.submission.idempotency.clone(),
             guard: guard.cloned(),

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use serde::Serialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
@@ -37,7 +36,7 @@ impl Running<'_> {
             public.callback_url(&token)
         });
         let body = (self.submission.generation).to_evolink(callback_url.as_deref());
-        let sending = self.send_until_connected(&body);
+        let sending = self.send_until_connected(body);
         let Some(reply) = self.submits.giving_up.run_until_cancelled(sending).await else {
             let reason = "EvoLink has not answered, and this process is stopping";
             return self.unknown(reason, Bytes::new()).await;
@@ -54,12 +53,12 @@ impl Running<'_> {
         }
     }
 
-    async fn send_until_connected(&self, body: &(impl Serialize + Sync)) -> SubmitReply {
-        let submits = self.submits;
+    async fn send_until_connected(&self, body: Bytes) -> SubmitReply {
+        let (submits, kind) = (self.submits, self.submission.generation.kind);
         let deadline = Instant::now() + RETRY_FOR.min(submits.evolink_timeout);
         let mut pauses = growing_until(deadline, PAUSE_MIN, PAUSE_MAX);
         loop {
-            let reply = submits.evolink.submit(body, self.id).await;
+            let reply = submits.evolink.submit(kind, body.clone(), self.id).await;
             let SubmitReply::Unreachable { reason } = &reply else {
                 return reply;
             };

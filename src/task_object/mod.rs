@@ -105,7 +105,7 @@ impl TaskObjects {
         // Completion without results is believed only of polls, which repeat it. From any other
         // source, it ended nothing and was not shown.
         let is_doubtful = |seen: &Observation| {
-            seen.status == Status::Completed && seen.results.is_empty() && source != Source::Poll
+            seen.status == Status::Completed && !seen.has_results() && source != Source::Poll
         };
         if seen.as_ref().is_ok_and(is_doubtful) {
             return self.build(&Shown::pending(view, source));
@@ -149,6 +149,7 @@ impl TaskObjects {
             submitted_at: record.task.submitted_at,
             outcome_at: shown.outcome_at,
             client: record.client.as_deref(),
+            kind: record.task.kind,
             reference: record.reference.as_deref(),
             request: self.request(record),
             unconfirmed: shown.claimed.map(<&str>::from),

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::domain::ids::SubmissionId;
 use crate::domain::json::Fields;
+use crate::domain::kind::Kind;
 use crate::domain::timestamp::Timestamp;
 
 /// The member of our own: what we know about a task in addition to what EvoLink says.
@@ -17,6 +18,7 @@ pub struct Receiver<'a> {
     pub submitted_at: Timestamp,
     pub outcome_at: Option<Timestamp>,
     pub client: Option<&'a str>,
+    pub kind: Option<Kind>,
     /// What the app calls the task.
     pub reference: Option<&'a str>,
     /// The app's request, without its callback URL. Only for readers.

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::domain::json::Fields;
+use crate::domain::kind::Kind;
 use crate::domain::task::State;
 use crate::evolink::ErrorEnvelope;
 use crate::store::recorder::record::Record;
@@ -10,11 +11,6 @@ use crate::store::recorder::record::Record;
 /// Builds what to show while there is no body of EvoLink that can be shown. It has the form of
 /// EvoLink's first answer. Its id is our own until the task id is known.
 pub fn unconfirmed(record: &Record) -> Fields {
-    let request = record
-        .request
-        .as_deref()
-        .and_then(|request| Fields::parse(request).ok())
-        .unwrap_or_default();
     let rejected = record.task.state() == State::Rejected;
     let mut fields = Fields::default();
     fields.set("created", &record.task.submitted_at.as_seconds());
@@ -22,11 +18,12 @@ pub fn unconfirmed(record: &Record) -> Fields {
         Some(task_id) => fields.set("id", task_id),
         None => fields.set("id", &record.task.submission_id),
     }
-    fields.set("model", &request.read::<String>("model"));
-    fields.set("object", &"image.generation.task");
+    fields.set("model", &record.model);
+    let kind = record.task.kind.unwrap_or(Kind::Image);
+    fields.set("object", &kind.object());
     fields.set("progress", &0);
     fields.set("status", if rejected { &"failed" } else { &"pending" });
-    fields.set("type", &"image");
+    fields.set("type", &kind);
     if rejected {
         let refusal = record.refusal.as_deref().and_then(ErrorEnvelope::parse);
         let (code, message) = refusal.map_or((None, None), |error| (error.code, error.message));

@@ -56,6 +56,15 @@ pub(super) fn base_url(found: &mut Found, public: &Public) {
     );
 }
 
+pub(super) fn internal_body(found: &mut Found, internal: &Internal) {
+    let (least, most) = (ByteSize::kib(1), ByteSize::kib(64 * 1024));
+    found.error_unless(
+        (least..=most).contains(&internal.max_body),
+        "internal.max_body",
+        format!("must be from {least} to {most}, is {}", internal.max_body),
+    );
+}
+
 pub(super) fn public(found: &mut Found, public: &Public) {
     let (least, most) = (ByteSize::kib(1), ByteSize::kib(16 * 1024));
     found.error_unless(
@@ -138,6 +147,7 @@ pub(super) fn check_internal(found: &mut Found, config: &Config) {
         ref base_url,
         max_connections,
         ref api_keys,
+        ..
     } = config.internal;
     let public = config.public.listen;
     // Port 0 makes the system choose a port, and it never chooses the same one twice.

@@ -35,6 +35,7 @@ pub(super) fn check(found: &mut Found, config: &Config) {
     listeners::public(found, &config.public);
     listeners::tls(found, &config.public);
     listeners::check_internal(found, config);
+    listeners::internal_body(found, &config.internal);
     listeners::api_keys(found, &config.internal.api_keys);
     evolink(found, &config.evolink);
     repeat_window(found, config);

@@ -116,6 +116,7 @@ pub struct Internal {
     /// `None` means `http://` and `listen`, or `localhost` if `listen` is an unspecified address.
     #[serde(deserialize_with = "units::optional_url")]
     pub base_url: Option<Url>,
+    pub max_body: ByteSize,
     pub max_connections: usize,
     /// May be empty on loopback only.
     pub api_keys: Vec<ApiKey>,
@@ -126,6 +127,7 @@ impl Default for Internal {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             base_url: None,
+            max_body: ByteSize::kib(1024),
             // Each waiting query and each stream holds one. Lower than the public limit, because
             // callbacks matter more.
             max_connections: 1024,

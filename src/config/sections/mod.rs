@@ -16,6 +16,7 @@ use super::choices::OutcomeEvent;
 use super::secret;
 use super::units::{self, ByteSize, duration};
 use crate::domain::egress::network::Network;
+use crate::domain::generation::models::ModelList;
 use crate::domain::task::confirmation::Confirm;
 use crate::store::MAX_CONNECTIONS;
 
@@ -40,6 +41,8 @@ pub struct Evolink {
     pub polls_per_second: u32,
     pub submits_per_second: u32,
     pub allow_unknown_fields: bool,
+    pub models: ModelList,
+    pub pass_unknown_tasks: bool,
 }
 
 impl Default for Evolink {
@@ -58,6 +61,8 @@ impl Default for Evolink {
             // this many for long.
             submits_per_second: 50,
             allow_unknown_fields: false,
+            models: ModelList::new(vec!["*".to_owned()]),
+            pass_unknown_tasks: true,
         }
     }
 }

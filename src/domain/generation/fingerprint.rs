@@ -5,14 +5,21 @@ use std::collections::BTreeMap;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use crate::domain::kind::Kind;
+
 /// The SHA-256 of a request. Shows whether an `Idempotency-Key` was sent again with the same body
 /// (rule B10 in `docs/rules.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    pub(super) fn of(request: &RawValue) -> Self {
+    /// The same body on another route is another request.
+    pub(super) fn of(kind: Kind, request: &RawValue) -> Self {
         let mut hasher = Sha256::new();
+        match kind {
+            Kind::Image => {}
+            Kind::Video | Kind::Audio => hasher.update(kind.into_str()),
+        }
         hash_value(request, &mut hasher);
         Self(hasher.finalize().into())
     }
@@ -67,11 +74,12 @@ fn hash_string(text: &str, hasher: &mut Sha256) {
 #[cfg(test)]
 mod tests {
     use crate::domain::generation::Generation;
+    use crate::domain::kind::Kind;
 
     #[test]
     fn bodies_are_compared_as_values() {
         let print = |text: &str| {
-            Generation::parse(text.as_bytes(), true)
+            Generation::parse(Kind::Image, text.as_bytes(), true)
                 .unwrap()
                 .fingerprint()
         };
@@ -104,8 +112,8 @@ mod tests {
             let (open, close) = (r#"[{"k":"#.repeat(depth), "}]".repeat(depth));
             format!(r#"{{"model":"z-image-turbo","prompt":"p","x":{open}1{close}}}"#)
         };
-        let deepest = Generation::parse(nested(49).as_bytes(), true).unwrap();
-        let other = Generation::parse(nested(48).as_bytes(), true).unwrap();
+        let deepest = Generation::parse(Kind::Image, nested(49).as_bytes(), true).unwrap();
+        let other = Generation::parse(Kind::Image, nested(48).as_bytes(), true).unwrap();
         assert_ne!(deepest.fingerprint(), other.fingerprint());
     }
 }

@@ -6,6 +6,7 @@ use url::Url;
 use super::InvalidRequest;
 use crate::domain::json::Fields;
 
+const MODEL_CHARS_MAX: usize = 128;
 const PROMPT_CHARS_MAX: usize = 2000;
 const RATIOS: [&str; 9] = [
     "1:1", "2:3", "3:2", "3:4", "4:3", "9:16", "16:9", "1:2", "2:1",
@@ -18,19 +19,6 @@ const CALLBACK_URL_CHARS_MAX: usize = 2048;
 /// The maximum length of a quoted value in an error message, in characters. A prompt must not be
 /// repeated in full.
 const SHOWN_CHARS_MAX: usize = 64;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Model {
-    ZImageTurbo,
-}
-
-impl Model {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ZImageTurbo => "z-image-turbo",
-        }
-    }
-}
 
 /// A prompt of 1 to 2000 characters (Unicode scalar values). Not all of them are white space, and
 /// none is NUL.
@@ -70,12 +58,15 @@ impl Seed {
     }
 }
 
-pub(super) fn model(fields: &Fields) -> Result<Model, InvalidRequest> {
-    let model = Model::ZImageTurbo;
+pub(super) fn model(fields: &Fields) -> Result<String, InvalidRequest> {
+    let is_name = |text: &String| {
+        (1..=MODEL_CHARS_MAX).contains(&text.chars().count()) && !text.contains(char::is_control)
+    };
     let given = fields.read::<String>("model");
-    (given.as_deref() == Some(model.as_str()))
-        .then_some(model)
-        .ok_or_else(|| refusal(fields, "model", &format!("must be \"{}\"", model.as_str())))
+    given.filter(is_name).ok_or_else(|| {
+        let bound = format!("must be a string of 1 to {MODEL_CHARS_MAX} characters");
+        refusal(fields, "model", &bound)
+    })
 }
 
 pub(super) fn prompt(fields: &Fields) -> Result<Prompt, InvalidRequest> {

@@ -1,47 +1,46 @@
-//! The request of an app: the body of EvoLink's z-image-turbo page, parsed and checked against its
-//! bounds.
+//! The request of an app, of any kind and for any model.
 //!
-//! A body that passes `Generation::parse` is within EvoLink's documented bounds. Any other body
-//! never leaves this machine (rule B9 in `docs/rules.md`). Nothing is converted, trimmed or cut:
-//! EvoLink receives what the app sent.
+//! Models whose page we know are judged by their table. Every other body is judged by its form
+//! alone, and EvoLink receives it byte for byte, except for the callback URL.
 
+mod any_model;
 mod fingerprint;
 mod members;
+pub mod models;
 mod repeated;
 #[cfg(test)]
 mod tests;
+mod z_image_turbo;
 
-use serde::Serialize;
+use bytes::Bytes;
 
 use super::json::{Fields, JsonError};
+use super::kind::Kind;
+use any_model::AnyModel;
 pub use fingerprint::Fingerprint;
 use members::escaped;
-pub use members::{Model, Prompt, Seed, Size};
+use z_image_turbo::ZImageTurbo;
 
-/// The six members that EvoLink documents. Any other name is probably a typing error, which would
-/// cost money.
-const NAMES: [&str; 6] = [
-    "model",
-    "prompt",
-    "size",
-    "seed",
-    "nsfw_check",
-    "callback_url",
-];
+/// The request that is kept with a task is for people, and is read with each of its rows. Members
+/// that do not fit are left out of it.
+const KEPT_BYTES_MAX: usize = 32 * 1024;
 
-/// A request to generate an image, within EvoLink's bounds.
+/// A request to generate something.
 #[derive(Clone, Debug)]
 pub struct Generation {
-    pub model: Model,
-    pub prompt: Prompt,
-    pub size: Option<Size>,
-    pub seed: Option<Seed>,
-    pub nsfw_check: Option<bool>,
+    pub kind: Kind,
+    /// 1 to 128 characters.
+    pub model: String,
     /// The app's own address for deliveries. EvoLink never sees it. Whether its host is allowed is
     /// not checked here.
     pub callback_url: Option<String>,
-    /// Members that EvoLink does not document. They are passed on unchanged.
-    unknown: Fields,
+    form: Form,
+}
+
+#[derive(Clone, Debug)]
+enum Form {
+    ZImageTurbo(ZImageTurbo),
+    AnyModel(AnyModel),
 }
 
 /// Why a body is not a valid request. Safe to show to the app that sent it.
@@ -54,83 +53,72 @@ pub struct InvalidRequest {
 }
 
 impl Generation {
-    /// Parses and checks the body of a submit.
+    /// Parses and checks the body of a submit. `allow_unknown_fields` concerns models with a table.
     ///
     /// # Errors
     /// `InvalidRequest` names the member, its bound and the given value.
-    pub fn parse(body: &[u8], allow_unknown_fields: bool) -> Result<Self, InvalidRequest> {
+    pub fn parse(
+        kind: Kind,
+        body: &[u8],
+        allow_unknown_fields: bool,
+    ) -> Result<Self, InvalidRequest> {
         let fields = Fields::parse(body);
         if matches!(fields, Ok(_) | Err(JsonError::RepeatedKey { .. })) {
             refuse_repeated(body)?;
         }
         let fields = fields?;
-        if !allow_unknown_fields {
-            refuse_unknown(&fields)?;
-        }
-        let mut unknown = fields.clone();
-        for name in NAMES {
-            unknown.remove(name);
-        }
+        let model = members::model(&fields)?;
+        let form = if kind == Kind::Image && model == z_image_turbo::NAME {
+            Form::ZImageTurbo(ZImageTurbo::parse(&fields, allow_unknown_fields)?)
+        } else {
+            Form::AnyModel(AnyModel::new(body))
+        };
         Ok(Self {
-            model: members::model(&fields)?,
-            prompt: members::prompt(&fields)?,
-            size: members::size(&fields)?,
-            seed: members::seed(&fields)?,
-            nsfw_check: members::nsfw_check(&fields)?,
+            kind,
+            model,
             callback_url: members::callback_url(&fields)?,
-            unknown,
+            form,
         })
     }
 
     /// Returns the body for EvoLink, with the `callback_url` of this service if it has one, and
-    /// never with the app's. Absent members are not sent.
-    pub fn to_evolink<'a>(&'a self, callback_url: Option<&'a str>) -> EvolinkRequest<'a> {
-        self.request(callback_url)
+    /// never with the app's.
+    pub fn to_evolink(&self, callback_url: Option<&str>) -> Bytes {
+        match &self.form {
+            Form::ZImageTurbo(request) => json(&request.body(callback_url)),
+            Form::AnyModel(request) => request.with_callback_url(callback_url),
+        }
     }
 
-    /// Returns the body without a callback URL, for the store. A callback URL is a secret.
-    pub fn to_record(&self) -> EvolinkRequest<'_> {
-        self.request(None)
+    /// Returns the body without a callback URL, which is a secret, for the store.
+    pub fn to_record(&self) -> Bytes {
+        let mut kept = self.fields();
+        kept.remove("callback_url");
+        kept.keep_within(KEPT_BYTES_MAX);
+        json(&kept)
     }
 
-    /// Returns the same hash for two bodies that are equal as values. The order of keys, white
+    /// Returns the same hash for two requests that are equal as values. The order of keys, white
     /// space and escapes make no difference. Numbers are compared by their text.
     pub fn fingerprint(&self) -> Fingerprint {
-        let request = self.request(self.callback_url.as_deref());
-        Fingerprint::of(
-            &serde_json::value::to_raw_value(&request).expect("a request has a JSON form"),
-        )
+        let mut fields = self.fields();
+        match &self.callback_url {
+            Some(url) => fields.set("callback_url", url),
+            None => fields.remove("callback_url"),
+        }
+        let request = serde_json::value::to_raw_value(&fields).expect("a request has a JSON form");
+        Fingerprint::of(self.kind, &request)
     }
 
-    fn request<'a>(&'a self, callback_url: Option<&'a str>) -> EvolinkRequest<'a> {
-        EvolinkRequest {
-            model: self.model.as_str(),
-            prompt: self.prompt.as_str(),
-            size: self.size.as_ref().map(Size::as_str),
-            seed: self.seed.map(Seed::get),
-            nsfw_check: self.nsfw_check,
-            callback_url,
-            unknown: &self.unknown,
-        }
+    fn fields(&self) -> Fields {
+        Fields::parse(&self.to_evolink(None)).expect("it was parsed before")
     }
 }
 
-/// The body of a submit as EvoLink documents it. Must not be printed: it contains the prompt and a
-/// callback URL, which is a secret.
-#[derive(Serialize)]
-pub struct EvolinkRequest<'a> {
-    model: &'static str,
-    prompt: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    size: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seed: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    nsfw_check: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    callback_url: Option<&'a str>,
-    #[serde(flatten)]
-    unknown: &'a Fields,
+fn json(value: &impl serde::Serialize) -> Bytes {
+    serde_json::to_vec(value)
+        .expect("a request has a JSON form")
+        .into()
 }
 
 impl From<JsonError> for InvalidRequest {
@@ -149,20 +137,6 @@ fn refuse_repeated(body: &[u8]) -> Result<(), InvalidRequest> {
     let name = escaped(&name);
     Err(InvalidRequest {
         message: format!("`{name}` occurs twice in the request"),
-        param: Some(name),
-    })
-}
-
-fn refuse_unknown(fields: &Fields) -> Result<(), InvalidRequest> {
-    let Some(name) = fields.keys().find(|name| !NAMES.contains(name)) else {
-        return Ok(());
-    };
-    let name = escaped(name);
-    Err(InvalidRequest {
-        message: format!(
-            "`{name}` is not a field of this request; the fields are {}",
-            NAMES.join(", ")
-        ),
         param: Some(name),
     })
 }

@@ -17,13 +17,13 @@ fn body(member: &str, value: &str) -> String {
 }
 
 fn parse(body: &str) -> Result<Generation, InvalidRequest> {
-    Generation::parse(body.as_bytes(), false)
+    Generation::parse(Kind::Image, body.as_bytes(), false)
 }
 
 /// The body that EvoLink receives for `body`.
 fn sent(body: &str) -> Value {
     let generation = parse(body).unwrap_or_else(|error| panic!("{body}: {error}"));
-    serde_json::to_value(generation.to_evolink(Some("https://us.example/callbacks/t"))).unwrap()
+    serde_json::from_slice(&generation.to_evolink(Some("https://us.example/callbacks/t"))).unwrap()
 }
 
 fn assert_refused(body: &str, param: &str) {
@@ -174,19 +174,28 @@ fn table_n_null_is_absent_and_absent_is_not_sent() {
 }
 
 #[test]
-fn table_n_only_the_documented_model_is_accepted() {
-    let bad = [
-        "null",
-        "7",
-        "\"Z-IMAGE-TURBO\"",
-        "\" z-image-turbo\"",
-        "\"gpt-4o-image\"",
-        "\"\"",
-    ];
-    for model in bad {
+fn table_n_a_model_is_a_name_and_only_the_documented_one_has_a_table() {
+    let long = quoted(&"m".repeat(129));
+    for model in ["null", "7", "\"\"", "[]", "\"a\\u0000\"", long.as_str()] {
         assert_refused(&body("model", model), "model");
     }
     assert_refused(r#"{"prompt":"p"}"#, "model");
+    let longest = quoted(&"m".repeat(128));
+    for model in [
+        "\"Z-IMAGE-TURBO\"",
+        "\" z-image-turbo\"",
+        "\"gpt-4o-image\"",
+        longest.as_str(),
+    ] {
+        let other = format!(r#"{{"model":{model},"prompt":7,"size":"any"}}"#);
+        assert_eq!(sent(&other)["prompt"], 7, "{model}");
+    }
+    let video = Generation::parse(Kind::Video, br#"{"model":"z-image-turbo"}"#, false);
+    assert_eq!(
+        video.unwrap().model,
+        "z-image-turbo",
+        "the table is of the image route"
+    );
 }
 
 #[test]
@@ -230,9 +239,9 @@ fn table_n_unknown_fields_are_refused_by_name_or_passed_on_as_they_came() {
         assert_refused(&body(name, "null"), name);
     }
     let text = r#"{"model":"z-image-turbo","x":{"k":[1.50, 1e400]},"prompt":"p"}"#;
-    let generation = Generation::parse(text.as_bytes(), true).unwrap();
+    let generation = Generation::parse(Kind::Image, text.as_bytes(), true).unwrap();
     assert_eq!(
-        serde_json::to_string(&generation.to_evolink(Some("https://us.example/"))).unwrap(),
+        generation.to_evolink(Some("https://us.example/")),
         r#"{"model":"z-image-turbo","prompt":"p","callback_url":"https://us.example/","x":{"k":[1.50, 1e400]}}"#
     );
 }
@@ -248,7 +257,12 @@ fn a_body_that_is_not_one_object_is_refused_without_param() {
         br#"{"prompt":"\ud83d"}"#,
     ];
     for body in bodies {
-        assert_eq!(Generation::parse(body, true).unwrap_err().param, None);
+        assert_eq!(
+            Generation::parse(Kind::Image, body, true)
+                .unwrap_err()
+                .param,
+            None
+        );
     }
 }
 
@@ -267,7 +281,7 @@ fn a_member_that_occurs_twice_is_refused_by_name_at_any_depth() {
         ),
     ] {
         let text = format!(r#"{{"model":"z-image-turbo","prompt":"p",{members}}}"#);
-        let error = Generation::parse(text.as_bytes(), true).unwrap_err();
+        let error = Generation::parse(Kind::Image, text.as_bytes(), true).unwrap_err();
         assert_eq!(error.param.as_deref(), Some(param), "{text}");
         assert_eq!(
             error.message,
@@ -275,13 +289,13 @@ fn a_member_that_occurs_twice_is_refused_by_name_at_any_depth() {
         );
     }
     let text = r#"{"model":"z-image-turbo","prompt":"p","x":{"a":{"a":[{"a":1},{"a":2}]}},"a":"{\"a\":1,\"a\":2}"}"#;
-    Generation::parse(text.as_bytes(), true).unwrap();
+    Generation::parse(Kind::Image, text.as_bytes(), true).unwrap();
     // As deep as can be read, and deeper: the bound is the same as without repetition.
     let nested = |depth: usize| {
         let (open, close) = (r#"{"k":"#.repeat(depth), "}".repeat(depth));
         let x = format!(r#"{open}{{"a":1,"a":2}}{close}"#);
         let text = format!(r#"{{"model":"z-image-turbo","prompt":"p","x":{x}}}"#);
-        Generation::parse(text.as_bytes(), true).unwrap_err()
+        Generation::parse(Kind::Image, text.as_bytes(), true).unwrap_err()
     };
     assert!(nested(98).param.unwrap().starts_with("x.k.k.k."));
     assert!(nested(99).message.contains("deep"));
@@ -300,7 +314,7 @@ fn a_message_names_the_field_the_bound_and_what_was_given() {
     );
     assert_eq!(
         message("model", "null"),
-        "`model` must be \"z-image-turbo\"; it is missing"
+        "`model` must be a string of 1 to 128 characters; it is missing"
     );
     assert_eq!(
         message("prompt", &quoted(&"a".repeat(2001))),

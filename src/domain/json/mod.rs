@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 pub const DEPTH_MAX: usize = 100;
 
 /// Keys that must not be repeated: two readers could disagree about which value counts.
-pub(super) const READ_KEYS: [&str; 16] = [
+pub(super) const READ_KEYS: [&str; 18] = [
     "id",
     "task_id",
     "status",
@@ -32,6 +32,8 @@ pub(super) const READ_KEYS: [&str; 16] = [
     "error",
     "data",
     "task_info",
+    "type",
+    "object",
     "model",
     "prompt",
     "size",
@@ -111,6 +113,21 @@ impl Fields {
 
     pub fn remove(&mut self, key: &str) {
         self.0.shift_remove(key);
+    }
+
+    /// Removes members so that names and values together have at most `bytes_max` bytes, the
+    /// longest first.
+    pub fn keep_within(&mut self, bytes_max: usize) {
+        let size = |(key, value): (&String, &Box<RawValue>)| key.len() + value.get().len();
+        let mut total: usize = self.0.iter().map(size).sum();
+        while total > bytes_max {
+            let sizes = self.0.iter().map(size).enumerate();
+            let Some((longest, bytes)) = sizes.max_by_key(|(_, bytes)| *bytes) else {
+                return;
+            };
+            self.0.shift_remove_index(longest);
+            total -= bytes;
+        }
     }
 }
 

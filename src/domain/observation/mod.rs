@@ -13,11 +13,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Deserialize;
 
+use strum::VariantArray as _;
+
 use super::ids::TaskId;
 use super::json::{Fields, JsonError};
+use super::kind::Kind;
 use crate::domain::json::members::{Members, read_text};
 pub use results::ResultsDigest;
-use results::{more_urls, usable_results};
+use results::{MoreResults, more_urls, usable_results};
 pub use status::{Source, Status};
 
 /// The number of results that are fetched. Further results are only counted (rule B8).
@@ -39,6 +42,8 @@ pub enum ObservationError {
 pub struct Observation {
     pub task_id: TaskId,
     pub status: Status,
+    /// From `type` or `object`, if one of them says it.
+    pub kind: Option<Kind>,
     /// 0 to 100, if present and usable.
     pub progress: Option<u8>,
     /// Result URLs as received. They are not checked here: the archiver decides which may be
@@ -56,6 +61,9 @@ pub struct Observation {
     pub estimated_time: Option<Duration>,
     /// The body as received, except that the secrets of callback URLs are redacted.
     pub raw: Bytes,
+    /// Further results of a completed task, in `result_urls` and `result_data`. Their texts need
+    /// not be URLs: some models complete with an id alone.
+    more_results: MoreResults,
     /// Whether the task is in member `data` of `raw`.
     is_wrapped: bool,
 }
@@ -88,7 +96,13 @@ impl Observation {
             Status::Completed => more_urls(&members, &results),
             _ => Vec::new(),
         };
+        let more_results = match status {
+            Status::Completed => MoreResults::of(&members),
+            _ => MoreResults::default(),
+        };
         Ok(Self {
+            kind: kind(&members),
+            more_results,
             more_urls,
             progress: progress.filter(|progress| *progress <= 100),
             results,
@@ -130,9 +144,21 @@ impl Observation {
         urls.map(String::as_str)
     }
 
+    /// Whether there is a result: a URL in `results`, or anything in `result_urls` or
+    /// `result_data`.
+    pub fn has_results(&self) -> bool {
+        !self.results.is_empty() || !self.more_results.is_empty()
+    }
+
     /// The digest by which two observations of the same outcome are recognised (rule B7).
     pub fn results_digest(&self) -> ResultsDigest {
-        ResultsDigest::of(&self.results)
+        ResultsDigest::of(&self.results, &self.more_results)
+    }
+
+    /// The digest over `results` alone. Outcomes that were recorded before the others counted have
+    /// it.
+    pub fn digest_of_urls(&self) -> ResultsDigest {
+        ResultsDigest::of(&self.results, &MoreResults::default())
     }
 }
 
@@ -152,6 +178,17 @@ impl fmt::Debug for Observation {
 enum ErrorMember {
     Object { message: String },
     Text(String),
+}
+
+fn kind(members: &Members<'_>) -> Option<Kind> {
+    let text = |name| members.text(name).and_then(read_text);
+    let of_type = text("type").and_then(|text| text.parse().ok());
+    let of_object = || {
+        let object = text("object")?;
+        let kinds = Kind::VARIANTS.iter().copied();
+        kinds.into_iter().find(|kind| kind.object() == object)
+    };
+    of_type.or_else(of_object)
 }
 
 fn estimated_time(members: &Members<'_>) -> Option<Duration> {

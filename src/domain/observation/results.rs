@@ -18,13 +18,19 @@ pub struct ResultsDigest([u8; 32]);
 
 impl ResultsDigest {
     /// Hashes the URLs without their query strings. Their order makes no difference.
-    pub fn of(results: &[String]) -> Self {
+    pub fn of(results: &[String], more: &MoreResults) -> Self {
         let mut urls: Vec<&str> = results.iter().map(|url| without_query(url)).collect();
         urls.sort_unstable();
         let mut hasher = Sha256::new();
         for url in urls {
             hasher.update(url.as_bytes());
             hasher.update([0]);
+        }
+        for (tag, value) in [(1, &more.urls), (2, &more.data)] {
+            if is_result(value) {
+                hasher.update([tag]);
+                hash_value(value, &mut hasher);
+            }
         }
         Self(hasher.finalize().into())
     }
@@ -35,6 +41,71 @@ impl ResultsDigest {
 
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+/// The values of `result_urls` and `result_data`, which may have any form.
+#[derive(Clone, Debug, Default)]
+pub struct MoreResults {
+    urls: Value,
+    data: Value,
+}
+
+impl MoreResults {
+    pub fn of(members: &Members<'_>) -> Self {
+        let read = |name| members.read::<Value>(name).unwrap_or_default();
+        Self {
+            urls: read("result_urls"),
+            data: read("result_data"),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        !is_result(&self.urls) && !is_result(&self.data)
+    }
+}
+
+/// A list or an object with something in it, or a text.
+fn is_result(value: &Value) -> bool {
+    match value {
+        Value::Array(values) => !values.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+        Value::String(text) => !text.is_empty(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Hashes a value so that the order of members and the query strings of URLs make no difference:
+/// their signatures change with each answer.
+fn hash_value(value: &Value, hasher: &mut Sha256) {
+    let hash_text = |text: &str, hasher: &mut Sha256| {
+        hasher.update(text.len().to_be_bytes());
+        hasher.update(text.as_bytes());
+    };
+    match value {
+        Value::Object(members) => {
+            hasher.update(b"{");
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_unstable_by_key(|(name, _)| *name);
+            for (name, value) in members {
+                hash_text(name, hasher);
+                hash_value(value, hasher);
+            }
+            hasher.update(b"}");
+        }
+        Value::Array(values) => {
+            hasher.update(b"[");
+            values.iter().for_each(|value| hash_value(value, hasher));
+            hasher.update(b"]");
+        }
+        Value::String(text) => {
+            hasher.update(b"\"");
+            let is_url = text.starts_with("https://") || text.starts_with("http://");
+            hash_text(if is_url { without_query(text) } else { text }, hasher);
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {
+            hash_text(&value.to_string(), hasher);
+        }
     }
 }
 
@@ -156,5 +227,46 @@ mod tests {
             digest(r#"["https://h/a"]"#),
             digest(r#"["https://h/a","https://h/a"]"#)
         );
+    }
+
+    #[test]
+    fn results_in_other_members_are_results_too() {
+        let seen = |members: &str| {
+            let body = format!(r#"{{"id":"t","status":"completed"{members}}}"#);
+            parse(&body).unwrap()
+        };
+        for members in [
+            r#","result_urls":["https://h/a"]"#,
+            r#","result_data":{"element_id":"e"}"#,
+            r#","result_data":[{"audio_url":"https://h/a"}]"#,
+            r#","results":[],"result_data":{"voice":"v"}"#,
+        ] {
+            assert!(seen(members).has_results(), "{members}");
+        }
+        for members in [
+            "",
+            r#","result_urls":[],"result_data":{}"#,
+            r#","result_data":null"#,
+            r#","result_data":7"#,
+        ] {
+            assert!(!seen(members).has_results(), "{members}");
+        }
+        let digest = |members: &str| seen(members).results_digest();
+        assert_eq!(
+            digest(r#","result_data":{"a":"https://h/a?s=1","b":[1.5]}"#),
+            digest(r#","result_data":{"b":[1.5],"a":"https://h/a?s=2"}"#)
+        );
+        assert_ne!(
+            digest(r#","result_data":{"element_id":"e"}"#),
+            digest(r#","result_data":{"element_id":"f"}"#)
+        );
+        assert_ne!(
+            digest(r#","result_urls":["https://h/a"]"#),
+            digest(r#","result_data":["https://h/a"]"#)
+        );
+        let with_data = seen(r#","results":["https://h/a"],"result_data":{"a":1}"#);
+        let urls = seen(r#","results":["https://h/a"]"#);
+        assert_ne!(with_data.results_digest(), urls.results_digest());
+        assert_eq!(with_data.digest_of_urls(), urls.results_digest());
     }
 }

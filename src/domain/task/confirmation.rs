@@ -15,7 +15,8 @@ use strum::IntoStaticStr;
 use url::Url;
 
 use super::polling::Pace;
-use crate::domain::observation::{Observation, Source};
+use crate::domain::kind::Kind;
+use crate::domain::observation::{Observation, Source, Status};
 
 /// Selects which outcomes from callbacks EvoLink must confirm before they are published.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -31,6 +32,9 @@ pub enum Confirm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
 #[strum(const_into_str, serialize_all = "snake_case")]
 pub enum Doubt {
+    /// EvoLink sends the callbacks of audio tasks in stages, and does not document the status of the
+    /// first ones. Half of the results may be missing.
+    Staged,
     /// EvoLink itself has not named this task id yet, neither in its answer to a submit nor to a
     /// poll. The callback came before that answer or after a submit that was refused or has an
     /// unknown outcome. Or it came for a record that no longer existed, or through a standing
@@ -75,15 +79,27 @@ impl Confirmation {
     /// Returns why an outcome needs confirmation, or `None` if it can be published at once. `first`
     /// is the source that the observation first came from. `vouched` means that EvoLink itself has
     /// named the task id.
-    pub fn doubt(&self, seen: &Observation, first: Source, vouched: bool) -> Option<Doubt> {
-        if first.is_evolinks_word() || self.confirm == Confirm::Never {
+    pub fn doubt(
+        &self,
+        seen: &Observation,
+        kind: Option<Kind>,
+        first: Source,
+        vouched: bool,
+    ) -> Option<Doubt> {
+        if first.is_evolinks_word() {
+            return None;
+        }
+        if kind == Some(Kind::Audio) && seen.status == Status::Completed {
+            return Some(Doubt::Staged);
+        }
+        if self.confirm == Confirm::Never {
             return None;
         }
         if !vouched {
             Some(Doubt::LateId)
         } else if !seen.is_documented {
             Some(Doubt::UnknownShape)
-        } else if !seen.results.iter().all(|url| self.hosts.lists(url)) {
+        } else if !seen.urls().all(|url| self.hosts.lists(url)) {
             Some(Doubt::UnlistedHost)
         } else {
             (self.confirm == Confirm::Always).then_some(Doubt::Always)

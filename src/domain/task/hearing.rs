@@ -26,6 +26,7 @@ impl Known<'_> {
         policy: &Policy,
     ) -> Seen {
         let Policy { pace, confirmation } = policy;
+        let pace = &pace.of(self.kind);
         if first.is_evolinks_word() {
             self.accepted.vouched_at.get_or_insert(now);
         }
@@ -44,7 +45,7 @@ impl Known<'_> {
             }
             (Word::Outcome(outcome), Stage::Pending | Stage::Processing | Stage::Unresolved) => {
                 let is_vouched = self.accepted.vouched_at.is_some();
-                let doubt = confirmation.doubt(seen, first, is_vouched);
+                let doubt = confirmation.doubt(seen, self.kind, first, is_vouched);
                 if doubt.is_none() {
                     return self.finish(outcome, seen, source, now);
                 }
@@ -76,7 +77,7 @@ impl Known<'_> {
             Status::Processing => Word::Running(Stage::Processing),
             Status::Failed => Word::Outcome(Outcome::Failed),
             Status::Cancelled => Word::Outcome(Outcome::Cancelled),
-            Status::Completed if !seen.results.is_empty() => completed(),
+            Status::Completed if seen.has_results() => completed(),
             Status::Completed if self.accepted.results_digest().is_some() => completed(),
             Status::Completed if self.polling.empty_polls >= SAME_POLLS_NEEDED => completed(),
             Status::Completed | Status::Unknown(_) => Word::Doubtful,
@@ -165,8 +166,10 @@ impl Known<'_> {
 /// `docs/rules.md`).
 fn compare(kept: Outcome, outcome: Outcome, seen: &Observation) -> Seen {
     // A completion without results repeats one with results.
-    let same_results = seen.results.is_empty() && kept.state() == outcome.state();
-    if kept == outcome || same_results {
+    let has_none = !seen.has_results() && kept.state() == outcome.state();
+    // So does one with the recorded URLs, where only those were compared.
+    let has_urls = !seen.results.is_empty() && kept == Outcome::Completed(seen.digest_of_urls());
+    if kept == outcome || has_none || (seen.status == Status::Completed && has_urls) {
         return Seen::unmoved(Verdict::Duplicate);
     }
     Seen {

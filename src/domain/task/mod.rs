@@ -12,6 +12,7 @@ pub mod seen;
 pub mod state;
 
 use super::ids::{SubmissionId, TaskId};
+use super::kind::Kind;
 use super::observation::{Observation, Source};
 use super::timestamp::Timestamp;
 use confirmation::Policy;
@@ -29,6 +30,8 @@ pub const SAME_POLLS_NEEDED: u8 = 3;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
     pub submission_id: SubmissionId,
+    /// `None` until EvoLink says it of a task that was not submitted here.
+    pub kind: Option<Kind>,
     pub submitted_at: Timestamp,
     pub phase: Phase,
     pub polling: Polling,
@@ -39,6 +42,7 @@ impl Task {
     pub fn new(submission_id: SubmissionId) -> Self {
         Self {
             submission_id,
+            kind: None,
             submitted_at: submission_id.made_at(),
             phase: Phase::Submitting,
             polling: Polling::default(),
@@ -97,6 +101,7 @@ impl Task {
         now: Timestamp,
         policy: &Policy,
     ) -> Seen {
+        self.kind = self.kind.or(seen.kind);
         if let Some(mut known) = self.known() {
             return known.hear(seen, source, first, now, policy);
         }
@@ -110,6 +115,7 @@ impl Task {
             claim: None,
         };
         let mut known = Known {
+            kind: self.kind,
             submission_id: self.submission_id,
             submitted_at: self.submitted_at,
             is_new: true,
@@ -138,6 +144,7 @@ impl Task {
     fn known(&mut self) -> Option<Known<'_>> {
         match &mut self.phase {
             Phase::Accepted(accepted) => Some(Known {
+                kind: self.kind,
                 submission_id: self.submission_id,
                 submitted_at: self.submitted_at,
                 is_new: false,

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::domain::ids::SubmissionId;
+use crate::domain::kind::Kind;
 use crate::domain::timestamp::Timestamp;
 
 /// The longest gap between two polls of one task, before jitter is added.
@@ -29,13 +30,26 @@ const SPREAD: f64 = 0.25;
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     pub first_poll_after: Duration,
-    /// The minimum time between two polls of one task. Each poll of an unfinished task makes
+    /// The minimum time between two polls of one image task. Each poll of an unfinished task makes
     /// EvoLink query its upstream.
     pub interval_min: Duration,
     pub give_up_after: Duration,
 }
 
 impl Pace {
+    /// The pace for a task of `kind`.
+    #[must_use]
+    pub fn of(&self, kind: Option<Kind>) -> Self {
+        let gap = match kind {
+            None | Some(Kind::Image) => self.interval_min,
+            Some(kind @ (Kind::Audio | Kind::Video)) => self.interval_min.max(kind.poll_gap_min()),
+        };
+        Self {
+            interval_min: gap,
+            ..*self
+        }
+    }
+
     /// The first poll of a task that was accepted at `now`.
     pub fn first_poll(&self, now: Timestamp, estimated_time: Option<Duration>) -> Timestamp {
         let estimated = estimated_time.unwrap_or_default().min(self.give_up_after);

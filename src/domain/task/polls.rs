@@ -7,6 +7,7 @@ use super::polling::Pace;
 use super::{Accepted, Claim, SAME_POLLS_NEEDED, Stage, State, Task};
 use crate::domain::event::EventType;
 use crate::domain::ids::SubmissionId;
+use crate::domain::kind::Kind;
 use crate::domain::observation::{Observation, Status};
 use crate::domain::timestamp::Timestamp;
 
@@ -25,6 +26,7 @@ pub struct Polling {
 
 /// A task whose id is known, so that EvoLink can be polled about it.
 pub(super) struct Known<'a> {
+    pub kind: Option<Kind>,
     pub submission_id: SubmissionId,
     pub submitted_at: Timestamp,
     /// Whether the observation that is being applied has bound the id.
@@ -49,6 +51,7 @@ impl Task {
     /// Records that EvoLink does not know the task (404, 410, `invalid_task_id`). After the third
     /// such answer in a row, the task is unresolved and is polled rarely.
     pub fn miss(&mut self, now: Timestamp, pace: &Pace) -> Option<EventType> {
+        let pace = &pace.of(self.kind);
         let mut known = self.known()?;
         known.polling.empty_polls = 0;
         known.polling.missed_polls = known.polling.missed_polls.saturating_add(1);
@@ -64,6 +67,7 @@ impl Task {
 
     /// Records a poll that got no usable answer.
     pub fn asked_in_vain(&mut self, now: Timestamp, pace: &Pace) {
+        let pace = &pace.of(self.kind);
         if let Some(mut known) = self.known() {
             known.asked(now, pace);
         }
@@ -72,6 +76,7 @@ impl Task {
     /// Postpones the next poll by `pause`, because EvoLink currently answers no polls. The failed
     /// poll says nothing about this task, so it is not counted.
     pub fn put_off(&mut self, pause: Duration, now: Timestamp, pace: &Pace) {
+        let pace = &pace.of(self.kind);
         self.polling.polled_at = Some(now);
         let next = now.after(pause.max(pace.interval_min));
         self.polling.next_at = self.polling.next_at.map(|_| next);
@@ -100,6 +105,7 @@ impl Task {
     /// Records that a callback reported another outcome than the recorded one, which stays.
     /// Schedules a poll, so that the history shows what EvoLink itself reports.
     pub fn claim_conflict(&mut self, state: State, now: Timestamp, pace: &Pace) {
+        let pace = &pace.of(self.kind);
         if let Some(known) = self.known()
             && known.accepted.outcome_at().is_some()
         {
@@ -111,6 +117,7 @@ impl Task {
     /// Schedules a poll as soon as the pace allows, because an observation needs EvoLink's own
     /// answer.
     pub fn ask_soon(&mut self, now: Timestamp, pace: &Pace) {
+        let pace = &pace.of(self.kind);
         if let Some(known) = self.known()
             && known.accepted.outcome_at().is_none()
         {
@@ -151,7 +158,7 @@ impl Known<'_> {
             self.accepted.claim = None;
             self.polling.next_at = None;
         }
-        let empty = seen.status == Status::Completed && seen.results.is_empty();
+        let empty = seen.status == Status::Completed && !seen.has_results();
         self.polling.empty_polls = if empty {
             self.polling.empty_polls.saturating_add(1)
         } else {

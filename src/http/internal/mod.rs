@@ -1,12 +1,12 @@
 //! The internal API on one screen: the routes for apps and operators, and the layers around them.
 
 pub mod access;
-pub mod credits;
 pub mod error;
 pub mod events;
 pub mod operators;
 pub mod passed_on;
 pub mod query;
+pub mod relayed;
 pub mod results;
 pub mod submits;
 pub mod tasks;
@@ -15,10 +15,12 @@ use std::any::Any;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
+use http::Uri;
+use strum::VariantArray as _;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -26,7 +28,9 @@ use crate::clock::Clock;
 use crate::config::Scope;
 use crate::domain::delivery::EndpointKey;
 use crate::domain::egress::Rules;
-use crate::evolink::{EvolinkClient, RateLimits};
+use crate::domain::generation::models::ModelList;
+use crate::domain::kind::Kind;
+use crate::evolink::{EvolinkClient, RateLimits, Relay};
 use crate::http::serve::body::BodyBudget;
 use crate::observe::metrics::Metrics;
 use crate::store::Store;
@@ -45,7 +49,7 @@ use operators::status::{self, About};
 use operators::{archive, deliveries, health, quarantine};
 use results::ArchiveAccess;
 use results::link::{self, LinkGate};
-use tasks::history;
+use tasks::{batch, history};
 
 /// State that the handlers of the internal API share.
 #[derive(Clone, Debug)]
@@ -53,6 +57,10 @@ pub struct InternalState {
     pub store: Arc<Store>,
     pub recorder: Recorder,
     pub evolink: Arc<EvolinkClient>,
+    /// Reads of EvoLink for apps.
+    pub relay: Relay,
+    /// Whether EvoLink is asked about tasks that are not in the store.
+    pub passes_unknown_tasks: bool,
     pub rate_limits: Arc<RateLimits>,
     /// Which addresses an app may have its outcome sent to.
     pub egress_rules: Rules,
@@ -66,6 +74,10 @@ pub struct InternalState {
     pub stopping: CancellationToken,
     pub own_origin: OwnOrigin,
     pub allow_unknown_fields: bool,
+    /// The models that may be spent on.
+    pub models: ModelList,
+    /// Maximum length of a request body.
+    pub body_bytes_max: usize,
     /// The endpoints of the configuration.
     pub endpoints: Arc<HashSet<EndpointKey>>,
     pub body_budget: BodyBudget,
@@ -80,16 +92,21 @@ pub struct InternalState {
 pub fn router(state: InternalState, gate: &Gate) -> Router {
     let own = state.own_origin.clone();
     let needs = |scope| from_fn_with_state(gate.for_scope(scope), access::require);
-    let submits = Router::new()
-        .route("/v1/images/generations", post(submits::create))
-        .route_layer(needs(Scope::Submit));
+    let submits = Kind::VARIANTS.iter().fold(Router::new(), |router, kind| {
+        let create = post(submits::create).layer(Extension(*kind));
+        router.route(kind.submit_path(), create)
+    });
+    let submits = submits.route_layer(needs(Scope::Submit));
     let reads = Router::new()
         .route("/v1/tasks", get(tasks::list))
         .route("/v1/tasks/{id}", get(tasks::show))
         .route("/v1/tasks/{id}/events", get(history::show))
         .route("/v1/events", get(events::show))
         .route("/v1/tasks/{id}/results/{n}/link", post(link::create))
-        .route("/v1/credits", get(credits::show))
+        .route("/v1/credits", get(relayed::with_key))
+        .route("/v1/models", get(relayed::with_key))
+        .route("/v1/agent-estimates", post(relayed::estimate))
+        .route("/v1/tasks/batch", post(batch::show))
         .route_layer(needs(Scope::Read));
     let link_gate = LinkGate {
         keys: gate.for_scope(Scope::Read),
@@ -114,7 +131,14 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
         .route("/v1/deliveries/{id}", get(deliveries::show))
         .route("/v1/deliveries/{id}/retry", post(deliveries::retry))
         .route_layer(needs(Scope::Admin));
-    let open = Router::new()
+    let catalog = relayed::CATALOG.iter().fold(Router::new(), |router, path| {
+        router.route(path, get(relayed::catalog))
+    });
+    let open = catalog
+        .route(
+            "/v1/catalog/models/{id}/pricing-rules",
+            get(relayed::pricing_rules),
+        )
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics));
@@ -124,7 +148,7 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
         .merge(files)
         .merge(operators)
         .merge(open)
-        .fallback(async || ApiError::no_route())
+        .fallback(async |uri: Uri| ApiError::no_route(uri.path()))
         .method_not_allowed_fallback(async || ApiError::wrong_method())
         .with_state(state)
         .layer(from_fn_with_state(own, origin::refuse_cross_site))

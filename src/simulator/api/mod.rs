@@ -25,7 +25,7 @@ use super::state::{Accepted, Shared};
 use super::task::{Task, remove};
 use super::{addresses, callbacks, now};
 use error::{ApiError, REQUEST_ID};
-use request::Generation;
+use request::{Generation, Route};
 
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
@@ -33,8 +33,10 @@ const BODY_BYTES_MAX: usize = 1024 * 1024;
 pub const JUST_A_MOMENT: &str = "<!DOCTYPE html><html><body>Just a moment…</body></html>";
 
 pub fn router(shared: Arc<Shared>) -> Router {
-    Router::new()
-        .route("/v1/images/generations", post(submit))
+    let router = Route::ALL.into_iter().fold(Router::new(), |router, route| {
+        router.route(route.path(), post(submit).layer(Extension(route)))
+    });
+    router
         .route("/v1/tasks/{id}", get(queries::query))
         .route("/v1/credits", get(credits))
         .route("/files/{id}/{name}", get(files::file))
@@ -65,9 +67,10 @@ async fn add_request_id(mut response: Response) -> Response {
 async fn submit(
     State(shared): State<Arc<Shared>>,
     Extension(reset): Extension<ConnectionReset>,
+    Extension(route): Extension<Route>,
     request: Request,
 ) -> Response {
-    match accept(&shared, request).await {
+    match accept(&shared, route, request).await {
         Ok(Accepted::Replayed(answer)) => {
             ([("idempotency-replayed", "true")], Json(answer)).into_response()
         }
@@ -87,7 +90,7 @@ async fn submit(
     }
 }
 
-async fn accept(shared: &Shared, request: Request) -> Result<Accepted, ApiError> {
+async fn accept(shared: &Shared, route: Route, request: Request) -> Result<Accepted, ApiError> {
     let (head, body) = request.into_parts();
     let headers = head.headers;
     let raw_body = to_bytes(body, BODY_BYTES_MAX).await;
@@ -107,7 +110,7 @@ async fn accept(shared: &Shared, request: Request) -> Result<Accepted, ApiError>
     let raw_body = raw_body?;
     check_content_type(&headers)?;
     let body = body.ok_or_else(|| ApiError::unreadable("the request body is not valid JSON"))?;
-    let generation = Generation::parse(&body)?;
+    let generation = Generation::parse(route, &body)?;
     check_callback_address(shared, &generation).await?;
     let idempotency_key = idempotency_key(shared, &headers)?;
     shared.accept(generation, idempotency_key, &raw_body, now().as_second())

@@ -28,8 +28,56 @@ const RATIOS: [(&str, u32, u32); 9] = [
     ("2:1", 1408, 704),
 ];
 
+/// The three submit routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    Images,
+    Videos,
+    Audios,
+}
+
+impl Route {
+    pub const ALL: [Self; 3] = [Self::Images, Self::Videos, Self::Audios];
+
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Images => "/v1/images/generations",
+            Self::Videos => "/v1/videos/generations",
+            Self::Audios => "/v1/audios/generations",
+        }
+    }
+
+    /// The `type` of its tasks.
+    pub const fn task_type(self) -> &'static str {
+        match self {
+            Self::Images => "image",
+            Self::Videos => "video",
+            Self::Audios => "audio",
+        }
+    }
+
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Images => "image/webp",
+            Self::Videos => "video/mp4",
+            Self::Audios => "audio/wav",
+        }
+    }
+
+    /// The name of its result file.
+    pub const fn file_name(self) -> &'static str {
+        match self {
+            Self::Images => "0.webp",
+            Self::Videos => "0.mp4",
+            Self::Audios => "0.wav",
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Generation {
+    pub route: Route,
+    pub model: String,
     pub prompt: String,
     pub width: u32,
     pub height: u32,
@@ -38,11 +86,14 @@ pub struct Generation {
 }
 
 impl Generation {
-    pub fn parse(body: &Value) -> Result<Self, ApiError> {
+    pub fn parse(route: Route, body: &Value) -> Result<Self, ApiError> {
         let fields = body
             .as_object()
             .ok_or_else(|| ApiError::unreadable("the request body must be a JSON object"))?;
-        check_model(fields)?;
+        let model = model(fields)?;
+        if (route, model) != (Route::Images, MODEL) {
+            return Self::of_any_model(route, model, fields);
+        }
         let prompt = prompt(fields)?;
         let (width, height) = size(fields)?;
         let seed = seed(fields)?;
@@ -57,10 +108,31 @@ impl Generation {
             }
         }
         Ok(Self {
+            route,
+            model: model.to_owned(),
             prompt,
             width,
             height,
             seed,
+            callback_url: callback_url(fields)?,
+        })
+    }
+
+    /// The other models have pages of their own, which the simulator does not know. Only the model
+    /// and the callback URL are the same everywhere.
+    fn of_any_model(
+        route: Route,
+        model: &str,
+        fields: &Map<String, Value>,
+    ) -> Result<Self, ApiError> {
+        let prompt = fields.get("prompt").and_then(Value::as_str);
+        Ok(Self {
+            route,
+            model: model.to_owned(),
+            prompt: prompt.unwrap_or_default().to_owned(),
+            width: 1024,
+            height: 1024,
+            seed: None,
             callback_url: callback_url(fields)?,
         })
     }
@@ -81,12 +153,9 @@ fn text<'a>(
     }
 }
 
-fn check_model(fields: &Map<String, Value>) -> Result<(), ApiError> {
-    match text(fields, "model")? {
-        Some(MODEL) => Ok(()),
-        Some(_) => Err(ApiError::invalid("model", "model must be z-image-turbo")),
-        None => Err(ApiError::invalid("model", "model is required")),
-    }
+fn model(fields: &Map<String, Value>) -> Result<&str, ApiError> {
+    let model = text(fields, "model")?.filter(|model| !model.is_empty());
+    model.ok_or_else(|| ApiError::invalid("model", "model is required"))
 }
 
 fn prompt(fields: &Map<String, Value>) -> Result<String, ApiError> {
@@ -185,12 +254,12 @@ mod tests {
         ];
         for (name, value) in good {
             assert!(
-                Generation::parse(&with(name, value.clone())).is_ok(),
+                Generation::parse(Route::Images, &with(name, value.clone())).is_ok(),
                 "{name} {value}"
             );
         }
         for (ratio, width, height) in RATIOS {
-            let generation = Generation::parse(&with("size", json!(ratio))).unwrap();
+            let generation = Generation::parse(Route::Images, &with("size", json!(ratio))).unwrap();
             assert_eq!((generation.width, generation.height), (width, height));
             assert!(
                 SIDE_PIXELS.contains(&width) && SIDE_PIXELS.contains(&height),

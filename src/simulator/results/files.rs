@@ -13,8 +13,9 @@ use futures_util::{StreamExt, stream};
 use http::{StatusCode, header};
 use tokio::time::sleep;
 
-use super::image;
+use super::{image, sound};
 use crate::simulator::api::error::ApiError;
+use crate::simulator::api::request::Route;
 use crate::simulator::plan::FileFault;
 use crate::simulator::state::Shared;
 use crate::simulator::task::Task;
@@ -57,26 +58,36 @@ async fn serve(shared: &Shared, task: Task, name: &str, fault: Option<FileFault>
     let is_valid = task
         .ended
         .is_some_and(|ended| ended.elapsed() <= shared.options.result_ttl);
-    if !is_valid || name != "0.webp" || !task.plan.ending.is_charged() {
+    if !is_valid || name != task.generation.route.file_name() || !task.plan.ending.is_charged() {
         return ApiError::not_found().into_response();
     }
     if let Some(FileFault::Status(status)) = fault {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::NOT_FOUND);
         return (status, "<Error><Code>AccessDenied</Code></Error>").into_response();
     }
-    let Some(bytes) = image_of(shared, task).await else {
+    let content_type = [(header::CONTENT_TYPE, task.generation.route.content_type())];
+    let Some(bytes) = result_of(shared, task).await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let body = match fault {
         Some(FileFault::Slow(duration)) => slow(bytes, duration),
-        Some(FileFault::Truncated) => return ([WEBP], truncated(&bytes)).into_response(),
+        Some(FileFault::Truncated) => return (content_type, truncated(&bytes)).into_response(),
         Some(FileFault::WrongType) => Body::from("<!DOCTYPE html><html>not an image</html>"),
         Some(FileFault::Status(_) | FileFault::Redirect) | None => Body::from(bytes),
     };
-    ([WEBP], body).into_response()
+    (content_type, body).into_response()
 }
 
-const WEBP: (header::HeaderName, &str) = (header::CONTENT_TYPE, "image/webp");
+/// One second of a test picture with ten frames.
+const VIDEO: &[u8] = include_bytes!("sample.mp4");
+
+async fn result_of(shared: &Shared, task: Task) -> Option<Bytes> {
+    match task.generation.route {
+        Route::Images => image_of(shared, task).await,
+        Route::Videos => Some(Bytes::from_static(VIDEO)),
+        Route::Audios => Some(sound::wav(task.seed).into()),
+    }
+}
 
 /// Encodes on a blocking thread, because a megapixel takes too long for an async one.
 async fn image_of(shared: &Shared, task: Task) -> Option<Bytes> {

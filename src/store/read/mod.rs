@@ -4,6 +4,7 @@ pub mod callback_keys;
 pub mod events;
 pub mod history;
 pub mod inspect;
+pub mod newest;
 pub mod overdue;
 pub mod told;
 
@@ -14,6 +15,7 @@ use sqlx::FromRow;
 
 use super::{Store, StoreError, on_pool};
 use crate::domain::ids::{SubmissionId, TaskId};
+use crate::domain::kind::Kind;
 use crate::domain::task::State;
 use crate::domain::timestamp::Timestamp;
 use crate::store::recorder::record::{Record, RecordRow, parse_id, record_columns};
@@ -42,6 +44,8 @@ pub struct TaskFilter {
     pub state: Option<State>,
     pub client: Option<String>,
     pub reference: Option<String>,
+    pub kind: Option<Kind>,
+    pub model: Option<String>,
     /// Lists tasks submitted later than this.
     pub created_after: Option<Timestamp>,
     /// Lists tasks submitted before this one, the last of the previous page.
@@ -81,6 +85,7 @@ const FIND_BY_SUBMISSION_ID: &str = select_view!("submission_id = $1");
 const PAGE_OF_ANY: &str = select_view!(
     "submission_id >= $1 AND submission_id < $2 AND ($3 IS NULL OR state = $3)
         AND ($4 IS NULL OR client = $4) AND ($6 IS NULL OR reference = $6)
+        AND ($7 IS NULL OR kind = $7) AND ($8 IS NULL OR model = $8)
     ORDER BY submission_id DESC LIMIT $5"
 );
 // Pairs are compared although their parts would do, so that the query planner can prefer no other
@@ -88,16 +93,19 @@ const PAGE_OF_ANY: &str = select_view!(
 const PAGE_OF_STATE: &str = select_view!(
     "(state, submission_id) >= ($3, $1) AND (state, submission_id) < ($3, $2) AND state <> 'completed'
         AND ($4 IS NULL OR client = $4) AND ($6 IS NULL OR reference = $6)
+        AND ($7 IS NULL OR kind = $7) AND ($8 IS NULL OR model = $8)
     ORDER BY state DESC, submission_id DESC LIMIT $5"
 );
 const PAGE_OF_CLIENT: &str = select_view!(
     "(client, submission_id) >= ($4, $1) AND (client, submission_id) < ($4, $2)
         AND ($3 IS NULL OR state = $3) AND ($6 IS NULL OR reference = $6)
+        AND ($7 IS NULL OR kind = $7) AND ($8 IS NULL OR model = $8)
     ORDER BY client DESC, submission_id DESC LIMIT $5"
 );
 const PAGE_OF_REFERENCE: &str = select_view!(
     "(reference, submission_id) >= ($6, $1) AND (reference, submission_id) < ($6, $2) AND reference IS NOT NULL
         AND ($3 IS NULL OR state = $3) AND ($4 IS NULL OR client = $4)
+        AND ($7 IS NULL OR kind = $7) AND ($8 IS NULL OR model = $8)
     ORDER BY reference DESC, submission_id DESC LIMIT $5"
 );
 
@@ -119,10 +127,22 @@ const HORIZON_OF_REFERENCE: &str = "SELECT seq, submission_id FROM task
 pub const STATEMENTS: [(&str, &str); 10] = [
     (FIND_BY_TASK_ID, "text"),
     (FIND_BY_SUBMISSION_ID, "text"),
-    (PAGE_OF_ANY, "text, text, text, text, bigint, text"),
-    (PAGE_OF_STATE, "text, text, text, text, bigint, text"),
-    (PAGE_OF_CLIENT, "text, text, text, text, bigint, text"),
-    (PAGE_OF_REFERENCE, "text, text, text, text, bigint, text"),
+    (
+        PAGE_OF_ANY,
+        "text, text, text, text, bigint, text, text, text",
+    ),
+    (
+        PAGE_OF_STATE,
+        "text, text, text, text, bigint, text, text, text",
+    ),
+    (
+        PAGE_OF_CLIENT,
+        "text, text, text, text, bigint, text, text, text",
+    ),
+    (
+        PAGE_OF_REFERENCE,
+        "text, text, text, text, bigint, text, text, text",
+    ),
     (HORIZON_OF_ANY, "text, text, text, bigint"),
     (HORIZON_OF_STATE, "text, text, text, bigint"),
     (HORIZON_OF_CLIENT, "text, text, text, bigint"),
@@ -187,6 +207,8 @@ impl Store {
             .bind(&filter.client)
             .bind(i64::from(limit) + 1)
             .bind(&filter.reference)
+            .bind(filter.kind.map(<&str>::from))
+            .bind(&filter.model)
             .fetch_all(pool))?;
         let mut tasks = rows
             .into_iter()
@@ -253,11 +275,13 @@ impl TaskFilter {
 
     /// Returns whether that index may contain many tasks that do not match.
     fn is_sparse(&self) -> bool {
-        match self.way() {
-            Way::Any | Way::Client(_) => self.state.is_some(),
+        let has_state = self.state.is_some();
+        let of_way = match self.way() {
+            Way::Any | Way::Client(_) => has_state,
             Way::State(_) => self.client.is_some(),
-            Way::Reference(_) => self.state.is_some() || self.client.is_some(),
-        }
+            Way::Reference(_) => has_state || self.client.is_some(),
+        };
+        of_way || self.kind.is_some() || self.model.is_some()
     }
 
     /// Returns the lowest submission id of the page, and the id that all of its tasks precede.

@@ -8,6 +8,7 @@ use http::HeaderMap;
 use crate::domain::callback::Subject;
 use crate::domain::delivery::{AttemptEnd, DeliveryId, DeliveryState, EndpointKey, Holder};
 use crate::domain::ids::SubmissionId;
+use crate::domain::kind::Kind;
 use crate::domain::observation::{Observation, Source};
 use crate::domain::result_file::{FetchOutcome, FileId, FileState};
 use crate::domain::task::Verdict;
@@ -99,6 +100,8 @@ pub struct Intent {
     pub submission_id: SubmissionId,
     /// The name of the API key that submits.
     pub client: Option<String>,
+    pub kind: Kind,
+    pub model: String,
     /// What the app calls the task.
     pub reference: Option<String>,
     /// The request as sent to EvoLink, without the callback URL.

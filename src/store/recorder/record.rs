@@ -33,6 +33,8 @@ pub struct Record {
     pub origin: Origin,
     /// The API key's name, or the label of the standing URL.
     pub client: Option<String>,
+    /// The model; `None` if the task was not submitted through our API.
+    pub model: Option<String>,
     /// What the app calls the task.
     pub reference: Option<String>,
     /// The request to EvoLink, without the callback URL.
@@ -105,6 +107,8 @@ columns! {
         submission_id: String = id;
         origin: String = record.origin.into_str();
         client: Option<String> = record.client.as_deref();
+        kind: Option<String> = task.kind.map(<&str>::from);
+        model: Option<String> = record.model.as_deref();
         reference: Option<String> = record.reference.as_deref();
         request: Option<Vec<u8>> = record.request.as_deref();
         callback_url: Option<String> = record.callback_url.as_deref();
@@ -142,6 +146,7 @@ impl Record {
             task,
             origin,
             client,
+            model: None,
             reference: None,
             request: None,
             callback_url: None,
@@ -166,6 +171,7 @@ impl RecordRow {
     fn parse(self) -> Result<Record, &'static str> {
         let task = Task {
             submission_id: self.submission_id.parse().map_err(|_| "submission_id")?,
+            kind: parse_all(self.kind.as_deref(), |text| text.parse().ok()).ok_or("kind")?,
             submitted_at: Timestamp::from_millis(self.submitted_at),
             phase: self.phase()?,
             polling: Polling {
@@ -181,6 +187,7 @@ impl RecordRow {
             task,
             origin: self.origin.parse().map_err(|_| "origin")?,
             client: self.client,
+            model: self.model,
             reference: self.reference,
             request: self.request.map(Bytes::from),
             callback_url: self.callback_url,

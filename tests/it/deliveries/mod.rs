@@ -20,6 +20,7 @@ use evolink_receiver::domain::delivery::{
 };
 use evolink_receiver::domain::event::EventType;
 use evolink_receiver::domain::ids::SubmissionId;
+use evolink_receiver::domain::kind::Kind;
 use evolink_receiver::domain::observation::{Observation, Source};
 use evolink_receiver::domain::task::polling::Pace;
 use evolink_receiver::observe::metrics::Metrics;
@@ -108,6 +109,8 @@ impl Desk {
         let intent = Intent {
             submission_id: id,
             client: None,
+            kind: Kind::Image,
+            model: "z-image-turbo".to_owned(),
             reference: None,
             request: Bytes::from_static(b"{}"),
             callback_url: callback_url.map(str::to_owned),

@@ -10,6 +10,7 @@ mod tls;
 use std::time::Duration;
 
 use evolink_receiver::domain::ids::SubmissionId;
+use evolink_receiver::domain::kind::Kind;
 use evolink_receiver::domain::timestamp::Timestamp;
 use evolink_receiver::evolink::{EvolinkClient, SubmitReply, USER_AGENT};
 use secrecy::SecretString;
@@ -39,5 +40,7 @@ fn client_with_timeout(base_url: &str, timeout: Duration) -> EvolinkClient {
 async fn submit(client: &EvolinkClient) -> SubmitReply {
     let body = json!({"model": "z-image-turbo", "prompt": "a cute cat"});
     let submission_id = SubmissionId::new(Timestamp::from_millis(1_757_165_031_007));
-    client.submit(&body, submission_id).await
+    client
+        .submit(Kind::Image, body.to_string().into(), submission_id)
+        .await
 }

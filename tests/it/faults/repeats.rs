@@ -10,6 +10,7 @@ use evolink_receiver::clock::Clock;
 use evolink_receiver::domain::delivery::routes::Routes;
 use evolink_receiver::domain::delivery::{Holder, LEASE};
 use evolink_receiver::domain::ids::SubmissionId;
+use evolink_receiver::domain::kind::Kind;
 use evolink_receiver::domain::task::polling::Pace;
 use evolink_receiver::domain::timestamp::Timestamp;
 use evolink_receiver::observe::metrics::Metrics;
@@ -152,6 +153,8 @@ impl History {
         let intent = Intent {
             submission_id: id,
             client: Some("app".to_owned()),
+            kind: Kind::Image,
+            model: "z-image-turbo".to_owned(),
             reference: None,
             request: Bytes::from_static(b"{}"),
             callback_url: None,

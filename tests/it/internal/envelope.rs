@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use evolink_receiver::config::ByteSize;
 use evolink_receiver::simulator::Options;
 use reqwest::Method;
 use serde_json::json;
@@ -142,7 +143,8 @@ async fn every_answer_has_a_request_id_and_a_usable_one_of_the_client_is_kept() 
 
 #[tokio::test]
 async fn n8_bodies_out_of_bounds_are_refused_before_they_are_judged() {
-    let (app, evolink) = TestApp::start_with_simulator(Options::default()).await;
+    let builder = TestApp::builder().with(|config| config.internal.max_body = ByteSize::kib(64));
+    let (app, evolink) = builder.start_with_simulator(Options::default()).await;
     let padded = |bytes: usize| {
         let body = generation("[sim:duration=10m]").to_string();
         format!("{body}{}", " ".repeat(bytes - body.len()))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use evolink_receiver::clock::Clock;
 use evolink_receiver::domain::ids::SubmissionId;
+use evolink_receiver::domain::kind::Kind;
 use evolink_receiver::domain::task::polling::Pace;
 use evolink_receiver::observe::metrics::Metrics;
 use evolink_receiver::simulator::Options;
@@ -42,6 +43,7 @@ async fn a_submit_cut_off_in_ten_years_is_unknown_now() {
     let builder = builder();
     let id = SubmissionId::new(START.after(TEN_YEARS));
     intend(builder.store.url(), id).await;
+    builder.make_key_ring();
     let app = builder.start().await;
     app.task_when(&id.to_string(), |task| {
         task["receiver"]["state"] == "submit_unknown"
@@ -64,6 +66,8 @@ async fn intend(url: &str, submission_id: SubmissionId) {
     let intent = Intent {
         submission_id,
         client: None,
+        kind: Kind::Image,
+        model: "z-image-turbo".to_owned(),
         reference: None,
         request: Bytes::from_static(b"{}"),
         callback_url: None,

@@ -40,7 +40,7 @@ async fn every_bound_of_the_page_is_kept_and_named() {
     let long_url = format!("https://example.com/{}", "a".repeat(2048 - 19));
     let bad = [
         ("model", Value::Null),
-        ("model", json!("gpt-image")),
+        ("model", json!("")),
         ("model", json!(1)),
         ("prompt", Value::Null),
         ("prompt", json!("")),

@@ -3,6 +3,7 @@
 
 mod cursors;
 mod evolink;
+mod meant_route;
 mod operators;
 mod results;
 mod submits;
@@ -17,9 +18,11 @@ use crate::domain::event::id::EventId;
 use crate::domain::generation::InvalidRequest;
 use crate::domain::ids::SubmissionId;
 use crate::http::serve::body::BodyError;
+use crate::observe::untrusted::Untrusted;
 use crate::retry_after;
 use crate::store::StoreError;
 use crate::submit::KeyRejection;
+use meant_route::meant_route;
 
 /// Header with the submission id, on every answer about a submission.
 pub static SUBMISSION_ID: HeaderName = HeaderName::from_static("x-submission-id");
@@ -154,6 +157,17 @@ impl ApiError {
         )
     }
 
+    /// 429: apps make more reads of EvoLink than are passed on.
+    pub fn too_many_reads() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limit_exceeded",
+            "rate_limit_error",
+            "too many reads of EvoLink at once; ask again in a moment",
+        )
+        .retry_after(retry_after::SOON)
+    }
+
     pub fn cross_site() -> Self {
         let message = "a web page of another origin must not change anything here";
         Self::new(
@@ -173,12 +187,17 @@ impl ApiError {
         )
     }
 
-    pub fn no_route() -> Self {
+    /// 404 that names the route that was probably meant.
+    pub fn no_route(path: &str) -> Self {
+        let message = match meant_route(path) {
+            Some(meant) => format!("no such route; did you mean {}?", Untrusted(&meant)),
+            None => "no such route".to_owned(),
+        };
         Self::new(
             StatusCode::NOT_FOUND,
             "not_found",
             "invalid_request_error",
-            "no such route",
+            message,
         )
     }
 

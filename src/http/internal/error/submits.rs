@@ -5,6 +5,7 @@ use http::StatusCode;
 use super::ApiError;
 use crate::domain::egress::Refused;
 use crate::domain::ids::SubmissionId;
+use crate::observe::untrusted::Untrusted;
 use crate::retry_after;
 use crate::submit::{Accepted, Outcome};
 
@@ -41,6 +42,20 @@ impl From<Outcome> for ApiError {
 }
 
 impl ApiError {
+    /// 403: nothing was sent.
+    pub fn model_not_allowed(model: &str) -> Self {
+        let model = Untrusted(model);
+        let message = format!("the model `{model}` is not in evolink.models, so nothing was sent");
+        let mut error = Self::new(
+            StatusCode::FORBIDDEN,
+            "model_not_allowed",
+            "permission_error",
+            message,
+        );
+        error.body.error.param = Some("model".to_owned());
+        error
+    }
+
     /// 400: we would not call the address that the app gave as `callback_url`.
     pub fn refused_callback_url(refused: &Refused) -> Self {
         Self::invalid("callback_url", format!("`callback_url`: {refused}"))

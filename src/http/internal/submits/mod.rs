@@ -1,8 +1,10 @@
-//! `POST /v1/images/generations`: an app submits a task. The request is validated here;
-//! `submit` does the rest.
+//! `POST /v1/images/generations`, and the same for videos and audios: an app submits a task. The
+//! request is validated here; `submit` does the rest.
 
 mod headers;
 pub mod presence;
+
+use std::time::Duration;
 
 use axum::Extension;
 use axum::Json;
@@ -21,11 +23,10 @@ use super::passed_on::pass_on;
 use super::tasks::waiting;
 use crate::domain::generation::Generation;
 use crate::domain::ids::SubmissionId;
+use crate::domain::kind::Kind;
 use crate::http::internal::tasks::prefer::PREFERENCE_APPLIED;
 use crate::http::internal::tasks::waiting::Wait;
-use crate::http::serve::body::{
-    BodyBudget, BodyError, BudgetShare, declared_length, is_identity, read_body,
-};
+use crate::http::serve::body::{BodyError, BudgetShare, declared_length, is_identity, read_body};
 use crate::http::serve::peer::Peer;
 use crate::observe::metrics::SubmitEnd;
 use crate::store::recorder::entry::Idempotency;
@@ -34,23 +35,23 @@ use crate::task_object::TaskObjects;
 use headers::{client_reference, idempotency_key};
 use presence::Presence;
 
-/// Maximum length of a request body. EvoLink's six fields at their longest are under 30 KiB, with
-/// any escaping.
-const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Maximum time for a small body to arrive. Even a slow client sends a prompt within it.
+const BODY_TIME_MIN: Duration = Duration::from_secs(10);
 
-/// Maximum time for the body to arrive. Even a slow client sends this little within it.
-const BODY_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(10);
+/// The slowest rate at which a larger body may arrive, in bytes per second.
+const BODY_RATE_MIN: u64 = 256 * 1024;
 
 /// The app's waiting time counts from the start of this function.
 pub async fn create(
     State(state): State<InternalState>,
+    Extension(kind): Extension<Kind>,
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let start = Instant::now();
     let peer = request.extensions().get::<Peer>().cloned();
-    let judged = Box::pin(judge(&state, &caller, request)).await;
-    let (submission, wait) = match judged {
+    let judged = Box::pin(judge(&state, kind, &caller, request)).await;
+    let (submission, wait, share) = match judged {
         Ok(judged) => judged,
         Err(error) => {
             let is_invalid = error.status().is_client_error();
@@ -77,7 +78,12 @@ pub async fn create(
         submits.task_objects = submits.task_objects.for_readers();
     }
     let objects = submits.task_objects.clone();
-    let running = async move { submits.run(&submission, id, &disconnected).await };
+    let running = async move {
+        let outcome = submits.run(&submission, id, &disconnected).await;
+        // The body is in memory until here.
+        drop(share);
+        outcome
+    };
     let running = state.submits.running.spawn(running.in_current_span());
     let (response, accepted) = match (running.await, wait.deadline(start)) {
         (Ok(Outcome::Accepted(accepted)), deadline) => {
@@ -143,14 +149,18 @@ async fn answer_in_time(
 /// Validates the request in the order of rule B9. 401 and 403 were decided before.
 async fn judge(
     state: &InternalState,
+    kind: Kind,
     caller: &Caller,
     request: Request,
-) -> Result<(Submission, Wait), ApiError> {
+) -> Result<(Submission, Wait, BudgetShare), ApiError> {
     let (parts, body) = request.into_parts();
     check_media_type(&parts.headers)?;
-    let (body, _share) = read(&parts.headers, body, &state.body_budget).await?;
+    let (body, share) = read(state, &parts.headers, body).await?;
     let wait = Wait::parse(parts.uri.query(), &parts.headers, state.archive.is_some())?;
-    let generation = Generation::parse(&body, state.allow_unknown_fields)?;
+    let generation = Generation::parse(kind, &body, state.allow_unknown_fields)?;
+    if !state.models.allows(&generation.model) {
+        return Err(ApiError::model_not_allowed(&generation.model));
+    }
     if let Some(callback_url) = &generation.callback_url {
         let judged = state.egress_rules.judge_text(callback_url);
         judged.map_err(|refused| ApiError::refused_callback_url(&refused))?;
@@ -165,20 +175,22 @@ async fn judge(
         reference: client_reference(&parts.headers)?,
         idempotency,
     };
-    Ok((submission, wait))
+    Ok((submission, wait, share))
 }
 
 async fn read(
+    state: &InternalState,
     headers: &HeaderMap,
     body: Body,
-    budget: &BodyBudget,
 ) -> Result<(Bytes, BudgetShare), ApiError> {
-    if declared_length(headers).is_some_and(|length| length > BODY_BYTES_MAX as u64) {
-        return Err(ApiError::body(BodyError::TooLarge, BODY_BYTES_MAX));
+    let (most, budget) = (state.body_bytes_max, &state.body_budget);
+    if declared_length(headers).is_some_and(|length| length > most as u64) {
+        return Err(ApiError::body(BodyError::TooLarge, most));
     }
+    let time = BODY_TIME_MIN + Duration::from_secs(most as u64 / BODY_RATE_MIN);
     let no_slot_needed = || Some(());
-    let read = read_body(body, BODY_BYTES_MAX, BODY_TIME_MAX, budget, no_slot_needed).await;
-    read.map_err(|error| ApiError::body(error, BODY_BYTES_MAX))
+    let read = read_body(body, most, time, budget, no_slot_needed).await;
+    read.map_err(|error| ApiError::body(error, most))
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {

@@ -1,6 +1,8 @@
 //! Queries for tasks: one task, or a list.
 
+pub mod batch;
 pub mod history;
+pub mod numbered;
 pub mod prefer;
 pub mod waiting;
 
@@ -16,16 +18,17 @@ use tokio::time::Instant;
 use super::InternalState;
 use super::access::Caller;
 use super::error::ApiError;
-use super::query;
+use super::{query, relayed};
 use crate::domain::ids::{SubmissionId, TaskId, is_reference};
 use crate::domain::json::Fields;
+use crate::domain::kind::Kind;
 use crate::domain::task::State as TaskState;
 use crate::domain::timestamp::Timestamp;
 use crate::store::read::{TaskFilter, TaskName, TaskView};
 use prefer::PREFERENCE_APPLIED;
 use waiting::Wait;
 
-const PARAMETERS: &str = "status, client, reference, created_after, limit, cursor";
+const PARAMETERS: &str = "status, kind, model, client, reference, created_after, limit, cursor";
 
 /// A page of tasks, newest first. With a filter it may be short or empty although another page
 /// follows: one request searches only a bounded number of tasks.
@@ -48,7 +51,15 @@ pub async fn show(
     drop((query, headers));
     let deadline = wait.deadline(Instant::now());
     // Boxed, so that data that the wait does not need takes no memory while it waits.
-    let mut view = Box::pin(find(&state, id.ok())).await?;
+    let name = name_of(id.ok())?;
+    let Some(mut view) = Box::pin(state.store.find_task(&name)).await? else {
+        return match name {
+            TaskName::Task(id) if state.passes_unknown_tasks => {
+                relayed::unknown_task(&state, id.as_str()).await
+            }
+            TaskName::Task(_) | TaskName::Submission(_) => Err(ApiError::task_not_found()),
+        };
+    };
     if let Some(deadline) = deadline.filter(|_| !waiting::is_reached(&view, wait.goal)) {
         let permit = state.wait_permits.take(&caller)?;
         let id = view.record.task.submission_id;
@@ -69,27 +80,33 @@ pub async fn show(
 pub async fn list(
     State(state): State<InternalState>,
     RawQuery(query): RawQuery,
-) -> Result<Json<TaskPage>, ApiError> {
-    let (filter, limit) = parse_list_query(query.as_deref().unwrap_or_default())?;
+) -> Result<Response, ApiError> {
+    let query = query.as_deref().unwrap_or_default();
+    if numbered::is_wanted(query) {
+        return Ok(Json(numbered::list(&state, query).await?).into_response());
+    }
+    let (filter, limit) = parse_list_query(query)?;
     let page = state.store.list_tasks(&filter, limit).await?;
-    Ok(Json(TaskPage {
+    let page = TaskPage {
         data: page
             .tasks
             .iter()
             .map(|view| state.task_objects.of_view(view))
             .collect(),
         next: page.next,
-    }))
+    };
+    Ok(Json(page).into_response())
 }
 
 pub async fn find(state: &InternalState, id: Option<Path<String>>) -> Result<TaskView, ApiError> {
+    let name = name_of(id)?;
+    let found = state.store.find_task(&name).await?;
+    found.ok_or_else(ApiError::task_not_found)
+}
+
+fn name_of(id: Option<Path<String>>) -> Result<TaskName, ApiError> {
     let Path(id) = id.ok_or_else(ApiError::invalid_task_id)?;
-    let name = parse_name(&id).ok_or_else(ApiError::invalid_task_id)?;
-    state
-        .store
-        .find_task(&name)
-        .await?
-        .ok_or_else(ApiError::task_not_found)
+    parse_name(&id).ok_or_else(ApiError::invalid_task_id)
 }
 
 pub fn parse_name(text: &str) -> Option<TaskName> {
@@ -103,6 +120,8 @@ fn parse_list_query(query: &str) -> Result<(TaskFilter, u32), ApiError> {
     for (name, value) in query::parameters(query, &[])? {
         match name.as_ref() {
             "status" => filter.state = Some(parse_state(&value)?),
+            "kind" => filter.kind = Some(parse_kind(&value)?),
+            "model" => filter.model = Some(parse_model(&value)?),
             "client" => filter.client = Some(parse_client(&value)?),
             "reference" => filter.reference = Some(parse_reference(&value)?),
             "created_after" => filter.created_after = Some(parse_time(&value)?),
@@ -119,6 +138,20 @@ fn parse_client(text: &str) -> Result<String, ApiError> {
     if text.contains('\0') {
         let message = "`client` must be the name of an API key or a label";
         return Err(ApiError::invalid("client", message));
+    }
+    Ok(text.to_owned())
+}
+
+fn parse_kind(text: &str) -> Result<Kind, ApiError> {
+    let message = "`kind` must be image, video or audio";
+    text.parse().map_err(|_| ApiError::invalid("kind", message))
+}
+
+/// Rejects U+0000, which PostgreSQL refuses in a text value.
+fn parse_model(text: &str) -> Result<String, ApiError> {
+    if text.contains('\0') {
+        let message = "`model` must be the name of a model";
+        return Err(ApiError::invalid("model", message));
     }
     Ok(text.to_owned())
 }

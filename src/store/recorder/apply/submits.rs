@@ -33,8 +33,10 @@ impl Ledger {
             self.unanswered
                 .make(intent.submission_id, client, fingerprint);
         }
-        let task = Task::new(intent.submission_id);
+        let mut task = Task::new(intent.submission_id);
+        task.kind = Some(intent.kind);
         let mut record = Record::new(task, Origin::Submit, intent.client.clone());
+        record.model = Some(intent.model.clone());
         record.reference.clone_from(&intent.reference);
         record.request = Some(intent.request.clone());
         record.callback_url.clone_from(&intent.callback_url);

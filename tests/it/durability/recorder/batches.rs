@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use evolink_receiver::clock::Clock;
 use evolink_receiver::domain::ids::SubmissionId;
+use evolink_receiver::domain::kind::Kind;
 use evolink_receiver::store::StoreError;
 use evolink_receiver::store::recorder::Recorder;
 use evolink_receiver::store::recorder::entry::{Entry, Idempotency, Intent, Receipt, SubmitEnded};
@@ -181,6 +182,8 @@ async fn a_refusal_recorded_twice_keeps_the_idempotency_key_of_the_next_attempt(
         let intent = Intent {
             submission_id: id,
             client: None,
+            kind: Kind::Image,
+            model: "z-image-turbo".to_owned(),
             reference: None,
             request: Bytes::from_static(b"{}"),
             callback_url: None,

@@ -23,6 +23,8 @@ fn row(state: State) -> RecordRow {
         submission_id: "01890000-0000-7000-8000-000000000001".to_owned(),
         origin: "submit".to_owned(),
         client: None,
+        kind: None,
+        model: None,
         reference: None,
         request: None,
         callback_url: None,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use evolink_receiver::domain::callback::Subject;
 use evolink_receiver::domain::ids::SubmissionId;
+use evolink_receiver::domain::kind::Kind;
 use evolink_receiver::domain::observation::{Observation, Source};
 use evolink_receiver::store::recorder::entry::{
     Entry, Idempotency, Intent, PollEnded, SubmitEnded,
@@ -209,6 +210,8 @@ impl Call {
             Self::Intend(submission_id, key) => Entry::Intent(Intent {
                 submission_id,
                 client: None,
+                kind: Kind::Image,
+                model: "z-image-turbo".to_owned(),
                 reference: None,
                 request: Bytes::from_static(b"{}"),
                 callback_url: own_address(submission_id),
@@ -218,6 +221,8 @@ impl Call {
             Self::IntendGuarded(submission_id, guard) => Entry::Intent(Intent {
                 submission_id,
                 client: Some(guard.client.clone()),
+                kind: Kind::Image,
+                model: "z-image-turbo".to_owned(),
                 reference: None,
                 request: Bytes::from_static(b"{}"),
                 callback_url: own_address(submission_id),

@@ -156,7 +156,7 @@ async fn b13_a_bad_parameter_is_a_400_that_names_it() {
         ("cursor", "99999999999999999999"),
         ("client", "a%00b"),
         ("state", "pending"),
-        ("page", "2"),
+        ("offset", "2"),
     ];
     for (param, value) in bad {
         let answer = get(&app, &format!("/v1/tasks?{param}={value}")).await;

@@ -7,6 +7,7 @@ mod lists;
 mod pages;
 mod parameters;
 mod plans;
+mod relayed;
 mod submitted;
 mod tasks;
 mod told;

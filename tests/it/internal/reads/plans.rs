@@ -1,7 +1,7 @@
 //! Query plans: each statement must use an index and its order. A statement that scans a whole
 //! table, or sorts what it found, becomes slow over the years.
 
-use evolink_receiver::store::read::{events, history, overdue, told};
+use evolink_receiver::store::read::{events, history, newest, overdue, told};
 use evolink_receiver::store::{Store, deliveries, quarantine, read as reads, results, tail};
 
 use crate::support::app::shelf;
@@ -20,6 +20,7 @@ const INDEXES: [[&str; 2]; 54] = [
     ["task_state", "task_state"],
     ["task_client", "task_client"],
     ["task_reference", "task_reference"],
+    ["sqlite_autoindex_task_1", "task_submission_id_key"],
     ["task_due", "task_due"],
     ["task_due", "task_due"],
     ["task_rarely_due", "task_rarely_due"],
@@ -101,6 +102,7 @@ async fn slow_plans(database: &Database) -> Vec<String> {
     let mut slow = Vec::new();
     let statements = [
         &reads::STATEMENTS[..],
+        &newest::STATEMENTS,
         &overdue::STATEMENTS,
         &history::STATEMENTS,
         &quarantine::STATEMENTS,

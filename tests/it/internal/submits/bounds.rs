@@ -211,13 +211,7 @@ async fn n_other_members_within_their_bounds_reach_evolink_and_others_go_nowhere
         let body = format!(r#"{{"model":"z-image-turbo","prompt":"a","seed":{seed}}}"#);
         bench.assert_bytes_refused(&body, Some("seed")).await;
     }
-    for model in [
-        json!(null),
-        json!(7),
-        json!("Z-IMAGE-TURBO"),
-        json!(" z-image-turbo"),
-        json!("gpt-4o-image"),
-    ] {
+    for model in [json!(null), json!(7), json!(""), json!("m".repeat(129))] {
         bench.assert_refused(&with("model", model), "model").await;
     }
     bench.assert_refused(&json!({"prompt": "a"}), "model").await;

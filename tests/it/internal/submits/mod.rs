@@ -4,6 +4,7 @@ mod account;
 mod answers;
 mod bounds;
 mod callback_urls;
+mod kinds;
 mod late_intents;
 mod recording;
 mod references;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use evolink_receiver::app::App;
 use evolink_receiver::clock::Clock;
 use evolink_receiver::config::{Config, TlsMode};
+use evolink_receiver::domain::callback::KeyRing;
 use evolink_receiver::domain::timestamp::Timestamp;
 use evolink_receiver::exit::CommandError;
 use evolink_receiver::simulator::{self, Simulator};
@@ -81,6 +82,8 @@ impl TestAppBuilder {
             .path()
             .clone_into(&mut config.public.tls.self_signed_dir);
         config.evolink.base_url = Url::parse("http://127.0.0.1:1").unwrap();
+        // No EvoLink is there to be asked.
+        config.evolink.pass_unknown_tasks = false;
         // Tests of this limit set it themselves.
         config.evolink.submits_per_second = 1000;
         config.evolink.api_key = Some(SecretString::from(EVOLINK_KEY));
@@ -147,6 +150,12 @@ impl TestAppBuilder {
             .start()
             .await;
         (app, simulator)
+    }
+
+    /// Makes the key ring, for a store that has tasks before its first start.
+    pub fn make_key_ring(&self) {
+        let ring = KeyRing::generate().unwrap();
+        std::fs::write(&self.config.callback_tokens.key_file, ring).unwrap();
     }
 
     pub async fn try_build(&self) -> Result<App, CommandError> {

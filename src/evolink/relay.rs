@@ -1,0 +1,151 @@
+//! Reads of EvoLink that apps make through this service: bounded, limited and cached.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use governor::{DefaultDirectRateLimiter, Quota};
+use tokio::time::Instant;
+
+use super::client::EvolinkClient;
+use super::reply::{Answer, NoAnswer};
+
+/// How long an answer is given again without asking EvoLink.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// What the cache may hold. The oldest answers are dropped first.
+const ENTRIES_MAX: usize = 64;
+const BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Calls to EvoLink per second, for reads with our key and for those without. Strangers may make
+/// the latter, so the limits are separate.
+const CALLS_PER_SECOND: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
+
+/// One read.
+#[derive(Clone, Copy, Debug)]
+pub struct Read<'a> {
+    /// The segments of its path.
+    pub path: &'a [&'a str],
+    pub query: Option<&'a str>,
+    /// Whether EvoLink is sent our key. Public data is read without one.
+    pub with_key: bool,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    #[error("more reads of EvoLink than this service makes in a second")]
+    TooMany,
+    #[error(transparent)]
+    NoAnswer(#[from] NoAnswer),
+}
+
+/// Makes the reads, and keeps their answers for a while. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Relay(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    client: Arc<EvolinkClient>,
+    with_key: DefaultDirectRateLimiter,
+    open: DefaultDirectRateLimiter,
+    cache: Mutex<HashMap<String, Entry>>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    answer: Answer,
+    at: Instant,
+}
+
+impl Relay {
+    pub fn new(client: Arc<EvolinkClient>) -> Self {
+        let limiter = || DefaultDirectRateLimiter::direct(Quota::per_second(CALLS_PER_SECOND));
+        Self(Arc::new(Inner {
+            client,
+            with_key: limiter(),
+            open: limiter(),
+            cache: Mutex::default(),
+        }))
+    }
+
+    /// Reads, or returns an answer that is at most 30 s old. An older one is given again if EvoLink
+    /// says that it has not changed.
+    ///
+    /// # Errors
+    /// `RelayError` if EvoLink cannot be asked or does not answer.
+    pub async fn read(&self, read: Read<'_>) -> Result<Answer, RelayError> {
+        let key = key_of(read);
+        let known = self.cache().get(&key).cloned();
+        if let Some(entry) = known.as_ref().filter(|entry| entry.at.elapsed() < FRESH) {
+            return Ok(entry.answer.clone());
+        }
+        self.take_turn(read.with_key)?;
+        let etag = known
+            .as_ref()
+            .and_then(|entry| entry.answer.etag.as_deref());
+        let answer = self.0.client.read(read, etag).await?;
+        let answer = match known {
+            Some(entry) if answer.status == 304 => entry.answer,
+            _ => answer,
+        };
+        if answer.status == 200 {
+            self.keep(key, answer.clone());
+        }
+        Ok(answer)
+    }
+
+    /// Reads without the cache: what is asked for changes.
+    ///
+    /// # Errors
+    /// As `read`.
+    pub async fn read_anew(&self, read: Read<'_>) -> Result<Answer, RelayError> {
+        self.take_turn(read.with_key)?;
+        Ok(self.0.client.read(read, None).await?)
+    }
+
+    /// Asks for the price of a request.
+    ///
+    /// # Errors
+    /// As `read`.
+    pub async fn estimate(&self, body: Bytes) -> Result<Answer, RelayError> {
+        self.take_turn(true)?;
+        Ok(self.0.client.estimate(body).await?)
+    }
+
+    fn take_turn(&self, with_key: bool) -> Result<(), RelayError> {
+        let limiter = if with_key {
+            &self.0.with_key
+        } else {
+            &self.0.open
+        };
+        limiter.check().map_err(|_| RelayError::TooMany)
+    }
+
+    fn keep(&self, key: String, answer: Answer) {
+        let mut cache = self.cache();
+        let at = Instant::now();
+        cache.insert(key, Entry { answer, at });
+        let size = |cache: &HashMap<String, Entry>| -> usize {
+            cache.values().map(|entry| entry.answer.body.len()).sum()
+        };
+        while cache.len() > ENTRIES_MAX || size(&cache) > BYTES_MAX {
+            let oldest = cache.iter().min_by_key(|(_, entry)| entry.at);
+            let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
+                return;
+            };
+            cache.remove(&oldest);
+        }
+    }
+
+    fn cache(&self) -> std::sync::MutexGuard<'_, HashMap<String, Entry>> {
+        self.0.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key_of(read: Read<'_>) -> String {
+    let query = read.query.unwrap_or_default();
+    format!("{}?{query}", read.path.join("/"))
+}

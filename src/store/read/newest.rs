@@ -1,0 +1,65 @@
+//! The newest tasks, for lists with numbered pages. These need the number of all matches, so only a
+//! bounded number of tasks is examined.
+
+use sqlx::FromRow;
+
+use crate::domain::ids::SubmissionId;
+use crate::domain::kind::Kind;
+use crate::domain::task::State;
+use crate::store::recorder::record::parse_id;
+use crate::store::{Store, StoreError, on_pool};
+
+/// The tasks that are examined.
+const EXAMINED_MAX: i64 = 10_000;
+
+const NEWEST: &str = "SELECT seq, submission_id, state, kind, model FROM task
+    WHERE submission_id < 'z' ORDER BY submission_id DESC LIMIT $1";
+
+/// The statement here, with the PostgreSQL types of its parameters. An index answers it.
+pub const STATEMENTS: [(&str, &str); 1] = [(NEWEST, "bigint")];
+
+/// Which tasks to list. Absent means all.
+#[derive(Clone, Debug, Default)]
+pub struct NewestFilter {
+    pub states: Option<Vec<State>>,
+    pub kind: Option<Kind>,
+    pub model: Option<String>,
+}
+
+#[derive(FromRow)]
+struct NewestRow {
+    seq: i64,
+    submission_id: String,
+    state: String,
+    kind: Option<String>,
+    model: Option<String>,
+}
+
+impl Store {
+    /// Lists the matching tasks among the newest 10,000, newest first.
+    pub async fn list_newest(
+        &self,
+        filter: &NewestFilter,
+    ) -> Result<Vec<SubmissionId>, StoreError> {
+        let rows: Vec<NewestRow> = on_pool!(self, pool => sqlx::query_as(NEWEST)
+            .bind(EXAMINED_MAX)
+            .fetch_all(pool))?;
+        let wanted = rows.into_iter().filter(|row| filter.matches(row));
+        wanted
+            .map(|row| parse_id((row.seq, row.submission_id)))
+            .collect()
+    }
+}
+
+impl NewestFilter {
+    fn matches(&self, row: &NewestRow) -> bool {
+        let states = self.states.as_ref();
+        let has_state =
+            |states: &Vec<State>| states.iter().any(|it| <&str>::from(*it) == row.state);
+        states.is_none_or(has_state)
+            && self
+                .kind
+                .is_none_or(|kind| row.kind.as_deref() == Some(kind.into()))
+            && (self.model.is_none() || self.model == row.model)
+    }
+}
