@@ -118,10 +118,15 @@ impl Fields {
     /// Removes members so that names and values together have at most `bytes_max` bytes, the
     /// longest first.
     pub fn keep_within(&mut self, bytes_max: usize) {
-        let size = |(key, value): (&String, &Box<RawValue>)| key.len() + value.get().len();
-        let mut total: usize = self.0.iter().map(size).sum();
+        let sizes = |members: &IndexMap<String, Box<RawValue>>| -> Vec<usize> {
+            let members = members.iter();
+            members
+                .map(|(key, value)| key.len() + value.get().len())
+                .collect()
+        };
+        let mut total: usize = sizes(&self.0).iter().sum();
         while total > bytes_max {
-            let sizes = self.0.iter().map(size).enumerate();
+            let sizes = sizes(&self.0).into_iter().enumerate();
             let Some((longest, bytes)) = sizes.max_by_key(|(_, bytes)| *bytes) else {
                 return;
             };

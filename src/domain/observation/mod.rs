@@ -146,7 +146,7 @@ impl Observation {
 
     /// Whether there is a result: a URL in `results`, or anything in `result_urls` or
     /// `result_data`.
-    pub fn has_results(&self) -> bool {
+    pub const fn has_results(&self) -> bool {
         !self.results.is_empty() || !self.more_results.is_empty()
     }
 

@@ -26,11 +26,8 @@ impl ResultsDigest {
             hasher.update(url.as_bytes());
             hasher.update([0]);
         }
-        for (tag, value) in [(1, &more.urls), (2, &more.data)] {
-            if is_result(value) {
-                hasher.update([tag]);
-                hash_value(value, &mut hasher);
-            }
+        if let Some(more) = &more.0 {
+            hasher.update(more.as_slice());
         }
         Self(hasher.finalize().into())
     }
@@ -44,24 +41,28 @@ impl ResultsDigest {
     }
 }
 
-/// The values of `result_urls` and `result_data`, which may have any form.
+/// The SHA-256 over the values of `result_urls` and `result_data`, which may have any form. `None`
+/// if there is nothing in them.
 #[derive(Clone, Debug, Default)]
-pub struct MoreResults {
-    urls: Value,
-    data: Value,
-}
+pub struct MoreResults(Option<Box<[u8; 32]>>);
 
 impl MoreResults {
     pub fn of(members: &Members<'_>) -> Self {
-        let read = |name| members.read::<Value>(name).unwrap_or_default();
-        Self {
-            urls: read("result_urls"),
-            data: read("result_data"),
+        let read = |name| members.read::<Value>(name).filter(is_result);
+        let (urls, data) = (read("result_urls"), read("result_data"));
+        if urls.is_none() && data.is_none() {
+            return Self(None);
         }
+        let mut hasher = Sha256::new();
+        for value in [urls, data] {
+            hasher.update([u8::from(value.is_some())]);
+            hash_value(&value.unwrap_or_default(), &mut hasher);
+        }
+        Self(Some(Box::new(hasher.finalize().into())))
     }
 
-    pub fn is_empty(&self) -> bool {
-        !is_result(&self.urls) && !is_result(&self.data)
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
 }
 
@@ -95,7 +96,9 @@ fn hash_value(value: &Value, hasher: &mut Sha256) {
         }
         Value::Array(values) => {
             hasher.update(b"[");
-            values.iter().for_each(|value| hash_value(value, hasher));
+            for value in values {
+                hash_value(value, hasher);
+            }
             hasher.update(b"]");
         }
         Value::String(text) => {

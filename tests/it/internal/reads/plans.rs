@@ -9,7 +9,7 @@ use crate::support::store::TestStore;
 use crate::support::store::database::Database;
 
 /// The index that each statement must use, by its name in SQLite and in PostgreSQL.
-const INDEXES: [[&str; 2]; 54] = [
+const INDEXES: [[&str; 2]; 55] = [
     ["sqlite_autoindex_task_2", "task_task_id_key"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
