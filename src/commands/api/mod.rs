@@ -8,12 +8,14 @@ use std::time::Duration;
 
 pub use answer::{age, is_terminal, outcome_after_ms, seconds, state, take_data, text, time_ms};
 use http::HeaderName;
+use http::header::CONTENT_TYPE;
 use reqwest::{Client, RequestBuilder, Response};
 use secrecy::SecretString;
 use serde_json::Value;
 use url::Url;
 pub(super) use wire::Opened;
 
+use crate::domain::kind::Kind;
 use crate::exit::{CommandError, Exit};
 
 /// Longer than the 30 s that a submit waits for EvoLink, and than the 50 s that a query may wait.
@@ -216,11 +218,13 @@ impl Api {
 
     pub async fn submit(
         &self,
-        body: &Value,
+        kind: Kind,
+        body: String,
         idempotency_key: Option<&str>,
     ) -> Result<Value, CommandError> {
-        let url = self.url(&["v1", "images", "generations"])?;
-        let mut request = self.http.post(url).json(body);
+        let url = self.url(&["v1", kind.segment(), "generations"])?;
+        let request = self.http.post(url).body(body);
+        let mut request = request.header(CONTENT_TYPE, "application/json");
         if let Some(key) = idempotency_key {
             request = request.header(IDEMPOTENCY_KEY.clone(), key);
         }

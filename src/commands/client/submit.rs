@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::{POLL_INTERVAL, api, is_passing, name, print_json, results, seconds_until, show};
 use crate::cli::SubmitArgs;
 use crate::commands::api::{Api, is_terminal, state};
+use crate::domain::kind::Kind;
 use crate::exit::{CommandError, Exit};
 use crate::observe::untrusted::Untrusted;
 
@@ -32,9 +33,9 @@ pub async fn submit(args: &SubmitArgs, out: &mut impl Write) -> Result<(), Comma
     let api = api(&args.client)?;
     let deadline = Instant::now() + Duration::from_secs(args.wait.unwrap_or_default());
     let mut interrupts = signal(SignalKind::interrupt()).context("could not listen for Ctrl-C")?;
-    let (body, key) = (submit_body(args), args.idempotency_key.as_deref());
+    let (body, key) = (submit_body(args)?, args.idempotency_key.as_deref());
     let task = tokio::select! {
-        answer = api.submit(&body, key) => answer?,
+        answer = api.submit(args.kind, body, key) => answer?,
         _ = interrupts.recv() => return Err(interrupted_submit()),
     };
     if args.json {
@@ -92,12 +93,27 @@ fn goes_on(task: &Value) -> String {
     format!("the task goes on: ask with `evolink-receiver tasks show {id}`")
 }
 
-fn submit_body(args: &SubmitArgs) -> Value {
+fn submit_body(args: &SubmitArgs) -> Result<String, CommandError> {
+    if let Some(path) = &args.body {
+        let text = std::fs::read_to_string(path);
+        return text.map_err(|error| {
+            let message = format!("could not read --body {}: {error}", path.display());
+            CommandError::new(Exit::Usage, message)
+        });
+    }
     let mut body = Map::new();
-    body.insert("model".into(), json!(args.model));
-    body.insert("prompt".into(), json!(args.prompt));
+    let model = match (&args.model, args.kind) {
+        (Some(model), _) => model,
+        (None, Kind::Image) => "z-image-turbo",
+        (None, Kind::Video | Kind::Audio) => {
+            let message = "--model is missing: z-image-turbo makes images only";
+            return Err(CommandError::new(Exit::Usage, message));
+        }
+    };
+    body.insert("model".into(), json!(model));
     // EvoLink chooses the values that were not given.
     let optional = [
+        ("prompt", args.prompt.as_ref().map(|prompt| json!(prompt))),
         ("size", args.size.as_ref().map(|size| json!(size))),
         ("seed", args.seed.map(|seed| json!(seed))),
         ("nsfw_check", args.nsfw_check.map(|check| json!(check))),
@@ -107,7 +123,15 @@ fn submit_body(args: &SubmitArgs) -> Value {
             body.insert(name.into(), value);
         }
     }
-    Value::Object(body)
+    for field in &args.field {
+        let (name, value) = field.split_once('=').ok_or_else(|| {
+            let message = format!("--field {}: want NAME=VALUE", Untrusted(field));
+            CommandError::new(Exit::Usage, message)
+        })?;
+        let value = serde_json::from_str(value).unwrap_or_else(|_| json!(value));
+        body.insert(name.into(), value);
+    }
+    Ok(Value::Object(body).to_string())
 }
 
 /// Returns the task once it is finished, or as it is at the deadline. Until then, asks again if the

@@ -105,9 +105,12 @@ async fn until_terminal(
     rows: &mut [Row],
     out: &mut impl Write,
 ) -> Result<(), CommandError> {
-    let bodies: Vec<_> = rows.iter().map(|row| row.prompt.body()).collect();
+    let bodies: Vec<_> = rows
+        .iter()
+        .map(|row| (row.prompt.kind, row.prompt.body()))
+        .collect();
     let mut submits = stream::iter(bodies.iter().enumerate())
-        .map(async |(n, body)| (n, api.submit(body, None).await))
+        .map(async |(n, (kind, body))| (n, api.submit(*kind, body.to_string(), None).await))
         .buffer_unordered(REQUESTS_AT_ONCE);
     let mut progress = Progress::new(rows);
     let started = Instant::now();

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::domain::kind::Kind;
+
 /// A misbehaviour that the simulator is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
@@ -16,6 +18,7 @@ pub enum Trouble {
 pub struct Prompt {
     pub subject: &'static str,
     pub size: &'static str,
+    pub kind: Kind,
     pub trouble: Option<Trouble>,
 }
 
@@ -51,9 +54,19 @@ pub fn prompts(count: usize) -> Vec<Prompt> {
         .map(|n| Prompt {
             subject: SUBJECTS[n % SUBJECTS.len()],
             size: SIZES[n % SIZES.len()],
+            kind: kind(n),
             trouble: TROUBLES.get(n).copied(),
         })
         .collect()
+}
+
+/// The first two prompts without a trouble are a video and a sound.
+fn kind(n: usize) -> Kind {
+    match n.checked_sub(TROUBLES.len()) {
+        Some(0) => Kind::Video,
+        Some(1) => Kind::Audio,
+        Some(_) | None => Kind::Image,
+    }
 }
 
 impl Prompt {
@@ -68,11 +81,12 @@ impl Prompt {
             Some(Trouble::CalledBackEarly) => "early-callback",
             None => "duration=400ms..1400ms",
         };
-        json!({
-            "model": "z-image-turbo",
-            "prompt": format!("{} [sim:{magic}]", self.subject),
-            "size": self.size,
-        })
+        let prompt = format!("{} [sim:{magic}]", self.subject);
+        match self.kind {
+            Kind::Image => json!({"model": "z-image-turbo", "prompt": prompt, "size": self.size}),
+            Kind::Video => json!({"model": "a-video-model", "prompt": prompt}),
+            Kind::Audio => json!({"model": "a-sound-model", "prompt": prompt}),
+        }
     }
 }
 

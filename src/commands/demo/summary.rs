@@ -22,7 +22,8 @@ pub struct Summary {
     pub tasks: usize,
     pub completed: usize,
     pub failed: usize,
-    /// Outcomes that a poll reported first.
+    /// Outcomes that a poll found because no callback came. A poll also confirms the callback of a
+    /// sound.
     pub found_by_poll: usize,
     /// Callbacks that repeated a known outcome.
     pub duplicates: usize,
@@ -40,7 +41,9 @@ impl Summary {
             tasks: rows.len(),
             completed: count(|row| row.state == "completed"),
             failed: count(|row| row.state == "failed"),
-            found_by_poll: count(|row| row.is_terminal() && row.source == "poll"),
+            found_by_poll: count(|row| {
+                row.is_terminal() && row.source == "poll" && row.history.callbacks == 0
+            }),
             duplicates: rows.iter().map(|row| row.history.duplicates).sum(),
             early_callbacks: count(|row| row.history.is_early),
             charges,

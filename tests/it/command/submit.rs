@@ -237,3 +237,45 @@ async fn the_api_key_is_sent_and_a_wrong_one_is_told_from_a_wrong_request() {
     }
     app.stop().await.0.unwrap();
 }
+
+#[tokio::test]
+async fn each_kind_and_any_field_of_a_model_can_be_submitted() {
+    let (app, evolink) = TestApp::start_with_simulator(Options::default()).await;
+    let args = ["submit", "a cat", "--kind", "video", "--model", "a-model"];
+    let fields = ["--field", "duration=8", "--field", "style=noir", "--json"];
+    let task = json(&run(&app, &[&args[..], &fields].concat()).await);
+    assert_eq!(task["receiver"]["kind"], "video");
+    let sent = &evolink.submits()[0].body;
+    let expected = (&8.into(), &"noir".into(), &"a cat".into());
+    assert_eq!(
+        (&sent["duration"], &sent["style"], &sent["prompt"]),
+        expected
+    );
+
+    let file = app.folder().join("body.json");
+    std::fs::write(&file, r#"{"model":"m","x":[1.50]}"#).unwrap();
+    let file = file.to_str().unwrap();
+    let task = json(
+        &run(
+            &app,
+            &["submit", "--kind", "audio", "--body", file, "--json"],
+        )
+        .await,
+    );
+    assert_eq!(task["receiver"]["kind"], "audio");
+    assert_eq!(evolink.submits()[1].body["x"][0].to_string(), "1.5");
+
+    for (args, code) in [
+        (&["submit"][..], 64),
+        (&["submit", "a cat", "--kind", "text"], 64),
+        (&["submit", "a cat", "--kind", "audio"], 64),
+        (&["submit", "a cat", "--field", "x"], 64),
+        (&["submit", "a cat", "--body", file], 64),
+        (&["submit", "--body", "/nowhere"], 64),
+    ] {
+        let refused = run(&app, args).await;
+        assert_eq!(refused.code, Some(code), "{args:?}: {}", refused.stderr);
+    }
+    assert_eq!(evolink.submits().len(), 2);
+    app.stop().await.0.unwrap();
+}
