@@ -118,21 +118,23 @@ impl Fields {
     /// Removes members so that names and values together have at most `bytes_max` bytes, the
     /// longest first.
     pub fn keep_within(&mut self, bytes_max: usize) {
-        let sizes = |members: &IndexMap<String, Box<RawValue>>| -> Vec<usize> {
-            let members = members.iter();
-            members
-                .map(|(key, value)| key.len() + value.get().len())
-                .collect()
-        };
-        let mut total: usize = sizes(&self.0).iter().sum();
-        while total > bytes_max {
-            let sizes = sizes(&self.0).into_iter().enumerate();
-            let Some((longest, bytes)) = sizes.max_by_key(|(_, bytes)| *bytes) else {
-                return;
-            };
-            self.0.shift_remove_index(longest);
-            total -= bytes;
+        let members = self.0.iter();
+        let sizes: Vec<usize> = members
+            .map(|(key, value)| key.len() + value.get().len())
+            .collect();
+        let mut longest_first: Vec<usize> = (0..sizes.len()).collect();
+        longest_first.sort_by_key(|index| std::cmp::Reverse(sizes[*index]));
+        let mut total: usize = sizes.iter().sum();
+        let mut is_kept = vec![true; sizes.len()];
+        for index in longest_first {
+            if total <= bytes_max {
+                break;
+            }
+            is_kept[index] = false;
+            total -= sizes[index];
         }
+        let mut is_kept = is_kept.into_iter();
+        self.0.retain(|_, _| is_kept.next().unwrap_or(true));
     }
 }
 
@@ -272,6 +274,28 @@ mod tests {
         let shown = serde_json::to_string(&fields).unwrap();
         let expected = "{\"a\u{fffd}\":\"b\\ufffd\",\"c\":{\"d\\ufffd\":1}}";
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn the_longest_members_are_left_out_of_what_must_be_short() {
+        let kept = |bytes_max| {
+            let mut fields = parse(r#"{"a":1,"b":"long","c":[2],"d":"longer"}"#).unwrap();
+            fields.keep_within(bytes_max);
+            serde_json::to_string(&fields).unwrap()
+        };
+        assert_eq!(kept(100), r#"{"a":1,"b":"long","c":[2],"d":"longer"}"#);
+        assert_eq!(kept(13), r#"{"a":1,"b":"long","c":[2]}"#);
+        assert_eq!(kept(6), r#"{"a":1,"c":[2]}"#);
+        assert_eq!(kept(0), "{}");
+    }
+
+    /// Takes minutes if the work grows with the square of the number of members.
+    #[test]
+    fn many_members_are_left_out_at_once() {
+        let members: Vec<String> = (0..100_000).map(|n| format!("\"{n:05}\":1")).collect();
+        let mut fields = parse(&format!("{{{}}}", members.join(","))).unwrap();
+        fields.keep_within(32 * 1024);
+        assert_eq!(fields.keys().count(), 32 * 1024 / 6);
     }
 
     #[test]

@@ -109,7 +109,12 @@ fn name_of(id: Option<Path<String>>) -> Result<TaskName, ApiError> {
     parse_name(&id).ok_or_else(ApiError::invalid_task_id)
 }
 
+/// Returns `None` for `.` and `..`, too: in the path of a request to EvoLink they would lead to
+/// another resource.
 pub fn parse_name(text: &str) -> Option<TaskName> {
+    if matches!(text, "." | "..") {
+        return None;
+    }
     let submission = text.parse::<SubmissionId>().ok().map(TaskName::Submission);
     submission.or_else(|| TaskId::parse(text).map(TaskName::Task))
 }

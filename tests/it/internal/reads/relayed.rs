@@ -145,6 +145,10 @@ async fn a_task_that_is_not_ours_is_asked_for_and_recorded_nowhere() {
     assert_eq!((answer.status, answer.text.as_str()), (200, theirs));
     let answer = get(&app, "/v1/tasks/task-unified-1-absent").await;
     answer.assert_error(404, "task_not_found", None, "absent");
+    for path in ["/v1/tasks/%2E%2E", "/v1/tasks/%2e", "/v1/tasks/..%2Ftasks"] {
+        let refused = get(&app, path).await;
+        refused.assert_error(400, "invalid_task_id", Some("task_id"), path);
+    }
     let ours = get(&app, "/v1/tasks/01890000-0000-7000-8000-000000000001").await;
     ours.assert_error(404, "task_not_found", None, "our own id is asked nobody");
     assert_eq!(evolink.requests().len(), 2);
