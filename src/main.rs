@@ -11,7 +11,7 @@ use evolink_receiver::cli::{
 };
 use evolink_receiver::commands::output::Out;
 use evolink_receiver::commands::{
-    backup, check, client, completions, demo, init, keys, operate, restore, serve,
+    backup, check, client, completions, demo, init, keys, listen, operate, restore, serve,
 };
 use evolink_receiver::exit::{CommandError, Exit};
 use evolink_receiver::observe::telemetry;
@@ -54,6 +54,7 @@ fn run(command: Command) -> Result<(), CommandError> {
         Command::Keys {
             command: KeysCommand::New(args),
         } => keys::new(&args, &mut out),
+        Command::Listen(args) => wait(listen::listen(&args, &mut out)),
         Command::Backup(args) => wait(backup::backup(&args, &mut out)),
         Command::Restore(args) => wait(restore::restore(&args, &mut out)),
         Command::Healthcheck(args) => wait(operate::healthcheck(&args)),
@@ -84,6 +85,8 @@ fn run(command: Command) -> Result<(), CommandError> {
         },
         Command::Deliveries { command } => match command {
             DeliveriesCommand::List(args) => wait(client::deliveries::list(&args, &mut out)),
+            DeliveriesCommand::Show(args) => wait(client::deliveries::show(&args, &mut out)),
+            DeliveriesCommand::Test(args) => wait(client::deliveries::test(&args, &mut out)),
             DeliveriesCommand::Retry(args) => wait(client::deliveries::retry(&args, &mut out)),
         },
     }

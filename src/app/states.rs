@@ -11,6 +11,7 @@ use crate::http::internal::InternalState;
 use crate::http::internal::access::origin::OwnOrigin;
 use crate::http::internal::access::wait_permits::WaitPermits;
 use crate::http::internal::events::CatchUpPermit;
+use crate::http::internal::operators::endpoint_test::Endpoints;
 use crate::http::internal::operators::outside::Outside;
 use crate::http::internal::operators::readiness::Readiness;
 use crate::http::internal::operators::status::About;
@@ -71,6 +72,11 @@ impl App {
             allow_unknown_fields: self.config.evolink.allow_unknown_fields,
             models: self.config.evolink.models.clone(),
             body_bytes_max: self.config.internal.max_body.as_usize(),
+            endpoint_tests: Endpoints {
+                egress: self.egress.clone(),
+                signing_files: Arc::clone(&self.signing_files),
+                urls: Arc::new(settings::endpoints(&self.config)),
+            },
             endpoints: Arc::new(settings::endpoints(&self.config).into_keys().collect()),
             body_budget: BodyBudget::new(
                 // One body of the largest size must fit.

@@ -1,4 +1,4 @@
-//! `deliveries`: lists deliveries to endpoints, and retries them.
+//! `deliveries`: lists and shows deliveries to endpoints, retries them, and tests endpoints.
 
 use clap::{ArgGroup, Args, Subcommand};
 
@@ -8,6 +8,10 @@ use super::{ClientArgs, PageArgs};
 pub enum DeliveriesCommand {
     /// List deliveries, newest first.
     List(DeliveriesListArgs),
+    /// Show one delivery with its failed attempts.
+    Show(DeliveriesShowArgs),
+    /// Send a signed test event to an endpoint of the configuration.
+    Test(DeliveriesTestArgs),
     /// Retry deliveries: dead ones from the beginning, pending ones now.
     Retry(DeliveriesRetryArgs),
 }
@@ -25,6 +29,29 @@ pub struct DeliveriesListArgs {
     pub task: Option<String>,
     #[command(flatten)]
     pub page: PageArgs,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct DeliveriesShowArgs {
+    /// The number of the delivery.
+    #[arg(value_parser = clap::value_parser!(i64).range(1..))]
+    pub id: i64,
+    /// Print it as JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct DeliveriesTestArgs {
+    /// The name of the endpoint.
+    pub name: String,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     pub client: ClientArgs,
 }

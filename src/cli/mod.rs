@@ -10,6 +10,7 @@ mod deliveries;
 mod events;
 mod init;
 mod keys;
+mod listen;
 mod quarantine;
 mod results;
 mod status;
@@ -26,10 +27,14 @@ use clap::{Args, Parser, Subcommand};
 pub use self::backup::{BackupArgs, RestoreArgs};
 pub use self::client::{ClientArgs, GivenUrl, PageArgs, SERVICE_URL};
 pub use self::completions::{CompletionsArgs, ManArgs};
-pub use self::deliveries::{DeliveriesCommand, DeliveriesListArgs, DeliveriesRetryArgs};
+pub use self::deliveries::{
+    DeliveriesCommand, DeliveriesListArgs, DeliveriesRetryArgs, DeliveriesShowArgs,
+    DeliveriesTestArgs,
+};
 pub use self::events::{EventsCommand, EventsTailArgs};
 pub use self::init::{InitArgs, Start};
 pub use self::keys::{KeysCommand, KeysNewArgs};
+pub use self::listen::ListenArgs;
 pub use self::quarantine::{
     QuarantineCommand, QuarantineListArgs, QuarantineReplayArgs, QuarantineShowArgs,
 };
@@ -91,11 +96,13 @@ pub enum Command {
         #[command(subcommand)]
         command: QuarantineCommand,
     },
-    /// List deliveries to endpoints, and retry them.
+    /// List deliveries to endpoints, retry them, and test endpoints.
     Deliveries {
         #[command(subcommand)]
         command: DeliveriesCommand,
     },
+    /// Be an endpoint: print the webhooks that come, and verify their signatures.
+    Listen(ListenArgs),
     /// Create a shared callback URL, for tasks that an app submits to EvoLink itself.
     CallbackUrl(CallbackUrlArgs),
     /// Create API keys, and other secrets.

@@ -50,6 +50,10 @@ pub struct SubmitArgs {
     /// characters of `[A-Za-z0-9._-]`.
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
+    /// Your own name for the task, at most 128 characters: it is shown with the task, and
+    /// `tasks list --reference` finds it.
+    #[arg(long, value_name = "NAME")]
+    pub reference: Option<String>,
     /// Print the task object as JSON.
     #[arg(long)]
     pub json: bool,

@@ -28,6 +28,9 @@ pub struct TasksListArgs {
     /// Only tasks that were submitted with the API key of this name.
     #[arg(long = "client", value_name = "NAME")]
     pub client_name: Option<String>,
+    /// Only tasks that were submitted with this reference.
+    #[arg(long, value_name = "NAME")]
+    pub reference: Option<String>,
     /// Only tasks created after this time: RFC 3339 such as 2026-11-29T17:00:00Z, a date (its
     /// beginning in UTC), or how long ago, such as 30m, 1h or 2d.
     #[arg(long, value_name = "TIME", value_parser = time)]

@@ -9,6 +9,7 @@ pub mod completions;
 pub mod demo;
 pub mod init;
 pub mod keys;
+pub mod listen;
 pub mod operate;
 pub mod output;
 pub mod restore;

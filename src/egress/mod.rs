@@ -7,6 +7,7 @@
 
 mod no_answer;
 pub(crate) mod resolver;
+mod signed;
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use url::Url;
 pub use no_answer::NoAnswer;
 pub(crate) use no_answer::cause;
 use resolver::{JudgingResolver, LookUps};
+pub use signed::signed;
 
 use crate::config::Forward;
 use crate::domain::egress::{ANSWER_HEADER_LINES_MAX, AllowedHosts, Author, Refused, Rules};

@@ -25,8 +25,6 @@ const DOWNLOAD_TIMEOUT: Duration = Duration::from_hours(1);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-
 /// The result of replaying an entry of the quarantine.
 #[derive(Debug)]
 pub enum ReplayAnswer {
@@ -147,6 +145,18 @@ impl Api {
         self.send(self.http.get(url)).await
     }
 
+    /// Returns a delivery with its `failed_attempts`.
+    pub async fn delivery(&self, id: i64) -> Result<Value, CommandError> {
+        let url = self.url(&["v1", "deliveries", &id.to_string()])?;
+        self.send(self.http.get(url)).await
+    }
+
+    /// Sends a test event to an endpoint of the configuration. Returns how it answered.
+    pub async fn test_endpoint(&self, name: &str) -> Result<Value, CommandError> {
+        let url = self.url(&["v1", "endpoints", name, "test"])?;
+        self.send(self.http.post(url)).await
+    }
+
     /// Retries a delivery. Returns it in its new state.
     pub async fn retry_delivery(&self, id: i64) -> Result<Value, CommandError> {
         let url = self.url(&["v1", "deliveries", &id.to_string(), "retry"])?;
@@ -220,13 +230,13 @@ impl Api {
         &self,
         kind: Kind,
         body: String,
-        idempotency_key: Option<&str>,
+        headers: &[(HeaderName, &str)],
     ) -> Result<Value, CommandError> {
         let url = self.url(&["v1", kind.segment(), "generations"])?;
         let request = self.http.post(url).body(body);
         let mut request = request.header(CONTENT_TYPE, "application/json");
-        if let Some(key) = idempotency_key {
-            request = request.header(IDEMPOTENCY_KEY.clone(), key);
+        for (name, value) in headers {
+            request = request.header(name, *value);
         }
         self.send_submit(request).await
     }

@@ -1,4 +1,5 @@
-//! `deliveries`: lists deliveries to endpoints for operators, and retries them.
+//! `deliveries`: lists and shows deliveries to endpoints for operators, retries them, and tests
+//! endpoints.
 
 use std::io::Write;
 
@@ -6,10 +7,10 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::{PAGES_MAX, api, full_page, print_json};
-use crate::cli::{DeliveriesListArgs, DeliveriesRetryArgs};
+use crate::cli::{DeliveriesListArgs, DeliveriesRetryArgs, DeliveriesShowArgs, DeliveriesTestArgs};
 use crate::commands::api::text;
 use crate::commands::table::{Table, column};
-use crate::exit::CommandError;
+use crate::exit::{CommandError, Exit};
 use crate::observe::untrusted::Untrusted;
 
 /// The longest error text in the table.
@@ -27,6 +28,90 @@ pub async fn list(args: &DeliveriesListArgs, out: &mut impl Write) -> Result<(),
         api.deliveries(&query).await
     });
     page.await?.print(&args.page, out, write_list)
+}
+
+/// Shows one delivery with its failed attempts.
+pub async fn show(args: &DeliveriesShowArgs, out: &mut impl Write) -> Result<(), CommandError> {
+    let delivery = api(&args.client)?.delivery(args.id).await?;
+    if args.json {
+        return print_json(&delivery, out);
+    }
+    write_delivery(&delivery, out).context("could not print")?;
+    Ok(())
+}
+
+fn write_delivery(delivery: &Value, out: &mut impl Write) -> std::io::Result<()> {
+    writeln!(out, "{:<11} {}", "delivery", delivery["id"])?;
+    let lines = [
+        ("state", "/state"),
+        ("endpoint", "/endpoint"),
+        ("url", "/url"),
+        ("event", "/event/id"),
+        ("type", "/event/type"),
+        ("task", "/task_id"),
+        ("submission", "/submission_id"),
+        ("made", "/made_at"),
+        ("due", "/due_at"),
+        ("ended", "/ended_at"),
+    ];
+    for (label, pointer) in lines {
+        if let Some(text) = text(delivery, pointer) {
+            writeln!(out, "{label:<11} {}", Untrusted(text))?;
+        }
+    }
+    writeln!(out, "{:<11} {}", "attempts", delivery["attempts"])?;
+    let failed = delivery["failed_attempts"].as_array();
+    let failed = failed.map(Vec::as_slice).unwrap_or_default();
+    if failed.is_empty() {
+        return writeln!(out, "\nno attempt failed");
+    }
+    let mut table = Table::new([
+        column("attempt").right(),
+        column("at"),
+        column("status"),
+        column("error").cut(12),
+    ]);
+    for attempt in failed {
+        let cell = |pointer| Untrusted(text(attempt, pointer).unwrap_or("-")).to_string();
+        let status = attempt["status"].as_i64();
+        table.add_row([
+            attempt["number"].to_string(),
+            cell("/at"),
+            status.map_or_else(|| "-".to_owned(), |status| status.to_string()),
+            cell("/error"),
+        ]);
+    }
+    writeln!(out)?;
+    table.write(out)
+}
+
+/// Sends a test event to an endpoint.
+///
+/// # Errors
+/// It did not answer 2xx (69).
+pub async fn test(args: &DeliveriesTestArgs, out: &mut impl Write) -> Result<(), CommandError> {
+    let tested = api(&args.client)?.test_endpoint(&args.name).await?;
+    let (name, took) = (Untrusted(&args.name), &tested["took_ms"]);
+    let status = tested["status"].as_u64();
+    if args.json {
+        print_json(&tested, out)?;
+    }
+    match status {
+        Some(200..300) if args.json => Ok(()),
+        Some(status @ 200..300) => {
+            let line = writeln!(out, "{name}  {status}, after {took} ms");
+            Ok(line.context("could not print")?)
+        }
+        Some(status) => Err(CommandError::new(
+            Exit::Unavailable,
+            format!("{name} answered {status}, after {took} ms"),
+        )),
+        None => {
+            let why = Untrusted(text(&tested, "/error").unwrap_or("-"));
+            let message = format!("{name} did not answer: {why}");
+            Err(CommandError::new(Exit::Unavailable, message))
+        }
+    }
 }
 
 /// Retries the given deliveries in order, or all dead ones.

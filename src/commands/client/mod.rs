@@ -46,6 +46,7 @@ pub async fn list(args: &TasksListArgs, out: &mut impl Write) -> Result<(), Comm
     let filters = [
         ("status", args.status.clone()),
         ("client", args.client_name.clone()),
+        ("reference", args.reference.clone()),
         ("created_after", created_after),
     ];
     let page = full_page(&args.page, &filters, async |query| api.list(&query).await).await?;

@@ -61,6 +61,7 @@ pub(super) fn write_rest(task: &Value, out: &mut impl Write) -> std::io::Result<
         ("source", "/receiver/source"),
         ("model", "/model"),
         ("client", "/receiver/client"),
+        ("reference", "/receiver/reference"),
         ("submitted", "/receiver/submitted_at"),
     ];
     write_texts(task, &lines, out)?;

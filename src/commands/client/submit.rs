@@ -5,6 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use http::HeaderName;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -33,9 +34,9 @@ pub async fn submit(args: &SubmitArgs, out: &mut impl Write) -> Result<(), Comma
     let api = api(&args.client)?;
     let deadline = Instant::now() + Duration::from_secs(args.wait.unwrap_or_default());
     let mut interrupts = signal(SignalKind::interrupt()).context("could not listen for Ctrl-C")?;
-    let (body, key) = (submit_body(args)?, args.idempotency_key.as_deref());
+    let (body, headers) = (submit_body(args)?, headers(args));
     let task = tokio::select! {
-        answer = api.submit(args.kind, body, key) => answer?,
+        answer = api.submit(args.kind, body, &headers) => answer?,
         _ = interrupts.recv() => return Err(interrupted_submit()),
     };
     if args.json {
@@ -91,6 +92,17 @@ fn interrupted_submit() -> CommandError {
 fn goes_on(task: &Value) -> String {
     let id = Untrusted(name(task));
     format!("the task goes on: ask with `evolink-receiver tasks show {id}`")
+}
+
+fn headers(args: &SubmitArgs) -> Vec<(HeaderName, &str)> {
+    let headers = [
+        ("idempotency-key", args.idempotency_key.as_deref()),
+        ("x-client-reference", args.reference.as_deref()),
+    ];
+    let given = headers.into_iter();
+    given
+        .filter_map(|(name, value)| Some((HeaderName::from_static(name), value?)))
+        .collect()
 }
 
 fn submit_body(args: &SubmitArgs) -> Result<String, CommandError> {

@@ -110,7 +110,7 @@ async fn until_terminal(
         .map(|row| (row.prompt.kind, row.prompt.body()))
         .collect();
     let mut submits = stream::iter(bodies.iter().enumerate())
-        .map(async |(n, (kind, body))| (n, api.submit(*kind, body.to_string(), None).await))
+        .map(async |(n, (kind, body))| (n, api.submit(*kind, body.to_string(), &[]).await))
         .buffer_unordered(REQUESTS_AT_ONCE);
     let mut progress = Progress::new(rows);
     let started = Instant::now();

@@ -44,6 +44,7 @@ use access::request_log::{self, Strangers};
 use access::wait_permits::WaitPermits;
 use error::ApiError;
 use events::CatchUpPermit;
+use operators::endpoint_test::{self, Endpoints};
 use operators::readiness::Readiness;
 use operators::status::{self, About};
 use operators::{archive, deliveries, health, quarantine};
@@ -80,6 +81,7 @@ pub struct InternalState {
     pub body_bytes_max: usize,
     /// The endpoints of the configuration.
     pub endpoints: Arc<HashSet<EndpointKey>>,
+    pub endpoint_tests: Endpoints,
     pub body_budget: BodyBudget,
     /// Permits for waiting queries and event streams.
     pub wait_permits: WaitPermits,
@@ -129,6 +131,7 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
         .route("/v1/deliveries", get(deliveries::list))
         .route("/v1/deliveries/retry", post(deliveries::retry_all))
         .route("/v1/deliveries/{id}", get(deliveries::show))
+        .route("/v1/endpoints/{name}/test", post(endpoint_test::test))
         .route("/v1/deliveries/{id}/retry", post(deliveries::retry))
         .route_layer(needs(Scope::Admin));
     let catalog = relayed::CATALOG.iter().fold(Router::new(), |router, path| {

@@ -34,6 +34,39 @@ pub struct HourCounts {
     pub callbacks: Counts,
     /// Outcomes by their source.
     pub outcomes: Counts,
+    /// Requests that were refused before that, by the reason.
+    pub refused: Counts,
+    /// TLS handshakes that failed, by the reason.
+    pub handshakes: Counts,
+}
+
+/// What is counted for `HourCounts`.
+#[derive(Debug)]
+pub struct Hours {
+    pub callbacks: LastHour,
+    pub outcomes: LastHour,
+    pub refused: LastHour,
+    pub handshakes: LastHour,
+}
+
+impl Hours {
+    pub fn new() -> Self {
+        Self {
+            callbacks: LastHour::new(),
+            outcomes: LastHour::new(),
+            refused: LastHour::new(),
+            handshakes: LastHour::new(),
+        }
+    }
+
+    pub fn counts(&self) -> HourCounts {
+        HourCounts {
+            callbacks: self.callbacks.counts(),
+            outcomes: self.outcomes.counts(),
+            refused: self.refused.counts(),
+            handshakes: self.handshakes.counts(),
+        }
+    }
 }
 
 impl LastHour {

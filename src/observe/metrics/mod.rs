@@ -30,7 +30,7 @@ use deliveries::Deliveries;
 pub use deliveries::DeliveryEnd;
 pub use ends::{CallbackEnd, FetchResult, PollEnd, SubmitEnd, TailReader};
 use labels::{Name, OutcomeLabels, ReaderLabel, ReasonLabel, ResultLabel, StateLabel};
-use last_hour::LastHour;
+use last_hour::Hours;
 pub use last_hour::{Counts, HourCounts};
 pub use refusals::{CallbackRefusal, HandshakeFailure};
 use series::{Calls, Inside, Quarantine, Results, Tasks, Waiting};
@@ -51,8 +51,7 @@ struct Series {
     waiting: Waiting,
     inside: Inside,
     registry: Registry,
-    callbacks_of_hour: LastHour,
-    outcomes_of_hour: LastHour,
+    hours: Hours,
 }
 
 impl Metrics {
@@ -71,8 +70,7 @@ impl Metrics {
             waiting: Waiting::register(&mut registry),
             inside: Inside::register(&mut registry),
             registry,
-            callbacks_of_hour: LastHour::new(),
-            outcomes_of_hour: LastHour::new(),
+            hours: Hours::new(),
         }))
     }
 
@@ -82,7 +80,7 @@ impl Metrics {
 
     pub fn callback_ended(&self, end: CallbackEnd) {
         count(&self.0.tasks.callbacks, end.as_str());
-        self.0.callbacks_of_hour.count(end.as_str());
+        self.0.hours.callbacks.count(end.as_str());
     }
 
     pub fn event_recorded(&self, event_type: EventType, source: Option<Source>) {
@@ -96,16 +94,13 @@ impl Metrics {
                 source: Name(source),
             };
             self.0.tasks.outcomes.get_or_create(&labels).inc();
-            self.0.outcomes_of_hour.count(source);
+            self.0.hours.outcomes.count(source);
         }
     }
 
     /// Returns what was counted in the last hour.
     pub fn last_hour(&self) -> HourCounts {
-        HourCounts {
-            callbacks: self.0.callbacks_of_hour.counts(),
-            outcomes: self.0.outcomes_of_hour.counts(),
-        }
+        self.0.hours.counts()
     }
 
     pub fn record_restored(&self) {

@@ -81,11 +81,13 @@ impl Metrics {
     pub fn callback_refused(&self, reason: CallbackRefusal) {
         let label = label(reason.into_str());
         self.0.refusals.callbacks.get_or_create(&label).inc();
+        self.0.hours.refused.count(reason.into_str());
     }
 
     pub fn handshake_failed(&self, reason: HandshakeFailure) {
         let label = label(reason.into_str());
         self.0.refusals.handshakes.get_or_create(&label).inc();
+        self.0.hours.handshakes.count(reason.into_str());
     }
 
     /// Sets when the last callback with a valid token came.

@@ -3,21 +3,16 @@
 
 use std::sync::Arc;
 
-use http::header::CONTENT_TYPE;
 use reqwest::RequestBuilder;
 
 use super::Forwarder;
 use super::answer::{self, EndpointOutcome};
 use crate::domain::delivery::AttemptEnd;
 use crate::domain::delivery::signing::SigningSecrets;
+use crate::egress::signed;
 use crate::store::StoreError;
 use crate::store::deliveries::DueDelivery;
 use crate::store::read::TaskName;
-
-/// Header names of Standard Webhooks.
-const WEBHOOK_ID: &str = "webhook-id";
-const WEBHOOK_TIMESTAMP: &str = "webhook-timestamp";
-const WEBHOOK_SIGNATURE: &str = "webhook-signature";
 
 /// The reason why there is nothing to send.
 pub enum NoRequest {
@@ -39,15 +34,8 @@ impl Forwarder {
         let body = self.body(due).await?;
         // The id is the same in the feed, in the stream and in each attempt.
         let id = due.event_id.to_string();
-        // The endpoint compares the timestamp with its own clock.
         let now = self.dependencies.clock.wall_now();
-        let signature = secrets.sign(&id, now, &body);
-        Ok(request
-            .header(CONTENT_TYPE, "application/json")
-            .header(WEBHOOK_ID, id)
-            .header(WEBHOOK_TIMESTAMP, now.as_seconds())
-            .header(WEBHOOK_SIGNATURE, signature)
-            .body(body))
+        Ok(signed(request, &secrets, id, now, body))
     }
 
     fn addressed(&self, due: &DueDelivery) -> Result<RequestBuilder, AttemptEnd> {

@@ -2,6 +2,7 @@
 
 use evolink_receiver::config::{ApiKey, KeyDigest, Scope};
 use evolink_receiver::simulator::Options;
+use serde_json::Value;
 use tokio::task::spawn_blocking;
 
 use crate::support::app::TestApp;
@@ -16,8 +17,15 @@ async fn the_status_counts_what_came_what_is_open_and_what_is_unknown() {
     app.submitted("a dog [sim:never-ends]").await;
     let lost = ["submit", "a fox [sim:bad-gateway,never-ends,lost-callback]"];
     assert_eq!(run(&app, &lost).await.code, Some(76));
+    assert_eq!(app.callback("no-token", "{}").await.0, 404);
     let status = json(&run(&app, &["status", "--json"]).await);
     assert_eq!(status["service"]["ready"], true, "{status}");
+    let refused = status["last_hour"]["refused"].as_object().unwrap();
+    assert_eq!(
+        refused.values().filter_map(Value::as_u64).sum::<u64>(),
+        1,
+        "{status}"
+    );
     assert_eq!(status["last_hour"]["outcomes"]["callback"], 1, "{status}");
     assert_eq!(status["last_hour"]["callbacks"]["recorded"], 1, "{status}");
     let open = status["tasks"]["pending"].as_i64().unwrap()

@@ -33,6 +33,12 @@ async fn tasks_are_listed_page_by_page() {
         let page = json(&run(&app, &args).await);
         assert_eq!(page["data"].as_array().unwrap().len(), count, "{after}");
     }
+    let args = ["submit", "a cat [sim:never-ends]", "--reference", "order 7"];
+    let named = run(&app, &args).await.stdout;
+    assert!(named.contains("reference   order 7\n"), "{named}");
+    let args = ["tasks", "list", "--json", "--reference", "order 7"];
+    let page = json(&run(&app, &args).await);
+    assert_eq!(page["data"].as_array().unwrap().len(), 1, "{page}");
     let args = ["tasks", "list", "--status", "completed", "--client", "web"];
     let none = run(
         &app,

@@ -81,6 +81,23 @@ async fn operators_list_and_retry_by_command() {
         "0 to be sent again\nalarms is enabled: what was held for it is sent when it is due\n";
     assert_eq!((enabled.code, enabled.stdout.as_str()), (Some(0), said));
 
+    let show = ["deliveries", "show", &all[0].to_string()];
+    let attempt = format!(
+        "INSERT INTO failed_attempt (delivery_id, number, at, status, error)
+        VALUES ({}, 7, 1757165031000, 500, 'answered 500')",
+        all[0]
+    );
+    database.execute(&attempt).await;
+    let shown = run(&app, &show).await;
+    assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+    let says = "\n      7  2025-09-06T13:23:51.000Z  500     answered 500\n";
+    assert!(shown.stdout.contains(says), "{}", shown.stdout);
+    assert!(
+        shown.stdout.contains("endpoint    billing\n"),
+        "{}",
+        shown.stdout
+    );
+
     app.database()
         .await
         .execute(&DEAD.replace("'dead'", "'delivered'"))
@@ -92,6 +109,7 @@ async fn operators_list_and_retry_by_command() {
             "409 already_delivered: ",
         ),
         (&["deliveries", "retry", "7"], "404 delivery_not_found: "),
+        (&["deliveries", "show", "7"], "404 delivery_not_found: "),
         (&["deliveries", "retry"], "--all-dead"),
         (
             &["deliveries", "retry", "--all-dead", "--endpoint", "biling"],

@@ -4,6 +4,7 @@
 mod api;
 mod balance;
 mod commands;
+mod listen;
 mod made;
 mod many;
 mod sending;

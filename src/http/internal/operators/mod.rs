@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod deliveries;
 pub mod detail;
+pub mod endpoint_test;
 pub mod health;
 pub mod outside;
 pub mod quarantine;
