@@ -34,7 +34,7 @@ pub fn likely_causes(seen: &Seen, facts: &Facts) -> String {
     }));
     if causes.is_empty() {
         causes.push(
-            "nothing reaches the public listener: DNS of public.base_url, a firewall, or the proxy in front; try public.base_url from outside"
+            "nothing reaches the public listener: DNS of public.base_url, a firewall, or the proxy in front; see `evolink-receiver check --online`"
                 .to_owned(),
         );
         causes.push("EvoLink does not call: see its status page".to_owned());

@@ -19,7 +19,11 @@ fn poll_only() -> TestAppBuilder {
 
 #[tokio::test]
 async fn no_callback_url_is_sent_and_a_poll_finds_the_outcome_soon() {
-    let (app, simulator) = poll_only().start_with_simulator(Options::default()).await;
+    let options = Options {
+        estimated_time_s: 1,
+        ..Options::default()
+    };
+    let (app, simulator) = poll_only().start_with_simulator(options).await;
     let address = app.config.public.listen;
     TcpListener::bind(address)
         .await
