@@ -229,6 +229,7 @@ pub fn public_limits(config: &Config) -> Limits {
         connections_per_address_max: public.max_connections_per_address,
         handshake_timeout: public.handshake_timeout,
         head_timeout: public.header_timeout,
+        idle_timeout: public.idle_timeout(),
         request_timeout: Some(public.request_timeout + REQUEST_GRACE),
         ..Limits::public()
     }
@@ -239,6 +240,8 @@ pub fn internal_limits(config: &Config) -> Limits {
         connections_max: config.internal.max_connections,
         // A single machine may run all apps. The connections of one API key are limited elsewhere.
         connections_per_address_max: config.internal.max_connections,
+        head_timeout: config.internal.header_timeout,
+        idle_timeout: config.internal.idle_timeout,
         ..Limits::internal()
     }
 }

@@ -108,6 +108,29 @@ pub(super) mod duration {
         parse(&text).map_err(de::Error::custom)
     }
 
+    /// The same for a key that may be absent.
+    pub mod optional {
+        use std::time::Duration;
+
+        use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+        #[expect(clippy::ref_option, reason = "serde calls it so")]
+        pub fn serialize<S: Serializer>(
+            value: &Option<Duration>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            value.map(super::text).serialize(serializer)
+        }
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<Duration>, D::Error> {
+            let text = Option::<String>::deserialize(deserializer)?;
+            let value = text.map(|text| super::parse(&text)).transpose();
+            value.map_err(de::Error::custom)
+        }
+    }
+
     /// Returns the shortest exact text.
     pub fn text(value: Duration) -> String {
         let nanos = value.as_nanos();

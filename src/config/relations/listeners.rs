@@ -19,6 +19,10 @@ const ANSWER_TIMEOUT_MAX: Duration = Duration::from_secs(9);
 /// The longest drain timeout. The steps after the drain need the rest of the promised 10 s.
 const DRAIN_TIMEOUT_MAX: Duration = Duration::from_secs(8);
 
+/// The bounds of the time that an idle connection stays open.
+const IDLE_MIN: Duration = Duration::from_secs(1);
+const IDLE_MAX: Duration = Duration::from_hours(1);
+
 pub(super) fn base_url(found: &mut Found, public: &Public) {
     let url = &public.base_url;
     let key = "public.base_url";
@@ -102,6 +106,17 @@ pub(super) fn public(found: &mut Found, public: &Public) {
     ] {
         found.within(key, timeout, Duration::from_millis(1), max);
     }
+    found.within(
+        "public.idle_timeout",
+        public.idle_timeout(),
+        IDLE_MIN,
+        IDLE_MAX,
+    );
+    found.warn_if(
+        public.tls.mode == TlsMode::Off && public.idle_timeout() <= Duration::from_mins(1),
+        "public.idle_timeout",
+        "is not above 60s: a proxy in front may reuse a connection that is just being closed, and lose a callback",
+    );
     let (least, most) = (Duration::from_secs(1), Duration::from_hours(24));
     if !public.self_test.is_zero() {
         found.within("public.self_test", public.self_test, least, most);
@@ -146,6 +161,8 @@ pub(super) fn check_internal(found: &mut Found, config: &Config) {
         listen,
         ref base_url,
         max_connections,
+        header_timeout,
+        idle_timeout,
         ref api_keys,
         ..
     } = config.internal;
@@ -181,6 +198,12 @@ pub(super) fn check_internal(found: &mut Found, config: &Config) {
         "internal.max_connections",
         "must be at least 1",
     );
+    found.error_unless(
+        !header_timeout.is_zero(),
+        "internal.header_timeout",
+        "must be more than 0",
+    );
+    found.within("internal.idle_timeout", idle_timeout, IDLE_MIN, IDLE_MAX);
     found.error_unless(
         listen.ip().to_canonical().is_loopback() || !api_keys.is_empty(),
         "internal.api_keys",

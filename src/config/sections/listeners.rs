@@ -11,6 +11,9 @@ use crate::config::choices::{PublicMode, Scope, TlsMode};
 use crate::config::key_digest::KeyDigest;
 use crate::config::units::{self, ByteSize, duration};
 
+/// Longer than proxies and connection pools keep idle connections.
+const IDLE_TIMEOUT_OF_CLIENTS: Duration = Duration::from_secs(75);
+
 /// The listener for EvoLink.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -26,6 +29,9 @@ pub struct Public {
     pub handshake_timeout: Duration,
     #[serde(with = "duration")]
     pub header_timeout: Duration,
+    /// `None` means short where clients of the internet connect, and long behind a proxy.
+    #[serde(with = "duration::optional")]
+    pub idle_timeout: Option<Duration>,
     #[serde(with = "duration")]
     pub body_timeout: Duration,
     #[serde(with = "duration")]
@@ -54,6 +60,7 @@ impl Default for Public {
             max_connections_per_address: 1536,
             handshake_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(5),
+            idle_timeout: None,
             body_timeout: Duration::from_secs(5),
             // EvoLink hangs up after 10 s. A 503 that it receives before then makes it retry.
             request_timeout: Duration::from_secs(8),
@@ -67,6 +74,17 @@ impl Default for Public {
 }
 
 impl Public {
+    /// Returns how long a connection stays open between two requests. A proxy reuses connections,
+    /// and gets no answer from one that is closed just then: so it must be the one that closes. Many
+    /// do after 60 s.
+    pub fn idle_timeout(&self) -> Duration {
+        let default = match self.tls.mode {
+            TlsMode::Off => IDLE_TIMEOUT_OF_CLIENTS,
+            TlsMode::Files | TlsMode::Acme | TlsMode::SelfSigned => Duration::from_secs(5),
+        };
+        self.idle_timeout.unwrap_or(default)
+    }
+
     /// Whether EvoLink calls us at all.
     pub fn has_callbacks(&self) -> bool {
         self.mode == PublicMode::Callbacks
@@ -118,6 +136,10 @@ pub struct Internal {
     pub base_url: Option<Url>,
     pub max_body: ByteSize,
     pub max_connections: usize,
+    #[serde(with = "duration")]
+    pub header_timeout: Duration,
+    #[serde(with = "duration")]
+    pub idle_timeout: Duration,
     /// May be empty on loopback only.
     pub api_keys: Vec<ApiKey>,
 }
@@ -131,6 +153,8 @@ impl Default for Internal {
             // Each waiting query and each stream holds one. Lower than the public limit, because
             // callbacks matter more.
             max_connections: 1024,
+            header_timeout: Duration::from_secs(15),
+            idle_timeout: IDLE_TIMEOUT_OF_CLIENTS,
             api_keys: Vec::new(),
         }
     }

@@ -1,7 +1,10 @@
 //! A byte stream that neither side of a connection can block for ever. A write that makes no
 //! progress fails after a timeout. Closing first discards, within bounds, what the peer still
-//! sends: otherwise the kernel might send a reset and the peer would lose our last answer. hyper
-//! bounds the reading side.
+//! sends: otherwise the kernel might send a reset and the peer would lose our last answer.
+//!
+//! hyper bounds the reading side with one timer for the head of a request and for the silence before
+//! it. A head that has begun is bounded here, so that a connection may be idle for longer. Only a
+//! head that begins before the answer to the request before it is bounded by hyper's timer alone.
 
 use std::io;
 use std::pin::Pin;
@@ -24,6 +27,11 @@ pub struct BoundedIo<S> {
     progress: Arc<Progress>,
     write_timeout: Duration,
     linger_timeout: Duration,
+    head_timeout: Duration,
+    /// Set while a head is awaited that must be complete soon.
+    head_deadline: Option<Pin<Box<Sleep>>>,
+    /// The requests whose heads have come.
+    heads: usize,
     /// Set while a write makes no progress.
     write_deadline: Option<Pin<Box<Sleep>>>,
     /// Set once our sending side is closed.
@@ -38,6 +46,10 @@ impl<S> BoundedIo<S> {
             progress,
             write_timeout: limits.write_timeout,
             linger_timeout: limits.linger_timeout,
+            head_timeout: limits.head_timeout,
+            // The first head is waited for.
+            head_deadline: Some(Box::pin(sleep(limits.head_timeout))),
+            heads: 0,
             write_deadline: None,
             linger_deadline: None,
             lingered_bytes: 0,
@@ -96,7 +108,25 @@ impl<S: AsyncRead + Unpin> AsyncRead for BoundedIo<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let filled = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let heads = self.progress.requests();
+        if heads != self.heads || self.progress.is_in_request() {
+            self.heads = heads;
+            self.head_deadline = None;
+        }
+        if self.progress.is_in_request() {
+            return read;
+        }
+        if buffer.filled().len() > filled && self.head_deadline.is_none() {
+            self.head_deadline = Some(Box::pin(sleep(self.head_timeout)));
+        }
+        if let Some(deadline) = &mut self.head_deadline
+            && deadline.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
     }
 }
 

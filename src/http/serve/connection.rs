@@ -85,7 +85,8 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
     builder
         // hyper's timeouts have no effect without a timer.
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_timeout)
+        // It runs while a connection is idle, too. `BoundedIo` bounds the head more tightly.
+        .header_read_timeout(limits.idle_timeout.max(limits.head_timeout))
         .half_close(limits.half_close)
         .max_headers(limits.head_lines_max)
         .max_header_size(limits.head_bytes_max)

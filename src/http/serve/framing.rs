@@ -17,7 +17,7 @@ use axum::extract::ConnectInfo;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING};
-use http::{HeaderMap, Request, StatusCode, Version};
+use http::{HeaderMap, HeaderName, Request, StatusCode, Version};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tower::ServiceExt;
 
@@ -25,6 +25,8 @@ use super::limits::Limits;
 use super::peer::Peer;
 use super::progress::{InRequest, Progress};
 use crate::retry_after;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// Answers one request: with an error if its framing is invalid or it takes too long, otherwise
 /// with the router's response.
@@ -36,6 +38,7 @@ pub async fn answer(
     progress: &Arc<Progress>,
 ) -> Result<Response, Infallible> {
     let (in_request, number) = progress.begin_request();
+    let may_stay = request.version() == Version::HTTP_11 && !asks_for_close(request.headers());
     let fault = find_fault(request.version(), request.headers());
     // hyper hides a Content-Length that comes together with `chunked`, so we cannot refuse such a
     // request. Closing the connection after the answer prevents smuggling: there is no second
@@ -65,6 +68,8 @@ pub async fn answer(
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
+    } else if may_stay {
+        announce_stay(response.headers_mut(), limits.idle_timeout);
     }
     Ok(response.map(|body| {
         Body::new(GuardedBody {
@@ -72,6 +77,25 @@ pub async fn answer(
             _in_request: in_request,
         })
     }))
+}
+
+fn asks_for_close(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(CONNECTION).iter();
+    let mut words = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    words.any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
+}
+
+/// Says for how long the connection stays open, a second less than it does: a client that reuses it
+/// at the last moment would get no answer. hyper adds `Connection: close` if this answer is the last
+/// because of a shutdown, and that counts.
+fn announce_stay(headers: &mut HeaderMap, idle_timeout: Duration) {
+    let seconds = idle_timeout.as_secs().saturating_sub(1);
+    if seconds == 0 || headers.contains_key(CONNECTION) {
+        return;
+    }
+    if let Ok(stay) = HeaderValue::from_str(&format!("timeout={seconds}")) {
+        headers.insert(KEEP_ALIVE, stay);
+    }
 }
 
 fn observed(

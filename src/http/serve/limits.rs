@@ -12,9 +12,11 @@ pub struct Limits {
     pub connections_per_address_max: usize,
     /// Time from accept to the end of the TLS handshake.
     pub handshake_timeout: Duration,
-    /// Time in which a connection that waits for a request must receive its complete head. This is
-    /// also how long an idle connection is kept open: hyper has one timer for both.
+    /// Time for the complete head of a request, from its first byte on, or for the first request
+    /// from the start of the connection on.
     pub head_timeout: Duration,
+    /// Time that a connection is kept open between two requests. Answers announce it.
+    pub idle_timeout: Duration,
     /// Time from the head of a request to the head of its answer, including the arrival of the
     /// body. After it the answer is a 503. `None` if answers may wait for an event.
     pub request_timeout: Option<Duration>,
@@ -47,6 +49,7 @@ impl Limits {
             connections_per_address_max: 1536,
             handshake_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(5),
             request_timeout: Some(Duration::from_secs(8)),
             write_timeout: Duration::from_secs(10),
             linger_timeout: Duration::from_secs(1),
@@ -66,6 +69,7 @@ impl Limits {
     pub fn internal() -> Self {
         Self {
             head_timeout: Duration::from_secs(15),
+            idle_timeout: Duration::from_secs(75),
             request_timeout: None,
             write_timeout: Duration::from_secs(30),
             requests_per_connection_max: 10_000,

@@ -24,6 +24,11 @@ impl Progress {
         (InRequest(Arc::clone(self)), number)
     }
 
+    /// The number of requests whose heads have come.
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+
     pub fn set_write_stuck(&self, stuck: bool) {
         self.write_stuck.store(stuck, Ordering::Relaxed);
     }

@@ -26,6 +26,7 @@ fn example_file_is_the_default() {
     keys(&raw, "", &mut listed);
     keys(&default, "", &mut expected);
     for key in [
+        "public.idle_timeout",
         "public.tls.cert_file",
         "public.tls.key_file",
         "internal.base_url",

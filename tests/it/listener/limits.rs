@@ -111,7 +111,10 @@ async fn an_idle_connection_is_closed_before_and_after_a_request() {
         let head_timeout = Duration::from_millis(400);
         let server = EchoServer::start(
             transport,
-            limits(|limits| limits.head_timeout = head_timeout),
+            limits(|limits| {
+                limits.head_timeout = head_timeout;
+                limits.idle_timeout = head_timeout;
+            }),
         )
         .await;
         let mut fresh = server.connect().await;
@@ -126,14 +129,63 @@ async fn an_idle_connection_is_closed_before_and_after_a_request() {
 }
 
 #[tokio::test]
+async fn an_idle_connection_outlives_the_time_for_a_head_and_a_head_that_has_begun_does_not() {
+    for transport in BOTH {
+        let server = EchoServer::start(
+            transport,
+            limits(|limits| {
+                limits.head_timeout = Duration::from_millis(400);
+                limits.idle_timeout = Duration::from_mins(10);
+            }),
+        )
+        .await;
+        let mut fresh = server.connect().await;
+        assert!(fresh.is_closed_within(SOON).await, "without a request");
+        let mut client = server.connect().await;
+        for _ in 0..2 {
+            client.send(HELLO).await;
+            assert_eq!(client.read_response().await.status, 200);
+            tokio::time::sleep(Duration::from_millis(800)).await;
+        }
+        client.send(&HELLO[..20]).await;
+        assert!(client.is_closed_within(SOON).await, "half a head");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_says_for_how_long_its_connection_stays() {
+    let server = EchoServer::start(Transport::Plain, Limits::internal()).await;
+    let mut client = server.connect().await;
+    for path in ["/hello", "/nowhere"] {
+        client
+            .send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"))
+            .await;
+        let answer = client.read_response().await;
+        assert_eq!(answer.header("keep-alive"), Some("timeout=74"), "{path}");
+    }
+    for request in [
+        "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\n",
+        "GET /hello HTTP/1.0\r\nHost: a\r\n\r\n",
+        "GET /hello HTTP/1.1\r\n\r\n",
+    ] {
+        let mut client = server.connect().await;
+        client.send(request).await;
+        let answer = client.read_response().await;
+        assert_eq!(answer.header("keep-alive"), None, "{request}: {answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_defaults_are_those_that_are_promised() {
     let limits = Limits::public();
     assert_eq!(limits.handshake_timeout, Duration::from_secs(10));
     assert_eq!(limits.head_timeout, Duration::from_secs(5));
+    assert_eq!(limits.idle_timeout, Duration::from_secs(5));
     assert_eq!(limits.request_timeout, Some(Duration::from_secs(8)));
     assert_eq!(limits.requests_per_connection_max, 100);
     assert_eq!(Limits::internal().request_timeout, None);
     assert_eq!(Limits::internal().head_timeout, Duration::from_secs(15));
+    assert_eq!(Limits::internal().idle_timeout, Duration::from_secs(75));
 }
 
 #[tokio::test]
