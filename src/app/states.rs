@@ -79,8 +79,8 @@ impl App {
             },
             endpoints: Arc::new(settings::endpoints(&self.config).into_keys().collect()),
             body_budget: BodyBudget::new(
-                // One body of the largest size must fit.
-                INTERNAL_BODIES_BYTES_MAX.max(self.config.internal.max_body.as_usize()),
+                // One body of the largest size leaves room for the others.
+                INTERNAL_BODIES_BYTES_MAX + self.config.internal.max_body.as_usize(),
             ),
             catch_up_permit: CatchUpPermit::default(),
             about: About {
@@ -221,7 +221,7 @@ impl App {
             egress: self.egress.clone(),
             signing_files: Arc::clone(&self.signing_files),
             endpoints: settings::endpoints(&self.config),
-            task_objects: self.task_objects.for_readers(),
+            task_objects: self.task_objects.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             holder: self.holder.clone(),

@@ -4,7 +4,7 @@
 
 use std::io::{Write, stdout};
 
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use unicode_width::UnicodeWidthStr as _;
 
 /// The space between two columns.
 const GAP: usize = 2;
@@ -129,7 +129,7 @@ impl<const N: usize> Table<N> {
                 line.push_str(&" ".repeat(GAP));
             }
             let cell = shortened(cells[n], width);
-            let space = " ".repeat(width - cell.width());
+            let space = " ".repeat(width.saturating_sub(cell.width()));
             if self.columns[n].is_right {
                 line.push_str(&space);
                 line.push_str(&cell);
@@ -153,14 +153,17 @@ pub fn shortened(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }
-    let mut left = width.saturating_sub(1);
-    let fits = |character: &char| {
-        let needed = character.width().unwrap_or_default();
-        let fits = needed <= left;
-        left = left.saturating_sub(needed);
-        fits
-    };
-    let mut cut: String = text.chars().take_while(fits).collect();
+    // Characters that follow one another may be wider than each of them alone, as emoji are.
+    let left = width.saturating_sub(1);
+    let mut cut = String::new();
+    for character in text.chars() {
+        let before = cut.len();
+        cut.push(character);
+        if cut.width() > left {
+            cut.truncate(before);
+            break;
+        }
+    }
     cut.push('…');
     cut
 }

@@ -19,8 +19,8 @@ const FRESH: Duration = Duration::from_secs(30);
 const ENTRIES_MAX: usize = 64;
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Calls to EvoLink per second, for reads with our key and for those without. Strangers may make
-/// the latter, so the limits are separate.
+/// Calls to EvoLink per second, for reads with our key and for those without. Callers without
+/// an API key may make the latter, so the limits are separate.
 const CALLS_PER_SECOND: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
 
 /// One read.
@@ -72,7 +72,7 @@ impl Relay {
     }
 
     /// Reads, or returns an answer that is at most 30 s old. An older one is given again if EvoLink
-    /// says that it has not changed.
+    /// says that it has not changed, or cannot be asked now.
     ///
     /// # Errors
     /// `RelayError` if EvoLink cannot be asked or does not answer.
@@ -82,14 +82,19 @@ impl Relay {
         if let Some(entry) = known.as_ref().filter(|entry| entry.at.elapsed() < FRESH) {
             return Ok(entry.answer.clone());
         }
-        self.take_turn(read.with_key)?;
         let etag = known
             .as_ref()
             .and_then(|entry| entry.answer.etag.as_deref());
-        let answer = self.0.client.read(read, etag).await?;
-        let answer = match known {
-            Some(entry) if answer.status == 304 => entry.answer,
-            _ => answer,
+        let asking = async {
+            self.take_turn(read.with_key)?;
+            Ok::<_, RelayError>(self.0.client.read(read, etag).await?)
+        };
+        let answer = match (asking.await, known) {
+            (Ok(answer), Some(entry)) if answer.status == 304 => entry.answer,
+            (Ok(answer), _) => answer,
+            // An old answer is better than none.
+            (Err(_), Some(entry)) => return Ok(entry.answer),
+            (Err(error), None) => return Err(error),
         };
         if answer.status == 200 {
             self.keep(key, answer.clone());

@@ -123,10 +123,18 @@ impl Api {
             Err(error) if is_lost => return Err(unknown(error)),
             body => body?,
         };
-        let is_unknown = matches!(
-            body.pointer("/error/code").and_then(Value::as_str),
-            Some("submit_outcome_unknown" | "internal_error")
-        );
+        // A proxy may give up on a submit that goes on behind it. Only our own codes say that
+        // nothing was sent.
+        let is_unknown = status.is_server_error()
+            && !matches!(
+                body.pointer("/error/code").and_then(Value::as_str),
+                Some(
+                    "service_unavailable"
+                        | "store_nearly_full"
+                        | "evolink_unreachable"
+                        | "evolink_key_rejected"
+                )
+            );
         self.judge(status, body).map_err(|error| {
             let exit = match status {
                 _ if is_unknown => Exit::OutcomeUnknown,

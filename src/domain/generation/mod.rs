@@ -71,6 +71,7 @@ impl Generation {
         let form = if kind == Kind::Image && model == z_image_turbo::NAME {
             Form::ZImageTurbo(ZImageTurbo::parse(&fields, allow_unknown_fields)?)
         } else {
+            refuse_other_spellings(&fields)?;
             Form::AnyModel(AnyModel::new(body))
         };
         Ok(Self {
@@ -128,6 +129,20 @@ impl From<JsonError> for InvalidRequest {
             message: error.to_string(),
         }
     }
+}
+
+/// Some JSON readers take `Callback_URL` for `callback_url`. Then it would count in place of ours.
+fn refuse_other_spellings(fields: &Fields) -> Result<(), InvalidRequest> {
+    for name in ["model", "callback_url"] {
+        let is_other = |key: &&str| key.eq_ignore_ascii_case(name) && *key != name;
+        if let Some(other) = fields.keys().find(is_other) {
+            return Err(InvalidRequest {
+                message: format!("`{other}` must be spelled `{name}`"),
+                param: Some(other.to_owned()),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn refuse_repeated(body: &[u8]) -> Result<(), InvalidRequest> {

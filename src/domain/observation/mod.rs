@@ -155,10 +155,9 @@ impl Observation {
         ResultsDigest::of(&self.results, &self.more_results)
     }
 
-    /// The digest over `results` alone. Outcomes that were recorded before the others counted have
-    /// it.
-    pub fn digest_of_urls(&self) -> ResultsDigest {
-        ResultsDigest::of(&self.results, &MoreResults::default())
+    /// Whether its results repeat those of the outcome with the digest `kept`.
+    pub fn repeats(&self, kept: &ResultsDigest) -> bool {
+        kept.is_repeated_by(&self.results, &self.more_results)
     }
 }
 

@@ -12,24 +12,46 @@ use sha2::{Digest, Sha256};
 use super::RESULTS_MAX;
 use crate::domain::json::members::{Members, read_text};
 
-/// The SHA-256 over the result URLs of an outcome.
+/// The bytes of a digest that stand for the URLs, if there are other results.
+const HALF: usize = 16;
+
+/// The SHA-256 over the results of an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResultsDigest([u8; 32]);
 
 impl ResultsDigest {
-    /// Hashes the URLs without their query strings. Their order makes no difference.
+    /// Hashes the URLs without their query strings; their order makes no difference. If there are
+    /// other results, half of the digest is that of the URLs, zero without any, and half is that of
+    /// the others.
     pub fn of(results: &[String], more: &MoreResults) -> Self {
-        let mut urls: Vec<&str> = results.iter().map(|url| without_query(url)).collect();
-        urls.sort_unstable();
-        let mut hasher = Sha256::new();
-        for url in urls {
-            hasher.update(url.as_bytes());
-            hasher.update([0]);
+        let urls = hash_urls(results);
+        let Some(more) = &more.0 else {
+            return Self(urls);
+        };
+        let mut halves = [0; 32];
+        let (first, second) = halves.split_at_mut(HALF);
+        if !results.is_empty() {
+            first.copy_from_slice(&urls[..HALF]);
         }
-        if let Some(more) = &more.0 {
-            hasher.update(more.as_slice());
+        second.copy_from_slice(&more[..HALF]);
+        Self(halves)
+    }
+
+    /// Whether an outcome with these results repeats the one that has this digest. What only one of
+    /// the two has makes no difference.
+    pub fn is_repeated_by(&self, results: &[String], more: &MoreResults) -> bool {
+        let (kept_urls, kept_more) = self.0.split_at(HALF);
+        let urls = hash_urls(results);
+        let has_same_urls = kept_urls == &urls[..HALF];
+        if !results.is_empty() && !has_same_urls {
+            return false;
         }
-        Self(hasher.finalize().into())
+        match &more.0 {
+            None => true,
+            // Nothing but the URLs was recorded.
+            Some(_) if !results.is_empty() && kept_more == &urls[HALF..] => true,
+            Some(more) => kept_more == &more[..HALF],
+        }
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
@@ -110,6 +132,17 @@ fn hash_value(value: &Value, hasher: &mut Sha256) {
             hash_text(&value.to_string(), hasher);
         }
     }
+}
+
+fn hash_urls(results: &[String]) -> [u8; 32] {
+    let mut urls: Vec<&str> = results.iter().map(|url| without_query(url)).collect();
+    urls.sort_unstable();
+    let mut hasher = Sha256::new();
+    for url in urls {
+        hasher.update(url.as_bytes());
+        hasher.update([0]);
+    }
+    hasher.finalize().into()
 }
 
 /// Returns the result URLs, and whether they have the documented form: an array of strings, or
@@ -268,8 +301,29 @@ mod tests {
             digest(r#","result_data":["https://h/a"]"#)
         );
         let with_data = seen(r#","results":["https://h/a"],"result_data":{"a":1}"#);
-        let urls = seen(r#","results":["https://h/a"]"#);
-        assert_ne!(with_data.results_digest(), urls.results_digest());
-        assert_eq!(with_data.digest_of_urls(), urls.results_digest());
+        let urls = seen(r#","results":["https://h/a?s=1"]"#);
+        let other_data = seen(r#","results":["https://h/a"],"result_data":{"a":2}"#);
+        let other_urls = seen(r#","results":["https://h/b"],"result_data":{"a":1}"#);
+        let data = seen(r#","result_data":{"a":1}"#);
+        let repeats =
+            |kept: &Observation, later: &Observation| later.repeats(&kept.results_digest());
+        for (kept, later) in [
+            (&with_data, &with_data),
+            (&with_data, &urls),
+            (&urls, &with_data),
+            (&with_data, &data),
+            (&data, &data),
+        ] {
+            assert!(repeats(kept, later), "{:?}", (&kept.raw, &later.raw));
+        }
+        for (kept, later) in [
+            (&with_data, &other_data),
+            (&with_data, &other_urls),
+            (&urls, &other_urls),
+            (&data, &urls),
+            (&urls, &data),
+        ] {
+            assert!(!repeats(kept, later), "{:?}", (&kept.raw, &later.raw));
+        }
     }
 }

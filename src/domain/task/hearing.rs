@@ -165,11 +165,14 @@ impl Known<'_> {
 /// Compares a second outcome with the recorded one: a duplicate or a conflict (rule B7 in
 /// `docs/rules.md`).
 fn compare(kept: Outcome, outcome: Outcome, seen: &Observation) -> Seen {
-    // A completion without results repeats one with results.
-    let has_none = !seen.has_results() && kept.state() == outcome.state();
-    // So does one with the recorded URLs, where only those were compared.
-    let has_urls = !seen.results.is_empty() && kept == Outcome::Completed(seen.digest_of_urls());
-    if kept == outcome || has_none || (seen.status == Status::Completed && has_urls) {
+    let is_repeat = match (kept, outcome) {
+        // A completion without results repeats one with results.
+        (Outcome::Completed(digest), Outcome::Completed(_)) => {
+            !seen.has_results() || seen.repeats(&digest)
+        }
+        (Outcome::Completed(_) | Outcome::Failed | Outcome::Cancelled, _) => kept == outcome,
+    };
+    if is_repeat {
         return Seen::unmoved(Verdict::Duplicate);
     }
     Seen {

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use tracing::warn;
+use url::form_urlencoded;
 
 use super::InternalState;
 use super::error::ApiError;
@@ -37,7 +38,7 @@ pub async fn with_key(
         with_key: true,
     };
     let answer = answer(state.relay.read(read).await)?;
-    shown(&state, answer, &headers)
+    shown(&state, answer, &headers, true)
 }
 
 /// `GET /v1/catalog/{name}`: public data, which EvoLink's clients read without a key.
@@ -84,7 +85,7 @@ pub async fn estimate(
         return Err(ApiError::malformed("the body is not JSON"));
     }
     let answer = answer(state.relay.estimate(body).await)?;
-    shown(&state, answer, &HeaderMap::new())
+    shown(&state, answer, &HeaderMap::new(), true)
 }
 
 /// A task that is not in the store. EvoLink's answer is passed on, and recorded nowhere.
@@ -95,7 +96,7 @@ pub async fn unknown_task(state: &InternalState, id: &str) -> Result<Response, A
         with_key: true,
     };
     let answer = answer(state.relay.read_anew(read).await)?;
-    shown(state, answer, &HeaderMap::new())
+    shown(state, answer, &HeaderMap::new(), true)
 }
 
 async fn open(
@@ -104,13 +105,24 @@ async fn open(
     query: Option<&str>,
     headers: &HeaderMap,
 ) -> Result<Response, ApiError> {
+    let query = known(query.unwrap_or_default());
     let read = Read {
         path,
-        query: bounded(query)?,
+        query: Some(query.as_str()).filter(|query| !query.is_empty()),
         with_key: false,
     };
     let answer = answer(state.relay.read(read).await)?;
-    shown(state, answer, headers)
+    shown(state, answer, headers, false)
+}
+
+/// The parameters that EvoLink documents. Others are left out: each new one would be another call to
+/// EvoLink, which anybody could make.
+fn known(query: &str) -> String {
+    let parameters = form_urlencoded::parse(query.as_bytes());
+    let known = parameters
+        .filter(|(name, value)| matches!(&**name, "capability" | "lifecycle") && value.len() <= 64);
+    let mut kept = form_urlencoded::Serializer::new(String::new());
+    kept.extend_pairs(known).finish()
 }
 
 fn bounded(query: Option<&str>) -> Result<Option<&str>, ApiError> {
@@ -138,8 +150,13 @@ fn answer(read: Result<Answer, RelayError>) -> Result<Answer, ApiError> {
 }
 
 /// Errors come in EvoLink's form. Anything but JSON, such as a redirect to a page, is a 502.
-fn shown(state: &InternalState, answer: Answer, headers: &HeaderMap) -> Result<Response, ApiError> {
-    if answer.is_about_key() {
+fn shown(
+    state: &InternalState,
+    answer: Answer,
+    headers: &HeaderMap,
+    with_key: bool,
+) -> Result<Response, ApiError> {
+    if with_key && answer.is_about_key() {
         return Err(ApiError::evolink_key_rejected(KeyRejection {
             is_by_evolink: answer.is_in_envelope(),
             key_source: state.evolink.health().key_source(),

@@ -107,7 +107,6 @@ columns! {
         submission_id: String = id;
         origin: String = record.origin.into_str();
         client: Option<String> = record.client.as_deref();
-        kind: Option<String> = task.kind.map(<&str>::from);
         model: Option<String> = record.model.as_deref();
         reference: Option<String> = record.reference.as_deref();
         request: Option<Vec<u8>> = record.request.as_deref();
@@ -115,6 +114,7 @@ columns! {
         submitted_at: i64 = task.submitted_at.as_millis();
     }
     changing {
+        kind: Option<String> = task.kind.map(<&str>::from);
         task_id: Option<String> = task.task_id().map(TaskId::as_str);
         state: String = task.state().into_str();
         progress: i64 = accepted.map_or(0, |known| i64::from(known.progress));

@@ -66,7 +66,7 @@ async fn a_person_who_waits_sees_evolinks_progress() {
     let (app, _simulator) = TestApp::start_with_simulator(Options::default()).await;
     let url = format!("http://{}", app.internal);
     let waiting = spawn_blocking(move || {
-        let args = ["submit", "a cat [sim:duration=2s]", "--wait"];
+        let args = ["submit", "a cat [sim:duration=8s]", "--wait"];
         Terminal::of(80).run(&args, &[("EVOLINK_RECEIVER_URL", &url)])
     });
     if let Some(ended) = waiting.await.unwrap() {

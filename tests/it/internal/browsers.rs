@@ -179,7 +179,7 @@ async fn strangers_cannot_fill_the_log() {
     let log = receiver.log().split_off(before);
     assert!(log.len() < 4096, "{log}");
     for status in [401, 404, 405] {
-        let line = format!("answered {status} to 1 requests without authorization");
+        let line = format!("answered {status} to 1 requests that no API key admitted");
         assert_eq!(log.matches(&line).count(), 1, "{log}");
     }
     assert!(log.contains("the last from 127."), "{log}");

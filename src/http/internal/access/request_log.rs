@@ -80,14 +80,14 @@ fn log_answer(
     let status = response.status();
     let code = status.as_u16();
     let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    if status.is_server_error() {
+    let is_authorized = response.extensions().get::<Authorized>().is_some();
+    if is_authorized && status.is_server_error() {
         warn!(
             status = code,
             latency_ms = ms,
             "answered {code} after {ms} ms"
         );
-    } else if span.is_none() {
-    } else if response.extensions().get::<Authorized>().is_some() {
+    } else if is_authorized && !span.is_none() {
         info!(
             status = code,
             latency_ms = ms,
@@ -99,12 +99,13 @@ fn log_answer(
             latency_ms = ms,
             "answered {code} after {ms} ms"
         );
-        if let Some(times) = strangers.0.pass(status) {
+        let is_refusal = status.is_client_error() || status.is_server_error();
+        if is_refusal && let Some(times) = strangers.0.pass(status) {
             let peer = peer.map_or_else(|| "an unknown address".to_owned(), |it| it.to_string());
             let advice = advice(status);
             warn!(
                 status = code, times, client.address = %peer,
-                "answered {code} to {times} requests without authorization, the last from {peer}: {advice}"
+                "answered {code} to {times} requests that no API key admitted, the last from {peer}: {advice}"
             );
         }
     }

@@ -1,5 +1,7 @@
 //! `POST /v1/tasks/batch`: several tasks at once, in EvoLink's own form.
 
+use std::collections::HashSet;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -41,7 +43,9 @@ pub async fn show(State(state): State<InternalState>, body: Body) -> Result<Json
     let names = names
         .ok_or_else(|| ApiError::invalid("task_ids", "each id is 1 to 128 of [A-Za-z0-9._-]"))?;
     let mut data = Vec::new();
-    for name in names {
+    let mut seen = HashSet::new();
+    let names = wanted.task_ids.iter().zip(names);
+    for (_, name) in names.filter(|(id, _)| seen.insert(id.as_str())) {
         if let Some(view) = state.store.find_task(&name).await? {
             data.push(state.task_objects.of_view(&view));
         }

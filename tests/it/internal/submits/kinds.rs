@@ -114,6 +114,11 @@ async fn a_body_that_has_no_single_meaning_is_refused_for_every_model() {
             r#"{"model":"m","callback_url":"http://10.0.0.1/"}"#,
             Some("callback_url"),
         ),
+        (
+            r#"{"model":"m","Callback_URL":"https://a/"}"#,
+            Some("Callback_URL"),
+        ),
+        (r#"{"model":"m","MODEL":"n"}"#, Some("MODEL")),
         (r#"{"model":"m","callback_url":7}"#, Some("callback_url")),
     ] {
         let answer = post(&app, "/v1/audios/generations", body).await;
