@@ -5,6 +5,7 @@ mod archive;
 pub mod backup_places;
 pub mod data_folders;
 mod parts;
+pub mod reload;
 mod settings;
 mod states;
 mod store_workers;
@@ -14,14 +15,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::cli;
 use crate::clock::Clock;
-use crate::config::{Config, Finding, Level};
+use crate::config::{Config, Finding, InUse, Level};
 use crate::domain::callback::KeyRing;
 use crate::domain::delivery::Holder;
 use crate::egress::Egress;
@@ -46,6 +46,7 @@ use crate::task_object::TaskObjects;
 use crate::workers::archiver::Archiver;
 use crate::workers::upkeep::periodic::SecretsWatch;
 use parts::{Parts, finish};
+use reload::{Reading, Reload, Reloader};
 use store_workers::{StoreWorkers, start};
 
 /// How often the certificate files are checked, even if nothing notified us of a change.
@@ -91,7 +92,10 @@ pub struct App {
     /// `None` if there are no callbacks.
     public: Option<TcpListener>,
     internal: TcpListener,
-    reload: Arc<Notify>,
+    reload: Reload,
+    in_use: Arc<InUse>,
+    /// `None` if the configuration is not read again.
+    reading: Option<Reading>,
 }
 
 impl App {
@@ -101,6 +105,7 @@ impl App {
     /// A `CommandError` with the cause and the exit code.
     pub async fn build(config: Config, clock: Clock) -> Result<Self, CommandError> {
         config.validate()?;
+        let fingerprint = config.fingerprint();
         let (config, attempts_at_once) = settings::within_descriptors(config);
         warn_of(&config);
         data_folders::check(&config)?;
@@ -111,10 +116,7 @@ impl App {
         let signing_files = Arc::new(SigningFiles::open(&config.forward)?);
         let tls = settings::tls_source(&config)?;
         let evolink = evolink_client(&config)?;
-        let rate_limits = Arc::new(RateLimits::new(
-            config.evolink.polls_per_second,
-            config.evolink.submits_per_second,
-        ));
+        let rate_limits = Arc::new(settings::rate_limits(&config));
         let store = Arc::new(Box::pin(Store::open(settings::location(&config)?)).await?);
         // After the database: a key ring without one is the trace of a database that is gone.
         let key_ring = Arc::new(key_ring::open(&store, ring_file).await?);
@@ -144,7 +146,8 @@ impl App {
         let egress_rules = settings::egress_rules(&config, [public.as_ref(), Some(&internal)]);
         let egress = Egress::new(egress_rules, USER_AGENT)?;
         let task_objects = settings::task_objects(&config, &internal);
-        let reload = Arc::new(Notify::new());
+        metrics.configuration_in_use(&fingerprint);
+        let in_use = Arc::new(InUse::new(fingerprint, clock.wall_now()));
         Ok(Self {
             config,
             clock,
@@ -166,7 +169,9 @@ impl App {
             tls,
             public,
             internal,
-            reload,
+            reload: Reload::default(),
+            in_use,
+            reading: None,
         })
     }
 
@@ -198,9 +203,16 @@ impl App {
         self.recorder.apps()
     }
 
-    /// Notify this to have the certificate files checked now.
-    pub fn reload(&self) -> Arc<Notify> {
-        Arc::clone(&self.reload)
+    /// Has the configuration read again, on request and at intervals.
+    #[must_use]
+    pub fn reading_again(mut self, reading: Reading) -> Self {
+        self.reading = Some(reading);
+        self
+    }
+
+    /// Use this to have the configuration and the certificate files read now.
+    pub fn reload(&self) -> Reload {
+        self.reload.clone()
     }
 
     /// Serves until `stop`, then drains: refuses new connections, answers the requests under way,
@@ -302,13 +314,32 @@ impl App {
         if let Some(archiver) = archiver {
             start(parts, &parts.calls, stop, archiver);
         }
+        if let Some(reading) = self.reading {
+            let reloader = Reloader {
+                reading,
+                evolink: self.evolink,
+                gate,
+                in_use: self.in_use,
+                metrics: self.metrics.clone(),
+                clock: self.clock,
+                refused: None,
+                read_last: None,
+            };
+            let watching = reloader.watch(self.reload.configuration, stop.clone());
+            parts.run(
+                "the watch of the configuration",
+                &parts.workers,
+                stop,
+                watching,
+            );
+        }
         let secrets = SecretsWatch {
             files: self.signing_files,
             metrics: self.metrics,
         };
         start(parts, &parts.workers, stop, secrets);
         if let Some(tls) = self.tls {
-            let watching = tls.watch(CERTIFICATE_INTERVAL, self.reload, stop.clone());
+            let watching = tls.watch(CERTIFICATE_INTERVAL, self.reload.certificate, stop.clone());
             parts.run("the certificate watch", &parts.workers, stop, watching);
         }
     }

@@ -19,6 +19,7 @@ use crate::domain::egress::Rules;
 use crate::domain::task::confirmation::{Confirmation, ListedHosts, Policy};
 use crate::domain::task::polling::Pace;
 use crate::egress;
+use crate::evolink::RateLimits;
 use crate::exit::{CommandError, Exit};
 use crate::http::serve::limits::Limits;
 use crate::http::tls::TlsSource;
@@ -85,6 +86,11 @@ fn warn_of_chain(config: &Config, source: &TlsSource, cert: &Path) {
         let file = cert.display();
         warn!(target: CONFIGURATION, "public.tls: {file}: {fault}");
     }
+}
+
+pub fn rate_limits(config: &Config) -> RateLimits {
+    let evolink = &config.evolink;
+    RateLimits::new(evolink.polls_per_second, evolink.submits_per_second)
 }
 
 /// Where the store is. Warns of a password that is most likely not what it should be.

@@ -87,7 +87,7 @@ impl App {
                 version: cli::version(),
                 started_at: self.clock.wall_now(),
             },
-            readiness: Readiness::new(self.seen_from_outside()),
+            readiness: Readiness::new(self.seen_from_outside(), Arc::clone(&self.in_use)),
             wait_permits: WaitPermits::new(
                 self.config.internal.max_connections,
                 self.metrics.clone(),

@@ -1,6 +1,7 @@
 //! `serve` and `simulate`: commands that run until they are stopped.
 
 use std::io::{IsTerminal as _, Write, stdout};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,13 +11,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::app::App;
+use crate::app::reload::Reading;
 use crate::cli::{ConfigArgs, SERVICE_URL};
 use crate::clock::Clock;
 use crate::commands::check::configuration_of_start;
 use crate::commands::{environment, loopback_url};
 use crate::config::unknown_variables;
 use crate::exit::CommandError;
-use crate::observe::telemetry::CONFIGURATION;
+use crate::observe::telemetry::{self, CONFIGURATION};
 use crate::process;
 use crate::simulator::{Options, SimulateArgs, Simulator};
 
@@ -24,8 +26,8 @@ use crate::simulator::{Options, SimulateArgs, Simulator};
 /// then stopped in order.
 const START_GRACE: Duration = Duration::from_secs(2);
 
-/// Runs the service until SIGTERM or SIGINT; a second one ends it at once. SIGHUP reloads the
-/// certificate files.
+/// Runs the service until SIGTERM or SIGINT; a second one ends it at once. SIGHUP has the
+/// configuration and the certificate files read again.
 ///
 /// # Errors
 /// The reason why it could not start or why it ended, with its exit code.
@@ -36,6 +38,12 @@ pub async fn serve(args: &ConfigArgs, out: &mut impl Write) -> Result<(), Comman
         warn!(target: CONFIGURATION, "{message}");
     }
     let config = configuration_of_start(args)?;
+    telemetry::set_level(&config.log.level);
+    let again = args.clone();
+    let reading = Reading {
+        config: config.clone(),
+        read: Arc::new(move || configuration_of_start(&again)),
+    };
     let stop = stop_on_signal()?;
     let base_url = config.public.base_url.to_string();
     let needs_key = !config.internal.api_keys.is_empty();
@@ -51,6 +59,7 @@ pub async fn serve(args: &ConfigArgs, out: &mut impl Write) -> Result<(), Comman
     if stdout().is_terminal() {
         greet(&app, &base_url, needs_key, out).context("could not print")?;
     }
+    let app = app.reading_again(reading);
     let reload = app.reload();
     let mut hangups = signal(SignalKind::hangup()).context("could not listen for SIGHUP")?;
     let running = app.run(stop);
@@ -58,7 +67,7 @@ pub async fn serve(args: &ConfigArgs, out: &mut impl Write) -> Result<(), Comman
     loop {
         tokio::select! {
             ended = &mut running => return ended,
-            Some(()) = hangups.recv() => reload.notify_one(),
+            Some(()) = hangups.recv() => reload.now(),
         }
     }
 }

@@ -2,13 +2,13 @@
 //!
 //! [`Config::load`] creates a `Config` from the defaults, then the file, then the environment; the
 //! later source wins. [`Config::validate`] checks it. Every error is one line that begins with the
-//! key. Printing or serialising these types never shows a secret. After the start, nothing reads
-//! the environment again.
+//! key. Printing or serialising these types never shows a secret.
 
 mod choices;
 mod closest;
 mod findings;
 mod hosts;
+mod in_use;
 mod key_digest;
 mod lists;
 mod load;
@@ -28,13 +28,14 @@ use serde::{Deserialize, Serialize};
 
 pub use self::choices::{OutcomeEvent, PublicMode, Scope, TlsMode};
 pub use self::findings::{Finding, Level};
+pub use self::in_use::InUse;
 pub use self::key_digest::KeyDigest;
 pub use self::load::Fault;
 pub use self::names::check_name;
 pub use self::places::Places;
 pub use self::secret::read_secret_file;
 pub use self::sections::{
-    ApiKey, Archive, CallbackTokens, Callbacks, Endpoint, Evolink, Forward, Internal, Public,
+    ApiKey, Archive, CallbackTokens, Callbacks, Endpoint, Evolink, Forward, Internal, Log, Public,
     Quarantine, Reconcile, Retention, StoreConfig, Submits, Tls,
 };
 pub use self::units::ByteSize;
@@ -58,6 +59,7 @@ pub struct Config {
     pub archive: Archive,
     pub forward: Forward,
     pub retention: Retention,
+    pub log: Log,
 }
 
 /// An error in the configuration, as one line: `key: message`. The process ends with exit code 78.

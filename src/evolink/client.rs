@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName};
 use reqwest::header::{CONTENT_ENCODING, DATE, ETAG, HeaderValue, IF_NONE_MATCH, RETRY_AFTER};
@@ -46,11 +47,11 @@ const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 pub struct EvolinkClient {
     /// Ends with a slash.
     base_url: Url,
+    /// The header that holds the key.
+    bearer: ArcSwap<HeaderValue>,
     redaction: Redaction,
     submits: Client,
     reads: Client,
-    /// For public data: it does not send the key.
-    open_reads: Client,
     health: EvolinkHealth,
 }
 
@@ -96,9 +97,7 @@ impl EvolinkClient {
             let path = format!("{}/", base_url.path());
             base_url.set_path(&path);
         }
-        let headers = default_headers(&api_key)?;
-        let builder =
-            || client_builder(&headers, timeout, user_agent).tls_certs_merge(roots.iter().cloned());
+        let builder = || client_builder(timeout, user_agent).tls_certs_merge(roots.iter().cloned());
         let no_client = "could not make a client for EvoLink";
         Ok(Self {
             submits: builder()
@@ -106,11 +105,8 @@ impl EvolinkClient {
                 .build()
                 .context(no_client)?,
             reads: builder().build().context(no_client)?,
-            open_reads: client_builder(&open_headers(), timeout, user_agent)
-                .tls_certs_merge(roots.iter().cloned())
-                .build()
-                .context(no_client)?,
             base_url,
+            bearer: ArcSwap::from_pointee(bearer(&api_key)?),
             redaction: Redaction::new(api_key),
             health: EvolinkHealth::default(),
         })
@@ -118,9 +114,29 @@ impl EvolinkClient {
 
     /// Sets where the API key was configured, for messages that say where to replace it.
     #[must_use]
-    pub const fn with_key_source(mut self, key_source: &'static str) -> Self {
-        self.health.key_source = key_source;
+    pub fn with_key_source(self, key_source: &'static str) -> Self {
+        self.health.set_key_source(key_source);
         self
+    }
+
+    /// Makes calls with another key from now on. Returns whether it is another.
+    ///
+    /// # Errors
+    /// If it cannot be sent.
+    pub fn replace_key(
+        &self,
+        api_key: SecretString,
+        key_source: &'static str,
+    ) -> anyhow::Result<bool> {
+        let bearer = bearer(&api_key)?;
+        self.health.set_key_source(key_source);
+        if bearer == **self.bearer.load() {
+            return Ok(false);
+        }
+        // First, because an answer may repeat it.
+        self.redaction.api_key().add(api_key);
+        self.bearer.store(Arc::new(bearer));
+        Ok(true)
     }
 
     /// Makes the client also redact the callback tokens of the submission that a call is about.
@@ -197,9 +213,14 @@ impl EvolinkClient {
 
     /// Makes a call that EvoLink accepts only with a valid key.
     async fn answer_with_key(&self, request: RequestBuilder) -> Result<Answer, NoAnswer> {
+        let request = self.with_key(request);
         let answer = self.answer(request, BODY_BYTES_MAX).await?;
         self.health.saw(&answer);
         Ok(answer)
+    }
+
+    fn with_key(&self, request: RequestBuilder) -> RequestBuilder {
+        request.header(AUTHORIZATION, HeaderValue::clone(&self.bearer.load()))
     }
 
     /// Makes a read for an app. With `etag`, EvoLink answers 304 if nothing has changed.
@@ -212,12 +233,11 @@ impl EvolinkClient {
             .expect("an http URL has a path")
             .extend(read.path);
         url.set_query(read.query);
-        let client = if read.with_key {
-            &self.reads
-        } else {
-            &self.open_reads
-        };
-        let request = client.get(url).timeout(RELAY_TIMEOUT);
+        let mut request = self.reads.get(url).timeout(RELAY_TIMEOUT);
+        // Public data needs none.
+        if read.with_key {
+            request = self.with_key(request);
+        }
         let request = match etag {
             Some(etag) => request.header(IF_NONE_MATCH, etag),
             None => request,
@@ -337,24 +357,19 @@ impl std::fmt::Debug for EvolinkClient {
     }
 }
 
-fn open_headers() -> HeaderMap {
-    HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))])
-}
-
-fn default_headers(api_key: &SecretString) -> anyhow::Result<HeaderMap> {
+fn bearer(api_key: &SecretString) -> anyhow::Result<HeaderValue> {
     // The error for an invalid header value does not contain the value.
     let mut bearer = HeaderValue::from_str(&format!("Bearer {}", api_key.expose_secret()))
         .context("EvoLink's API key cannot be sent in a header")?;
     bearer.set_sensitive(true);
-    let mut headers = open_headers();
-    headers.insert(AUTHORIZATION, bearer);
-    Ok(headers)
+    Ok(bearer)
 }
 
-fn client_builder(headers: &HeaderMap, timeout: Duration, user_agent: &str) -> ClientBuilder {
+fn client_builder(timeout: Duration, user_agent: &str) -> ClientBuilder {
+    let identity = HeaderValue::from_static("identity");
     Client::builder()
         .user_agent(user_agent)
-        .default_headers(headers.clone())
+        .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, identity)]))
         .timeout(timeout)
         .connect_timeout(CONNECT_TIMEOUT_MAX.min(timeout / 2))
         .redirect(redirect::Policy::none())

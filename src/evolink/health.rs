@@ -5,9 +5,10 @@
 //! Pages of a gateway in front of EvoLink change nothing here. Only an answer in EvoLink's own form
 //! counts.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tracing::{error, info, warn};
 
 use super::envelope::ErrorEnvelope;
@@ -19,14 +20,14 @@ use crate::domain::json::Fields;
 #[derive(Debug)]
 pub struct EvolinkHealth {
     /// Where our key was configured.
-    pub(super) key_source: &'static str,
+    key_source: ArcSwap<&'static str>,
     seen: Mutex<Seen>,
 }
 
 impl Default for EvolinkHealth {
     fn default() -> Self {
         Self {
-            key_source: "evolink.api_key",
+            key_source: ArcSwap::from_pointee("evolink.api_key"),
             seen: Mutex::default(),
         }
     }
@@ -53,8 +54,12 @@ impl EvolinkHealth {
     }
 
     /// Where to replace our key: a key of the configuration, or an environment variable.
-    pub const fn key_source(&self) -> &'static str {
-        self.key_source
+    pub fn key_source(&self) -> &'static str {
+        **self.key_source.load()
+    }
+
+    pub(super) fn set_key_source(&self, key_source: &'static str) {
+        self.key_source.store(Arc::new(key_source));
     }
 
     /// 402 or 403 if EvoLink refused the last submit with this status: no credits are left, or our
@@ -74,10 +79,10 @@ impl EvolinkHealth {
                     is_new
                 });
                 if began {
-                    let key = self.key_source;
+                    let key = self.key_source();
                     error!(
                         key,
-                        "EvoLink rejects our API key (401): put a valid one into {key} and restart; \
+                        "EvoLink rejects our API key (401): put a valid one into {key}; \
                          until then submits are answered 502 evolink_key_rejected"
                     );
                 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -15,19 +16,33 @@ use crate::domain::ids::SubmissionId;
 /// configuration accepts a shorter one only if EvoLink is on this machine, which is a simulator.
 pub const KEY_BYTES_MIN: usize = 16;
 
-/// The key that we call EvoLink with, to be redacted wherever somebody repeats it.
+/// Keys that are redacted after they were replaced: answers under way may still repeat them.
+const KEYS_MAX: usize = 4;
+
+/// The keys that we call and called EvoLink with, to be redacted wherever somebody repeats them.
+/// Clones share them.
 #[derive(Clone, Debug)]
-pub struct EvolinkKey(Option<SecretString>);
+pub struct EvolinkKey(Arc<ArcSwap<Vec<SecretString>>>);
 
 impl EvolinkKey {
     pub fn new(key: SecretString) -> Self {
-        let is_long = key.expose_secret().len() >= KEY_BYTES_MIN;
-        Self(is_long.then_some(key))
+        let shared = Self(Arc::default());
+        shared.add(key);
+        shared
     }
 
-    /// `None` if the key is too short to be searched for.
-    pub fn known(&self) -> Option<&str> {
-        self.0.as_ref().map(ExposeSecret::expose_secret)
+    /// Returns the keys, except those that are too short to be searched for.
+    pub fn known(&self) -> Arc<Vec<SecretString>> {
+        self.0.load_full()
+    }
+
+    /// Adds the key that is used from now on.
+    pub(super) fn add(&self, key: SecretString) {
+        if key.expose_secret().len() >= KEY_BYTES_MIN {
+            let before = self.known();
+            let keys = std::iter::once(key).chain(before.iter().cloned());
+            self.0.store(Arc::new(keys.take(KEYS_MAX).collect()));
+        }
     }
 }
 
@@ -57,7 +72,9 @@ impl Redaction {
 
     /// Redacts our key, and the secret part of each of our callback URLs, in `body`.
     pub(super) fn body(&self, body: Bytes) -> Bytes {
-        token_echo::redact(body, self.api_key.known().as_slice())
+        let keys = self.api_key.known();
+        let keys: Vec<&str> = keys.iter().map(ExposeSecret::expose_secret).collect();
+        token_echo::redact(body, &keys)
     }
 
     /// Redacts the same in a header or an error.
@@ -116,6 +133,16 @@ mod tests {
 
     fn body(key: &str, body: &'static str) -> Bytes {
         Redaction::new(key.into()).body(Bytes::from_static(body.as_bytes()))
+    }
+
+    #[test]
+    fn a_key_that_was_replaced_is_redacted_too() {
+        let redaction = Redaction::new("the-key-of-yesterday".into());
+        let shared = redaction.api_key().clone();
+        shared.add("the-key-of-today".into());
+        for key in ["the-key-of-yesterday", "the-key-of-today"] {
+            assert_eq!(redaction.text(&format!("key {key}!")), "key [redacted]!");
+        }
     }
 
     #[test]

@@ -7,10 +7,12 @@
 use std::fmt::Display;
 use std::io::{IsTerminal, Write as _, stderr, stdout};
 use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
 
 use tracing::subscriber::SetGlobalDefaultError;
 use tracing::{Subscriber, error};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::reload::Handle;
 use tracing_subscriber::{EnvFilter, fmt as subscriber_fmt};
 
 /// The log target of warnings about the configuration.
@@ -31,7 +33,7 @@ pub enum LogTo {
 /// Starts logging, including panics. Must be called once, before anything else. A second call has
 /// no effect.
 pub fn init(log_to: LogTo) {
-    let filter = filter(log_to);
+    let filter = without_quoting(wanted_filter(log_to));
     // A log line that cannot be written is lost. Reporting that on a closed stderr would end the
     // process.
     let set = match log_to {
@@ -43,6 +45,25 @@ pub fn init(log_to: LogTo) {
     if set.is_ok() {
         std::panic::set_hook(Box::new(log_panic));
     }
+}
+
+/// Exchanges the filter of the log.
+type Exchange = Box<dyn Fn(EnvFilter) + Send + Sync>;
+
+static EXCHANGE: OnceLock<Exchange> = OnceLock::new();
+
+/// Logs what `level` says from now on: a level, or several for single targets. `RUST_LOG` overrides
+/// it.
+pub fn set_level(level: &str) {
+    let is_overridden = std::env::var_os("RUST_LOG").is_some_and(|wanted| !wanted.is_empty());
+    if let Some(exchange) = EXCHANGE.get().filter(|_| !is_overridden) {
+        exchange(without_quoting(EnvFilter::new(level)));
+    }
+}
+
+fn keep<S: 'static>(handle: Handle<EnvFilter, S>) {
+    // It fails only where the log has ended.
+    let _ = EXCHANGE.set(Box::new(move |filter| drop(handle.reload(filter))));
 }
 
 /// Writes the last line of a failed command to stderr.
@@ -57,12 +78,10 @@ const QUOTING: [&str; 2] = [
     "sqlx_postgres::options::parse=off",
 ];
 
-fn filter(log_to: LogTo) -> EnvFilter {
-    QUOTING
-        .into_iter()
-        .fold(wanted_filter(log_to), |filter, directive| {
-            filter.add_directive(directive.parse().expect("a literal directive"))
-        })
+fn without_quoting(filter: EnvFilter) -> EnvFilter {
+    QUOTING.into_iter().fold(filter, |filter, directive| {
+        filter.add_directive(directive.parse().expect("a literal directive"))
+    })
 }
 
 fn wanted_filter(log_to: LogTo) -> EnvFilter {
@@ -93,7 +112,9 @@ where
         let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let builder = subscriber_fmt().with_env_filter(filter).with_writer(writer);
         let builder = builder.log_internal_errors(false).with_ansi(!is_plain);
-        Box::new(builder.with_target(false).finish())
+        let builder = builder.with_target(false).with_filter_reloading();
+        keep(builder.reload_handle());
+        Box::new(builder.finish())
     } else {
         Box::new(json_lines(filter, writer))
     };
@@ -108,11 +129,13 @@ where
 {
     let builder = subscriber_fmt().with_env_filter(filter).with_writer(writer);
     let builder = builder.log_internal_errors(false).json();
-    builder
+    let builder = builder
         .flatten_event(true)
         .with_current_span(true)
         .with_span_list(false)
-        .finish()
+        .with_filter_reloading();
+    keep(builder.reload_handle());
+    builder.finish()
 }
 
 /// Logs a panic. Shows a message only if it is a literal in the source, because a formatted message

@@ -4,6 +4,7 @@
 mod archive;
 mod forward;
 mod listeners;
+mod log;
 mod store;
 
 use std::collections::HashSet;
@@ -45,6 +46,7 @@ pub(super) fn check(found: &mut Found, config: &Config) {
     quarantine(found, config);
     archive::archive(found, config);
     forward::forward(found, config);
+    log::log(found, &config.log);
 }
 
 fn unique_name<'a>(found: &mut Found, key: String, name: &'a str, seen: &mut HashSet<&'a str>) {

@@ -2,6 +2,7 @@
 //! only why a default has its value.
 
 mod listeners;
+mod log;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 pub use self::listeners::{ApiKey, Internal, Public, Tls};
+pub use self::log::Log;
 use super::choices::OutcomeEvent;
 use super::secret;
 use super::units::{self, ByteSize, duration};

@@ -11,6 +11,7 @@ use axum::extract::{ConnectInfo, FromRequest, Request};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -86,10 +87,9 @@ impl FromRequest<Arc<PublicState>> for VerifiedCallback {
             .map_err(refuse)?;
         let mut counted = Counted::begin(state);
         let (mut parts, body) = request.into_parts();
-        let secrets: Vec<&str> = [Some(mac.as_str()), state.evolink_key.known()]
-            .into_iter()
-            .flatten()
-            .collect();
+        let keys = state.evolink_key.known();
+        let keys = keys.iter().map(ExposeSecret::expose_secret);
+        let secrets: Vec<&str> = std::iter::once(mac.as_str()).chain(keys).collect();
         drop_echoes(&mut parts.headers, &secrets);
         match read(&parts.headers, body, &subject, &secrets, state).await {
             Ok((content, share)) => Ok(Self {

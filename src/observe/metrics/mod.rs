@@ -4,6 +4,7 @@
 //! The counters balance at any scrape: callbacks received = recorded + unchanged + duplicate +
 //! conflict + quarantined + refused + aborted + those under way.
 
+mod configuration;
 mod deliveries;
 mod ends;
 mod labels;
@@ -26,6 +27,7 @@ use crate::domain::observation::Source;
 use crate::domain::result_file::FileState;
 use crate::domain::task::State;
 use crate::domain::task::confirmation::Doubt;
+use configuration::Configuration;
 use deliveries::Deliveries;
 pub use deliveries::DeliveryEnd;
 pub use ends::{CallbackEnd, FetchResult, PollEnd, SubmitEnd, TailReader};
@@ -50,6 +52,7 @@ struct Series {
     calls: Calls,
     waiting: Waiting,
     inside: Inside,
+    configuration: Configuration,
     registry: Registry,
     hours: Hours,
 }
@@ -69,6 +72,7 @@ impl Metrics {
             calls: Calls::register(&mut registry),
             waiting: Waiting::register(&mut registry),
             inside: Inside::register(&mut registry),
+            configuration: Configuration::register(&mut registry),
             registry,
             hours: Hours::new(),
         }))

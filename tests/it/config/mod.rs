@@ -5,6 +5,7 @@ mod example;
 mod forward;
 mod loaded;
 mod refused;
+mod reload;
 
 use evolink_receiver::config::Config;
 use serde_json::Value;

@@ -9,6 +9,7 @@ pub mod wait_permits;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -21,9 +22,10 @@ use request_log::Authorized;
 
 /// The accepted API keys. If there are none, the listener is on loopback and admits every program
 /// on this machine.
+/// Clones share the keys.
 #[derive(Clone, Debug)]
 pub struct Gate {
-    keys: Arc<[ApiKey]>,
+    keys: Arc<ArcSwap<Vec<ApiKey>>>,
 }
 
 /// The authenticated client. `name` is that of its API key; `None` if no keys are configured.
@@ -51,7 +53,13 @@ impl ScopedGate {
 
 impl Gate {
     pub fn new(keys: Vec<ApiKey>) -> Self {
-        Self { keys: keys.into() }
+        let keys = Arc::new(ArcSwap::from_pointee(keys));
+        Self { keys }
+    }
+
+    /// Accepts these keys from now on. Requests that were admitted go on.
+    pub fn replace(&self, keys: Vec<ApiKey>) {
+        self.keys.store(Arc::new(keys));
     }
 
     pub fn for_scope(&self, scope: Scope) -> ScopedGate {
@@ -62,7 +70,8 @@ impl Gate {
     }
 
     fn admit(&self, headers: &HeaderMap, scope: Scope) -> Result<Caller, ApiError> {
-        if self.keys.is_empty() {
+        let keys = self.keys.load();
+        if keys.is_empty() {
             return Ok(Caller {
                 name: None,
                 may_read: true,
@@ -70,8 +79,7 @@ impl Gate {
         }
         let digest = KeyDigest::of(bearer(headers).ok_or_else(ApiError::unauthorized)?);
         // Compare every key, each in constant time, so that the response time reveals nothing.
-        let known = self
-            .keys
+        let known = keys
             .iter()
             .filter(|key| key.sha256.matches(&digest))
             .fold(None, |_, key| Some(key));
@@ -99,7 +107,7 @@ pub async fn require_loopback_host(
     let is_loopback = |request: &Request| {
         host::targets(request).is_some_and(|hosts| hosts.iter().all(Authority::is_loopback))
     };
-    if gate.keys.is_empty() && !is_loopback(&request) {
+    if gate.keys.load().is_empty() && !is_loopback(&request) {
         return Err(ApiError::foreign_host());
     }
     Ok(next.run(request).await)

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::detail::{Detail, DetailState};
 use super::outside::Outside;
+use crate::config::InUse;
 use crate::domain::result_file::FileState;
 use crate::http::internal::InternalState;
 use crate::store::recorder::WriteState;
@@ -33,6 +34,7 @@ pub struct Readiness(Arc<Inner>);
 
 struct Inner {
     outside: Outside,
+    configuration: Arc<InUse>,
     readers_answered_at: Mutex<Instant>,
 }
 
@@ -48,12 +50,14 @@ pub struct Details {
     pub certificate: Detail,
     pub disk: Detail,
     pub self_test: Detail,
+    pub configuration: Detail,
 }
 
 impl Readiness {
-    pub fn new(outside: Outside) -> Self {
+    pub fn new(outside: Outside, configuration: Arc<InUse>) -> Self {
         Self(Arc::new(Inner {
             outside,
+            configuration,
             readers_answered_at: Mutex::new(Instant::now()),
         }))
     }
@@ -79,6 +83,27 @@ impl Readiness {
                 }
             }
             Ok(Err(_)) => Detail::failing("the store does not answer"),
+        }
+    }
+}
+
+impl Readiness {
+    fn configuration(&self) -> Detail {
+        let seen = self.0.configuration.seen();
+        let read = format!("fingerprint {}, read at {}", seen.fingerprint, seen.read_at);
+        if seen.is_refused {
+            Detail::warning(format!(
+                "{read}; the configuration has errors now, which `check` lists, and is not reloaded"
+            ))
+        } else if seen.waiting.is_empty() {
+            Detail::ok(read)
+        } else {
+            let keys = seen.waiting.iter().take(NAMES_MAX);
+            let keys: Vec<&str> = keys.map(String::as_str).collect();
+            Detail::warning(format!(
+                "{read}; a restart is needed for {}",
+                keys.join(", ")
+            ))
         }
     }
 }
@@ -122,6 +147,7 @@ pub async fn details(state: &InternalState) -> (Option<String>, Details) {
         certificate: outside.certificate(),
         disk: Detail::of_disk(is_full, store.is_nearly_full(), store.is_shared()),
         self_test: outside.self_test(now),
+        configuration: state.readiness.configuration(),
     };
     let failing = [&details.writer, &details.reader, &details.certificate]
         .into_iter()

@@ -211,6 +211,7 @@ async fn readyz_tells_people_the_state_of_each_part() {
         "certificate",
         "disk",
         "self_test",
+        "configuration",
     ];
     let ready = get(&app, "/readyz?verbose").await;
     assert_eq!(

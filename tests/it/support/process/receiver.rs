@@ -168,6 +168,11 @@ impl Receiver {
         self.signal("TERM");
     }
 
+    /// Has the receiver read its configuration and its certificate again.
+    pub fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
     /// Freezes the receiver with SIGSTOP: it neither works nor answers.
     pub fn freeze(&self) {
         self.signal("STOP");
