@@ -51,9 +51,16 @@ impl Places {
         }
     }
 
-    /// The line in which `key` is set, for the order of findings. Those without one come last.
-    pub fn line(&self, key: &str) -> usize {
-        self.lines.get(key).copied().unwrap_or(usize::MAX)
+    /// The line that a finding is about, for their order. Those without one come last.
+    pub fn line(&self, finding: &Finding) -> usize {
+        let line = self.line_of_key(&finding.key, finding.message.starts_with("missing"));
+        line.unwrap_or(usize::MAX)
+    }
+
+    fn line_of_key(&self, key: &str, is_missing: bool) -> Option<usize> {
+        let line = self.lines.get(key).copied();
+        let around = key.rsplit_once('.').filter(|_| is_missing);
+        line.or_else(|| self.lines.get(around?.0).copied())
     }
 
     /// Returns the file and line, or the variable, that sets `key`; where it is missing, those of
@@ -63,9 +70,7 @@ impl Places {
         if let Some(variable) = self.variables.get(&variable(list)) {
             return Some(variable.clone());
         }
-        let around = || key.rsplit_once('.').filter(|_| is_missing);
-        let around = || around().and_then(|(around, _)| self.lines.get(around));
-        let line = self.lines.get(key).or_else(around)?;
+        let line = self.line_of_key(key, is_missing)?;
         Some(format!("{}:{line}", self.file))
     }
 

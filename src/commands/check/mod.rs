@@ -82,7 +82,7 @@ pub fn configuration(args: &ConfigArgs) -> (Option<Config>, Vec<Finding>) {
         .map(|fault| failed(fault.error))
         .collect();
     let in_their_place = |mut findings: Vec<Finding>| {
-        findings.sort_by_key(|finding| places.line(&finding.key));
+        findings.sort_by_key(|finding| places.line(finding));
         for finding in &mut findings {
             places.add_to(finding);
         }

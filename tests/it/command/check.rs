@@ -174,8 +174,7 @@ allowed_hosts = [
 ]
 [reconcile]
 interval_max = "5s"                     # reconcile.interval_max
-[retention]
-tasks = "1h"                            # retention.tasks
+interval_min = "0s"                     # reconcile.interval_min
 "#;
 
 #[test]
