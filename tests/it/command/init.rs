@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use evolink_receiver::secret_file;
+
 use super::binary::{code, stderr, stdout};
 use crate::support::net::certificates::Pem;
 use crate::support::net::ports::free_port;
@@ -30,7 +32,8 @@ fn replace(path: &Path, changes: &[(&str, &str)]) {
 
 #[test]
 fn what_init_writes_is_right_once_its_placeholders_are_filled() {
-    let pem = Pem::good_for(&["hooks.acme.io"]);
+    let [pem, intermediate, _root] = Pem::chain("hooks.acme.io");
+    let chain = pem.cert + &intermediate.cert;
     for kind in ["trial", "proxy", "container"] {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
@@ -41,10 +44,10 @@ fn what_init_writes_is_right_once_its_placeholders_are_filled() {
         assert_eq!(stdout(&printed), std::fs::read_to_string(&config).unwrap());
         for (name, content) in [
             ("evolink_api_key", "sk-0123456789abcdef"),
-            ("tls.crt", &pem.cert),
+            ("tls.crt", &chain),
             ("tls.key", &pem.key),
         ] {
-            std::fs::write(folder.join(name), content).unwrap();
+            secret_file::make(&folder.join(name), content).unwrap();
         }
         let here = format!("{}/", folder.display());
         let ports = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}\""));

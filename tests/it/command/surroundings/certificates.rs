@@ -101,7 +101,7 @@ async fn a_chain_that_evolink_refuses_is_named_with_what_to_do() {
     place.config.public.tls.mode = TlsMode::Files;
     place.config.public.tls.cert_file = Some(cert.clone());
     place.config.public.tls.key_file = Some(key.clone());
-    let [leaf, intermediate, root] = Pem::chain();
+    let [leaf, intermediate, root] = Pem::chain("localhost");
     let of = |parts: &[&Pem]| parts.iter().map(|pem| &*pem.cert).collect::<String>();
     let authority = Pem::of_ca();
     let alone = Pem::good();

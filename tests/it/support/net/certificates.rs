@@ -66,8 +66,8 @@ impl Pem {
         Self::valid(2020, 2099)
     }
 
-    /// A chain: a pair for `localhost`, its intermediate authority, and the root.
-    pub fn chain() -> [Self; 3] {
+    /// A chain: a pair for `name`, its intermediate authority, and the root.
+    pub fn chain(name: &str) -> [Self; 3] {
         let authority = |name: &str| {
             let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names");
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -86,7 +86,7 @@ impl Pem {
             .signed_by(&middle_key, &root_issuer)
             .expect("a certificate");
         let issuer = Issuer::from_params(&middle, &middle_key);
-        let mut leaf = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        let mut leaf = CertificateParams::new([name.to_owned()]).expect("a name");
         leaf.distinguished_name.push(DnType::CommonName, "a host");
         let leaf_key = KeyPair::generate().expect("a key");
         let leaf_cert = leaf.signed_by(&leaf_key, &issuer).expect("a certificate");
