@@ -221,7 +221,7 @@ impl App {
             egress: self.egress.clone(),
             signing_files: Arc::clone(&self.signing_files),
             endpoints: settings::endpoints(&self.config),
-            task_objects: self.task_objects.clone(),
+            task_objects: self.task_objects.for_readers(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             holder: self.holder.clone(),

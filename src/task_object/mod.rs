@@ -50,8 +50,8 @@ impl TaskObjects {
         }
     }
 
-    /// Shows requests too. An app that may only submit does not see them: a repeat of its submit
-    /// may be answered with that of another program under the same key.
+    /// Shows requests too, to readers and in deliveries. An app that may only submit does not see
+    /// them: a repeat of its submit may be answered with that of another program under its key.
     pub fn for_readers(&self) -> Self {
         Self {
             shows_request: true,

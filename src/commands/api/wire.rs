@@ -88,10 +88,17 @@ impl Api {
     /// path.
     pub(super) fn url(&self, segments: &[&str]) -> Result<Url, CommandError> {
         let mut url = self.base.clone();
-        url.path_segments_mut()
-            .map_err(|()| CommandError::new(Exit::Usage, "--url cannot be a base"))?
-            .pop_if_empty()
-            .extend(segments);
+        // Clients of EvoLink are given a base URL with or without the version.
+        let has_version = url.path().trim_end_matches('/').ends_with("/v1");
+        let mut path = url
+            .path_segments_mut()
+            .map_err(|()| CommandError::new(Exit::Usage, "--url cannot be a base"))?;
+        path.pop_if_empty();
+        if has_version {
+            path.pop();
+        }
+        path.extend(segments);
+        drop(path);
         Ok(url)
     }
 

@@ -60,7 +60,7 @@ impl Forwarder {
         }
     }
 
-    /// The task object as `GET /v1/tasks/{id}` returns it now, but without the request.
+    /// The task object, byte for byte as `GET /v1/tasks/{id}` returns it now to a reader.
     async fn body(&self, due: &DueDelivery) -> Result<String, NoRequest> {
         let name = TaskName::Submission(due.submission_id);
         let view = match self.dependencies.store.find_task(&name).await {

@@ -265,6 +265,11 @@ async fn each_kind_and_any_field_of_a_model_can_be_submitted() {
     assert_eq!(task["receiver"]["kind"], "audio");
     assert_eq!(evolink.submits()[1].body["x"][0].to_string(), "1.5");
 
+    for base in ["/v1", "/v1/"] {
+        let url = format!("http://{}{base}", app.internal);
+        let listed = run_at(&url, &["tasks", "list", "--json"], &[]).await;
+        assert_eq!(listed.code, Some(0), "{}", listed.stderr);
+    }
     for (args, code) in [
         (&["submit"][..], 64),
         (&["submit", "a cat", "--kind", "text"], 64),

@@ -151,8 +151,9 @@ fn unknown(status: &Value) -> Option<String> {
     let newest = submits.first()?;
     let count = &status["tasks"]["submit_unknown"];
     let id = Untrusted(text(newest, "/submission_id")?);
+    let submits = if *count == 1 { "submit" } else { "submits" };
     Some(format!(
-        "{count} submits that EvoLink may have charged, newest {id}: tasks list --status submit_unknown"
+        "{count} {submits} that EvoLink may have charged, newest {id}: tasks list --status submit_unknown"
     ))
 }
 

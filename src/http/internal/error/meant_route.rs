@@ -4,7 +4,7 @@
 const PATH_BYTES_MAX: usize = 256;
 
 /// The segments that follow `/v1` in our routes.
-const FIRST: [&str; 11] = [
+const FIRST: [&str; 14] = [
     "images",
     "videos",
     "audios",
@@ -16,6 +16,9 @@ const FIRST: [&str; 11] = [
     "events",
     "quarantine",
     "deliveries",
+    "endpoints",
+    "archive",
+    "status",
 ];
 
 /// Returns the path that `path` most likely stands for, if it is another one.

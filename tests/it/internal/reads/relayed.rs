@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::support::app::answer::{Answer, get, send};
 use crate::support::app::waiting::told;
 use crate::support::app::{EVOLINK_KEY, TestApp};
+use crate::support::net::raw::RawClient;
 use crate::support::net::raw_server::{End, RawServer, http};
 
 async fn in_front_of(evolink: &RawServer) -> TestApp {
@@ -149,8 +150,10 @@ async fn a_task_that_is_not_ours_is_asked_for_and_recorded_nowhere() {
     let answer = get(&app, "/v1/tasks/task-unified-1-absent").await;
     answer.assert_error(404, "task_not_found", None, "absent");
     for path in ["/v1/tasks/%2E%2E", "/v1/tasks/%2e", "/v1/tasks/..%2Ftasks"] {
-        let refused = get(&app, path).await;
-        refused.assert_error(400, "invalid_task_id", Some("task_id"), path);
+        let mut client = RawClient::connect_plain(app.internal).await;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        client.send(request).await;
+        assert_eq!(client.read_response().await.status, 400, "{path}");
     }
     let ours = get(&app, "/v1/tasks/01890000-0000-7000-8000-000000000001").await;
     ours.assert_error(404, "task_not_found", None, "our own id is asked nobody");
