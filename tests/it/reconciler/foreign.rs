@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::gateway::Gateway;
 use super::{
     BY_POLL, ID, SOME_TICKS, accepting, answering, body, builder, event_types, next_poll_after,
-    polls, seconds, state, submitted, token, until_recorded,
+    polls, seconds, state, submitted, token, until_recorded, until_recorded_by_polls,
 };
 use crate::support::app::TestApp;
 use crate::support::net::raw_server::{End, NOT_FOUND, RawServer, http};
@@ -77,7 +77,7 @@ async fn pages_of_a_gateway_in_front_of_evolink_lose_no_outcome() {
         );
         gateway.recover();
         app.clock.advance(seconds(60));
-        until_recorded(&app, COMPLETED, TASKS).await;
+        until_recorded_by_polls(&app, COMPLETED, TASKS, seconds(60)).await;
         // The recorder counts after the commit that the database shows.
         until("the count", || app.counter(BY_POLL) == TASKS as u64).await;
     }))
@@ -119,8 +119,9 @@ async fn a_wrong_base_url_loses_no_task_in_flight() {
             .start()
             .await;
         // Longer than the longest gap between two polls.
-        app.clock.advance(seconds(15 * 60));
-        until_recorded(&app, COMPLETED, TASKS).await;
+        let gap = seconds(15 * 60);
+        app.clock.advance(gap);
+        until_recorded_by_polls(&app, COMPLETED, TASKS, gap).await;
         for item in app.get("/v1/tasks?limit=200").await.1["data"]
             .as_array()
             .unwrap()
