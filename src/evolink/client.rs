@@ -6,25 +6,24 @@
 //! resends only on reused connections). Redirects are never followed, proxies never used, cookies
 //! never kept.
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName};
-use reqwest::header::{CONTENT_ENCODING, DATE, ETAG, HeaderValue, IF_NONE_MATCH, RETRY_AFTER};
-use reqwest::{Certificate, Client, ClientBuilder, RequestBuilder, Response, redirect, retry};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, ETAG, HeaderName, HeaderValue};
+use reqwest::header::{IF_NONE_MATCH, RETRY_AFTER};
+use reqwest::{Certificate, Client, RequestBuilder, Response};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::health::EvolinkHealth;
+use super::http::{bearer, causes, client_builder, is_encoded};
 use super::redaction::{EvolinkKey, Redaction};
 use super::relay::Read;
 use super::reply::{Answer, NoAnswer, PollReply, SubmitReply};
 use crate::domain::callback::KeyRing;
-use crate::domain::egress::ANSWER_HEADER_LINES_MAX;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::kind::Kind;
 
@@ -38,10 +37,6 @@ const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// the largest.
 const RELAYED_BYTES_MAX: usize = 4 * 1024 * 1024;
 const RELAY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The maximum time for connecting, which is also at most half of the whole timeout. So a slow
-/// connection can be distinguished from a slow answer: in the first case, nothing was sent.
-const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 
 /// The client for EvoLink's API.
 pub struct EvolinkClient {
@@ -354,49 +349,5 @@ impl std::fmt::Debug for EvolinkClient {
         f.debug_struct("EvolinkClient")
             .field("base_url", &self.base_url.as_str())
             .finish_non_exhaustive()
-    }
-}
-
-fn bearer(api_key: &SecretString) -> anyhow::Result<HeaderValue> {
-    // The error for an invalid header value does not contain the value.
-    let mut bearer = HeaderValue::from_str(&format!("Bearer {}", api_key.expose_secret()))
-        .context("EvoLink's API key cannot be sent in a header")?;
-    bearer.set_sensitive(true);
-    Ok(bearer)
-}
-
-fn client_builder(timeout: Duration, user_agent: &str) -> ClientBuilder {
-    let identity = HeaderValue::from_static("identity");
-    Client::builder()
-        .user_agent(user_agent)
-        .default_headers(HeaderMap::from_iter([(ACCEPT_ENCODING, identity)]))
-        .timeout(timeout)
-        .connect_timeout(CONNECT_TIMEOUT_MAX.min(timeout / 2))
-        .redirect(redirect::Policy::none())
-        .retry(retry::never())
-        .referer(false)
-        .no_proxy()
-        .http1_only()
-        .http1_max_headers(ANSWER_HEADER_LINES_MAX)
-}
-
-fn is_encoded(headers: &HeaderMap) -> bool {
-    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
-    encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
-}
-
-/// Formats the causes of `error` in one line, the outermost first. At most eight causes are
-/// followed.
-fn causes(error: &reqwest::Error) -> String {
-    let mut texts = Vec::new();
-    let mut cause = error.source();
-    while let Some(error) = cause.filter(|_| texts.len() < 8) {
-        texts.push(error.to_string());
-        cause = error.source();
-    }
-    if texts.is_empty() {
-        error.to_string()
-    } else {
-        texts.join(": ")
     }
 }

@@ -7,6 +7,7 @@
 mod client;
 mod envelope;
 mod health;
+mod http;
 mod rate_limits;
 mod redaction;
 mod relay;

@@ -41,7 +41,7 @@ pub async fn submit(args: &SubmitArgs, out: &mut impl Write) -> Result<(), Comma
     };
     if args.json {
         if args.wait.is_some() {
-            // For the person who waits. Programs read the one object on stdout.
+            // A person who waits sees them on stderr. Programs read the one object on stdout.
             let _ = show::write_ids(&task, &mut std::io::stderr());
         }
     } else {

@@ -1,14 +1,12 @@
 //! The request for a model whose page we do not know. It is passed on byte for byte, except for its
 //! callback URL.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
+
+use super::entries::Entries;
 
 const CALLBACK_URL: &str = "callback_url";
 
@@ -99,36 +97,6 @@ impl Members {
         let start = text.find('{').map_or(0, |brace| brace + 1);
         let comma = text[end..].find(',').filter(|_| self.0.len() > 1);
         start..comma.map_or(end, |comma| end + comma + 1)
-    }
-}
-
-struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-/// A name, with its escapes decoded.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Entries<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(EntriesVisitor)
-    }
-}
-
-struct EntriesVisitor;
-
-impl<'de> Visitor<'de> for EntriesVisitor {
-    type Value = Entries<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Entries<'de>, A::Error> {
-        let mut entries = Vec::new();
-        while let Some((Name(name), value)) = members.next_entry()? {
-            entries.push((name, value));
-        }
-        Ok(Entries(entries))
     }
 }
 

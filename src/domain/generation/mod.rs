@@ -4,6 +4,7 @@
 //! alone, and EvoLink receives it byte for byte, except for the callback URL.
 
 mod any_model;
+mod entries;
 mod fingerprint;
 mod members;
 pub mod models;

@@ -113,7 +113,7 @@ impl CallbackPath {
         let before = self.0.poll_only.swap(why.clone().map(Arc::new));
         match (before, why) {
             (None, Some(why)) => warn!("{why}"),
-            (Some(_), None) => info!("callbacks tell of outcomes again"),
+            (Some(_), None) => info!("callbacks report outcomes again"),
             (None, None) | (Some(_), Some(_)) => {}
         }
     }

@@ -7,6 +7,7 @@ use evolink_receiver::simulator::Options;
 use serde_json::Value;
 
 use crate::support::app::TestApp;
+use crate::support::net::raw_server::{End, RawServer, http};
 use crate::support::process::command::{json, run, run_at};
 
 #[tokio::test]
@@ -283,4 +284,32 @@ async fn each_kind_and_any_field_of_a_model_can_be_submitted() {
     }
     assert_eq!(evolink.submits().len(), 2);
     app.stop().await.0.unwrap();
+}
+
+/// A proxy gives up on a submit that goes on behind it. Whoever repeats it may pay twice.
+#[tokio::test]
+async fn only_our_own_codes_say_that_nothing_was_sent() {
+    let ours = |code: &str| format!(r#"{{"error":{{"code":"{code}","message":"m"}}}}"#);
+    for (status, body, is_unknown) in [
+        (502, r#"{"message":"bad gateway"}"#.to_owned(), true),
+        (503, r#"{"message":"no upstream"}"#.to_owned(), true),
+        (504, r#"{"message":"upstream timed out"}"#.to_owned(), true),
+        (504, ours("upstream_timeout"), true),
+        (504, ours("submit_outcome_unknown"), true),
+        (500, ours("internal_error"), true),
+        (503, ours("service_unavailable"), false),
+        (503, ours("store_nearly_full"), false),
+        (503, ours("evolink_unreachable"), false),
+        (502, ours("evolink_key_rejected"), false),
+    ] {
+        let server = RawServer::start(http(status, &[], &body), End::Close).await;
+        let ended = run_at(server.url.as_str(), &["submit", "a cat"], &[]).await;
+        assert_eq!(
+            ended.code == Some(76),
+            is_unknown,
+            "{body}: {}",
+            ended.stderr
+        );
+        assert_ne!(ended.code, Some(0), "{body}");
+    }
 }

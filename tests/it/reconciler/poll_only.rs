@@ -1,4 +1,4 @@
-//! Outcomes that only polls find show that callbacks do not arrive. Operators are told.
+//! Outcomes that only polls find show that callbacks do not arrive. Operators can see this.
 
 use std::time::Duration;
 

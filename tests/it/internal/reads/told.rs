@@ -53,7 +53,7 @@ async fn only_outcomes_that_no_callback_told_of_count_and_only_if_they_are_the_n
     .await;
     tell(&database, 3, "task.submitted", "'submit'", &["submit"]).await;
     tell(&database, 4, "task.failed", "'poll'", &["submit", "poll"]).await;
-    // What an operator or the archive did says nothing.
+    // Events of an operator or of the archive do not count.
     tell(&database, 5, "task.completed", "'replay'", &["replay"]).await;
     tell(&database, 6, "task.archived", "NULL", &[]).await;
     let untold = Finding::Untold(Untold {
@@ -63,7 +63,7 @@ async fn only_outcomes_that_no_callback_told_of_count_and_only_if_they_are_the_n
     assert_eq!(find(2, until).await, untold);
     let third = find(3, until).await;
     assert_eq!(third, Finding::Reported, "a callback told of the third");
-    // Confirmed by a poll, and late: a callback told of it.
+    // A poll confirmed it late, after a callback had reported it.
     tell(
         &database,
         7,

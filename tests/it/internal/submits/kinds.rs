@@ -177,7 +177,7 @@ async fn a_long_prompt_passes_and_a_body_beyond_the_bound_does_not() {
         evolink.submits()[0].body["prompt"],
         "\u{65e5}".repeat(60_000)
     );
-    // What is kept with the task is bounded: the members that fit.
+    // Only members that fit into the bound are kept with the task.
     let id = answer.body["id"].as_str().unwrap();
     let task = get(&app, &format!("/v1/tasks/{id}")).await.body;
     assert_eq!(task["receiver"]["request"], json!({"model": "gpt-image-2"}));

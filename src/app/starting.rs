@@ -1,0 +1,111 @@
+//! Starts the components of the service.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::parts::Parts;
+use super::reload::Reloader;
+use super::store_workers::{StoreWorkers, start};
+use super::{App, settings};
+use crate::http::internal::access::Gate;
+use crate::http::serve::handshake::Tls;
+use crate::http::serve::listener;
+use crate::http::{internal, public};
+use crate::workers::archiver::Archiver;
+use crate::workers::upkeep::periodic::SecretsWatch;
+
+/// How often the certificate files are checked, even if nothing notified us of a change.
+const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(5);
+
+impl App {
+    /// Starts every component. Those that store data start before those that receive it.
+    pub(super) fn start(mut self, parts: &Parts) {
+        let (stop, drain) = (&parts.stopping, self.config.public.drain_timeout);
+        let public = self.serving_public(stop);
+        let gate = Gate::new(self.config.internal.api_keys.clone());
+        let internal = internal::router(self.internal_state(parts), &gate);
+        let reconciler = self.reconciler(parts).worker();
+        let forwarder = self.forwarder(parts).worker();
+        let poll_only_watch = public.is_some().then(|| self.poll_only_watch());
+        let self_tester = self.self_tester();
+        let archiver = self.archiver(parts).map(Archiver::worker);
+        let store = StoreWorkers {
+            store: Arc::clone(&self.store),
+            recorder: self.recorder.clone(),
+            metrics: self.metrics.clone(),
+            min_free: self.config.store.min_free.as_u64(),
+        };
+        store.start(parts);
+        let recording = self.recorder_worker.run(parts.recorder_stop.clone());
+        parts.run(
+            "the recorder",
+            &parts.workers,
+            &parts.recorder_stop,
+            recording,
+        );
+        if let Some(serving) = public {
+            parts.run("the public listener", &parts.listeners, stop, serving);
+        }
+        let limits = settings::internal_limits(&self.config);
+        let serving = listener::serve(self.internal, None, limits, internal, stop.clone(), drain);
+        parts.run("the internal listener", &parts.listeners, stop, serving);
+        start(parts, &parts.calls, stop, reconciler);
+        start(parts, &parts.calls, stop, forwarder);
+        if let Some(poll_only_watch) = poll_only_watch {
+            start(parts, &parts.workers, stop, poll_only_watch);
+        }
+        if let Some(self_tester) = self_tester {
+            start(parts, &parts.calls, stop, self_tester);
+        }
+        if let Some(archiver) = archiver {
+            start(parts, &parts.calls, stop, archiver);
+        }
+        if let Some(reading) = self.reading {
+            let reloader = Reloader {
+                reading,
+                evolink: self.evolink,
+                gate,
+                in_use: self.in_use,
+                metrics: self.metrics.clone(),
+                clock: self.clock,
+                refused: None,
+                read_last: None,
+            };
+            let watching = reloader.watch(self.reload.configuration, stop.clone());
+            parts.run(
+                "the watch of the configuration",
+                &parts.workers,
+                stop,
+                watching,
+            );
+        }
+        let secrets = SecretsWatch {
+            files: self.signing_files,
+            metrics: self.metrics,
+        };
+        start(parts, &parts.workers, stop, secrets);
+        if let Some(tls) = self.tls {
+            let watching = tls.watch(CERTIFICATE_INTERVAL, self.reload.certificate, stop.clone());
+            parts.run("the certificate watch", &parts.workers, stop, watching);
+        }
+    }
+
+    /// The public listener, if there are callbacks.
+    fn serving_public(
+        &mut self,
+        stop: &CancellationToken,
+    ) -> Option<impl Future<Output = anyhow::Result<()>> + Send + use<>> {
+        let listener = self.public.take()?;
+        let public = &self.config.public;
+        let router = public::router(&public.callback_path(), self.public_state());
+        let tls = self.tls.clone().map(|source| Tls {
+            source,
+            callback_path: self.callback_path.clone(),
+        });
+        let limits = settings::public_limits(&self.config);
+        let (stop, drain) = (stop.clone(), public.drain_timeout);
+        Some(listener::serve(listener, tls, limits, router, stop, drain))
+    }
+}
