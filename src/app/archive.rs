@@ -9,7 +9,6 @@ use crate::archive::fetch::Fetcher;
 use crate::archive::storage::{MARKER, Storage, StorageError};
 use crate::background::Background;
 use crate::config::Config;
-use crate::domain::egress::{AllowedHosts, ResultRules};
 use crate::domain::result_file::{FileId, Place};
 use crate::evolink::USER_AGENT;
 use crate::exit::{CommandError, Exit};
@@ -55,10 +54,7 @@ pub async fn open(config: &Config, store: &Store) -> Result<Option<Archive>, Com
         }
         Err(error) => return Err(failed(error)),
     }
-    let rules = ResultRules {
-        allowed_hosts: AllowedHosts::new(&archive.allowed_hosts),
-        allow_networks: archive.allow_networks.clone().into(),
-    };
+    let rules = settings::result_rules(archive);
     let bounds = settings::fetch_bounds(archive);
     Ok(Some(Archive {
         storage,

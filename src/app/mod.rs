@@ -4,6 +4,7 @@
 mod archive;
 pub mod backup_places;
 pub mod data_folders;
+mod exchange;
 mod parts;
 pub mod reload;
 mod settings;
@@ -25,7 +26,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Finding, InUse, Level};
 use crate::domain::callback::KeyRing;
 use crate::domain::delivery::Holder;
-use crate::egress::Egress;
+use crate::egress::{Egress, EndpointUrls};
 use crate::evolink::{EvolinkClient, RateLimits, USER_AGENT};
 use crate::exit::{CommandError, Exit};
 use crate::http::tls::TlsSource;
@@ -70,6 +71,7 @@ pub struct App {
     key_ring: Arc<KeyRing>,
     signing_files: Arc<SigningFiles>,
     egress: Egress,
+    endpoint_urls: EndpointUrls,
     archive: Option<archive::Archive>,
     task_objects: TaskObjects,
     /// The lease holder id of this process for deliveries.
@@ -126,15 +128,14 @@ impl App {
             .archiving_files(config.archive.enabled);
         let archive = archive::open(&config, &store).await?;
         let min_free = config.store.min_free.as_u64();
-        let failed = recorder.failed();
-        store.look_at_space(min_free, &metrics, failed).await;
+        (store.look_at_space(min_free, &metrics, recorder.failed())).await;
         let bind_public = || settings::bind("public.listen", config.public.listen);
         let public = (config.public.has_callbacks())
             .then(bind_public)
             .transpose()?;
         let internal = settings::bind("internal.listen", config.internal.listen)?;
-        let egress_rules = settings::egress_rules(&config, [public.as_ref(), Some(&internal)]);
-        let egress = Egress::new(egress_rules, USER_AGENT)?;
+        let egress = settings::egress(&config, [public.as_ref(), Some(&internal)])?;
+        let endpoint_urls = EndpointUrls::new(settings::endpoints(&config));
         let task_objects = settings::task_objects(&config, &internal);
         metrics.configuration_in_use(&fingerprint);
         let in_use = Arc::new(InUse::new(fingerprint, clock.wall_now()));
@@ -149,6 +150,7 @@ impl App {
             key_ring,
             signing_files,
             egress,
+            endpoint_urls,
             archive,
             task_objects,
             holder,

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::exchange::Exchange;
 use crate::clock::Clock;
 use crate::config::{Config, InUse, KeyDigest};
 use crate::evolink::EvolinkClient;
@@ -25,11 +26,25 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The keys that take effect without a restart. The files that a configuration names are read again
 /// by those who use them.
-pub const RELOADED: [&str; 4] = [
+pub const RELOADED: [&str; 9] = [
+    "archive.allow_networks",
+    "archive.allowed_hosts",
     "evolink.api_key",
     "evolink.api_key_file",
+    "forward.allow_networks",
+    "forward.allowed_hosts",
+    "forward.endpoints",
     "internal.api_keys",
     "log.level",
+];
+
+/// Those of them that are in use by whoever calls other addresses than EvoLink's.
+const EXCHANGED: [&str; 5] = [
+    "archive.allow_networks",
+    "archive.allowed_hosts",
+    "forward.allow_networks",
+    "forward.allowed_hosts",
+    "forward.endpoints",
 ];
 
 /// Reads the configuration as a start does.
@@ -60,6 +75,7 @@ pub struct Reloader {
     pub reading: Reading,
     pub evolink: Arc<EvolinkClient>,
     pub gate: Gate,
+    pub exchange: Exchange,
     pub in_use: Arc<InUse>,
     pub metrics: Metrics,
     pub clock: Clock,
@@ -135,9 +151,25 @@ impl Reloader {
             .clone_from(&new.evolink.api_key_file);
         config.evolink.is_key_of_environment = new.evolink.is_key_of_environment;
         config.internal.api_keys.clone_from(&new.internal.api_keys);
+        (config.archive.allow_networks).clone_from(&new.archive.allow_networks);
+        (config.archive.allowed_hosts).clone_from(&new.archive.allowed_hosts);
+        (config.forward.allow_networks).clone_from(&new.forward.allow_networks);
+        (config.forward.allowed_hosts).clone_from(&new.forward.allowed_hosts);
+        config.forward.endpoints.clone_from(&new.forward.endpoints);
         config.log.clone_from(&new.log);
         config.validate()?;
 
+        let changed = differing(&json(&config), &json(before));
+        let exchanged = EXCHANGED
+            .iter()
+            .filter(|key| changed.iter().any(|changed| changed == *key));
+        let exchanged: Vec<&str> = exchanged.copied().collect();
+        if !exchanged.is_empty() {
+            self.exchange.apply(&config)?;
+        }
+        for key in exchanged {
+            info!(target: CONFIGURATION, key, "{key} has changed: the new value is in use from now on");
+        }
         let source = new.evolink.key_source();
         if self.evolink.replace_key(key, source)? {
             info!(target: CONFIGURATION, "{source} has changed: EvoLink is called with another key from now on");

@@ -15,11 +15,11 @@ use crate::clock::Clock;
 use crate::config::{Archive, ByteSize, Config, ConfigError, TlsMode};
 use crate::domain::delivery::routes::{Route, Routes};
 use crate::domain::delivery::{EndpointKey, Holder, LEASE};
-use crate::domain::egress::Rules;
+use crate::domain::egress::{AllowedHosts, ResultRules};
 use crate::domain::task::confirmation::{Confirmation, ListedHosts, Policy};
 use crate::domain::task::polling::Pace;
-use crate::egress;
-use crate::evolink::RateLimits;
+use crate::egress::{self, Egress};
+use crate::evolink::{RateLimits, USER_AGENT};
 use crate::exit::{CommandError, Exit};
 use crate::http::serve::limits::Limits;
 use crate::http::tls::TlsSource;
@@ -183,11 +183,23 @@ pub fn policy(config: &Config) -> Policy {
     }
 }
 
-/// Uses the actual addresses of the listeners, because the system may have chosen the port.
-pub fn egress_rules(config: &Config, listeners: [Option<&TcpListener>; 2]) -> Rules {
+/// Which URLs of results are fetched.
+pub fn result_rules(archive: &Archive) -> ResultRules {
+    ResultRules {
+        allowed_hosts: AllowedHosts::new(&archive.allowed_hosts),
+        allow_networks: archive.allow_networks.clone().into(),
+    }
+}
+
+/// The clients for deliveries. Uses the actual addresses of the listeners, because the system may
+/// have chosen the port.
+///
+/// # Errors
+/// If a client cannot be built.
+pub fn egress(config: &Config, listeners: [Option<&TcpListener>; 2]) -> anyhow::Result<Egress> {
     let listeners = listeners.map(|listener| listener?.local_addr().ok());
     let listeners: Vec<_> = listeners.into_iter().flatten().collect();
-    egress::rules(&config.forward, &listeners)
+    Egress::new(egress::rules(&config.forward, &listeners), USER_AGENT)
 }
 
 /// Returns the URL by which apps reach the internal listener at `address`.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::exchange::Exchange;
 use super::parts::Parts;
 use super::reload::Reloader;
 use super::store_workers::{StoreWorkers, start};
@@ -26,6 +27,7 @@ impl App {
         let public = self.serving_public(stop);
         let gate = Gate::new(self.config.internal.api_keys.clone());
         let internal = internal::router(self.internal_state(parts), &gate);
+        let reloader = self.reloader(gate);
         let reconciler = self.reconciler(parts).worker();
         let forwarder = self.forwarder(parts).worker();
         let poll_only_watch = public.is_some().then(|| self.poll_only_watch());
@@ -62,17 +64,7 @@ impl App {
         if let Some(archiver) = archiver {
             start(parts, &parts.calls, stop, archiver);
         }
-        if let Some(reading) = self.reading {
-            let reloader = Reloader {
-                reading,
-                evolink: self.evolink,
-                gate,
-                in_use: self.in_use,
-                metrics: self.metrics.clone(),
-                clock: self.clock,
-                refused: None,
-                read_last: None,
-            };
+        if let Some(reloader) = reloader {
             let watching = reloader.watch(self.reload.configuration, stop.clone());
             parts.run(
                 "the watch of the configuration",
@@ -90,6 +82,30 @@ impl App {
             let watching = tls.watch(CERTIFICATE_INTERVAL, self.reload.certificate, stop.clone());
             parts.run("the certificate watch", &parts.workers, stop, watching);
         }
+    }
+
+    /// `None` if the configuration is not read again.
+    fn reloader(&mut self, gate: Gate) -> Option<Reloader> {
+        let exchange = Exchange {
+            routes: self.recorder_worker.routes(),
+            policy: self.recorder_worker.policy(),
+            endpoint_urls: self.endpoint_urls.clone(),
+            signing_files: Arc::clone(&self.signing_files),
+            egress: self.egress.clone(),
+            fetcher: (self.archive.as_ref()).map(|archive| archive.fetcher.clone()),
+            holder: self.holder.clone(),
+        };
+        Some(Reloader {
+            reading: self.reading.take()?,
+            evolink: Arc::clone(&self.evolink),
+            gate,
+            exchange,
+            in_use: Arc::clone(&self.in_use),
+            metrics: self.metrics.clone(),
+            clock: self.clock.clone(),
+            refused: None,
+            read_last: None,
+        })
     }
 
     /// The public listener, if there are callbacks.

@@ -61,7 +61,6 @@ impl App {
             relay: Relay::new(Arc::clone(&self.evolink)),
             passes_unknown_tasks: self.config.evolink.pass_unknown_tasks,
             rate_limits: Arc::clone(&self.rate_limits),
-            egress_rules: self.egress.rules().clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
             submits: self.submits(parts),
@@ -72,12 +71,11 @@ impl App {
             allow_unknown_fields: self.config.evolink.allow_unknown_fields,
             models: self.config.evolink.models.clone(),
             body_bytes_max: self.config.internal.max_body.as_usize(),
-            endpoint_tests: Endpoints {
+            endpoints: Endpoints {
                 egress: self.egress.clone(),
                 signing_files: Arc::clone(&self.signing_files),
-                urls: Arc::new(settings::endpoints(&self.config)),
+                urls: self.endpoint_urls.clone(),
             },
-            endpoints: Arc::new(settings::endpoints(&self.config).into_keys().collect()),
             body_budget: BodyBudget::new(
                 // One body of the largest size leaves room for the others.
                 INTERNAL_BODIES_BYTES_MAX + self.config.internal.max_body.as_usize(),
@@ -220,7 +218,7 @@ impl App {
             recorder: self.recorder.clone(),
             egress: self.egress.clone(),
             signing_files: Arc::clone(&self.signing_files),
-            endpoints: settings::endpoints(&self.config),
+            endpoints: self.endpoint_urls.clone(),
             task_objects: self.task_objects.for_readers(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),

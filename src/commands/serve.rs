@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -25,6 +25,9 @@ use crate::simulator::{Options, SimulateArgs, Simulator};
 /// How long a start may go on after SIGTERM. A start that waits for nothing ends within it, and is
 /// then stopped in order.
 const START_GRACE: Duration = Duration::from_secs(2);
+/// Signals that follow the first one within this are the same wish to stop: a terminal sends Ctrl-C to
+/// all of its programs, and a wrapper like `timeout` or npm passes it on to its child once more.
+const SAME_KEYSTROKE: Duration = Duration::from_millis(300);
 
 /// Runs the service until SIGTERM or SIGINT; a second one ends it at once. SIGHUP has the
 /// configuration and the certificate files read again.
@@ -123,8 +126,8 @@ pub async fn simulate(args: SimulateArgs, out: &mut impl Write) -> Result<(), Co
     Ok(())
 }
 
-/// Returns a token that the first SIGTERM or SIGINT cancels. A second one exits with code 130 at
-/// once.
+/// Returns a token that the first SIGTERM or SIGINT cancels. Another one, not at the same moment,
+/// exits with code 130 at once.
 pub fn stop_on_signal() -> Result<CancellationToken, CommandError> {
     let mut terminate = signal(SignalKind::terminate()).context("could not listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("could not listen for SIGINT")?;
@@ -144,6 +147,12 @@ pub fn stop_on_signal() -> Result<CancellationToken, CommandError> {
         let name = wait().await;
         info!("{name}: stopping");
         stopping.cancel();
+        let passed_on = async {
+            loop {
+                wait().await;
+            }
+        };
+        let _: Result<(), _> = timeout(SAME_KEYSTROKE, passed_on).await;
         let name = wait().await;
         info!("{name} again: ending at once");
         std::process::exit(130);

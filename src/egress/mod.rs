@@ -5,6 +5,7 @@
 //! of these. No proxies, redirects, cookies or decoders are used: nothing that could lead
 //! elsewhere.
 
+mod endpoint_urls;
 mod no_answer;
 pub(crate) mod resolver;
 mod signed;
@@ -14,11 +15,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::{Certificate, Client, ClientBuilder, RequestBuilder, redirect, retry};
 use tracing::warn;
 use url::Url;
 
+pub use endpoint_urls::EndpointUrls;
 pub use no_answer::NoAnswer;
 pub(crate) use no_answer::cause;
 use resolver::{JudgingResolver, LookUps};
@@ -39,11 +42,19 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(9);
 const IDLE_PER_ENDPOINT: usize = 4;
 const IDLE_TIME: Duration = Duration::from_secs(30);
 
-/// The rules, and a client for each kind of connection.
+/// The rules in use, and the clients that follow them. All copies share them.
 #[derive(Clone, Debug)]
 pub struct Egress {
+    current: Arc<ArcSwap<Doors>>,
+    user_agent: Arc<str>,
+    roots: Arc<[Certificate]>,
+}
+
+/// The rules, and a client for each kind of connection.
+#[derive(Debug)]
+pub struct Doors {
     rules: Rules,
-    doors: Arc<[Door]>,
+    doors: Vec<Door>,
 }
 
 /// A client for connections that are judged by the same rules. There are several, because a
@@ -79,6 +90,64 @@ impl Egress {
         user_agent: &str,
         roots: &[Certificate],
     ) -> anyhow::Result<Self> {
+        let doors = Doors::new(rules, user_agent, roots)?;
+        Ok(Self {
+            current: Arc::new(ArcSwap::from_pointee(doors)),
+            user_agent: user_agent.into(),
+            roots: roots.into(),
+        })
+    }
+
+    /// Makes clients for other rules, which `replace` puts in use.
+    ///
+    /// # Errors
+    /// If a client cannot be built.
+    pub fn prepare(&self, rules: Rules) -> anyhow::Result<Doors> {
+        Doors::new(rules, &self.user_agent, &self.roots)
+    }
+
+    /// Attempts under way keep to the rules that they began with.
+    pub fn replace(&self, doors: Doors) {
+        self.current.store(Arc::new(doors));
+    }
+
+    /// The addresses that this process listens on.
+    pub fn listeners(&self) -> Arc<[SocketAddr]> {
+        Arc::clone(&self.current.load().rules.listeners)
+    }
+
+    /// Whether an app's address is admitted, judged by its text alone, when it is submitted.
+    ///
+    /// # Errors
+    /// `Refused` says what would have to be changed.
+    pub fn judge_text(&self, callback_url: &str) -> Result<Url, Refused> {
+        self.current.load().rules.judge_text(callback_url)
+    }
+
+    /// Prepares a request to an address that an app named.
+    ///
+    /// # Errors
+    /// `Refused` if the text of the URL is refused. Sending the request may still be refused, see
+    /// [`NoAnswer`].
+    pub fn own(&self, callback_url: &str) -> Result<RequestBuilder, Refused> {
+        let current = self.current.load();
+        let url = current.rules.judge_text(callback_url)?;
+        Ok(current.client(Author::App, &url).post(url))
+    }
+
+    /// Prepares a request to an endpoint of the configuration.
+    ///
+    /// # Errors
+    /// The same as for `own`.
+    pub fn standing(&self, url: &Url) -> Result<RequestBuilder, Refused> {
+        let current = self.current.load();
+        current.rules.judge_url(Author::Operator, url)?;
+        Ok(current.client(Author::Operator, url).post(url.clone()))
+    }
+}
+
+impl Doors {
+    fn new(rules: Rules, user_agent: &str, roots: &[Certificate]) -> anyhow::Result<Self> {
         let mut ports: Vec<_> = rules.listeners.iter().map(SocketAddr::port).collect();
         ports.sort_unstable();
         ports.dedup();
@@ -102,32 +171,7 @@ impl Egress {
                 });
             }
         }
-        let doors = doors.into();
         Ok(Self { rules, doors })
-    }
-
-    /// The rules that also judge an app's address when it is submitted.
-    pub fn rules(&self) -> &Rules {
-        &self.rules
-    }
-
-    /// Prepares a request to an address that an app named.
-    ///
-    /// # Errors
-    /// `Refused` if the text of the URL is refused. Sending the request may still be refused, see
-    /// [`NoAnswer`].
-    pub fn own(&self, callback_url: &str) -> Result<RequestBuilder, Refused> {
-        let url = self.rules.judge_text(callback_url)?;
-        Ok(self.client(Author::App, &url).post(url))
-    }
-
-    /// Prepares a request to an endpoint of the configuration.
-    ///
-    /// # Errors
-    /// The same as for `own`.
-    pub fn standing(&self, url: &Url) -> Result<RequestBuilder, Refused> {
-        self.rules.judge_url(Author::Operator, url)?;
-        Ok(self.client(Author::Operator, url).post(url.clone()))
     }
 
     fn client(&self, author: Author, url: &Url) -> &Client {

@@ -22,14 +22,18 @@ const OWN_KEY: &str = "forward.secret_file";
 /// How often the files are read. A changed secret is in use after at most this time.
 pub const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// All files of signing secrets.
+/// The files of signing secrets in use.
 #[derive(Debug)]
-pub struct SigningFiles {
+pub struct SigningFiles(ArcSwap<Files>);
+
+/// All files of signing secrets of one configuration.
+#[derive(Debug, Default)]
+pub struct Files {
     /// Signs for apps' own addresses. `None` if the file could not be read or created, and no app
     /// may name an address.
-    own: Option<SigningFile>,
+    own: Option<Arc<SigningFile>>,
     /// The key is the name of the endpoint.
-    endpoints: HashMap<String, SigningFile>,
+    endpoints: HashMap<String, Arc<SigningFile>>,
 }
 
 #[derive(Debug)]
@@ -47,36 +51,66 @@ impl SigningFiles {
     /// # Errors
     /// Names the configuration key and the file, never the content.
     pub fn open(forward: &Forward) -> Result<Self, ConfigError> {
-        let mut endpoints = HashMap::new();
-        for (n, endpoint) in forward.endpoints.iter().enumerate() {
-            let file = SigningFile::open(endpoint_key(n), &endpoint.secret_file)?;
-            endpoints.insert(endpoint.name.clone(), file);
-        }
-        let own = match SigningFile::open_or_make(&forward.secret_file) {
-            // If no app may name an address, this secret is not needed.
-            Err(error) if forward.allowed_hosts.is_empty() => {
-                warn!(target: CONFIGURATION, "{error}; nothing needs it while forward.allowed_hosts is empty");
-                None
-            }
-            own => Some(own?),
-        };
-        Ok(Self { own, endpoints })
+        let files = Files::default().changed_to(forward)?;
+        Ok(Self(ArcSwap::from_pointee(files)))
+    }
+
+    /// Reads the files of another configuration, which `replace` puts in use. Those that stay keep
+    /// their secrets, even if they cannot be read now.
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub fn prepare(&self, forward: &Forward) -> Result<Files, ConfigError> {
+        self.0.load().changed_to(forward)
+    }
+
+    pub fn replace(&self, files: Files) {
+        self.0.store(Arc::new(files));
     }
 
     /// The secrets that sign for the standing endpoint `name`. `None` if there is no such endpoint.
     pub fn of_endpoint(&self, name: &str) -> Option<Arc<SigningSecrets>> {
-        Some(self.endpoints.get(name)?.current.load_full())
+        Some(self.0.load().endpoints.get(name)?.current.load_full())
     }
 
     /// The secrets that sign for apps' own addresses.
     pub fn own(&self) -> Option<Arc<SigningSecrets>> {
-        Some(self.own.as_ref()?.current.load_full())
+        Some(self.0.load().own.as_ref()?.current.load_full())
     }
 
     /// Reads all files again. Returns how many could not be read.
     pub fn read_again(&self) -> usize {
-        let files = self.own.iter().chain(self.endpoints.values());
+        let files = self.0.load();
+        let files = files.own.iter().chain(files.endpoints.values());
         files.filter(|file| !file.look()).count()
+    }
+}
+
+impl Files {
+    fn changed_to(&self, forward: &Forward) -> Result<Self, ConfigError> {
+        let mut endpoints = HashMap::new();
+        for (n, endpoint) in forward.endpoints.iter().enumerate() {
+            let (key, path) = (endpoint_key(n), &endpoint.secret_file);
+            let before = self.endpoints.get(&endpoint.name);
+            let same = before.filter(|file| file.key == key && file.path == *path);
+            let file = match same {
+                Some(file) => Arc::clone(file),
+                None => SigningFile::open(key, path)?.into(),
+            };
+            endpoints.insert(endpoint.name.clone(), file);
+        }
+        let own = match &self.own {
+            Some(own) => Some(Arc::clone(own)),
+            None => match SigningFile::open_or_make(&forward.secret_file) {
+                // If no app may name an address, this secret is not needed.
+                Err(error) if forward.allowed_hosts.is_empty() => {
+                    warn!(target: CONFIGURATION, "{error}; nothing needs it while forward.allowed_hosts is empty");
+                    None
+                }
+                own => Some(own?.into()),
+            },
+        };
+        Ok(Self { own, endpoints })
     }
 }
 

@@ -4,14 +4,14 @@ use reqwest::header::{
     ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap,
     HeaderName, HeaderValue, IF_RANGE, LOCATION, RANGE, RETRY_AFTER,
 };
-use reqwest::{Response, StatusCode};
+use reqwest::{Client, Response, StatusCode};
 use tokio::time::timeout;
 use url::Url;
 
 use super::Fetcher;
 use super::failure::{Failure, Next, Reason};
 use crate::archive::content::Expected;
-use crate::domain::egress::{Admitted, RefusedUrl, UrlFault};
+use crate::domain::egress::{RefusedUrl, UrlFault};
 use crate::retry_after;
 
 const REDIRECTS_MAX: u32 = 3;
@@ -48,10 +48,12 @@ impl Answer {
 impl Fetcher {
     /// Requests the file at `url`, or a part of it.
     pub(super) async fn open(&self, url: &str, part: Option<&Part>) -> Result<Answer, Failure> {
-        let mut admitted = self.rules.judge(url)?;
+        let guarded = self.guarded.load_full();
+        let mut admitted = guarded.rules.judge(url)?;
         let mut redirects = 0;
         loop {
-            let response = self.send(&admitted, part).await?;
+            let client = guarded.client(admitted.way);
+            let response = self.send(client, &admitted.url, part).await?;
             if !is_redirect(response.status()) {
                 return judged(response, part);
             }
@@ -60,12 +62,17 @@ impl Fetcher {
             }
             redirects += 1;
             let target = target(&admitted.url, response.headers())?;
-            admitted = self.rules.judge(&target)?;
+            admitted = guarded.rules.judge(&target)?;
         }
     }
 
-    async fn send(&self, to: &Admitted, part: Option<&Part>) -> Result<Response, Failure> {
-        let mut request = self.client(to.way).get(to.url.clone());
+    async fn send(
+        &self,
+        client: &Client,
+        url: &Url,
+        part: Option<&Part>,
+    ) -> Result<Response, Failure> {
+        let mut request = client.get(url.clone());
         if let Some(part) = part {
             request = request
                 .header(RANGE, format!("bytes={}-", part.start))

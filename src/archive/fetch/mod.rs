@@ -13,9 +13,11 @@ pub(in crate::archive) mod tests;
 mod transfer;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::{Certificate, Client, redirect, retry};
 use tokio::time::sleep;
@@ -52,8 +54,16 @@ const REOPEN_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A client for result files. All copies share their connections.
 #[derive(Clone, Debug)]
 pub struct Fetcher {
-    rules: ResultRules,
+    guarded: Arc<ArcSwap<Guarded>>,
     bounds: Bounds,
+    user_agent: Arc<str>,
+    roots: Arc<[Certificate]>,
+}
+
+/// The rules, and the clients that follow them.
+#[derive(Debug)]
+pub struct Guarded {
+    rules: ResultRules,
     /// Two clients, because a resolver knows only the name, and not by which rule its addresses
     /// must be judged.
     public: Client,
@@ -82,15 +92,26 @@ impl Fetcher {
         user_agent: &str,
         roots: &[Certificate],
     ) -> anyhow::Result<Self> {
-        let look_ups = LookUps::default();
-        let client = |way| client(&rules, way, &look_ups, user_agent, roots);
-        let (public, listed) = (client(Way::Public)?, client(Way::Listed)?);
+        let guarded = Guarded::new(rules, user_agent, roots)?;
         Ok(Self {
-            rules,
+            guarded: Arc::new(ArcSwap::from_pointee(guarded)),
             bounds,
-            public,
-            listed,
+            user_agent: user_agent.into(),
+            roots: roots.into(),
         })
+    }
+
+    /// Makes clients for other rules, which `replace` puts in use.
+    ///
+    /// # Errors
+    /// If a client cannot be built.
+    pub fn prepare(&self, rules: ResultRules) -> anyhow::Result<Guarded> {
+        Guarded::new(rules, &self.user_agent, &self.roots)
+    }
+
+    /// Requests under way keep to the rules that they began with.
+    pub fn replace(&self, guarded: Guarded) {
+        self.guarded.store(Arc::new(guarded));
     }
 
     /// Fetches the file at `url` into `storage`. When this returns, the file is whole and durable,
@@ -190,6 +211,19 @@ impl Fetcher {
             }
             sleep(pause).await;
         }
+    }
+}
+
+impl Guarded {
+    fn new(rules: ResultRules, user_agent: &str, roots: &[Certificate]) -> anyhow::Result<Self> {
+        let look_ups = LookUps::default();
+        let client = |way| client(&rules, way, &look_ups, user_agent, roots);
+        let (public, listed) = (client(Way::Public)?, client(Way::Listed)?);
+        Ok(Self {
+            rules,
+            public,
+            listed,
+        })
     }
 
     fn client(&self, way: Way) -> &Client {

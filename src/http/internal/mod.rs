@@ -12,7 +12,6 @@ pub mod submits;
 pub mod tasks;
 
 use std::any::Any;
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -26,8 +25,6 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::clock::Clock;
 use crate::config::Scope;
-use crate::domain::delivery::EndpointKey;
-use crate::domain::egress::Rules;
 use crate::domain::generation::models::ModelList;
 use crate::domain::kind::Kind;
 use crate::evolink::{EvolinkClient, RateLimits, Relay};
@@ -63,8 +60,6 @@ pub struct InternalState {
     /// Whether EvoLink is asked about tasks that are not in the store.
     pub passes_unknown_tasks: bool,
     pub rate_limits: Arc<RateLimits>,
-    /// Which addresses an app may have its outcome sent to.
-    pub egress_rules: Rules,
     pub clock: Clock,
     pub metrics: Metrics,
     pub submits: Submits,
@@ -79,9 +74,7 @@ pub struct InternalState {
     pub models: ModelList,
     /// Maximum length of a request body.
     pub body_bytes_max: usize,
-    /// The endpoints of the configuration.
-    pub endpoints: Arc<HashSet<EndpointKey>>,
-    pub endpoint_tests: Endpoints,
+    pub endpoints: Endpoints,
     pub body_budget: BodyBudget,
     /// Permits for waiting queries and event streams.
     pub wait_permits: WaitPermits,

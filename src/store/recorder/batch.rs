@@ -123,17 +123,25 @@ impl RecorderWorker {
         let last = rewind::begin(writer, before).await?;
         self.store.stamp(writer).await?;
         report_durability(&mut self.was_durable, last.is_durable, &self.metrics);
-        let (now, policy) = (self.clock.now(), self.policy.clone());
-        let mut ledger = load::load(writer, entries, now, policy, self.store.is_shared()).await?;
+        let (now, policy) = (self.clock.now(), self.policy.load_full());
+        let routes = self.routes.load_full();
+        let mut ledger = load::load(
+            writer,
+            entries,
+            now,
+            (*policy).clone(),
+            self.store.is_shared(),
+        )
+        .await?;
         ledger.archives_files = self.archives_files;
         ledger.unanswered.context = Some(Context {
             apps: self.apps.clone(),
-            holder: self.routes.holder.clone(),
+            holder: routes.holder.clone(),
             is_shared: self.store.is_shared(),
         });
         let receipts: Vec<Receipt> = entries.iter().map(|entry| ledger.apply(entry)).collect();
-        ledger.create_deliveries(&self.routes);
-        write::write_and_commit(writer, &mut ledger, last, &self.bounds, &self.routes).await?;
+        ledger.create_deliveries(&routes);
+        write::write_and_commit(writer, &mut ledger, last, &self.bounds, &routes).await?;
         let newest = last.events.newest + i64::try_from(ledger.events.len()).unwrap_or(0);
         self.events = Some(EventTable {
             newest,

@@ -20,6 +20,7 @@ pub mod write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -66,10 +67,10 @@ struct Job {
 pub struct RecorderWorker {
     store: Arc<Store>,
     clock: Clock,
-    policy: Policy,
+    policy: Arc<ArcSwap<Policy>>,
     metrics: Metrics,
     bounds: Bounds,
-    routes: Routes,
+    routes: Arc<ArcSwap<Routes>>,
     archives_files: bool,
     reporter: Reporter,
     queue: mpsc::Receiver<Job>,
@@ -112,11 +113,11 @@ impl Recorder {
         };
         let worker = RecorderWorker {
             store,
-            routes,
+            routes: Arc::new(ArcSwap::from_pointee(routes)),
             clock,
             archives_files: false,
             reporter: Reporter::new(metrics.clone()),
-            policy: policy.into(),
+            policy: Arc::new(ArcSwap::from_pointee(policy.into())),
             metrics,
             bounds: Bounds::DEFAULT,
             queue: receiver,
@@ -191,9 +192,19 @@ impl RecorderWorker {
 
     /// Sets where outcomes are delivered to. Without it, nowhere.
     #[must_use]
-    pub fn with_routes(mut self, routes: Routes) -> Self {
-        self.routes = routes;
+    pub fn with_routes(self, routes: Routes) -> Self {
+        self.routes.store(Arc::new(routes));
         self
+    }
+
+    /// Where outcomes are delivered to. The next batch takes what is stored here.
+    pub fn routes(&self) -> Arc<ArcSwap<Routes>> {
+        Arc::clone(&self.routes)
+    }
+
+    /// When tasks are polled, and what is confirmed. The next batch takes what is stored here.
+    pub fn policy(&self) -> Arc<ArcSwap<Policy>> {
+        Arc::clone(&self.policy)
     }
 
     /// Sets whether the files of completed tasks are archived. By default they are not.

@@ -23,7 +23,7 @@ impl RecorderWorker {
         }
         ledger
             .deliveries
-            .update_metrics(&self.routes, &self.metrics);
+            .update_metrics(&self.routes.load(), &self.metrics);
         for NewDoubt { record, doubted } in &ledger.doubted {
             let task = &ledger.records[*record].task;
             let (reason, status) = (doubted.reason.into_str(), doubted.state.into_str());

@@ -14,7 +14,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,13 +23,12 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use url::Url;
 
 use super::breaker::Change;
 use super::run_loop::{Failures, Progress, Worker, joined, varied};
 use crate::clock::Clock;
 use crate::domain::delivery::{EndpointKey, Holder};
-use crate::egress::Egress;
+use crate::egress::{Egress, EndpointUrls};
 use crate::observe::metrics::Metrics;
 use crate::secrets::signing_files::SigningFiles;
 use crate::store::recorder::Recorder;
@@ -50,7 +49,7 @@ pub struct Dependencies {
     pub egress: Egress,
     pub signing_files: Arc<SigningFiles>,
     /// The URLs of the standing endpoints.
-    pub endpoints: HashMap<EndpointKey, Url>,
+    pub endpoints: EndpointUrls,
     pub task_objects: TaskObjects,
     pub clock: Clock,
     pub metrics: Metrics,

@@ -43,7 +43,7 @@ impl Forwarder {
         let request = match &due.url {
             Some(url) => egress.own(url),
             None => match endpoints.get(&due.endpoint) {
-                Some(url) => egress.standing(url),
+                Some(url) => egress.standing(&url),
                 None => return Err(not_now("no endpoint of this name is configured here")),
             },
         };

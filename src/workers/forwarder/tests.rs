@@ -11,7 +11,7 @@ use crate::domain::delivery::DeliveryId;
 use crate::domain::event::id::{Epoch, EventId};
 use crate::domain::ids::SubmissionId;
 use crate::domain::task::polling::Pace;
-use crate::egress;
+use crate::egress::{self, EndpointUrls};
 use crate::store::deliveries::DueDelivery;
 use crate::task_object::TaskObjects;
 
@@ -46,7 +46,7 @@ impl Bench {
             recorder,
             egress: Egress::new(egress::rules(&forward, &[]), "test").unwrap(),
             signing_files: Arc::new(SigningFiles::open(&forward).unwrap()),
-            endpoints: HashMap::new(),
+            endpoints: EndpointUrls::default(),
             holder: Holder::new(now),
             clock,
             metrics,

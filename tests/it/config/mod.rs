@@ -6,6 +6,7 @@ mod forward;
 mod loaded;
 mod refused;
 mod reload;
+mod reload_forward;
 
 use evolink_receiver::config::Config;
 use serde_json::Value;

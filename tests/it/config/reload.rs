@@ -29,7 +29,7 @@ async fn until_configuration(receiver: &Receiver, is_it: impl Fn(&Value) -> bool
     }
 }
 
-async fn until_logged(receiver: &Receiver, text: &str) {
+pub async fn until_logged(receiver: &Receiver, text: &str) {
     let deadline = Instant::now() + PATIENCE;
     while !receiver.log().contains(text) {
         assert!(Instant::now() < deadline, "{text}: {}", receiver.log_tail());

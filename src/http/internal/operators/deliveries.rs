@@ -231,7 +231,7 @@ fn without_query(url: &str) -> String {
 /// have: most likely it is mistyped. The origin of an app's own address is never rejected, because
 /// it is known only by its deliveries.
 fn must_be_known(state: &InternalState, endpoint: &EndpointKey) -> Result<(), ApiError> {
-    if !endpoint.is_standing() || state.endpoints.contains(endpoint) {
+    if !endpoint.is_standing() || state.endpoints.urls.get(endpoint).is_some() {
         return Ok(());
     }
     Err(ApiError::endpoint_not_found(endpoint.as_str()))

@@ -1,7 +1,6 @@
 //! A signed test event, sent to an endpoint of the configuration at once. No row is written, and no
 //! delivery waits for it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -15,7 +14,7 @@ use url::Url;
 
 use crate::domain::delivery::EndpointKey;
 use crate::domain::timestamp::Timestamp;
-use crate::egress::{Egress, NoAnswer, signed};
+use crate::egress::{Egress, EndpointUrls, NoAnswer, signed};
 use crate::http::internal::InternalState;
 use crate::http::internal::error::ApiError;
 use crate::secrets::signing_files::SigningFiles;
@@ -23,9 +22,10 @@ use crate::secrets::signing_files::SigningFiles;
 /// The endpoints of the configuration, and what calls them.
 #[derive(Clone, Debug)]
 pub struct Endpoints {
+    /// Also judges which addresses an app may have its outcome sent to.
     pub egress: Egress,
     pub signing_files: Arc<SigningFiles>,
-    pub urls: Arc<HashMap<EndpointKey, Url>>,
+    pub urls: EndpointUrls,
 }
 
 /// How the endpoint answered.
@@ -47,14 +47,14 @@ pub async fn test(
 ) -> Result<Json<Tested>, ApiError> {
     let name = name.map_or_else(|_| String::new(), |Path(name)| name);
     let key = EndpointKey::parse(&name);
-    let tests = &state.endpoint_tests;
+    let tests = &state.endpoints;
     let url = tests.urls.get(&key);
     let url = url.ok_or_else(|| ApiError::endpoint_not_found(&name))?;
     // Each test is an event of its own to an endpoint that ignores repeats.
     let id = format!("test-{:016x}", fastrand::u64(..));
     let now = state.clock.wall_now();
     let begun = Instant::now();
-    let sent = send(tests, &key, url, &id, now).await;
+    let sent = send(tests, &key, &url, &id, now).await;
     let took = begun.elapsed();
     let (status, error) = match sent {
         Ok(status) => (Some(status), None),

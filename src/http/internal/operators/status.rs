@@ -2,7 +2,6 @@
 //!
 //! No part waits longer than `PATIENCE`, whatever hangs. A part that is not known is `null`.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use axum::Json;
@@ -112,12 +111,13 @@ struct Counted {
 pub async fn show(State(state): State<InternalState>) -> Json<Status> {
     let store = &state.store;
     let now = state.clock.now();
+    let names = state.endpoints.urls.names();
     let ((reason, details), tasks, overdue, unknown, endpoints) = tokio::join!(
         readiness::details(&state),
         known(tasks(store)),
         known(store.list_due(now, NEVER, 1)),
         known(unknown_submits(store)),
-        known(endpoints(store, &state.endpoints)),
+        known(endpoints(store, &names)),
     );
     let oldest_overdue = overdue.and_then(|due| due.into_iter().next());
     Json(Status {
@@ -169,15 +169,10 @@ async fn unknown_submits(store: &Store) -> Result<Vec<UnknownSubmit>, StoreError
     Ok(submits.collect())
 }
 
-async fn endpoints(
-    store: &Store,
-    configured: &HashSet<EndpointKey>,
-) -> Result<Vec<Endpoint>, StoreError> {
+async fn endpoints(store: &Store, names: &[EndpointKey]) -> Result<Vec<Endpoint>, StoreError> {
     let disabled = store.list_disabled_endpoints().await?;
-    let mut names: Vec<&EndpointKey> = configured.iter().collect();
-    names.sort_unstable_by_key(|name| name.as_str());
     let mut endpoints = Vec::new();
-    for name in names.into_iter().take(ENDPOINTS_MAX) {
+    for name in names.iter().take(ENDPOINTS_MAX) {
         endpoints.push(endpoint(store, name, &disabled).await?);
     }
     Ok(endpoints)

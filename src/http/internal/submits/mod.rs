@@ -162,7 +162,7 @@ async fn judge(
         return Err(ApiError::model_not_allowed(&generation.model));
     }
     if let Some(callback_url) = &generation.callback_url {
-        let judged = state.egress_rules.judge_text(callback_url);
+        let judged = state.endpoints.egress.judge_text(callback_url);
         judged.map_err(|refused| ApiError::refused_callback_url(&refused))?;
     }
     let idempotency = idempotency_key(&parts.headers)?.map(|key| Idempotency {

@@ -1,4 +1,5 @@
 //! SIGTERM under load: requests in flight are answered, the exit code is 0, and nothing is lost.
+//! Only a second wish to stop ends the program at once.
 
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ async fn sigterm_under_load_answers_what_is_in_flight_and_loses_nothing() {
         running.reached(50).await;
         let start = Instant::now();
         receiver.terminate();
-        wait_until_stopping(&receiver, round).await;
+        wait_until_it_says(&receiver, "SIGTERM: stopping", round).await;
         for (client, rest) in &mut in_flight {
             client.send(rest).await;
             assert_eq!(client.read_response().await.status, 200);
@@ -46,6 +47,48 @@ async fn sigterm_under_load_answers_what_is_in_flight_and_loses_nothing() {
         assert!(faults.is_empty(), "round {round}: {faults:#?}");
         println!("ready after {ready_after:?}, stopped after {stopped_after:?}");
     }
+}
+
+#[tokio::test]
+async fn one_ctrl_c_that_arrives_twice_cuts_nothing_off() {
+    let place = Place::new();
+    let mut receiver = place.start().await;
+    let (mut client, rest) = half_a_callback(&receiver, &place, 1, 1).await;
+    // A frozen program finds both when it goes on, as if a wrapper had passed the second one on.
+    receiver.freeze();
+    receiver.interrupt();
+    receiver.terminate();
+    receiver.thaw();
+    wait_until_it_says(&receiver, ": stopping", 1).await;
+    client.send(rest).await;
+    assert_eq!(client.read_response().await.status, 200);
+    assert_eq!(
+        receiver.ended().await.code(),
+        Some(0),
+        "{}",
+        receiver.log_tail()
+    );
+}
+
+#[tokio::test]
+async fn another_ctrl_c_ends_the_program_at_once() {
+    let place = Place::new();
+    let mut receiver = place.start().await;
+    let _unended = half_a_callback(&receiver, &place, 1, 1).await;
+    receiver.interrupt();
+    wait_until_it_says(&receiver, "SIGINT: stopping", 1).await;
+    let deadline = Instant::now() + PATIENCE;
+    while receiver.is_running() {
+        assert!(Instant::now() < deadline, "{}", receiver.log_tail());
+        sleep(Duration::from_millis(400)).await;
+        receiver.interrupt();
+    }
+    assert_eq!(
+        receiver.ended().await.code(),
+        Some(130),
+        "{}",
+        receiver.log_tail()
+    );
 }
 
 /// Opens a connection and sends a callback except its end. Returns the connection and that end.
@@ -69,9 +112,9 @@ async fn half_a_callback(
 }
 
 /// All rounds write to the same log file.
-async fn wait_until_stopping(receiver: &Receiver, round: u32) {
+async fn wait_until_it_says(receiver: &Receiver, words: &str, round: u32) {
     let deadline = Instant::now() + PATIENCE;
-    while receiver.log().matches("SIGTERM: stopping").count() < round as usize {
+    while receiver.log().matches(words).count() < round as usize {
         assert!(Instant::now() < deadline, "{}", receiver.log_tail());
         sleep(Duration::from_millis(2)).await;
     }

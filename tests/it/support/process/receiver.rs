@@ -168,6 +168,11 @@ impl Receiver {
         self.signal("TERM");
     }
 
+    /// Does what Ctrl-C does.
+    pub fn interrupt(&self) {
+        self.signal("INT");
+    }
+
     /// Has the receiver read its configuration and its certificate again.
     pub fn hang_up(&self) {
         self.signal("HUP");

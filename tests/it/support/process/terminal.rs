@@ -31,12 +31,13 @@ impl Terminal<'_> {
         let columns = self.columns;
         let quoted: Vec<String> = args.iter().map(|arg| format!("'{arg}'")).collect();
         let line = format!(
-            "stty cols {columns} rows 40 -onlcr; exec timeout --foreground 60 {} {}",
+            "stty cols {columns} rows 40 -onlcr; exec {} {}",
             env!("CARGO_BIN_EXE_evolink-receiver"),
             quoted.join(" ")
         );
-        let mut script = Command::new("script");
-        script.args(["-qec", &line, "/dev/null"]);
+        // Outside of the terminal, or it would pass Ctrl-C on once more.
+        let mut script = Command::new("timeout");
+        script.args(["60", "script", "-qec", &line, "/dev/null"]);
         script
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default());
