@@ -8,7 +8,7 @@ use rustix::fs::{Access, access};
 use crate::config::{Config, TlsMode};
 use crate::domain::result_file::Place;
 use crate::exit::{CommandError, Exit};
-use crate::http::tls::TlsSource;
+use crate::http::tls::{Listener, TlsSource};
 use crate::process;
 use crate::store::backup;
 
@@ -67,6 +67,11 @@ fn made_by_start(config: &Config) -> Vec<(&'static str, PathBuf)> {
     if config.public.tls.mode == TlsMode::SelfSigned {
         let (cert, _) = TlsSource::self_signed_files(&config.public.tls.self_signed_dir);
         secrets.push(("public.tls.self_signed_dir", cert));
+    }
+    if config.internal.tls.mode == TlsMode::SelfSigned {
+        let dir = &config.internal.tls.self_signed_dir;
+        let (cert, _) = Listener::Internal.self_signed_files(dir);
+        secrets.push(("internal.tls.self_signed_dir", cert));
     }
     secrets.retain(|(_, file)| access(file, Access::READ_OK).is_err());
     let database = backup::database_file(&config.store.url).ok().flatten();

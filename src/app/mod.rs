@@ -3,6 +3,7 @@
 
 mod archive;
 pub mod backup_places;
+mod certificates;
 pub mod data_folders;
 mod exchange;
 mod parts;
@@ -29,7 +30,6 @@ use crate::domain::delivery::Holder;
 use crate::egress::{Egress, EndpointUrls};
 use crate::evolink::{EvolinkClient, RateLimits, USER_AGENT};
 use crate::exit::{CommandError, Exit};
-use crate::http::tls::TlsSource;
 use crate::observe::callback_path::CallbackPath;
 use crate::observe::metrics::Metrics;
 use crate::observe::telemetry::CONFIGURATION;
@@ -40,6 +40,7 @@ use crate::store::recorder::{Recorder, RecorderWorker};
 use crate::store::repeats::Apps;
 use crate::store::{Store, StoreError};
 use crate::task_object::TaskObjects;
+use certificates::Certificates;
 use parts::{Parts, finish};
 use reload::{Reading, Reload};
 
@@ -80,7 +81,7 @@ pub struct App {
     metrics: Metrics,
     callback_path: CallbackPath,
     self_tested: LastSelfTest,
-    tls: Option<Arc<TlsSource>>,
+    certificates: Certificates,
     /// `None` if there are no callbacks.
     public: Option<TcpListener>,
     internal: TcpListener,
@@ -106,7 +107,7 @@ impl App {
         key_ring::load_if_there(ring_file)?;
         key_ring::check_database_is_there(&config)?;
         let signing_files = Arc::new(SigningFiles::open(&config.forward)?);
-        let tls = settings::tls_source(&config)?;
+        let certificates = Certificates::open(&config)?;
         let evolink = evolink_client(&config)?;
         let rate_limits = Arc::new(settings::rate_limits(&config));
         let store = Arc::new(Box::pin(Store::open(settings::location(&config)?)).await?);
@@ -158,7 +159,7 @@ impl App {
             metrics,
             callback_path,
             self_tested: LastSelfTest::default(),
-            tls,
+            certificates,
             public,
             internal,
             reload: Reload::default(),
@@ -177,9 +178,10 @@ impl App {
         self.internal.local_addr()
     }
 
-    /// The certificate that clients must trust if it is self-signed.
+    /// The public listener's certificate, which EvoLink must trust if it is self-signed.
     pub fn certificate_pem(&self) -> Option<String> {
-        self.tls.as_ref().map(|tls| tls.certificate_pem())
+        let public = self.certificates.public.as_ref();
+        public.map(|tls| tls.certificate_pem())
     }
 
     pub fn key_ring(&self) -> &KeyRing {

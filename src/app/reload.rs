@@ -60,12 +60,14 @@ pub struct Reading {
 #[derive(Clone, Default)]
 pub struct Reload {
     pub(super) certificate: Arc<Notify>,
+    pub(super) internal_certificate: Arc<Notify>,
     pub(super) configuration: Arc<Notify>,
 }
 
 impl Reload {
     pub fn now(&self) {
         self.certificate.notify_one();
+        self.internal_certificate.notify_one();
         self.configuration.notify_one();
     }
 }

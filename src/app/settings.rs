@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
@@ -11,8 +9,7 @@ use tracing::warn;
 use url::Url;
 
 use crate::archive::fetch;
-use crate::clock::Clock;
-use crate::config::{Archive, ByteSize, Config, ConfigError, TlsMode};
+use crate::config::{Archive, ByteSize, Config, ConfigError};
 use crate::domain::delivery::routes::{Route, Routes};
 use crate::domain::delivery::{EndpointKey, Holder, LEASE};
 use crate::domain::egress::{AllowedHosts, ResultRules};
@@ -22,7 +19,6 @@ use crate::egress::{self, Egress};
 use crate::evolink::{RateLimits, USER_AGENT};
 use crate::exit::{CommandError, Exit};
 use crate::http::serve::limits::Limits;
-use crate::http::tls::TlsSource;
 use crate::observe::telemetry::CONFIGURATION;
 use crate::process;
 use crate::store::Location;
@@ -36,57 +32,6 @@ const BACKLOG: u32 = 2048;
 
 /// The listener aborts a request this long after our own deadline for it.
 pub const REQUEST_GRACE: Duration = Duration::from_millis(500);
-
-pub fn tls_source(config: &Config) -> Result<Option<Arc<TlsSource>>, CommandError> {
-    if !config.public.has_callbacks() {
-        return Ok(None);
-    }
-    let tls = &config.public.tls;
-    // Clients judge the certificate by their own clocks, which no test controls.
-    let clock = Clock::System;
-    let source = match tls.mode {
-        TlsMode::Off => return Ok(None),
-        TlsMode::Files => match (&tls.cert_file, &tls.key_file) {
-            (Some(cert), Some(key)) => {
-                let source = TlsSource::from_files(cert, key, clock);
-                source.inspect(|source| warn_of_chain(config, source, cert))
-            }
-            _ => {
-                return Err(CommandError::new(
-                    Exit::Config,
-                    "public.tls: mode files wants cert_file and key_file",
-                ));
-            }
-        },
-        TlsMode::SelfSigned => {
-            let host = config.public.base_url.host_str().unwrap_or("localhost");
-            TlsSource::self_signed_in(
-                &tls.self_signed_dir,
-                &[host.trim_matches(['[', ']']).to_owned()],
-                clock,
-            )
-        }
-        TlsMode::Acme => {
-            return Err(CommandError::new(
-                Exit::Config,
-                "public.tls.mode: acme is not in this version",
-            ));
-        }
-    };
-    source
-        .map(|source| Some(Arc::new(source)))
-        .map_err(|error| CommandError::new(Exit::Config, format!("public.tls: {error}")))
-}
-
-/// Warns of what EvoLink would refuse about the certificate. Only its dates may end the callbacks of
-/// a service that had them, and they are logged as they pass.
-fn warn_of_chain(config: &Config, source: &TlsSource, cert: &Path) {
-    let host = config.public.base_url.host_str().unwrap_or_default();
-    for fault in source.faults(host.trim_matches(['[', ']'])) {
-        let file = cert.display();
-        warn!(target: CONFIGURATION, "public.tls: {file}: {fault}");
-    }
-}
 
 pub fn rate_limits(config: &Config) -> RateLimits {
     let evolink = &config.evolink;
@@ -204,12 +149,13 @@ pub fn egress(config: &Config, listeners: [Option<&TcpListener>; 2]) -> anyhow::
 
 /// Returns the URL by which apps reach the internal listener at `address`.
 pub fn internal_base_url(config: &Config, address: SocketAddr) -> String {
+    let scheme = config.internal.scheme();
     match &config.internal.base_url {
         Some(url) => url.to_string(),
         None if address.ip().is_unspecified() => {
-            format!("http://localhost:{}", address.port())
+            format!("{scheme}://localhost:{}", address.port())
         }
-        None => format!("http://{address}"),
+        None => format!("{scheme}://{address}"),
     }
 }
 

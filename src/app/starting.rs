@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::certificates::Certificates;
 use super::exchange::Exchange;
 use super::parts::Parts;
-use super::reload::Reloader;
+use super::reload::{Reload, Reloader};
 use super::store_workers::{StoreWorkers, start};
 use super::{App, settings};
 use crate::http::internal::access::Gate;
-use crate::http::serve::handshake::Tls;
+use crate::http::serve::handshake::{Failures, Tls};
 use crate::http::serve::listener;
 use crate::http::{internal, public};
+use crate::observe::app_handshakes::AppHandshakes;
 use crate::workers::archiver::Archiver;
 use crate::workers::upkeep::periodic::SecretsWatch;
 
@@ -33,13 +35,8 @@ impl App {
         let poll_only_watch = public.is_some().then(|| self.poll_only_watch());
         let self_tester = self.self_tester();
         let archiver = self.archiver(parts).map(Archiver::worker);
-        let store = StoreWorkers {
-            store: Arc::clone(&self.store),
-            recorder: self.recorder.clone(),
-            metrics: self.metrics.clone(),
-            min_free: self.config.store.min_free.as_u64(),
-        };
-        store.start(parts);
+        let internal_tls = self.internal_tls();
+        self.store_workers().start(parts);
         let recording = self.recorder_worker.run(parts.recorder_stop.clone());
         parts.run(
             "the recorder",
@@ -51,7 +48,14 @@ impl App {
             parts.run("the public listener", &parts.listeners, stop, serving);
         }
         let limits = settings::internal_limits(&self.config);
-        let serving = listener::serve(self.internal, None, limits, internal, stop.clone(), drain);
+        let serving = listener::serve(
+            self.internal,
+            internal_tls,
+            limits,
+            internal,
+            stop.clone(),
+            drain,
+        );
         parts.run("the internal listener", &parts.listeners, stop, serving);
         start(parts, &parts.calls, stop, reconciler);
         start(parts, &parts.calls, stop, forwarder);
@@ -65,7 +69,7 @@ impl App {
             start(parts, &parts.calls, stop, archiver);
         }
         if let Some(reloader) = reloader {
-            let watching = reloader.watch(self.reload.configuration, stop.clone());
+            let watching = reloader.watch(Arc::clone(&self.reload.configuration), stop.clone());
             parts.run(
                 "the watch of the configuration",
                 &parts.workers,
@@ -78,9 +82,15 @@ impl App {
             metrics: self.metrics,
         };
         start(parts, &parts.workers, stop, secrets);
-        if let Some(tls) = self.tls {
-            let watching = tls.watch(CERTIFICATE_INTERVAL, self.reload.certificate, stop.clone());
-            parts.run("the certificate watch", &parts.workers, stop, watching);
+        watch_certificates(self.certificates, self.reload, parts);
+    }
+
+    fn store_workers(&self) -> StoreWorkers {
+        StoreWorkers {
+            store: Arc::clone(&self.store),
+            recorder: self.recorder.clone(),
+            metrics: self.metrics.clone(),
+            min_free: self.config.store.min_free.as_u64(),
         }
     }
 
@@ -108,6 +118,12 @@ impl App {
         })
     }
 
+    fn internal_tls(&self) -> Option<Tls> {
+        let source = self.certificates.internal.clone()?;
+        let failures = Failures::Apps(AppHandshakes::new(self.metrics.clone()));
+        Some(Tls { source, failures })
+    }
+
     /// The public listener, if there are callbacks.
     fn serving_public(
         &mut self,
@@ -116,12 +132,26 @@ impl App {
         let listener = self.public.take()?;
         let public = &self.config.public;
         let router = public::router(&public.callback_path(), self.public_state());
-        let tls = self.tls.clone().map(|source| Tls {
+        let tls = self.certificates.public.clone().map(|source| Tls {
             source,
-            callback_path: self.callback_path.clone(),
+            failures: Failures::Callbacks(self.callback_path.clone()),
         });
         let limits = settings::public_limits(&self.config);
         let (stop, drain) = (stop.clone(), public.drain_timeout);
         Some(listener::serve(listener, tls, limits, router, stop, drain))
+    }
+}
+
+/// Has the files of the certificates read again when they change.
+fn watch_certificates(certificates: Certificates, reload: Reload, parts: &Parts) {
+    let stop = &parts.stopping;
+    let watched = [
+        (certificates.public, reload.certificate),
+        (certificates.internal, reload.internal_certificate),
+    ];
+    for (tls, reload) in watched {
+        let Some(tls) = tls else { continue };
+        let watching = tls.watch(CERTIFICATE_INTERVAL, reload, stop.clone());
+        parts.run("the certificate watch", &parts.workers, stop, watching);
     }
 }

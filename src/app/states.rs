@@ -154,7 +154,8 @@ impl App {
         let public = &self.config.public;
         Outside {
             has_callbacks: public.has_callbacks(),
-            tls: self.tls.clone(),
+            tls: self.certificates.public.clone(),
+            internal_tls: self.certificates.internal.clone(),
             callback_path: self.callback_path.clone(),
             self_tested: self.self_tested.clone(),
             self_test: public.self_test,
@@ -179,7 +180,7 @@ impl App {
     }
 
     pub(super) fn poll_only_watch(&self) -> PollOnlyWatch {
-        let tls = self.tls.clone();
+        let tls = self.certificates.public.clone();
         let findings = self.config.findings();
         let of_base_url = findings
             .iter()

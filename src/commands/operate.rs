@@ -7,7 +7,8 @@ use anyhow::Context as _;
 
 use crate::app::backup_places::advice;
 use crate::cli::{CallbackUrlArgs, HealthcheckArgs};
-use crate::commands::{load_config, service_url};
+use crate::commands::load_config;
+use crate::commands::service::Service;
 use crate::domain::callback::{Label, Subject};
 use crate::exit::{CommandError, Exit};
 use crate::secret_file::shown_path;
@@ -56,17 +57,12 @@ pub fn callback_url(args: &CallbackUrlArgs, out: &mut impl Write) -> Result<(), 
 /// # Errors
 /// `Unavailable` if it is not.
 pub async fn healthcheck(args: &HealthcheckArgs) -> Result<(), CommandError> {
-    let base = service_url(args.url.as_ref(), args.config.config.as_deref())?;
+    let service = Service::find(args.url.as_ref(), args.config.config.as_deref())?;
+    let base = &service.url;
     let path = if args.live { "livez" } else { "readyz" };
     let url = base.join(path).context("--url cannot be a base")?;
-    let mut client = reqwest::Client::builder()
-        .no_proxy()
-        .timeout(HEALTHCHECK_TIMEOUT);
-    if url.scheme() == "http" {
-        // Roots are for TLS. On a system without any, reqwest would create no client, and a healthy
-        // service would seem unhealthy.
-        client = client.tls_certs_only([]);
-    }
+    let client = service.client_without_secrets()?;
+    let client = client.no_proxy().timeout(HEALTHCHECK_TIMEOUT);
     let client = client.build().context("could not make an HTTP client")?;
     let answer = client.get(url).send().await.map_err(|error| {
         let error = anyhow::Error::new(error.without_url());

@@ -1,6 +1,7 @@
 //! `serve` and `simulate`: commands that run until they are stopped.
 
 use std::io::{IsTerminal as _, Write, stdout};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ use crate::app::reload::Reading;
 use crate::cli::{ConfigArgs, SERVICE_URL};
 use crate::clock::Clock;
 use crate::commands::check::configuration_of_start;
-use crate::commands::{environment, loopback_url};
+use crate::commands::environment;
+use crate::commands::service::loopback_url;
 use crate::config::unknown_variables;
 use crate::exit::CommandError;
 use crate::observe::telemetry::{self, CONFIGURATION};
@@ -48,8 +50,12 @@ pub async fn serve(args: &ConfigArgs, out: &mut impl Write) -> Result<(), Comman
         read: Arc::new(move || configuration_of_start(&again)),
     };
     let stop = stop_on_signal()?;
-    let base_url = config.public.base_url.to_string();
-    let needs_key = !config.internal.api_keys.is_empty();
+    let greeting = Greeting {
+        base_url: config.public.base_url.to_string(),
+        scheme: config.internal.scheme(),
+        needs_key: !config.internal.api_keys.is_empty(),
+        config: args.config.clone(),
+    };
     let building = App::build(config, Clock::System);
     let app = tokio::select! {
         built = building => built?,
@@ -60,7 +66,7 @@ pub async fn serve(args: &ConfigArgs, out: &mut impl Write) -> Result<(), Comman
         }
     };
     if stdout().is_terminal() {
-        greet(&app, &base_url, needs_key, out).context("could not print")?;
+        greeting.write(&app, out).context("could not print")?;
     }
     let app = app.reading_again(reading);
     let reload = app.reload();
@@ -81,27 +87,45 @@ async fn patience_is_over(stop: &CancellationToken) {
     sleep(START_GRACE).await;
 }
 
-/// Says to a person where what is, and what to try. The log says it to everybody else.
-fn greet(app: &App, base_url: &str, needs_key: bool, out: &mut impl Write) -> anyhow::Result<()> {
-    let url = loopback_url(app.internal_address()?)?;
-    let url = url.as_str().trim_end_matches('/');
-    match app.public_address() {
-        Some(public) => writeln!(out, "callbacks  {base_url} (listening on {public})")?,
-        None => writeln!(out, "callbacks  none: outcomes are found by polling")?,
+/// What a person reads at the start: where what is, and what to try. The log says it to everybody
+/// else.
+struct Greeting {
+    base_url: String,
+    scheme: &'static str,
+    needs_key: bool,
+    config: Option<PathBuf>,
+}
+
+impl Greeting {
+    fn write(&self, app: &App, out: &mut impl Write) -> anyhow::Result<()> {
+        let url = loopback_url(self.scheme, app.internal_address()?)?;
+        let url = url.as_str().trim_end_matches('/');
+        match app.public_address() {
+            Some(public) => {
+                let base_url = &self.base_url;
+                writeln!(out, "callbacks  {base_url} (listening on {public})")?;
+            }
+            None => writeln!(out, "callbacks  none: outcomes are found by polling")?,
+        }
+        writeln!(out, "apps       {url}")?;
+        write!(
+            out,
+            "next       evolink-receiver submit \"a cute cat\" --wait"
+        )?;
+        match &self.config {
+            // The configuration says which certificate is the service's.
+            Some(config) if self.scheme == "https" => {
+                write!(out, " --config {}", config.display())?;
+            }
+            _ if url != SERVICE_URL => write!(out, " --url {url}")?,
+            _ => {}
+        }
+        if self.needs_key {
+            write!(out, " --api-key-file FILE")?;
+        }
+        writeln!(out)?;
+        Ok(())
     }
-    writeln!(out, "apps       {url}")?;
-    write!(
-        out,
-        "next       evolink-receiver submit \"a cute cat\" --wait"
-    )?;
-    if url != SERVICE_URL {
-        write!(out, " --url {url}")?;
-    }
-    if needs_key {
-        write!(out, " --api-key-file FILE")?;
-    }
-    writeln!(out)?;
-    Ok(())
 }
 
 /// Runs the simulator until SIGTERM or SIGINT.

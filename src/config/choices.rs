@@ -78,13 +78,13 @@ choice! {
 }
 
 choice! {
-    /// The source of the public listener's certificate.
+    /// The source of a listener's certificate.
     TlsMode {
         /// Read from `cert_file` and `key_file`, and read again when they change.
         Files = "files",
         /// Obtained from an ACME authority. Not available in this version.
         Acme = "acme",
-        /// Created by the receiver itself, for trials: EvoLink would not trust it.
+        /// Created by the receiver itself: no client trusts it unless it is given to it.
         SelfSigned = "self-signed",
         /// No TLS: a proxy in front terminates it.
         Off = "off",

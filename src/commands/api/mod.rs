@@ -15,6 +15,7 @@ use serde_json::Value;
 use url::Url;
 pub(super) use wire::Opened;
 
+use crate::commands::service::Service;
 use crate::domain::kind::Kind;
 use crate::exit::{CommandError, Exit};
 
@@ -52,16 +53,13 @@ pub struct Api {
 }
 
 impl Api {
-    pub fn new(base: Url, key: Option<SecretString>) -> Result<Self, CommandError> {
-        let mut http = Client::builder()
+    pub fn new(service: Service, key: Option<SecretString>) -> Result<Self, CommandError> {
+        let http = service
+            .client()?
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TIMEOUT)
             .redirect(reqwest::redirect::Policy::none());
-        if base.scheme() == "http" {
-            // A proxy from the environment is for outside addresses. Roots are for TLS only, and on
-            // a system without any, reqwest would create no client at all.
-            http = http.no_proxy().tls_certs_only([]);
-        }
+        let base = service.url;
         let http = http.build().map_err(|error| {
             CommandError::new(
                 Exit::Unavailable,

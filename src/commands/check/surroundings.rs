@@ -5,7 +5,7 @@
 use std::fmt;
 use std::path::Path;
 
-use super::certificate::certificate;
+use super::certificate::{certificate, internal_certificate};
 use super::files::{STORE, not_made, will_be_made};
 use super::free_space::free_space;
 use super::listeners::listeners;
@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Finding, Level, TlsMode};
 use crate::domain::result_file::Place;
 use crate::domain::timestamp::Timestamp;
-use crate::http::tls::TlsSource;
+use crate::http::tls::{Listener, TlsSource};
 use crate::secrets::key_ring::check_database_is_there;
 use crate::store::read::callback_keys::SeenKey;
 use crate::store::read::inspect::{Inspected, START_BYTES, bytes_to_fill, inspect};
@@ -71,6 +71,11 @@ pub async fn surroundings(config: &Config, clock: &Clock) -> Vec<Finding> {
     let (self_signed, _) = TlsSource::self_signed_files(&tls.self_signed_dir);
     if tls.mode != TlsMode::SelfSigned || !is_denied(&self_signed) {
         findings.extend(certificate(&config.public, clock));
+    }
+    let tls = &config.internal.tls;
+    let (self_signed, _) = Listener::Internal.self_signed_files(&tls.self_signed_dir);
+    if tls.mode != TlsMode::SelfSigned || !is_denied(&self_signed) {
+        findings.extend(internal_certificate(&config.internal, clock));
     }
     if config.archive.enabled
         && let Ok(place) = config.archive.url.parse()

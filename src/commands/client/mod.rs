@@ -25,7 +25,7 @@ pub use self::watch::watch;
 use crate::cli::{ClientArgs, PageArgs, TasksListArgs};
 use crate::clock::Clock;
 use crate::commands::api::{Api, age, outcome_after_ms, seconds, take_data, text, time_ms};
-use crate::commands::service_url;
+use crate::commands::service::Service;
 use crate::commands::table::{Table, column};
 use crate::exit::{CommandError, Exit};
 use crate::observe::untrusted::Untrusted;
@@ -103,8 +103,8 @@ async fn full_page(
 }
 
 fn api(args: &ClientArgs) -> Result<Api, CommandError> {
-    let url = service_url(args.url.as_ref(), args.config.as_deref())?;
-    Api::new(url, args.read_api_key()?)
+    let service = Service::find(args.url.as_ref(), args.config.as_deref())?;
+    Api::new(service, args.read_api_key()?)
 }
 
 /// Returns the seconds until the deadline, rounded up.

@@ -62,7 +62,7 @@ impl Stage {
         let internal = app
             .internal_address()
             .context("could not tell the internal listener's address")?;
-        let api = Api::new(local_url("http", internal.port())?, None)?;
+        let api = Api::new(local_url("http", internal.port())?.into(), None)?;
         let stop = CancellationToken::new();
         let receiver = TaskTracker::new().spawn(app.run(stop.clone()));
         let stage = Self {

@@ -3,6 +3,7 @@
 
 mod archive;
 mod forward;
+mod internal_tls;
 mod listeners;
 mod log;
 mod store;
@@ -36,6 +37,7 @@ pub(super) fn check(found: &mut Found, config: &Config) {
     listeners::public(found, &config.public);
     listeners::tls(found, &config.public);
     listeners::check_internal(found, config);
+    internal_tls::check(found, &config.internal);
     listeners::internal_body(found, &config.internal);
     listeners::api_keys(found, &config.internal.api_keys);
     evolink(found, &config.evolink);

@@ -1,10 +1,10 @@
 //! The two listeners, the public one's certificate, and the internal one's API keys.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 
 use crate::config::choices::{PublicMode, Scope, TlsMode};
@@ -103,7 +103,7 @@ impl Public {
     }
 }
 
-/// The public listener's certificate.
+/// A listener's certificate.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tls {
@@ -126,12 +126,23 @@ impl Default for Tls {
     }
 }
 
+impl Tls {
+    /// No TLS.
+    fn off() -> Self {
+        Self {
+            mode: TlsMode::Off,
+            ..Self::default()
+        }
+    }
+}
+
 /// The listener for apps and operators.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Internal {
     pub listen: SocketAddr,
-    /// `None` means `http://` and `listen`, or `localhost` if `listen` is an unspecified address.
+    /// `None` means `http://` (with TLS: `https://`) and `listen`, or `localhost` if `listen` is an
+    /// unspecified address.
     #[serde(deserialize_with = "units::optional_url")]
     pub base_url: Option<Url>,
     pub max_body: ByteSize,
@@ -140,6 +151,8 @@ pub struct Internal {
     pub header_timeout: Duration,
     #[serde(with = "duration")]
     pub idle_timeout: Duration,
+    #[serde(deserialize_with = "off_by_default")]
+    pub tls: Tls,
     /// May be empty on loopback only.
     pub api_keys: Vec<ApiKey>,
 }
@@ -155,9 +168,76 @@ impl Default for Internal {
             max_connections: 1024,
             header_timeout: Duration::from_secs(15),
             idle_timeout: IDLE_TIMEOUT_OF_CLIENTS,
+            tls: Tls::off(),
             api_keys: Vec::new(),
         }
     }
+}
+
+impl Internal {
+    /// The scheme that clients use without a proxy.
+    pub const fn scheme(&self) -> &'static str {
+        match self.tls.mode {
+            TlsMode::Off => "http",
+            TlsMode::Files | TlsMode::Acme | TlsMode::SelfSigned => "https",
+        }
+    }
+
+    /// The names that a self-signed certificate is for: that of the URL, and those that reach the
+    /// listener from its own machine.
+    pub fn self_signed_names(&self) -> Vec<String> {
+        let mut names = vec!["localhost".to_owned()];
+        let listen = self.listen.ip();
+        let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        let addresses = loopback.into_iter().chain([listen]);
+        names.extend(
+            addresses
+                .filter(|ip: &IpAddr| !ip.is_unspecified())
+                .map(|ip| ip.to_string()),
+        );
+        let host = self.base_url.as_ref().and_then(Url::host_str);
+        names.extend(host.map(|host| host.trim_matches(['[', ']']).to_owned()));
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
+
+/// A section of TLS whose default is off.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct TlsOffByDefault {
+    mode: TlsMode,
+    cert_file: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+    self_signed_dir: PathBuf,
+}
+
+impl Default for TlsOffByDefault {
+    fn default() -> Self {
+        let Tls {
+            mode,
+            cert_file,
+            key_file,
+            self_signed_dir,
+        } = Tls::off();
+        Self {
+            mode,
+            cert_file,
+            key_file,
+            self_signed_dir,
+        }
+    }
+}
+
+fn off_by_default<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Tls, D::Error> {
+    let read = TlsOffByDefault::deserialize(deserializer)?;
+    Ok(Tls {
+        mode: read.mode,
+        cert_file: read.cert_file,
+        key_file: read.key_file,
+        self_signed_dir: read.self_signed_dir,
+    })
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

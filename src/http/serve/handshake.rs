@@ -14,14 +14,23 @@ use tokio_rustls::server::TlsStream;
 
 use crate::http::tls::TlsSource;
 use crate::http::tls::expiry::Left;
+use crate::observe::app_handshakes::AppHandshakes;
 use crate::observe::callback_path::{CallbackPath, HandshakeFailure};
 
 /// What a listener with TLS needs.
 #[derive(Clone)]
 pub struct Tls {
     pub source: Arc<TlsSource>,
-    /// Where handshakes that failed are reported.
-    pub callback_path: CallbackPath,
+    pub failures: Failures,
+}
+
+/// Where handshakes that failed are reported.
+#[derive(Clone)]
+pub enum Failures {
+    /// EvoLink's, on the public listener.
+    Callbacks(CallbackPath),
+    /// Those of apps, on the internal listener.
+    Apps(AppHandshakes),
 }
 
 impl Tls {
@@ -50,7 +59,10 @@ impl Tls {
             Some(name) => format!("it asked for {name}: {error}"),
             None => error,
         };
-        self.callback_path.handshake_failed(reason, peer, &about);
+        match &self.failures {
+            Failures::Callbacks(path) => path.handshake_failed(reason, peer, &about),
+            Failures::Apps(apps) => apps.handshake_failed(reason, peer, &about),
+        }
         None
     }
 }

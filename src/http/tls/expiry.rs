@@ -4,6 +4,8 @@
 use jiff::{SignedDuration, Timestamp};
 use tracing::{error, warn};
 
+use super::Listener;
+
 /// Days before expiry at which the operator is warned, once each.
 const DAYS_AHEAD: [i64; 3] = [1, 7, 21];
 
@@ -36,12 +38,18 @@ impl Left {
 }
 
 /// Logs each step once per certificate.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ExpiryLog {
+    listener: Listener,
     told: Option<(Timestamp, Left)>,
 }
 
 impl ExpiryLog {
+    pub const fn of(listener: Listener) -> Self {
+        let told = None;
+        Self { listener, told }
+    }
+
     /// Logs the current step unless it was logged before. Returns what was logged.
     pub fn look(
         &mut self,
@@ -54,16 +62,17 @@ impl ExpiryLog {
             return None;
         }
         self.told = Some((not_after, left));
+        let (name, so) = (self.listener.as_str(), self.listener.consequence());
         match left {
             Left::Enough => {}
             Left::Days(days) => {
-                warn!(tls.not_after = %not_after, days, "the certificate of the public listener expires in {days} days or less, at {not_after}");
+                warn!(tls.not_after = %not_after, days, "the certificate of the {name} listener expires in {days} days or less, at {not_after}");
             }
             Left::Expired => {
-                error!(tls.not_after = %not_after, "the certificate of the public listener has expired, at {not_after}: callbacks do not arrive, and outcomes are found by polling until its files are renewed");
+                error!(tls.not_after = %not_after, "the certificate of the {name} listener has expired, at {not_after}: {so} until its files are renewed");
             }
             Left::NotYet => {
-                error!(tls.not_before = %not_before, "the certificate of the public listener is not valid before {not_before}: callbacks do not arrive until then, and outcomes are found by polling");
+                error!(tls.not_before = %not_before, "the certificate of the {name} listener is not valid before {not_before}: until then {so}");
             }
         }
         Some(left)
@@ -79,7 +88,7 @@ mod tests {
         let end = Timestamp::from_second(2_000_000_000).unwrap();
         let begin = end - SignedDuration::from_hours(90 * 24);
         let before = |hours| end - SignedDuration::from_hours(hours);
-        let mut log = ExpiryLog::default();
+        let mut log = ExpiryLog::of(Listener::Public);
         for (now, told) in [
             (before(91 * 24), Some(Left::NotYet)),
             (before(91 * 24 - 1), None),

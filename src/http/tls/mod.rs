@@ -6,6 +6,8 @@
 pub mod certificate;
 pub mod chain;
 pub mod expiry;
+pub mod known;
+mod listener;
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -26,9 +28,11 @@ use crate::files;
 pub use certificate::TlsError;
 use certificate::{Identity, PemPair};
 use expiry::{ExpiryLog, Left};
+pub use listener::Listener;
 
 /// The source of the certificate for new handshakes.
 pub struct TlsSource {
+    listener: Listener,
     current: ArcSwap<Current>,
     /// `None` if the pair exists in memory only.
     files: Option<Files>,
@@ -89,14 +93,24 @@ impl TlsSource {
     /// is stored so that clients that trust the certificate can continue to do so. If the pair is
     /// missing, expired, damaged or for other names, this creates a new one.
     pub fn self_signed_in(dir: &Path, names: &[String], clock: Clock) -> Result<Self, TlsError> {
-        let (cert, key) = Self::self_signed_files(dir);
+        Self::self_signed_of(Listener::Public, dir, names, clock)
+    }
+
+    /// The same for either listener.
+    pub fn self_signed_of(
+        listener: Listener,
+        dir: &Path,
+        names: &[String],
+        clock: Clock,
+    ) -> Result<Self, TlsError> {
+        let (cert, key) = listener.self_signed_files(dir);
         if cert.exists() && key.exists() {
             match Self::from_files(&cert, &key, clock.clone()) {
                 Ok(kept) if !kept.covers(names) => {
                     info!("the self-signed certificate is for other names: making a new one");
                 }
                 Ok(kept) => match kept.left() {
-                    Left::Enough | Left::Days(_) => return Ok(kept),
+                    Left::Enough | Left::Days(_) => return Ok(kept.of(listener)),
                     Left::Expired | Left::NotYet => {
                         info!("the self-signed certificate is not valid now: making a new one");
                     }
@@ -113,16 +127,23 @@ impl TlsSource {
             // The service must start on a full disk, because the start is what frees space.
             Err(TlsError::Write { source, .. }) if source.kind() == ErrorKind::StorageFull => {
                 warn!("the disk is full: the new self-signed certificate is kept in memory only");
-                return Self::from_pair(&pair, None, clock);
+                return Ok(Self::from_pair(&pair, None, clock)?.of(listener));
             }
             written => written?,
         }
-        Self::from_pair(&pair, Some(Files { cert, key }), clock)
+        let source = Self::from_pair(&pair, Some(Files { cert, key }), clock)?;
+        Ok(source.of(listener))
     }
 
-    /// The files of a self-signed certificate and its key.
+    /// The files of the public listener's self-signed certificate and its key.
     pub fn self_signed_files(dir: &Path) -> (PathBuf, PathBuf) {
-        (dir.join("self-signed.crt"), dir.join("self-signed.key"))
+        Listener::Public.self_signed_files(dir)
+    }
+
+    /// The same certificate, for another listener.
+    #[must_use]
+    pub fn of(self, listener: Listener) -> Self {
+        Self { listener, ..self }
     }
 
     /// The configuration for one handshake. A later handshake may get another one.
@@ -166,7 +187,7 @@ impl TlsSource {
     ) {
         let mut ticks = interval_at(Instant::now() + every, every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut expiry = ExpiryLog::default();
+        let mut expiry = ExpiryLog::of(self.listener);
         loop {
             expiry.look(self.not_before(), self.not_after(), time(&self.clock));
             let is_asked_for = tokio::select! {
@@ -189,6 +210,7 @@ impl TlsSource {
             fingerprint: fingerprint(&Ok(pair)),
         };
         Ok(Self {
+            listener: Listener::Public,
             current: ArcSwap::from_pointee(current),
             files,
             refused: Mutex::default(),
@@ -196,15 +218,20 @@ impl TlsSource {
         })
     }
 
-    /// Returns why EvoLink, which calls `host`, would refuse the chain in use.
-    pub fn faults(&self, host: &str) -> Vec<String> {
+    /// Returns why clients that call `host` would refuse the chain in use.
+    pub fn faults(&self, host: Option<&str>) -> Vec<String> {
         let current = self.current.load();
         let faults = current.identity.chain_faults.iter();
         let mut faults: Vec<String> = faults.map(ToString::to_string).collect();
-        if !self.is_for(host) {
-            faults.push(format!(
-                "is not for {host}, the host of public.base_url: EvoLink will refuse it, and callbacks will not arrive"
-            ));
+        if let Some(host) = host.filter(|host| !self.is_for(host)) {
+            faults.push(match self.listener {
+                Listener::Public => format!(
+                    "is not for {host}, the host of public.base_url: EvoLink will refuse it, and callbacks will not arrive"
+                ),
+                Listener::Internal => format!(
+                    "is not for {host}, the host of internal.base_url: apps that check it cannot connect"
+                ),
+            });
         }
         faults
     }
@@ -258,16 +285,16 @@ impl TlsSource {
     }
 
     fn look_and_report(&self, is_asked_for: bool) {
-        let looked = self.look();
+        let (looked, name) = (self.look(), self.listener.as_str());
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         match looked {
             Ok(found) => {
                 *refused = None;
                 if found == Reloaded::Replaced {
                     let not_after = self.not_after();
-                    info!(tls.not_after = %not_after, "serving a new certificate, valid until {not_after}");
+                    info!(tls.not_after = %not_after, listener = name, "serving a new certificate, valid until {not_after}");
                 } else if is_asked_for {
-                    info!("the certificate is unchanged");
+                    info!(listener = name, "the certificate is unchanged");
                 }
             }
             Err((fingerprint, error)) => {
@@ -279,7 +306,7 @@ impl TlsSource {
                 };
                 let report = !is_reported && (is_seen || is_asked_for);
                 if report {
-                    error!(error = %error, "keeping the old certificate: {error}");
+                    error!(error = %error, listener = name, "keeping the old certificate: {error}");
                 }
                 *refused = Some(Refused {
                     fingerprint,

@@ -18,6 +18,8 @@ metrics! {
             "Requests on the public listener that were refused without a row in the store, by reason";
         handshakes: Family<ReasonLabel, Counter> = "tls_handshakes_failed",
             "TLS handshakes on the public listener that failed, by reason";
+        app_handshakes: Family<ReasonLabel, Counter> = "internal_tls_handshakes_failed",
+            "TLS handshakes on the internal listener that failed, by reason";
         last_callback: Unset = "last_callback_timestamp_seconds",
             "When the last callback with a valid token came, in seconds since 1970";
         poll_only: Gauge = "outcomes_by_poll_only",
@@ -73,6 +75,7 @@ impl Refusals {
         }
         for reason in HandshakeFailure::VARIANTS {
             drop(self.handshakes.get_or_create(&label(reason.into_str())));
+            drop(self.app_handshakes.get_or_create(&label(reason.into_str())));
         }
     }
 }
@@ -88,6 +91,11 @@ impl Metrics {
         let label = label(reason.into_str());
         self.0.refusals.handshakes.get_or_create(&label).inc();
         self.0.hours.handshakes.count(reason.into_str());
+    }
+
+    pub fn app_handshake_failed(&self, reason: HandshakeFailure) {
+        let label = label(reason.into_str());
+        self.0.refusals.app_handshakes.get_or_create(&label).inc();
     }
 
     /// Sets when the last callback with a valid token came.

@@ -30,6 +30,8 @@ fn example_file_is_the_default() {
         "public.tls.cert_file",
         "public.tls.key_file",
         "internal.base_url",
+        "internal.tls.cert_file",
+        "internal.tls.key_file",
         "evolink.api_key",
         "evolink.api_key_file",
         "store.password_file",

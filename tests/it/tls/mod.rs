@@ -4,5 +4,7 @@ mod certificates;
 mod client;
 mod expired;
 mod handshakes;
+mod internal;
+mod on_this_machine;
 mod refusals;
 mod reload;

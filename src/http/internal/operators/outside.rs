@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::detail::Detail;
 use crate::domain::timestamp::Timestamp;
-use crate::http::tls::TlsSource;
 use crate::http::tls::expiry::Left;
+use crate::http::tls::{Listener, TlsSource};
 use crate::observe::callback_path::CallbackPath;
 use crate::self_test::{LastSelfTest, StepState};
 
@@ -16,6 +16,8 @@ pub struct Outside {
     pub has_callbacks: bool,
     /// `None` if a proxy terminates TLS.
     pub tls: Option<Arc<TlsSource>>,
+    /// The internal listener's; `None` if it has none.
+    pub internal_tls: Option<Arc<TlsSource>>,
     pub callback_path: CallbackPath,
     pub self_tested: LastSelfTest,
     /// The time between two self-tests. Zero if there are none.
@@ -65,19 +67,28 @@ impl Outside {
         let Some(tls) = &self.tls else {
             return Detail::ok("TLS ends at a proxy, whose certificate is not known here");
         };
-        let not_after = tls.not_after();
-        match tls.left() {
-            Left::Enough => Detail::ok(format!("valid until {not_after}")),
-            Left::Days(days) => {
-                Detail::warning(format!("expires in {days} days or less, at {not_after}"))
-            }
-            Left::Expired => Detail::failing(format!(
-                "the certificate expired at {not_after}: EvoLink's callbacks do not arrive"
-            )),
-            Left::NotYet => Detail::failing(format!(
-                "the certificate is not valid before {}: EvoLink's callbacks do not arrive",
-                tls.not_before()
-            )),
+        validity(tls, "EvoLink's callbacks do not arrive")
+    }
+
+    /// The internal listener's certificate. `None` if it has none.
+    pub fn internal_certificate(&self) -> Option<Detail> {
+        let tls = self.internal_tls.as_ref()?;
+        Some(validity(tls, Listener::Internal.consequence()))
+    }
+}
+
+/// How long the certificate is valid. `lost` is what does not work if it is not valid now.
+fn validity(tls: &TlsSource, lost: &str) -> Detail {
+    let not_after = tls.not_after();
+    match tls.left() {
+        Left::Enough => Detail::ok(format!("valid until {not_after}")),
+        Left::Days(days) => {
+            Detail::warning(format!("expires in {days} days or less, at {not_after}"))
         }
+        Left::Expired => Detail::failing(format!("the certificate expired at {not_after}: {lost}")),
+        Left::NotYet => Detail::failing(format!(
+            "the certificate is not valid before {}: {lost}",
+            tls.not_before()
+        )),
     }
 }

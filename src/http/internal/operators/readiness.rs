@@ -48,6 +48,9 @@ pub struct Details {
     pub endpoints: Detail,
     pub archive: Detail,
     pub certificate: Detail,
+    /// Absent if the internal listener has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub internal_certificate: Option<Detail>,
     pub disk: Detail,
     pub self_test: Detail,
     pub configuration: Detail,
@@ -145,6 +148,7 @@ pub async fn details(state: &InternalState) -> (Option<String>, Details) {
         endpoints,
         archive,
         certificate: outside.certificate(),
+        internal_certificate: outside.internal_certificate(),
         disk: Detail::of_disk(is_full, store.is_nearly_full(), store.is_shared()),
         self_test: outside.self_test(now),
         configuration: state.readiness.configuration(),

@@ -13,7 +13,7 @@ use evolink_receiver::evolink::EvolinkKey;
 use evolink_receiver::http::public::unfinished::UnfinishedCallbacks;
 use evolink_receiver::http::public::{self, PublicState};
 use evolink_receiver::http::serve::body::BodyBudget;
-use evolink_receiver::http::serve::handshake::Tls;
+use evolink_receiver::http::serve::handshake::{Failures, Tls};
 use evolink_receiver::http::serve::limits::Limits;
 use evolink_receiver::http::serve::listener::serve;
 use evolink_receiver::http::tls::TlsSource;
@@ -206,7 +206,7 @@ impl Bench {
             listener,
             Some(Tls {
                 source: Arc::clone(&tls),
-                callback_path,
+                failures: Failures::Callbacks(callback_path),
             }),
             limits,
             router,

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use evolink_receiver::clock::Clock;
 use evolink_receiver::http::serve::body::{BodyBudget, BodyError, declared_length, read_body};
-use evolink_receiver::http::serve::handshake::Tls;
+use evolink_receiver::http::serve::handshake::{Failures, Tls};
 use evolink_receiver::http::serve::limits::Limits;
 use evolink_receiver::http::serve::listener::serve;
 use evolink_receiver::http::tls::TlsSource;
@@ -104,7 +104,7 @@ impl EchoServer {
             listener,
             tls.clone().map(|source| Tls {
                 source,
-                callback_path: CallbackPath::new(metrics.clone()),
+                failures: Failures::Callbacks(CallbackPath::new(metrics.clone())),
             }),
             limits,
             router(Arc::clone(&handlers)),
