@@ -42,6 +42,7 @@ pub mod pauses;
 pub mod process;
 pub mod retry_after;
 pub mod secret_file;
+pub mod turns;
 
 pub mod cli;
 pub mod commands;

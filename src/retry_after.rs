@@ -13,6 +13,14 @@ use crate::domain::timestamp::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seconds(u32);
 
+impl Seconds {
+    /// Returns the seconds after which `wait` is over, at least one.
+    pub fn after(wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Self(u32::try_from(seconds.max(1)).unwrap_or(u32::MAX))
+    }
+}
+
 /// For a shortage in this receiver that usually ends within a second.
 pub const SOON: Seconds = Seconds(1);
 

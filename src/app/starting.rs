@@ -27,7 +27,9 @@ impl App {
     pub(super) fn start(mut self, parts: &Parts) {
         let (stop, drain) = (&parts.stopping, self.config.public.drain_timeout);
         let public = self.serving_public(stop);
-        let gate = Gate::new(self.config.internal.api_keys.clone());
+        let internal = &self.config.internal;
+        let keys = internal.api_keys.clone();
+        let gate = Gate::new(keys, self.clock.clone(), internal.isolate_keys);
         let internal = internal::router(self.internal_state(parts), &gate);
         let reloader = self.reloader(gate);
         let reconciler = self.reconciler(parts).worker();

@@ -168,6 +168,7 @@ fn wrong_type(unexpected: &str, expected: &str) -> String {
         "a sequence" => "a list",
         structure if structure.starts_with("struct ") => "a table",
         integer if integer.ends_with("integer") => "a whole number from 0 on",
+        "floating point" | "a floating point" => "a number",
         other => other,
     };
     format!("must be {expected}, is {found}")

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use url::Url;
 
+use crate::domain::timestamp::Timestamp;
+
 /// A number of bytes, written `"256KiB"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -178,6 +180,21 @@ pub(super) fn optional_url<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Url>, D::Error> {
     url(deserializer).map(Some)
+}
+
+/// Parses a point in time: RFC 3339, or a date, which is its beginning in UTC.
+pub(super) fn optional_time<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Timestamp>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let whole = Timestamp::parse(&text);
+    let time = whole.or_else(|| Timestamp::parse(&format!("{text}T00:00:00Z")));
+    let message = || {
+        de::Error::custom(format!(
+            "{text:?} is not a time; write a date or a time with its zone, as in \"2027-01-31\" or \"2027-01-31T12:00:00Z\""
+        ))
+    };
+    time.map(Some).ok_or_else(message)
 }
 
 /// Checks a URL but keeps it as text, because parsing would lose a relative path

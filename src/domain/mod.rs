@@ -10,6 +10,7 @@ pub mod event;
 pub mod generation;
 pub mod ids;
 pub mod json;
+pub mod key_use;
 pub mod kind;
 pub mod observation;
 pub mod reason;

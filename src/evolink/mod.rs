@@ -17,7 +17,7 @@ mod unknown_task;
 pub use client::{EvolinkClient, USER_AGENT};
 pub use envelope::ErrorEnvelope;
 pub use health::EvolinkHealth;
-pub use rate_limits::RateLimits;
+pub use rate_limits::{RateLimits, SubmitPermit};
 pub use redaction::{EvolinkKey, KEY_BYTES_MIN};
 pub use relay::{Read, Relay, RelayError};
 pub use reply::{Answer, NoAnswer, PollReply, SubmitReply};

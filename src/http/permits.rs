@@ -1,6 +1,7 @@
 //! Counts permits, with a limit in total and a limit for each key. Dropping a `Permit` returns it,
 //! so no exit path can leak one.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +26,15 @@ pub struct Permit<K: Eq + Hash> {
     key: Option<K>,
 }
 
+/// Why no permit is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// All permits are taken.
+    Total,
+    /// The key has all that it may have.
+    Key,
+}
+
 impl<K: Clone + Eq + Hash> Permits<K> {
     pub fn new(total_max: usize, per_key_max: usize) -> Arc<Self> {
         let taken = Taken {
@@ -41,20 +51,39 @@ impl<K: Clone + Eq + Hash> Permits<K> {
     /// Returns `None` if all permits, or all of this key, are taken. Without a key only the total
     /// counts. All permits of a key share one copy of it.
     pub fn take(self: &Arc<Self>, key: Option<K>) -> Option<Permit<K>> {
+        self.take_up_to(key, self.per_key_max).ok()
+    }
+
+    /// Like `take`, with another limit for this key.
+    pub fn take_up_to(
+        self: &Arc<Self>,
+        key: Option<K>,
+        per_key_max: usize,
+    ) -> Result<Permit<K>, Full> {
         let mut taken = self.lock();
         if taken.total >= self.total_max {
-            return None;
+            return Err(Full::Total);
         }
         let key = match key {
             None => None,
-            Some(key) => Some(taken.count(key, self.per_key_max)?),
+            Some(key) => Some(taken.count(key, per_key_max).ok_or(Full::Key)?),
         };
         taken.total += 1;
         drop(taken);
-        Some(Permit {
+        Ok(Permit {
             permits: Arc::clone(self),
             key,
         })
+    }
+}
+
+impl<K: Eq + Hash> Permits<K> {
+    /// Returns how many permits `key` has now.
+    pub fn taken_by<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> usize
+    where
+        K: Borrow<Q>,
+    {
+        self.lock().by_key.get(key).copied().unwrap_or(0)
     }
 }
 

@@ -18,6 +18,8 @@ pub mod quarantine;
 
 pub mod results;
 
+pub mod key_use;
+
 // Notifications of new events.
 pub mod tail;
 
@@ -43,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::domain::event::id::Epoch;
+use crate::turns::{self, Turns};
 pub use engine::location::{Location, MAX_CONNECTIONS};
 use engine::sqlite::checkpointer::WriteAheadLog;
 use engine::sqlite::open_files::OpenFiles;
@@ -61,6 +64,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Store {
     read: ReadPool,
+    /// One permit for each connection that reads.
+    read_turns: Turns,
     database: Database,
     wake: Wake,
     tail: Tail,
@@ -87,8 +92,8 @@ enum ReadPool {
 
 /// Runs one statement text with its binds on the pool of either driver, and compiles it for both.
 macro_rules! on_pool {
-    ($store:expr, $pool:ident => $body:expr) => {
-        $crate::store::read_in_time(async {
+    ($store:expr, $pool:ident => $body:expr) => {{
+        let reading = Box::pin(async {
             match &$store.read {
                 $crate::store::ReadPool::Sqlite($pool) => {
                     $body.await.map_err($crate::store::StoreError::from)
@@ -101,9 +106,9 @@ macro_rules! on_pool {
                         .map_err($crate::store::StoreError::from)
                 }
             }
-        })
-        .await
-    };
+        });
+        $crate::store::read_in_turn(&$store.read_turns, reading).await
+    }};
 }
 use on_pool;
 
@@ -119,16 +124,21 @@ impl Store {
     pub async fn open(location: impl Into<Location>) -> Result<Self, StoreError> {
         let location = location.into();
         let url = location.url.expose_secret();
-        let (read, database) = if is_postgres(url) {
+        let (read, at_once, database) = if is_postgres(url) {
             let server = engine::postgres::open(&location).await?;
             let readers = server.readers().clone();
-            (ReadPool::Postgres(readers), Database::Postgres(server))
+            let at_once = readers.most();
+            let database = Database::Postgres(server);
+            (ReadPool::Postgres(readers), at_once, database)
         } else {
             let (pool, file) = engine::sqlite::open(url).await?;
-            (ReadPool::Sqlite(pool), Database::Sqlite(Box::new(file)))
+            let at_once = engine::sqlite::READERS as usize;
+            let database = Database::Sqlite(Box::new(file));
+            (ReadPool::Sqlite(pool), at_once, database)
         };
         Ok(Self {
             read,
+            read_turns: Turns::new(at_once),
             database,
             wake: Wake::default(),
             tail: Tail::default(),
@@ -279,6 +289,18 @@ pub(crate) fn is_postgres(url: &str) -> bool {
     ["postgres:", "postgresql:"]
         .iter()
         .any(|scheme| url.starts_with(scheme))
+}
+
+/// Runs a query when it is the turn of the API key that it is for.
+async fn read_in_turn<T>(
+    turns: &Turns,
+    reading: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let reading = async {
+        let _turn = turns.take(&turns::current_key()).await;
+        reading.await
+    };
+    read_in_time(reading).await
 }
 
 async fn read_in_time<T, E>(reading: impl Future<Output = Result<T, E>>) -> Result<T, StoreError>

@@ -59,6 +59,7 @@ impl Running<'_> {
             callback_url: generation.callback_url.clone(),
             idempotency: self.submission.idempotency.clone(),
             guard: guard.cloned(),
+            limits: self.submission.limits,
         };
         let recording = timeout_at(deadline, self.submits.recorder.intend(intent));
         let recorded = match self.disconnected.run_until_cancelled(recording).await {

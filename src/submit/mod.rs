@@ -24,7 +24,8 @@ use crate::config::Public;
 use crate::domain::callback::KeyRing;
 use crate::domain::generation::Generation;
 use crate::domain::ids::SubmissionId;
-use crate::evolink::{EvolinkClient, RateLimits};
+use crate::domain::key_use::KeyLimits;
+use crate::evolink::{EvolinkClient, RateLimits, SubmitPermit};
 use crate::observe::metrics::Metrics;
 use crate::store::Store;
 use crate::store::recorder::Recorder;
@@ -81,6 +82,8 @@ pub struct Submits {
 pub struct Submission {
     pub generation: Generation,
     pub client: Option<String>,
+    /// The limits of the API key.
+    pub limits: KeyLimits,
     /// What the app calls the task. A repeat of the submit may call it otherwise.
     pub reference: Option<String>,
     pub idempotency: Option<Idempotency>,
@@ -129,7 +132,7 @@ impl Running<'_> {
     /// Finds out whether to send the submit, and does so. `Err` is an outcome too.
     async fn decide(&self) -> Result<Outcome, Outcome> {
         let began = Instant::now();
-        self.wait_for_rate_limit().await?;
+        let permit = self.wait_for_rate_limit().await?;
         let mut guard = self.guard();
         let mut intend_by = began + INTEND_WAIT;
         let mut guarded_tries = 0;
@@ -139,7 +142,11 @@ impl Running<'_> {
                 return Err(Outcome::NotDecided);
             }
             match self.intend(guard.as_ref(), intend_by).await? {
-                Intended::Fresh => return Ok(self.send().await),
+                Intended::Fresh => {
+                    permit.use_up();
+                    return Ok(self.send().await);
+                }
+                Intended::LimitReached(reached) => return Err(Outcome::LimitReached(reached)),
                 Intended::Clash => return Err(Outcome::KeyReused),
                 Intended::Replay(first) => {
                     if let Some(outcome) = self.replay(first, replay_by).await? {
@@ -169,12 +176,13 @@ impl Running<'_> {
     }
 
     /// Rate-limits before recording, so that a rejected flood writes no rows.
-    async fn wait_for_rate_limit(&self) -> Result<(), Outcome> {
-        let permit = self.submits.rate_limits.wait_for_submit(RATE_LIMIT_WAIT);
+    async fn wait_for_rate_limit(&self) -> Result<SubmitPermit<'_>, Outcome> {
+        let key = Arc::from(self.submission.client.as_deref().unwrap_or_default());
+        let permit = (self.submits.rate_limits).wait_for_submit(&key, RATE_LIMIT_WAIT);
         let permit = self.disconnected.run_until_cancelled(permit);
         match self.submits.stopping.run_until_cancelled(permit).await {
-            Some(Some(true)) => Ok(()),
-            Some(Some(false)) => Err(Outcome::RateLimited),
+            Some(Some(Some(permit))) => Ok(permit),
+            Some(Some(None)) => Err(Outcome::RateLimited),
             Some(None) => Err(Outcome::Abandoned),
             None => Err(Outcome::NotDecided),
         }

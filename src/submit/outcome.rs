@@ -2,6 +2,7 @@
 
 use crate::domain::ids::SubmissionId;
 use crate::domain::json::Fields;
+use crate::domain::key_use::LimitReached;
 use crate::evolink::Answer;
 use crate::observe::metrics::SubmitEnd;
 use crate::store::StoreError;
@@ -35,6 +36,8 @@ pub enum Outcome {
     KeyInFlight,
     /// Not sent: more submits than `evolink.submits_per_second`.
     RateLimited,
+    /// Not sent: the API key has used up one of its limits.
+    LimitReached(LimitReached),
     /// Not sent: the app disconnected first.
     Abandoned,
     /// Not sent: the store did not record the intent in time, or could not be read.
@@ -106,6 +109,7 @@ impl Outcome {
             Self::KeyReused => SubmitEnd::Conflict,
             Self::KeyInFlight => SubmitEnd::InFlight,
             Self::RateLimited => SubmitEnd::Held,
+            Self::LimitReached(_) => SubmitEnd::OverLimit,
             Self::Abandoned => SubmitEnd::Abandoned,
             Self::NotRecorded(_) => SubmitEnd::NotRecorded,
             Self::NotDecided => SubmitEnd::NotDecided,

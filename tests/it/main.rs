@@ -30,6 +30,7 @@ mod quoted;
 mod reconciler;
 mod replica_faults;
 mod replicas;
+mod shares;
 mod simulator;
 mod structure;
 mod support;

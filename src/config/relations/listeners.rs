@@ -204,6 +204,11 @@ pub(super) fn check_internal(found: &mut Found, config: &Config) {
         "must be more than 0",
     );
     found.within("internal.idle_timeout", idle_timeout, IDLE_MIN, IDLE_MAX);
+    found.warn_if(
+        config.internal.isolate_keys && api_keys.is_empty(),
+        "internal.isolate_keys",
+        "has no effect without API keys",
+    );
     found.error_unless(
         listen.ip().to_canonical().is_loopback() || !api_keys.is_empty(),
         "internal.api_keys",
@@ -226,6 +231,23 @@ pub(super) fn api_keys(found: &mut Found, api_keys: &[ApiKey]) {
             !api_key.scopes.is_empty(),
             key("scopes"),
             "must name at least one of submit, read, admin",
+        );
+        for (field, is_zero) in [
+            ("submits_per_second", api_key.submits_per_second == Some(0)),
+            ("max_waiting", api_key.max_waiting == Some(0)),
+            ("daily_submits", api_key.daily_submits == Some(0)),
+        ] {
+            let message = "must be at least 1; leave it out for no limit, or set disabled";
+            found.error_unless(!is_zero, key(field), message);
+        }
+        let per_second = api_key.submits_per_second.unwrap_or(1);
+        let message = format!("must be at most 1000, is {per_second}");
+        found.error_unless(per_second <= 1000, key("submits_per_second"), message);
+        let credits = api_key.daily_credits;
+        found.error_unless(
+            credits.is_none_or(|credits| credits > 0.0 && credits <= 1e9),
+            key("daily_credits"),
+            "must be more than 0, and at most 1000000000; leave it out for no limit",
         );
     }
 }

@@ -10,6 +10,8 @@ use url::Url;
 use crate::config::choices::{PublicMode, Scope, TlsMode};
 use crate::config::key_digest::KeyDigest;
 use crate::config::units::{self, ByteSize, duration};
+use crate::domain::key_use::{Credits, KeyLimits};
+use crate::domain::timestamp::Timestamp;
 
 /// Longer than proxies and connection pools keep idle connections.
 const IDLE_TIMEOUT_OF_CLIENTS: Duration = Duration::from_secs(75);
@@ -153,6 +155,8 @@ pub struct Internal {
     pub idle_timeout: Duration,
     #[serde(deserialize_with = "off_by_default")]
     pub tls: Tls,
+    /// Whether each key without the scope `admin` sees only its own tasks.
+    pub isolate_keys: bool,
     /// May be empty on loopback only.
     pub api_keys: Vec<ApiKey>,
 }
@@ -169,6 +173,7 @@ impl Default for Internal {
             header_timeout: Duration::from_secs(15),
             idle_timeout: IDLE_TIMEOUT_OF_CLIENTS,
             tls: Tls::off(),
+            isolate_keys: false,
             api_keys: Vec::new(),
         }
     }
@@ -246,4 +251,43 @@ pub struct ApiKey {
     pub name: String,
     pub sha256: KeyDigest,
     pub scopes: Vec<Scope>,
+    #[serde(default)]
+    pub submits_per_second: Option<u32>,
+    #[serde(default)]
+    pub max_waiting: Option<usize>,
+    #[serde(default)]
+    pub daily_submits: Option<u64>,
+    #[serde(default)]
+    pub daily_credits: Option<f64>,
+    /// The key works until this time.
+    #[serde(default, deserialize_with = "units::optional_time")]
+    pub expires_at: Option<Timestamp>,
+    #[serde(default)]
+    pub disabled: bool,
+}
+
+impl ApiKey {
+    /// A key without limits.
+    pub fn new(name: &str, sha256: KeyDigest, scopes: &[Scope]) -> Self {
+        Self {
+            name: name.to_owned(),
+            sha256,
+            scopes: scopes.to_vec(),
+            submits_per_second: None,
+            max_waiting: None,
+            daily_submits: None,
+            daily_credits: None,
+            expires_at: None,
+            disabled: false,
+        }
+    }
+
+    /// Its limits on submits.
+    pub fn limits(&self) -> KeyLimits {
+        KeyLimits {
+            submits_per_second: self.submits_per_second,
+            daily_submits: self.daily_submits,
+            daily_credits: self.daily_credits.and_then(Credits::of),
+        }
+    }
 }

@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 pub const DEPTH_MAX: usize = 100;
 
 /// Keys that must not be repeated: two readers could disagree about which value counts.
-pub(super) const READ_KEYS: [&str; 18] = [
+pub(super) const READ_KEYS: [&str; 19] = [
     "id",
     "task_id",
     "status",
@@ -32,6 +32,7 @@ pub(super) const READ_KEYS: [&str; 18] = [
     "error",
     "data",
     "task_info",
+    "usage",
     "type",
     "object",
     "model",

@@ -17,6 +17,7 @@ use strum::VariantArray as _;
 
 use super::ids::TaskId;
 use super::json::{Fields, JsonError};
+use super::key_use::Credits;
 use super::kind::Kind;
 use crate::domain::json::members::{Members, read_text};
 pub use results::ResultsDigest;
@@ -59,6 +60,8 @@ pub struct Observation {
     pub is_documented: bool,
     /// `task_info.estimated_time`, if present and usable.
     pub estimated_time: Option<Duration>,
+    /// `usage.credits_used`, or else `usage.credits_reserved`, if present and usable.
+    pub credits: Option<Credits>,
     /// The body as received, except that the secrets of callback URLs are redacted.
     pub raw: Bytes,
     /// Further results of a completed task, in `result_urls` and `result_data`. Their texts need
@@ -92,6 +95,7 @@ impl Observation {
         let progress = members.read::<u8>("progress");
         let (results, are_listed) = usable_results(&members);
         let estimated_time = estimated_time(&members);
+        let credits = credits(&members);
         let more_urls = match status {
             Status::Completed => more_urls(&members, &results),
             _ => Vec::new(),
@@ -108,6 +112,7 @@ impl Observation {
             results,
             is_documented: !is_wrapped && !is_renamed && !is_respelt && are_listed,
             estimated_time,
+            credits,
             task_id,
             status,
             raw,
@@ -199,6 +204,16 @@ fn estimated_time(members: &Members<'_>) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
+fn credits(members: &Members<'_>) -> Option<Credits> {
+    #[derive(Deserialize)]
+    struct Usage {
+        credits_used: Option<f64>,
+        credits_reserved: Option<f64>,
+    }
+    let usage = members.read::<Usage>("usage")?;
+    Credits::of(usage.credits_used.or(usage.credits_reserved)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,6 +236,7 @@ mod tests {
         assert_eq!(seen.task_id.as_str(), "task-unified-1757165031-uyujaw3d");
         assert_eq!((seen.status, seen.progress), (Status::Pending, Some(0)));
         assert_eq!(seen.estimated_time, Some(Duration::from_secs(10)));
+        assert_eq!(seen.credits, Credits::of(0.026));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod relayed;
 pub mod results;
 pub mod submits;
 pub mod tasks;
+pub mod usage;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -114,19 +115,10 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
     let files = Router::new()
         .route("/v1/tasks/{id}/results/{n}", get(results::show))
         .route_layer(from_fn_with_state(link_gate, link::require));
-    let operators = Router::new()
-        .route("/v1/status", get(status::show))
-        .route("/v1/archive/retry", post(archive::retry))
-        .route("/v1/archive/verify", post(archive::verify))
-        .route("/v1/quarantine", get(quarantine::list))
-        .route("/v1/quarantine/{id}", get(quarantine::show))
-        .route("/v1/quarantine/{id}/replay", post(quarantine::replay))
-        .route("/v1/deliveries", get(deliveries::list))
-        .route("/v1/deliveries/retry", post(deliveries::retry_all))
-        .route("/v1/deliveries/{id}", get(deliveries::show))
-        .route("/v1/endpoints/{name}/test", post(endpoint_test::test))
-        .route("/v1/deliveries/{id}/retry", post(deliveries::retry))
-        .route_layer(needs(Scope::Admin));
+    let operators = operator_routes().route_layer(needs(Scope::Admin));
+    let usage = Router::new()
+        .route("/v1/usage", get(usage::show).layer(Extension(gate.clone())))
+        .route_layer(from_fn_with_state(gate.for_any_scope(), access::require));
     let catalog = relayed::CATALOG.iter().fold(Router::new(), |router, path| {
         router.route(path, get(relayed::catalog))
     });
@@ -143,6 +135,7 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
         .merge(reads)
         .merge(files)
         .merge(operators)
+        .merge(usage)
         .merge(open)
         .fallback(async |uri: Uri| ApiError::no_route(uri.path()))
         .method_not_allowed_fallback(async || ApiError::wrong_method())
@@ -155,6 +148,21 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(Strangers::default(), request_log::log))
         .layer(from_fn(request_id::set))
+}
+
+fn operator_routes() -> Router<InternalState> {
+    Router::new()
+        .route("/v1/status", get(status::show))
+        .route("/v1/archive/retry", post(archive::retry))
+        .route("/v1/archive/verify", post(archive::verify))
+        .route("/v1/quarantine", get(quarantine::list))
+        .route("/v1/quarantine/{id}", get(quarantine::show))
+        .route("/v1/quarantine/{id}/replay", post(quarantine::replay))
+        .route("/v1/deliveries", get(deliveries::list))
+        .route("/v1/deliveries/retry", post(deliveries::retry_all))
+        .route("/v1/deliveries/{id}", get(deliveries::show))
+        .route("/v1/endpoints/{name}/test", post(endpoint_test::test))
+        .route("/v1/deliveries/{id}/retry", post(deliveries::retry))
 }
 
 /// Answers 500 without the panic's message, which may contain the data that was being processed.

@@ -25,6 +25,8 @@ pub enum SubmitEnd {
     Unreachable,
     /// Not sent, because of `evolink.submits_per_second`.
     Held,
+    /// Not sent: the API key has used up one of its limits.
+    OverLimit,
     /// EvoLink rejected our key.
     KeyRejected,
     /// EvoLink refused it because of our account: no credits are left (402), or a right is missing

@@ -49,6 +49,8 @@ pub struct EventFilter {
     pub types: Option<Vec<EventType>>,
     /// The number of a task.
     pub task: Option<i64>,
+    /// The client whose tasks the reader may see.
+    pub client: Option<String>,
 }
 
 /// Events in order.
@@ -95,6 +97,7 @@ const PAGE: &str = concat!(
         observation AS event_observation, at AS event_at FROM event) AS logged
     CROSS JOIN task WHERE task.seq = logged.task_seq AND event_seq > $1 AND event_seq <= $2
         AND event_type IN ($3, $4, $5, $6, $7, $8, $9, $10)
+        AND ($12 IS NULL OR task.client = $12)
     ORDER BY event_seq LIMIT $11"
 );
 
@@ -107,7 +110,7 @@ const OF_TASK: &str = "SELECT seq, type FROM event WHERE task_seq = $1 LIMIT $2"
 pub const STATEMENTS: [(&str, &str); 2] = [
     (
         PAGE,
-        "bigint, bigint, text, text, text, text, text, text, text, text, bigint",
+        "bigint, bigint, text, text, text, text, text, text, text, text, bigint, text",
     ),
     (OF_TASK, "bigint, bigint"),
 ];
@@ -252,7 +255,7 @@ impl Store {
         on_pool!(self, pool => {
             let query = sqlx::query_as(PAGE).bind(after).bind(upto);
             let query = types.fold(query, sqlx::query::QueryAs::bind);
-            query.bind(i64::from(limit)).fetch_all(pool)
+            query.bind(i64::from(limit)).bind(&filter.client).fetch_all(pool)
         })
     }
 }
@@ -276,11 +279,13 @@ impl EventFilter {
     /// Returns whether the filter selects the event.
     pub fn matches(&self, event: &LoggedEvent) -> bool {
         let is_of_task = self.task.is_none() || event.view.record.seq == self.task;
-        is_of_task && self.admits(event.event_type)
+        let client = &event.view.record.client;
+        let is_of_client = self.client.is_none() || self.client == *client;
+        is_of_task && is_of_client && self.admits(event.event_type)
     }
 
     pub const fn is_for_all(&self) -> bool {
-        self.types.is_none() && self.task.is_none()
+        self.types.is_none() && self.task.is_none() && self.client.is_none()
     }
 }
 

@@ -50,6 +50,9 @@ pub struct TaskFilter {
     pub created_after: Option<Timestamp>,
     /// Lists tasks submitted before this one, the last of the previous page.
     pub before: Option<SubmissionId>,
+    /// Whether the caller may see the tasks of `client` only. Then no other task is examined: the
+    /// next page must not begin at one that the caller does not know.
+    pub is_isolated: bool,
 }
 
 /// A page of tasks, newest first.
@@ -79,8 +82,9 @@ macro_rules! select_view {
 /// bound that too.
 const ROWS_EXAMINED_MAX: [i64; 2] = [500, 10_000];
 
-const FIND_BY_TASK_ID: &str = select_view!("task_id = $1");
-const FIND_BY_SUBMISSION_ID: &str = select_view!("submission_id = $1");
+const FIND_BY_TASK_ID: &str = select_view!("task_id = $1 AND ($2 IS NULL OR client = $2)");
+const FIND_BY_SUBMISSION_ID: &str =
+    select_view!("submission_id = $1 AND ($2 IS NULL OR client = $2)");
 
 const PAGE_OF_ANY: &str = select_view!(
     "submission_id >= $1 AND submission_id < $2 AND ($3 IS NULL OR state = $3)
@@ -125,8 +129,8 @@ const HORIZON_OF_REFERENCE: &str = "SELECT seq, submission_id FROM task
 /// Each statement here, with the PostgreSQL types of its parameters. An index answers all of them,
 /// however many tasks there are.
 pub const STATEMENTS: [(&str, &str); 10] = [
-    (FIND_BY_TASK_ID, "text"),
-    (FIND_BY_SUBMISSION_ID, "text"),
+    (FIND_BY_TASK_ID, "text, text"),
+    (FIND_BY_SUBMISSION_ID, "text, text"),
     (
         PAGE_OF_ANY,
         "text, text, text, text, bigint, text, text, text",
@@ -151,12 +155,21 @@ pub const STATEMENTS: [(&str, &str); 10] = [
 
 impl Store {
     pub async fn find_task(&self, name: &TaskName) -> Result<Option<TaskView>, StoreError> {
+        self.find_task_of(name, None).await
+    }
+
+    /// Like `find_task`, but finds only tasks of `client`, if one is given. To others it is as if
+    /// there were none: the body of a foreign task is not even read.
+    pub async fn find_task_of(
+        &self,
+        name: &TaskName,
+        client: Option<&str>,
+    ) -> Result<Option<TaskView>, StoreError> {
         let (sql, text) = match name {
             TaskName::Task(id) => (FIND_BY_TASK_ID, id.to_string()),
             TaskName::Submission(id) => (FIND_BY_SUBMISSION_ID, id.to_string()),
         };
-        let row: Option<ViewRow> =
-            on_pool!(self, pool => sqlx::query_as(sql).bind(text).fetch_optional(pool))?;
+        let row: Option<ViewRow> = on_pool!(self, pool => sqlx::query_as(sql).bind(text).bind(client).fetch_optional(pool))?;
         row.map(TaskView::try_from).transpose()
     }
 
@@ -263,6 +276,9 @@ enum Way<'a> {
 
 impl TaskFilter {
     fn way(&self) -> Way<'_> {
+        if let Some(client) = self.client.as_deref().filter(|_| self.is_isolated) {
+            return Way::Client(client);
+        }
         if let Some(reference) = &self.reference {
             return Way::Reference(reference);
         }
@@ -277,7 +293,7 @@ impl TaskFilter {
     fn is_sparse(&self) -> bool {
         let has_state = self.state.is_some();
         let of_way = match self.way() {
-            Way::Any | Way::Client(_) => has_state,
+            Way::Any | Way::Client(_) => has_state || self.reference.is_some(),
             Way::State(_) => self.client.is_some(),
             Way::Reference(_) => has_state || self.client.is_some(),
         };

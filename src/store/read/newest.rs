@@ -15,8 +15,12 @@ const EXAMINED_MAX: i64 = 10_000;
 const NEWEST: &str = "SELECT seq, submission_id, state, kind, model FROM task
     WHERE submission_id < 'z' ORDER BY submission_id DESC LIMIT $1";
 
-/// The statement here, with the PostgreSQL types of its parameters. An index answers it.
-pub const STATEMENTS: [(&str, &str); 1] = [(NEWEST, "bigint")];
+const NEWEST_OF_CLIENT: &str = "SELECT seq, submission_id, state, kind, model FROM task
+    WHERE (client, submission_id) >= ($2, '') AND (client, submission_id) < ($2, 'z')
+    ORDER BY client DESC, submission_id DESC LIMIT $1";
+
+/// The statements here, with the PostgreSQL types of their parameters. An index answers each.
+pub const STATEMENTS: [(&str, &str); 2] = [(NEWEST, "bigint"), (NEWEST_OF_CLIENT, "bigint, text")];
 
 /// Which tasks to list. Absent means all.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +28,7 @@ pub struct NewestFilter {
     pub states: Option<Vec<State>>,
     pub kind: Option<Kind>,
     pub model: Option<String>,
+    pub client: Option<String>,
 }
 
 #[derive(FromRow)]
@@ -36,14 +41,20 @@ struct NewestRow {
 }
 
 impl Store {
-    /// Lists the matching tasks among the newest 10,000, newest first.
+    /// Lists the matching tasks among the newest 10,000, in all or of the client, newest first.
     pub async fn list_newest(
         &self,
         filter: &NewestFilter,
     ) -> Result<Vec<SubmissionId>, StoreError> {
-        let rows: Vec<NewestRow> = on_pool!(self, pool => sqlx::query_as(NEWEST)
-            .bind(EXAMINED_MAX)
-            .fetch_all(pool))?;
+        let rows: Vec<NewestRow> = match &filter.client {
+            None => on_pool!(self, pool => sqlx::query_as(NEWEST)
+                .bind(EXAMINED_MAX)
+                .fetch_all(pool))?,
+            Some(client) => on_pool!(self, pool => sqlx::query_as(NEWEST_OF_CLIENT)
+                .bind(EXAMINED_MAX)
+                .bind(client)
+                .fetch_all(pool))?,
+        };
         let wanted = rows.into_iter().filter(|row| filter.matches(row));
         wanted
             .map(|row| parse_id((row.seq, row.submission_id)))

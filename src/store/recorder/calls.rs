@@ -10,6 +10,7 @@ use super::entry::{Entry, FileEntry, Intent, PollEnded, Receipt, RetriedFiles, S
 use crate::domain::callback::Subject;
 use crate::domain::delivery::{AttemptEnd, DeliveryId, DeliveryState, EndpointKey, Holder};
 use crate::domain::ids::SubmissionId;
+use crate::domain::key_use::LimitReached;
 use crate::domain::observation::{Observation, Source};
 use crate::domain::result_file::{FetchOutcome, FileId, FileState};
 use crate::domain::task::Verdict;
@@ -34,6 +35,8 @@ pub enum Intended {
     /// An equal submit without a key seems to have an app that is still waiting. Ask again after
     /// watching that submit.
     Unsure,
+    /// The API key has used up one of its limits. Nothing was recorded.
+    LimitReached(LimitReached),
 }
 
 /// The result of an observation.
@@ -113,6 +116,7 @@ impl Recorder {
             Receipt::Clash => Ok(Intended::Clash),
             Receipt::Repeat { first, is_orphan } => Ok(Intended::Repeat { first, is_orphan }),
             Receipt::Unsure => Ok(Intended::Unsure),
+            Receipt::LimitReached(reached) => Ok(Intended::LimitReached(reached)),
             other => Err(StoreError::OtherReceipt(other)),
         }
     }

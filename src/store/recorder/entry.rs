@@ -8,6 +8,7 @@ use http::HeaderMap;
 use crate::domain::callback::Subject;
 use crate::domain::delivery::{AttemptEnd, DeliveryId, DeliveryState, EndpointKey, Holder};
 use crate::domain::ids::SubmissionId;
+use crate::domain::key_use::{KeyLimits, LimitReached};
 use crate::domain::kind::Kind;
 use crate::domain::observation::{Observation, Source};
 use crate::domain::result_file::{FetchOutcome, FileId, FileState};
@@ -111,6 +112,8 @@ pub struct Intent {
     pub idempotency: Option<Idempotency>,
     /// Set for a submit without an idempotency key, unless the repeat guard is off.
     pub guard: Option<RepeatGuard>,
+    /// The limits of the API key.
+    pub limits: KeyLimits,
 }
 
 impl Intent {
@@ -237,6 +240,8 @@ pub enum Receipt {
     /// An equal submit without a key seems to have an app that is still waiting. Ask again after
     /// watching that submit.
     Unsure,
+    /// The API key has used up one of its limits. Nothing was recorded.
+    LimitReached(LimitReached),
     /// The observation was applied; `verdict` says how.
     Seen { verdict: Verdict, restored: bool },
     /// The observation names another task than its subject's. It is in quarantine.

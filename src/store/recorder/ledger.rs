@@ -16,6 +16,7 @@ use crate::domain::task::confirmation::Policy;
 use crate::domain::task::{Doubted, SubmitEnd, Verdict};
 use crate::domain::timestamp::Timestamp;
 use crate::store::deliveries::Deliveries;
+use crate::store::key_use::Uses;
 use crate::store::quarantine::{Kept, Kind, Replayable};
 use crate::store::repeats::Unanswered;
 use crate::store::results::Files;
@@ -48,6 +49,8 @@ pub struct Ledger {
     pub doubted: Vec<NewDoubt>,
     pub deliveries: Deliveries,
     pub unanswered: Unanswered,
+    /// The uses of API keys with limits.
+    pub uses: Uses,
     pub files: Files,
     /// Whether the files of completed tasks are archived.
     pub archives_files: bool,
@@ -118,6 +121,7 @@ impl Ledger {
             doubted: Vec::new(),
             deliveries: Deliveries::default(),
             unanswered: Unanswered::default(),
+            uses: Uses::new(),
             files: Files::default(),
             archives_files: false,
         }

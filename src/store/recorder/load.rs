@@ -13,6 +13,7 @@ use crate::store::StoreError;
 use crate::store::deliveries;
 use crate::store::engine::rows::Rows;
 use crate::store::engine::writer::Writer;
+use crate::store::key_use;
 use crate::store::quarantine;
 use crate::store::repeats;
 use crate::store::results;
@@ -71,6 +72,7 @@ pub async fn load(
     ledger.replays = quarantine::load(writer, entries).await?;
     ledger.deliveries = deliveries::load(writer, entries, now, shared).await?;
     ledger.unanswered = repeats::load(writer, entries, now).await?;
+    ledger.uses = key_use::load(writer, entries).await?;
     ledger.files = results::load(writer, entries).await?;
     load_tasks_of_files(writer, entries, &mut ledger).await?;
     Ok(ledger)

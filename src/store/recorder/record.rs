@@ -6,6 +6,7 @@ use sqlx::FromRow;
 use strum::{EnumString, IntoStaticStr};
 
 use crate::domain::ids::{SubmissionId, TaskId};
+use crate::domain::key_use::{Counted, Credits};
 use crate::domain::observation::ResultsDigest;
 use crate::domain::task::{Accepted, Claim, Outcome, Phase, Polling, Stage, State, Task};
 use crate::domain::timestamp::Timestamp;
@@ -43,6 +44,10 @@ pub struct Record {
     pub callback_url: Option<String>,
     /// EvoLink's refusal of the submit, byte for byte.
     pub refusal: Option<Bytes>,
+    /// What EvoLink reserved for the task, or charged for it.
+    pub credits: Option<Credits>,
+    /// What the record added to the use of its API key when it was loaded.
+    pub counted_before: Counted,
     /// The number of observations kept.
     pub observations: u16,
     /// The number of the observation whose body is shown for the task.
@@ -122,6 +127,7 @@ columns! {
         results_digest: Option<Vec<u8>> =
             accepted.and_then(Accepted::results_digest).map(ResultsDigest::as_bytes);
         refusal: Option<Vec<u8>> = record.refusal.as_deref();
+        credits: Option<i64> = record.credits.map(Credits::as_micros);
         observations: i64 = i64::from(record.observations);
         shown: Option<i64> = record.shown.map(i64::from);
         outcome_at: Option<i64> =
@@ -151,8 +157,42 @@ impl Record {
             request: None,
             callback_url: None,
             refusal: None,
+            credits: None,
+            counted_before: Counted {
+                submits: 0,
+                credits: Credits::from_micros(0),
+            },
             observations: 0,
             shown: None,
+        }
+    }
+
+    /// The API key's name, or an empty string where no keys are used.
+    pub fn client_name(&self) -> &str {
+        self.client.as_deref().unwrap_or_default()
+    }
+
+    /// Returns what the record adds to the use of its API key. A submit that EvoLink refused adds
+    /// nothing, and a task that failed or was cancelled costs nothing.
+    pub fn counted(&self) -> Counted {
+        let (is_counted, has_cost) = match (self.origin, self.task.state()) {
+            (Origin::Standing | Origin::Restored, _) | (Origin::Submit, State::Rejected) => {
+                (false, false)
+            }
+            (Origin::Submit, State::Failed | State::Cancelled) => (true, false),
+            (
+                Origin::Submit,
+                State::Submitting
+                | State::SubmitUnknown
+                | State::Pending
+                | State::Processing
+                | State::Completed
+                | State::Unresolved,
+            ) => (true, true),
+        };
+        Counted {
+            submits: i64::from(is_counted),
+            credits: (self.credits.filter(|_| has_cost)).unwrap_or_default(),
         }
     }
 }
@@ -162,7 +202,9 @@ impl TryFrom<RecordRow> for Record {
 
     fn try_from(row: RecordRow) -> Result<Self, StoreError> {
         let id = row.seq;
-        row.parse().map_err(|column| corrupt(id, column))
+        let mut record = row.parse().map_err(|column| corrupt(id, column))?;
+        record.counted_before = record.counted();
+        Ok(record)
     }
 }
 
@@ -192,6 +234,8 @@ impl RecordRow {
             request: self.request.map(Bytes::from),
             callback_url: self.callback_url,
             refusal: self.refusal.map(Bytes::from),
+            credits: self.credits.map(Credits::from_micros),
+            counted_before: Counted::default(),
             observations: narrow(self.observations).ok_or("observations")?,
             shown: parse_all(self.shown, narrow).ok_or("shown")?,
         })

@@ -9,6 +9,7 @@ use crate::store::deliveries;
 use crate::store::engine::rows::Rows;
 use crate::store::engine::script::Script;
 use crate::store::engine::writer::{Last, Writer};
+use crate::store::key_use;
 use crate::store::quarantine;
 use crate::store::quarantine::Bounds;
 use crate::store::repeats;
@@ -77,6 +78,7 @@ pub async fn write_and_commit(
     quarantine::mark(&mut script, ledger)?;
     write_keys(&mut script, ledger)?;
     repeats::write(&mut script, &ledger.unanswered)?;
+    key_use::write(&mut script, ledger)?;
     script.commit();
     script.run(writer).await
 }

@@ -17,11 +17,7 @@ async fn a_link_opens_one_file_without_a_key_until_it_expires() {
     let given = file.clone();
     let origin = Origin::start(move |_| Given::File(given.clone())).await;
     let builder = archiving().with_manual_clock().with(|config| {
-        config.internal.api_keys = vec![ApiKey {
-            name: "web".to_owned(),
-            sha256: KeyDigest::of(KEY),
-            scopes: vec![Scope::Read],
-        }];
+        config.internal.api_keys = vec![ApiKey::new("web", KeyDigest::of(KEY), &[Scope::Read])];
     });
     let app = builder.start().await;
     complete(

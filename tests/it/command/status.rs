@@ -54,11 +54,11 @@ async fn the_status_counts_what_came_what_is_open_and_what_is_unknown() {
 async fn without_the_scope_the_status_is_what_everybody_may_know() {
     let app = TestApp::builder()
         .with(|config| {
-            config.internal.api_keys = vec![ApiKey {
-                name: "web".to_owned(),
-                sha256: KeyDigest::of("evr_good"),
-                scopes: vec![Scope::Read],
-            }];
+            config.internal.api_keys = vec![ApiKey::new(
+                "web",
+                KeyDigest::of("evr_good"),
+                &[Scope::Read],
+            )];
         })
         .start()
         .await;

@@ -217,11 +217,11 @@ async fn an_error_is_one_line_with_its_parameter_and_an_exit_code() {
 async fn the_api_key_is_sent_and_a_wrong_one_is_told_from_a_wrong_request() {
     let app = TestApp::builder()
         .with(|config| {
-            config.internal.api_keys = vec![ApiKey {
-                name: "web".to_owned(),
-                sha256: KeyDigest::of("evr_good"),
-                scopes: vec![Scope::Read],
-            }];
+            config.internal.api_keys = vec![ApiKey::new(
+                "web",
+                KeyDigest::of("evr_good"),
+                &[Scope::Read],
+            )];
         })
         .start()
         .await;

@@ -106,6 +106,26 @@ fn relations_in_lists_are_refused_by_the_entry_s_number() {
             "internal.api_keys[0].scopes: must name at least one of submit, read, admin",
         ),
         (
+            format!("{web}submits_per_second = 0"),
+            "internal.api_keys[0].submits_per_second: must be at least 1; leave it out for no limit, or set disabled",
+        ),
+        (
+            format!("{web}submits_per_second = 1001"),
+            "internal.api_keys[0].submits_per_second: must be at most 1000, is 1001",
+        ),
+        (
+            format!("{web}max_waiting = 0"),
+            "internal.api_keys[0].max_waiting: must be at least 1; leave it out for no limit, or set disabled",
+        ),
+        (
+            format!("{web}daily_submits = 0"),
+            "internal.api_keys[0].daily_submits: must be at least 1; leave it out for no limit, or set disabled",
+        ),
+        (
+            format!("{web}daily_credits = 0.0"),
+            "internal.api_keys[0].daily_credits: must be more than 0, and at most 1000000000; leave it out for no limit",
+        ),
+        (
             endpoint("b", "ftp://b", done),
             "forward.endpoints[0].url: must be http or https",
         ),

@@ -21,6 +21,7 @@ use evolink_receiver::domain::delivery::{
 };
 use evolink_receiver::domain::event::EventType;
 use evolink_receiver::domain::ids::SubmissionId;
+use evolink_receiver::domain::key_use::KeyLimits;
 use evolink_receiver::domain::kind::Kind;
 use evolink_receiver::domain::observation::{Observation, Source};
 use evolink_receiver::domain::task::polling::Pace;
@@ -117,6 +118,7 @@ impl Desk {
             callback_url: callback_url.map(str::to_owned),
             idempotency: None,
             guard: None,
+            limits: KeyLimits::default(),
         };
         assert_eq!(self.record(Entry::Intent(intent)).await, Receipt::Fresh);
         self.record(said(id, Source::Submit, task_id, "pending"))

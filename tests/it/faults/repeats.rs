@@ -10,6 +10,7 @@ use evolink_receiver::clock::Clock;
 use evolink_receiver::domain::delivery::routes::Routes;
 use evolink_receiver::domain::delivery::{Holder, LEASE};
 use evolink_receiver::domain::ids::SubmissionId;
+use evolink_receiver::domain::key_use::KeyLimits;
 use evolink_receiver::domain::kind::Kind;
 use evolink_receiver::domain::task::polling::Pace;
 use evolink_receiver::domain::timestamp::Timestamp;
@@ -160,6 +161,7 @@ impl History {
             callback_url: None,
             idempotency: None,
             guard,
+            limits: KeyLimits::default(),
         };
         let recorder = self.process.recorder.clone();
         recorder.apps().enter(id);

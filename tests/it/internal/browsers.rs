@@ -42,11 +42,11 @@ async fn posted(app: &TestApp, path: &str, headers: &[(&str, &str)]) -> Answer {
 
 #[tokio::test]
 async fn a_page_of_another_origin_changes_nothing() {
-    let key = ApiKey {
-        name: "all".to_owned(),
-        sha256: KeyDigest::of(KEY),
-        scopes: vec![Scope::Submit, Scope::Read, Scope::Admin],
-    };
+    let key = ApiKey::new(
+        "all",
+        KeyDigest::of(KEY),
+        &[Scope::Submit, Scope::Read, Scope::Admin],
+    );
     for keys in [vec![], vec![key]] {
         let (app, evolink) = started(keys).await;
         let port = app.internal.port();

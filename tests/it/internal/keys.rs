@@ -28,11 +28,7 @@ const READS: [&str; 5] = [
 const ADMINS: [&str; 2] = ["/v1/quarantine", "/v1/quarantine/7"];
 
 fn key(name: &str, key: &str, scopes: &[Scope]) -> ApiKey {
-    ApiKey {
-        name: name.to_owned(),
-        sha256: KeyDigest::of(key),
-        scopes: scopes.to_vec(),
-    }
+    ApiKey::new(name, KeyDigest::of(key), scopes)
 }
 
 async fn started() -> (TestApp, Simulator) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use evolink_receiver::clock::Clock;
 use evolink_receiver::domain::ids::SubmissionId;
+use evolink_receiver::domain::key_use::KeyLimits;
 use evolink_receiver::domain::kind::Kind;
 use evolink_receiver::domain::task::polling::Pace;
 use evolink_receiver::observe::metrics::Metrics;
@@ -73,6 +74,7 @@ async fn intend(url: &str, submission_id: SubmissionId) {
         callback_url: None,
         idempotency: None,
         guard: None,
+        limits: KeyLimits::default(),
     };
     let receipt = recorder.record(Entry::Intent(intent)).await;
     assert_eq!(receipt.unwrap(), Receipt::Fresh);

@@ -13,11 +13,7 @@ const ID: &str = "task-unified-1-crowded";
 const REFUSED: &str = "evolink_receiver_seats_refused_total";
 
 fn keys(names: &[&str]) -> Vec<ApiKey> {
-    let key = |name: &&str| ApiKey {
-        name: (*name).to_owned(),
-        sha256: KeyDigest::of(name),
-        scopes: vec![Scope::Read, Scope::Submit],
-    };
+    let key = |name: &&str| ApiKey::new(name, KeyDigest::of(name), &[Scope::Read, Scope::Submit]);
     names.iter().map(key).collect()
 }
 

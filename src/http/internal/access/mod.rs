@@ -16,7 +16,10 @@ use axum::response::Response;
 use http::{HeaderMap, header};
 
 use super::error::ApiError;
+use crate::clock::Clock;
 use crate::config::{ApiKey, KeyDigest, Scope};
+use crate::domain::key_use::KeyLimits;
+use crate::turns;
 use host::Authority;
 use request_log::Authorized;
 
@@ -26,21 +29,69 @@ use request_log::Authorized;
 #[derive(Clone, Debug)]
 pub struct Gate {
     keys: Arc<ArcSwap<Vec<ApiKey>>>,
+    clock: Clock,
+    /// `internal.isolate_keys`.
+    isolates: bool,
 }
 
 /// The authenticated client. `name` is that of its API key; `None` if no keys are configured.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    pub name: Option<String>,
+    pub name: Option<Arc<str>>,
     /// Whether it has the scope `read`.
     pub may_read: bool,
+    /// Whether it has the scope `admin`.
+    pub is_admin: bool,
+    /// Its limits on submits.
+    pub limits: KeyLimits,
+    /// The most of its requests that may wait at the same time.
+    pub max_waiting: Option<usize>,
+    /// The client whose tasks it may see. `None`: it may see all.
+    pub sees_only: Option<Arc<str>>,
+}
+
+impl Caller {
+    /// A client of this machine, where no keys are configured.
+    pub const fn local() -> Self {
+        Self {
+            name: None,
+            may_read: true,
+            is_admin: true,
+            limits: KeyLimits {
+                submits_per_second: None,
+                daily_submits: None,
+                daily_credits: None,
+            },
+            max_waiting: None,
+            sees_only: None,
+        }
+    }
+
+    fn of(key: &ApiKey, isolates: bool) -> Self {
+        let name: Arc<str> = Arc::from(key.name.as_str());
+        let is_admin = key.scopes.contains(&Scope::Admin);
+        Self {
+            sees_only: (isolates && !is_admin).then(|| Arc::clone(&name)),
+            name: Some(name),
+            may_read: key.scopes.contains(&Scope::Read),
+            is_admin,
+            limits: key.limits(),
+            max_waiting: key.max_waiting,
+        }
+    }
+
+    /// The key under which its work takes turns with that of others.
+    pub fn key(&self) -> Arc<str> {
+        self.name.clone().unwrap_or_else(|| Arc::from(""))
+    }
 }
 
 /// A gate together with the scope that a group of routes requires.
 #[derive(Clone, Debug)]
 pub struct ScopedGate {
     gate: Gate,
-    scope: Scope,
+    /// `None` admits every key.
+    scope: Option<Scope>,
 }
 
 impl ScopedGate {
@@ -52,9 +103,19 @@ impl ScopedGate {
 }
 
 impl Gate {
-    pub fn new(keys: Vec<ApiKey>) -> Self {
+    /// `isolates`: whether each key sees only its own tasks.
+    pub fn new(keys: Vec<ApiKey>, clock: Clock, isolates: bool) -> Self {
         let keys = Arc::new(ArcSwap::from_pointee(keys));
-        Self { keys }
+        Self {
+            keys,
+            clock,
+            isolates,
+        }
+    }
+
+    /// Returns the accepted keys.
+    pub fn keys(&self) -> Arc<Vec<ApiKey>> {
+        self.keys.load_full()
     }
 
     /// Accepts these keys from now on. Requests that were admitted go on.
@@ -65,17 +126,22 @@ impl Gate {
     pub fn for_scope(&self, scope: Scope) -> ScopedGate {
         ScopedGate {
             gate: self.clone(),
-            scope,
+            scope: Some(scope),
         }
     }
 
-    fn admit(&self, headers: &HeaderMap, scope: Scope) -> Result<Caller, ApiError> {
+    /// Requires a key, whatever its scopes are.
+    pub fn for_any_scope(&self) -> ScopedGate {
+        ScopedGate {
+            gate: self.clone(),
+            scope: None,
+        }
+    }
+
+    fn admit(&self, headers: &HeaderMap, scope: Option<Scope>) -> Result<Caller, ApiError> {
         let keys = self.keys.load();
         if keys.is_empty() {
-            return Ok(Caller {
-                name: None,
-                may_read: true,
-            });
+            return Ok(Caller::local());
         }
         let digest = KeyDigest::of(bearer(headers).ok_or_else(ApiError::unauthorized)?);
         // Compare every key, each in constant time, so that the response time reveals nothing.
@@ -84,13 +150,16 @@ impl Gate {
             .filter(|key| key.sha256.matches(&digest))
             .fold(None, |_, key| Some(key));
         let key = known.ok_or_else(ApiError::unauthorized)?;
-        if !key.scopes.contains(&scope) {
+        if key.disabled {
+            return Err(ApiError::key_not_valid("is disabled"));
+        }
+        if let Some(end) = key.expires_at.filter(|end| *end <= self.clock.wall_now()) {
+            return Err(ApiError::key_not_valid(&format!("expired at {end}")));
+        }
+        if let Some(scope) = scope.filter(|scope| !key.scopes.contains(scope)) {
             return Err(ApiError::missing_scope(scope.as_str()));
         }
-        Ok(Caller {
-            name: Some(key.name.clone()),
-            may_read: key.scopes.contains(&Scope::Read),
-        })
+        Ok(Caller::of(key, self.isolates))
     }
 }
 
@@ -121,8 +190,9 @@ pub async fn require(
     next: Next,
 ) -> Result<Response, ApiError> {
     let caller = scoped.admit(request.headers())?;
+    let key = caller.key();
     request.extensions_mut().insert(caller);
-    let mut response = next.run(request).await;
+    let mut response = turns::working_for(key, next.run(request)).await;
     response.extensions_mut().insert(Authorized);
     Ok(response)
 }

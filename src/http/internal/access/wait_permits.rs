@@ -3,12 +3,11 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
-
 use super::Caller;
 use crate::http::internal::error::ApiError;
-use crate::http::permits::{Permit, Permits};
+use crate::http::permits::{Full, Permit, Permits};
 use crate::observe::metrics::Metrics;
+use crate::turns::{self, Turns};
 
 /// Maximum number of waiters that query the store at once. All waiters of a task are notified
 /// together, and waits that began together end together. The excess queues here and not for the few
@@ -23,7 +22,8 @@ pub struct WaitPermits(Arc<Shared>);
 struct Shared {
     /// Counted by the names of API keys.
     permits: Arc<Permits<Arc<str>>>,
-    queries: Semaphore,
+    queries: Turns,
+    per_key_max: usize,
     metrics: Metrics,
 }
 
@@ -38,9 +38,11 @@ impl WaitPermits {
     /// Keeps a quarter of `connections_max` free for requests that do not wait.
     pub fn new(connections_max: usize, metrics: Metrics) -> Self {
         let permits_max = (connections_max - connections_max / 4).max(1);
+        let per_key_max = (permits_max / 2).max(1);
         Self(Arc::new(Shared {
-            permits: Permits::new(permits_max, (permits_max / 2).max(1)),
-            queries: Semaphore::new(QUERIES_AT_ONCE),
+            permits: Permits::new(permits_max, per_key_max),
+            queries: Turns::new(QUERIES_AT_ONCE),
+            per_key_max,
             metrics,
         }))
     }
@@ -48,12 +50,21 @@ impl WaitPermits {
     /// Without configured API keys, all clients count as one caller and share all permits.
     ///
     /// # Errors
-    /// 503 `too_many_waiting` if all permits, or all that one key may have, are taken.
+    /// 503 `too_many_waiting` if all permits, or all that one key may have, are taken. 429 if the
+    /// caller has as many as its `max_waiting`.
     pub fn take(&self, caller: &Caller) -> Result<WaitPermit, ApiError> {
         let shared = &self.0;
-        let Some(permit) = shared.permits.take(caller.name.as_deref().map(Arc::from)) else {
-            shared.metrics.seat_refused();
-            return Err(ApiError::too_many_waiting());
+        let of_key = caller.max_waiting.filter(|most| *most < shared.per_key_max);
+        let most = of_key.unwrap_or(shared.per_key_max);
+        let permit = match shared.permits.take_up_to(caller.name.clone(), most) {
+            Ok(permit) => permit,
+            Err(full) => {
+                shared.metrics.seat_refused();
+                return Err(match (full, of_key) {
+                    (Full::Key, Some(most)) => ApiError::too_many_waiting_of_key(most),
+                    (Full::Key | Full::Total, _) => ApiError::too_many_waiting(),
+                });
+            }
         };
         shared.metrics.seat_taken();
         Ok(WaitPermit {
@@ -63,10 +74,17 @@ impl WaitPermits {
     }
 }
 
+impl WaitPermits {
+    /// Returns how many permits the API key has now.
+    pub fn taken_by(&self, key: &str) -> usize {
+        self.0.permits.taken_by(key)
+    }
+}
+
 impl WaitPermit {
     /// Runs a query of the store. At most `QUERIES_AT_ONCE` waiters do so at a time.
     pub async fn query<T>(&self, query: impl Future<Output = T>) -> T {
-        let _turn = self.shared.queries.acquire().await;
+        let _turn = self.shared.queries.take(&turns::current_key()).await;
         query.await
     }
 }
@@ -83,15 +101,8 @@ mod tests {
 
     fn named(name: &str) -> Caller {
         Caller {
-            name: Some(name.to_owned()),
-            may_read: true,
-        }
-    }
-
-    fn nameless() -> Caller {
-        Caller {
-            name: None,
-            may_read: true,
+            name: Some(name.into()),
+            ..Caller::local()
         }
     }
 
@@ -119,10 +130,25 @@ mod tests {
     #[test]
     fn without_keys_all_clients_share_all_permits() {
         let wait_permits = wait_permits(1024);
-        let all = fill(&wait_permits, &nameless());
+        let all = fill(&wait_permits, &Caller::local());
         assert_eq!(all.len(), 768);
         drop(all);
-        assert_eq!(fill(&wait_permits, &nameless()).len(), 768);
+        assert_eq!(fill(&wait_permits, &Caller::local()).len(), 768);
+    }
+
+    #[test]
+    fn a_key_has_at_most_its_own_limit() {
+        let wait_permits = wait_permits(1024);
+        let limited = |max_waiting| Caller {
+            max_waiting: Some(max_waiting),
+            ..named("a")
+        };
+        let of_a = fill(&wait_permits, &limited(3));
+        let refused = wait_permits.take(&limited(3)).unwrap_err();
+        assert_eq!((of_a.len(), refused.status().as_u16()), (3, 429));
+        assert!(wait_permits.take(&named("b")).is_ok());
+        drop(of_a);
+        assert_eq!(fill(&wait_permits, &limited(9999)).len(), 384);
     }
 
     #[test]

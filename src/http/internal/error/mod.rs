@@ -3,6 +3,7 @@
 
 mod cursors;
 mod evolink;
+mod limits;
 mod meant_route;
 mod operators;
 mod results;
@@ -265,21 +266,6 @@ impl ApiError {
             message,
         )
         .retry_after(retry_after::SOON)
-    }
-
-    /// 503: all permits for waiting requests are taken. The answer closes the connection, so that a
-    /// client that retries does not occupy one.
-    pub fn too_many_waiting() -> Self {
-        let message = "too many queries and streams are waiting, in all or with this API key; repeat the request without `wait`";
-        let mut error = Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too_many_waiting",
-            "api_error",
-            message,
-        );
-        error.retry_after = Some(retry_after::SOON);
-        error.closes = true;
-        error
     }
 
     /// 500: an internal fault. The message does not say what EvoLink was sent, because that is not

@@ -5,6 +5,7 @@ use http::StatusCode;
 use super::ApiError;
 use crate::domain::egress::Refused;
 use crate::domain::ids::SubmissionId;
+use crate::domain::key_use::LimitReached;
 use crate::observe::untrusted::Untrusted;
 use crate::retry_after;
 use crate::submit::{Accepted, Outcome};
@@ -31,6 +32,7 @@ impl From<Outcome> for ApiError {
             Outcome::KeyReused => Self::idempotency_conflict(),
             Outcome::KeyInFlight => Self::idempotency_in_flight(),
             Outcome::RateLimited => Self::too_many_submits(),
+            Outcome::LimitReached(reached) => Self::limit_reached(&reached),
             Outcome::NotRecorded(error) => Self::from(error),
             // No client reads the answer to an abandoned submit.
             Outcome::Abandoned | Outcome::NotDecided => Self::unavailable(),
@@ -85,6 +87,17 @@ impl ApiError {
             message,
         )
         .retry_after(retry_after::SUBMIT)
+    }
+
+    /// 429: the API key has used up one of its limits. Nothing was sent, recorded or counted.
+    pub fn limit_reached(reached: &LimitReached) -> Self {
+        let (name, limit) = (reached.limit.name(), reached.limit);
+        let message = format!(
+            "this API key has used up its `{name}` of {limit}; nothing was sent to EvoLink, and nothing is counted"
+        );
+        let mut error = Self::over_limit(name, message);
+        error.retry_after = Some(retry_after::Seconds::after(reached.retry_after));
+        error
     }
 
     /// 504: EvoLink may have accepted and charged the submit. We do not send it again, and the app

@@ -43,7 +43,7 @@ pub async fn show(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let parameters = Parameters::parse(query.as_deref().unwrap_or_default(), &headers)?;
-    let filter = filter(&state, &parameters).await?;
+    let filter = filter(&state, &caller, &parameters).await?;
     let log = state.store.log_state().await?;
     if accept::wants_stream(&headers) {
         let after = within(parameters.place, &log)?.unwrap_or(log.newest);
@@ -69,18 +69,24 @@ pub async fn show(
     Ok(Json(page).into_response())
 }
 
-async fn filter(state: &InternalState, parameters: &Parameters) -> Result<EventFilter, ApiError> {
+async fn filter(
+    state: &InternalState,
+    caller: &Caller,
+    parameters: &Parameters,
+) -> Result<EventFilter, ApiError> {
+    let own = caller.sees_only.as_deref();
     let task = match &parameters.task {
         None => None,
         Some(text) => {
             let name = query::task(tasks::parse_name(text))?;
-            let view = state.store.find_task(&name).await?;
+            let view = state.store.find_task_of(&name, own).await?;
             view.ok_or_else(ApiError::task_not_found)?.record.seq
         }
     };
     Ok(EventFilter {
         types: parameters.types.clone(),
         task,
+        client: own.map(str::to_owned),
     })
 }
 

@@ -10,7 +10,6 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -23,6 +22,7 @@ use crate::store::read::events::{EventFilter, PageSize};
 use crate::store::tail::{Batch, Follower, Next};
 use crate::store::{Store, StoreError};
 use crate::task_object::TaskObjects;
+use crate::turns::{self, Turns};
 
 /// Interval without events after which a reader is sent a comment. It shows the reader, and any
 /// proxy in between, that the stream is alive.
@@ -44,11 +44,11 @@ const PAGE: PageSize = PageSize {
 
 /// The permit to read a page. One reader at a time catches up, so that callbacks are not delayed.
 #[derive(Clone, Debug)]
-pub struct CatchUpPermit(Arc<Semaphore>);
+pub struct CatchUpPermit(Turns);
 
 impl Default for CatchUpPermit {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(1)))
+        Self(Turns::new(1))
     }
 }
 
@@ -56,6 +56,8 @@ struct Reader {
     store: Arc<Store>,
     objects: TaskObjects,
     turns: CatchUpPermit,
+    /// The API key that reads.
+    key: Arc<str>,
     stopping: CancellationToken,
     filter: EventFilter,
     follower: Follower,
@@ -81,6 +83,7 @@ pub fn open(
         store: Arc::clone(&state.store),
         objects: state.task_objects.clone(),
         turns: state.catch_up_permit.clone(),
+        key: turns::current_key(),
         stopping: state.stopping.clone(),
         filter,
         follower: state.store.tail().follow(epochs.current()),
@@ -90,7 +93,8 @@ pub fn open(
         _permit: permit,
     };
     let chunks = stream::unfold(reader, async |mut reader| {
-        let chunk = reader.next().await?;
+        let key = Arc::clone(&reader.key);
+        let chunk = turns::working_for(key, reader.next()).await?;
         Some((chunk, reader))
     });
     let headers = [
@@ -171,8 +175,7 @@ impl Reader {
     }
 
     async fn of_page(&mut self) -> Result<Bytes, StoreError> {
-        // `acquire` cannot fail: the semaphore is never closed.
-        let _turn = self.turns.0.acquire().await;
+        let _turn = self.turns.0.take(&self.key).await;
         let page = self
             .store
             .list_events(&self.filter, &self.epochs, self.place, PAGE);

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use axum::{Extension, Json};
 use serde::Serialize;
 
 use super::{file_of, parse_number};
@@ -18,6 +18,7 @@ use crate::http::internal::access::request_log::Authorized;
 use crate::http::internal::access::{Caller, ScopedGate};
 use crate::http::internal::error::ApiError;
 use crate::http::internal::tasks;
+use crate::turns;
 
 /// The caller of all links. So links together share the waiting permits of one caller.
 const CALLER: &str = "(link)";
@@ -41,6 +42,7 @@ pub struct LinkGate {
 /// Creates a link to a result file, which may be archived only later.
 pub async fn create(
     State(state): State<InternalState>,
+    Extension(caller): Extension<Caller>,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Json<Link>, ApiError> {
     let archive = state
@@ -49,7 +51,7 @@ pub async fn create(
         .ok_or_else(ApiError::archive_disabled)?;
     let Path((id, number)) = path.map_err(|_| ApiError::invalid_task_id())?;
     let number = parse_number(&number)?;
-    let view = tasks::find(&state, Some(Path(id))).await?;
+    let view = tasks::find(&state, &caller, Some(Path(id))).await?;
     if !view.files.is_empty() {
         file_of(&view, number)?;
     }
@@ -82,13 +84,16 @@ pub async fn require(
         Some((expires, signature)) => {
             gate.check(request.uri().path(), expires, &signature)?;
             Caller {
-                name: Some(CALLER.to_owned()),
+                name: Some(CALLER.into()),
                 may_read: false,
+                is_admin: false,
+                ..Caller::local()
             }
         }
     };
+    let key = caller.key();
     request.extensions_mut().insert(caller);
-    let mut response = next.run(request).await;
+    let mut response = turns::working_for(key, next.run(request)).await;
     response.extensions_mut().insert(Authorized);
     Ok(response)
 }

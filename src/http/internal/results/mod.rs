@@ -77,7 +77,7 @@ pub async fn show(
     let number = parse_number(&number)?;
     let wait = parse_query(query.as_deref().unwrap_or_default())?;
     let deadline = start + wait;
-    let view = tasks::find(&state, Some(Path(id))).await?;
+    let view = tasks::find(&state, &caller, Some(Path(id))).await?;
     let view = completed(&state, &caller, view, deadline).await?;
     let is_head = method == Method::HEAD;
     // A file that is still arriving has no ETag, so a client could not combine parts of it safely.

@@ -32,6 +32,7 @@ use crate::observe::metrics::SubmitEnd;
 use crate::store::recorder::entry::Idempotency;
 use crate::submit::{Accepted, Outcome, Submission};
 use crate::task_object::TaskObjects;
+use crate::turns;
 use headers::{client_reference, idempotency_key};
 use presence::Presence;
 
@@ -84,6 +85,7 @@ pub async fn create(
         drop(share);
         outcome
     };
+    let running = turns::working_for(caller.key(), running);
     let running = state.submits.running.spawn(running.in_current_span());
     let (response, accepted) = match (running.await, wait.deadline(start)) {
         (Ok(Outcome::Accepted(accepted)), deadline) => {
@@ -166,12 +168,13 @@ async fn judge(
         judged.map_err(|refused| ApiError::refused_callback_url(&refused))?;
     }
     let idempotency = idempotency_key(&parts.headers)?.map(|key| Idempotency {
-        name: format!("{}/{key}", caller.name.as_deref().unwrap_or_default()),
+        name: format!("{}/{key}", caller.key()),
         fingerprint: generation.fingerprint().to_bytes(),
     });
     let submission = Submission {
         generation,
-        client: caller.name.clone(),
+        client: caller.name.as_deref().map(str::to_owned),
+        limits: caller.limits,
         reference: client_reference(&parts.headers)?,
         idempotency,
     };

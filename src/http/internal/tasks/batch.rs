@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::json::Fields;
 use crate::http::internal::InternalState;
+use crate::http::internal::access::Caller;
 use crate::http::internal::error::ApiError;
 use crate::http::internal::tasks::parse_name;
 use crate::http::serve::body::read_body;
@@ -28,7 +29,11 @@ pub struct Found {
 }
 
 /// Answers with the tasks in the order of their ids. Unknown ones are left out.
-pub async fn show(State(state): State<InternalState>, body: Body) -> Result<Json<Found>, ApiError> {
+pub async fn show(
+    State(state): State<InternalState>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Json<Found>, ApiError> {
     let budget = &state.body_budget;
     let read = read_body(body, BODY_BYTES_MAX, BODY_TIME_MAX, budget, || Some(())).await;
     let (body, _share) = read.map_err(|error| ApiError::body(error, BODY_BYTES_MAX))?;
@@ -46,7 +51,8 @@ pub async fn show(State(state): State<InternalState>, body: Body) -> Result<Json
     let mut seen = HashSet::new();
     let names = wanted.task_ids.iter().zip(names);
     for (_, name) in names.filter(|(id, _)| seen.insert(id.as_str())) {
-        if let Some(view) = state.store.find_task(&name).await? {
+        let own = caller.sees_only.as_deref();
+        if let Some(view) = state.store.find_task_of(&name, own).await? {
             data.push(state.task_objects.of_view(&view));
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{io, iter};
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -11,6 +12,7 @@ use futures_util::stream;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
 
+use crate::domain::callback::Subject;
 use crate::domain::event::EventType;
 use crate::domain::event::id::EventId;
 use crate::domain::ids::{SubmissionId, TaskId};
@@ -19,6 +21,7 @@ use crate::domain::observation::{Observation, Source};
 use crate::domain::task::SubmitEnd;
 use crate::domain::timestamp::Timestamp;
 use crate::http::internal::InternalState;
+use crate::http::internal::access::Caller;
 use crate::http::internal::error::ApiError;
 use crate::http::internal::operators::quarantine::Mark;
 use crate::http::internal::tasks;
@@ -31,10 +34,18 @@ use crate::task_object::TaskObjects;
 /// Streams the items one by one, because all of them together may be large.
 pub async fn show(
     State(state): State<InternalState>,
+    Extension(caller): Extension<Caller>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
-    let view = tasks::find(&state, id.ok()).await?;
-    let items = state.store.list_history(&view.record).await?;
+    let view = tasks::find(&state, &caller, id.ok()).await?;
+    let mut items = state.store.list_history(&view.record).await?;
+    if caller.sees_only.is_some() {
+        // A body that names this task may have come through the callback URL of another one.
+        let own = Subject::Submission(view.record.task.submission_id);
+        items.retain(
+            |item| !matches!(&item.kind, HistoryKind::Quarantined(entry) if entry.subject != own),
+        );
+    }
     let was_refused = items
         .iter()
         .any(|item| matches!(item.kind, HistoryKind::SubmitEnded(SubmitEnd::Refused)));

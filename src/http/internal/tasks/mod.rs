@@ -24,7 +24,7 @@ use crate::domain::json::Fields;
 use crate::domain::kind::Kind;
 use crate::domain::task::State as TaskState;
 use crate::domain::timestamp::Timestamp;
-use crate::store::read::{TaskFilter, TaskName, TaskView};
+use crate::store::read::{self as store, TaskFilter, TaskName, TaskView};
 use prefer::PREFERENCE_APPLIED;
 use waiting::Wait;
 
@@ -52,9 +52,12 @@ pub async fn show(
     let deadline = wait.deadline(Instant::now());
     // Boxed, so that data that the wait does not need takes no memory while it waits.
     let name = name_of(id.ok())?;
-    let Some(mut view) = Box::pin(state.store.find_task(&name)).await? else {
+    let own = caller.sees_only.as_deref();
+    let found = Box::pin(state.store.find_task_of(&name, own)).await?;
+    let Some(mut view) = found else {
         return match name {
-            TaskName::Task(id) if state.passes_unknown_tasks => {
+            // EvoLink would also answer about tasks of other keys.
+            TaskName::Task(id) if state.passes_unknown_tasks && own.is_none() => {
                 relayed::unknown_task(&state, id.as_str()).await
             }
             TaskName::Task(_) | TaskName::Submission(_) => Err(ApiError::task_not_found()),
@@ -79,14 +82,19 @@ pub async fn show(
 
 pub async fn list(
     State(state): State<InternalState>,
+    Extension(caller): Extension<Caller>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let query = query.as_deref().unwrap_or_default();
     if numbered::is_wanted(query) {
-        return Ok(Json(numbered::list(&state, query).await?).into_response());
+        return Ok(Json(numbered::list(&state, &caller, query).await?).into_response());
     }
-    let (filter, limit) = parse_list_query(query)?;
-    let page = state.store.list_tasks(&filter, limit).await?;
+    let (mut filter, limit) = parse_list_query(query)?;
+    let page = if filter.narrow(&caller) {
+        state.store.list_tasks(&filter, limit).await?
+    } else {
+        store::TaskPage::default()
+    };
     let page = TaskPage {
         data: page
             .tasks
@@ -98,9 +106,15 @@ pub async fn list(
     Ok(Json(page).into_response())
 }
 
-pub async fn find(state: &InternalState, id: Option<Path<String>>) -> Result<TaskView, ApiError> {
+/// Returns the task. One that the caller may not see is as absent as one that does not exist.
+pub async fn find(
+    state: &InternalState,
+    caller: &Caller,
+    id: Option<Path<String>>,
+) -> Result<TaskView, ApiError> {
     let name = name_of(id)?;
-    let found = state.store.find_task(&name).await?;
+    let own = caller.sees_only.as_deref();
+    let found = state.store.find_task_of(&name, own).await?;
     found.ok_or_else(ApiError::task_not_found)
 }
 
@@ -117,6 +131,18 @@ pub fn parse_name(text: &str) -> Option<TaskName> {
     }
     let submission = text.parse::<SubmissionId>().ok().map(TaskName::Submission);
     submission.or_else(|| TaskId::parse(text).map(TaskName::Task))
+}
+
+impl TaskFilter {
+    /// Leaves out the tasks that the caller may not see. Returns whether any may be left.
+    fn narrow(&mut self, caller: &Caller) -> bool {
+        let Some(own) = caller.sees_only.as_deref() else {
+            return true;
+        };
+        self.is_isolated = true;
+        let wanted = self.client.replace(own.to_owned());
+        wanted.is_none_or(|wanted| wanted == own)
+    }
 }
 
 fn parse_list_query(query: &str) -> Result<(TaskFilter, u32), ApiError> {

@@ -7,6 +7,7 @@ use crate::domain::kind::Kind;
 use crate::domain::observation::Observation;
 use crate::domain::task::State as TaskState;
 use crate::http::internal::InternalState;
+use crate::http::internal::access::Caller;
 use crate::http::internal::error::ApiError;
 use crate::http::internal::query;
 use crate::store::read::TaskView;
@@ -33,7 +34,11 @@ pub fn is_wanted(query: &str) -> bool {
         .any(|(name, _)| matches!(&*name, "page" | "page_size"))
 }
 
-pub async fn list(state: &InternalState, query: &str) -> Result<NumberedPage, ApiError> {
+pub async fn list(
+    state: &InternalState,
+    caller: &Caller,
+    query: &str,
+) -> Result<NumberedPage, ApiError> {
     let (mut filter, mut page, mut page_size) = (NewestFilter::default(), 1, PAGE_SIZE_DEFAULT);
     for (name, value) in query::parameters(query, &[])? {
         match &*name {
@@ -46,6 +51,7 @@ pub async fn list(state: &InternalState, query: &str) -> Result<NumberedPage, Ap
         }
     }
     let skipped = (page as usize - 1).saturating_mul(page_size as usize);
+    filter.client = caller.sees_only.as_deref().map(str::to_owned);
     let newest = state.store.list_newest(&filter).await?;
     let mut data = Vec::new();
     for id in newest.iter().skip(skipped).take(page_size as usize) {

@@ -1,7 +1,7 @@
 //! Our tables, and the rights that the statements of this program need on each.
 
 /// The rights that the statements of this program need on each table.
-pub const NEEDED: [(&str, &[&str]); 17] = [
+pub const NEEDED: [(&str, &[&str]); 18] = [
     ("_sqlx_migrations", &["SELECT"]),
     ("callback_key", &["SELECT", "INSERT"]),
     ("delivery", &["SELECT", "INSERT", "UPDATE"]),
@@ -11,6 +11,7 @@ pub const NEEDED: [(&str, &[&str]); 17] = [
     ("event", &["SELECT", "INSERT"]),
     ("failed_attempt", &["SELECT", "INSERT", "UPDATE"]),
     ("idempotency", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("key_use", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("observation", &["SELECT", "INSERT"]),
     ("quarantine", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("quarantine_total", &["SELECT", "UPDATE"]),
@@ -35,7 +36,7 @@ pub fn tables() -> Vec<&'static str> {
 /// Waits for sessions that have locked our tables, so that the wait ends here and is explained.
 pub const LOCK_SHORTLY: &str = "BEGIN;
     LOCK TABLE _sqlx_migrations, callback_key, delivery, endpoint, endpoint_gone, epoch, event, failed_attempt, idempotency,
-        observation, quarantine, quarantine_total, recorder_turn, result, submit_end, task, unanswered_submit IN ACCESS SHARE MODE;
+        key_use, observation, quarantine, quarantine_total, recorder_turn, result, submit_end, task, unanswered_submit IN ACCESS SHARE MODE;
     ROLLBACK";
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ const VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
 
 /// The number of readers. More only take time from the writer (measured: four and sixteen readers
 /// cost it a third).
-const READERS: u32 = 3;
+pub const READERS: u32 = 3;
 
 /// Takes the write lock, and returns the numbers of the last task and of the last event.
 pub const BEGIN: &str =

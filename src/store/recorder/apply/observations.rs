@@ -8,7 +8,7 @@ use crate::domain::callback::Subject;
 use crate::domain::event::EventType;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::observation::{Observation, Source};
-use crate::domain::task::{Phase, Seen, SubmitEnd, Task, Verdict};
+use crate::domain::task::{Phase, Seen, State, SubmitEnd, Task, Verdict};
 use crate::store::quarantine::Kind;
 use crate::store::recorder::entry::Receipt;
 use crate::store::recorder::ledger::{
@@ -18,6 +18,16 @@ use crate::store::recorder::record::{Origin, Record};
 
 /// Observations kept for one task. Those that move the task on are always kept (rule B8).
 const OBSERVATIONS_KEPT: u16 = 200;
+
+impl Record {
+    /// Notes what EvoLink reserved for the task. The outcome settles it.
+    fn settle(&mut self, seen: &Observation, done: Seen) {
+        let is_settled = done.moved && self.task.state() == State::Completed;
+        if done.verdict != Verdict::Conflict && (is_settled || self.credits.is_none()) {
+            self.credits = seen.credits.or(self.credits);
+        }
+    }
+}
 
 impl Ledger {
     /// `first` is the source by which a replayed body originally came. For all other entries it
@@ -45,7 +55,9 @@ impl Ledger {
         if before.task_id().is_none() {
             self.by_task.insert(seen.task_id.clone(), index);
         }
-        if record.task != before {
+        let credits = record.credits;
+        record.settle(seen, done);
+        if record.task != before || record.credits != credits {
             self.touched.push(index);
         }
         let number = self.keep(index, seen, source, done);

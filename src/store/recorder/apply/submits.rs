@@ -1,6 +1,7 @@
 //! Submits: the intent, with or without an idempotency key, and an end without an observation.
 
 use crate::domain::ids::SubmissionId;
+use crate::domain::key_use::{Day, LimitReached};
 use crate::domain::task::{Phase, SubmitEnd, Task};
 use crate::store::recorder::entry::{Intent, Receipt, SubmitEnded};
 use crate::store::recorder::ledger::Ledger;
@@ -18,6 +19,9 @@ impl Ledger {
                     Receipt::Clash
                 };
             }
+            if let Err(reached) = self.admit(intent) {
+                return Receipt::LimitReached(reached);
+            }
             let key = (idempotency.clone(), intent.submission_id);
             self.keys.insert(idempotency.name.clone(), key);
             self.keys_made.push(idempotency.name.clone());
@@ -29,9 +33,14 @@ impl Ledger {
                 }
                 Judged::Unsure => return Receipt::Unsure,
             }
+            if let Err(reached) = self.admit(intent) {
+                return Receipt::LimitReached(reached);
+            }
             let (client, fingerprint) = (intent.client_name(), guard.fingerprint);
             self.unanswered
                 .make(intent.submission_id, client, fingerprint);
+        } else if let Err(reached) = self.admit(intent) {
+            return Receipt::LimitReached(reached);
         }
         let mut task = Task::new(intent.submission_id);
         task.kind = Some(intent.kind);
@@ -43,6 +52,18 @@ impl Ledger {
         let index = self.add(record);
         self.touched.push(index);
         Receipt::Fresh
+    }
+
+    /// Compares a new submit with the limits of its API key. What it adds is written with its
+    /// record; here it counts for the other submits of the batch.
+    fn admit(&mut self, intent: &Intent) -> Result<(), LimitReached> {
+        if !intent.limits.has_any() {
+            return Ok(());
+        }
+        let at = intent.submission_id.made_at();
+        let key = (intent.client_name().to_owned(), Day::of(at));
+        let used = self.uses.entry(key).or_default();
+        used.admit(&intent.limits, at)
     }
 
     pub fn end_submit(&mut self, id: SubmissionId, ended: &SubmitEnded) -> Receipt {

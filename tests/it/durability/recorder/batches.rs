@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use evolink_receiver::clock::Clock;
 use evolink_receiver::domain::ids::SubmissionId;
+use evolink_receiver::domain::key_use::KeyLimits;
 use evolink_receiver::domain::kind::Kind;
 use evolink_receiver::store::StoreError;
 use evolink_receiver::store::recorder::Recorder;
@@ -189,6 +190,7 @@ async fn a_refusal_recorded_twice_keeps_the_idempotency_key_of_the_next_attempt(
             callback_url: None,
             idempotency: Some(key.clone()),
             guard: None,
+            limits: KeyLimits::default(),
         };
         bench.recorder.record(Entry::Intent(intent)).await.unwrap()
     };

@@ -35,6 +35,7 @@ fn row(state: State) -> RecordRow {
         source: is_accepted.then(|| "poll".to_owned()),
         results_digest: (state == State::Completed).then(|| vec![0; 32]),
         refusal: None,
+        credits: None,
         observations: 0,
         shown: None,
         outcome_at: state.is_outcome().then_some(2),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use evolink_receiver::domain::callback::Subject;
 use evolink_receiver::domain::ids::SubmissionId;
+use evolink_receiver::domain::key_use::KeyLimits;
 use evolink_receiver::domain::kind::Kind;
 use evolink_receiver::domain::observation::{Observation, Source};
 use evolink_receiver::store::recorder::entry::{
@@ -217,6 +218,7 @@ impl Call {
                 callback_url: own_address(submission_id),
                 idempotency: key.map(|key| key.idempotency()),
                 guard: None,
+                limits: KeyLimits::default(),
             }),
             Self::IntendGuarded(submission_id, guard) => Entry::Intent(Intent {
                 submission_id,
@@ -228,6 +230,7 @@ impl Call {
                 callback_url: own_address(submission_id),
                 idempotency: None,
                 guard: Some(guard.for_recorder()),
+                limits: KeyLimits::default(),
             }),
             Self::AppAnswered(submission_id) => Entry::AppAnswered { submission_id },
             Self::AppLost(submission_id) => Entry::AppLost { submission_id },

@@ -68,11 +68,8 @@ async fn a_full_last_page_names_no_page_after() {
 
 #[tokio::test]
 async fn a_list_is_narrowed_by_status_client_and_time() {
-    let keys = ["web", "batch"].map(|name| ApiKey {
-        name: name.to_owned(),
-        sha256: KeyDigest::of(name),
-        scopes: vec![Scope::Submit, Scope::Read],
-    });
+    let keys = ["web", "batch"]
+        .map(|name| ApiKey::new(name, KeyDigest::of(name), &[Scope::Submit, Scope::Read]));
     let builder = TestApp::builder()
         .with_manual_clock()
         .with(|config| config.internal.api_keys = keys.to_vec());

@@ -2,14 +2,16 @@
 //! table, or sorts what it found, becomes slow over the years.
 
 use evolink_receiver::store::read::{events, history, newest, overdue, told};
-use evolink_receiver::store::{Store, deliveries, quarantine, read as reads, results, tail};
+use evolink_receiver::store::{
+    Store, deliveries, key_use, quarantine, read as reads, results, tail,
+};
 
 use crate::support::app::shelf;
 use crate::support::store::TestStore;
 use crate::support::store::database::Database;
 
 /// The index that each statement must use, by its name in SQLite and in PostgreSQL.
-const INDEXES: [[&str; 2]; 55] = [
+const INDEXES: [[&str; 2]; 58] = [
     ["sqlite_autoindex_task_2", "task_task_id_key"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
@@ -21,6 +23,7 @@ const INDEXES: [[&str; 2]; 55] = [
     ["task_client", "task_client"],
     ["task_reference", "task_reference"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
+    ["task_client", "task_client"],
     ["task_due", "task_due"],
     ["task_due", "task_due"],
     ["task_rarely_due", "task_rarely_due"],
@@ -68,6 +71,8 @@ const INDEXES: [[&str; 2]; 55] = [
     ["result_pending", "result_pending"],
     ["result_failed", "result_failed"],
     ["INTEGER PRIMARY KEY", "event_pkey"],
+    ["PRIMARY KEY", "key_use_pkey"],
+    ["PRIMARY KEY", "key_use_pkey"],
 ];
 
 /// Marks of a plan that scans a whole table.
@@ -113,6 +118,7 @@ async fn slow_plans(database: &Database) -> Vec<String> {
         &deliveries::FAILED_STATEMENTS,
         &results::STATEMENTS,
         &told::STATEMENTS,
+        &key_use::STATEMENTS,
     ]
     .concat();
     assert_eq!(statements.len(), INDEXES.len());

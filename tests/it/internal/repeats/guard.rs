@@ -196,11 +196,8 @@ async fn a_submit_that_was_refused_leaves_nothing_that_could_be_repeated() {
 
 #[tokio::test]
 async fn another_request_another_api_key_and_an_idempotency_key_are_no_repeats() {
-    let keys = ["one", "two"].map(|name| ApiKey {
-        name: name.to_owned(),
-        sha256: KeyDigest::of(name),
-        scopes: vec![Scope::Submit, Scope::Read],
-    });
+    let keys = ["one", "two"]
+        .map(|name| ApiKey::new(name, KeyDigest::of(name), &[Scope::Submit, Scope::Read]));
     let builder = TestApp::builder().with(|config| config.internal.api_keys = keys.into());
     let (app, evolink) = builder.start_with_simulator(Options::default()).await;
     let of = |client: &str, body: &serde_json::Value| {

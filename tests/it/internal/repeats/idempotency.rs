@@ -212,10 +212,12 @@ async fn after_a_504_it_is_a_504_again_until_the_task_is_known() {
 
 #[tokio::test]
 async fn keys_are_those_of_an_api_key() {
-    let key = |name: &str| ApiKey {
-        name: name.to_owned(),
-        sha256: KeyDigest::of(&format!("secret-of-{name}")),
-        scopes: vec![Scope::Submit, Scope::Read],
+    let key = |name: &str| {
+        ApiKey::new(
+            name,
+            KeyDigest::of(&format!("secret-of-{name}")),
+            &[Scope::Submit, Scope::Read],
+        )
     };
     let builder =
         TestApp::builder().with(|config| config.internal.api_keys = vec![key("web"), key("batch")]);

@@ -142,11 +142,7 @@ async fn a_repeat_is_answered_with_the_reference_of_the_first_submit() {
 async fn a_prompt_is_shown_to_those_who_may_read() {
     const SUBMIT_KEY: &str = "erk_submit-0123456789abcdef0123456789";
     const READ_KEY: &str = "erk_reader-0123456789abcdef0123456789";
-    let key = |name: &str, key: &str, scope| ApiKey {
-        name: name.to_owned(),
-        sha256: KeyDigest::of(key),
-        scopes: vec![scope],
-    };
+    let key = |name: &str, key: &str, scope| ApiKey::new(name, KeyDigest::of(key), &[scope]);
     let keys = vec![
         key("app", SUBMIT_KEY, Scope::Submit),
         key("reader", READ_KEY, Scope::Read),

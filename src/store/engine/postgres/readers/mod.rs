@@ -121,6 +121,11 @@ impl Readers {
         }))
     }
 
+    /// The highest number of connections.
+    pub fn most(&self) -> usize {
+        self.0.most
+    }
+
     /// Waits for a connection. The caller bounds the time.
     ///
     /// # Errors
