@@ -58,10 +58,20 @@ impl CommandError {
 
     /// Makes one failure of several errors.
     pub fn of_all(exit: Exit, messages: Vec<String>) -> Self {
-        let mut errors = messages.into_iter().map(|message| Self::new(exit, message));
+        let errors = messages.into_iter();
+        Self::of_several(errors.map(|message| Self::new(exit, message)).collect())
+    }
+
+    /// Makes one failure of several errors. The exit code is that of the first one.
+    pub fn of_several(errors: Vec<Self>) -> Self {
+        let mut errors = errors.into_iter();
         let first = errors.next();
-        let mut first = first.unwrap_or_else(|| Self::new(exit, "failed"));
-        first.more = errors.collect();
+        let mut first = first.unwrap_or_else(|| Self::new(Exit::Unavailable, "failed"));
+        let more = errors.flat_map(|mut error| {
+            let more = std::mem::take(&mut error.more);
+            std::iter::once(error).chain(more)
+        });
+        first.more.extend(more);
         first
     }
 

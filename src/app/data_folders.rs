@@ -45,13 +45,15 @@ pub fn denied(config: &Config) -> Vec<Denied> {
 }
 
 /// # Errors
-/// 78 with the first folder in which the start may not make its files.
+/// 78 with all folders in which the start may not make its files.
 pub fn check(config: &Config) -> Result<(), CommandError> {
-    let denied = denied(config).into_iter().next();
-    denied.map_or(Ok(()), |denied| {
-        let message = format!("{}: {}", denied.key, denied.message);
-        Err(CommandError::new(Exit::Config, message))
-    })
+    let denied = denied(config).into_iter();
+    let messages = denied.map(|denied| format!("{}: {}", denied.key, denied.message));
+    let messages: Vec<String> = messages.collect();
+    if messages.is_empty() {
+        return Ok(());
+    }
+    Err(CommandError::of_all(Exit::Config, messages))
 }
 
 /// Returns the files that the start makes. A database always needs new files beside it; the other

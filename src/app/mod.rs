@@ -6,6 +6,7 @@ pub mod backup_places;
 mod certificates;
 pub mod data_folders;
 mod exchange;
+mod opened;
 mod parts;
 pub mod reload;
 mod settings;
@@ -41,6 +42,7 @@ use crate::store::repeats::Apps;
 use crate::store::{Store, StoreError};
 use crate::task_object::TaskObjects;
 use certificates::Certificates;
+use opened::Opened;
 use parts::{Parts, finish};
 use reload::{Reading, Reload};
 
@@ -101,17 +103,15 @@ impl App {
         let fingerprint = config.fingerprint();
         let (config, attempts_at_once) = settings::within_descriptors(config);
         warn_of(&config);
-        data_folders::check(&config)?;
-        backup_places::finish_restore(&config)?;
-        let ring_file = &config.callback_tokens.key_file;
-        key_ring::load_if_there(ring_file)?;
-        key_ring::check_database_is_there(&config)?;
-        let signing_files = Arc::new(SigningFiles::open(&config.forward)?);
-        let certificates = Certificates::open(&config)?;
-        let evolink = evolink_client(&config)?;
+        let Opened {
+            signing_files,
+            certificates,
+            evolink,
+        } = opened::open(&config)?;
         let rate_limits = Arc::new(settings::rate_limits(&config));
         let store = Arc::new(Box::pin(Store::open(settings::location(&config)?)).await?);
         // After the database: a key ring without one is the trace of a database that is gone.
+        let ring_file = &config.callback_tokens.key_file;
         let key_ring = Arc::new(key_ring::open(&store, ring_file).await?);
         let evolink = Arc::new(evolink.with_key_ring(Arc::clone(&key_ring)));
         let metrics = Metrics::new();

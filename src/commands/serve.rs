@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::app::reload::Reading;
 use crate::cli::{ConfigArgs, SERVICE_URL};
 use crate::clock::Clock;
-use crate::commands::check::configuration_of_start;
+use crate::commands::check::{configuration_of_start, with_surroundings};
 use crate::commands::environment;
 use crate::commands::service::loopback_url;
 use crate::config::unknown_variables;
@@ -42,7 +42,10 @@ pub async fn serve(args: &ConfigArgs, out: &mut impl Write) -> Result<(), Comman
         let message = &stray.message;
         warn!(target: CONFIGURATION, "{message}");
     }
-    let config = configuration_of_start(args)?;
+    let config = match configuration_of_start(args) {
+        Ok(config) => config,
+        Err(refusal) => return Err(with_surroundings(refusal, args).await),
+    };
     telemetry::set_level(&config.log.level);
     let again = args.clone();
     let reading = Reading {

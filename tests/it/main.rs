@@ -14,6 +14,7 @@ mod callbacks;
 mod command;
 mod config;
 mod deliveries;
+mod diagnosis;
 mod documents;
 mod domain;
 mod durability;

@@ -28,19 +28,27 @@ use crate::secrets::signing_files;
 pub async fn check(args: &CheckArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let (config, mut findings) = configuration(&args.config);
     if let Some(config) = config {
-        let mut around = surroundings(&config, &Clock::System).await;
+        findings.extend(in_places(
+            surroundings(&config, &Clock::System).await,
+            &args.config,
+        ));
         if args.online {
-            around.extend(online::online(&config, &Clock::System).await);
+            let online = online::online(&config, &Clock::System).await;
+            findings.extend(in_places(online, &args.config));
         }
-        if let Ok(environment) = environment() {
-            let places = Places::read(args.config.config.as_deref(), &environment);
-            for finding in &mut around {
-                places.add_to(finding);
-            }
-        }
-        findings.extend(around);
     }
     report(&findings, out)
+}
+
+/// Adds to each finding the line of the configuration that it is about.
+fn in_places(mut findings: Vec<Finding>, args: &ConfigArgs) -> Vec<Finding> {
+    if let Ok(environment) = environment() {
+        let places = Places::read(args.config.as_deref(), &environment);
+        for finding in &mut findings {
+            places.add_to(finding);
+        }
+    }
+    findings
 }
 
 /// Returns the configuration for a start.
@@ -49,16 +57,30 @@ pub async fn check(args: &CheckArgs, out: &mut impl Write) -> Result<(), Command
 /// All errors that `check` finds in the configuration, with exit code 78.
 pub fn configuration_of_start(args: &ConfigArgs) -> Result<Config, CommandError> {
     let (config, findings) = configuration(args);
+    let errors = errors(findings);
+    match config {
+        Some(config) if errors.is_empty() => Ok(config),
+        _ => Err(CommandError::of_several(errors)),
+    }
+}
+
+/// Adds to the errors of a configuration what `check` finds wrong around it, so that a person
+/// corrects everything at once.
+pub async fn with_surroundings(refusal: CommandError, args: &ConfigArgs) -> CommandError {
+    let (Some(config), _) = configuration(args) else {
+        return refusal;
+    };
+    let around = in_places(surroundings(&config, &Clock::System).await, args);
+    CommandError::of_several(std::iter::once(refusal).chain(errors(around)).collect())
+}
+
+fn errors(findings: Vec<Finding>) -> Vec<CommandError> {
     let errors = findings
         .into_iter()
         .filter(|finding| finding.level == Level::Error);
-    let errors: Vec<String> = errors
-        .map(|error| ConfigError::new(error.key, error.message).to_string())
-        .collect();
-    match config {
-        Some(config) if errors.is_empty() => Ok(config),
-        _ => Err(CommandError::of_all(Exit::Config, errors)),
-    }
+    errors
+        .map(|error| ConfigError::new(error.key, error.message).into())
+        .collect()
 }
 
 /// Checks the configuration alone. Returns it if it can be used to check its surroundings: that is,

@@ -1,5 +1,6 @@
 //! The commands of the program, as people and programs use them.
 
+mod agreement;
 mod binary;
 mod check;
 mod completions;

@@ -2,6 +2,7 @@
 
 mod broken;
 mod campaign;
+mod clients;
 mod crowd;
 mod epochs;
 mod feed;
