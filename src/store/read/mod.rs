@@ -7,6 +7,7 @@ pub mod inspect;
 pub mod newest;
 pub mod overdue;
 pub mod told;
+pub mod versions;
 
 use std::time::Duration;
 

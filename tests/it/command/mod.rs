@@ -18,5 +18,6 @@ mod status;
 mod submit;
 mod surroundings;
 mod tasks;
+mod transcripts;
 mod waited;
 mod watch;

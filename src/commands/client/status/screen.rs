@@ -112,6 +112,9 @@ fn service(status: &Value) -> String {
     if let Some(version) = text(status, "/service/version") {
         says = format!("{says}, version {}", Untrusted(version));
     }
+    if let Some(database) = text(status, "/service/database") {
+        says = format!("{says}, {}", Untrusted(database));
+    }
     let now = time_ms(status, "/service/now");
     if let Some((now, started)) = now.zip(time_ms(status, "/service/started_at")) {
         says = format!("{says}, started {} ago", age(now - started));
@@ -206,7 +209,7 @@ mod tests {
             "pending": {"count": 100, "more": true}, "dead": {"count": 3, "more": false}}),
         );
         json!({
-            "service": {"version": "0.1.0", "started_at": "2026-11-29T09:00:00Z",
+            "service": {"version": "0.1.0", "database": "SQLite 3.51.3, schema 8", "started_at": "2026-11-29T09:00:00Z",
                 "now": "2026-11-29T12:00:00Z", "ready": false, "reason": "the disk is full"},
             "last_hour": {"callbacks": {"recorded": 12, "duplicate": 1}, "outcomes": {"poll": 5},
                 "refused": {"wrong_path": 7}, "handshakes": {}},
@@ -221,7 +224,7 @@ mod tests {
     #[test]
     fn every_trouble_has_its_line_and_the_troubled_endpoint_comes_first() {
         let expected = [
-            "service      NOT READY: the disk is full, version 0.1.0, started 3h ago",
+            "service      NOT READY: the disk is full, version 0.1.0, SQLite 3.51.3, schema 8, started 3h ago",
             "callbacks    12 recorded, 1 duplicate in the last hour",
             "refused      7 wrong_path in the last hour",
             "outcomes     5 poll in the last hour",
@@ -255,7 +258,7 @@ mod tests {
         let lines = shown(None, &status);
         assert_eq!(
             lines[0],
-            "service      ready, version 0.1.0, started 3h ago"
+            "service      ready, version 0.1.0, SQLite 3.51.3, schema 8, started 3h ago"
         );
         assert_eq!(
             lines[4],

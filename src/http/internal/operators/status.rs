@@ -69,6 +69,8 @@ pub struct Status {
 #[derive(Debug, Serialize)]
 struct Service {
     version: &'static str,
+    /// The database with its version, and the number of its newest migration.
+    database: Option<String>,
     started_at: Timestamp,
     now: Timestamp,
     ready: bool,
@@ -112,17 +114,19 @@ pub async fn show(State(state): State<InternalState>) -> Json<Status> {
     let store = &state.store;
     let now = state.clock.now();
     let names = state.endpoints.urls.names();
-    let ((reason, details), tasks, overdue, unknown, endpoints) = tokio::join!(
+    let ((reason, details), tasks, overdue, unknown, endpoints, database) = tokio::join!(
         readiness::details(&state),
         known(tasks(store)),
         known(store.list_due(now, NEVER, 1)),
         known(unknown_submits(store)),
         known(endpoints(store, &names)),
+        known(store.versions()),
     );
     let oldest_overdue = overdue.and_then(|due| due.into_iter().next());
     Json(Status {
         service: Service {
             version: state.about.version,
+            database,
             started_at: state.about.started_at,
             now: state.clock.wall_now(),
             ready: reason.is_none(),
