@@ -185,6 +185,7 @@ impl Reloader {
         let keys = &config.internal.api_keys;
         if !differing(&json(keys), &json(&before.internal.api_keys)).is_empty() {
             self.gate.replace(keys.clone());
+            self.metrics.api_keys_in_use(keys.len());
             let names: Vec<&str> = keys.iter().map(|key| &*key.name).collect();
             info!(target: CONFIGURATION, "internal.api_keys has changed: the keys are {names:?} from now on");
         }

@@ -29,6 +29,8 @@ impl App {
         let public = self.serving_public(stop);
         let internal = &self.config.internal;
         let keys = internal.api_keys.clone();
+        self.metrics.api_keys_in_use(keys.len());
+        (self.metrics).token_keys_in_use(self.key_ring.fingerprints().len());
         let gate = Gate::new(keys, self.clock.clone(), internal.isolate_keys);
         let internal = internal::router(self.internal_state(parts), &gate);
         let reloader = self.reloader(gate);

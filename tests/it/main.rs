@@ -8,6 +8,7 @@
     reason = "in tests a panic is the report, the clock is real, output is for whoever reads it, and a story is told whole"
 )]
 
+mod api;
 mod archive;
 mod backup;
 mod callbacks;

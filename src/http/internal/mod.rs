@@ -3,6 +3,7 @@
 pub mod access;
 pub mod error;
 pub mod events;
+pub mod openapi;
 pub mod operators;
 pub mod passed_on;
 pub mod query;
@@ -38,7 +39,7 @@ use crate::task_object::TaskObjects;
 use access::Gate;
 use access::origin::{self, OwnOrigin};
 use access::request_id;
-use access::request_log::{self, Strangers};
+use access::request_log::{self, RequestLog};
 use access::wait_permits::WaitPermits;
 use error::ApiError;
 use events::CatchUpPermit;
@@ -87,6 +88,29 @@ pub struct InternalState {
 
 pub fn router(state: InternalState, gate: &Gate) -> Router {
     let own = state.own_origin.clone();
+    let requests = RequestLog::new(state.metrics.clone());
+    let archive = state.archive.as_ref();
+    let link_gate = LinkGate {
+        keys: gate.for_scope(Scope::Read),
+        key_ring: archive.map(|archive| Arc::clone(&archive.key_ring)),
+        clock: state.clock.clone(),
+    };
+    routes(gate, link_gate)
+        .fallback(async |uri: Uri| ApiError::no_route(uri.path()))
+        .method_not_allowed_fallback(async || ApiError::wrong_method())
+        .with_state(state)
+        .layer(from_fn_with_state(own, origin::refuse_cross_site))
+        .layer(from_fn_with_state(
+            gate.clone(),
+            access::require_loopback_host,
+        ))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(requests, request_log::log))
+        .layer(from_fn(request_id::set))
+}
+
+/// All routes, each behind the API key that it needs. `openapi` describes them.
+fn routes(gate: &Gate, link_gate: LinkGate) -> Router<InternalState> {
     let needs = |scope| from_fn_with_state(gate.for_scope(scope), access::require);
     let submits = Kind::VARIANTS.iter().fold(Router::new(), |router, kind| {
         let create = post(submits::create).layer(Extension(*kind));
@@ -104,14 +128,6 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
         .route("/v1/agent-estimates", post(relayed::estimate))
         .route("/v1/tasks/batch", post(batch::show))
         .route_layer(needs(Scope::Read));
-    let link_gate = LinkGate {
-        keys: gate.for_scope(Scope::Read),
-        key_ring: state
-            .archive
-            .as_ref()
-            .map(|archive| Arc::clone(&archive.key_ring)),
-        clock: state.clock.clone(),
-    };
     let files = Router::new()
         .route("/v1/tasks/{id}/results/{n}", get(results::show))
         .route_layer(from_fn_with_state(link_gate, link::require));
@@ -137,17 +153,7 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
         .merge(operators)
         .merge(usage)
         .merge(open)
-        .fallback(async |uri: Uri| ApiError::no_route(uri.path()))
-        .method_not_allowed_fallback(async || ApiError::wrong_method())
-        .with_state(state)
-        .layer(from_fn_with_state(own, origin::refuse_cross_site))
-        .layer(from_fn_with_state(
-            gate.clone(),
-            access::require_loopback_host,
-        ))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(Strangers::default(), request_log::log))
-        .layer(from_fn(request_id::set))
+        .merge(openapi::routes())
 }
 
 fn operator_routes() -> Router<InternalState> {

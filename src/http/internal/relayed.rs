@@ -184,7 +184,7 @@ fn shown(
 
 /// Whether `If-None-Match` names the version. Weak and strong forms are the same here (RFC 9110
 /// section 13.1.2).
-fn has_seen(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+pub fn has_seen(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let strong = |text: &str| text.trim().trim_start_matches("W/").to_owned();
     let Ok(etag) = etag.to_str() else {
         return false;

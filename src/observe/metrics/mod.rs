@@ -7,8 +7,10 @@
 mod configuration;
 mod deliveries;
 mod ends;
+mod http;
 mod labels;
 mod last_hour;
+mod process;
 mod refusals;
 mod self_test;
 mod series;
@@ -16,7 +18,7 @@ mod series;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
@@ -31,6 +33,7 @@ use configuration::Configuration;
 use deliveries::Deliveries;
 pub use deliveries::DeliveryEnd;
 pub use ends::{CallbackEnd, FetchResult, PollEnd, SubmitEnd, TailReader};
+pub use http::known_method;
 use labels::{Name, OutcomeLabels, ReaderLabel, ReasonLabel, ResultLabel, StateLabel};
 use last_hour::Hours;
 pub use last_hour::{Counts, HourCounts};
@@ -53,7 +56,10 @@ struct Series {
     waiting: Waiting,
     inside: Inside,
     configuration: Configuration,
+    requests: http::Requests,
     registry: Registry,
+    /// Its names have no prefix of ours.
+    process: Registry,
     hours: Hours,
 }
 
@@ -62,7 +68,9 @@ impl Metrics {
         let mut registry = Registry::with_prefix("evolink_receiver");
         let refusals = refusals::Refusals::register(&mut registry);
         refusals.begin();
-        Self(Arc::new(Series {
+        let mut process = Registry::default();
+        process.register_collector(Box::new(process::Process));
+        let metrics = Self(Arc::new(Series {
             refusals,
             self_tests: self_test::SelfTests::register(&mut registry),
             tasks: Tasks::register(&mut registry),
@@ -73,9 +81,13 @@ impl Metrics {
             waiting: Waiting::register(&mut registry),
             inside: Inside::register(&mut registry),
             configuration: Configuration::register(&mut registry),
+            requests: http::Requests::register(&mut registry),
             registry,
+            process,
             hours: Hours::new(),
-        }))
+        }));
+        metrics.built();
+        metrics
     }
 
     pub fn callback_received(&self) {
@@ -209,6 +221,12 @@ impl Metrics {
         self.0.results.files.get_or_create(&labels).set(files);
     }
 
+    /// Sets the free space where result files are kept.
+    pub fn archive_free_bytes(&self, bytes: u64) {
+        let gauge = self.0.results.free_bytes.get_or_create(&[]);
+        gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
     /// Sets whether archiving pauses for lack of space.
     pub fn archive_paused(&self, is_paused: bool) {
         self.0.results.paused.set(i64::from(is_paused));
@@ -256,7 +274,10 @@ impl Metrics {
             .clock_difference
             .set(clock::system_ahead_seconds());
         let mut text = String::new();
-        encode(&mut text, &self.0.registry).expect("a String takes any text");
+        let written = encode_registry(&mut text, &self.0.registry)
+            .and_then(|()| encode_registry(&mut text, &self.0.process))
+            .and_then(|()| encode_eof(&mut text));
+        written.expect("a String takes any text");
         text
     }
 }

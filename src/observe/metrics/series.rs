@@ -104,6 +104,8 @@ metrics! {
             "Bytes of the result files that were archived";
         files: Family<StateLabel, Gauge> = "results",
             "Result files that are pending or failed, at most 10000 of each state";
+        free_bytes: Unset = "archive_free_bytes",
+            "Free space on the disk of an archive in a folder";
         paused: Gauge = "archive_paused",
             "1 while nothing is fetched, because the archive has less free space than archive.min_free";
     }

@@ -12,9 +12,10 @@ impl Store {
     /// # Errors
     /// The database cannot be read.
     pub async fn versions(&self) -> Result<String, StoreError> {
-        let (name, of_database) = match self.is_shared() {
-            true => ("PostgreSQL", OF_POSTGRES),
-            false => ("SQLite", OF_SQLITE),
+        let (name, of_database) = if self.is_shared() {
+            ("PostgreSQL", OF_POSTGRES)
+        } else {
+            ("SQLite", OF_SQLITE)
         };
         let version: String =
             on_pool!(self, pool => sqlx::query_scalar(of_database).fetch_one(pool))?;

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::support::campaign::rounds;
+use crate::support::described;
 use crate::support::process::{Place, Receiver};
 
 /// Concurrent clients that fill the log.
@@ -47,7 +48,7 @@ async fn fill(receiver: &Arc<Receiver>, events: u64) {
 }
 
 /// Reads from the first event until `events` of them have arrived.
-async fn read(http: reqwest::Client, url: String, events: u64) {
+async fn read(http: described::Client, url: String, events: u64) {
     let request = http.get(url).header("accept", "text/event-stream");
     let mut answer = request.send().await.unwrap();
     assert_eq!(answer.status(), 200);
@@ -89,7 +90,7 @@ async fn many_readers_that_are_far_behind_catch_up_and_delay_no_others() {
     let url = format!("http://{}/v1/events?after=0", receiver.internal());
     let (began, mut reading) = (Instant::now(), JoinSet::new());
     for _ in 0..readers {
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = described::client(reqwest::Client::builder().no_proxy().build().unwrap());
         reading.spawn(read(http, url.clone(), events));
     }
     let caught_up = timeout(CATCH_UP, reading.join_all()).await;

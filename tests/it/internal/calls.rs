@@ -1,11 +1,12 @@
 //! Submits and queries of an app, and what they leave in the store.
 
 use evolink_receiver::domain::callback::Subject;
-use reqwest::{Method, RequestBuilder};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
 use crate::support::app::answer::{Answer, get, send};
+use crate::support::described::RequestBuilder;
 
 pub const SUBMIT: &str = "/v1/images/generations";
 

@@ -4,12 +4,13 @@
 use evolink_receiver::config::{ApiKey, KeyDigest, Scope};
 use evolink_receiver::exit::Exit;
 use evolink_receiver::simulator::{Options, Simulator};
-use reqwest::{Method, RequestBuilder};
+use reqwest::Method;
 use serde_json::json;
 
 use super::calls::{SUBMIT, generation, row_counts};
 use crate::support::app::TestApp;
 use crate::support::app::answer::{Answer, send};
+use crate::support::described::RequestBuilder;
 
 const SUBMIT_KEY: &str = "erk_canary-submit-0123456789abcdef";
 const READ_KEY: &str = "erk_canary-reader-0123456789abcdef";

@@ -36,10 +36,9 @@ impl Replicas {
             .with_manual_clock()
             // Connections stay idle between rounds, and the machine may be slow.
             .with(|config| config.public.header_timeout = std::time::Duration::from_mins(1));
-        let (first, simulator) = builder
-            .clone()
-            .start_with_simulator(Options::default())
-            .await;
+        // Boxed, because each start holds a whole configuration.
+        let starting = builder.clone().start_with_simulator(Options::default());
+        let (first, simulator) = Box::pin(starting).await;
         let (evolink, public) = (
             first.config.evolink.base_url.clone(),
             first.config.public.base_url.clone(),
@@ -48,7 +47,8 @@ impl Replicas {
             config.evolink.base_url = evolink;
             config.public.base_url = public;
         });
-        let (second, third) = (builder.clone().start().await, builder.start().await);
+        let second = Box::pin(builder.clone().start()).await;
+        let third = Box::pin(builder.start()).await;
         let database = first.database().await;
         Some(Self {
             apps: [first, second, third],

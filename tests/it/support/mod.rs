@@ -4,6 +4,7 @@
 pub mod app;
 pub mod campaign;
 pub mod deliveries;
+pub mod described;
 pub mod events;
 pub mod files;
 pub mod machine;

@@ -8,13 +8,13 @@ mod races;
 mod seats;
 mod submits;
 
-use reqwest::RequestBuilder;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::support::app::TestApp;
 use crate::support::app::waiting::{Answer, LONG_WAIT, TOLD_WITHIN, asking, send};
+use crate::support::described::RequestBuilder;
 use crate::support::until::until;
 
 const SEATS_TAKEN: &str = "evolink_receiver_seats_taken";

@@ -2,11 +2,11 @@
 //! key. Others are refused.
 
 use evolink_receiver::config::{ApiKey, KeyDigest, Scope};
-use reqwest::RequestBuilder;
 
 use super::{SEATS_TAKEN, nobody_waits, waiting};
 use crate::support::app::TestApp;
 use crate::support::app::waiting::{LONG_WAIT, asking, send, told};
+use crate::support::described::RequestBuilder;
 
 const ID: &str = "task-unified-1-crowded";
 

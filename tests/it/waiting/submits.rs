@@ -2,12 +2,13 @@
 //! never refused for lack of a permit.
 
 use evolink_receiver::simulator::{Options, Simulator};
-use reqwest::{Method, RequestBuilder};
+use reqwest::Method;
 use serde_json::json;
 
 use super::{SEATS_TAKEN, SILENT, nobody_waits, submission_id, waiting};
 use crate::support::app::TestApp;
 use crate::support::app::waiting::{LONG_WAIT, TOLD_WITHIN, body, send};
+use crate::support::described::RequestBuilder;
 use crate::support::net::raw::RawClient;
 use crate::support::until::until;
 

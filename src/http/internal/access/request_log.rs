@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use tracing::{Instrument as _, Span, debug, info, info_span, warn};
 
 use super::request_id;
+use crate::observe::metrics::{Metrics, known_method};
 use crate::observe::throttle::Throttles;
 
 const STRANGERS_INTERVAL: Duration = Duration::from_mins(1);
@@ -20,24 +21,32 @@ const STRANGERS_INTERVAL: Duration = Duration::from_mins(1);
 #[derive(Clone, Copy, Debug)]
 pub struct Authorized;
 
-/// Counts the refused requests of strangers by status. Cheap to clone.
+/// Where requests are counted. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Strangers(Arc<Throttles<StatusCode>>);
+pub struct RequestLog {
+    /// The refused requests of strangers, by status.
+    strangers: Arc<Throttles<StatusCode>>,
+    metrics: Metrics,
+}
 
-impl Default for Strangers {
-    fn default() -> Self {
-        Self(Arc::new(Throttles::every(STRANGERS_INTERVAL)))
+impl RequestLog {
+    pub fn new(metrics: Metrics) -> Self {
+        let strangers = Arc::new(Throttles::every(STRANGERS_INTERVAL));
+        Self { strangers, metrics }
     }
 }
 
-pub async fn log(State(strangers): State<Strangers>, request: Request, next: Next) -> Response {
-    let span = span(&request);
+pub async fn log(State(requests): State<RequestLog>, request: Request, next: Next) -> Response {
+    let (span, method) = (span(&request), request.method().clone());
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map(|ConnectInfo(peer)| *peer);
     let started = Instant::now();
     let response = next.run(request).instrument(span.clone()).await;
     let took = started.elapsed();
-    span.in_scope(|| log_answer(&response, took, peer, &span, &strangers));
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    (requests.metrics).request_ended(&method, route, response.status(), took);
+    span.in_scope(|| log_answer(&response, took, peer, &span, &requests));
     response
 }
 
@@ -56,26 +65,12 @@ fn span(request: &Request) -> Span {
     info_span!("request", method, route, request_id)
 }
 
-/// A client may send any word as its method, of any length.
-const fn known_method(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::OPTIONS => "OPTIONS",
-        _ => "other",
-    }
-}
-
 fn log_answer(
     response: &Response,
     took: Duration,
     peer: Option<SocketAddr>,
     span: &Span,
-    strangers: &Strangers,
+    requests: &RequestLog,
 ) {
     let status = response.status();
     let code = status.as_u16();
@@ -100,7 +95,7 @@ fn log_answer(
             "answered {code} after {ms} ms"
         );
         let is_refusal = status.is_client_error() || status.is_server_error();
-        if is_refusal && let Some(times) = strangers.0.pass(status) {
+        if is_refusal && let Some(times) = requests.strangers.pass(status) {
             let peer = peer.map_or_else(|| "an unknown address".to_owned(), |it| it.to_string());
             let advice = advice(status);
             warn!(

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::ApiError;
+use super::{ApiError, Code};
 use crate::domain::event::id::EventId;
 
 impl ApiError {
@@ -14,7 +14,7 @@ impl ApiError {
         );
         let mut error = Self::new(
             StatusCode::GONE,
-            "cursor_expired",
+            Code::CursorExpired,
             "invalid_request_error",
             message,
         );

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::ApiError;
+use super::{ApiError, Code};
 use crate::evolink::Answer;
 use crate::observe::untrusted::Untrusted;
 
@@ -26,6 +26,6 @@ impl ApiError {
                 format!("EvoLink answered {}: {start}", answer.status)
             }
         };
-        Self::new(status, "evolink_error", kind, message)
+        Self::new(status, Code::EvolinkError, kind, message)
     }
 }

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::ApiError;
+use super::{ApiError, Code};
 use crate::retry_after;
 
 impl ApiError {
@@ -17,7 +17,7 @@ impl ApiError {
     pub(super) fn over_limit(limit: &str, message: String) -> Self {
         let mut error = Self::new(
             StatusCode::TOO_MANY_REQUESTS,
-            "rate_limit_exceeded",
+            Code::RateLimitExceeded,
             "rate_limit_error",
             message,
         );
@@ -39,7 +39,7 @@ impl ApiError {
         let message = "too many queries and streams are waiting, in all or with this API key; repeat the request without `wait`";
         let mut error = Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "too_many_waiting",
+            Code::TooManyWaiting,
             "api_error",
             message,
         );

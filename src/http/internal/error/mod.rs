@@ -1,6 +1,7 @@
 //! Errors of the internal API. They use EvoLink's error envelope, which clients of its API already
 //! parse.
 
+mod code;
 mod cursors;
 mod evolink;
 mod limits;
@@ -23,6 +24,7 @@ use crate::observe::untrusted::Untrusted;
 use crate::retry_after;
 use crate::store::StoreError;
 use crate::submit::KeyRejection;
+pub use code::Code;
 use meant_route::meant_route;
 
 /// Header with the submission id, on every answer about a submission.
@@ -58,7 +60,7 @@ struct Envelope {
 
 #[derive(Debug, Serialize)]
 struct ErrorBody {
-    code: &'static str,
+    code: Code,
     message: String,
     r#type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,12 +72,7 @@ struct ErrorBody {
 }
 
 impl ApiError {
-    fn new(
-        status: StatusCode,
-        code: &'static str,
-        kind: &'static str,
-        message: impl Into<String>,
-    ) -> Self {
+    fn new(status: StatusCode, code: Code, kind: &'static str, message: impl Into<String>) -> Self {
         let error = ErrorBody {
             code,
             message: message.into(),
@@ -110,7 +107,7 @@ impl ApiError {
     pub fn malformed(message: impl Into<String>) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
-            "invalid_request",
+            Code::InvalidRequest,
             "invalid_request_error",
             message,
         )
@@ -120,7 +117,7 @@ impl ApiError {
         let message = "a task id is 1 to 128 of [A-Za-z0-9._-]";
         let mut error = Self::new(
             StatusCode::BAD_REQUEST,
-            "invalid_task_id",
+            Code::InvalidTaskId,
             "invalid_request_error",
             message,
         );
@@ -132,7 +129,7 @@ impl ApiError {
         let message = "want `Authorization: Bearer KEY` with an API key of this receiver";
         Self::new(
             StatusCode::UNAUTHORIZED,
-            "unauthorized",
+            Code::Unauthorized,
             "authentication_error",
             message,
         )
@@ -142,7 +139,7 @@ impl ApiError {
         let message = format!("this API key lacks the scope `{scope}`");
         Self::new(
             StatusCode::FORBIDDEN,
-            "permission_denied",
+            Code::PermissionDenied,
             "permission_error",
             message,
         )
@@ -152,7 +149,7 @@ impl ApiError {
         let message = "without API keys only requests to a loopback host are answered";
         Self::new(
             StatusCode::FORBIDDEN,
-            "permission_denied",
+            Code::PermissionDenied,
             "permission_error",
             message,
         )
@@ -162,7 +159,7 @@ impl ApiError {
     pub fn too_many_reads() -> Self {
         Self::new(
             StatusCode::TOO_MANY_REQUESTS,
-            "rate_limit_exceeded",
+            Code::RateLimitExceeded,
             "rate_limit_error",
             "too many reads of EvoLink at once; ask again in a moment",
         )
@@ -173,7 +170,7 @@ impl ApiError {
         let message = "a web page of another origin must not change anything here";
         Self::new(
             StatusCode::FORBIDDEN,
-            "permission_denied",
+            Code::PermissionDenied,
             "permission_error",
             message,
         )
@@ -182,7 +179,7 @@ impl ApiError {
     pub fn task_not_found() -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
-            "task_not_found",
+            Code::TaskNotFound,
             "invalid_request_error",
             "no such task",
         )
@@ -196,7 +193,7 @@ impl ApiError {
         };
         Self::new(
             StatusCode::NOT_FOUND,
-            "not_found",
+            Code::NotFound,
             "invalid_request_error",
             message,
         )
@@ -206,7 +203,7 @@ impl ApiError {
         let message = "this route does not allow this method";
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
-            "method_not_allowed",
+            Code::MethodNotAllowed,
             "invalid_request_error",
             message,
         )
@@ -215,7 +212,7 @@ impl ApiError {
     pub fn unsupported_media_type(message: &'static str) -> Self {
         Self::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_media_type",
+            Code::UnsupportedMediaType,
             "invalid_request_error",
             message,
         )
@@ -230,10 +227,10 @@ impl ApiError {
             | BodyError::Broken => error.to_string(),
         };
         let code = match error {
-            BodyError::TooLarge => "request_too_large",
-            BodyError::TooSlow => "request_timeout",
+            BodyError::TooLarge => Code::RequestTooLarge,
+            BodyError::TooSlow => Code::RequestTimeout,
             BodyError::NoRoom | BodyError::TooManyUnfinished => return Self::unavailable(),
-            BodyError::Broken => "invalid_request",
+            BodyError::Broken => Code::InvalidRequest,
         };
         Self::new(error.status(), code, "invalid_request_error", message)
     }
@@ -250,7 +247,7 @@ impl ApiError {
         let message = "EvoLink gave no usable answer";
         Self::new(
             StatusCode::BAD_GATEWAY,
-            "evolink_unreadable",
+            Code::EvolinkUnreadable,
             "api_error",
             message,
         )
@@ -261,7 +258,7 @@ impl ApiError {
             "the store does not answer, or the receiver is stopping; nothing was sent to EvoLink";
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "service_unavailable",
+            Code::ServiceUnavailable,
             "api_error",
             message,
         )
@@ -274,7 +271,7 @@ impl ApiError {
         let message = "internal error of the receiver; its log has the cause under this request's X-Request-Id";
         let mut error = Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "internal_error",
+            Code::InternalError,
             "api_error",
             message,
         );
@@ -287,7 +284,7 @@ impl ApiError {
     pub fn evolink_key_rejected(rejection: KeyRejection) -> Self {
         let mut error = Self::new(
             StatusCode::BAD_GATEWAY,
-            KeyRejection::CODE,
+            Code::EvolinkKeyRejected,
             "api_error",
             rejection.message(),
         );

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::ApiError;
+use super::{ApiError, Code};
 use crate::domain::observation::ObservationError;
 use crate::retry_after;
 
@@ -10,7 +10,7 @@ impl ApiError {
     pub fn quarantine_not_found() -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
-            "quarantine_not_found",
+            Code::QuarantineNotFound,
             "invalid_request_error",
             "no such entry in quarantine; the oldest entries are deleted when it is full",
         )
@@ -21,7 +21,7 @@ impl ApiError {
         let message = format!("the kept body is still not a task: {reason}");
         Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,
-            "still_unreadable",
+            Code::StillUnreadable,
             "invalid_request_error",
             message,
         )
@@ -30,7 +30,7 @@ impl ApiError {
     pub fn delivery_not_found() -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
-            "delivery_not_found",
+            Code::DeliveryNotFound,
             "invalid_request_error",
             "no such delivery",
         )
@@ -48,7 +48,7 @@ impl ApiError {
         );
         let mut error = Self::new(
             StatusCode::NOT_FOUND,
-            "endpoint_not_found",
+            Code::EndpointNotFound,
             "invalid_request_error",
             message,
         );
@@ -59,7 +59,7 @@ impl ApiError {
     pub fn already_delivered() -> Self {
         Self::new(
             StatusCode::CONFLICT,
-            "already_delivered",
+            Code::AlreadyDelivered,
             "invalid_request_error",
             "the delivery was delivered and is not sent again; read its event in GET /v1/events",
         )
@@ -71,7 +71,7 @@ impl ApiError {
             format!("{retried} deliveries are pending again; repeat the request for the rest");
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "retried_in_part",
+            Code::RetriedInPart,
             "api_error",
             message,
         )

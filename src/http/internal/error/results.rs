@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::ApiError;
+use super::{ApiError, Code};
 use crate::retry_after;
 
 impl ApiError {
@@ -15,7 +15,7 @@ impl ApiError {
     pub fn result_not_found(message: &'static str) -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
-            "result_not_found",
+            Code::ResultNotFound,
             "invalid_request_error",
             message,
         )
@@ -26,7 +26,7 @@ impl ApiError {
         let message = "the task is not completed yet; repeat the request, or add `wait`";
         Self::new(
             StatusCode::CONFLICT,
-            "not_completed",
+            Code::NotCompleted,
             "invalid_request_error",
             message,
         )
@@ -34,12 +34,12 @@ impl ApiError {
     }
 
     /// 410: the task ended without results.
-    pub fn no_result(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn no_result(code: Code, message: impl Into<String>) -> Self {
         Self::new(StatusCode::GONE, code, "task_error", message)
     }
 
     /// 410: the file was given up, or is not kept any more.
-    pub fn result_gone(code: &'static str, message: impl Into<String>) -> Self {
+    pub fn result_gone(code: Code, message: impl Into<String>) -> Self {
         Self::new(StatusCode::GONE, code, "invalid_request_error", message)
     }
 
@@ -53,7 +53,7 @@ impl ApiError {
         };
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "not_archived",
+            Code::NotArchived,
             "api_error",
             message,
         )
@@ -65,7 +65,7 @@ impl ApiError {
         let message = "the archive does not answer; the log of the receiver says why";
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "archive_unavailable",
+            Code::ArchiveUnavailable,
             "api_error",
             message,
         )
@@ -77,7 +77,7 @@ impl ApiError {
         let message = "this link has expired, or was changed; ask for a new one";
         Self::new(
             StatusCode::FORBIDDEN,
-            "invalid_link",
+            Code::InvalidLink,
             "permission_error",
             message,
         )
@@ -88,7 +88,7 @@ impl ApiError {
         let message = "this receiver archives no results: archive.enabled is false";
         Self::new(
             StatusCode::NOT_FOUND,
-            "archive_disabled",
+            Code::ArchiveDisabled,
             "invalid_request_error",
             message,
         )

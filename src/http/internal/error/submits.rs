@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::ApiError;
+use super::{ApiError, Code};
 use crate::domain::egress::Refused;
 use crate::domain::ids::SubmissionId;
 use crate::domain::key_use::LimitReached;
@@ -50,7 +50,7 @@ impl ApiError {
         let message = format!("the model `{model}` is not in evolink.models, so nothing was sent");
         let mut error = Self::new(
             StatusCode::FORBIDDEN,
-            "model_not_allowed",
+            Code::ModelNotAllowed,
             "permission_error",
             message,
         );
@@ -68,7 +68,7 @@ impl ApiError {
         let message = "EvoLink could not be reached; nothing was sent to it";
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "evolink_unreachable",
+            Code::EvolinkUnreachable,
             "api_error",
             message,
         )
@@ -82,7 +82,7 @@ impl ApiError {
             "more submits than `evolink.submits_per_second` allows; nothing was sent to EvoLink";
         Self::new(
             StatusCode::TOO_MANY_REQUESTS,
-            "rate_limit_exceeded",
+            Code::RateLimitExceeded,
             "rate_limit_error",
             message,
         )
@@ -109,7 +109,7 @@ impl ApiError {
         );
         let mut error = Self::new(
             StatusCode::GATEWAY_TIMEOUT,
-            "submit_outcome_unknown",
+            Code::SubmitOutcomeUnknown,
             "api_error",
             message,
         );
@@ -122,7 +122,7 @@ impl ApiError {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         Self::new(
             status,
-            "idempotency_conflict",
+            Code::IdempotencyConflict,
             "invalid_request_error",
             message,
         )
@@ -133,7 +133,7 @@ impl ApiError {
         let status = StatusCode::CONFLICT;
         Self::new(
             status,
-            "idempotency_in_flight",
+            Code::IdempotencyInFlight,
             "invalid_request_error",
             message,
         )
@@ -145,7 +145,7 @@ impl ApiError {
         let message = "the receiver's disk is nearly full, and what is left is kept for callbacks; nothing was sent to EvoLink";
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "store_nearly_full",
+            Code::StoreNearlyFull,
             "api_error",
             message,
         )

@@ -56,14 +56,26 @@ pub async fn metrics(
 ) -> ([(HeaderName, HeaderValue); 1], String) {
     // Read the size from the store, because other replicas add to the quarantine too. If the store
     // does not answer, the other metrics must still be reported.
-    let total = timeout(TOTAL_TIMEOUT, state.store.quarantine_total()).await;
+    let total = timeout(TOTAL_TIMEOUT, state.store.quarantine_total());
+    let (total, ()) = tokio::join!(total, measure_archive(&state));
     if let Ok(Ok(total)) = total {
         state.metrics.quarantine_holds(total.entries, total.bytes);
     }
     let is_key_rejected = state.evolink.health().is_key_rejected();
     state.metrics.evolink_key_rejected(is_key_rejected);
+    if let Some(at) = state.readiness.certificate_expiry() {
+        state.metrics.certificate_expires_at(at);
+    }
     (
         [(header::CONTENT_TYPE, OPENMETRICS)],
         state.metrics.render(),
     )
+}
+
+async fn measure_archive(state: &InternalState) {
+    if let Some(archive) = &state.archive
+        && let Ok(Ok(Some(free))) = timeout(TOTAL_TIMEOUT, archive.storage.bytes_free()).await
+    {
+        state.metrics.archive_free_bytes(free);
+    }
 }

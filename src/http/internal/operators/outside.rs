@@ -60,6 +60,12 @@ impl Outside {
         Detail::failing(failing.join("; "))
     }
 
+    /// When the certificate of the public listener expires, if there is one.
+    pub fn certificate_expiry(&self) -> Option<Timestamp> {
+        let tls = self.tls.as_ref().filter(|_| self.has_callbacks)?;
+        Some(Timestamp::from_millis(tls.not_after().as_millisecond()))
+    }
+
     pub fn certificate(&self) -> Detail {
         if !self.has_callbacks {
             return Detail::ok("public.mode is poll-only: there is none");

@@ -14,6 +14,7 @@ use super::detail::{Detail, DetailState};
 use super::outside::Outside;
 use crate::config::InUse;
 use crate::domain::result_file::FileState;
+use crate::domain::timestamp::Timestamp;
 use crate::http::internal::InternalState;
 use crate::store::recorder::WriteState;
 use crate::store::{Store, StoreError};
@@ -63,6 +64,11 @@ impl Readiness {
             configuration,
             readers_answered_at: Mutex::new(Instant::now()),
         }))
+    }
+
+    /// When the certificate of the public listener expires, if there is one.
+    pub fn certificate_expiry(&self) -> Option<Timestamp> {
+        self.0.outside.certificate_expiry()
     }
 
     async fn reader(&self, store: &Store) -> Detail {

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::InternalState;
 use super::access::Caller;
 use super::access::wait_permits::WaitPermit;
-use super::error::ApiError;
+use super::error::{ApiError, Code};
 use super::query;
 use super::tasks::{self, waiting};
 use crate::archive::Fetches;
@@ -192,9 +192,9 @@ async fn completed(
     }
     match view.record.task.state() {
         TaskState::Completed => Ok(view),
-        TaskState::Failed => Err(ended_without_results(&view, "task_failed")),
-        TaskState::Cancelled => Err(ended_without_results(&view, "task_cancelled")),
-        TaskState::Rejected => Err(ended_without_results(&view, "task_rejected")),
+        TaskState::Failed => Err(ended_without_results(&view, Code::TaskFailed)),
+        TaskState::Cancelled => Err(ended_without_results(&view, Code::TaskCancelled)),
+        TaskState::Rejected => Err(ended_without_results(&view, Code::TaskRejected)),
         TaskState::Submitting
         | TaskState::SubmitUnknown
         | TaskState::Pending
@@ -203,7 +203,7 @@ async fn completed(
     }
 }
 
-fn ended_without_results(view: &TaskView, code: &'static str) -> ApiError {
+fn ended_without_results(view: &TaskView, code: Code) -> ApiError {
     let seen = view.body.as_ref();
     let seen = seen.and_then(|body| Observation::parse(body.clone()).ok());
     let message = seen.and_then(|seen| seen.error_message());
@@ -228,7 +228,7 @@ fn kept(view: TaskView, file: ShownFile) -> Result<Ready, ApiError> {
     match file.state {
         FileState::Archived => Ok(Ready::Archived(Box::new(view), file)),
         FileState::Expired => Err(ApiError::result_gone(
-            "result_expired",
+            Code::ResultExpired,
             "the file was kept for retention.results, and is deleted",
         )),
         FileState::Failed => Err(given_up(&file.error.unwrap_or_default())),
@@ -238,7 +238,7 @@ fn kept(view: TaskView, file: ShownFile) -> Result<Ready, ApiError> {
 
 fn given_up(reason: &str) -> ApiError {
     let message = format!("the file could not be archived: {reason}");
-    ApiError::result_gone("archive_failed", message)
+    ApiError::result_gone(Code::ArchiveFailed, message)
 }
 
 pub fn parse_number(text: &str) -> Result<i64, ApiError> {

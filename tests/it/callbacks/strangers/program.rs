@@ -15,6 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
+use crate::support::described;
 use crate::support::net::ports::free_port;
 use crate::support::store::TestStore;
 
@@ -39,7 +40,7 @@ pub struct Program {
     pub store: TestStore,
     pub public: SocketAddr,
     pub internal: SocketAddr,
-    pub http: reqwest::Client,
+    pub http: described::Client,
 }
 
 impl Program {
@@ -81,6 +82,7 @@ impl Program {
             .no_proxy()
             .timeout(Duration::from_mins(1));
         let http = http.tls_certs_only([certificate]).build().unwrap();
+        let http = described::client(http);
         let program = Self {
             child,
             folder,

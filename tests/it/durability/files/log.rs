@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use crate::support::described;
 use crate::support::process::Place;
 use crate::support::until::PATIENCE;
 
@@ -56,7 +57,7 @@ async fn i38_the_log_stays_small_while_all_is_written_and_read_at_once() {
     assert!(longest > 0, "that is no log");
 }
 
-async fn send(http: reqwest::Client, url: String, number: u64, written: Arc<AtomicU64>) {
+async fn send(http: described::Client, url: String, number: u64, written: Arc<AtomicU64>) {
     let filler = "x".repeat(BODY_BYTES.try_into().unwrap());
     for n in 0.. {
         let body = format!(r#"{{"id":"task-{number}-{n}","status":"processing","x":"{filler}"}}"#);
@@ -68,7 +69,7 @@ async fn send(http: reqwest::Client, url: String, number: u64, written: Arc<Atom
 }
 
 /// Reads one page after the other. Every second reader pauses at each page.
-async fn read(http: reqwest::Client, url: String, number: u64) {
+async fn read(http: described::Client, url: String, number: u64) {
     loop {
         let Ok(mut answer) = http.get(&url).send().await else {
             continue;

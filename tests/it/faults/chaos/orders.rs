@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::stage::Stage;
+use crate::support::described;
 
 const TRIES: usize = 8;
 const PAUSE: Duration = Duration::from_millis(400);
@@ -41,7 +42,7 @@ pub struct Order {
     asks_again: bool,
     /// The URL of each try, in order.
     urls: Vec<String>,
-    http: reqwest::Client,
+    http: described::Client,
 }
 
 impl Order {

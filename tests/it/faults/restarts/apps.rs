@@ -9,6 +9,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::submit;
+use crate::support::described;
 
 /// Interval at which one task is submitted and one callback sent.
 const ORDER_EVERY: Duration = Duration::from_millis(50);
@@ -27,7 +28,7 @@ pub struct Apps {
 }
 
 impl Apps {
-    pub fn start(http: reqwest::Client, base_url: String) -> Self {
+    pub fn start(http: described::Client, base_url: String) -> Self {
         let (stop, stopped) = oneshot::channel();
         let statuses = Statuses::default();
         let placing = tokio::spawn(place_orders(http, base_url, Arc::clone(&statuses), stopped));
@@ -47,7 +48,7 @@ impl Apps {
 }
 
 async fn place_orders(
-    http: reqwest::Client,
+    http: described::Client,
     base_url: String,
     statuses: Statuses,
     mut stopped: oneshot::Receiver<()>,
@@ -70,7 +71,7 @@ async fn place_orders(
     orders.join_all().await;
 }
 
-async fn place(number: u32, http: reqwest::Client, base_url: String, statuses: Statuses) {
+async fn place(number: u32, http: described::Client, base_url: String, statuses: Statuses) {
     let (key, prompt) = (
         format!("the-key-of-order-{number}"),
         format!("order {number}"),

@@ -16,6 +16,7 @@ use tally::{Tally, over};
 use tokio::time::{Instant, sleep};
 
 use crate::support::campaign::{random, rounds};
+use crate::support::described;
 use crate::support::process::{Place, Receiver};
 use crate::support::store::check;
 
@@ -47,7 +48,7 @@ async fn staged(options: Options) -> (Place, Simulator) {
 
 /// Submits. Returns status and body, or `None` if there was no answer.
 async fn submit(
-    http: &reqwest::Client,
+    http: &described::Client,
     base_url: &str,
     key: &str,
     prompt: &str,

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+use crate::support::described;
 use crate::support::machine::needs;
 use crate::support::process::{Place, Receiver};
 use crate::support::store::check;
@@ -34,7 +35,7 @@ pub struct Stage {
     pub receiver: Receiver,
     /// The test's own connection to the store.
     pub eye: Database,
-    app: reqwest::Client,
+    app: described::Client,
 }
 
 /// The status and body of the answer to an app; `None` if there was none.
@@ -69,16 +70,13 @@ impl Stage {
         at_evolink(&mut place, &evolink.base_url());
         let eye = place.store().connect().await;
         let receiver = place.start().await;
+        let http = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
         Self {
             place,
             evolink,
             receiver,
             eye,
-            app: reqwest::Client::builder()
-                .no_proxy()
-                .timeout(PATIENCE)
-                .build()
-                .unwrap(),
+            app: described::client(http.build().unwrap()),
         }
     }
 

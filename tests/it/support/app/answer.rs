@@ -1,10 +1,11 @@
 //! Answers of the internal listener, as an app gets them.
 
 use http::HeaderMap;
-use reqwest::{Method, RequestBuilder};
+use reqwest::Method;
 use serde_json::Value;
 
 use super::running::TestApp;
+use crate::support::described::RequestBuilder;
 
 /// One answer of the internal listener.
 #[derive(Debug)]

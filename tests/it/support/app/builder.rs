@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::running::TestApp;
+use crate::support::described;
 use crate::support::net::ports::free_port;
 use crate::support::store::TestStore;
 use crate::support::until::PATIENCE;
@@ -189,7 +190,7 @@ impl TestAppBuilder {
             apps,
             clock: self.clock,
             config: self.config,
-            http: http.build().unwrap(),
+            http: described::client(http.build().unwrap()),
             folder: self.folder,
             store: self.store,
             running: tokio::spawn(app.run(stop.clone())),

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::support::described;
 use crate::support::net::raw::RawClient;
 use crate::support::store::TestStore;
 use crate::support::store::database::Database;
@@ -33,7 +34,7 @@ pub struct TestApp {
     pub apps: Apps,
     pub clock: Clock,
     pub config: Config,
-    pub http: reqwest::Client,
+    pub http: described::Client,
     pub store: Arc<TestStore>,
     pub(super) folder: Arc<TempDir>,
     pub(super) stop: CancellationToken,
@@ -82,7 +83,7 @@ impl TestApp {
         result.unwrap_or_else(|| status.to_string())
     }
 
-    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+    pub fn request(&self, method: Method, path: &str) -> described::RequestBuilder {
         self.http
             .request(method, format!("http://{}{path}", self.internal))
     }

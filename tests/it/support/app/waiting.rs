@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use reqwest::{Method, RequestBuilder};
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::running::TestApp;
+use crate::support::described::RequestBuilder;
 
 /// Longer than any test here takes, unless it waits for the timeout.
 pub const LONG_WAIT: u64 = 45;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::seen::Seen;
+use crate::support::described;
 use crate::support::until::PATIENCE;
 
 pub struct SseReader {
@@ -42,7 +43,7 @@ impl SseReader {
         query: &str,
         last: Option<i64>,
     ) -> Result<Self, Option<u16>> {
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = described::client(reqwest::Client::builder().no_proxy().build().unwrap());
         let mut request = http
             .get(format!("http://{address}/v1/events?{query}"))
             .header("accept", "text/event-stream");

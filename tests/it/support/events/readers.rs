@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::campaign::{random, rounds};
+use crate::support::described;
 use crate::support::events::reader::{Came, SseReader};
 use crate::support::events::seen::{Seen, logged, seq};
 use crate::support::process::replica_load::Load;
@@ -44,7 +45,7 @@ struct Counts {
 /// any receiver.
 struct Reader {
     targets: Vec<SocketAddr>,
-    http: reqwest::Client,
+    http: described::Client,
     is_filtered: bool,
     last: i64,
     /// The number and a digest of each event.
@@ -209,7 +210,7 @@ pub async fn readers_read_the_log(places: &[Place], mut receivers: Vec<Receiver>
     for number in 0..READERS {
         let reader = Reader {
             targets: receivers.iter().map(Receiver::internal).collect(),
-            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            http: described::client(reqwest::Client::builder().no_proxy().build().unwrap()),
             is_filtered: number % 4 == 3,
             last: 0,
             seen: Vec::new(),

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use super::place::{PUBLIC_PORT, Place};
+use crate::support::described;
 use crate::support::until::PATIENCE;
 
 /// A running receiver, which is killed when dropped.
@@ -18,7 +19,7 @@ pub struct Receiver {
     child: Child,
     public: SocketAddr,
     pub internal: SocketAddr,
-    pub http: reqwest::Client,
+    pub http: described::Client,
     pub token: String,
     pub certificate_pem: String,
     log: PathBuf,
@@ -52,7 +53,7 @@ impl Place {
             child,
             public: self.public(),
             internal: self.internal(),
-            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            http: described::client(reqwest::Client::builder().no_proxy().build().unwrap()),
             token: String::new(),
             certificate_pem: String::new(),
             log,
@@ -72,13 +73,12 @@ impl Place {
         receiver.certificate_pem =
             std::fs::read_to_string(self.data().join("self-signed.crt")).unwrap();
         let root = reqwest::Certificate::from_pem(receiver.certificate_pem.as_bytes()).unwrap();
-        receiver.http = reqwest::Client::builder()
+        let http = reqwest::Client::builder()
             .no_proxy()
             .timeout(PATIENCE)
             .tls_certs_only([root])
-            .resolve("localhost", receiver.public)
-            .build()
-            .unwrap();
+            .resolve("localhost", receiver.public);
+        receiver.http = described::client(http.build().unwrap());
         Ok(receiver)
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::load::callback;
 use super::receiver::Receiver;
+use crate::support::described;
 use crate::support::store::check::Acknowledged;
 use crate::support::until::PATIENCE;
 
@@ -98,7 +99,7 @@ impl Load {
 /// block them all; the others rotate. After a failure the same callback goes to the next replica.
 async fn send(
     number: usize,
-    clients: Vec<(reqwest::Client, String)>,
+    clients: Vec<(described::Client, String)>,
     stop: Arc<AtomicBool>,
     log: Arc<Mutex<Report>>,
 ) {
