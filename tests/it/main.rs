@@ -15,6 +15,7 @@ mod callbacks;
 mod command;
 mod config;
 mod deliveries;
+mod deploy;
 mod diagnosis;
 mod documents;
 mod domain;
