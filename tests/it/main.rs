@@ -23,6 +23,7 @@ mod durability;
 mod egress;
 mod events;
 mod evolink;
+mod examples;
 mod faults;
 mod forward;
 mod internal;
