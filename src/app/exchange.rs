@@ -1,18 +1,20 @@
 //! What the components work with, and what a changed configuration replaces while they run.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use url::Url;
 
 use super::settings;
-use crate::archive::fetch::Fetcher;
+use crate::archive::fetch::{Fetcher, Guarded};
 use crate::config::Config;
-use crate::domain::delivery::Holder;
+use crate::domain::delivery::{EndpointKey, Holder};
 use crate::domain::delivery::routes::Routes;
 use crate::domain::task::confirmation::Policy;
-use crate::egress::{self, Egress, EndpointUrls};
+use crate::egress::{self, Doors, Egress, EndpointUrls};
 use crate::exit::CommandError;
-use crate::secrets::signing_files::SigningFiles;
+use crate::secrets::signing_files::{Files, SigningFiles};
 
 /// Where outcomes are sent to, which addresses may be called, and which results are fetched.
 pub struct Exchange {
@@ -26,33 +28,43 @@ pub struct Exchange {
     pub holder: Holder,
 }
 
+/// Values that are ready to be used, and that may not fail any more.
+pub struct Prepared {
+    files: Files,
+    doors: Doors,
+    guarded: Option<Guarded>,
+    policy: Policy,
+    endpoint_urls: HashMap<EndpointKey, Url>,
+    routes: Routes,
+}
+
 impl Exchange {
-    /// Puts the values of `config` in use: all of them, or none.
+    /// Makes the values of `config`. Nothing changes before `put`.
     ///
     /// # Errors
     /// If a secret of an endpoint cannot be read, or if a client cannot be made.
-    pub fn apply(&self, config: &Config) -> Result<(), CommandError> {
-        let files = self.signing_files.prepare(&config.forward)?;
+    pub fn prepare(&self, config: &Config) -> Result<Prepared, CommandError> {
         let rules = egress::rules(&config.forward, &self.egress.listeners());
-        let doors = self.egress.prepare(rules)?;
-        let fetching = match &self.fetcher {
-            Some(fetcher) => {
-                let rules = settings::result_rules(&config.archive);
-                Some((fetcher, fetcher.prepare(rules)?))
-            }
-            None => None,
-        };
+        let guard = |fetcher: &Fetcher| fetcher.prepare(settings::result_rules(&config.archive));
+        Ok(Prepared {
+            files: self.signing_files.prepare(&config.forward)?,
+            doors: self.egress.prepare(rules)?,
+            guarded: self.fetcher.as_ref().map(guard).transpose()?,
+            policy: settings::policy(config),
+            endpoint_urls: settings::endpoints(config),
+            routes: settings::routes(config, self.holder.clone()),
+        })
+    }
 
-        self.signing_files.replace(files);
-        self.egress.replace(doors);
-        if let Some((fetcher, guarded)) = fetching {
+    pub fn put(&self, prepared: Prepared) {
+        self.signing_files.replace(prepared.files);
+        self.egress.replace(prepared.doors);
+        if let Some((fetcher, guarded)) = self.fetcher.as_ref().zip(prepared.guarded) {
             fetcher.replace(guarded);
         }
-        self.policy.store(Arc::new(settings::policy(config)));
+        self.policy.store(Arc::new(prepared.policy));
         // The addresses come first: a delivery to an endpoint without one would fail.
-        self.endpoint_urls.replace(settings::endpoints(config));
-        let routes = settings::routes(config, self.holder.clone());
-        self.routes.store(Arc::new(routes));
-        Ok(())
+        self.endpoint_urls.replace(prepared.endpoint_urls);
+        self.routes.store(Arc::new(prepared.routes));
     }
 }

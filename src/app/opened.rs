@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::certificates::Certificates;
 use super::{backup_places, data_folders, evolink_client};
-use crate::config::Config;
+use crate::config::{Config, TlsMode};
 use crate::evolink::EvolinkClient;
 use crate::exit::CommandError;
 use crate::secrets::key_ring;
 use crate::secrets::signing_files::SigningFiles;
 
-/// What was opened.
+/// What a start has opened before the store.
 pub struct Opened {
     pub signing_files: Arc<SigningFiles>,
     pub certificates: Certificates,
@@ -28,9 +28,16 @@ pub fn open(config: &Config) -> Result<Opened, CommandError> {
     let ring = key_ring::load_if_there(&config.callback_tokens.key_file);
     keep(&mut faults, ring);
     keep(&mut faults, key_ring::check_database_is_there(config));
-    let signing_files = keep(&mut faults, SigningFiles::open(&config.forward));
-    let certificates = keep(&mut faults, Certificates::open(config));
     let evolink = keep(&mut faults, evolink_client(config));
+    // A start that is refused makes no files.
+    let may_make = faults.is_empty();
+    let signing_files = (may_make || config.forward.secret_file.exists())
+        .then(|| keep(&mut faults, SigningFiles::open(&config.forward)))
+        .flatten();
+    let modes = [config.public.tls.mode, config.internal.tls.mode];
+    let certificates = (may_make || !modes.contains(&TlsMode::SelfSigned))
+        .then(|| keep(&mut faults, Certificates::open(config)))
+        .flatten();
     let is_whole = faults.is_empty();
     let (Some(signing_files), Some(certificates), Some(evolink), true) =
         (signing_files, certificates, evolink, is_whole)

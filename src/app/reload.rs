@@ -38,7 +38,7 @@ pub const RELOADED: [&str; 9] = [
     "log.level",
 ];
 
-/// Those of them that are in use by whoever calls other addresses than EvoLink's.
+/// Those of them that are about addresses other than EvoLink's.
 const EXCHANGED: [&str; 5] = [
     "archive.allow_networks",
     "archive.allowed_hosts",
@@ -166,17 +166,21 @@ impl Reloader {
             .iter()
             .filter(|key| changed.iter().any(|changed| changed == *key));
         let exchanged: Vec<&str> = exchanged.copied().collect();
-        if !exchanged.is_empty() {
-            self.exchange.apply(&config)?;
-        }
-        for key in exchanged {
-            info!(target: CONFIGURATION, key, "{key} has changed: the new value is in use from now on");
-        }
+        let prepared = (!exchanged.is_empty())
+            .then(|| self.exchange.prepare(&config))
+            .transpose()?;
         let source = new.evolink.key_source();
         if self.evolink.replace_key(key, source)? {
             info!(target: CONFIGURATION, "{source} has changed: EvoLink is called with another key from now on");
             self.in_use
                 .change(|seen| seen.read_at = self.clock.wall_now());
+        }
+        // From here on nothing fails.
+        if let Some(prepared) = prepared {
+            self.exchange.put(prepared);
+        }
+        for key in exchanged {
+            info!(target: CONFIGURATION, key, "{key} has changed: the new value is in use from now on");
         }
         if config.log != before.log {
             telemetry::set_level(&config.log.level);

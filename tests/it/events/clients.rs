@@ -132,6 +132,8 @@ async fn common_clients_get_each_event_once_and_no_comment() {
         clients.iter().all(|client| client.lines().len() >= 3)
     })
     .await;
+    // One that reconnects, or takes a comment for an event, would show it by now.
+    next_comment().await;
     let all = log(&app).await.into_iter().skip(1);
     let wanted = all.filter(|event| event.kind == "task.completed");
     let wanted: Vec<String> = wanted
