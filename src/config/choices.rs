@@ -106,6 +106,7 @@ choice! {
         Completed = "task.completed",
         Failed = "task.failed",
         Cancelled = "task.cancelled",
+        Updated = "task.updated",
         Archived = "task.archived",
     }
 }
@@ -116,6 +117,7 @@ impl OutcomeEvent {
             Self::Completed => EventType::Completed,
             Self::Failed => EventType::Failed,
             Self::Cancelled => EventType::Cancelled,
+            Self::Updated => EventType::Updated,
             Self::Archived => EventType::Archived,
         }
     }

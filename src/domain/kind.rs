@@ -45,6 +45,12 @@ impl Kind {
         }
     }
 
+    /// Whether EvoLink may send the callbacks of one task in stages, the first ones with a part of
+    /// the results.
+    pub const fn is_staged(self) -> bool {
+        matches!(self, Self::Audio)
+    }
+
     /// The shortest time between two polls of an unfinished task. Each makes EvoLink query its own
     /// upstream, and EvoLink's own client polls no faster.
     pub const fn poll_gap_min(self) -> Duration {

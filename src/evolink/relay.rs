@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use governor::{DefaultDirectRateLimiter, Quota};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::client::EvolinkClient;
@@ -34,7 +35,7 @@ pub struct Read<'a> {
 }
 
 /// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum RelayError {
     #[error("more reads of EvoLink than this service makes in a second")]
     TooMany,
@@ -52,7 +53,12 @@ struct Inner {
     with_key: DefaultDirectRateLimiter,
     open: DefaultDirectRateLimiter,
     cache: Mutex<HashMap<String, Entry>>,
+    /// The reads under way, by their key: those who ask for the same share one call and its result.
+    flights: Mutex<HashMap<String, Weak<Flight>>>,
 }
+
+/// The result of one read.
+type Flight = OnceCell<Result<Answer, RelayError>>;
 
 #[derive(Clone, Debug)]
 struct Entry {
@@ -68,17 +74,50 @@ impl Relay {
             with_key: limiter(),
             open: limiter(),
             cache: Mutex::default(),
+            flights: Mutex::default(),
         }))
     }
 
     /// Reads, or returns an answer that is at most 30 s old. An older one is given again if EvoLink
-    /// says that it has not changed, or cannot be asked now.
+    /// says that it has not changed, or cannot be asked now. Callers that ask for the same at the
+    /// same time share one call.
     ///
     /// # Errors
     /// `RelayError` if EvoLink cannot be asked or does not answer.
     pub async fn read(&self, read: Read<'_>) -> Result<Answer, RelayError> {
         let key = key_of(read);
+        if let Some(entry) = self.fresh(&key) {
+            return Ok(entry.answer);
+        }
+        let flight = self.flight(&key);
+        // If the caller that makes the call leaves, another one makes it anew.
+        let result = flight.get_or_init(|| self.fetch(read, key)).await;
+        result.clone()
+    }
+
+    /// An answer that may be given again without asking.
+    fn fresh(&self, key: &str) -> Option<Entry> {
+        let known = self.cache().get(key).cloned();
+        known.filter(|entry| entry.at.elapsed() < FRESH)
+    }
+
+    /// The read under way, or a new one.
+    fn flight(&self, key: &str) -> Arc<Flight> {
+        let flights = &self.0.flights;
+        let mut flights = flights.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flight) = flights.get(key).and_then(Weak::upgrade) {
+            return flight;
+        }
+        // So there are no more entries than callers.
+        flights.retain(|_, flight| flight.strong_count() > 0);
+        let flight = Arc::default();
+        flights.insert(key.to_owned(), Arc::downgrade(&flight));
+        flight
+    }
+
+    async fn fetch(&self, read: Read<'_>, key: String) -> Result<Answer, RelayError> {
         let known = self.cache().get(&key).cloned();
+        // It may have come while this caller was about to ask.
         if let Some(entry) = known.as_ref().filter(|entry| entry.at.elapsed() < FRESH) {
             return Ok(entry.answer.clone());
         }

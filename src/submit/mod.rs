@@ -123,7 +123,8 @@ impl Submits {
         if matches!(outcome, Outcome::Abandoned) {
             info!(submission.id = %id, "the app disconnected before its submit was sent; it is not sent");
         }
-        self.metrics.submit_ended(outcome.end());
+        self.metrics
+            .submit_ended(outcome.end(), submission.generation.kind);
         outcome
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::domain::json::Fields;
+use crate::domain::observation::results::without_query;
 use crate::domain::observation::{Observation, RESULTS_MAX, Source, Status};
 use crate::domain::result_file::{FileState, OFFERED_FOR};
 use crate::domain::task::{Accepted, State};
@@ -65,12 +66,13 @@ impl TaskObjects {
         self.build(&Shown {
             record: &view.record,
             body: view.body.as_ref(),
+            newest: view.body.as_ref(),
             files: &view.files,
             is_current: true,
             state: task.state(),
             source: task.accepted().map(|accepted| accepted.source),
             outcome_at: task.accepted().and_then(Accepted::outcome_at),
-            claimed: task.claim().map(|claim| claim.state),
+            claimed: task.unconfirmed(),
         })
     }
 
@@ -130,17 +132,15 @@ impl TaskObjects {
         let seen = shown
             .body
             .and_then(|body| Observation::parse(body.clone()).ok());
-        let urls: Vec<String> = seen
-            .iter()
-            .flat_map(Observation::urls)
-            .map(str::to_owned)
-            .collect();
+        let urls = seen.as_ref().map(|seen| shown.numbered(seen));
+        let urls = urls.unwrap_or_default();
         let results_left_out = urls.len().saturating_sub(RESULTS_MAX);
-        let urls = (0..).zip(urls.into_iter().take(RESULTS_MAX));
-        let results: Vec<ResultObject> = urls
-            .map(|(number, url)| self.result(shown, number, url))
+        let numbered = (0..).zip(urls.iter().take(RESULTS_MAX));
+        let results: Vec<ResultObject> = numbered
+            .map(|(number, (_, url))| self.result(shown, number, (*url).to_owned()))
             .collect();
-        let rewritten = self.rewritten(seen.as_ref(), &results);
+        let rewritten = self.rewritten(seen.as_ref(), &urls, &results);
+        drop(urls);
         let receiver = Receiver {
             submission_id: record.task.submission_id,
             state: shown.state.into_str(),
@@ -201,18 +201,18 @@ impl TaskObjects {
     fn rewritten(
         &self,
         seen: Option<&Observation>,
+        urls: &[(usize, &str)],
         results: &[ResultObject],
     ) -> Option<Vec<String>> {
         self.links.as_ref().filter(|links| links.rewrite_results)?;
         let seen = seen.filter(|seen| !seen.results.is_empty())?;
-        let ours = results.iter().map(|result| result.url.as_ref());
-        let ours = ours.chain(std::iter::repeat(None));
-        let theirs = seen.results.iter().zip(ours);
-        Some(
-            theirs
-                .map(|(their, our)| our.unwrap_or(their).clone())
-                .collect(),
-        )
+        let mut all = seen.results.clone();
+        for ((position, _), result) in urls.iter().zip(results) {
+            if let (Some(url), Some(our)) = (all.get_mut(*position), &result.url) {
+                url.clone_from(our);
+            }
+        }
+        Some(all)
     }
 }
 
@@ -220,6 +220,8 @@ impl TaskObjects {
 struct Shown<'a> {
     record: &'a Record,
     body: Option<&'a Bytes>,
+    /// The body that is shown for the task now.
+    newest: Option<&'a Bytes>,
     files: &'a [ShownFile],
     /// Whether it shows the task as it is now, and so the state of its files.
     is_current: bool,
@@ -230,11 +232,30 @@ struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
+    /// The URLs in the order of their numbers, each with its position in the body. An earlier body
+    /// than the recorded one may lack some of them; the others have the same order.
+    fn numbered<'s>(&self, seen: &'s Observation) -> Vec<(usize, &'s str)> {
+        let order = &self.record.results_order;
+        if order.is_plain() || self.is_current {
+            return order.apply(seen.urls());
+        }
+        let newest = self
+            .newest
+            .and_then(|body| Observation::parse(body.clone()).ok());
+        let newest = newest.iter().flat_map(|newest| order.apply(newest.urls()));
+        let newest: Vec<&str> = newest.map(|(_, url)| without_query(url)).collect();
+        let mut urls: Vec<(usize, &str)> = seen.urls().enumerate().collect();
+        let number = |url: &str| newest.iter().position(|known| *known == without_query(url));
+        urls.sort_by_key(|(_, url)| number(url).unwrap_or(usize::MAX));
+        urls
+    }
+
     /// A pending task without a body.
     fn pending(view: &'a TaskView, source: Source) -> Self {
         Self {
             record: &view.record,
             body: None,
+            newest: view.body.as_ref(),
             files: &view.files,
             is_current: false,
             state: State::Pending,

@@ -39,7 +39,7 @@ impl Routes {
     ) -> impl Iterator<Item = (EndpointKey, Option<&'a str>)> {
         let standing = self.standing.iter();
         let wanting = standing.filter(move |route| route.events.contains(&event));
-        let own = callback_url.filter(|_| event.is_outcome());
+        let own = callback_url.filter(|_| event.is_for_app());
         wanting
             .map(|route| (route.endpoint.clone(), None))
             .chain(own.map(|url| (EndpointKey::of_address(url), Some(url))))

@@ -20,6 +20,9 @@ pub enum EventType {
     Failed,
     #[strum(serialize = "task.cancelled")]
     Cancelled,
+    /// EvoLink's own answer has the published results and more, which replace them.
+    #[strum(serialize = "task.updated")]
+    Updated,
     #[strum(serialize = "task.conflict")]
     Conflict,
     #[strum(serialize = "task.unresolved")]
@@ -37,7 +40,12 @@ impl EventType {
 
     /// Whether endpoints can have the event delivered.
     pub const fn is_delivered(self) -> bool {
-        self.is_outcome() || matches!(self, Self::Archived)
+        self.is_outcome() || matches!(self, Self::Updated | Self::Archived)
+    }
+
+    /// Whether the event also goes to the app's own address.
+    pub const fn is_for_app(self) -> bool {
+        self.is_outcome() || matches!(self, Self::Updated)
     }
 
     /// The event that reports `state`. `None` for states that only the submitting app learns of.

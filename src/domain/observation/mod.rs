@@ -4,6 +4,7 @@
 //! Only `id` and `status` are required. Everything else is optional, and an unusable optional value
 //! is ignored, never an error (rules B4 to B7 in `docs/rules.md`).
 
+pub mod extension;
 pub mod results;
 pub mod status;
 
@@ -20,6 +21,7 @@ use super::json::{Fields, JsonError};
 use super::key_use::Credits;
 use super::kind::Kind;
 use crate::domain::json::members::{Members, read_text};
+pub use extension::{Relation, ResultsOrder};
 pub use results::ResultsDigest;
 use results::{MoreResults, more_urls, usable_results};
 pub use status::{Source, Status};

@@ -3,9 +3,10 @@
 use super::confirmation::{Doubt, Policy};
 use super::polling::Pace;
 use super::polls::Known;
-use super::{Claim, Outcome, SAME_POLLS_NEEDED, Seen, Stage, Verdict};
+use super::{Claim, Outcome, Published, SAME_POLLS_NEEDED, Seen, Stage, Verdict};
 use crate::domain::event::EventType;
-use crate::domain::observation::{Observation, Source, Status};
+use crate::domain::kind::Kind;
+use crate::domain::observation::{Observation, Relation, Source, Status};
 use crate::domain::timestamp::Timestamp;
 
 /// The meaning of a status, given the results and earlier observations.
@@ -19,6 +20,7 @@ enum Word {
 impl Known<'_> {
     pub(super) fn hear(
         &mut self,
+        published: Option<&Published>,
         seen: &Observation,
         source: Source,
         first: Source,
@@ -35,6 +37,10 @@ impl Known<'_> {
         }
         match (self.word(seen), self.accepted.stage) {
             (Word::Outcome(outcome), Stage::Ended { outcome: kept, .. }) => {
+                let relation = self.relation(published, seen, first);
+                if let Some(relation) = relation {
+                    return self.compare_results(&relation, outcome, seen, first, now, pace);
+                }
                 let compared = compare(kept, outcome, seen);
                 let is_doubted =
                     compared.verdict == Verdict::Conflict && confirmation.doubts_conflict(first);
@@ -47,7 +53,7 @@ impl Known<'_> {
                 let is_vouched = self.accepted.vouched_at.is_some();
                 let doubt = confirmation.doubt(seen, self.kind, first, is_vouched);
                 if doubt.is_none() {
-                    return self.finish(outcome, seen, source, now);
+                    return self.finish(outcome, seen, source, now, pace);
                 }
                 let state = outcome.state();
                 self.accepted.claim = Some(Claim { state, at: now });
@@ -66,6 +72,63 @@ impl Known<'_> {
             }
             (Word::Doubtful, Stage::Pending | Stage::Processing | Stage::Unresolved) => {
                 self.doubt(seen, source, now, pace)
+            }
+        }
+    }
+
+    /// How the results relate to the published ones. `None` if that decides nothing: they are the
+    /// same, or not known, or a callback reports them of a task whose callbacks have no stages.
+    fn relation(
+        &self,
+        published: Option<&Published>,
+        seen: &Observation,
+        first: Source,
+    ) -> Option<Relation> {
+        let digest = self.accepted.results_digest()?;
+        let has_stages = first.is_evolinks_word() || self.kind.is_some_and(Kind::is_staged);
+        if !has_stages || seen.status != Status::Completed || !seen.has_results() {
+            return None;
+        }
+        let published = published.filter(|_| !seen.repeats(digest))?;
+        match seen.relation_to(&published.observation, &published.order) {
+            Relation::Other => None,
+            relation @ (Relation::More(_) | Relation::Part) => Some(relation),
+        }
+    }
+
+    /// Applies a completion that has the published results and more, or a part of them.
+    fn compare_results(
+        &mut self,
+        relation: &Relation,
+        outcome: Outcome,
+        seen: &Observation,
+        first: Source,
+        now: Timestamp,
+        pace: &Pace,
+    ) -> Seen {
+        let Stage::Ended { at, .. } = self.accepted.stage else {
+            return Seen::unmoved(Verdict::Unchanged);
+        };
+        match relation {
+            Relation::Part | Relation::Other => Seen::unmoved(Verdict::Duplicate),
+            Relation::More(_) if first.is_evolinks_word() => {
+                self.accepted.stage = Stage::Ended { outcome, at };
+                self.follow_up(now, pace);
+                self.raise_progress(seen);
+                Seen {
+                    verdict: Verdict::Recorded,
+                    event: Some(EventType::Updated),
+                    doubted: None,
+                    moved: true,
+                    shown: true,
+                }
+            }
+            // EvoLink itself must say so.
+            Relation::More(_) => {
+                let state = outcome.state();
+                self.accepted.claim = Some(Claim { state, at: now });
+                self.polling.ask_soon(now, pace);
+                Seen::unmoved(Verdict::Recorded).doubted(Some(Doubt::Staged), state)
             }
         }
     }
@@ -90,11 +153,13 @@ impl Known<'_> {
         seen: &Observation,
         source: Source,
         now: Timestamp,
+        pace: &Pace,
     ) -> Seen {
         self.accepted.stage = Stage::Ended { outcome, at: now };
         self.accepted.source = source;
         self.accepted.claim = None;
         self.polling.next_at = None;
+        self.follow_up(now, pace);
         self.raise_progress(seen);
         Seen {
             verdict: Verdict::Recorded,

@@ -16,7 +16,7 @@ use super::kind::Kind;
 use super::observation::{Observation, Source};
 use super::timestamp::Timestamp;
 use confirmation::Policy;
-pub use phase::{Accepted, Outcome, Phase, Stage, SubmitEnd};
+pub use phase::{Accepted, Outcome, Phase, Published, Stage, SubmitEnd};
 use polls::Known;
 pub use polls::Polling;
 pub use seen::{Claim, Doubted, Seen, Verdict};
@@ -69,6 +69,15 @@ impl Task {
         self.accepted()?.claim
     }
 
+    /// The state of an unconfirmed outcome. `None` also for a completed task that is polled only
+    /// because more results may come.
+    pub fn unconfirmed(&self) -> Option<State> {
+        let claim = self.claim()?;
+        let may_get_more = self.kind.is_some_and(Kind::is_staged)
+            && (self.state(), claim.state) == (State::Completed, State::Completed);
+        (!may_get_more).then_some(claim.state)
+    }
+
     /// Applies an observation at `now`. The caller must make sure that it is about this task. Its
     /// id is the bound one, or the task has no id yet and may be bound to it.
     pub fn see(
@@ -78,7 +87,7 @@ impl Task {
         now: Timestamp,
         policy: &Policy,
     ) -> Seen {
-        self.hear(seen, source, source, now, policy)
+        self.see_beside(None, seen, source, source, now, policy)
     }
 
     /// Applies an observation that was stored until now. `first` is the source that it first came
@@ -90,11 +99,14 @@ impl Task {
         now: Timestamp,
         policy: &Policy,
     ) -> Seen {
-        self.hear(seen, Source::Replay, first, now, policy)
+        self.see_beside(None, seen, Source::Replay, first, now, policy)
     }
 
-    fn hear(
+    /// Applies an observation to a task whose `published` results are known, if it is completed.
+    /// Only then can the observation extend them. `first` is as for `see_again`.
+    pub fn see_beside(
         &mut self,
+        published: Option<&Published>,
         seen: &Observation,
         source: Source,
         first: Source,
@@ -103,7 +115,7 @@ impl Task {
     ) -> Seen {
         self.kind = self.kind.or(seen.kind);
         if let Some(mut known) = self.known() {
-            return known.hear(seen, source, first, now, policy);
+            return known.hear(published, seen, source, first, now, policy);
         }
         self.polling.next_at = Some(policy.pace.first_poll(now, seen.estimated_time));
         let mut accepted = Accepted {
@@ -122,7 +134,7 @@ impl Task {
             accepted: &mut accepted,
             polling: &mut self.polling,
         };
-        let heard = known.hear(seen, source, first, now, policy);
+        let heard = known.hear(published, seen, source, first, now, policy);
         self.phase = Phase::Accepted(accepted);
         heard
     }

@@ -6,7 +6,7 @@ use strum::{EnumString, IntoStaticStr};
 use super::seen::Claim;
 use super::state::State;
 use crate::domain::ids::TaskId;
-use crate::domain::observation::{ResultsDigest, Source};
+use crate::domain::observation::{Observation, ResultsDigest, ResultsOrder, Source};
 use crate::domain::timestamp::Timestamp;
 
 /// Where a task stands. Only an accepted one has a task id.
@@ -68,6 +68,13 @@ pub enum Outcome {
     Completed(ResultsDigest),
     Failed,
     Cancelled,
+}
+
+/// The published results of a completed task.
+#[derive(Clone, Debug)]
+pub struct Published {
+    pub observation: Observation,
+    pub order: ResultsOrder,
 }
 
 impl Phase {

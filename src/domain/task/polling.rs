@@ -56,6 +56,11 @@ impl Pace {
         now.after(self.first_poll_after.max(estimated))
     }
 
+    /// The first poll after an outcome at `now` that may get more results.
+    pub fn after_outcome(&self, now: Timestamp) -> Timestamp {
+        now.after(self.interval_min)
+    }
+
     /// The next poll of task `id`, which was polled `polls` times, the last time at `now`. The gap
     /// doubles each time.
     pub fn next_poll(&self, now: Timestamp, id: SubmissionId, polls: u32) -> Timestamp {

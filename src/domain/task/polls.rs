@@ -11,6 +11,10 @@ use crate::domain::kind::Kind;
 use crate::domain::observation::{Observation, Status};
 use crate::domain::timestamp::Timestamp;
 
+/// How long a completed task of a kind whose callbacks come in stages is polled for more results.
+/// The gaps double, so these are about five polls: after 6, 12, 24, 48 and 96 s.
+const FOLLOWED_UP_FOR: Duration = Duration::from_mins(1);
+
 /// The polling plan of a task: the next poll, and what is remembered of the earlier ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Polling {
@@ -153,7 +157,7 @@ impl Known<'_> {
     pub(super) fn count_poll(&mut self, seen: &Observation, now: Timestamp, pace: &Pace) {
         self.polling.missed_polls = 0;
         self.asked(now, pace);
-        if self.accepted.outcome_at().is_some() {
+        if self.accepted.outcome_at().is_some() && !self.is_followed_up(now) {
             // EvoLink has answered. Whatever it reported is in the history.
             self.accepted.claim = None;
             self.polling.next_at = None;
@@ -164,6 +168,27 @@ impl Known<'_> {
         } else {
             0
         };
+    }
+
+    /// Plans the polls that find out whether a completed task gets more results. The callbacks that
+    /// would say so may be lost.
+    pub(super) fn follow_up(&mut self, now: Timestamp, pace: &Pace) {
+        let is_completed = self.accepted.results_digest().is_some();
+        if is_completed && self.kind.is_some_and(Kind::is_staged) {
+            let state = State::Completed;
+            self.accepted.claim = Some(Claim { state, at: now });
+            self.polling.next_at = Some(pace.after_outcome(now));
+        }
+    }
+
+    /// Whether another poll for more results follows one that is made `now`.
+    fn is_followed_up(&self, now: Timestamp) -> bool {
+        let of_results = self.accepted.claim.filter(|claim| {
+            let is_completed = self.accepted.results_digest().is_some();
+            is_completed && claim.state == State::Completed
+        });
+        self.kind.is_some_and(Kind::is_staged)
+            && of_results.is_some_and(|claim| now.since(claim.at) < FOLLOWED_UP_FOR)
     }
 
     fn asked(&mut self, now: Timestamp, pace: &Pace) {

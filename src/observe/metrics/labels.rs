@@ -26,6 +26,13 @@ pub struct StateLabel {
 pub struct OutcomeLabels {
     pub r#type: Name,
     pub source: Name,
+    pub kind: Name,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SubmitLabels {
+    pub result: Name,
+    pub kind: Name,
 }
 
 /// A label value. Always one of our own constants.

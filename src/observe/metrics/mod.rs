@@ -25,6 +25,7 @@ use prometheus_client::registry::Registry;
 
 use crate::clock;
 use crate::domain::event::EventType;
+use crate::domain::kind::Kind;
 use crate::domain::observation::Source;
 use crate::domain::result_file::FileState;
 use crate::domain::task::State;
@@ -34,7 +35,9 @@ use deliveries::Deliveries;
 pub use deliveries::DeliveryEnd;
 pub use ends::{CallbackEnd, FetchResult, PollEnd, SubmitEnd, TailReader};
 pub use http::known_method;
-use labels::{Name, OutcomeLabels, ReaderLabel, ReasonLabel, ResultLabel, StateLabel};
+use labels::{
+    Name, OutcomeLabels, ReaderLabel, ReasonLabel, ResultLabel, StateLabel, SubmitLabels,
+};
 use last_hour::Hours;
 pub use last_hour::{Counts, HourCounts};
 pub use refusals::{CallbackRefusal, HandshakeFailure};
@@ -99,7 +102,13 @@ impl Metrics {
         self.0.hours.callbacks.count(end.as_str());
     }
 
-    pub fn event_recorded(&self, event_type: EventType, source: Option<Source>) {
+    /// `kind` is that of the task, if it is known.
+    pub fn event_recorded(
+        &self,
+        event_type: EventType,
+        source: Option<Source>,
+        kind: Option<Kind>,
+    ) {
         if matches!(
             event_type,
             EventType::Completed | EventType::Failed | EventType::Cancelled
@@ -108,6 +117,7 @@ impl Metrics {
             let labels = OutcomeLabels {
                 r#type: Name(event_type.into_str()),
                 source: Name(source),
+                kind: Name(kind.map_or("none", <&str>::from)),
             };
             self.0.tasks.outcomes.get_or_create(&labels).inc();
             self.0.hours.outcomes.count(source);
@@ -153,8 +163,12 @@ impl Metrics {
             .inc();
     }
 
-    pub fn submit_ended(&self, end: SubmitEnd) {
-        count(&self.0.calls.submits, end.into_str());
+    pub fn submit_ended(&self, end: SubmitEnd, kind: Kind) {
+        let labels = SubmitLabels {
+            result: Name(end.into_str()),
+            kind: Name(kind.into_str()),
+        };
+        self.0.calls.submits.get_or_create(&labels).inc();
     }
 
     pub fn submit_retried(&self) {

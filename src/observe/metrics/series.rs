@@ -8,7 +8,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::labels::{OutcomeLabels, ReaderLabel, ReasonLabel, ResultLabel, StateLabel};
+use super::labels::{
+    OutcomeLabels, ReaderLabel, ReasonLabel, ResultLabel, StateLabel, SubmitLabels,
+};
 
 /// Declares a struct of metrics: `field: type = name, help;`. A type without a default has its
 /// first value after the help text. `register` creates the metrics and registers them.
@@ -56,7 +58,7 @@ metrics! {
         received: Counter = "callbacks_received", "Callbacks that began";
         callbacks: Family<ResultLabel, Counter> = "callbacks", "Callbacks by how they ended";
         outcomes: Family<OutcomeLabels, Counter> = "outcomes",
-            "Outcomes recorded, by what found them first";
+            "Outcomes recorded, by what found them first, and by the kind of the task";
         restored: Counter = "restored", "Records that a callback created again or revived";
         doubted: Family<ReasonLabel, Counter> = "outcomes_doubted",
             "Outcomes that EvoLink must confirm before they are published, by reason";
@@ -80,7 +82,8 @@ metrics! {
 metrics! {
     /// Calls to EvoLink, and the time that deliveries take.
     pub struct Calls {
-        submits: Family<ResultLabel, Counter> = "submits", "Submits by how they ended";
+        submits: Family<SubmitLabels, Counter> = "submits",
+            "Submits by how they ended, and by the kind of the task";
         submit_retries: Counter = "submit_retries",
             "Submits tried again because EvoLink was not reached";
         polls: Family<ResultLabel, Counter> = "polls", "Polls of EvoLink, by result";

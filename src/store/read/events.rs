@@ -89,16 +89,17 @@ const PAGE: &str = concat!(
     " AS event_epoch,
     (SELECT body FROM observation WHERE id = task.seq * 1024 + event_observation) AS told,
     (SELECT body FROM observation WHERE id = task.seq * 1024 + task.shown AND (event_observation IS NULL
-        OR event_source IS NULL OR event_type IN ('task.conflict', 'task.unresolved', 'task.archived'))) AS body,
-    CASE WHEN event_type IN ('task.completed', 'task.conflict', 'task.archived') THEN ",
+        OR event_source IS NULL OR event_type IN ('task.conflict', 'task.unresolved', 'task.archived')
+        OR task.results_order IS NOT NULL)) AS body,
+    CASE WHEN event_type IN ('task.completed', 'task.updated', 'task.conflict', 'task.archived') THEN ",
     files_of_task!(),
     " END AS files
     FROM (SELECT seq AS event_seq, task_seq, type AS event_type, source AS event_source,
         observation AS event_observation, at AS event_at FROM event) AS logged
     CROSS JOIN task WHERE task.seq = logged.task_seq AND event_seq > $1 AND event_seq <= $2
-        AND event_type IN ($3, $4, $5, $6, $7, $8, $9, $10)
-        AND ($12 IS NULL OR task.client = $12)
-    ORDER BY event_seq LIMIT $11"
+        AND event_type IN ($3, $4, $5, $6, $7, $8, $9, $10, $11)
+        AND ($13 IS NULL OR task.client = $13)
+    ORDER BY event_seq LIMIT $12"
 );
 
 // There is no ORDER BY. With one, PostgreSQL might read all events in order instead of sorting
@@ -110,7 +111,7 @@ const OF_TASK: &str = "SELECT seq, type FROM event WHERE task_seq = $1 LIMIT $2"
 pub const STATEMENTS: [(&str, &str); 2] = [
     (
         PAGE,
-        "bigint, bigint, text, text, text, text, text, text, text, text, bigint, text",
+        "bigint, bigint, text, text, text, text, text, text, text, text, text, bigint, text",
     ),
     (OF_TASK, "bigint, bigint"),
 ];

@@ -38,6 +38,8 @@ pub struct Ledger {
     /// Indexes of the records that have more observations than before, changed or not.
     pub counted: Vec<usize>,
     pub observations: Vec<NewObservation>,
+    /// The bodies that are shown for completed tasks to which an observation may add results.
+    pub published: HashMap<usize, Bytes>,
     pub events: Vec<NewEvent>,
     /// Submits that ended without an answer that names a task.
     pub submit_ends: Vec<(usize, SubmitEnd)>,
@@ -113,6 +115,7 @@ impl Ledger {
             touched: Vec::new(),
             counted: Vec::new(),
             observations: Vec::new(),
+            published: HashMap::new(),
             events: Vec::new(),
             submit_ends: Vec::new(),
             quarantined: Vec::new(),

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::entry::{Entry, FileEntry, Idempotency};
 use super::ledger::Ledger;
-use super::record::{Record, RecordRow, record_columns};
+use super::record::{OBSERVATIONS_PER_TASK, Record, RecordRow, record_columns};
 use crate::domain::callback::Subject;
 use crate::domain::ids::SubmissionId;
 use crate::domain::task::confirmation::Policy;
@@ -35,6 +37,11 @@ static LOAD_BY_TASK: Rows<1> = Rows::new(
 static LOAD_BY_SEQ: Rows<1> = Rows::new(
     concat!("SELECT ", record_columns!(), " FROM"),
     "CROSS JOIN task WHERE task.seq = given.column1",
+);
+
+static LOAD_BODIES: Rows<1> = Rows::new(
+    "SELECT observation.id, observation.body FROM",
+    "CROSS JOIN observation WHERE observation.id = given.column1",
 );
 
 static LOAD_KEYS: Rows<2> = Rows::new(
@@ -69,6 +76,7 @@ pub async fn load(
         .filter_map(|entry| idempotency_of(entry))
         .collect();
     load_keys(writer, &mut ledger, &keys).await?;
+    load_published(writer, entries, &mut ledger).await?;
     ledger.replays = quarantine::load(writer, entries).await?;
     ledger.deliveries = deliveries::load(writer, entries, now, shared).await?;
     ledger.unanswered = repeats::load(writer, entries, now).await?;
@@ -76,6 +84,42 @@ pub async fn load(
     ledger.files = results::load(writer, entries).await?;
     load_tasks_of_files(writer, entries, &mut ledger).await?;
     Ok(ledger)
+}
+
+/// Loads the shown bodies of completed tasks about which an entry says something else.
+async fn load_published(
+    writer: &mut Writer,
+    entries: &[&Entry],
+    ledger: &mut Ledger,
+) -> Result<(), StoreError> {
+    let mut wanted: Vec<(i64, usize)> = entries
+        .iter()
+        .filter_map(|entry| published_of(ledger, entry))
+        .collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let ids: Vec<_> = wanted.iter().map(|(id, _)| [(*id).into()]).collect();
+    for (id, body) in LOAD_BODIES.fetch::<(i64, Vec<u8>)>(writer, &ids).await? {
+        if let Ok(at) = wanted.binary_search_by_key(&id, |(id, _)| *id) {
+            ledger.published.insert(wanted[at].1, Bytes::from(body));
+        }
+    }
+    Ok(())
+}
+
+/// The id of the shown observation, and the index of its record, if the entry reports results that
+/// differ from the published ones.
+fn published_of(ledger: &Ledger, entry: &Entry) -> Option<(i64, usize)> {
+    let (Entry::Observed { observation, .. } | Entry::FromQuarantine { observation, .. }) = entry
+    else {
+        return None;
+    };
+    let index = ledger.by_task.get(&observation.task_id).copied()?;
+    let record = &ledger.records[index];
+    let digest = record.task.accepted()?.results_digest()?;
+    let differs = observation.has_results() && !observation.repeats(digest);
+    let id = record.seq? * OBSERVATIONS_PER_TASK + i64::from(record.shown?);
+    differs.then_some((id, index))
 }
 
 /// Loads the tasks of files whose fetch ended: their events tell of them.

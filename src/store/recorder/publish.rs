@@ -15,7 +15,9 @@ impl RecorderWorker {
     pub fn report_batch(&mut self, ledger: &Ledger, receipts: &[Receipt]) {
         self.reporter.report(&ledger.kept);
         for event in &ledger.events {
-            self.metrics.event_recorded(event.event_type, event.source);
+            let kind = ledger.records[event.record].task.kind;
+            self.metrics
+                .event_recorded(event.event_type, event.source, kind);
         }
         let restored = |receipt: &&Receipt| matches!(receipt, Receipt::Seen { restored: true, .. });
         for _ in receipts.iter().filter(restored) {

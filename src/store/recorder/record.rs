@@ -7,7 +7,7 @@ use strum::{EnumString, IntoStaticStr};
 
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::key_use::{Counted, Credits};
-use crate::domain::observation::ResultsDigest;
+use crate::domain::observation::{ResultsDigest, ResultsOrder};
 use crate::domain::task::{Accepted, Claim, Outcome, Phase, Polling, Stage, State, Task};
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
@@ -52,6 +52,8 @@ pub struct Record {
     pub observations: u16,
     /// The number of the observation whose body is shown for the task.
     pub shown: Option<u16>,
+    /// How the results in that body are numbered.
+    pub results_order: ResultsOrder,
 }
 
 /// The observations of one task have adjacent ids: `seq * 1024 + n`.
@@ -130,6 +132,7 @@ columns! {
         credits: Option<i64> = record.credits.map(Credits::as_micros);
         observations: i64 = i64::from(record.observations);
         shown: Option<i64> = record.shown.map(i64::from);
+        results_order: Option<String> = record.results_order.text();
         outcome_at: Option<i64> =
             accepted.and_then(Accepted::outcome_at).map(Timestamp::as_millis);
         next_poll_at: Option<i64> = task.polling.next_at.map(Timestamp::as_millis);
@@ -164,6 +167,7 @@ impl Record {
             },
             observations: 0,
             shown: None,
+            results_order: ResultsOrder::PLAIN,
         }
     }
 
@@ -238,6 +242,9 @@ impl RecordRow {
             counted_before: Counted::default(),
             observations: narrow(self.observations).ok_or("observations")?,
             shown: parse_all(self.shown, narrow).ok_or("shown")?,
+            results_order: parse_all(self.results_order.as_deref(), ResultsOrder::parse)
+                .ok_or("results_order")?
+                .unwrap_or_default(),
         })
     }
 

@@ -18,10 +18,12 @@ pub struct Files {
     pub records: BTreeMap<i64, usize>,
 }
 
-/// The files of a task that this batch completes.
+/// The files of a task that this batch completes, or to which it adds some.
 pub struct NewFiles {
     /// The index of the record in the ledger.
     pub record: usize,
+    /// The number of the first of them.
+    pub first: i64,
     pub urls: Vec<String>,
 }
 

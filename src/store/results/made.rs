@@ -1,6 +1,6 @@
 //! New result files: their rows are written in the transaction that records the completion.
 
-use crate::domain::observation::{Observation, RESULTS_MAX};
+use crate::domain::observation::{Observation, RESULTS_MAX, ResultsOrder};
 use crate::domain::result_file::{FileId, OFFERED_FOR, storable_url};
 use crate::store::engine::rows::Rows;
 use crate::store::engine::script::Script;
@@ -20,9 +20,35 @@ impl Ledger {
         let urls: Vec<String> = seen.urls().take(RESULTS_MAX).map(storable_url).collect();
         let has_files = !urls.is_empty();
         if has_files {
-            self.files.made.push(NewFiles { record, urls });
+            let first = 0;
+            self.files.made.push(NewFiles {
+                record,
+                first,
+                urls,
+            });
         }
         has_files
+    }
+
+    /// Adds the files that `seen` has in addition to the `known` ones, with the numbers after
+    /// theirs.
+    pub fn create_more_files(
+        &mut self,
+        record: usize,
+        seen: &Observation,
+        order: &ResultsOrder,
+        known: usize,
+    ) {
+        let ordered = order.apply(seen.urls()).into_iter().take(RESULTS_MAX);
+        let new = ordered.skip(known).map(|(_, url)| storable_url(url));
+        let urls: Vec<String> = new.collect();
+        if let (false, Ok(first)) = (urls.is_empty(), i64::try_from(known)) {
+            self.files.made.push(NewFiles {
+                record,
+                first,
+                urls,
+            });
+        }
     }
 }
 
@@ -34,7 +60,7 @@ pub fn insert(script: &mut Script, ledger: &Ledger) -> Result<(), sqlx::Error> {
     for new in &ledger.files.made {
         let record = &ledger.records[new.record];
         let Some(seq) = record.seq else { continue };
-        for (number, url) in (0..).zip(&new.urls) {
+        for (number, url) in (new.first..).zip(&new.urls) {
             rows.push([
                 FileId::new(seq, number).0.into(),
                 record.client.as_deref().unwrap_or_default().into(),

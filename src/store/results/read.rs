@@ -19,6 +19,8 @@ pub struct FileView {
     pub file: ResultFile,
     pub submission_id: SubmissionId,
     pub task_id: Option<TaskId>,
+    /// Whether the number of the file is its position in EvoLink's list.
+    pub is_numbered_as_listed: bool,
 }
 
 // Jumps from client to client in the index, however many files each has.
@@ -36,7 +38,8 @@ macro_rules! select_file {
             "SELECT ",
             file_columns!(),
             ", (SELECT submission_id FROM task WHERE seq = result.id / 64) AS submission_id,
-            (SELECT task_id FROM task WHERE seq = result.id / 64) AS task_id FROM result WHERE ",
+            (SELECT task_id FROM task WHERE seq = result.id / 64) AS task_id,
+            (SELECT results_order FROM task WHERE seq = result.id / 64) AS results_order FROM result WHERE ",
             $where
         )
     };
@@ -169,6 +172,7 @@ struct FileViewRow {
     file: FileRow,
     submission_id: Option<String>,
     task_id: Option<String>,
+    results_order: Option<String>,
 }
 
 impl TryFrom<FileViewRow> for FileView {
@@ -181,6 +185,7 @@ impl TryFrom<FileViewRow> for FileView {
             file: row.file.try_into()?,
             submission_id: submission_id.ok_or_else(|| corrupt(id, "id"))?,
             task_id: row.task_id.as_deref().and_then(TaskId::parse),
+            is_numbered_as_listed: row.results_order.is_none(),
         })
     }
 }

@@ -27,7 +27,9 @@ impl Archiver {
                 let path = without_query(&view.file.url);
                 let same = seen.urls().find(|url| without_query(url) == path);
                 let number = usize::try_from(view.file.id.number()).unwrap_or(usize::MAX);
-                match same.or_else(|| seen.urls().nth(number)) {
+                let at_number = || seen.urls().nth(number);
+                let at_number = || view.is_numbered_as_listed.then(at_number).flatten();
+                match same.or_else(at_number) {
                     Some(url) if url != view.file.url => FetchOutcome::FreshUrl {
                         url: url.to_owned(),
                         reason,

@@ -4,5 +4,6 @@
 mod answers;
 mod bodies;
 mod confirm;
+mod staged;
 mod standing;
 mod strangers;

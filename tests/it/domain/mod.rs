@@ -2,6 +2,7 @@
 //! reports and in whatever order.
 
 mod order;
+mod staged;
 mod steps;
 mod table;
 

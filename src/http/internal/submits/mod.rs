@@ -56,16 +56,17 @@ pub async fn create(
         Ok(judged) => judged,
         Err(error) => {
             let is_invalid = error.status().is_client_error();
-            state.metrics.submit_ended(if is_invalid {
+            let end = if is_invalid {
                 SubmitEnd::Invalid
             } else {
                 SubmitEnd::Overloaded
-            });
+            };
+            state.metrics.submit_ended(end, kind);
             return Err(error);
         }
     };
     if state.store.is_nearly_full() {
-        state.metrics.submit_ended(SubmitEnd::NoRoom);
+        state.metrics.submit_ended(SubmitEnd::NoRoom, kind);
         return Err(ApiError::store_nearly_full());
     }
     let id = SubmissionId::new(state.clock.now());

@@ -18,7 +18,7 @@ use crate::domain::event::id::EventId;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::json::Fields;
 use crate::domain::observation::{Observation, Source};
-use crate::domain::task::SubmitEnd;
+use crate::domain::task::{Accepted, SubmitEnd};
 use crate::domain::timestamp::Timestamp;
 use crate::http::internal::InternalState;
 use crate::http::internal::access::Caller;
@@ -266,6 +266,11 @@ pub fn task_of_event(
         | (_, _, None) => objects.of_view(view),
         (EventType::Submitted, Some(source), Some(body)) => {
             objects.as_adopted_by(view, body, source, at)
+        }
+        // The outcome is as old as before.
+        (EventType::Updated, Some(source), Some(body)) => {
+            let outcome_at = view.record.task.accepted().and_then(Accepted::outcome_at);
+            objects.as_told_by(view, body, source, outcome_at.unwrap_or(at))
         }
         (_, Some(source), Some(body)) => objects.as_told_by(view, body, source, at),
     }

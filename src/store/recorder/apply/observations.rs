@@ -7,8 +7,8 @@ use http::HeaderMap;
 use crate::domain::callback::Subject;
 use crate::domain::event::EventType;
 use crate::domain::ids::{SubmissionId, TaskId};
-use crate::domain::observation::{Observation, Source};
-use crate::domain::task::{Phase, Seen, State, SubmitEnd, Task, Verdict};
+use crate::domain::observation::{Observation, Relation, Source};
+use crate::domain::task::{Phase, Published, Seen, State, SubmitEnd, Task, Verdict};
 use crate::store::quarantine::Kind;
 use crate::store::recorder::entry::Receipt;
 use crate::store::recorder::ledger::{
@@ -44,14 +44,12 @@ impl Ledger {
             Ok(found) => found,
             Err(suspects) => return self.mismatch(subject, seen, source, headers, suspects),
         };
+        let published = self.published_of(index, seen);
         let record = &mut self.records[index];
         let restored = restored || record.task.phase == Phase::Rejected;
         let before = record.task.clone();
         let (task, now, policy) = (&mut record.task, self.now, &self.policy);
-        let done = match source {
-            Source::Replay => task.see_again(seen, first, now, policy),
-            Source::Submit | Source::Callback | Source::Poll => task.see(seen, source, now, policy),
-        };
+        let done = task.see_beside(published.as_ref(), seen, source, first, now, policy);
         if before.task_id().is_none() {
             self.by_task.insert(seen.task_id.clone(), index);
         }
@@ -82,10 +80,11 @@ impl Ledger {
                 }),
             });
         } else {
-            let is_completion = done.event == Some(EventType::Completed);
             self.events.extend(event);
-            if is_completion && self.archives_files && !self.create_files(index, seen) {
-                self.publish_archived_record(index, number);
+            match done.event {
+                Some(EventType::Completed) => self.complete_files(index, seen, number),
+                Some(EventType::Updated) => self.update_files(index, published.as_ref(), seen),
+                _ => {}
             }
             let doubted = done.doubted.map(|doubted| NewDoubt {
                 record: index,
@@ -96,6 +95,43 @@ impl Ledger {
         Receipt::Seen {
             verdict: done.verdict,
             restored,
+        }
+    }
+
+    /// The published results of a completed task, if the observation has others. `None` also for a
+    /// task with as many observations as are kept: the number of its updates must have a bound.
+    fn published_of(&self, index: usize, seen: &Observation) -> Option<Published> {
+        let record = &self.records[index];
+        let digest = record.task.accepted()?.results_digest()?;
+        if !seen.has_results() || seen.repeats(digest) || record.observations >= OBSERVATIONS_KEPT {
+            return None;
+        }
+        let shown = record.shown?;
+        let mut new = self.observations.iter();
+        let new = new.find(|new| (new.record, new.number) == (index, shown));
+        let body = new.map_or_else(|| self.published.get(&index), |new| Some(&new.body))?;
+        Some(Published {
+            observation: Observation::parse(body.clone()).ok()?,
+            order: record.results_order.clone(),
+        })
+    }
+
+    fn complete_files(&mut self, index: usize, seen: &Observation, number: Option<u16>) {
+        if self.archives_files && !self.create_files(index, seen) {
+            self.publish_archived_record(index, number);
+        }
+    }
+
+    /// Numbers the results of an update, so that the published ones keep their numbers, and creates
+    /// the files that are new.
+    fn update_files(&mut self, index: usize, published: Option<&Published>, seen: &Observation) {
+        let Some(published) = published else { return };
+        if let Relation::More(order) = seen.relation_to(&published.observation, &published.order) {
+            let known = published.observation.urls().count();
+            if self.archives_files {
+                self.create_more_files(index, seen, &order, known);
+            }
+            self.records[index].results_order = order;
         }
     }
 

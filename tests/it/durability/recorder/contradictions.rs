@@ -38,6 +38,7 @@ fn row(state: State) -> RecordRow {
         credits: None,
         observations: 0,
         shown: None,
+        results_order: None,
         outcome_at: state.is_outcome().then_some(2),
         next_poll_at: None,
         polled_at: None,

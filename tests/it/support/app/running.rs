@@ -131,14 +131,18 @@ impl TestApp {
         }
     }
 
-    /// The value of a counter, by its name and labels as `/metrics` shows them; 0 if it does not
-    /// exist.
+    /// The value of a counter, by its name and labels as `/metrics` shows them, of all kinds if
+    /// `kind` is not among these; 0 if it does not exist.
     pub fn counter(&self, series: &str) -> u64 {
         let text = self.metrics.render();
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        line.map_or(0, |value| value.parse().unwrap())
+        let without_end = series.strip_suffix('}').unwrap_or(series);
+        let values = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(without_end)?;
+            let (labels, value) = rest.rsplit_once(' ')?;
+            let is_it = matches!(labels, "" | "}") || labels.starts_with(",kind=");
+            is_it.then(|| value.parse::<u64>().unwrap())
+        });
+        values.sum()
     }
 
     /// Callbacks that began.
