@@ -64,7 +64,11 @@ struct Sender<'a> {
 
 impl Sender<'_> {
     async fn run(&mut self) {
-        if !self.task.plan.callbacks.staged {
+        let plan = &self.task.plan.callbacks;
+        if plan.is_music_staged {
+            return self.run_in_stages_of_music().await;
+        }
+        if !plan.staged {
             return sleep(self.task.duration).await;
         }
         for progress in [33, 66] {
@@ -72,6 +76,20 @@ impl Sender<'_> {
             let body = self.task.running_body("processing", progress);
             self.deliver(Payload::json(&body)).await;
         }
+        sleep(self.task.duration / 3).await;
+    }
+
+    /// The stages of music: a text, the first track. The last one is the end of the task.
+    async fn run_in_stages_of_music(&mut self) {
+        sleep(self.task.duration / 3).await;
+        let body = self.task.running_body("processing", 33);
+        self.deliver(Payload::json(&body)).await;
+        sleep(self.task.duration / 3).await;
+        let url = &self.shared.public_url;
+        let body = self.task.body_with_tracks(1, url);
+        let show = |task: &mut Task| task.has_first_track = true;
+        self.shared.with_task(&self.task.id, show);
+        self.deliver(Payload::json(&body)).await;
         sleep(self.task.duration / 3).await;
     }
 

@@ -145,6 +145,7 @@ impl Shared {
             ended: None,
             price_milli: self.options.price_milli,
             estimated_time_s: self.options.estimated_time_s,
+            has_first_track: false,
             queries: 0,
             file_fetches: 0,
         }

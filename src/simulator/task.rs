@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::plan::{Ending, FileFault, Plan, QueryFault};
+use super::plan::{Ending, FileFault, Plan, QueryFault, Results};
 use crate::simulator::api::request::Generation;
 
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub(super) struct Task {
     pub ended: Option<Instant>,
     pub price_milli: u64,
     pub estimated_time_s: u32,
+    /// Whether a query already shows the first track of two.
+    pub has_first_track: bool,
     pub queries: u32,
     pub file_fetches: u32,
 }
@@ -59,6 +61,9 @@ impl Task {
         if self.ended.is_some() {
             return self.terminal_body(self.plan.ending, public_url);
         }
+        if self.has_first_track {
+            return self.body_with_tracks(1, public_url);
+        }
         let elapsed = self.started.elapsed().as_millis();
         let percent = elapsed * 100 / self.duration.as_millis().max(1);
         match u8::try_from(percent.min(99)).unwrap_or(99) {
@@ -81,7 +86,15 @@ impl Task {
         match ending {
             Ending::Completed => {
                 body["status"] = json!("completed");
-                body["results"] = json!([self.result_url(public_url)]);
+                match self.plan.results {
+                    Results::OneFile => {
+                        body["results"] = json!([self.result_url(public_url, 0)]);
+                    }
+                    Results::DataAlone => {
+                        body["result_data"] = json!({"element_id": self.seed});
+                    }
+                    Results::Tracks => return self.body_with_tracks(2, public_url),
+                }
             }
             Ending::CompletedWithoutResults => body["status"] = json!("completed"),
             Ending::ServiceError => {
@@ -110,6 +123,29 @@ impl Task {
         body
     }
 
+    /// The body of a completed task with this many tracks.
+    pub(super) fn body_with_tracks(&self, count: u32, public_url: &str) -> Value {
+        let mut body = self.submit_answer();
+        body["progress"] = json!(100);
+        body["task_info"] = json!({"can_cancel": false});
+        body["status"] = json!("completed");
+        let urls: Vec<String> = (0..count)
+            .map(|number| self.result_url(public_url, number))
+            .collect();
+        let tracks = (0..).zip(&urls).map(|(number, url)| {
+            json!({
+                "result_id": format!("{}-{number}", self.id),
+                "duration": 120.5,
+                "tags": "quiet",
+                "title": "A song",
+                "audio_url": url,
+            })
+        });
+        body["result_data"] = tracks.collect();
+        body["results"] = json!(urls);
+        body
+    }
+
     pub(super) fn query_fault(&self) -> Option<QueryFault> {
         let is_over = self
             .plan
@@ -126,8 +162,8 @@ impl Task {
         self.plan.file_fault.filter(|_| !is_over)
     }
 
-    fn result_url(&self, public_url: &str) -> String {
-        let name = self.generation.route.file_name();
+    fn result_url(&self, public_url: &str, number: u32) -> String {
+        let name = self.generation.route.file_name(number);
         let url = format!("{public_url}/files/{}/{name}", self.id);
         if self.plan.signed_results {
             return format!("{url}?signature={:016x}", fastrand::u64(..));

@@ -1,5 +1,6 @@
 //! EvoLink's routes as the simulator answers them, and the simulator's own under `/simulator/`.
 
+pub mod catalog;
 pub mod error;
 pub mod payload;
 pub mod queries;
@@ -38,6 +39,12 @@ pub fn router(shared: Arc<Shared>) -> Router {
     });
     router
         .route("/v1/tasks/{id}", get(queries::query))
+        .route("/v1/models", get(catalog::models))
+        .route("/v1/catalog/{part}", get(catalog::catalog))
+        .route(
+            "/v1/catalog/models/{id}/pricing-rules",
+            get(catalog::pricing_rules),
+        )
         .route("/v1/credits", get(credits))
         .route("/files/{id}/{name}", get(files::file))
         .route("/storage/{id}/{name}", get(files::stored_file))

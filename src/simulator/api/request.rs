@@ -64,13 +64,14 @@ impl Route {
         }
     }
 
-    /// The name of its result file.
-    pub const fn file_name(self) -> &'static str {
-        match self {
-            Self::Images => "0.webp",
-            Self::Videos => "0.mp4",
-            Self::Audios => "0.wav",
-        }
+    /// The name of the result file with this number.
+    pub fn file_name(self, number: u32) -> String {
+        let extension = match self {
+            Self::Images => "webp",
+            Self::Videos => "mp4",
+            Self::Audios => "wav",
+        };
+        format!("{number}.{extension}")
     }
 }
 

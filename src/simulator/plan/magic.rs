@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use super::{AnswerFault, Ending, FileFault, Form, Plan, QueryFault, Refusal, When};
+use super::{AnswerFault, Ending, FileFault, Form, Plan, QueryFault, Refusal, Results, When};
 
 #[derive(Debug)]
 pub struct Row {
@@ -111,6 +111,10 @@ static ROWS: &[Row] = &[
         |plan, _| plan.ending = Ending::CanceledWithOneL),
     row("no-results", Plain, "the task completes without results, in callback and query",
         |plan, _| plan.ending = Ending::CompletedWithoutResults),
+    row("result-data", Plain, "the task completes with result_data alone (element_id), in callback and query",
+        |plan, _| plan.results = Results::DataAlone),
+    row("tracks", Plain, "the task completes with two results, and result_data about both, as music does",
+        |plan, _| plan.results = Results::Tracks),
     row("signed-results", Plain, "result URLs have a query string that differs in each answer and callback",
         |plan, _| plan.signed_results = true),
     row("never-ends", Plain, "the task stays at processing for ever",
@@ -130,6 +134,8 @@ static ROWS: &[Row] = &[
         |plan, value| plan.callbacks.parallel_copies = value.count.saturating_sub(1)),
     row("staged", Plain, "two callbacks with status processing before the final one",
         |plan, _| plan.callbacks.staged = true),
+    row("music-stages", Plain, "as tracks, with three callbacks: processing, completed with the first track, completed with both; a query agrees with each",
+        |plan, _| { plan.results = Results::Tracks; plan.callbacks.is_music_staged = true; }),
     row("reordered", Plain, "a callback with status processing after the final one",
         |plan, _| plan.callbacks.reordered = true),
     row("conflicting", Plain, "a callback with a different terminal status after the final one",

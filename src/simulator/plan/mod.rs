@@ -25,6 +25,7 @@ pub struct Plan {
     pub answer_fault: Option<AnswerFault>,
     pub duration: Option<Duration>,
     pub ending: Ending,
+    pub results: Results,
     /// Result URLs carry a signature that differs each time, as those of storage hosts do.
     pub signed_results: bool,
     pub callbacks: CallbackPlan,
@@ -78,6 +79,17 @@ pub enum Ending {
     Never,
 }
 
+/// What a completed task holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Results {
+    #[default]
+    OneFile,
+    /// `result_data` alone, with an id, as models make that create an element or a persona.
+    DataAlone,
+    /// Two files, and `result_data` about both, as music has.
+    Tracks,
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct CallbackPlan {
     pub when: When,
@@ -86,6 +98,8 @@ pub struct CallbackPlan {
     /// How many more copies of the first delivery are sent at the same time.
     pub parallel_copies: u32,
     pub staged: bool,
+    /// Callbacks in the stages of music: `text`, `first`, `complete`.
+    pub is_music_staged: bool,
     pub reordered: bool,
     pub conflicting: bool,
     pub form: Form,

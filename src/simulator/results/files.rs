@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use super::{image, sound};
 use crate::simulator::api::error::ApiError;
 use crate::simulator::api::request::Route;
-use crate::simulator::plan::FileFault;
+use crate::simulator::plan::{FileFault, Results};
 use crate::simulator::state::Shared;
 use crate::simulator::task::Task;
 
@@ -55,10 +55,17 @@ pub async fn stored_file(
 }
 
 async fn serve(shared: &Shared, task: Task, name: &str, fault: Option<FileFault>) -> Response {
-    let is_valid = task
-        .ended
-        .is_some_and(|ended| ended.elapsed() <= shared.options.result_ttl);
-    if !is_valid || name != task.generation.route.file_name() || !task.plan.ending.is_charged() {
+    let is_valid = task.has_first_track
+        || task
+            .ended
+            .is_some_and(|ended| ended.elapsed() <= shared.options.result_ttl);
+    let route = task.generation.route;
+    let is_known = match task.plan.results {
+        Results::OneFile => name == route.file_name(0),
+        Results::DataAlone => false,
+        Results::Tracks => (0..2).any(|number| name == route.file_name(number)),
+    };
+    if !is_valid || !is_known || !task.plan.ending.is_charged() {
         return ApiError::not_found().into_response();
     }
     if let Some(FileFault::Status(status)) = fault {

@@ -31,6 +31,14 @@ pub struct NewestFilter {
     pub client: Option<String>,
 }
 
+/// The newest tasks that match.
+#[derive(Clone, Debug)]
+pub struct Newest {
+    pub ids: Vec<SubmissionId>,
+    /// Whether there may be older ones that were not examined.
+    pub is_cut: bool,
+}
+
 #[derive(FromRow)]
 struct NewestRow {
     seq: i64,
@@ -42,10 +50,7 @@ struct NewestRow {
 
 impl Store {
     /// Lists the matching tasks among the newest 10,000, in all or of the client, newest first.
-    pub async fn list_newest(
-        &self,
-        filter: &NewestFilter,
-    ) -> Result<Vec<SubmissionId>, StoreError> {
+    pub async fn list_newest(&self, filter: &NewestFilter) -> Result<Newest, StoreError> {
         let rows: Vec<NewestRow> = match &filter.client {
             None => on_pool!(self, pool => sqlx::query_as(NEWEST)
                 .bind(EXAMINED_MAX)
@@ -55,10 +60,13 @@ impl Store {
                 .bind(client)
                 .fetch_all(pool))?,
         };
+        let is_cut = i64::try_from(rows.len()) == Ok(EXAMINED_MAX);
         let wanted = rows.into_iter().filter(|row| filter.matches(row));
-        wanted
-            .map(|row| parse_id((row.seq, row.submission_id)))
-            .collect()
+        let ids = wanted.map(|row| parse_id((row.seq, row.submission_id)));
+        Ok(Newest {
+            ids: ids.collect::<Result<_, _>>()?,
+            is_cut,
+        })
     }
 }
 

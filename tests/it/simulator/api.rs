@@ -291,3 +291,21 @@ async fn another_process_reads_the_same_numbers() {
             .contains("[sim:lost-callback]")
     );
 }
+
+#[tokio::test]
+async fn models_need_a_key_and_the_catalog_has_a_tag() {
+    let stage = Stage::start().await;
+    let models = stage.get("/v1/models").await;
+    let ids = models.json()["data"].as_array().unwrap().len();
+    assert_eq!((models.status, ids), (200, 4));
+    for part in ["models", "health", "pricing", "pricing-rules", "setup"] {
+        let answer = stage.get(&format!("/v1/catalog/{part}")).await;
+        assert_eq!(answer.status, 200, "{part}");
+        assert!(answer.header("etag").is_some(), "{part}");
+        assert_eq!(answer.json()["meta"]["catalog_version"], "1", "{part}");
+    }
+    let rules = stage.get("/v1/catalog/models/suno-v5/pricing-rules").await;
+    assert_eq!(rules.status, 200);
+    let unknown = stage.get("/v1/catalog/models/none/pricing-rules").await;
+    assert_eq!(unknown.status, 404);
+}

@@ -165,6 +165,24 @@ async fn ended(stage: &Stage, name: &str) -> bool {
         "fail-bare" => ("failed", json!(null)),
         "cancelled" | "canceled" => (name, json!(null)),
         "no-results" => ("completed", json!(null)),
+        "result-data" => {
+            let id = stage.task("[sim:result-data]").await;
+            let callback = stage.caught(1).await[0].json();
+            assert_eq!(callback, stage.query(&id).await.json());
+            assert!(callback["result_data"]["element_id"].is_u64(), "{callback}");
+            assert_eq!(callback.get("results"), None);
+            return true;
+        }
+        "tracks" => {
+            let id = stage.task("[sim:tracks]").await;
+            let callback = stage.caught(1).await[0].json();
+            assert_eq!(callback, stage.query(&id).await.json());
+            let data = callback["result_data"].as_array().unwrap().iter();
+            let urls: Vec<_> = data.map(|track| track["audio_url"].clone()).collect();
+            assert_eq!(callback["results"], json!(urls));
+            assert_eq!(urls.len(), 2);
+            return true;
+        }
         "never-ends" => {
             let id = stage.task("[sim:never-ends]").await;
             tokio::time::sleep(FOR_AN_END).await;

@@ -16,6 +16,10 @@ pub async fn counted(stage: &Stage, name: &str) -> bool {
         "repeated" => ("[sim:repeated=4]", &["completed"; 4]),
         "parallel" => ("[sim:parallel=8]", &["completed"; 8]),
         "staged" => ("[sim:staged]", &["processing", "processing", "completed"]),
+        "music-stages" => (
+            "[sim:music-stages]",
+            &["processing", "completed", "completed"],
+        ),
         "reordered" => ("[sim:reordered]", &["completed", "processing"]),
         "conflicting" => ("[sim:conflicting]", &["completed", "failed"]),
         _ => return false,
@@ -37,6 +41,11 @@ pub async fn counted(stage: &Stage, name: &str) -> bool {
     assert!(bodies.iter().all(|body| body["id"] == id.as_str()));
     match name {
         "late-callback" => assert!(caught[0].at - started >= Duration::from_millis(330)),
+        "music-stages" => {
+            let count = |body: &Value| body["results"].as_array().map(Vec::len);
+            assert_eq!((count(&bodies[1]), count(&bodies[2])), (Some(1), Some(2)));
+            assert_eq!(bodies[1]["results"][0], bodies[2]["results"][0]);
+        }
         "staged" => assert!(bodies[0]["progress"].as_u64() < bodies[1]["progress"].as_u64()),
         _ => {}
     }

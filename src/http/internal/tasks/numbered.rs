@@ -53,8 +53,19 @@ pub async fn list(
     let skipped = (page as usize - 1).saturating_mul(page_size as usize);
     filter.client = caller.sees_only.as_deref().map(str::to_owned);
     let newest = state.store.list_newest(&filter).await?;
+    let ids = newest.ids;
+    // An empty page would look like the end of the list. The first page of a status may be empty:
+    // tasks that are not finished are among the newest ones.
+    let is_end = page > 1 || filter.kind.is_some() || filter.model.is_some();
+    if newest.is_cut && is_end && skipped >= ids.len() {
+        let message = format!(
+            "page {page} is beyond the newest 10,000 tasks, which is as far as numbered pages go: \
+             list with `limit` and `cursor`"
+        );
+        return Err(ApiError::invalid("page", message));
+    }
     let mut data = Vec::new();
-    for id in newest.iter().skip(skipped).take(page_size as usize) {
+    for id in ids.iter().skip(skipped).take(page_size as usize) {
         let name = crate::store::read::TaskName::Submission(*id);
         if let Some(view) = state.store.find_task(&name).await? {
             data.push(row(state, &view));
@@ -62,7 +73,7 @@ pub async fn list(
     }
     Ok(NumberedPage {
         data,
-        total: newest.len(),
+        total: ids.len(),
         page,
         page_size,
     })

@@ -96,7 +96,10 @@ async fn more_reads_than_the_limit_are_a_429_and_do_not_reach_evolink() {
     let evolink = RawServer::start(http(500, &[], "{}"), End::Close).await;
     let app = in_front_of(&evolink).await;
     let mut refused = 0;
-    let at_once = (0..200).map(|_| get(&app, "/v1/models"));
+    // Of different paths, because equal reads share one call.
+    let paths = (0..200).map(|n| format!("/v1/catalog/models/m{n}/pricing-rules"));
+    let paths: Vec<String> = paths.collect();
+    let at_once = paths.iter().map(|path| get(&app, path));
     for answer in futures_util::future::join_all(at_once).await {
         if answer.status == 429 {
             answer.assert_error(429, "rate_limit_exceeded", None, "too many");
@@ -249,6 +252,51 @@ async fn numbered_pages_have_the_total_and_no_results() {
         let refused = get(&app, &format!("/v1/tasks?{query}")).await;
         refused.assert_error(400, "invalid_request", Some(param), query);
     }
+    app.stop().await.0.unwrap();
+}
+
+#[tokio::test]
+async fn a_numbered_page_beyond_the_examined_tasks_is_an_error_and_not_the_end() {
+    let app = TestApp::start().await;
+    let database = app.database().await;
+    let fill = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10005)
+        INSERT INTO task (seq, submission_id, origin, state, progress, observations, submitted_at, polls, empty_polls,
+            missed_polls, kind)
+        SELECT i, '01890000-0000-7000-8000-' || substr('000000000000' || CAST(i AS TEXT), length(CAST(i AS TEXT)) + 1),
+            'submit', 'rejected', 0, 0, 1, 0, 0, 0, CASE WHEN i < 4 THEN 'video' ELSE 'image' END
+        FROM n";
+    database.execute(fill).await;
+    let last = get(&app, "/v1/tasks?page=100&page_size=100").await;
+    assert_eq!(last.status, 200, "{}", last.text);
+    assert_eq!(last.body["data"].as_array().map(Vec::len), Some(100));
+    assert_eq!(last.body["total"], 10_000);
+    // The videos are older than the tasks that are examined.
+    for query in ["page=101&page_size=100", "page=1&type=video"] {
+        let refused = get(&app, &format!("/v1/tasks?{query}")).await;
+        refused.assert_error(400, "invalid_request", Some("page"), query);
+    }
+    let by_cursor = get(&app, "/v1/tasks?kind=video&limit=200").await;
+    assert_eq!(by_cursor.status, 200, "{}", by_cursor.text);
+    app.stop().await.0.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn apps_that_read_the_same_at_once_share_one_call() {
+    let answer = |_: &str| {
+        // Long enough for the others to come meanwhile.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        http(200, &[], r#"{"data":[{"id":"z-image-turbo"}]}"#)
+    };
+    let evolink = RawServer::start_answering(answer, End::Close).await;
+    let url = evolink.url.parse().unwrap();
+    let builder = TestApp::builder().with(|config| config.evolink.base_url = url);
+    let app = builder.start().await;
+    let reads = (0..30).map(|_| get(&app, "/v1/models"));
+    let answers = futures_util::future::join_all(reads).await;
+    for answer in answers {
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    assert_eq!(evolink.requests().len(), 1);
     app.stop().await.0.unwrap();
 }
 
