@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::api::payload;
 use super::options::Options;
-use super::plan::{Ending, When};
+use super::plan::{Ending, Stages, When};
 use super::records::CallbackAttempt;
 use super::state::Shared;
 use super::task::Task;
@@ -64,12 +64,10 @@ struct Sender<'a> {
 
 impl Sender<'_> {
     async fn run(&mut self) {
-        let plan = &self.task.plan.callbacks;
-        if plan.is_music_staged {
-            return self.run_in_stages_of_music().await;
-        }
-        if !plan.staged {
-            return sleep(self.task.duration).await;
+        match self.task.plan.callbacks.stages {
+            Stages::Final => return sleep(self.task.duration).await,
+            Stages::Music => return self.run_in_stages_of_music().await,
+            Stages::Progress => {}
         }
         for progress in [33, 66] {
             sleep(self.task.duration / 3).await;

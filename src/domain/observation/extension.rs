@@ -207,7 +207,10 @@ mod tests {
     #[test]
     fn data_that_was_empty_may_be_filled_in_and_nothing_may_be_lost() {
         let first = r#""result_data":[{"result_id":"a","title":"x","audio_url":"","tags":null}]"#;
-        let filled = r#""result_data":[{"result_id":"b"},{"result_id":"a","title":"x","audio_url":"https://h/a","tags":"t"}]"#;
+        let filled = concat!(
+            r#""result_data":[{"result_id":"b"},"#,
+            r#"{"result_id":"a","title":"x","audio_url":"https://h/a","tags":"t"}]"#
+        );
         assert_eq!(relation(first, filled), more(&[]));
         assert_eq!(relation(filled, first), Relation::Part);
         let other = r#""result_data":[{"result_id":"a","title":"y"}]"#;

@@ -1,4 +1,4 @@
-//! EvoLink's routes about models: the list for a key, and the public catalog with its ETag.
+//! EvoLink's routes about models: the list for a key, and the public catalog with its `ETag`.
 
 use std::sync::Arc;
 

@@ -6,7 +6,9 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use super::{AnswerFault, Ending, FileFault, Form, Plan, QueryFault, Refusal, Results, When};
+use super::{
+    AnswerFault, Ending, FileFault, Form, Plan, QueryFault, Refusal, Results, Stages, When,
+};
 
 #[derive(Debug)]
 pub struct Row {
@@ -133,9 +135,9 @@ static ROWS: &[Row] = &[
     row("parallel", Count(8), "the final callback is sent this many times at once",
         |plan, value| plan.callbacks.parallel_copies = value.count.saturating_sub(1)),
     row("staged", Plain, "two callbacks with status processing before the final one",
-        |plan, _| plan.callbacks.staged = true),
+        |plan, _| plan.callbacks.stages = Stages::Progress),
     row("music-stages", Plain, "as tracks, with three callbacks: processing, completed with the first track, completed with both; a query agrees with each",
-        |plan, _| { plan.results = Results::Tracks; plan.callbacks.is_music_staged = true; }),
+        |plan, _| { plan.results = Results::Tracks; plan.callbacks.stages = Stages::Music; }),
     row("reordered", Plain, "a callback with status processing after the final one",
         |plan, _| plan.callbacks.reordered = true),
     row("conflicting", Plain, "a callback with a different terminal status after the final one",

@@ -90,6 +90,17 @@ pub enum Results {
     Tracks,
 }
 
+/// The callbacks before the final one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stages {
+    #[default]
+    Final,
+    /// Two with status processing.
+    Progress,
+    /// Those of music: a text, then the first track.
+    Music,
+}
+
 #[derive(Clone, Debug, Default)]
 pub struct CallbackPlan {
     pub when: When,
@@ -97,9 +108,7 @@ pub struct CallbackPlan {
     pub repeats: u32,
     /// How many more copies of the first delivery are sent at the same time.
     pub parallel_copies: u32,
-    pub staged: bool,
-    /// Callbacks in the stages of music: `text`, `first`, `complete`.
-    pub is_music_staged: bool,
+    pub stages: Stages,
     pub reordered: bool,
     pub conflicting: bool,
     pub form: Form,
