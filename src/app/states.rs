@@ -9,6 +9,7 @@ use crate::config::Level;
 use crate::evolink::Relay;
 use crate::http::internal::InternalState;
 use crate::http::internal::access::origin::OwnOrigin;
+use crate::http::internal::access::session::{Sessions, Transport};
 use crate::http::internal::access::wait_permits::WaitPermits;
 use crate::http::internal::events::CatchUpPermit;
 use crate::http::internal::operators::endpoint_test::Endpoints;
@@ -90,6 +91,22 @@ impl App {
                 self.config.internal.max_connections,
                 self.metrics.clone(),
             ),
+        }
+    }
+
+    pub(super) fn sessions(&self) -> Sessions {
+        let internal = &self.config.internal;
+        // TLS may end here or at a proxy.
+        let of_proxy = (internal.base_url.as_ref()).is_some_and(|url| url.scheme() == "https");
+        let is_https = internal.scheme() == "https" || of_proxy;
+        Sessions {
+            key_ring: Arc::clone(&self.key_ring),
+            clock: self.clock.clone(),
+            transport: if is_https {
+                Transport::Https
+            } else {
+                Transport::Http
+            },
         }
     }
 

@@ -17,6 +17,7 @@ mod status;
 mod submit;
 mod tasks;
 
+use std::io::{Write as _, stderr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
@@ -45,6 +46,17 @@ pub use self::status::StatusArgs;
 pub use self::submit::SubmitArgs;
 pub use self::tasks::{TasksCommand, TasksListArgs, TasksShowArgs, TasksWatchArgs};
 use crate::exit::Exit;
+
+/// What the program says of itself if it is called without arguments.
+const WELCOME: &str = "\
+evolink-receiver receives EvoLink's callbacks, keeps every task's outcome, and passes it on to your apps.
+
+  evolink-receiver demo      see it work: a simulator, a receiver and its dashboard, without an account
+  evolink-receiver init      write a commented configuration to start from
+  evolink-receiver serve     run the service, with its dashboard
+
+evolink-receiver --help lists all commands.
+";
 
 /// Receives EvoLink's callbacks, keeps every task's outcome, and passes it on to your apps.
 #[derive(Debug, Parser)]
@@ -150,6 +162,10 @@ pub struct DemoArgs {
     /// The number of prompts to submit.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub tasks: u16,
+    /// Do not open the dashboard in a browser. Without this, it is opened on a terminal of a
+    /// graphical session, except with `--once`.
+    #[arg(long)]
+    pub no_open: bool,
     /// Keep database and certificate in this folder, instead of in one that is removed at the end.
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -190,6 +206,11 @@ impl Cli {
     /// 0 after `--help` and `--version`, otherwise 64.
     pub fn from_process() -> Result<Self, ExitCode> {
         Self::try_parse().map_err(|mut error| {
+            if std::env::args_os().len() < 2 {
+                // Not help: it would be two screens long, and the way to begin is three commands.
+                let _ = stderr().write_all(WELCOME.as_bytes());
+                return Exit::Usage.into();
+            }
             // clap quotes the value that it refuses, and a URL may contain a password.
             if matches!(error.get(ContextKind::InvalidValue), Some(ContextValue::String(value)) if value.contains('@')) {
                 let hidden = ContextValue::String("(not shown)".to_owned());

@@ -111,6 +111,7 @@ impl Greeting {
             None => writeln!(out, "callbacks  none: outcomes are found by polling")?,
         }
         writeln!(out, "apps       {url}")?;
+        writeln!(out, "dashboard  {url}/")?;
         write!(
             out,
             "next       evolink-receiver submit \"a cute cat\" --wait"

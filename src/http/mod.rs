@@ -10,5 +10,6 @@ pub mod tls;
 // The public listener, which EvoLink reaches.
 pub mod public;
 
-// The internal listener, which apps and operators reach.
+// The internal listener, which apps and operators reach: the API, and the pages for people.
+pub mod dashboard;
 pub mod internal;

@@ -14,6 +14,7 @@ mod backup;
 mod callbacks;
 mod command;
 mod config;
+mod dashboard;
 mod deliveries;
 mod deploy;
 mod diagnosis;

@@ -2,6 +2,7 @@
 //! plays EvoLink. The prompts go through the receiver's internal API, as an app's would.
 
 mod board;
+mod browser;
 mod progress;
 mod prompts;
 mod stage;
@@ -48,6 +49,11 @@ const SECOND_CALLBACK: Duration = Duration::from_secs(10);
 pub async fn demo(args: &DemoArgs, out: &mut impl Write) -> Result<(), CommandError> {
     let stop = stop_on_signal()?;
     let (stage, mut receiver) = Stage::start(args.data_dir.as_deref()).await?;
+    let dashboard = format!("{}/", stage.api.base_url());
+    writeln!(out, "dashboard  {dashboard}\n").context("could not print")?;
+    if !args.no_open && !args.once {
+        browser::open(&dashboard);
+    }
     let shown = tokio::select! {
         shown = show(&stage, args, out) => shown,
         () = stop.cancelled() => Err(CommandError::new(Exit::Unavailable, "stopped before every task was finished")),

@@ -10,6 +10,7 @@
 //! was spelled.
 
 pub mod probe;
+mod session;
 mod subject;
 pub mod token_echo;
 
@@ -66,6 +67,7 @@ struct Key {
     mac: Hmac<Sha256>,
     /// The same with other purposes.
     link_mac: Hmac<Sha256>,
+    session_mac: Hmac<Sha256>,
     probe_mac: Hmac<Sha256>,
     proof_mac: Hmac<Sha256>,
     fingerprint: [u8; 32],
@@ -223,6 +225,7 @@ impl Key {
         Some(Self {
             id: id.into(),
             link_mac: mac.clone().chain_update(LINK_PURPOSE),
+            session_mac: mac.clone().chain_update(session::SESSION_PURPOSE),
             probe_mac: mac.clone().chain_update(probe::PROBE_PURPOSE),
             proof_mac: mac.clone().chain_update(probe::PROOF_PURPOSE),
             mac: mac.chain_update(PURPOSE),

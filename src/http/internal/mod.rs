@@ -86,7 +86,8 @@ pub struct InternalState {
     pub catch_up_permit: CatchUpPermit,
 }
 
-pub fn router(state: InternalState, gate: &Gate) -> Router {
+/// `pages` are further routes for the same layers, which authorize by themselves.
+pub fn router(state: InternalState, gate: &Gate, pages: Router) -> Router {
     let own = state.own_origin.clone();
     let requests = RequestLog::new(state.metrics.clone());
     let archive = state.archive.as_ref();
@@ -99,6 +100,7 @@ pub fn router(state: InternalState, gate: &Gate) -> Router {
         .fallback(async |uri: Uri| ApiError::no_route(uri.path()))
         .method_not_allowed_fallback(async || ApiError::wrong_method())
         .with_state(state)
+        .merge(pages)
         .layer(from_fn_with_state(own, origin::refuse_cross_site))
         .layer(from_fn_with_state(
             gate.clone(),
@@ -116,7 +118,6 @@ fn routes(gate: &Gate, link_gate: LinkGate) -> Router<InternalState> {
         let create = post(submits::create).layer(Extension(*kind));
         router.route(kind.submit_path(), create)
     });
-    let submits = submits.route_layer(needs(Scope::Submit));
     let reads = Router::new()
         .route("/v1/tasks", get(tasks::list))
         .route("/v1/tasks/{id}", get(tasks::show))
@@ -147,7 +148,7 @@ fn routes(gate: &Gate, link_gate: LinkGate) -> Router<InternalState> {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics));
     Router::new()
-        .merge(submits)
+        .merge(submits.route_layer(needs(Scope::Submit)))
         .merge(reads)
         .merge(files)
         .merge(operators)

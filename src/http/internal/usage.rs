@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::InternalState;
 use super::access::{Caller, Gate};
 use super::error::ApiError;
-use crate::config::ApiKey;
+use crate::config::{ApiKey, Scope};
 use crate::domain::key_use::{Counted, Day};
 use crate::domain::timestamp::Timestamp;
 
@@ -50,7 +50,7 @@ pub async fn show(
     let day = Day::of(state.clock.now());
     let keys = gate.keys();
     let own = caller.key();
-    let one = (!caller.is_admin).then_some(&*own);
+    let one = (!caller.may(Scope::Admin)).then_some(&*own);
     let mut used = state.store.list_key_use(day, one).await?;
     let configured = keys.iter().map(|key| key.name.as_str());
     let shown = configured.filter(|name| one.is_none_or(|one| one == *name));

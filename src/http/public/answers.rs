@@ -25,6 +25,7 @@ pub fn deadline(state: &PublicState) -> Instant {
 /// future is dropped.
 pub struct Counted {
     metrics: Metrics,
+    began: Instant,
     end: CallbackEnd,
 }
 
@@ -34,6 +35,7 @@ impl Counted {
         state.callback_path.came(state.clock.wall_now());
         Self {
             metrics: state.metrics.clone(),
+            began: Instant::now(),
             end: CallbackEnd::Aborted,
         }
     }
@@ -46,6 +48,9 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.metrics.callback_ended(self.end);
+        if self.end != CallbackEnd::Aborted {
+            self.metrics.callback_answered_after(self.began.elapsed());
+        }
     }
 }
 

@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-const MINUTES: u64 = 60;
+use super::hour_values::{Gauges, Latencies, Latency};
+
+pub(super) const MINUTES: u64 = 60;
 const SECONDS_PER_MINUTE: u64 = 60;
 
 /// The counts of the last hour, by name. Names come from closed sets, so that there are few.
@@ -38,15 +40,35 @@ pub struct HourCounts {
     pub refused: Counts,
     /// TLS handshakes that failed, by the reason.
     pub handshakes: Counts,
+    /// Submits by how they ended.
+    pub submits: Counts,
 }
 
-/// What is counted for `HourCounts`.
+/// The last hour in 60 minutes, the oldest first. The last minute is not over yet.
+#[derive(Clone, Debug, Serialize)]
+pub struct HourMinutes {
+    /// How callbacks with a valid token ended.
+    pub callbacks: Vec<Counts>,
+    /// Outcomes by their source.
+    pub outcomes: Vec<Counts>,
+    /// Submits by how they ended.
+    pub submits: Vec<Counts>,
+    /// The time from the verified token of a callback to its answer. `None` without callbacks.
+    pub latency_ms: Vec<Option<Latency>>,
+    /// The last value that each gauge had. `None` if it was not measured.
+    pub gauges: Vec<Option<Counts>>,
+}
+
+/// What is counted for `HourCounts` and `HourMinutes`.
 #[derive(Debug)]
 pub struct Hours {
     pub callbacks: LastHour,
     pub outcomes: LastHour,
     pub refused: LastHour,
     pub handshakes: LastHour,
+    pub submits: LastHour,
+    pub latencies: Latencies,
+    pub gauges: Gauges,
 }
 
 impl Hours {
@@ -56,7 +78,31 @@ impl Hours {
             outcomes: LastHour::new(),
             refused: LastHour::new(),
             handshakes: LastHour::new(),
+            submits: LastHour::new(),
+            latencies: Latencies::default(),
+            gauges: Gauges::default(),
         }
+    }
+
+    /// Returns the minutes of the last hour, for plots.
+    pub fn minutes(&self) -> HourMinutes {
+        let now = self.callbacks.minute();
+        let counts = |of: &LastHour| of.by_minute_at(now);
+        HourMinutes {
+            callbacks: counts(&self.callbacks),
+            outcomes: counts(&self.outcomes),
+            submits: counts(&self.submits),
+            latency_ms: self.latencies.by_minute(now),
+            gauges: self.gauges.by_minute(now),
+        }
+    }
+
+    pub fn callback_answered_after(&self, took: Duration) {
+        self.latencies.add(self.callbacks.minute(), took);
+    }
+
+    pub fn measured(&self, name: &'static str, value: u64) {
+        self.gauges.set(self.callbacks.minute(), name, value);
     }
 
     pub fn counts(&self) -> HourCounts {
@@ -65,6 +111,7 @@ impl Hours {
             outcomes: self.outcomes.counts(),
             refused: self.refused.counts(),
             handshakes: self.handshakes.counts(),
+            submits: self.submits.counts(),
         }
     }
 }
@@ -83,6 +130,18 @@ impl LastHour {
 
     pub fn counts(&self) -> Counts {
         self.counts_at(self.minute())
+    }
+
+    /// Returns the counts of each minute, the oldest first. The last is the current one.
+    fn by_minute_at(&self, now: u64) -> Vec<Counts> {
+        let mut minutes = vec![Counts::new(); usize::try_from(MINUTES).unwrap_or_default()];
+        for minute in self.lock().iter().filter(|minute| !minute.is_over(now)) {
+            // Another thread may have begun a newer minute meanwhile.
+            let ago = now.saturating_sub(minute.number);
+            let place = usize::try_from(MINUTES - 1 - ago).unwrap_or_default();
+            minutes[place].clone_from(&minute.counts);
+        }
+        minutes
     }
 
     fn minute(&self) -> u64 {

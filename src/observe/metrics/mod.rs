@@ -7,6 +7,7 @@
 mod configuration;
 mod deliveries;
 mod ends;
+mod hour_values;
 mod http;
 mod labels;
 mod last_hour;
@@ -34,12 +35,13 @@ use configuration::Configuration;
 use deliveries::Deliveries;
 pub use deliveries::DeliveryEnd;
 pub use ends::{CallbackEnd, FetchResult, PollEnd, SubmitEnd, TailReader};
+pub use hour_values::Latency;
 pub use http::known_method;
 use labels::{
     Name, OutcomeLabels, ReaderLabel, ReasonLabel, ResultLabel, StateLabel, SubmitLabels,
 };
 use last_hour::Hours;
-pub use last_hour::{Counts, HourCounts};
+pub use last_hour::{Counts, HourCounts, HourMinutes};
 pub use refusals::{CallbackRefusal, HandshakeFailure};
 use series::{Calls, Inside, Quarantine, Results, Tasks, Waiting};
 
@@ -129,6 +131,21 @@ impl Metrics {
         self.0.hours.counts()
     }
 
+    /// Returns the minutes of the last hour, for plots.
+    pub fn last_minutes(&self) -> HourMinutes {
+        self.0.hours.minutes()
+    }
+
+    /// Records the time from the verified token of a callback to its answer, for the last hour.
+    pub fn callback_answered_after(&self, took: Duration) {
+        self.0.hours.callback_answered_after(took);
+    }
+
+    /// Records how many tasks an operator sees as `name`, for the last hour.
+    pub fn tasks_shown(&self, name: &'static str, tasks: u64) {
+        self.0.hours.measured(name, tasks);
+    }
+
     pub fn record_restored(&self) {
         self.0.tasks.restored.inc();
     }
@@ -169,6 +186,7 @@ impl Metrics {
             kind: Name(kind.into_str()),
         };
         self.0.calls.submits.get_or_create(&labels).inc();
+        self.0.hours.submits.count(end.into_str());
     }
 
     pub fn submit_retried(&self) {

@@ -9,6 +9,7 @@ use tracing::warn;
 
 use super::{Reconciler, reply};
 use crate::domain::task::State;
+use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
 use crate::store::read::overdue::DueTask;
 use crate::store::recorder::entry::SubmitEnded;
@@ -26,6 +27,15 @@ const RARE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The time between two counts.
 const COUNT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How late a poll is when its task is shown as overdue. A healthy reconciler polls within seconds.
+const OVERDUE_AFTER: Duration = Duration::from_secs(10);
+
+/// The most overdue tasks that are counted.
+const OVERDUE_MAX: u32 = 200;
+
+/// Later than every plan, so that only what is due is overdue.
+const NEVER: Timestamp = Timestamp::from_millis(i64::MAX);
 
 /// The time beyond twice EvoLink's timeout after which a submit without a recorded outcome counts
 /// as interrupted. A submit may wait for the end of an equal one before it is sent.
@@ -94,7 +104,23 @@ impl Reconciler {
             let tasks = self.dependencies.store.count_in_state(state).await?;
             self.dependencies.metrics.tasks_counted(state, tasks);
         }
+        self.count_open().await?;
         *counted_at = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Counts the open tasks and those whose poll is overdue, for the plots of the dashboard.
+    async fn count_open(&self) -> Result<(), StoreError> {
+        let (store, metrics) = (&self.dependencies.store, &self.dependencies.metrics);
+        let mut open = 0;
+        for state in [State::Submitting, State::Pending, State::Processing] {
+            open += store.count_in_state(state).await?;
+        }
+        metrics.tasks_shown("open", open.unsigned_abs());
+        let now = self.dependencies.clock.now();
+        let overdue = store.list_due(now.before(OVERDUE_AFTER), NEVER, OVERDUE_MAX);
+        let overdue = overdue.await?;
+        metrics.tasks_shown("overdue", overdue.len() as u64);
         Ok(())
     }
 }

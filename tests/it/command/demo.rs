@@ -39,6 +39,8 @@ fn a_run_ends_with_a_summary_of_each_trouble_and_leaves_nothing_behind() {
         stderr, "",
         "a demo that goes well has nothing to complain of"
     );
+    let first = stdout.lines().next().unwrap();
+    assert!(first.starts_with("dashboard  http://127.0.0.1:"), "{first}");
     let summary = summary(stdout.lines().last().unwrap());
     for (field, expected) in [
         ("tasks", 8),

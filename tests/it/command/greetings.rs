@@ -47,6 +47,7 @@ async fn the_service_greets_a_person_with_its_addresses_and_the_next_command() {
     let internal = place.internal();
     for line in [
         format!("apps       http://{internal}\n"),
+        format!("dashboard  http://{internal}/\n"),
         format!("next       evolink-receiver submit \"a cute cat\" --wait --url http://{internal}"),
     ] {
         assert!(ended.stdout.contains(&line), "{line}: {}", ended.stdout);

@@ -39,6 +39,23 @@ fn a_wrong_command_line_exits_with_64_and_says_so_on_stderr() {
 }
 
 #[test]
+fn without_arguments_it_says_what_it_is_and_three_commands_to_try() {
+    let output = run(&[]);
+    assert_eq!(code(&output), Some(64));
+    let text = stderr(&output);
+    for words in [
+        "receives EvoLink's callbacks",
+        "evolink-receiver demo ",
+        "evolink-receiver init ",
+        "evolink-receiver serve ",
+        "--help",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert!(text.lines().count() < 10, "{text}");
+}
+
+#[test]
 fn an_error_about_the_command_line_says_what_would_be_right() {
     for (args, hint) in [
         (&["deliveries", "retry"][..], "--all-dead"),

@@ -1,10 +1,11 @@
-//! Authorization on the internal API: API keys with scopes. Without any keys, only programs on this
-//! machine are admitted.
+//! Authorization on the internal API: API keys with scopes, and sessions of the dashboard, each of
+//! which stands for an API key. Without any keys, only programs on this machine are admitted.
 
 mod host;
 pub mod origin;
 pub mod request_id;
 pub mod request_log;
+pub mod session;
 pub mod wait_permits;
 
 use std::sync::Arc;
@@ -13,23 +14,23 @@ use arc_swap::ArcSwap;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 
 use super::error::ApiError;
-use crate::clock::Clock;
 use crate::config::{ApiKey, KeyDigest, Scope};
 use crate::domain::key_use::KeyLimits;
 use crate::turns;
 use host::Authority;
 use request_log::Authorized;
+use session::Sessions;
 
-/// The accepted API keys. If there are none, the listener is on loopback and admits every program
-/// on this machine.
+/// The accepted API keys, and the sessions that stand for them. If there are no keys, the listener
+/// is on loopback and admits every program on this machine.
 /// Clones share the keys.
 #[derive(Clone, Debug)]
 pub struct Gate {
     keys: Arc<ArcSwap<Vec<ApiKey>>>,
-    clock: Clock,
+    sessions: Sessions,
     /// `internal.isolate_keys`.
     isolates: bool,
 }
@@ -38,10 +39,7 @@ pub struct Gate {
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub name: Option<Arc<str>>,
-    /// Whether it has the scope `read`.
-    pub may_read: bool,
-    /// Whether it has the scope `admin`.
-    pub is_admin: bool,
+    pub scopes: Vec<Scope>,
     /// Its limits on submits.
     pub limits: KeyLimits,
     /// The most of its requests that may wait at the same time.
@@ -52,11 +50,10 @@ pub struct Caller {
 
 impl Caller {
     /// A client of this machine, where no keys are configured.
-    pub const fn local() -> Self {
+    pub fn local() -> Self {
         Self {
             name: None,
-            may_read: true,
-            is_admin: true,
+            scopes: Scope::ALL.to_vec(),
             limits: KeyLimits {
                 submits_per_second: None,
                 daily_submits: None,
@@ -73,8 +70,7 @@ impl Caller {
         Self {
             sees_only: (isolates && !is_admin).then(|| Arc::clone(&name)),
             name: Some(name),
-            may_read: key.scopes.contains(&Scope::Read),
-            is_admin,
+            scopes: key.scopes.clone(),
             limits: key.limits(),
             max_waiting: key.max_waiting,
         }
@@ -84,6 +80,29 @@ impl Caller {
     pub fn key(&self) -> Arc<str> {
         self.name.clone().unwrap_or_else(|| Arc::from(""))
     }
+
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.contains(&scope)
+    }
+}
+
+/// A caller, and how it is kept signed in.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    pub caller: Caller,
+    pub proof: Proof,
+}
+
+/// What a request has shown.
+#[derive(Clone, Debug)]
+pub enum Proof {
+    /// No keys are configured.
+    ThisMachine,
+    ApiKey,
+    /// `renewal` is the cookie that makes the session last longer, if it is time for that.
+    Session {
+        renewal: Option<HeaderValue>,
+    },
 }
 
 /// A gate together with the scope that a group of routes requires.
@@ -96,19 +115,28 @@ pub struct ScopedGate {
 
 impl ScopedGate {
     /// # Errors
-    /// 401 without a known key, 403 if the key lacks the scope.
-    pub fn admit(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
-        self.gate.admit(headers, self.scope)
+    /// 401 without a known key, 403 if the key lacks the scope, or if a session changes something
+    /// and does not say from which page.
+    pub fn admit(&self, method: &Method, headers: &HeaderMap) -> Result<Admission, ApiError> {
+        let admission = self.gate.identify(headers)?;
+        let is_session = matches!(admission.proof, Proof::Session { .. });
+        if is_session && !origin::is_safe(method) && !origin::is_named(headers) {
+            return Err(ApiError::cross_site());
+        }
+        match self.scope.filter(|scope| !admission.caller.may(*scope)) {
+            Some(scope) => Err(ApiError::missing_scope(scope.as_str())),
+            None => Ok(admission),
+        }
     }
 }
 
 impl Gate {
     /// `isolates`: whether each key sees only its own tasks.
-    pub fn new(keys: Vec<ApiKey>, clock: Clock, isolates: bool) -> Self {
+    pub fn new(keys: Vec<ApiKey>, sessions: Sessions, isolates: bool) -> Self {
         let keys = Arc::new(ArcSwap::from_pointee(keys));
         Self {
             keys,
-            clock,
+            sessions,
             isolates,
         }
     }
@@ -138,29 +166,74 @@ impl Gate {
         }
     }
 
-    fn admit(&self, headers: &HeaderMap, scope: Option<Scope>) -> Result<Caller, ApiError> {
+    pub fn has_keys(&self) -> bool {
+        !self.keys.load().is_empty()
+    }
+
+    /// Returns the cookie of a new session that stands for the API key `text`.
+    ///
+    /// # Errors
+    /// 401 if there is no such key, or if it is disabled or has expired.
+    pub fn sign_in(&self, text: &str) -> Result<HeaderValue, ApiError> {
+        let keys = self.keys.load();
+        let key = find(&keys, text).ok_or_else(ApiError::unauthorized)?;
+        self.check(key)?;
+        Ok(self.sessions.begin(key))
+    }
+
+    /// Returns the cookie that makes a browser forget its session.
+    pub fn sign_out(&self) -> HeaderValue {
+        self.sessions.end()
+    }
+
+    /// Returns who sends the request, whatever its scopes.
+    ///
+    /// # Errors
+    /// 401 without a known key and without a session, or if the key is disabled or has expired.
+    pub fn identify(&self, headers: &HeaderMap) -> Result<Admission, ApiError> {
         let keys = self.keys.load();
         if keys.is_empty() {
-            return Ok(Caller::local());
+            return Ok(Admission {
+                caller: Caller::local(),
+                proof: Proof::ThisMachine,
+            });
         }
-        let digest = KeyDigest::of(bearer(headers).ok_or_else(ApiError::unauthorized)?);
-        // Compare every key, each in constant time, so that the response time reveals nothing.
-        let known = keys
-            .iter()
-            .filter(|key| key.sha256.matches(&digest))
-            .fold(None, |_, key| Some(key));
-        let key = known.ok_or_else(ApiError::unauthorized)?;
+        // A request that names an API key is never admitted for another reason.
+        let (key, proof) = if headers.contains_key(header::AUTHORIZATION) {
+            let text = bearer(headers).ok_or_else(ApiError::unauthorized)?;
+            (find(&keys, text), Proof::ApiKey)
+        } else {
+            let session = self.sessions.find(headers, &keys);
+            let (key, renewal) = session.ok_or_else(ApiError::unauthorized)?;
+            (Some(key), Proof::Session { renewal })
+        };
+        let key = key.ok_or_else(ApiError::unauthorized)?;
+        self.check(key)?;
+        Ok(Admission {
+            caller: Caller::of(key, self.isolates),
+            proof,
+        })
+    }
+
+    /// # Errors
+    /// 401 if the key is disabled or has expired.
+    fn check(&self, key: &ApiKey) -> Result<(), ApiError> {
         if key.disabled {
             return Err(ApiError::key_not_valid("is disabled"));
         }
-        if let Some(end) = key.expires_at.filter(|end| *end <= self.clock.wall_now()) {
+        let now = self.sessions.clock.wall_now();
+        if let Some(end) = key.expires_at.filter(|end| *end <= now) {
             return Err(ApiError::key_not_valid(&format!("expired at {end}")));
         }
-        if let Some(scope) = scope.filter(|scope| !key.scopes.contains(scope)) {
-            return Err(ApiError::missing_scope(scope.as_str()));
-        }
-        Ok(Caller::of(key, self.isolates))
+        Ok(())
     }
+}
+
+/// Compares every key, each in constant time, so that the response time reveals nothing.
+fn find<'a>(keys: &'a [ApiKey], text: &str) -> Option<&'a ApiKey> {
+    let digest = KeyDigest::of(text);
+    let known = keys.iter().filter(|key| key.sha256.matches(&digest));
+    known.fold(None, |_, key| Some(key))
 }
 
 /// Without API keys, answers 403 to every request whose `Host`, or whose absolute target, is not a
@@ -189,12 +262,26 @@ pub async fn require(
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let caller = scoped.admit(request.headers())?;
+    let Admission { caller, proof } = scoped.admit(request.method(), request.headers())?;
     let key = caller.key();
     request.extensions_mut().insert(caller);
     let mut response = turns::working_for(key, next.run(request)).await;
-    response.extensions_mut().insert(Authorized);
+    proof.mark(&mut response);
     Ok(response)
+}
+
+impl Proof {
+    /// Marks the answer to an authorized request, and renews the session.
+    pub fn mark(self, response: &mut Response) {
+        response.extensions_mut().insert(Authorized);
+        if let Self::Session {
+            renewal: Some(cookie),
+        } = self
+            && !response.headers().contains_key(header::SET_COOKIE)
+        {
+            response.headers_mut().insert(header::SET_COOKIE, cookie);
+        }
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

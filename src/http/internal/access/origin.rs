@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderName, Method, header};
+use http::{HeaderMap, HeaderName, Method, header};
 use url::Url;
 
 use super::host::{self, Authority};
@@ -36,14 +36,23 @@ pub async fn refuse_cross_site(
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let is_safe = matches!(
-        *request.method(),
-        Method::GET | Method::HEAD | Method::OPTIONS
-    );
-    if !is_safe && (is_from_another_site(&request) || is_of_another_origin(&request, &own)) {
+    if !is_safe(request.method())
+        && (is_from_another_site(&request) || is_of_another_origin(&request, &own))
+    {
         return Err(ApiError::cross_site());
     }
     Ok(next.run(request).await)
+}
+
+/// Whether requests of this method change nothing.
+pub const fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// Whether the request says from which page or site it comes. Every browser of today says so when
+/// a request changes something.
+pub fn is_named(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ORIGIN) || headers.contains_key(&SEC_FETCH_SITE)
 }
 
 fn is_from_another_site(request: &Request) -> bool {

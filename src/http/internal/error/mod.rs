@@ -96,6 +96,11 @@ impl ApiError {
         self
     }
 
+    /// What happened, for people.
+    pub fn message(&self) -> &str {
+        &self.body.error.message
+    }
+
     /// 400 that names the invalid parameter.
     pub fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
         let mut error = Self::malformed(message);

@@ -53,69 +53,74 @@ pub struct About {
 
 #[derive(Debug, Serialize)]
 pub struct Status {
-    service: Service,
+    pub service: Service,
     /// Counted by this process since its start, for at most an hour.
-    last_hour: HourCounts,
+    pub last_hour: HourCounts,
     /// Open tasks by state, and those that need an operator.
-    tasks: Option<Map<String, Value>>,
+    pub tasks: Option<Map<String, Value>>,
     /// The task whose poll is overdue for longest.
-    oldest_overdue: Option<Overdue>,
+    pub oldest_overdue: Option<Overdue>,
     /// The newest submits of unknown outcome.
-    unknown_submits: Option<Vec<UnknownSubmit>>,
-    endpoints: Option<Vec<Endpoint>>,
-    details: Details,
+    pub unknown_submits: Option<Vec<UnknownSubmit>>,
+    pub endpoints: Option<Vec<EndpointStatus>>,
+    pub details: Details,
 }
 
 #[derive(Debug, Serialize)]
-struct Service {
-    version: &'static str,
+pub struct Service {
+    pub version: &'static str,
     /// The database with its version, and the number of its newest migration.
-    database: Option<String>,
-    started_at: Timestamp,
-    now: Timestamp,
-    ready: bool,
+    pub database: Option<String>,
+    pub started_at: Timestamp,
+    pub now: Timestamp,
+    pub ready: bool,
     /// Why it is not ready.
-    reason: Option<String>,
+    pub reason: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct Overdue {
-    submission_id: SubmissionId,
-    task_id: TaskId,
-    due_at: Timestamp,
+pub struct Overdue {
+    pub submission_id: SubmissionId,
+    pub task_id: TaskId,
+    pub due_at: Timestamp,
 }
 
 #[derive(Debug, Serialize)]
-struct UnknownSubmit {
-    submission_id: SubmissionId,
-    submitted_at: Timestamp,
-    client: Option<String>,
+pub struct UnknownSubmit {
+    pub submission_id: SubmissionId,
+    pub submitted_at: Timestamp,
+    pub client: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct Endpoint {
-    name: String,
-    disabled: bool,
-    pending: Counted,
-    dead: Counted,
+pub struct EndpointStatus {
+    pub name: String,
+    pub disabled: bool,
+    pub pending: Counted,
+    pub dead: Counted,
     /// Why the newest delivery that failed did.
-    last_error: Option<String>,
+    pub last_error: Option<String>,
 }
 
 /// A number of deliveries, among the newest that were looked at.
 #[derive(Debug, Serialize)]
-struct Counted {
-    count: usize,
+pub struct Counted {
+    pub count: usize,
     /// There may be more.
-    more: bool,
+    pub more: bool,
 }
 
 pub async fn show(State(state): State<InternalState>) -> Json<Status> {
+    Json(Box::pin(of(&state)).await)
+}
+
+/// Reads all parts at once.
+pub async fn of(state: &InternalState) -> Status {
     let store = &state.store;
     let now = state.clock.now();
     let names = state.endpoints.urls.names();
     let ((reason, details), tasks, overdue, unknown, endpoints, database) = tokio::join!(
-        readiness::details(&state),
+        readiness::details(state),
         known(tasks(store)),
         known(store.list_due(now, NEVER, 1)),
         known(unknown_submits(store)),
@@ -123,7 +128,7 @@ pub async fn show(State(state): State<InternalState>) -> Json<Status> {
         known(store.versions()),
     );
     let oldest_overdue = overdue.and_then(|due| due.into_iter().next());
-    Json(Status {
+    Status {
         service: Service {
             version: state.about.version,
             database,
@@ -142,7 +147,7 @@ pub async fn show(State(state): State<InternalState>) -> Json<Status> {
         unknown_submits: unknown,
         endpoints,
         details,
-    })
+    }
 }
 
 /// `None` if the store does not answer in time. `details` says so.
@@ -173,7 +178,10 @@ async fn unknown_submits(store: &Store) -> Result<Vec<UnknownSubmit>, StoreError
     Ok(submits.collect())
 }
 
-async fn endpoints(store: &Store, names: &[EndpointKey]) -> Result<Vec<Endpoint>, StoreError> {
+async fn endpoints(
+    store: &Store,
+    names: &[EndpointKey],
+) -> Result<Vec<EndpointStatus>, StoreError> {
     let disabled = store.list_disabled_endpoints().await?;
     let mut endpoints = Vec::new();
     for name in names.iter().take(ENDPOINTS_MAX) {
@@ -186,7 +194,7 @@ async fn endpoint(
     store: &Store,
     name: &EndpointKey,
     disabled: &[DisabledEndpoint],
-) -> Result<Endpoint, StoreError> {
+) -> Result<EndpointStatus, StoreError> {
     let mut last_error = None;
     let mut counted = [(); 3].map(|()| Counted {
         count: 0,
@@ -210,7 +218,7 @@ async fn endpoint(
         last_error = last_error.max(newest);
     }
     let [pending, held, dead] = counted;
-    Ok(Endpoint {
+    Ok(EndpointStatus {
         name: name.to_string(),
         disabled: disabled.iter().any(|endpoint| endpoint.name == *name),
         pending: Counted {

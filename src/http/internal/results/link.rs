@@ -14,8 +14,7 @@ use crate::clock::Clock;
 use crate::domain::callback::KeyRing;
 use crate::domain::timestamp::Timestamp;
 use crate::http::internal::InternalState;
-use crate::http::internal::access::request_log::Authorized;
-use crate::http::internal::access::{Caller, ScopedGate};
+use crate::http::internal::access::{Admission, Caller, Proof, ScopedGate};
 use crate::http::internal::error::ApiError;
 use crate::http::internal::tasks;
 use crate::turns;
@@ -79,22 +78,24 @@ pub async fn require(
     next: Next,
 ) -> Result<Response, ApiError> {
     let query = request.uri().query().unwrap_or_default();
-    let caller = match signature(query) {
-        None => gate.keys.admit(request.headers())?,
+    let Admission { caller, proof } = match signature(query) {
+        None => gate.keys.admit(request.method(), request.headers())?,
         Some((expires, signature)) => {
             gate.check(request.uri().path(), expires, &signature)?;
-            Caller {
-                name: Some(CALLER.into()),
-                may_read: false,
-                is_admin: false,
-                ..Caller::local()
+            Admission {
+                caller: Caller {
+                    name: Some(CALLER.into()),
+                    scopes: Vec::new(),
+                    ..Caller::local()
+                },
+                proof: Proof::ApiKey,
             }
         }
     };
     let key = caller.key();
     request.extensions_mut().insert(caller);
     let mut response = turns::working_for(key, next.run(request)).await;
-    response.extensions_mut().insert(Authorized);
+    proof.mark(&mut response);
     Ok(response)
 }
 

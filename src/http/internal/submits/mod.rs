@@ -21,6 +21,7 @@ use super::access::Caller;
 use super::error::{ApiError, IDEMPOTENCY_REPLAYED, SUBMISSION_ID};
 use super::passed_on::pass_on;
 use super::tasks::waiting;
+use crate::config::Scope;
 use crate::domain::generation::Generation;
 use crate::domain::ids::SubmissionId;
 use crate::domain::kind::Kind;
@@ -76,7 +77,7 @@ pub async fn create(
     // The submit runs on its own worker, so that an app that disconnects does not leave it half
     // recorded.
     let mut submits = state.submits.clone();
-    if caller.may_read {
+    if caller.may(Scope::Read) {
         submits.task_objects = submits.task_objects.for_readers();
     }
     let objects = submits.task_objects.clone();

@@ -135,7 +135,7 @@ pub fn parse_name(text: &str) -> Option<TaskName> {
 
 impl TaskFilter {
     /// Leaves out the tasks that the caller may not see. Returns whether any may be left.
-    fn narrow(&mut self, caller: &Caller) -> bool {
+    pub fn narrow(&mut self, caller: &Caller) -> bool {
         let Some(own) = caller.sees_only.as_deref() else {
             return true;
         };
@@ -145,7 +145,11 @@ impl TaskFilter {
     }
 }
 
-fn parse_list_query(query: &str) -> Result<(TaskFilter, u32), ApiError> {
+/// Parses the filters of a list, which are in the URL.
+///
+/// # Errors
+/// 400 that names the first bad parameter.
+pub fn parse_list_query(query: &str) -> Result<(TaskFilter, u32), ApiError> {
     let mut filter = TaskFilter::default();
     let mut limit = query::LIMIT_DEFAULT;
     for (name, value) in query::parameters(query, &[])? {
