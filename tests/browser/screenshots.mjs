@@ -54,6 +54,7 @@ for (const [look, options, names] of views) {
     if (name === "health") await page.locator(".plots[data-drawn]").waitFor();
     await until("the pictures are drawn", () => page.evaluate(() =>
       [...document.images].filter((image) => image.getBoundingClientRect().top < innerHeight).every((image) => image.naturalWidth > 0)));
+    await page.waitForTimeout(700);
     await page.screenshot({ path: join(OUT, `dashboard-${name}-${look}.png`), animations: "disabled" });
     await page.context().close();
   }

@@ -52,7 +52,7 @@ function draw(figure, data, series) {
       cursor: { y: false, points: { size: 6 } },
       scales: { x: { time: true }, y: { range: (u, min, max) => [0, Math.max(unit === "%" ? 100 : 4, max * 1.1)] } },
       axes: [
-        { ...axis, space: 70, values: (u, times) => times.map((time) => new Date(time * 1000).toTimeString().slice(0, 5)) },
+        { ...axis, space: 70, size: 30, values: (u, times) => times.map((time) => new Date(time * 1000).toTimeString().slice(0, 5)) },
         { ...axis, size: 44, values: (u, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? tick : tick.toFixed(1))) },
       ],
       series: [
