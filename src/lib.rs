@@ -24,7 +24,7 @@ pub mod self_test;
 pub mod workers;
 
 // The task object as apps see it, whichever way they get it.
-mod task_object;
+pub mod task_object;
 
 pub mod app;
 

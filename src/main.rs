@@ -67,6 +67,7 @@ fn run(command: Command) -> Result<(), CommandError> {
             TasksCommand::List(args) => wait(client::list(&args, &mut out)),
             TasksCommand::Show(args) => wait(client::show(&args, &mut out)),
             TasksCommand::Watch(args) => wait(client::watch(&args, &mut out)),
+            TasksCommand::Export(args) => wait(client::export(&args, &mut out)),
         },
         Command::Results {
             command: ResultsCommand::Get(args),

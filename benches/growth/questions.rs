@@ -59,7 +59,10 @@ pub async fn ask_all(store: &Store, filler: &Filler) -> anyhow::Result<Vec<(&'st
         let begun = Instant::now();
         let due = store.list_due(late, never, LOOK).await?;
         times.push(micros(begun.elapsed()));
-        ensure!(due.len() == LOOK as usize, "there is enough to be due");
+        ensure!(
+            due.tasks.len() == LOOK as usize,
+            "there is enough to be due"
+        );
     }
     costs.push(("reconciler's look, 64 due", median(&mut times)));
     for _ in 0..QUESTIONS {

@@ -9,7 +9,7 @@ use tracing::warn;
 use url::Url;
 
 use crate::archive::fetch;
-use crate::config::{Archive, ByteSize, Config, ConfigError};
+use crate::config::{self, Archive, ByteSize, Config, ConfigError};
 use crate::domain::delivery::routes::{Route, Routes};
 use crate::domain::delivery::{EndpointKey, Holder, LEASE};
 use crate::domain::egress::{AllowedHosts, ResultRules};
@@ -23,6 +23,8 @@ use crate::observe::telemetry::CONFIGURATION;
 use crate::process;
 use crate::store::Location;
 use crate::store::quarantine::Bounds;
+use crate::store::recorder::load::IDEMPOTENCY_KEPT;
+use crate::store::retention::Retention;
 use crate::task_object::TaskObjects;
 
 /// Connections that may wait to be accepted. The system may allow fewer. Beyond this, connections
@@ -115,6 +117,21 @@ pub fn quarantine_bounds(config: &Config) -> Bounds {
         bytes_per_subject: quarantine.max_bytes_per_token.as_u64(),
         entries: quarantine.max_entries,
         bytes: quarantine.max_bytes.as_u64(),
+    }
+}
+
+/// How long rows are kept. What belongs to a task or to an event is kept no longer than that.
+pub fn retention(keys: &config::Retention) -> Retention {
+    let events = keys.events.min(keys.tasks);
+    Retention {
+        tasks: keys.tasks,
+        events,
+        observations: keys.observations.min(keys.tasks),
+        quarantine: keys.quarantine,
+        delivered: keys.deliveries.min(events),
+        dead: keys.deliveries_dead.min(events),
+        results: keys.results.min(keys.tasks),
+        idempotency_keys: IDEMPOTENCY_KEPT,
     }
 }
 

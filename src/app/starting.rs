@@ -41,6 +41,7 @@ impl App {
         let poll_only_watch = public.is_some().then(|| self.poll_only_watch());
         let self_tester = self.self_tester();
         let archiver = self.archiver(parts).map(Archiver::worker);
+        let janitor = self.janitor();
         let internal_tls = self.internal_tls();
         self.store_workers().start(parts);
         let recording = self.recorder_worker.run(parts.recorder_stop.clone());
@@ -65,6 +66,7 @@ impl App {
         parts.run("the internal listener", &parts.listeners, stop, serving);
         start(parts, &parts.calls, stop, reconciler);
         start(parts, &parts.calls, stop, forwarder);
+        start(parts, &parts.workers, stop, janitor);
         if let Some(poll_only_watch) = poll_only_watch {
             start(parts, &parts.workers, stop, poll_only_watch);
         }

@@ -1,6 +1,7 @@
 //! Builds the state that each component works with.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::parts::Parts;
 use super::{App, settings};
@@ -26,6 +27,7 @@ use crate::self_test::SelfTest;
 use crate::submit::Submits;
 use crate::workers::archiver::{self, Archiver};
 use crate::workers::forwarder::{self, Forwarder};
+use crate::workers::janitor::{self, Export, Janitor};
 use crate::workers::reconciler::{self, Reconciler};
 use crate::workers::upkeep::poll_only::PollOnlyWatch;
 use crate::workers::upkeep::self_tester::SelfTester;
@@ -34,6 +36,10 @@ use crate::workers::upkeep::self_tester::SelfTester;
 /// compared to what EvoLink sends.
 const PUBLIC_BODIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 const INTERNAL_BODIES_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// The time after the start of a new or upgraded store until old rows are deleted. An operator who
+/// sees the log of the start can still stop it.
+const FIRST_DELETION_AFTER: Duration = Duration::from_mins(1);
 
 impl App {
     pub(super) fn public_state(&self) -> PublicState {
@@ -141,11 +147,29 @@ impl App {
             holder: self.holder.clone(),
             fetches_at_once: self.config.archive.fetches_at_once,
             min_free: self.config.archive.min_free.as_u64(),
-            retention: (self.config.retention.results).min(self.config.retention.tasks),
+            retention: settings::retention(&self.config.retention).results,
             // A fetch may take half an hour, and can be made again: it never delays a stop.
             stop: parts.stopping.clone(),
             giving_up: parts.stopping.clone(),
         }))
+    }
+
+    pub(super) fn janitor(&self) -> Janitor {
+        Janitor::new(janitor::Dependencies {
+            store: Arc::clone(&self.store),
+            recorder: self.recorder.clone(),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            holder: self.holder.clone(),
+            retention: settings::retention(&self.config.retention),
+            first_after: FIRST_DELETION_AFTER,
+            export: self
+                .config
+                .retention
+                .export_to
+                .clone()
+                .map(|folder| Export::new(folder, self.task_objects.for_readers(), &self.holder)),
+        })
     }
 
     fn submits(&self, parts: &Parts) -> Submits {

@@ -44,7 +44,9 @@ pub use self::results::{
 };
 pub use self::status::StatusArgs;
 pub use self::submit::SubmitArgs;
-pub use self::tasks::{TasksCommand, TasksListArgs, TasksShowArgs, TasksWatchArgs};
+pub use self::tasks::{
+    TasksCommand, TasksExportArgs, TasksListArgs, TasksShowArgs, TasksWatchArgs,
+};
 use crate::exit::Exit;
 
 /// What the program says of itself if it is called without arguments.

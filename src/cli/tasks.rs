@@ -1,5 +1,7 @@
 //! `tasks`: lists, shows and watches tasks.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -17,6 +19,8 @@ pub enum TasksCommand {
     Show(TasksShowArgs),
     /// Watch tasks until all are finished.
     Watch(TasksWatchArgs),
+    /// Write old tasks with their histories into a file, as JSON lines.
+    Export(TasksExportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -60,6 +64,20 @@ pub struct TasksWatchArgs {
     /// Print one task object as JSON whenever a task changes.
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct TasksExportArgs {
+    /// Only tasks created before this time: RFC 3339 such as 2026-11-29T17:00:00Z, a date (its
+    /// beginning in UTC), or how long ago, such as 30m, 1h or 2d.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub before: Timestamp,
+    /// The file to write; - is the standard output. An existing file is replaced, once the export is
+    /// complete. Each line is an object: task (the task object) and events (its history).
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
     #[command(flatten)]
     pub client: ClientArgs,
 }

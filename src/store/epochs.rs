@@ -52,6 +52,8 @@ const STATE: &str =
 const END: &str = "SELECT (SELECT max(seq) FROM event),
     (SELECT name FROM epoch WHERE number > 0 ORDER BY number DESC LIMIT 1)";
 
+const OLDEST: &str = "SELECT min(seq) FROM event";
+
 // In a store from before epochs existed, the first epoch includes all existing events.
 const BEGIN: &str = "INSERT INTO epoch (number, name, after_seq, began_at, home)
     SELECT coalesce(max(number), 0) + 1, $1,
@@ -109,6 +111,22 @@ impl Store {
             newest: newest.unwrap_or(0),
             epoch: parse(&name.unwrap_or_default())?,
         })
+    }
+
+    /// Checks that every event after `after` is still in the log. What was read of them before is
+    /// then without a gap.
+    ///
+    /// # Errors
+    /// `EventsDeleted`.
+    pub(super) async fn check_kept(&self, after: i64) -> Result<(), StoreError> {
+        let oldest: Option<i64> =
+            on_pool!(self, pool => sqlx::query_scalar(OLDEST).fetch_one(pool))?;
+        match oldest {
+            Some(oldest) if oldest > after.saturating_add(1) => {
+                Err(StoreError::EventsDeleted { oldest })
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Returns the newest event, unless the epoch has changed since `epochs` were read.

@@ -48,6 +48,10 @@ pub enum StoreError {
     /// A new epoch began during the read. The events read may not follow those that the reader has.
     #[error("the store was restored meanwhile")]
     EpochChanged,
+    /// Events after the reader's position were deleted during the read. `oldest` is the oldest one
+    /// that is kept.
+    #[error("events before {oldest} were deleted meanwhile")]
+    EventsDeleted { oldest: i64 },
     /// Another program holds SQLite's write lock. A later retry may succeed.
     #[error("another program holds the write lock of the database")]
     Locked,

@@ -20,6 +20,8 @@ pub mod results;
 
 pub mod key_use;
 
+pub mod retention;
+
 // Notifications of new events.
 pub mod tail;
 

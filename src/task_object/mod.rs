@@ -2,6 +2,7 @@
 //! our own, `receiver`. Queries return it, and deliveries send it. It is separate from `http` and
 //! `workers`, because these do not depend on each other.
 
+pub mod history;
 mod receiver;
 mod unconfirmed;
 
@@ -53,6 +54,7 @@ impl TaskObjects {
 
     /// Shows requests too, to readers and in deliveries. An app that may only submit does not see
     /// them: a repeat of its submit may be answered with that of another program under its key.
+    #[must_use]
     pub fn for_readers(&self) -> Self {
         Self {
             shows_request: true,

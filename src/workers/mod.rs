@@ -2,6 +2,7 @@
 
 pub mod archiver;
 pub mod forwarder;
+pub mod janitor;
 pub mod reconciler;
 pub mod run_loop;
 pub mod upkeep;

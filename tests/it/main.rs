@@ -35,6 +35,7 @@ mod quoted;
 mod reconciler;
 mod replica_faults;
 mod replicas;
+mod retention;
 mod shares;
 mod simulator;
 mod structure;

@@ -5,6 +5,7 @@
 
 pub mod deliveries;
 pub mod events;
+mod export;
 pub mod quarantine;
 pub mod results;
 mod show;
@@ -19,6 +20,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+pub use self::export::export;
 pub use self::show::show;
 pub use self::submit::submit;
 pub use self::watch::watch;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{DAY, host_patterns};
+use super::host_patterns;
 use crate::config::findings::Found;
 use crate::config::hosts::Ports;
 use crate::config::{Archive, ByteSize, Config, Level, OutcomeEvent};
@@ -50,7 +50,6 @@ pub(super) fn archive(found: &mut Found, config: &Config) {
         "is empty, so no result can be archived",
     );
     endpoints(found, config);
-    retention(found, config);
 }
 
 fn bounds(found: &mut Found, archive: &Archive) {
@@ -94,18 +93,4 @@ fn endpoints(found: &mut Found, config: &Config) {
             "has task.archived, which never comes while archive.enabled is false",
         );
     }
-}
-
-fn retention(found: &mut Found, config: &Config) {
-    let results = config.retention.results;
-    found.error_unless(
-        results >= DAY,
-        "retention.results",
-        "must be at least 1d: EvoLink itself keeps results that long",
-    );
-    found.warn_if(
-        config.archive.enabled && results > config.retention.tasks,
-        "retention.results",
-        "exceeds retention.tasks, so files are kept for retention.tasks",
-    );
 }

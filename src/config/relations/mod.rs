@@ -6,6 +6,7 @@ mod forward;
 mod internal_tls;
 mod listeners;
 mod log;
+mod retention;
 mod store;
 
 use std::collections::HashSet;
@@ -48,6 +49,7 @@ pub(super) fn check(found: &mut Found, config: &Config) {
     quarantine(found, config);
     archive::archive(found, config);
     forward::forward(found, config);
+    retention::retention(found, config);
     log::log(found, &config.log);
 }
 

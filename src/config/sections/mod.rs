@@ -273,14 +273,33 @@ pub struct Retention {
     #[serde(with = "duration")]
     pub tasks: Duration,
     #[serde(with = "duration")]
+    pub events: Duration,
+    #[serde(with = "duration")]
+    pub observations: Duration,
+    #[serde(with = "duration")]
     pub results: Duration,
+    #[serde(with = "duration")]
+    pub deliveries: Duration,
+    #[serde(with = "duration")]
+    pub deliveries_dead: Duration,
+    #[serde(with = "duration")]
+    pub quarantine: Duration,
+    pub export_to: Option<PathBuf>,
 }
 
 impl Default for Retention {
     fn default() -> Self {
         Self {
             tasks: 90 * DAY,
+            // A reader of the log that was away for a month has lost its place.
+            events: 30 * DAY,
+            observations: 30 * DAY,
             results: 30 * DAY,
+            // Nobody asks about what has arrived. A dead one may still be sent by an operator.
+            deliveries: 7 * DAY,
+            deliveries_dead: 30 * DAY,
+            quarantine: 30 * DAY,
+            export_to: None,
         }
     }
 }

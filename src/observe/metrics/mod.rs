@@ -13,6 +13,7 @@ mod labels;
 mod last_hour;
 mod process;
 mod refusals;
+mod retention;
 mod self_test;
 mod series;
 
@@ -43,6 +44,7 @@ use labels::{
 use last_hour::Hours;
 pub use last_hour::{Counts, HourCounts, HourMinutes};
 pub use refusals::{CallbackRefusal, HandshakeFailure};
+pub use retention::DeletedKind;
 use series::{Calls, Inside, Quarantine, Results, Tasks, Waiting};
 
 /// All metrics of one process. Cheap to clone.
@@ -57,6 +59,7 @@ struct Series {
     self_tests: self_test::SelfTests,
     deliveries: Deliveries,
     results: Results,
+    deletions: retention::Deletions,
     calls: Calls,
     waiting: Waiting,
     inside: Inside,
@@ -82,6 +85,7 @@ impl Metrics {
             quarantine: Quarantine::register(&mut registry),
             deliveries: Deliveries::register(&mut registry),
             results: Results::register(&mut registry),
+            deletions: retention::Deletions::register(&mut registry),
             calls: Calls::register(&mut registry),
             waiting: Waiting::register(&mut registry),
             inside: Inside::register(&mut registry),
@@ -144,6 +148,12 @@ impl Metrics {
     /// Records how many tasks an operator sees as `name`, for the last hour.
     pub fn tasks_shown(&self, name: &'static str, tasks: u64) {
         self.0.hours.measured(name, tasks);
+    }
+
+    /// Sets how many due tasks of the last scan cannot be polled because of their rows.
+    pub fn tasks_unreadable(&self, tasks: usize) {
+        let tasks = i64::try_from(tasks).unwrap_or(i64::MAX);
+        self.0.tasks.unreadable.set(tasks);
     }
 
     pub fn record_restored(&self) {

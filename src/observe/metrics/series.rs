@@ -64,6 +64,8 @@ metrics! {
             "Outcomes that EvoLink must confirm before they are published, by reason";
         unfinished: Family<StateLabel, Gauge> = "tasks",
             "Tasks that are submit_unknown or unresolved, at most 10000 of each state";
+        unreadable: Gauge = "tasks_unreadable",
+            "Due tasks that cannot be polled, because their rows hold impossible values";
     }
 }
 

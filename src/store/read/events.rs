@@ -122,6 +122,7 @@ impl Store {
     ///
     /// # Errors
     /// `EpochChanged` if a new epoch has begun since. `after` may then be another place.
+    /// `EventsDeleted` if an event after `after` was deleted since.
     pub async fn list_events(
         &self,
         filter: &EventFilter,
@@ -141,6 +142,9 @@ impl Store {
         if self.is_shared() {
             self.newest_within(epochs).await?;
         }
+        // Events may have been deleted since the position was checked. Whether they were among
+        // those that the page would have is not known, so the page is not used.
+        self.check_kept(after).await?;
         Ok(page)
     }
 

@@ -49,6 +49,7 @@ pub struct TaskFilter {
     pub model: Option<String>,
     /// Lists tasks submitted later than this.
     pub created_after: Option<Timestamp>,
+    pub created_before: Option<Timestamp>,
     /// Lists tasks submitted before this one, the last of the previous page.
     pub before: Option<SubmissionId>,
     /// Whether the caller may see the tasks of `client` only. Then no other task is examined: the
@@ -86,6 +87,7 @@ const ROWS_EXAMINED_MAX: [i64; 2] = [500, 10_000];
 const FIND_BY_TASK_ID: &str = select_view!("task_id = $1 AND ($2 IS NULL OR client = $2)");
 const FIND_BY_SUBMISSION_ID: &str =
     select_view!("submission_id = $1 AND ($2 IS NULL OR client = $2)");
+const FIND_BY_SEQ: &str = select_view!("seq = $1");
 
 const PAGE_OF_ANY: &str = select_view!(
     "submission_id >= $1 AND submission_id < $2 AND ($3 IS NULL OR state = $3)
@@ -171,6 +173,13 @@ impl Store {
             TaskName::Submission(id) => (FIND_BY_SUBMISSION_ID, id.to_string()),
         };
         let row: Option<ViewRow> = on_pool!(self, pool => sqlx::query_as(sql).bind(text).bind(client).fetch_optional(pool))?;
+        row.map(TaskView::try_from).transpose()
+    }
+
+    /// Finds a task by its number in the store.
+    pub async fn find_task_numbered(&self, seq: i64) -> Result<Option<TaskView>, StoreError> {
+        let row: Option<ViewRow> =
+            on_pool!(self, pool => sqlx::query_as(FIND_BY_SEQ).bind(seq).fetch_optional(pool))?;
         row.map(TaskView::try_from).transpose()
     }
 
@@ -307,7 +316,10 @@ impl TaskFilter {
             let after = time.after(Duration::from_millis(1));
             SubmissionId::first_at(after).to_string()
         });
-        let newest = self.before.map(|id| id.to_string());
+        let before = self.before.map(|id| id.to_string());
+        let created = self.created_before;
+        let created = created.map(|time| SubmissionId::first_at(time).to_string());
+        let newest = before.into_iter().chain(created).min();
         (oldest.unwrap_or_default(), newest.unwrap_or("z".to_owned()))
     }
 }

@@ -29,6 +29,16 @@ pub struct DueTask {
     pub due_at: Timestamp,
 }
 
+/// The tasks that are due, and why rows among them cannot be read.
+#[derive(Debug, Default)]
+pub struct Due {
+    pub tasks: Vec<DueTask>,
+    pub unreadable: Vec<StoreError>,
+}
+
+/// The limit of rows that a scan passes over because they cannot be read.
+const UNREADABLE_MAX: u32 = 1024;
+
 impl DueTask {
     /// Returns whether the task was waited for and polled for long enough. `running` is how long
     /// this process has run.
@@ -100,7 +110,7 @@ impl Store {
         now: Timestamp,
         horizon: Timestamp,
         limit: u32,
-    ) -> Result<Vec<DueTask>, StoreError> {
+    ) -> Result<Due, StoreError> {
         self.due([(DUE, now), (DUE_BEYOND, horizon)], limit).await
     }
 
@@ -110,28 +120,37 @@ impl Store {
         now: Timestamp,
         horizon: Timestamp,
         limit: u32,
-    ) -> Result<Vec<DueTask>, StoreError> {
+    ) -> Result<Due, StoreError> {
         let statements = [(RARELY_DUE, now), (RARELY_DUE_BEYOND, horizon)];
         self.due(statements, limit).await
     }
 
+    /// An impossible row is judged alone: the due tasks behind it are found too.
     async fn due(
         &self,
         statements: [(&'static str, Timestamp); 2],
         limit: u32,
-    ) -> Result<Vec<DueTask>, StoreError> {
-        let mut rows: Vec<DueRow> = Vec::new();
+    ) -> Result<Due, StoreError> {
+        let mut due = Due::default();
         for (statement, time) in statements {
-            let room = i64::from(limit) - i64::try_from(rows.len()).unwrap_or(i64::MAX);
-            if room > 0 {
-                let found: Vec<DueRow> = on_pool!(self, pool => sqlx::query_as(statement)
+            let room = (limit as usize).saturating_sub(due.tasks.len());
+            let mut asked = u32::try_from(room).unwrap_or(limit);
+            while asked > 0 {
+                let rows: Vec<DueRow> = on_pool!(self, pool => sqlx::query_as(statement)
                     .bind(time.as_millis())
-                    .bind(room)
+                    .bind(i64::from(asked))
                     .fetch_all(pool))?;
-                rows.extend(found);
+                let is_all = rows.len() < asked as usize;
+                let (tasks, unreadable) = sorted(rows, room);
+                if is_all || tasks.len() == room || asked >= UNREADABLE_MAX {
+                    due.tasks.extend(tasks);
+                    due.unreadable.extend(unreadable);
+                    break;
+                }
+                asked = (asked * 2).min(UNREADABLE_MAX);
             }
         }
-        rows.into_iter().map(DueTask::try_from).collect()
+        Ok(due)
     }
 
     /// Lists submits whose answer should have come before `before` and was never recorded, because
@@ -151,7 +170,11 @@ impl Store {
                 .fetch_all(pool))?;
             rows.extend(found);
         }
-        rows.into_iter().map(parse_id).collect()
+        // A row with an impossible id is no submit of ours, and must not stop the others.
+        Ok(rows
+            .into_iter()
+            .filter_map(|row| parse_id(row).ok())
+            .collect())
     }
 
     /// Counts the tasks in `state`, up to `COUNTED_MAX`. Not for `Completed`, which has no index.
@@ -162,6 +185,19 @@ impl Store {
             .fetch_one(pool))?;
         Ok(count)
     }
+}
+
+/// Returns the first `limit` tasks of `rows`, and the errors of those that cannot be read.
+fn sorted(rows: Vec<DueRow>, limit: usize) -> (Vec<DueTask>, Vec<StoreError>) {
+    let (mut tasks, mut unreadable) = (Vec::new(), Vec::new());
+    for row in rows {
+        match DueTask::try_from(row) {
+            Ok(task) if tasks.len() < limit => tasks.push(task),
+            Ok(_) => {}
+            Err(error) => unreadable.push(error),
+        }
+    }
+    (tasks, unreadable)
 }
 
 #[derive(FromRow)]

@@ -16,6 +16,7 @@ use crate::domain::result_file::{FetchOutcome, FileId, FileState};
 use crate::domain::task::Verdict;
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
+use crate::store::retention::{Deleted, Deletion};
 
 /// The result of an intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -365,6 +366,15 @@ impl Recorder {
     async fn change_files(&self, entry: FileEntry) -> Result<FilesChanged, StoreError> {
         match self.record(Entry::File(entry)).await? {
             Receipt::Files { files, more } => Ok(FilesChanged { files, more }),
+            other => Err(StoreError::OtherReceipt(other)),
+        }
+    }
+
+    /// Deletes old rows. Does nothing if another process's janitor has the lease.
+    pub async fn delete_old(&self, deletion: Deletion) -> Result<Deleted, StoreError> {
+        match self.record(Entry::Retention(deletion)).await? {
+            Receipt::Deleted { rows } => Ok(Deleted::Rows(rows)),
+            Receipt::NotDue => Ok(Deleted::NotOurs),
             other => Err(StoreError::OtherReceipt(other)),
         }
     }

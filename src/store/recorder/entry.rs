@@ -15,6 +15,7 @@ use crate::domain::result_file::{FetchOutcome, FileId, FileState};
 use crate::domain::task::Verdict;
 use crate::domain::timestamp::Timestamp;
 use crate::store::repeats::RepeatGuard;
+use crate::store::retention::Deletion;
 
 /// One fact to be recorded.
 #[derive(Clone, Debug)]
@@ -87,6 +88,8 @@ pub enum Entry {
     },
     /// A fact about result files.
     File(FileEntry),
+    /// A janitor's request to delete old rows.
+    Retention(Deletion),
     /// The app received the complete answer to a submit without an idempotency key.
     AppAnswered { submission_id: SubmissionId },
     /// The app disconnected before it had the answer, or the answer said that the outcome is
@@ -126,7 +129,7 @@ impl Intent {
 impl Entry {
     /// Returns whether the entry matters only to its caller. Such an entry is not recorded if the
     /// caller left while it was queued. The caller of an intent will not send, the holder of a
-    /// claim will not act, and an operator can ask again. What EvoLink said and how something ended
+    /// claim will not act, and an operator or a janitor can ask again. What EvoLink said and how something ended
     /// is always recorded.
     pub const fn is_for_caller(&self) -> bool {
         match self {
@@ -136,6 +139,7 @@ impl Entry {
             | Self::DeliveryClaimed { .. }
             | Self::DeliveryRetried { .. }
             | Self::DeliveriesRetried { .. }
+            | Self::Retention(_)
             | Self::File(FileEntry::Claimed { .. } | FileEntry::Retried(_)) => true,
             Self::Observed { .. }
             | Self::Unreadable { .. }
@@ -250,7 +254,8 @@ pub enum Receipt {
     Gone,
     /// A refusal was reported, but a callback had already named the task, so EvoLink did accept it.
     Known,
-    /// The poll or delivery is not due, or another replica has claimed it.
+    /// The poll or delivery is not due, or another replica has claimed it. Or another replica's
+    /// janitor deletes.
     NotDue,
     /// The state of the delivery after the attempt.
     Delivery(DeliveryState),
@@ -270,6 +275,8 @@ pub enum Receipt {
     File(FileState),
     /// The result of a change to several files.
     Files { files: u32, more: bool },
+    /// The number of old rows that were deleted.
+    Deleted { rows: u32 },
     /// The receipt of all other entries.
     Done,
 }

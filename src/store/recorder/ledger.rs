@@ -20,6 +20,7 @@ use crate::store::key_use::Uses;
 use crate::store::quarantine::{Kept, Kind, Replayable};
 use crate::store::repeats::Unanswered;
 use crate::store::results::Files;
+use crate::store::retention::Loaded;
 
 /// The records that a batch concerns, and everything that it adds.
 pub struct Ledger {
@@ -54,6 +55,8 @@ pub struct Ledger {
     /// The uses of API keys with limits.
     pub uses: Uses,
     pub files: Files,
+    /// The old rows that this batch deletes.
+    pub retention: Loaded,
     /// Whether the files of completed tasks are archived.
     pub archives_files: bool,
 }
@@ -126,6 +129,7 @@ impl Ledger {
             unanswered: Unanswered::default(),
             uses: Uses::new(),
             files: Files::default(),
+            retention: Loaded::default(),
             archives_files: false,
         }
     }

@@ -19,6 +19,7 @@ use crate::store::key_use;
 use crate::store::quarantine;
 use crate::store::repeats;
 use crate::store::results;
+use crate::store::retention;
 
 /// How long an `Idempotency-Key` is remembered.
 pub const IDEMPOTENCY_KEPT: Duration = Duration::from_hours(24);
@@ -82,6 +83,7 @@ pub async fn load(
     ledger.unanswered = repeats::load(writer, entries, now).await?;
     ledger.uses = key_use::load(writer, entries).await?;
     ledger.files = results::load(writer, entries).await?;
+    ledger.retention = retention::load(writer, entries, now, shared).await?;
     load_tasks_of_files(writer, entries, &mut ledger).await?;
     Ok(ledger)
 }
@@ -197,6 +199,7 @@ fn submission_of(entry: &Entry) -> Option<SubmissionId> {
         | Entry::HeldExpired { .. }
         | Entry::DeliveriesRetried { .. }
         | Entry::File(_)
+        | Entry::Retention(_)
         | Entry::AppAnswered { .. }
         | Entry::AppLost { .. }
         | Entry::AppsWait { .. } => None,

@@ -14,6 +14,7 @@ use crate::store::quarantine;
 use crate::store::quarantine::Bounds;
 use crate::store::repeats;
 use crate::store::results;
+use crate::store::retention;
 
 static INSERT_TASKS: Rows<{ COLUMNS.len() }> = Rows::insert("task", COLUMNS);
 static UPDATE_TASKS: Rows<{ CHANGING_COLUMNS.len() }> = Rows::update("task", CHANGING_COLUMNS);
@@ -65,6 +66,8 @@ pub async fn write_and_commit(
         }
     }
     let mut script = Script::new(writer);
+    // First, so that nothing new is among what is deleted.
+    retention::write(&mut script, ledger)?;
     insert_tasks(&mut script, ledger, &new)?;
     update_tasks(&mut script, ledger, &new)?;
     update_counts(&mut script, ledger, &new)?;

@@ -140,15 +140,30 @@ impl Reconciler {
             if !is_any_due? {
                 return Ok(NextPoll::Wait);
             }
+            let mut refused = None;
             while let Some(task) = found.due.pop_front() {
-                match self.begin(task).await? {
-                    Begun::Poll(poll) => {
+                let submission_id = task.submission_id;
+                match self.begin(task).await {
+                    Ok(Begun::Poll(poll)) => {
                         found.any_begun = true;
                         return Ok(NextPoll::Poll(poll));
                     }
-                    Begun::Over => {}
-                    Begun::Wait => return Ok(NextPoll::Wait),
+                    Ok(Begun::Over) => {}
+                    Ok(Begun::Wait) => return Ok(NextPoll::Wait),
+                    // One row may be the cause. It is passed over, and the others are polled.
+                    Err(error) if error.may_be_one_entry() => {
+                        Self::report_impossible(&mut found.reported, &error);
+                        found.unreadable += 1;
+                        found.passed_over.insert(submission_id);
+                        self.dependencies.metrics.tasks_unreadable(found.unreadable);
+                        refused = Some(error);
+                    }
+                    Err(error) => return Err(error),
                 }
+            }
+            // Every due task was refused, and not because its row is impossible.
+            if let (false, Some(error @ StoreError::Sql(_))) = (found.any_begun, refused) {
+                return Err(error);
             }
             // If no poll could begin, wait before the next scan.
             if !found.any_begun {

@@ -1,13 +1,14 @@
 //! The scan for due work. Finds tasks that are due for a poll. Also ends submits that were
 //! interrupted, and counts tasks that an operator should look at.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::{Reconciler, reply};
+use crate::domain::ids::SubmissionId;
 use crate::domain::task::State;
 use crate::domain::timestamp::Timestamp;
 use crate::store::StoreError;
@@ -41,6 +42,9 @@ const NEVER: Timestamp = Timestamp::from_millis(i64::MAX);
 /// as interrupted. A submit may wait for the end of an equal one before it is sent.
 const SUBMIT_GRACE: Duration = Duration::from_secs(30);
 
+/// The errors of single rows that are remembered, so that each is logged once.
+const REPORTED_MAX: usize = 256;
+
 /// The result of the last scan.
 #[derive(Default)]
 pub(super) struct Found {
@@ -48,6 +52,13 @@ pub(super) struct Found {
     pub due: VecDeque<DueTask>,
     /// Whether a poll of this scan has begun.
     pub any_begun: bool,
+    /// Due tasks that could not be claimed because of their rows. They are left out of the next
+    /// scans, so that they do not take the place of others.
+    pub passed_over: HashSet<SubmissionId>,
+    /// The number of due rows that cannot be polled.
+    pub unreadable: usize,
+    /// The errors of single rows that were logged.
+    pub reported: HashSet<String>,
     counted_at: Option<Instant>,
     rare_scan_at: Option<Instant>,
 }
@@ -58,13 +69,24 @@ impl Reconciler {
         self.count_stuck(&mut found.counted_at).await?;
         let now = self.dependencies.clock.now();
         let horizon = self.dependencies.pace.horizon(now);
+        if found.passed_over.len() >= REPORTED_MAX {
+            found.passed_over.clear();
+        }
+        let passed_over = u32::try_from(found.passed_over.len()).unwrap_or(0);
         let due = self
             .dependencies
             .store
-            .list_due(now, horizon, BATCH)
+            .list_due(now, horizon, BATCH + passed_over)
             .await?;
-        found.due = due.into();
+        let passed_over = &found.passed_over;
+        let tasks = due.tasks.into_iter();
+        let tasks = tasks.filter(|task| !passed_over.contains(&task.submission_id));
+        found.due = tasks.take(BATCH as usize).collect();
+        found.unreadable = due.unreadable.len() + found.passed_over.len();
         found.any_begun = false;
+        for error in due.unreadable {
+            Self::report_impossible(&mut found.reported, &error);
+        }
         let has_room = found.due.len() + RARE_BATCH as usize <= BATCH as usize;
         let scanned_at = found.rare_scan_at;
         if has_room && scanned_at.is_none_or(|at| at.elapsed() >= RARE_INTERVAL) {
@@ -72,10 +94,31 @@ impl Reconciler {
                 .dependencies
                 .store
                 .list_rarely_due(now, horizon, RARE_BATCH);
-            found.due.extend(rare.await?);
+            let rare = rare.await?;
+            found.due.extend(rare.tasks);
+            found.unreadable += rare.unreadable.len();
+            for error in rare.unreadable {
+                Self::report_impossible(&mut found.reported, &error);
+            }
             found.rare_scan_at = Some(Instant::now());
         }
+        self.dependencies.metrics.tasks_unreadable(found.unreadable);
         Ok(())
+    }
+
+    /// Logs a row that cannot be polled, once for as long as this process remembers it.
+    pub(super) fn report_impossible(reported: &mut HashSet<String>, error: &StoreError) {
+        let error = error.to_string();
+        if reported.len() >= REPORTED_MAX {
+            reported.clear();
+        }
+        if !reported.contains(&error) {
+            error!(
+                error,
+                "a task cannot be polled, and the others are: {error}"
+            );
+            reported.insert(error);
+        }
     }
 
     /// Ends submits whose process stopped between the intent and the answer.

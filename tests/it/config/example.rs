@@ -37,6 +37,7 @@ fn example_file_is_the_default() {
         "store.password_file",
         "internal.api_keys",
         "forward.endpoints",
+        "retention.export_to",
     ] {
         assert!(
             expected.remove(key),

@@ -6,6 +6,7 @@ mod backlog;
 mod endings;
 mod foreign;
 mod gateway;
+mod impossible;
 mod outage;
 mod pace;
 mod poll_only;

@@ -9,10 +9,10 @@ use crate::domain::event::id::EventId;
 use crate::domain::ids::{SubmissionId, TaskId};
 use crate::domain::json::Fields;
 use crate::domain::timestamp::Timestamp;
-use crate::http::internal::tasks::history::task_of_event;
 use crate::store::read::events::LoggedEvent;
 use crate::store::tail::Frames;
 use crate::task_object::TaskObjects;
+use crate::task_object::history::task_of_event;
 
 /// An event as it appears in a page and in a message of the stream.
 #[derive(Serialize)]

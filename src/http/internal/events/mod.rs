@@ -16,14 +16,18 @@ use super::access::Caller;
 use super::error::ApiError;
 use super::{query, tasks};
 use crate::domain::event::id::{EventId, Lost};
+use crate::store::StoreError;
 use crate::store::epochs::LogState;
-use crate::store::read::events::{EventFilter, PageSize};
+use crate::store::read::events::{EventFilter, EventPage, PageSize};
 use frames::EventObject;
 use parameters::{Parameters, Place};
 pub use stream::CatchUpPermit;
 
 /// Size at which a page ends early. The remaining events are on the next page.
 const PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// How often a page is read if the oldest events are deleted meanwhile.
+const PAGE_TRIES: u32 = 3;
 
 /// A page of events, oldest first. With a filter it may be short or empty although more matching
 /// events follow: one request searches only a bounded part of the log.
@@ -50,13 +54,7 @@ pub async fn show(
         let permit = state.wait_permits.take(&caller)?;
         return Ok(stream::open(&state, permit, filter, log.epochs, after));
     }
-    let after = within(parameters.place, &log)?.unwrap_or_else(|| before_oldest(&log));
-    let size = PageSize {
-        events: parameters.limit,
-        bytes: PAGE_BYTES_MAX,
-    };
-    let page = state.store.list_events(&filter, &log.epochs, after, size);
-    let page = page.await?;
+    let (log, page) = read_page(&state, &parameters, &filter, log).await?;
     let page = EventsPage {
         data: page
             .events
@@ -67,6 +65,30 @@ pub async fn show(
         caught_up: page.is_last,
     };
     Ok(Json(page).into_response())
+}
+
+/// Reads the page that begins at the position that the request names. The janitor may delete the
+/// events there meanwhile. Then the position is resolved again: it is expired, or it was only the
+/// oldest event that was kept.
+async fn read_page(
+    state: &InternalState,
+    parameters: &Parameters,
+    filter: &EventFilter,
+    mut log: LogState,
+) -> Result<(LogState, EventPage), ApiError> {
+    let size = PageSize {
+        events: parameters.limit,
+        bytes: PAGE_BYTES_MAX,
+    };
+    for _ in 0..PAGE_TRIES {
+        let after = within(parameters.place, &log)?.unwrap_or_else(|| before_oldest(&log));
+        let page = state.store.list_events(filter, &log.epochs, after, size);
+        match page.await {
+            Err(StoreError::EventsDeleted { .. }) => log = state.store.log_state().await?,
+            page => return Ok((log, page?)),
+        }
+    }
+    Err(ApiError::unavailable())
 }
 
 async fn filter(

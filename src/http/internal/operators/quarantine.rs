@@ -19,6 +19,7 @@ use crate::http::internal::error::ApiError;
 use crate::http::internal::query;
 use crate::store::quarantine::{QuarantineEntry, QuarantineFilter, QuarantineWhole};
 use crate::store::recorder::calls::{Observed, ReplayedFromQuarantine};
+use crate::task_object::history::Mark;
 
 const PARAMETERS: &str = "subject, limit, cursor";
 
@@ -51,13 +52,6 @@ pub struct EntryObject {
     body_sha256: String,
     #[serde(flatten)]
     mark: Mark,
-}
-
-/// When an entry was replayed, and with what result.
-#[derive(Debug, Serialize)]
-pub struct Mark {
-    replayed_at: Option<Timestamp>,
-    replay_result: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -155,16 +149,6 @@ impl EntryObject {
             bytes: entry.bytes,
             body_sha256: hex(&entry.body_digest),
             mark: Mark::of(entry),
-        }
-    }
-}
-
-impl Mark {
-    pub fn of(entry: &QuarantineEntry) -> Self {
-        let (replayed_at, result) = entry.replayed.unzip();
-        Self {
-            replayed_at,
-            replay_result: result.map(<&str>::from),
         }
     }
 }

@@ -127,7 +127,7 @@ pub async fn of(state: &InternalState) -> Status {
         known(endpoints(store, &names)),
         known(store.versions()),
     );
-    let oldest_overdue = overdue.and_then(|due| due.into_iter().next());
+    let oldest_overdue = overdue.and_then(|due| due.tasks.into_iter().next());
     Status {
         service: Service {
             version: state.about.version,

@@ -28,7 +28,8 @@ use crate::store::read::{self as store, TaskFilter, TaskName, TaskView};
 use prefer::PREFERENCE_APPLIED;
 use waiting::Wait;
 
-const PARAMETERS: &str = "status, kind, model, client, reference, created_after, limit, cursor";
+const PARAMETERS: &str =
+    "status, kind, model, client, reference, created_after, created_before, limit, cursor";
 
 /// A page of tasks, newest first. With a filter it may be short or empty although another page
 /// follows: one request searches only a bounded number of tasks.
@@ -159,7 +160,8 @@ pub fn parse_list_query(query: &str) -> Result<(TaskFilter, u32), ApiError> {
             "model" => filter.model = Some(parse_model(&value)?),
             "client" => filter.client = Some(parse_client(&value)?),
             "reference" => filter.reference = Some(parse_reference(&value)?),
-            "created_after" => filter.created_after = Some(parse_time(&value)?),
+            "created_after" => filter.created_after = Some(parse_time("created_after", &value)?),
+            "created_before" => filter.created_before = Some(parse_time("created_before", &value)?),
             "limit" => limit = query::parse_limit(&value)?,
             "cursor" => filter.before = Some(query::cursor(value.parse().ok())?),
             other => return Err(query::unknown_parameter(other, PARAMETERS)),
@@ -212,7 +214,7 @@ fn parse_state(text: &str) -> Result<TaskState, ApiError> {
 }
 
 /// Parses RFC 3339, or Unix seconds as in EvoLink's `created`.
-fn parse_time(text: &str) -> Result<Timestamp, ApiError> {
+fn parse_time(name: &'static str, text: &str) -> Result<Timestamp, ApiError> {
     let seconds = text
         .parse::<i64>()
         .ok()
@@ -226,9 +228,7 @@ fn parse_time(text: &str) -> Result<Timestamp, ApiError> {
         .or_else(rfc3339)
         .map(Timestamp::from_millis)
         .ok_or_else(|| {
-            ApiError::invalid(
-                "created_after",
-                "`created_after` must be an RFC 3339 time or Unix seconds",
-            )
+            let message = format!("`{name}` must be an RFC 3339 time or Unix seconds");
+            ApiError::invalid(name, message)
         })
 }

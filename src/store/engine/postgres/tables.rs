@@ -1,24 +1,26 @@
 //! Our tables, and the rights that the statements of this program need on each.
 
 /// The rights that the statements of this program need on each table.
-pub const NEEDED: [(&str, &[&str]); 18] = [
+pub const NEEDED: [(&str, &[&str]); 20] = [
     ("_sqlx_migrations", &["SELECT"]),
     ("callback_key", &["SELECT", "INSERT"]),
-    ("delivery", &["SELECT", "INSERT", "UPDATE"]),
+    ("delivery", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("endpoint", &["SELECT", "INSERT", "DELETE"]),
     ("endpoint_gone", &["SELECT", "INSERT", "DELETE"]),
     ("epoch", &["SELECT", "INSERT"]),
-    ("event", &["SELECT", "INSERT"]),
-    ("failed_attempt", &["SELECT", "INSERT", "UPDATE"]),
+    ("event", &["SELECT", "INSERT", "DELETE"]),
+    ("exported_task", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("failed_attempt", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("idempotency", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("janitor", &["SELECT", "UPDATE"]),
     ("key_use", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
-    ("observation", &["SELECT", "INSERT"]),
+    ("observation", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("quarantine", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("quarantine_total", &["SELECT", "UPDATE"]),
     ("recorder_turn", &["SELECT", "UPDATE"]),
-    ("result", &["SELECT", "INSERT", "UPDATE"]),
-    ("submit_end", &["SELECT", "INSERT"]),
-    ("task", &["SELECT", "INSERT", "UPDATE"]),
+    ("result", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("submit_end", &["SELECT", "INSERT", "DELETE"]),
+    ("task", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     (
         "unanswered_submit",
         &["SELECT", "INSERT", "UPDATE", "DELETE"],
@@ -26,7 +28,7 @@ pub const NEEDED: [(&str, &[&str]); 18] = [
 ];
 
 /// The tables that must have one row.
-pub const OF_ONE_ROW: [&str; 2] = ["recorder_turn", "quarantine_total"];
+pub const OF_ONE_ROW: [&str; 3] = ["recorder_turn", "quarantine_total", "janitor"];
 
 /// The names of our tables.
 pub fn tables() -> Vec<&'static str> {
@@ -35,8 +37,8 @@ pub fn tables() -> Vec<&'static str> {
 
 /// Waits for sessions that have locked our tables, so that the wait ends here and is explained.
 pub const LOCK_SHORTLY: &str = "BEGIN;
-    LOCK TABLE _sqlx_migrations, callback_key, delivery, endpoint, endpoint_gone, epoch, event, failed_attempt, idempotency,
-        key_use, observation, quarantine, quarantine_total, recorder_turn, result, submit_end, task, unanswered_submit IN ACCESS SHARE MODE;
+    LOCK TABLE _sqlx_migrations, callback_key, delivery, endpoint, endpoint_gone, epoch, event, exported_task, failed_attempt,
+        idempotency, janitor, key_use, observation, quarantine, quarantine_total, recorder_turn, result, submit_end, task, unanswered_submit IN ACCESS SHARE MODE;
     ROLLBACK";
 
 #[cfg(test)]

@@ -60,6 +60,7 @@ impl Ledger {
                 self.retry_deliveries(endpoint.as_ref(), *limit)
             }
             Entry::File(entry) => self.apply_to_files(entry),
+            Entry::Retention(deletion) => self.delete_old(deletion),
             Entry::AppAnswered { submission_id } => {
                 self.unanswered.remove(*submission_id);
                 self.unanswered.answered.push(*submission_id);

@@ -307,6 +307,15 @@ impl Store {
             ring.cut();
             return Ok((0, false));
         }
+        // Too slow to see events before they were deleted. The subscribers resume from where they
+        // were, and learn it there.
+        let first = read.events.first().map(|event| event.id.seq);
+        if first != Some(after + 1)
+            && let Err(error) = self.check_kept(after).await
+        {
+            ring.cut();
+            return Err(error);
+        }
         metrics.events_unreadable(read.unreadable);
         let batch = Batch {
             after,

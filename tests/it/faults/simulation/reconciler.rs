@@ -36,8 +36,14 @@ impl Run<'_> {
         let store = self.machine.store();
         let mut due = Vec::new();
         for found in [
-            store.list_due(now, horizon, LIMIT).await,
-            store.list_rarely_due(now, horizon, LIMIT).await,
+            store
+                .list_due(now, horizon, LIMIT)
+                .await
+                .map(|due| due.tasks),
+            store
+                .list_rarely_due(now, horizon, LIMIT)
+                .await
+                .map(|due| due.tasks),
         ] {
             due.extend(found.map_err(|error| error.to_string())?);
         }

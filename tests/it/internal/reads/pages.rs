@@ -96,6 +96,7 @@ async fn every_filter_pages_through_each_task_once() {
                     client: client.map(str::to_owned),
                     reference: reference.map(str::to_owned),
                     created_after,
+                    created_before: None,
                     ..TaskFilter::default()
                 };
                 // The smaller limit splits the tasks of one millisecond between pages.

@@ -3,7 +3,7 @@
 
 use evolink_receiver::store::read::{events, history, newest, overdue, told};
 use evolink_receiver::store::{
-    Store, deliveries, key_use, quarantine, read as reads, results, tail,
+    Store, deliveries, key_use, quarantine, read as reads, results, retention, tail,
 };
 
 use crate::support::app::shelf;
@@ -11,7 +11,7 @@ use crate::support::store::TestStore;
 use crate::support::store::database::Database;
 
 /// The index that each statement must use, by its name in SQLite and in PostgreSQL.
-const INDEXES: [[&str; 2]; 58] = [
+const INDEXES: [[&str; 2]; 64] = [
     ["sqlite_autoindex_task_2", "task_task_id_key"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
     ["sqlite_autoindex_task_1", "task_submission_id_key"],
@@ -73,6 +73,12 @@ const INDEXES: [[&str; 2]; 58] = [
     ["INTEGER PRIMARY KEY", "event_pkey"],
     ["PRIMARY KEY", "key_use_pkey"],
     ["PRIMARY KEY", "key_use_pkey"],
+    ["sqlite_autoindex_task_1", "task_submission_id_key"],
+    ["INTEGER PRIMARY KEY", "task_pkey"],
+    ["INTEGER PRIMARY KEY", "delivery_pkey"],
+    ["delivery_open", "delivery_open"],
+    ["INTEGER PRIMARY KEY", "quarantine_pkey"],
+    ["idempotency_age", "idempotency_age"],
 ];
 
 /// Marks of a plan that scans a whole table.
@@ -119,6 +125,7 @@ async fn slow_plans(database: &Database) -> Vec<String> {
         &results::STATEMENTS,
         &told::STATEMENTS,
         &key_use::STATEMENTS,
+        &retention::STATEMENTS,
     ]
     .concat();
     assert_eq!(statements.len(), INDEXES.len());
