@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::sync::Arc;
 
 use serde_json::Value;
 use strum::VariantArray as _;
@@ -9,7 +10,9 @@ use strum::VariantArray as _;
 use super::{document, parts};
 use crate::clock::Clock;
 use crate::config::Scope;
+use crate::domain::callback::KeyRing;
 use crate::http::internal::access::Gate;
+use crate::http::internal::access::session::{Sessions, Transport};
 use crate::http::internal::error::Code;
 use crate::http::internal::results::link::LinkGate;
 
@@ -18,7 +21,12 @@ type Routes = BTreeSet<(String, String)>;
 
 /// The routes of the router. It has no list of them, but it prints them.
 fn routed() -> Routes {
-    let gate = Gate::new(Vec::new(), Clock::System, false);
+    let sessions = Sessions {
+        key_ring: Arc::new(KeyRing::parse(&KeyRing::generate().unwrap()).unwrap()),
+        clock: Clock::System,
+        transport: Transport::Http,
+    };
+    let gate = Gate::new(Vec::new(), sessions, false);
     let links = LinkGate {
         keys: gate.for_scope(Scope::Read),
         key_ring: None,
