@@ -18,7 +18,8 @@ def submit(order, key):
         if answer.status_code not in (409, 429, 503):
             break
         # Nothing was accepted: the same request, with the same key, may be repeated.
-        time.sleep(int(answer.headers.get("Retry-After", "1")))
+        # A daily limit says how long its day lasts: not for a program that waits.
+        time.sleep(min(60, int(answer.headers.get("Retry-After", "1"))))
     return answer.raise_for_status().json()
 
 

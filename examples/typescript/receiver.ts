@@ -15,7 +15,7 @@ async function call(path: string, more: RequestInit = {}): Promise<Response> {
     // Nothing was accepted: the same request, with the same Idempotency-Key, may be repeated.
     const mayRepeat = [409, 429, 503].includes(answer.status) && again < 5;
     if (!mayRepeat) throw new Error(`${answer.status}: ${await answer.text()}`);
-    const seconds = Number(answer.headers.get("Retry-After") ?? 1);
+    const seconds = Math.min(60, Number(answer.headers.get("Retry-After") ?? 1));
     await new Promise((go) => setTimeout(go, 1000 * seconds));
   }
 }

@@ -1,4 +1,4 @@
--- How much each API key uses. Its limits are compared with this, so restarts and replicas agree on it.
+-- How much each API key uses. Its limits are compared with this, so restarts and replicas agree.
 CREATE TABLE key_use (
     -- The API key's name; empty where no keys are used.
     client           TEXT    COLLATE "C" NOT NULL,

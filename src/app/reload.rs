@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -23,6 +23,9 @@ use crate::observe::telemetry::{self, CONFIGURATION};
 
 /// How often the configuration is read.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// The time between the two looks that a signal causes. If they differ, the next one counts that is
+/// the same as the one before.
+const SETTLING: Duration = Duration::from_millis(200);
 
 /// The keys that take effect without a restart. The files that a configuration names are read again
 /// by those who use them.
@@ -88,8 +91,8 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// Reads at intervals, and when `reload` is notified, until `shutdown`. What was not asked for
-    /// counts only when it is read twice: the first time a file may be half written, and lack keys
+    /// Reads at intervals, and twice when `reload` is notified, until `shutdown`. What is read
+    /// counts only when it is read again: the first time a file may be half written, and lack keys
     /// that it will have.
     pub async fn watch(mut self, reload: Arc<Notify>, shutdown: CancellationToken) {
         loop {
@@ -97,23 +100,31 @@ impl Reloader {
             let Some(woken) = shutdown.run_until_cancelled(pause).await else {
                 return;
             };
-            let read = Arc::clone(&self.reading.read);
-            let reading = spawn_blocking(move || {
-                let config = read()?;
-                let key = config.evolink.read_api_key()?;
-                Ok::<_, CommandError>((config, key))
-            });
-            match reading.await {
-                Ok(read) => {
-                    let now = Some(mark(&read));
-                    if woken.is_ok() || now == self.read_last {
-                        self.apply(read);
-                    }
-                    self.read_last = now;
-                }
-                Err(error) => error!(%error, "reading the configuration failed: {error}"),
+            if woken.is_ok() {
+                self.read_last = self.read().await.as_ref().map(mark);
+                sleep(SETTLING).await;
             }
+            let Some(read) = self.read().await else {
+                continue;
+            };
+            let now = Some(mark(&read));
+            if now == self.read_last {
+                self.apply(read);
+            }
+            self.read_last = now;
         }
+    }
+
+    /// `None` after logging why, if it could not even be tried.
+    async fn read(&self) -> Option<Result<(Config, SecretString), CommandError>> {
+        let read = Arc::clone(&self.reading.read);
+        let reading = spawn_blocking(move || {
+            let config = read()?;
+            let key = config.evolink.read_api_key()?;
+            Ok((config, key))
+        });
+        let failed = |error| error!(%error, "reading the configuration failed: {error}");
+        reading.await.map_err(failed).ok()
     }
 
     fn apply(&mut self, read: Result<(Config, SecretString), CommandError>) {
@@ -152,7 +163,10 @@ impl Reloader {
             .api_key_file
             .clone_from(&new.evolink.api_key_file);
         config.evolink.is_key_of_environment = new.evolink.is_key_of_environment;
-        config.internal.api_keys.clone_from(&new.internal.api_keys);
+        // A file that is half written must not open the service to everybody.
+        if !new.internal.api_keys.is_empty() {
+            config.internal.api_keys.clone_from(&new.internal.api_keys);
+        }
         (config.archive.allow_networks).clone_from(&new.archive.allow_networks);
         (config.archive.allowed_hosts).clone_from(&new.archive.allowed_hosts);
         (config.forward.allow_networks).clone_from(&new.forward.allow_networks);

@@ -72,11 +72,28 @@ impl ClientArgs {
                 Exit::Usage,
                 "give --api-key or --api-key-file (or the environment variable of one), not both",
             )),
-            (Some(api_key), None) => Ok(Some(api_key.clone())),
-            (None, Some(file)) => Ok(Some(read_secret_file("--api-key-file", file)?)),
+            (Some(api_key), None) => Ok(Some(one_key("--api-key", api_key.clone())?)),
+            (None, Some(file)) => {
+                let api_key = read_secret_file("--api-key-file", file)?;
+                let named = format!("--api-key-file: {}", file.display());
+                Ok(Some(one_key(&named, api_key)?))
+            }
             (None, None) => Ok(None),
         }
     }
+}
+
+/// Refuses what cannot be a key, such as all that `keys new` prints.
+fn one_key(given: &str, api_key: SecretString) -> Result<SecretString, CommandError> {
+    if api_key
+        .expose_secret()
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic())
+    {
+        return Ok(api_key);
+    }
+    let wanted = "must hold the API key alone, such as evr_…, without blanks or other lines";
+    Err(CommandError::new(Exit::Config, format!("{given} {wanted}")))
 }
 
 /// A service's URL; `None` if it was given as nothing, which counts as absent.

@@ -20,7 +20,7 @@ pub mod table;
 
 use std::path::Path;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Internal};
 
 /// Loads the configuration from file and environment.
 ///
@@ -28,6 +28,24 @@ use crate::config::{Config, ConfigError};
 /// The first error found.
 pub fn load_config(path: Option<&Path>) -> Result<Config, ConfigError> {
     Config::load(path, environment()?.into_iter())
+}
+
+/// Reads the section about the internal listener. Errors in other sections do not matter: the
+/// service runs with the values that it has read before.
+///
+/// # Errors
+/// The file cannot be read, or this section is wrong.
+pub fn load_internal(path: Option<&Path>) -> Result<Internal, ConfigError> {
+    let (config, faults) = Config::load_all(path, environment()?.into_iter());
+    let mut faults = faults.into_iter().map(|fault| fault.error);
+    let Some(config) = config else {
+        let error = faults.next();
+        return Err(error.unwrap_or_else(|| ConfigError::new("configuration", "cannot be read")));
+    };
+    match faults.find(|error| error.key.starts_with("internal")) {
+        Some(error) => Err(error),
+        None => Ok(config.internal),
+    }
 }
 
 /// Returns the process's environment, without variables of others that are not UTF-8.

@@ -27,7 +27,7 @@ use crate::simulator::{Options, SimulateArgs, Simulator};
 /// How long a start may go on after SIGTERM. A start that waits for nothing ends within it, and is
 /// then stopped in order.
 const START_GRACE: Duration = Duration::from_secs(2);
-/// Signals that follow the first one within this are the same wish to stop: a terminal sends Ctrl-C to
+/// Signals that follow the first one within this are the same request to stop: a terminal sends Ctrl-C to
 /// all of its programs, and a wrapper like `timeout` or npm passes it on to its child once more.
 const SAME_KEYSTROKE: Duration = Duration::from_millis(300);
 

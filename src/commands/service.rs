@@ -8,7 +8,7 @@ use reqwest::{Client, ClientBuilder};
 use url::Url;
 
 use crate::cli::GivenUrl;
-use crate::commands::load_config;
+use crate::commands::load_internal;
 use crate::config::{Internal, TlsMode};
 use crate::exit::{CommandError, Exit};
 use crate::http::tls::Listener;
@@ -39,7 +39,7 @@ impl Service {
     pub fn find(given: Option<&GivenUrl>, config: Option<&Path>) -> Result<Self, CommandError> {
         match given.and_then(|given| given.0.as_ref()) {
             Some(url) => Ok(url.clone().into()),
-            None => Self::of_configuration(&load_config(config)?.internal),
+            None => Self::of_configuration(&load_internal(config)?),
         }
     }
 

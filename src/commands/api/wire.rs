@@ -203,7 +203,16 @@ impl Api {
         let hint = "is `evolink-receiver serve` running? Start it, or set --url URL";
         let (base, is_connect) = (self.base_url(), error.is_connect());
         let error = anyhow::Error::new(error.without_url());
-        let message = if is_refused(&error) {
+        let causes = format!("{error:#}");
+        let message = if causes.contains("invalid HTTP version") {
+            format!(
+                "could not reach {base}: it does not speak plain HTTP; with internal.tls give --config FILE, or --url https://…"
+            )
+        } else if causes.contains("UnknownIssuer") {
+            format!(
+                "could not reach {base}: its certificate is from an unknown issuer; give --config FILE, or set SSL_CERT_FILE"
+            )
+        } else if is_refused(&error) {
             // The system's words for it add nothing to the question.
             format!("could not reach {base}: {hint}")
         } else if is_connect {

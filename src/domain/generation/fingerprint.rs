@@ -1,10 +1,10 @@
 //! A hash that is the same for two bodies that are equal as JSON values.
 
-use std::collections::BTreeMap;
-
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use super::tree::Tree;
+use crate::domain::json::DEPTH_MAX;
 use crate::domain::kind::Kind;
 
 /// The SHA-256 of a request. Shows whether an `Idempotency-Key` was sent again with the same body
@@ -20,7 +20,12 @@ impl Fingerprint {
             Kind::Image => {}
             Kind::Video | Kind::Audio => hasher.update(kind.into_str()),
         }
-        hash_value(request, &mut hasher);
+        // No name occurs twice: `Generation::parse` refuses that.
+        let tree = Tree::parse(request.get(), DEPTH_MAX + 1);
+        hash_value(
+            &tree.expect("well-formed JSON, as it was read before"),
+            &mut hasher,
+        );
         Self(hasher.finalize().into())
     }
 
@@ -34,30 +39,25 @@ impl Fingerprint {
 }
 
 /// Feeds `value` to `hasher` in a canonical spelling. `json::DEPTH_MAX` bounds the recursion.
-fn hash_value(value: &RawValue, hasher: &mut Sha256) {
-    let text = value.get();
-    let known = "well-formed JSON, as it was read before";
-    match text.as_bytes().first() {
-        Some(b'{') => {
-            // No name occurs twice: `Generation::parse` refuses that.
-            let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).expect(known);
+fn hash_value(value: &Tree<'_>, hasher: &mut Sha256) {
+    match value {
+        Tree::Object(members) => {
             hasher.update(b"{");
             for (key, member) in members {
-                hash_string(&key, hasher);
+                hash_string(key, hasher);
                 hash_value(member, hasher);
             }
             hasher.update(b"}");
         }
-        Some(b'[') => {
-            let elements: Vec<&RawValue> = serde_json::from_str(text).expect(known);
+        Tree::List(elements) => {
             hasher.update(b"[");
             for element in elements {
                 hash_value(element, hasher);
             }
             hasher.update(b"]");
         }
-        Some(b'"') => hash_string(&serde_json::from_str::<String>(text).expect(known), hasher),
-        _ => {
+        Tree::String(text) => hash_string(text, hasher),
+        Tree::Other(text) => {
             hasher.update(text.as_bytes());
             hasher.update(b",");
         }

@@ -11,6 +11,7 @@ pub mod models;
 mod repeated;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod z_image_turbo;
 
 use bytes::Bytes;
@@ -69,10 +70,12 @@ impl Generation {
         }
         let fields = fields?;
         let model = members::model(&fields)?;
+        refuse_other_spellings(&fields, &["model", "callback_url"])?;
         let form = if kind == Kind::Image && model == z_image_turbo::NAME {
-            Form::ZImageTurbo(ZImageTurbo::parse(&fields, allow_unknown_fields)?)
+            let request = ZImageTurbo::parse(&fields, allow_unknown_fields)?;
+            refuse_other_spellings(&fields, &z_image_turbo::NAMES)?;
+            Form::ZImageTurbo(request)
         } else {
-            refuse_other_spellings(&fields)?;
             Form::AnyModel(AnyModel::new(body))
         };
         Ok(Self {
@@ -133,9 +136,11 @@ impl From<JsonError> for InvalidRequest {
 }
 
 /// Some JSON readers take `Callback_URL` for `callback_url`. Then it would count in place of ours.
-fn refuse_other_spellings(fields: &Fields) -> Result<(), InvalidRequest> {
-    for name in ["model", "callback_url"] {
-        let is_other = |key: &&str| key.eq_ignore_ascii_case(name) && *key != name;
+/// They fold letters as Unicode does: the Kelvin sign is a `k`, and the long s an `s`.
+fn refuse_other_spellings(fields: &Fields, names: &[&str]) -> Result<(), InvalidRequest> {
+    let folded = |key: &str| key.to_uppercase().to_lowercase();
+    for name in names {
+        let is_other = |key: &&str| key != name && folded(key) == **name;
         if let Some(other) = fields.keys().find(is_other) {
             return Err(InvalidRequest {
                 message: format!("`{other}` must be spelled `{name}`"),

@@ -345,3 +345,46 @@ fn a_prompt_is_not_in_what_is_printed_for_debugging() {
     let generation = parse(&body("prompt", "\"a secret wish\"")).unwrap();
     assert!(!format!("{generation:?}").contains("wish"));
 }
+
+/// Some readers of JSON fold the case of names, as Unicode does.
+#[test]
+fn another_spelling_of_a_known_member_is_refused_for_every_model() {
+    for name in [
+        "Model",
+        "Callback_URL",
+        "callbac\u{212a}_url",
+        "PROMPT",
+        "\u{17f}ize",
+    ] {
+        let body = body(name, "\"x\"");
+        let refused = Generation::parse(Kind::Image, body.as_bytes(), true);
+        assert_eq!(refused.expect_err(&body).param.as_deref(), Some(name));
+    }
+    for (name, is_refused) in [
+        ("Callback_URL", true),
+        ("callbac\u{212a}_url", true),
+        ("Size", false),
+    ] {
+        let body = json!({"model": "any", name: "x"}).to_string();
+        let parsed = Generation::parse(Kind::Video, body.as_bytes(), false);
+        assert_eq!(parsed.is_err(), is_refused, "{name}");
+    }
+}
+
+#[test]
+fn a_member_that_occurs_twice_is_found_at_any_depth_and_a_name_in_another_object_is_not() {
+    let nested = |depth: usize, inside: &str| {
+        let (open, close) = (r#"{"a":["#.repeat(depth), "]}".repeat(depth));
+        format!(r#"{{"model":"m","x":{open}{inside}{close}}}"#)
+    };
+    let parse = |body: &str| Generation::parse(Kind::Video, body.as_bytes(), false);
+    for depth in [0, 1, 10] {
+        let twice = nested(depth, r#"{"k":1e999,"\u006b" : "\\\"}"}"#);
+        let path = format!("x{}.k", ".a".repeat(depth));
+        assert_eq!(parse(&twice).expect_err(&twice).param, Some(path));
+        let once = nested(depth, r#"{"k":{"k":[]},"j":"\"k\":1,","l":{}}"#);
+        parse(&once)
+            .unwrap_or_else(|error| panic!("{once}: {error}"))
+            .fingerprint();
+    }
+}

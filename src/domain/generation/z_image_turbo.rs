@@ -15,7 +15,7 @@ pub const NAME: &str = "z-image-turbo";
 
 /// The six members that EvoLink documents. Any other name is probably a typing error, which would
 /// cost money.
-const NAMES: [&str; 6] = [
+pub(super) const NAMES: [&str; 6] = [
     "model",
     "prompt",
     "size",

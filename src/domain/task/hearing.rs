@@ -52,6 +52,11 @@ impl Known<'_> {
             (Word::Outcome(outcome), Stage::Pending | Stage::Processing | Stage::Unresolved) => {
                 let is_vouched = self.accepted.vouched_at.is_some();
                 let doubt = confirmation.doubt(seen, self.kind, first, is_vouched);
+                // While one outcome waits for a poll, another one waits too.
+                let claimed = self.accepted.claim.map(|claim| claim.state);
+                let contradicts = claimed.is_some_and(|state| state != outcome.state());
+                let is_heard_only = contradicts && !first.is_evolinks_word();
+                let doubt = doubt.or(is_heard_only.then_some(Doubt::Conflict));
                 if doubt.is_none() {
                     return self.finish(outcome, seen, source, now, pace);
                 }

@@ -163,7 +163,7 @@ impl Reconciler {
         let now = self.dependencies.clock.now();
         let overdue = store.list_due(now.before(OVERDUE_AFTER), NEVER, OVERDUE_MAX);
         let overdue = overdue.await?;
-        metrics.tasks_shown("overdue", overdue.len() as u64);
+        metrics.tasks_shown("overdue", overdue.tasks.len() as u64);
         Ok(())
     }
 }

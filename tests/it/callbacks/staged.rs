@@ -232,3 +232,21 @@ async fn stages_in_the_wrong_order_and_repeated_leave_the_whole_outcome() {
     stage.assert_nothing_conflicts().await;
     stage.app.stop().await.0.unwrap();
 }
+
+/// The first callback waits for its poll, so the second one must wait too.
+#[tokio::test]
+async fn a_callback_that_contradicts_one_that_waits_for_its_poll_ends_nothing() {
+    let stage = Stage::open().await;
+    stage.says(&[A]);
+    assert_eq!(stage.hears(&[A]).await, "recorded");
+    let failed = body(ID, "failed", &json!({}));
+    let heard = stage.app.callback_result(&stage.token, failed).await;
+    assert_eq!(heard, "recorded");
+    let task = stage
+        .app
+        .task_when(ID, |task| task["receiver"]["finished"] == true);
+    stage.next_poll().await;
+    let task = task.await;
+    assert_eq!(task["status"], "completed", "as EvoLink says: {task}");
+    assert_eq!(task["receiver"]["source"], "poll", "{task}");
+}

@@ -152,6 +152,12 @@ fn an_api_key_comes_from_one_place() {
     assert_eq!(text(read).as_deref(), Some("evr_file"));
     let both = client(&["--api-key", "a", "--api-key-file", path]).expect_err("both");
     assert_eq!(both.exit, Exit::Usage);
+    // All that `keys new` prints is no key.
+    std::fs::write(path, "# The key, for the app.\n# evr_1\n").expect("a file");
+    let printed = client(&["--api-key-file", path]).expect_err("no key");
+    assert_eq!(printed.exit, Exit::Config);
+    let named = format!("--api-key-file: {path} must hold the API key alone");
+    assert!(printed.to_string().starts_with(&named), "{printed}");
     let absent = client(&["--api-key-file", "/nowhere/key"]).expect_err("absent");
     let start = "--api-key-file: could not read /nowhere/key: ";
     assert!(absent.to_string().starts_with(start), "{absent}");

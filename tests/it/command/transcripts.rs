@@ -56,7 +56,9 @@ async fn screen(columns: u16, place: &Place, args: Vec<String>) -> Option<String
 fn compared(document: &str) -> Vec<Vec<String>> {
     let document = document.replace("just now", "0 s ago");
     // The program may be built where no commit is known.
-    let lines = document.lines().filter(|line| !line.starts_with("service "));
+    let lines = document
+        .lines()
+        .filter(|line| !line.starts_with("service "));
     let document = lines.collect::<Vec<_>>().join("\n");
     let blocks = document.split("```").skip(1).step_by(2);
     let same = |block: &str| {

@@ -7,11 +7,12 @@ mod scopes;
 mod sign_in;
 
 use evolink_receiver::config::{ApiKey, KeyDigest, Scope};
+use reqwest::Method;
 use reqwest::redirect::Policy;
-use reqwest::{Client, Method};
 
 use crate::support::app::TestApp;
 use crate::support::app::answer::{Answer, send};
+use crate::support::described::{self, Client, RequestBuilder};
 
 /// The pages without a parameter.
 const PAGES: [&str; 4] = ["/", "/health", "/trouble", "/try"];
@@ -41,9 +42,11 @@ struct Browser {
 
 impl Browser {
     fn of(app: &TestApp) -> Self {
-        let http = Client::builder().redirect(Policy::none()).no_proxy();
+        let http = reqwest::Client::builder()
+            .redirect(Policy::none())
+            .no_proxy();
         Self {
-            http: http.build().unwrap(),
+            http: described::client(http.build().unwrap()),
             origin: format!("http://{}", app.internal),
             cookie: None,
         }
@@ -57,7 +60,7 @@ impl Browser {
         browser
     }
 
-    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.origin));
         match &self.cookie {
             Some(cookie) => request.header("cookie", cookie),

@@ -136,7 +136,7 @@ fn said(body: bytes::Bytes) -> String {
 
 const fn event_tone(event_type: EventType) -> &'static str {
     match event_type {
-        EventType::Completed | EventType::Archived => "good",
+        EventType::Completed | EventType::Updated | EventType::Archived => "good",
         EventType::Failed | EventType::Conflict => "bad",
         EventType::Unresolved => "warn",
         EventType::Submitted | EventType::Processing | EventType::Cancelled => "plain",

@@ -1,5 +1,5 @@
 //! SIGTERM under load: requests in flight are answered, the exit code is 0, and nothing is lost.
-//! Only a second wish to stop ends the program at once.
+//! Only a second request to stop ends the program at once.
 
 use std::time::Duration;
 
