@@ -11,7 +11,7 @@ async fn an_impossible_row_does_not_stop_the_polls_of_other_tasks() {
     let (app, _evolink) = builder().start_with_simulator(Options::default()).await;
     let mut ids = Vec::new();
     for _ in 0..70 {
-        let task = app.submitted("[sim:lost-callback]").await;
+        let task = app.submitted("[sim:lost-callback,duration=0ms]").await;
         ids.push(task["id"].as_str().unwrap().to_owned());
     }
     let database = app.store.connect().await;
