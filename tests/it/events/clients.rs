@@ -11,9 +11,6 @@ use crate::support::app::TestApp;
 use crate::support::machine::needs::{self, Root};
 use crate::support::until::until;
 
-/// The folder in which `./test` installs the libraries.
-const TOOLS: &str = "EVOLINK_RECEIVER_TEST_TOOLS";
-
 struct Client {
     name: &'static str,
     process: Child,
@@ -36,12 +33,12 @@ impl Drop for Client {
 
 /// Starts a client for each library, on `url`. `None`, after saying so, where there are none.
 fn start(url: &str, folder: &TempDir) -> Option<Vec<Client>> {
-    let Ok(tools) = std::env::var(TOOLS) else {
-        needs::skip(&format!("{TOOLS} does not say where the clients are"));
+    let Some(tools) = needs::tools() else {
+        needs::skip("needs the clients that `./test` installs");
         return None;
     };
     let go = "/usr/share/gocode/src/github.com/donovanhide/eventsource";
-    let (python, node) = (format!("{tools}/bin/python"), format!("{tools}/node"));
+    let (python, node) = (needs::python(), format!("{tools}/node"));
     if !needs::are_met(Root::NotNeeded, &["node", "go", go, &python, &node]) {
         return None;
     }

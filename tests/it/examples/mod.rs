@@ -16,7 +16,7 @@ use crate::support::app::TestApp;
 use crate::support::deliveries::app::delivering;
 use crate::support::deliveries::endpoint::{Endpoint, Received};
 use crate::support::deliveries::signatures::{OTHER_SECRET, SECRET};
-use crate::support::machine::needs::{Root, are_met, skip};
+use crate::support::machine::needs::{Root, are_met, python, skip};
 use crate::support::net::ports::free_port;
 use crate::support::until::until;
 
@@ -190,16 +190,17 @@ fn example(path: &str) -> String {
 
 #[tokio::test]
 async fn the_client_in_python() {
-    if !are_met(Root::NotNeeded, &["python"]) {
+    let python = python();
+    if !are_met(Root::NotNeeded, &[&python]) {
         return;
     }
-    let httpx = Command::new("python").args(["-c", "import httpx"]).output();
+    let httpx = Command::new(&python).args(["-c", "import httpx"]).output();
     if !httpx.unwrap().status.success() {
         skip("needs httpx");
         return;
     }
     let [client, hooks] = ["receiver", "hooks"].map(|name| example(&format!("python/{name}.py")));
-    serves(&["python", &client], &["python", &hooks]).await;
+    serves(&[&python, &client], &[&python, &hooks]).await;
 }
 
 #[tokio::test]

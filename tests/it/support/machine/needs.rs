@@ -23,6 +23,19 @@ pub fn skip(reason: &str) {
     println!("skipped: {reason}");
 }
 
+/// The folder in which `./test` installs libraries, if it has.
+pub fn tools() -> Option<String> {
+    std::env::var("EVOLINK_RECEIVER_TEST_TOOLS").ok()
+}
+
+/// The Python that has these libraries, or the system's.
+pub fn python() -> String {
+    tools().map_or_else(
+        || "python3".to_owned(),
+        |tools| format!("{tools}/bin/python"),
+    )
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Root {
     Needed,
