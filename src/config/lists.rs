@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use config::Value;
 use serde_json::Value as Json;
 
-use super::sources::variable;
+use super::variables::variable;
 use super::{Config, ConfigError};
 
 /// Takes the variables of keys that are lists out of `env`. Returns the lists with their keys, and

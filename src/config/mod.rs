@@ -21,6 +21,7 @@ mod sources;
 mod units;
 mod unknown_variables;
 mod validate;
+mod variables;
 
 use std::fmt;
 

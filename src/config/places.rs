@@ -6,7 +6,7 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::sources::variable;
+use super::variables::variable;
 use super::{Finding, Level};
 
 /// The places of all keys that are set.

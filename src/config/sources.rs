@@ -11,10 +11,8 @@ use serde_path_to_error::{Error, Path as KeyPath, Segment};
 
 use super::lists;
 use super::secret::EVOLINK_API_KEY;
+use super::variables::{PREFIX, SEPARATOR};
 use super::{Config, ConfigError};
-
-const PREFIX: &str = "EVOLINK_RECEIVER";
-const SEPARATOR: &str = "__";
 
 /// The file and the environment, merged.
 pub(super) struct Sources {
@@ -173,12 +171,6 @@ fn read(path: &Path) -> Result<String, ConfigError> {
             format!("could not read: {error}"),
         )
     })
-}
-
-/// The name of the environment variable that sets `key`.
-pub(super) fn variable(key: &str) -> String {
-    let name = key.replace('.', SEPARATOR).to_ascii_uppercase();
-    format!("{PREFIX}{SEPARATOR}{name}")
 }
 
 /// Puts `list` at `key`, which is a section and a name, or a name alone.

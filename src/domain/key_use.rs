@@ -1,6 +1,7 @@
 //! How much an API key uses, and the limits that this is compared with. The recorder counts a
 //! submit in the transaction that records its intent, so restarts and replicas agree.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -38,6 +39,9 @@ pub struct KeyUse {
     /// Unix microseconds: until then the submits so far use up `submits_per_second`.
     pub spent_until: i64,
 }
+
+/// The uses that a batch compares with limits, by the key's name and the day.
+pub type Uses = HashMap<(String, Day), KeyUse>;
 
 /// What one task adds to the use of its key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -20,8 +20,8 @@ use url::Url;
 
 use super::health::EvolinkHealth;
 use super::http::{bearer, causes, client_builder, is_encoded};
+use super::read::Read;
 use super::redaction::{EvolinkKey, Redaction};
-use super::relay::Read;
 use super::reply::{Answer, NoAnswer, PollReply, SubmitReply};
 use crate::domain::callback::KeyRing;
 use crate::domain::ids::{SubmissionId, TaskId};

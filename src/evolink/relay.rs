@@ -11,6 +11,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::client::EvolinkClient;
+use super::read::Read;
 use super::reply::{Answer, NoAnswer};
 
 /// How long an answer is given again without asking EvoLink.
@@ -23,16 +24,6 @@ const BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Calls to EvoLink per second, for reads with our key and for those without. Callers without
 /// an API key may make the latter, so the limits are separate.
 const CALLS_PER_SECOND: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
-
-/// One read.
-#[derive(Clone, Copy, Debug)]
-pub struct Read<'a> {
-    /// The segments of its path.
-    pub path: &'a [&'a str],
-    pub query: Option<&'a str>,
-    /// Whether EvoLink is sent our key. Public data is read without one.
-    pub with_key: bool,
-}
 
 /// Why there is no answer.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -4,7 +4,7 @@
 //! What a task adds follows from its record alone (`Record::counted`). A batch writes the difference
 //! to what the record added before, so nothing is counted twice or forgotten.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::engine::rows::Rows;
 use super::engine::script::Script;
@@ -13,13 +13,10 @@ use super::engine::writer::Writer;
 use super::recorder::entry::Entry;
 use super::recorder::ledger::Ledger;
 use super::{Store, StoreError, on_pool};
-use crate::domain::key_use::{Counted, Credits, Day, KeyUse};
+use crate::domain::key_use::{Counted, Credits, Day, KeyUse, Uses};
 
 /// How long the use of a day is kept.
 const DAYS_KEPT: i64 = 400;
-
-/// The uses that a batch compares with limits, by the key's name and the day.
-pub type Uses = HashMap<(String, Day), KeyUse>;
 
 static LOAD: Rows<2> = Rows::new(
     "SELECT key_use.client, key_use.day, submits, credits, spent_until FROM",

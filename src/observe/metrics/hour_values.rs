@@ -1,13 +1,15 @@
 //! The last hour of what is measured and not counted: latencies and gauges, minute by minute. The
 //! size is fixed, whatever the load is.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::last_hour::{Counts, MINUTES};
+pub(super) const MINUTES: u64 = 60;
+
+pub type Counts = BTreeMap<&'static str, u64>;
 
 /// The upper end of the first bucket, in microseconds. Each further bucket ends a fifth later, so
 /// that a quantile is at most a fifth too large.

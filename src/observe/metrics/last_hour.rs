@@ -1,15 +1,14 @@
 //! What was counted in the last hour, for people: a counter since the start does not say whether
 //! something goes wrong now.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::hour_values::{Gauges, Latencies, Latency};
+use super::hour_values::{Counts, Gauges, Latencies, Latency, MINUTES};
 
-pub(super) const MINUTES: u64 = 60;
 const SECONDS_PER_MINUTE: u64 = 60;
 
 /// The counts of the last hour, by name. Names come from closed sets, so that there are few.
@@ -26,8 +25,6 @@ struct Minute {
     number: u64,
     counts: Counts,
 }
-
-pub type Counts = BTreeMap<&'static str, u64>;
 
 /// What people are shown of the last hour.
 #[derive(Clone, Debug, Serialize)]

@@ -36,13 +36,13 @@ use configuration::Configuration;
 use deliveries::Deliveries;
 pub use deliveries::DeliveryEnd;
 pub use ends::{CallbackEnd, FetchResult, PollEnd, SubmitEnd, TailReader};
-pub use hour_values::Latency;
+pub use hour_values::{Counts, Latency};
 pub use http::known_method;
 use labels::{
     Name, OutcomeLabels, ReaderLabel, ReasonLabel, ResultLabel, StateLabel, SubmitLabels,
 };
 use last_hour::Hours;
-pub use last_hour::{Counts, HourCounts, HourMinutes};
+pub use last_hour::{HourCounts, HourMinutes};
 pub use refusals::{CallbackRefusal, HandshakeFailure};
 pub use retention::DeletedKind;
 use series::{Calls, Inside, Quarantine, Results, Tasks, Waiting};

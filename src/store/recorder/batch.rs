@@ -3,16 +3,16 @@
 use std::time::Instant;
 
 use tokio::time::timeout_at;
-use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::connection::connected;
 use super::entry::{Entry, Receipt};
 use super::ledger::Ledger;
 use super::publish::{changed_submissions, has_changes, report_durability};
 use super::{Job, RecorderWorker, load, rewind, write};
-use crate::store::engine::writer::{EventTable, Writer};
+use crate::store::StoreError;
+use crate::store::engine::writer::EventTable;
 use crate::store::repeats::Context;
-use crate::store::{Store, StoreError};
 
 /// How often a batch is tried if other recorders conflict with it, or if space was freed on a full
 /// disk.
@@ -189,26 +189,6 @@ impl RecorderWorker {
             self.disconnect().await;
         }
     }
-}
-
-/// Returns the connection, which is opened if needed, after a check of the database's files.
-///
-/// # Errors
-/// `Stopped` if the recorder has failed.
-pub(super) async fn connected<'w>(
-    writer: &'w mut Option<Writer>,
-    store: &Store,
-    failed: &CancellationToken,
-) -> Result<&'w mut Writer, StoreError> {
-    if failed.is_cancelled() {
-        return Err(StoreError::Stopped);
-    }
-    let writer = match writer {
-        Some(writer) => writer,
-        none => none.insert(store.connect_writer().await?),
-    };
-    store.check_files()?;
-    Ok(writer)
 }
 
 /// Returns whether to record a job. One that matters only to its caller is skipped if the caller

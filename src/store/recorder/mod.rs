@@ -8,12 +8,14 @@
 pub mod apply;
 mod batch;
 pub mod calls;
+mod connection;
 pub mod entry;
 pub mod health;
 pub mod ledger;
 pub mod load;
 pub mod publish;
 pub mod record;
+mod results;
 pub mod rewind;
 pub mod write;
 

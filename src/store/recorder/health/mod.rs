@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::batch::connected;
+use super::connection::connected;
 use super::{Recorder, RecorderWorker};
 use crate::store::StoreError;
 
