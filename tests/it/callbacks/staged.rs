@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use crate::support::app::TestApp;
 use crate::support::app::callback_body::{body, completed_with};
 use crate::support::net::raw_server::{End, RawServer, http};
-use crate::support::until::until;
+use crate::support::until::{PATIENCE, STEP, until};
 
 const ID: &str = "task-unified-1757165031-sounds";
 const A: &str = "https://files.evolink.ai/a.mp3";
@@ -111,6 +112,20 @@ impl Stage {
         let before = self.polls();
         self.app.clock.advance(Duration::from_secs(7));
         until("another poll", || self.polls() > before).await;
+        self.polls_recorded().await;
+    }
+
+    /// Waits until the polls so far are recorded: only then is the next one planned.
+    async fn polls_recorded(&self) {
+        const SQL: &str = "SELECT polls FROM task";
+        let database = self.app.database().await;
+        let polled = i64::try_from(self.polls()).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while database.value::<i64>(SQL, &[]).await < polled {
+            assert!(Instant::now() < deadline, "{polled} polls");
+            sleep(STEP).await;
+        }
+        database.close().await;
     }
 
     async fn assert_nothing_conflicts(&self) {
@@ -197,12 +212,7 @@ async fn an_update_is_found_by_polls_alone_and_these_end() {
         let before = stage.polls();
         stage.app.clock.advance(Duration::from_mins(2));
         until("another poll", || stage.polls() > before).await;
-        let polled = stage.polls();
-        let sql = "SELECT polls FROM task";
-        let recorded = async || database.row::<(i64,)>(sql, &[]).await.0;
-        while usize::try_from(recorded().await).unwrap() < polled {
-            tokio::task::yield_now().await;
-        }
+        stage.polls_recorded().await;
     }
     assert_eq!(planned, 0, "EvoLink is not polled for ever");
     assert!(stage.polls() < 12, "{}", stage.polls());

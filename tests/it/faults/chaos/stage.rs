@@ -83,10 +83,9 @@ impl Stage {
 /// All faults that the simulator knows, in the order of its table.
 fn all_faults(seed: u64) -> Faults {
     let all = magic_prompts().iter().map(|(name, _)| match *name {
-        // This one would switch off all the others.
-        "well-behaved" => (*name, 0.0),
-        // Only sounds come in stages. The first outcome of a picture is final.
-        "music-stages" => (*name, 0.0),
+        // The first one would switch off all the others. Only sounds come in stages: the first
+        // outcome of a picture is final.
+        "well-behaved" | "music-stages" => (*name, 0.0),
         "duration" => ("duration=50ms..1500ms", 1.0),
         "refusals" => ("refusals=1", 0.5),
         "query-faults" => ("query-faults=2", 0.9),

@@ -83,6 +83,12 @@ impl Kept {
             }
     }
 
+    /// While an outcome waits to be confirmed, a callback with another one waits too.
+    fn contradicts(&self, first: Way, said: &Statement) -> bool {
+        let claimed = self.claim.as_ref();
+        first == Way::Callback && claimed.is_some_and(|(state, _)| state != said.status)
+    }
+
     pub fn see(
         &mut self,
         way: Way,
@@ -108,7 +114,8 @@ impl Kept {
             self.empty_polls = if is_empty { self.empty_polls + 1 } else { 0 };
         }
         if self.is_outcome(said) {
-            if self.has_ended() || !self.is_doubted(first, said, confirm) {
+            let is_doubted = self.is_doubted(first, said, confirm) || self.contradicts(first, said);
+            if self.has_ended() || !is_doubted {
                 return self.end(way, said, number);
             }
             self.claim = Some((said.status.to_owned(), now));
