@@ -72,6 +72,10 @@ async fn a_store_that_is_left_alone_stops_growing() {
         } else if day + 10 >= days {
             last.extend(times);
         }
+        // A server's autovacuum looks once a minute, which is more than a day here.
+        if day % 5 == 4 && desk.database.is_postgres() {
+            desk.database.execute("VACUUM").await;
+        }
         sizes.push(desk.bytes().await);
         if day % 20 == 19 {
             println!("day {}: {} KiB", day + 1, sizes[sizes.len() - 1] / 1024);
